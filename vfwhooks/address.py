@@ -1,0 +1,114 @@
+"""Where a guest is: its own word, reservation, lease, neighbour, in that order.
+
+What has to be looked up is asked of the inventory only when it is needed: a guest with
+a reservation costs no look at leases, one with a lease none at the neighbour table.
+"""
+
+from _socket import AF_INET, AF_INET6, inet_pton
+
+from .inventory import Inventory
+from .model import Guest, Network, Nic
+from .plan import Addresses, Settings
+
+if False:  # the annotation alone needs it, and it costs 1 ms at start
+    from collections.abc import Iterator
+
+
+class Whereabouts:
+    """A guest's addresses by family, its networks, and why an address is missing."""
+
+    __slots__ = ("addresses", "networks", "reason")
+
+    def __init__(
+        self, addresses: Addresses, networks: list[Network], reason: str
+    ) -> None:
+        self.addresses = addresses
+        self.networks = networks
+        self.reason = reason
+
+
+def find_guest(guest: Guest, settings: Settings, inventory: Inventory) -> Whereabouts:
+    """Where to forward to: for each family, the first interface that has an address."""
+    addresses: Addresses = {}
+    networks: list[Network] = []
+    reasons: list[str] = []
+    for nic in guest.nics:
+        if settings.network and settings.network not in (nic.network, nic.bridge):
+            continue
+        network, reason = find_network(nic, inventory)
+        if network is None:
+            reasons.append(reason)
+            continue
+        networks.append(network)
+        for family in "46":
+            if family not in addresses:
+                found, reason = _find(nic, network, family, settings, inventory)
+                if found:
+                    addresses[family] = found
+                elif reason:
+                    reasons.append(reason)
+    if not networks and not reasons:
+        where = f" on network {settings.network}" if settings.network else ""
+        reasons.append(f"the guest has no interface{where}")
+    return Whereabouts(addresses, networks, "" if addresses else "; ".join(reasons))
+
+
+def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]":
+    """The network that keeps the interface from being reached; or why there is none."""
+    network = None
+    if nic.kind == "network" or (nic.kind == "bridge" and nic.network):
+        network = inventory.network(nic.network)
+        if network is None:
+            return None, f"network {nic.network} is not active"
+    elif nic.kind == "bridge":
+        network = inventory.network_of(nic.bridge)
+    if network and network.is_ours:
+        return network, ""
+    what = f"mode {network.mode}" if network else f"{nic.kind} {nic.bridge}".strip()
+    return None, f"interface {nic.mac} ({what}) is reached without forwards"
+
+
+def _find(
+    nic: Nic, network: Network, family: str, settings: Settings, inventory: Inventory
+) -> tuple[str, str]:
+    subnets = [s for _, s in network.subnets if _family(s) == family]
+    fixed = settings.addresses.get(family)
+    if fixed:
+        if subnets and not is_inside(fixed, subnets):
+            return "", f"address {fixed} is outside network {network.name}"
+        return fixed, ""
+    if not subnets:
+        return "", ""
+    for address in _candidates(nic, network, inventory):
+        if _family(address) == family and is_inside(address, subnets):
+            return address, ""
+    looked = f"no reservation, lease or neighbour for {nic.mac} on {network.bridge}"
+    return "", f"{looked} (IPv{family})"
+
+
+def _candidates(nic: Nic, network: Network, inventory: Inventory) -> "Iterator[str]":
+    yield from network.reservations.get(nic.mac, ())
+    for _, address in inventory.leases(network.bridge, nic.mac):
+        yield address
+    yield from inventory.neighbours(network.bridge, nic.mac)
+
+
+def is_inside(address: str, subnets: list[str]) -> bool:
+    """Whether the address lies in one of the subnets of its own family."""
+    number = _number(address)
+    for subnet in subnets:
+        base, _, length = subnet.partition("/")
+        if _family(base) == _family(address):
+            shift = (128 if ":" in base else 32) - int(length)
+            if number >> shift == _number(base) >> shift:
+                return True
+    return False
+
+
+def _family(address: str) -> str:
+    return "6" if ":" in address else "4"
+
+
+def _number(address: str) -> int:
+    family = AF_INET6 if ":" in address else AF_INET
+    return int.from_bytes(inet_pton(family, address), "big")

@@ -1,0 +1,161 @@
+"""The compiled configuration: one file, from which a hook reads only its own guest.
+
+It is made when forwards.yaml changes (see compiler) and stays as the last good
+configuration. Layout: a fixed header, the stamps of the files it was made from, the
+skeletons, an index of buckets, and the buckets with the guests' lines by name.
+"""
+
+import posix
+import struct
+
+from . import files
+
+_MAGIC = b"vfw1"
+_HEADER = struct.Struct(">4sIIII")
+_SLOT = struct.Struct(">II")
+_RECORD = struct.Struct(">HI")
+_FIRST = 1 << 14
+_HOME = __file__.rpartition("/vfwhooks/")[0]
+_TEMPLATES = (f"{_HOME}/templates", f"{_HOME}/vfwhooks/compiled.py")
+
+
+class Compiled:
+    """An open compiled configuration; a lookup reads one bucket of it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        start = posix.pread(fd, _FIRST, 0)
+        if len(start) < _HEADER.size:
+            raise ValueError("too short")
+        magic, stamps, skeletons, buckets, data = _HEADER.unpack_from(start)
+        self._skeletons = _HEADER.size + stamps
+        self._index = self._skeletons + skeletons
+        self._buckets = buckets
+        self._data = self._index + buckets * _SLOT.size
+        self._end = self._data + data
+        if magic != _MAGIC or not buckets or posix.fstat(fd).st_size != self._end:
+            raise ValueError("not a whole compiled configuration of this release")
+        if len(start) < self._skeletons:
+            start = posix.pread(fd, self._skeletons, 0)
+        self.stamps = start[_HEADER.size : self._skeletons].decode()
+
+    def close(self) -> None:
+        """Close the file."""
+        posix.close(self._fd)
+
+    def lookup(self, name: str) -> list[str]:
+        """The lines compiled for the guest of this name or UUID; none for others."""
+        key = _encoded(name)
+        slot = self._index + _bucket(key, self._buckets) * _SLOT.size
+        at, size = _SLOT.unpack(posix.pread(self._fd, _SLOT.size, slot))
+        found = _records(posix.pread(self._fd, size, self._data + at))
+        return next((lines for other, lines in found if other == key), [])
+
+    def guests(self) -> dict[str, list[str]]:
+        """The lines of every guest, by the name or UUID that stands in the file."""
+        data = posix.pread(self._fd, self._end - self._data, self._data)
+        found = {_decoded(key): lines for key, lines in _records(data)}
+        return dict(sorted(found.items()))
+
+    def skeletons(self) -> dict[str, str]:
+        """The skeletons' texts by part."""
+        size = self._index - self._skeletons
+        data = posix.pread(self._fd, size, self._skeletons)
+        return {_decoded(k): "\n".join(lines) for k, lines in _records(data)}
+
+
+def load(path: str) -> "Compiled | None":
+    """The compiled configuration at `path`; None where there is none that is whole."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        return Compiled(fd)
+    except (ValueError, struct.error):
+        posix.close(fd)
+        return None
+
+
+def build(stamps: str, skeletons: dict[str, str], guests: dict[str, list[str]]) -> bytes:
+    """The bytes of a compiled configuration."""
+    buckets: list[list[bytes]] = [[] for _ in range(len(guests) * 2 + 1)]
+    for name, lines in guests.items():
+        key = _encoded(name)
+        buckets[_bucket(key, len(buckets))].append(_record(key, "\n".join(lines)))
+    index, data = [], []
+    at = 0
+    for bucket in buckets:
+        packed = b"".join(bucket)
+        index.append(_SLOT.pack(at, len(packed)))
+        data.append(packed)
+        at += len(packed)
+    texts = b"".join(_record(_encoded(k), text) for k, text in skeletons.items())
+    head = stamps.encode("utf-8", "surrogateescape")
+    header = _HEADER.pack(_MAGIC, len(head), len(texts), len(buckets), at)
+    return b"".join((header, head, texts, *index, *data))
+
+
+def stamp(path: str) -> str:
+    """A line that changes whenever the file or directory at `path` does."""
+    try:
+        about = posix.stat(path)
+    except OSError:
+        return f"{files.quote(path)} absent"
+    numbers = about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+    return " ".join((files.quote(path), *map(str, numbers)))
+
+
+def stamps(main: str) -> str:
+    """Stamps of forwards.yaml, of forwards.d beside it, of every file in there, and
+    of the templates: another release compiles anew.
+    """
+    directory = f"{main.rpartition('/')[0] or '.'}/forwards.d"
+    try:
+        names = sorted(posix.listdir(directory))
+    except OSError:
+        names = []
+    more = [f"{directory}/{n}" for n in names if n.endswith(".yaml") and n[0] != "."]
+    return "\n".join(map(stamp, (main, directory, *more, *_TEMPLATES)))
+
+
+def stamped(taken: str) -> list[str]:
+    """The paths that were there when the stamps were taken."""
+    lines = [line.split(" ") for line in taken.split("\n")]
+    return [files.unquote(words[0]) for words in lines if words[1] != "absent"]
+
+
+def is_current(taken: str, main: str) -> bool:
+    """Whether the files are still those that the stamps were taken of."""
+    lines = taken.split("\n")
+    return lines[0].startswith(files.quote(main) + " ") and all(
+        stamp(files.unquote(line.partition(" ")[0])) == line for line in lines
+    )
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _bucket(key: bytes, buckets: int) -> int:
+    return int.from_bytes(key, "big") % buckets
+
+
+def _record(key: bytes, text: str) -> bytes:
+    value = _encoded(text)
+    return _RECORD.pack(len(key), len(value)) + key + value
+
+
+def _records(data: bytes) -> list[tuple[bytes, list[str]]]:
+    found, at = [], 0
+    while at < len(data):
+        key, value = _RECORD.unpack_from(data, at)
+        at += _RECORD.size
+        text = _decoded(data[at + key : at + key + value])
+        found.append((data[at : at + key], text.split("\n")))
+        at += key + value
+    return found

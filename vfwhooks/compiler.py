@@ -1,0 +1,106 @@
+"""Compile forwards.yaml: validated, rendered, laid out for lookups by guest.
+
+Runs in a child of the hook that found the file changed, so that nothing in a YAML file
+can take a hook down with it, and in the command line's own process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from pathlib import Path
+
+from . import compiled
+from .config import Place, Problem
+from .files import quote
+from .forwards import Forward, GuestForwards
+from .ports import Subnet
+from .render import Allow, render_skeletons
+from .schema import read_forwards
+from .state import State
+
+
+def main(path: str, state: str) -> None:
+    """Compile the file at `path` into the state directory `state`."""
+    compile_file(Path(path), State(state))
+
+
+def compile_file(path: Path, state: State) -> list[Problem]:
+    """Put what the files say in place of the last good configuration.
+
+    With problems that are no warnings, what is in place stays, and why is written
+    beside it. Returns all problems.
+    """
+    taken = compiled.stamps(str(path))
+    guests, problems = read_forwards(path)
+    problems = [*_gone(path, state), *problems]
+    wrong = [problem for problem in problems if not problem.is_warning]
+    if compiled.stamps(str(path)) != taken:
+        wrong.append(Problem(Place(str(path)), "changed while it was read"))
+    if wrong:
+        state.write("broken", taken + "\n\n" + "\n".join(map(str, wrong)))
+        return problems
+    lists = {f.allow_from for g in guests for f in g.forwards if f.allow_from}
+    allows = {chain_name(sources): _allow(sources) for sources in lists}
+    skeletons = render_skeletons(tuple(allows[name] for name in sorted(allows)))
+    lines = {guest.name: guest_lines(guest) for guest in guests}
+    state.put_compiled(compiled.build(taken, skeletons, lines))
+    state.remove("broken")
+    return problems
+
+
+def guest_lines(guest: GuestForwards) -> list[str]:
+    """The guest's lines as a hook reads them (see plan)."""
+    lines = [f"address {address}" for address in guest.addresses]
+    if guest.network:
+        lines.append(f"network {quote(guest.network)}")
+    for allow in dict.fromkeys(f.allow_from for f in guest.forwards if f.allow_from):
+        sources = ",".join(map(str, collapse(allow)))
+        lines.append(f"allow {chain_name(allow)} {sources}")
+    lines += map(_forward_line, guest.forwards)
+    return lines
+
+
+def _forward_line(forward: Forward) -> str:
+    host = forward.host_ip or "*"
+    published, target = forward.published, forward.target
+    allow = chain_name(forward.allow_from) if forward.allow_from else "-"
+    ports = f"{published.first} {published.last} {target.first} {target.last}"
+    return f"forward {host} {forward.protocol} {ports} {allow}"
+
+
+def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:
+    """The sources without what is contained in another, IPv4 before IPv6."""
+    four = [s for s in sources if isinstance(s, IPv4Network)]
+    six = [s for s in sources if isinstance(s, IPv6Network)]
+    return [*collapse_addresses(four), *collapse_addresses(six)]
+
+
+@cache
+def chain_name(sources: tuple[Subnet, ...]) -> str:
+    """The chain that lets these sources through; the same list is the same chain."""
+    words = ",".join(map(str, collapse(sources)))
+    return "allow_" + sha256(words.encode()).hexdigest()[:16]
+
+
+def _allow(sources: tuple[Subnet, ...]) -> Allow:
+    by_family: dict[str, tuple[str, ...]] = {"4": (), "6": ()}
+    for source in collapse(sources):
+        by_family[str(source.version)] += (str(source),)
+    return Allow(chain_name(sources), by_family)
+
+
+def _gone(path: Path, state: State) -> list[Problem]:
+    """A file that was there and suddenly is not is a broken edit, not an empty one."""
+    last = compiled.load(f"{state.path}/compiled")
+    if last is None:
+        return []
+    had = compiled.stamped(last.stamps)
+    last.close()
+    drop_ins = path.parent / "forwards.d"
+    gone = [path] if str(path) in had and not path.exists() else []
+    if any(Path(one).parent == drop_ins for one in had) and not drop_ins.exists():
+        gone.append(drop_ins)
+    cure = "the last good configuration stays; guests: {} says none"
+    return [Problem(Place(str(one)), f"is gone; {cure}") for one in gone]

@@ -1,0 +1,183 @@
+"""forwards.yaml and forwards.d as trees of places and text; PyYAML lives here alone.
+
+The trees are built from parser events, so that every scalar stays as it was written
+(22:22 is no base-60 number), every problem has its line and column, and no depth of
+nesting reaches the composer's stack.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+import yaml
+
+from .errors import show
+
+_DEEPEST = 12
+_LARGEST = 16 << 20
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands in a file; line and column count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at a place; one that `is_warning` leaves the file valid."""
+
+    place: Place
+    message: str
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        word = "warning: " if self.is_warning else ""
+        return f"{self.place}: {word}{self.message}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A scalar as written; '' is nothing at all."""
+
+    place: Place
+    value: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    place: Place
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A mapping; no key stands in it twice."""
+
+    place: Place
+    nodes: tuple[tuple[Text, Node], ...]
+
+
+Node = Union[Text, Items, Pairs]
+
+
+class NotRead(Exception):
+    """A file that gives no tree, and why."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(place, message)
+
+
+def find_files(main: Path) -> list[Path]:
+    """forwards.yaml, and the files of forwards.d beside it in the order they count."""
+    found = [main] if os.path.lexists(main) else []
+    drop_ins = sorted(main.parent.glob("forwards.d/*.yaml"))
+    return found + [path for path in drop_ins if not path.name.startswith(".")]
+
+
+def read_tree(path: Path, problems: list[Problem]) -> Node | None:
+    """The file as a tree; None, and a problem more, for what is no YAML document."""
+    place = Place(str(path))
+    try:
+        with path.open("rb") as file:
+            _refuse_stranger(os.fstat(file.fileno()), place)
+            return parse_tree(file.read(_LARGEST + 1), place.file, problems)
+    except OSError as error:
+        problems.append(Problem(place, (error.strerror or str(error)).lower()))
+    except NotRead as error:
+        problems.append(error.problem)
+    return None
+
+
+def _refuse_stranger(about: os.stat_result, place: Place) -> None:
+    if stat.S_ISDIR(about.st_mode) or not stat.S_ISREG(about.st_mode):
+        raise NotRead(place, "is not a regular file")
+    if about.st_uid not in (0, os.geteuid()):
+        raise NotRead(place, f"belongs to user {about.st_uid}; chown it to root")
+    if about.st_mode & stat.S_IWOTH:
+        raise NotRead(place, "can be written by anybody; chmod o-w it")
+    if about.st_size > _LARGEST:
+        raise NotRead(place, f"is larger than {_LARGEST >> 20} MiB")
+
+
+def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
+    """The tree of a file's content; `name` is for the places.
+
+    Keys that cannot stand are reported and left out; raises NotRead for what gives no
+    tree at all.
+    """
+    try:
+        return _tree(yaml.parse(data.decode(), Loader=_LOADER), name, problems)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        byte = f"byte 0x{data[error.start]:02x} is not UTF-8"
+        raise NotRead(Place(name, line, column), byte) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+        raise NotRead(place, f"not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise NotRead(Place(name), f"not YAML: {str(error).splitlines()[0]}") from error
+
+
+class _Open:
+    """A list or mapping whose end has not been met."""
+
+    def __init__(self, place: Place, is_mapping: bool) -> None:
+        self.place = place
+        self.is_mapping = is_mapping
+        self.nodes: list[Node] = []
+
+    def close(self, problems: list[Problem]) -> Node:
+        if not self.is_mapping:
+            return Items(self.place, tuple(self.nodes))
+        lines: dict[str, int] = {}
+        pairs = []
+        for key, value in zip(self.nodes[::2], self.nodes[1::2]):
+            if not isinstance(key, Text):
+                problems.append(Problem(key.place, "a key must be plain text"))
+            elif key.value in lines:
+                first = f"it stands in line {lines[key.value]} already"
+                problems.append(Problem(key.place, f"{show(key.value)}: {first}"))
+            else:
+                lines[key.value] = key.place.line
+                pairs.append((key, value))
+        return Pairs(self.place, tuple(pairs))
+
+
+def _tree(events: Iterable[yaml.Event], name: str, problems: list[Problem]) -> Node:
+    above = [_Open(Place(name), False)]
+    for event in events:
+        mark = event.start_mark
+        place = Place(name, mark.line + 1, mark.column + 1)
+        if isinstance(event, yaml.ScalarEvent):
+            above[-1].nodes.append(Text(place, event.value))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(above) > _DEEPEST:
+                raise NotRead(place, "nested too deeply")
+            above.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node = above.pop().close(problems)
+            above[-1].nodes.append(node)
+        elif isinstance(event, yaml.AliasEvent):
+            raise NotRead(place, "aliases (*name) are not supported; write it out")
+        elif isinstance(event, yaml.DocumentStartEvent) and above[0].nodes:
+            raise NotRead(place, "a second document starts here; a file holds one")
+    nodes = above[0].nodes
+    return nodes[0] if nodes else Text(Place(name), "")

@@ -1,0 +1,104 @@
+"""The last good configuration, compiled anew when forwards.yaml has changed.
+
+A file in the middle of being written is not taken: it must have been left alone for a
+moment, and nobody may have it open for writing. A broken one changes nothing; what is
+wrong with it is kept beside the last good one.
+"""
+
+import fcntl
+import posix
+import sys
+import time
+
+from . import compiled, files
+from .compiled import Compiled
+from .errors import VfwError
+from .process import Run
+from .state import State
+
+DEFAULT = "/etc/vfwhooks/forwards.yaml"
+SETTLED = 0.2
+_CHILD = (
+    "import sys; sys.path[:0] = [sys.argv[1]]; "
+    "from vfwhooks.compiler import main; main(*sys.argv[2:])"
+)
+
+
+class Configuration:
+    """What is in force, whether it is new, and what is wrong with a newer one."""
+
+    __slots__ = ("compiled", "is_new", "problems")
+
+    def __init__(self, good: "Compiled | None", is_new: bool, problems: str) -> None:
+        self.problems = problems.split("\n") if problems else []
+        if good is None:
+            raise VfwError("no configuration: " + "; ".join(self.problems))
+        self.compiled = good
+        self.is_new = is_new
+
+
+def await_settled(state: State, main: str, patience: float = 0.5) -> None:
+    """Wait, a little, for an edit that is going on to end. Takes no lock."""
+    good = compiled.load(f"{state.path}/compiled")
+    if good and compiled.is_current(good.stamps, main):
+        good.close()
+        return
+    deadline = time.monotonic() + patience
+    while not is_settled(main) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def is_settled(main: str) -> bool:
+    """Whether the files have been left alone for a moment and none is being written."""
+    now = time.time_ns()
+    for line in compiled.stamps(main).split("\n"):
+        words = line.split(" ")
+        if len(words) > 2 and abs(now - int(words[4])) < SETTLED * 1e9:
+            return False
+        if len(words) > 2 and _is_being_written(files.unquote(words[0])):
+            return False
+    return True
+
+
+def refresh(state: State, main: str, run: Run) -> Configuration:
+    """The configuration to go by; the caller holds the lock."""
+    good = compiled.load(f"{state.path}/compiled")
+    if good is None:
+        state.take_kept()
+        good = compiled.load(f"{state.path}/compiled")
+    if good and compiled.is_current(good.stamps, main):
+        return Configuration(good, False, "")
+    taken, _, problems = state.read("broken").partition("\n\n")
+    if taken and compiled.is_current(taken, main):
+        return Configuration(good, False, problems)
+    if not is_settled(main):
+        state.write("full", "")
+        return Configuration(good, False, f"{main} is being written")
+    package = __file__.rpartition("/vfwhooks/")[0]
+    taken = compiled.stamps(main)
+    try:
+        run([sys.executable, "-I", "-c", _CHILD, package, main, state.path])
+    except VfwError as error:
+        state.write("broken", f"{taken}\n\n{main}: {error}")
+    newer = compiled.load(f"{state.path}/compiled")
+    if newer and (good is None or newer.stamps != good.stamps):
+        return Configuration(newer, True, "")
+    return Configuration(good, False, state.read("broken").partition("\n\n")[2])
+
+
+def _is_being_written(path: str) -> bool:
+    """Whether somebody has the file open for writing: then no read lease is given."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        posix.close(fd)
+    return False

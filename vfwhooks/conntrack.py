@@ -1,0 +1,166 @@
+"""Connections that still go where a forward used to lead: found and cut, exactly.
+
+One dump of the kernel's table a guest address, filtered, and each entry deleted by its
+own tuple. Never by a port alone: that would cut the administrator's own session, and
+the guests' outgoing connections to that port number.
+"""
+
+import errno
+import struct
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from .elements import PROTOCOLS
+from .netlink import ROUTE, Netlink, attribute, attributes, message, nested
+from .netlink import netfilter
+
+_CONNTRACK = 1 << 8
+_GET, _DELETE = 1, 2
+_ORIGINAL, _REPLY, _ID, _FILTER = 1, 2, 12, 25
+_ORIGINAL_FLAGS, _REPLY_FLAGS = 1, 2
+_IP_SOURCE, _PROTOCOL = 1, 8
+_GETROUTE = 26
+_LOCAL = 2
+_UDP = PROTOCOLS["udp"]
+
+
+class Tuple:
+    """One direction of a connection: addresses as text, ports as numbers."""
+
+    __slots__ = ("destination", "port", "protocol", "source", "source_port")
+
+    def __init__(self, data: bytes) -> None:
+        parts = attributes(data)
+        ip, protocol = attributes(parts.get(1, b"")), attributes(parts.get(2, b""))
+        family, first = (AF_INET, 1) if 1 in ip else (AF_INET6, 3)
+        self.source = inet_ntop(family, ip[first])
+        self.destination = inet_ntop(family, ip[first + 1])
+        self.protocol = protocol.get(1, b"\0")[0]
+        self.source_port = int.from_bytes(protocol.get(2, b""), "big")
+        self.port = int.from_bytes(protocol.get(3, b""), "big")
+
+
+class Published:
+    """What one dnat entry publishes, to compare connections with."""
+
+    __slots__ = ("address", "first", "host", "last", "protocol", "target")
+
+    def __init__(self, entry: str) -> None:
+        words = entry.split(" ")
+        self.host = words[2]
+        self.protocol = PROTOCOLS[words[3]]
+        self.first, self.last = int(words[4]), int(words[5])
+        self.address, self.target = words[6], int(words[7])
+
+    def has(self, original: Tuple) -> bool:
+        """Whether a connection to this destination is one to the published port."""
+        return (
+            original.protocol == self.protocol
+            and self.first <= original.port <= self.last
+            and self.host in ("*", original.destination)
+        )
+
+    def leads(self, original: Tuple, reply: Tuple) -> bool:
+        """Whether the connection was forwarded by this entry."""
+        target = self.target + original.port - self.first
+        return (
+            self.has(original)
+            and original.destination != reply.source == self.address
+            and reply.source_port == target
+        )
+
+
+def cut(link: Netlink, removed: list[str], added: list[str]) -> int:
+    """Cut what the removed entries still lead somewhere, and the UDP flows that end at
+    the host itself though an added entry now forwards them; how many."""
+    gone: dict[str, list[Published]] = {}
+    for entry in removed:
+        if entry.startswith("dnat "):
+            published = Published(entry)
+            gone.setdefault(published.address, []).append(published)
+    count = 0
+    for address, entries in gone.items():
+        for data, original, reply in _connections(link, _REPLY, address):
+            if any(one.leads(original, reply) for one in entries):
+                count += _delete(link, address, data)
+    for family in "46":
+        udp = [Published(e) for e in added if e.startswith(f"dnat {family} ")]
+        udp = [one for one in udp if one.protocol == _UDP]
+        if udp:
+            count += _cut_at_host(link, udp, "0.0.0.0" if family == "4" else "::")
+    return count
+
+
+def _cut_at_host(link: Netlink, udp: list[Published], family: str) -> int:
+    count = 0
+    for data, original, reply in _connections(link, _ORIGINAL, family):
+        if (
+            original.protocol == _UDP
+            and original.destination == reply.source
+            and original.port == reply.source_port
+            and any(one.has(original) for one in udp)
+            and is_local(original.destination)
+        ):
+            count += _delete(link, family, data)
+    return count
+
+
+def is_local(address: str) -> bool:
+    """Whether the kernel takes packets for the address in, but for loopback."""
+    if address.startswith("127.") or address == "::1":
+        return False
+    number = AF_INET6 if ":" in address else AF_INET
+    packed = inet_pton(number, address)
+    asked = struct.pack("=BBBBBBBBI", number, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    route = Netlink(ROUTE)
+    try:
+        answer = route.ask(message(_GETROUTE, asked + attribute(1, packed)))
+    except OSError:
+        return False
+    finally:
+        route.release()
+    return answer[7] == _LOCAL
+
+
+def _connections(
+    link: Netlink, direction: int, address: str
+) -> list[tuple[bytes, Tuple, Tuple]]:
+    """The connections whose reply comes from `address`, or the UDP ones of a family.
+
+    Kernels before 5.8 ignore the filter and list everything; callers compare again.
+    """
+    number = AF_INET6 if ":" in address else AF_INET
+    packed = inet_pton(number, address)
+    first = 3 if number == AF_INET6 else 1
+    if direction == _REPLY:
+        wanted = nested(_REPLY, nested(1, attribute(first, packed)))
+        flags = attribute(_REPLY_FLAGS, struct.pack("=I", _IP_SOURCE))
+    else:
+        wanted = nested(_ORIGINAL, nested(2, attribute(1, bytes((_UDP,)))))
+        flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", _PROTOCOL))
+    asked = netfilter(number, wanted + nested(_FILTER, flags))
+    found = []
+    try:
+        answers = link.dump(message(_CONNTRACK | _GET, asked))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
+            answers = link.dump(message(_CONNTRACK | _GET, netfilter(number)))
+        else:
+            raise
+    for _, answer in answers:
+        parts = attributes(answer[4:])
+        if _ORIGINAL in parts and _REPLY in parts:
+            data = nested(_ORIGINAL, parts[_ORIGINAL])
+            data += attribute(_ID, parts[_ID]) if _ID in parts else b""
+            found.append((data, Tuple(parts[_ORIGINAL]), Tuple(parts[_REPLY])))
+    return found
+
+
+def _delete(link: Netlink, address: str, data: bytes) -> int:
+    number = AF_INET6 if ":" in address else AF_INET
+    try:
+        link.request(message(_CONNTRACK | _DELETE, netfilter(number, data)))
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return 0
+    return 1

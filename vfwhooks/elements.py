@@ -1,0 +1,136 @@
+"""Entries as elements of our nf_tables sets and maps, and back. Talks to nobody.
+
+An entry is one text line, the same on disk, in a diff and here:
+
+    dnat 4 * tcp 8080 8080 192.168.122.10 80      published first and last, target
+    dnat 4 203.0.113.5 udp 5000 5010 192.168.122.10 5000
+    guard 4 * tcp 8443 8443 allow_0f5c            that chain decides on the source
+    reject 4 * tcp 8443 8443                      what is left for the host is rejected
+    left 4 192.168.122.1 udp 53 53                this address and port stay the host's
+    hairpin 4 192.168.122.0/24                    masquerade within this subnet
+    inside 4 192.168.122.0/24                     a client there keeps its address
+    accept 4 192.168.122.10                       let in by libvirt's own table
+
+An address `*` is every local address. A range is one element and keeps its numbers.
+The set that holds an entry is named by its verb, family, `_any` and `_range`.
+"""
+
+import struct
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from .netlink import attribute, attributes, each, named, nested
+
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_NAMES = {number: name for name, number in PROTOCOLS.items()}
+_FAMILIES = {"4": (AF_INET, 4), "6": (AF_INET6, 16)}
+_PORT = struct.Struct(">Hxx")
+_KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
+_VALUE, _VERDICT = 1, 2
+_JUMP = struct.pack(">i", -3)
+_COMMENT = 0
+
+
+def set_name(line: str) -> str:
+    """The set or map that holds the entry."""
+    verb, family, host, *rest = line.split(" ")
+    if verb == "accept":
+        return "vfwhooks"
+    name = verb + family
+    if host == "*":
+        name += "_any"
+    if verb != "left" and len(rest) > 2 and rest[1] != rest[2]:
+        name += "_range"
+    return name
+
+
+def encode(line: str) -> tuple[bytes, bytes]:
+    """The entry's key attributes, and those of its value (empty in a set)."""
+    verb, family, host, *rest = line.split(" ")
+    number, _ = _FAMILIES[family]
+    if verb == "accept":
+        return _keys(inet_pton(number, host), b""), b""
+    if verb in ("hairpin", "inside"):
+        low, high = _bounds(number, host)
+        if verb == "hairpin":
+            return _keys(low * 2, high * 2), b""
+        return _keys(low + bytes(4), high + b"\xff\0\0\0"), b""
+    protocol, first, last, *value = rest
+    prefix = b"" if host == "*" else inet_pton(number, host)
+    prefix += bytes((PROTOCOLS[protocol], 0, 0, 0))
+    low, high = _PORT.pack(int(first)), _PORT.pack(int(last))
+    is_range = first != last
+    keys = _keys(prefix + low, prefix + high if is_range else b"")
+    if verb == "dnat":
+        target = inet_pton(number, value[0])
+        if not is_range:
+            target += _PORT.pack(int(value[1]))
+        return keys, nested(_DATA, attribute(_VALUE, target))
+    if verb == "guard":
+        verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, value[0]))
+        return keys, nested(_DATA, verdict)
+    return keys, b""
+
+
+def comment(owner: str) -> bytes:
+    """The attribute that marks an element as its owner's."""
+    data = owner.encode()
+    return attribute(_USERDATA, bytes((_COMMENT, len(data) + 1)) + data + b"\0")
+
+
+def decode(name: str, data: bytes) -> tuple[str, str, int]:
+    """The entry, its owner, and how many connections it has had.
+
+    `name` is the set's (for libvirt's tables: accept4, accept6), `data` the element's
+    attributes as the kernel lists them.
+    """
+    found = attributes(data)
+    owner = found.get(_USERDATA, b"")[2:].rstrip(b"\0").decode("utf-8", "replace")
+    key = attributes(found[_KEY])[_VALUE]
+    end = attributes(found[_KEY_END])[_VALUE] if _KEY_END in found else key
+    verb, family = name.split("_")[0][:-1], name.split("_")[0][-1]
+    number, size = _FAMILIES[family]
+    if verb == "accept":
+        return f"accept {family} {inet_ntop(number, key)}", owner, 0
+    if verb in ("hairpin", "inside"):
+        return f"{verb} {family} {_prefix(number, key[:size], end[:size])}", owner, 0
+    host = "*"
+    if "_any" not in name:
+        host, key, end = inet_ntop(number, key[:size]), key[size:], end[size:]
+    first, last = _PORT.unpack(key[4:])[0], _PORT.unpack(end[4:])[0]
+    line = f"{verb} {family} {host} {_NAMES.get(key[0], key[0])} {first} {last}"
+    if verb in ("dnat", "guard"):
+        line += _value(attributes(found[_DATA]), number, size, first)
+    return line, owner, _packets(found)
+
+
+def _keys(low: bytes, high: bytes) -> bytes:
+    keys = nested(_KEY, attribute(_VALUE, low))
+    return keys + nested(_KEY_END, attribute(_VALUE, high)) if high else keys
+
+
+def _bounds(number: int, prefix: str) -> tuple[bytes, bytes]:
+    address, _, length = prefix.partition("/")
+    low = inet_pton(number, address)
+    host = (1 << (len(low) * 8 - int(length))) - 1
+    return low, (int.from_bytes(low, "big") | host).to_bytes(len(low), "big")
+
+
+def _prefix(number: int, low: bytes, high: bytes) -> str:
+    host = int.from_bytes(low, "big") ^ int.from_bytes(high, "big")
+    return f"{inet_ntop(number, low)}/{len(low) * 8 - host.bit_length()}"
+
+
+def _value(data: dict[int, bytes], number: int, size: int, first: int) -> str:
+    if _VERDICT in data:
+        chain = attributes(data[_VERDICT]).get(2, b"")
+        return " " + chain.rstrip(b"\0").decode("ascii", "replace")
+    value = data[_VALUE]
+    port = _PORT.unpack(value[size:])[0] if len(value) > size else first
+    return f" {inet_ntop(number, value[:size])} {port}"
+
+
+def _packets(found: dict[int, bytes]) -> int:
+    for kind, value in each(found.get(_EXPRESSION, b"")):
+        if kind == 2:
+            return int.from_bytes(attributes(value).get(2, b""), "big")
+    return 0

@@ -1,0 +1,74 @@
+"""Small files, read whole and written by rename; words made safe for a line of one."""
+
+import posix
+
+_UNSAFE = {code: f"%{code:02X}" for code in (*range(33), 37, 127)}
+_LONGEST = 240
+_NOFOLLOW = posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def quote(word: str) -> str:
+    """`word` without blanks and control characters; unquote gives it back."""
+    return word.translate(_UNSAFE) or "%"
+
+
+def unquote(word: str) -> str:
+    """What quote was given."""
+    first, *rest = word.split("%")
+    return first + "".join(
+        chr(int(part[:2], 16)) + part[2:] for part in rest if len(part) > 1
+    )
+
+
+def file_name(word: str) -> str:
+    """A name for a file about `word`: one path component, whatever the word is."""
+    name = quote(word).replace("/", "%2F")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if len(name.encode("utf-8", "surrogateescape")) <= _LONGEST:
+        return name
+    from hashlib import sha256  # 3 ms, and hardly any name is this long
+
+    return "%" + sha256(word.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read(path: str) -> "bytes | None":
+    """The file's content; None where there is no such file."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | _NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        parts = []
+        while part := posix.read(fd, 1 << 20):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        posix.close(fd)
+
+
+def write(path: str, data: bytes, temporary: str, durable: bool = False) -> None:
+    """Put `data` at `path` by way of the file `temporary` on the same file system.
+
+    `durable` keeps it across a power cut: the content is on disk before the name is.
+    """
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | _NOFOLLOW
+    fd = posix.open(temporary, flags, 0o600)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[posix.write(fd, rest) :]
+        if durable:
+            posix.fsync(fd)
+    finally:
+        posix.close(fd)
+    posix.rename(temporary, path)
+
+
+def remove(path: str) -> bool:
+    """Remove the file; False where there was none."""
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True

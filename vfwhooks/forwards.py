@@ -1,0 +1,42 @@
+"""What forwards.yaml says, as values: guests, and what is forwarded to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .config import Place
+from .ports import Address, Ports, Subnet
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One published port or range, over one protocol, on one host address.
+
+    `host_ip` None is every local address; 0.0.0.0 and :: are those of their family.
+    `target` is as long as `published`, or one port that all of them lead to.
+    """
+
+    host_ip: Address | None
+    protocol: str
+    published: Ports
+    target: Ports
+    allow_from: tuple[Subnet, ...]
+    place: Place
+
+    def claims(self) -> list[tuple[int, str]]:
+        """Family and address (`*`: every local one) that its ports are claimed on."""
+        if self.host_ip is None:
+            return [(4, "*"), (6, "*")]
+        host = "*" if self.host_ip.is_unspecified else str(self.host_ip)
+        return [(self.host_ip.version, host)]
+
+
+@dataclass(frozen=True)
+class GuestForwards:
+    """What forwards.yaml says of one guest; `name` may be its UUID."""
+
+    name: str
+    place: Place
+    forwards: tuple[Forward, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    network: str = ""

@@ -1,0 +1,127 @@
+"""A libvirt hook's Python part: one event in, nothing out, whatever happens.
+
+Started by the sh gates in hooks/, with -IS and only for events that are ours. It
+imports no more than it must: the list is pinned by a test. It never talks to libvirtd,
+which holds the guest while we run.
+"""
+
+import faulthandler
+import posix
+import sys
+import syslog
+import time
+
+from . import configuration
+from .errors import VfwError, show
+from .libvirtxml import parse_domain, parse_port
+from .model import Guest, Port
+from .reconcile import Reconcile
+from .records import Intent
+from .state import DEFAULT, State
+
+DEADLINE = 4.5
+_LARGEST = 16 << 20
+_STARTED = {"start": "started", "started": "started", "reconnect": "reconnected"}
+_PLUGGED = {
+    "port-created": "plugged",
+    "plugged": "plugged",
+    "port-deleted": "unplugged",
+    "unplugged": "unplugged",
+}
+_NETWORK = ("started", "stopped", "updated")
+
+
+def main(argv: list[str]) -> None:
+    """Carry out one event: driver, name, operation, and libvirt's other arguments."""
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
+    syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
+    path = posix.environ.get(b"VFWHOOKS_STATE", DEFAULT.encode()).decode()
+    config = posix.environ.get(b"VFWHOOKS_CONFIG", configuration.DEFAULT.encode())
+    driver, name, operation, owner = argv
+    try:
+        said = run(State(path), config.decode(), driver, name, operation, owner)
+    except (VfwError, OSError) as error:
+        said = [f"{name} {operation}: {error}"]
+    except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
+        said = [f"{name} {operation}: {_where(error)}: {error!r}"]
+    for line in said:
+        syslog.syslog(syslog.LOG_NOTICE, show(line))
+
+
+def run(
+    state: State, config: str, driver: str, name: str, operation: str, owner: str
+) -> list[str]:
+    """Note the event, then carry out all that wait; the lines for the log."""
+    intent = read_event(state, driver, name, operation, owner)
+    if intent is None:
+        return []
+    state.note(intent)
+    configuration.await_settled(state, config)
+    reconcile = Reconcile(state, config)
+    try:
+        reconcile.carry_out()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        reconcile.close()
+    return state.problems + reconcile.said
+
+
+def read_event(
+    state: State, driver: str, name: str, operation: str, owner: str
+) -> "Intent | None":
+    """The event as an intent; None for one that changes nothing of ours.
+
+    What a network hook is told of the network is left in the state directory, because
+    libvirt writes its own file only when the hook has ended.
+    """
+    now = time.monotonic_ns()
+    if driver == "network" and operation in _NETWORK:
+        state.note_network(name, b"" if operation == "stopped" else _input())
+        return Intent("network", Guest("network", name, "", []), now)
+    if driver == "network":
+        port = read_port(_input(), name, owner)
+        if port is None:
+            return None
+        guest = Guest("port", port.owner, port.uuid, [port.nic])
+        return Intent(_PLUGGED[operation], guest, now)
+    if operation in _STARTED:
+        if operation != "start":
+            state.note_started(driver)
+        guest = parse_domain(_input(), driver)
+        guest.name = name
+        return Intent(_STARTED[operation], guest, now)
+    return Intent("stopped", Guest(driver, name, "", []), now)
+
+
+def read_port(data: bytes, network: str, owner: str) -> "Port | None":
+    """The port in what the gate has left of the XML: it stops behind the owner's name,
+    or somewhere in a long network before it.
+    """
+    if owner:
+        data = b"<hookData><networkport><owner>" + owner.encode() + data
+    elif not data.lstrip().startswith(b"<hookData"):
+        data = b"<hookData>" + data[data.find(b"<networkport") :]
+    port = parse_port(data)
+    if port and not port.nic.network:
+        port.nic.network = network
+    return port
+
+
+def _input() -> bytes:
+    """libvirt's XML from standard input."""
+    parts, size = [], 0
+    while part := posix.read(0, 1 << 16):
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST:
+            raise VfwError(f"more than {_LARGEST >> 20} MiB of XML on standard input")
+    return b"".join(parts)
+
+
+def _where(error: Exception) -> str:
+    """The innermost line of ours: traceback costs more to import than it tells."""
+    trace, place = error.__traceback__, "?"
+    while trace:
+        place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

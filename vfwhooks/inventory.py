@@ -1,0 +1,117 @@
+"""What libvirt and the kernel say of networks and addresses, without asking libvirtd.
+
+libvirt holds a guest while its hook runs, so the hook path reads what libvirt leaves
+on disk: the status files of networks and the leases of their dnsmasq.
+"""
+
+import posix
+import struct
+import time
+from _socket import AF_INET, AF_INET6, if_nametoindex, inet_ntop
+
+from . import files
+from .errors import VfwError
+from .libvirtxml import canonical, parse_networks
+from .model import Network
+from .netlink import ROUTE, Netlink, attributes, message
+
+STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
+LEASES = "/var/lib/libvirt/dnsmasq"
+_GETNEIGH = 30
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+
+
+class Inventory:
+    """Networks, leases and neighbours of this host, each read at most once.
+
+    `noted` is the directory where network hooks leave what libvirt told them: libvirt
+    writes its own status file only after its hook has ended.
+    """
+
+    def __init__(self, noted: str, root: str = "") -> None:
+        self._noted = noted
+        self._directories = [root + directory for directory in STATUS_DIRECTORIES]
+        self._leases = root + LEASES
+        self._networks: dict[str, Network | None] = {}
+
+    def network(self, name: str) -> "Network | None":
+        """The network of this name, if it is active."""
+        if name not in self._networks:
+            self._networks[name] = self._read_network(name)
+        return self._networks[name]
+
+    def network_of(self, bridge: str) -> "Network | None":
+        """The active network whose bridge this is."""
+        for name in self.names():
+            network = self.network(name)
+            if network and network.bridge == bridge:
+                return network
+        return None
+
+    def names(self) -> list[str]:
+        """The names of all networks that are or were active."""
+        found = {files.unquote(name) for name in _listed(self._noted)}
+        for directory in self._directories:
+            found.update(n[:-4] for n in _listed(directory) if n.endswith(".xml"))
+        return sorted(found)
+
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        """Expiry (seconds since 1970) and address of the MAC's unexpired leases."""
+        data = files.read(f"{self._leases}/{bridge}.status")
+        if not data or mac.encode() not in data.lower():
+            return []
+        import json  # 5 ms, and most guests have a reservation
+
+        try:
+            leases = json.loads(data)
+        except ValueError as error:
+            raise VfwError(f"{self._leases}/{bridge}.status: {error}") from error
+        found = []
+        for lease in leases if isinstance(leases, list) else []:
+            if isinstance(lease, dict):
+                expiry, address = lease.get("expiry-time"), lease.get("ip-address")
+                whose = str(lease.get("mac-address", "")).lower()
+                if whose == mac and isinstance(expiry, int):
+                    if expiry == 0 or expiry > time.time():
+                        found.append((expiry or 1 << 62, canonical(str(address))))
+        return sorted(found, reverse=True)
+
+    def neighbours(self, bridge: str, mac: str) -> list[str]:
+        """The addresses that the neighbour table of the bridge has for the MAC."""
+        try:
+            index = if_nametoindex(bridge)
+        except OSError:
+            return []
+        link = Netlink(ROUTE)
+        found = []
+        for _, answer in link.dump(message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))):
+            family, where, state, _, _ = _NEIGHBOUR.unpack_from(answer)
+            if where == index and state & _USABLE and family in (AF_INET, AF_INET6):
+                about = attributes(answer[_NEIGHBOUR.size :])
+                if about.get(2, b"").hex(":") == mac and 1 in about:
+                    found.append(inet_ntop(family, about[1]))
+        link.release()
+        return sorted(found)
+
+    def _read_network(self, name: str) -> "Network | None":
+        paths = [f"{d}/{name}.xml" for d in self._directories]
+        paths.append(f"{self._noted}/{files.file_name(name)}")
+        newest = max(paths, key=_changed)
+        data = files.read(newest)
+        found = parse_networks(data) if data else []
+        return found[0] if found else None
+
+
+def _changed(path: str) -> int:
+    try:
+        return posix.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return posix.listdir(directory)
+    except OSError:
+        return []

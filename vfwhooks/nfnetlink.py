@@ -1,0 +1,150 @@
+"""Lists of what nf_tables holds, by netlink: tables, chains, sets, rules, elements."""
+
+import errno
+
+from .elements import comment, decode, encode, set_name
+from .netlink import Netlink, attributes, each, message, named, nested, netfilter
+
+OWN, LIBVIRT = "vfwhooks", "libvirt_network"
+PARTS = {
+    "own": (1, "inet", OWN),
+    "4": (2, "ip", LIBVIRT),
+    "6": (10, "ip6", LIBVIRT),
+}
+_NFT = 10 << 8
+_GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
+_NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
+_CREATE = 0x400
+_CHUNK = 30_000
+
+
+class Rule:
+    """A rule: its chain, its handle, and the chain it jumps to ('' for none)."""
+
+    __slots__ = ("chain", "handle", "target")
+
+    def __init__(self, chain: str, handle: int, target: str) -> None:
+        self.chain = chain
+        self.handle = handle
+        self.target = target
+
+
+def has_table(link: Netlink, part: str) -> bool:
+    """Whether the part's table is there."""
+    family, _, table = PARTS[part]
+    try:
+        link.request(message(_NFT | _GETTABLE, netfilter(family, named(1, table))))
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return False
+    return True
+
+
+def list_chains(link: Netlink, part: str) -> dict[str, int]:
+    """The handles of the table's chains by name."""
+    return _named(link, part, _GETCHAIN, 3, 2)
+
+
+def list_sets(link: Netlink, part: str) -> dict[str, int]:
+    """The handles of the table's named sets and maps by name."""
+    return _named(link, part, _GETSET, 2, 16)
+
+
+def list_rules(link: Netlink, part: str) -> list[Rule]:
+    """The table's rules, chain by chain, in their order."""
+    family, _, table = PARTS[part]
+    found = []
+    asked = message(_NFT | _GETRULE, netfilter(family, named(1, table)))
+    for answer in _dump(link, asked):
+        if _text(answer[1]) == table:
+            handle = int.from_bytes(answer[3], "big")
+            found.append(Rule(_text(answer[2]), handle, _target(answer.get(4, b""))))
+    return found
+
+
+def list_entries(link: Netlink, part: str, name: str) -> dict[str, tuple[str, int]]:
+    """The entries that one set or map holds: their owner, their connections so far."""
+    family, _, table = PARTS[part]
+    payload = named(1, table) + named(2, name)
+    known = name if part == "own" else "accept" + part
+    found = {}
+    for answer in _dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
+        for _, element in each(answer.get(3, b"")):
+            entry, owner, connections = decode(known, element)
+            found[entry] = owner, connections
+    return found
+
+
+def removals(part: str, entries: list[str]) -> list[bytes]:
+    """Messages that delete the entries."""
+    packed = [(entry, nested(1, encode(entry)[0])) for entry in entries]
+    return _messages(part, _DELELEMENT, 0, packed)
+
+
+def additions(part: str, entries: list[tuple[str, str]]) -> list[bytes]:
+    """Messages that add the entries, each with its owner."""
+    packed = []
+    for entry, owner in entries:
+        keys, value = encode(entry)
+        packed.append((entry, nested(1, keys, value, comment(owner))))
+    return _messages(part, _NEWELEMENT, _CREATE, packed)
+
+
+def _messages(
+    part: str, kind: int, flags: int, packed: list[tuple[str, bytes]]
+) -> list[bytes]:
+    """One message a set, or several: an attribute holds 64 KiB."""
+    family, _, table = PARTS[part]
+    chunks: dict[str, list[list[bytes]]] = {}
+    sizes: dict[str, int] = {}
+    for entry, element in packed:
+        name = set_name(entry)
+        if sizes.get(name, _CHUNK) + len(element) > _CHUNK:
+            chunks.setdefault(name, []).append([])
+            sizes[name] = 0
+        chunks[name][-1].append(element)
+        sizes[name] += len(element)
+    return [
+        message(
+            _NFT | kind,
+            netfilter(family, named(1, table) + named(2, name) + nested(3, *chunk)),
+            flags,
+        )
+        for name, pieces in chunks.items()
+        for chunk in pieces
+    ]
+
+
+def _named(
+    link: Netlink, part: str, kind: int, name_at: int, handle_at: int
+) -> dict[str, int]:
+    family, _, table = PARTS[part]
+    found = {}
+    for answer in _dump(link, message(_NFT | kind, netfilter(family, named(1, table)))):
+        name = _text(answer[name_at])
+        if _text(answer[1]) == table and not name.startswith("__"):
+            found[name] = int.from_bytes(answer[handle_at], "big")
+    return found
+
+
+def _dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
+    try:
+        return [attributes(answer[4:]) for _, answer in link.dump(asked)]
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
+
+
+def _target(expressions: bytes) -> str:
+    for _, expression in each(expressions):
+        got = attributes(expression)
+        if got.get(1) == b"immediate\0":
+            data = attributes(attributes(got[2]).get(2, b""))
+            return _text(attributes(data.get(2, b"")).get(2, b""))
+    return ""
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "replace")

@@ -1,0 +1,206 @@
+"""The nf_tables backend: our own table, and our corner of the tables libvirt makes.
+
+Elements come and go by netlink, a transaction a table; the skeleton around them is
+text for nft, given only where it is missing or another. Never touched: a rule, chain
+or set that is not ours, and libvirt's tables themselves, which are libvirt's to make.
+"""
+
+from binascii import crc32
+
+from .errors import Refused, VfwError
+from .netlink import Netlink
+from .nfnetlink import (
+    LIBVIRT,
+    OWN,
+    PARTS,
+    additions,
+    has_table,
+    list_chains,
+    list_entries,
+    list_rules,
+    list_sets,
+    removals,
+)
+from .plan import Change, Synced
+from .process import Run
+
+_LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
+Base = dict[str, str]
+
+
+class Nftables:
+    """Changes entries; restores, compares and removes everything of ours.
+
+    `base` has the marks of the parts that are in place, and gets the new ones.
+    """
+
+    name = "nftables"
+
+    def __init__(self, link: Netlink, run: Run, base: Base) -> None:
+        self.link = link
+        self.run = run
+        self.base = base
+
+    def change(self, changes: list[Change], commit: bool = True) -> None:
+        """Bring each owner from its old entries to its new ones.
+
+        A guest is let in before it is DNATed to and shut out after. Every part is
+        tried; Refused names those that took nothing.
+        """
+        remove = [entry for change in changes for entry in change.removed()]
+        add = [(entry, c.owner) for c in changes for entry in c.added()]
+        self._apply(remove, add, commit)
+
+    def _apply(
+        self, remove: list[str], add: list[tuple[str, str]], commit: bool = True
+    ) -> None:
+        """One transaction a part; the parts that are not in place are left out."""
+        old = {p: [entry for entry in remove if part_of(entry) == p] for p in PARTS}
+        new = {p: [pair for pair in add if part_of(pair[0]) == p] for p in PARTS}
+        refused = []
+        for part, messages in (
+            ("4", additions("4", new["4"])),
+            ("6", additions("6", new["6"])),
+            ("own", removals("own", old["own"]) + additions("own", new["own"])),
+            ("4", removals("4", old["4"])),
+            ("6", removals("6", old["6"])),
+        ):
+            try:
+                if messages and part in self.base:
+                    self.link.batch(messages, commit)
+            except Refused as error:
+                refused.append(f"{_shown(part)}: {error}")
+        if refused:
+            raise Refused("; ".join(refused))
+
+    def is_intact(self) -> bool:
+        """Whether the skeleton is as it was left; elements are not looked at."""
+        marks = [(part, self._mark(part)) for part in PARTS if part in self.base]
+        return all(self.base[part].partition(" ")[2] == mark for part, mark in marks)
+
+    def sync(self, wanted: dict[str, str], skeletons: Base) -> Synced:
+        """Make everything of ours what it should be, changing only what is not.
+
+        `wanted` is every entry with its owner.
+        """
+        problems = []
+        for part in PARTS:
+            try:
+                if part == "own" or has_table(self.link, part):
+                    self._restore(part, skeletons[part])
+                    continue
+                if any(part_of(entry) == part for entry in wanted):
+                    problems.append(f"{_shown(part)} is missing: restart libvirtd")
+            except VfwError as error:
+                problems.append(f"{_shown(part)}: {error}")
+            self.base.pop(part, None)
+        held = self.held()
+        remove = [e for e, (owner, _) in held.items() if wanted.get(e) != owner]
+        add = [(e, o) for e, o in wanted.items() if e not in held or held[e][0] != o]
+        try:
+            self._apply(remove, add)
+        except Refused as error:
+            problems.append(str(error))
+        self._drop_chains(skeletons["own"])
+        return Synced(remove, [entry for entry, _ in add], problems)
+
+    def held(self) -> dict[str, tuple[str, int]]:
+        """Every entry the kernel holds: its owner, its connections so far."""
+        found: dict[str, tuple[str, int]] = {}
+        for part in PARTS:
+            for name in list_sets(self.link, part):
+                if part == "own" or name == OWN:
+                    found.update(list_entries(self.link, part, name))
+        return found
+
+    def clear(self) -> bool:
+        """Take everything of ours out; whether there was anything."""
+        lines = []
+        for part, (_, family, table) in PARTS.items():
+            if part == "own":
+                if has_table(self.link, part):
+                    lines.append(f"delete table {family} {table}")
+                continue
+            for rule in list_rules(self.link, part):
+                if rule.target == OWN:
+                    where = f"{family} {table} {rule.chain}"
+                    lines.append(f"delete rule {where} handle {rule.handle}")
+            if OWN in list_chains(self.link, part):
+                lines.append(f"delete chain {family} {table} {OWN}")
+            if OWN in list_sets(self.link, part):
+                lines.append(f"delete set {family} {table} {OWN}")
+        if lines:
+            self.run(["nft", "-f", "-"], "\n".join(lines) + "\n")
+        return bool(lines)
+
+    def _restore(self, part: str, skeleton: str) -> None:
+        """Bring the part's skeleton to what it should be; its elements stay."""
+        if self.base.get(part) == f"{_sum(skeleton)} {self._mark(part)}":
+            return
+        if part == "own":
+            try:
+                self.run(["nft", "-f", "-"], skeleton)
+            except Refused:
+                anew = f"add table inet {OWN}\ndelete table inet {OWN}\n"
+                self.run(["nft", "-f", "-"], anew + skeleton)
+        else:
+            self.run(["nft", "-f", "-"], skeleton + self._jump(part))
+        self.base[part] = f"{_sum(skeleton)} {self._mark(part)}"
+
+    def _mark(self, part: str) -> str:
+        """The handles of everything of ours in the part but elements, in order.
+
+        It changes when anybody changes one of them. A jump of ours behind a rule of
+        libvirt's is left out, so that it is put in anew.
+        """
+        chains, sets = list_chains(self.link, part), list_sets(self.link, part)
+        rules = list_rules(self.link, part)
+        if part == "own":
+            named = [*sorted(chains.items()), *sorted(sets.items())]
+            return " ".join(
+                [f"{name}={handle}" for name, handle in named]
+                + [f"{rule.chain}:{rule.handle}" for rule in rules]
+            )
+        words = [f"{OWN}={sets.get(OWN)},{chains.get(OWN)}"]
+        words += [f"{OWN}:{rule.handle}" for rule in rules if rule.chain == OWN]
+        for rule in rules:
+            if rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+                break
+            if rule.chain == "forward" and rule.target == OWN:
+                words.append(f"forward:{rule.handle}")
+        return " ".join(words)
+
+    def _jump(self, part: str) -> str:
+        """Our one rule in libvirt's forward chain, above the first rule of libvirt's."""
+        _, family, table = PARTS[part]
+        lines, before = [], ""
+        for rule in list_rules(self.link, part):
+            if rule.chain == "forward" and rule.target == OWN:
+                where = f"{family} {table} forward handle {rule.handle}"
+                lines.append(f"delete rule {where}")
+            elif rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+                before = before or f"position {rule.handle} "
+        rule_text = f"{family} {table} forward {before}ct status dnat jump {OWN}"
+        return "\n".join([*lines, f"insert rule {rule_text}\n"])
+
+    def _drop_chains(self, skeleton: str) -> None:
+        """Delete the chains of lists of allowed sources that nobody uses any more."""
+        names = [n for n in list_chains(self.link, "own") if n.startswith("allow_")]
+        gone = [name for name in names if f"chain {name} " not in skeleton]
+        if gone:
+            lines = [f"delete chain inet {OWN} {name}\n" for name in gone]
+            self.run(["nft", "-f", "-"], "".join(lines))
+
+
+def part_of(entry: str) -> str:
+    """The part that holds the entry."""
+    return entry[7] if entry.startswith("accept ") else "own"
+
+
+def _shown(part: str) -> str:
+    _, family, table = PARTS[part]
+    return f"table {family} {table}"
+
+
+def _sum(text: str) -> str:
+    return f"{len(text)}-{crc32(text.encode()):08x}"

@@ -1,0 +1,147 @@
+"""From what is forwarded and where the guest is, to entries. Pure, and import-light.
+
+Lines in, as the compiler wrote them for one guest:
+
+    address 192.168.122.50
+    network default
+    allow allow_0f5c 198.51.100.0/24
+    forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
+
+and entries out, as the backends take them (see elements).
+"""
+
+from .files import unquote
+
+Addresses = dict[str, str]
+
+
+class Forward:
+    """One forward as compiled: `host` is `*`, 0.0.0.0, :: or an address."""
+
+    __slots__ = ("allow", "first", "host", "last", "protocol", "target", "target_last")
+
+    def __init__(self, line: str) -> None:
+        (
+            self.host,
+            self.protocol,
+            first,
+            last,
+            target,
+            target_last,
+            self.allow,
+        ) = line.split(" ")
+        self.first, self.last = int(first), int(last)
+        self.target, self.target_last = int(target), int(target_last)
+
+    @property
+    def families(self) -> str:
+        """The families it publishes on: "4", "6" or both."""
+        if self.host == "*":
+            return "46"
+        return "6" if ":" in self.host else "4"
+
+    def entries(self, family: str, address: str) -> list[str]:
+        """What the kernel is to hold for it towards the guest at `address`."""
+        host = "*" if self.host in ("0.0.0.0", "::") else self.host
+        to = f"{family} {host} {self.protocol}"
+        ports = f"{self.first} {self.last}"
+        found = []
+        if self.allow != "-":
+            found += [f"guard {to} {ports} {self.allow}", f"reject {to} {ports}"]
+        if self.first == self.last or self.first == self.target < self.target_last:
+            found.append(f"dnat {to} {ports} {address} {self.target}")
+            return found
+        step = 1 if self.target_last > self.target else 0
+        for number, port in enumerate(range(self.first, self.last + 1)):
+            target = self.target + number * step
+            found.append(f"dnat {to} {port} {port} {address} {target}")
+        return found
+
+
+class Settings:
+    """What forwards.yaml says of one guest, as compiled."""
+
+    __slots__ = ("addresses", "allows", "forwards", "network")
+
+    def __init__(self, lines: list[str]) -> None:
+        self.addresses: Addresses = {}
+        self.allows: dict[str, list[str]] = {}
+        self.forwards: list[Forward] = []
+        self.network = ""
+        for line in lines:
+            word, _, rest = line.partition(" ")
+            if word == "forward":
+                self.forwards.append(Forward(rest))
+            elif word == "address":
+                self.addresses["6" if ":" in rest else "4"] = rest
+            elif word == "network":
+                self.network = unquote(rest)
+            elif word == "allow":
+                chain, _, sources = rest.partition(" ")
+                self.allows[chain] = sources.split(",")
+
+    def entries(self, addresses: Addresses) -> list[str]:
+        """Everything the kernel is to hold while the guest is at `addresses`."""
+        found = []
+        for forward in self.forwards:
+            for family in forward.families:
+                if family in addresses:
+                    found += forward.entries(family, addresses[family])
+        used = {line.split(" ", 2)[1] for line in found}
+        found += [f"accept {f} {addresses[f]}" for f in addresses if f in used]
+        return found
+
+
+def network_entries(subnets: list[tuple[str, str]]) -> list[str]:
+    """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
+    found = []
+    for address, subnet in subnets:
+        family = "6" if ":" in address else "4"
+        left = ("tcp 53", "udp 53", "udp 547") if family == "6" else _LEFT
+        found += [f"left {family} {address} {p} {p.split(' ')[1]}" for p in left]
+        found += [f"hairpin {family} {subnet}", f"inside {family} {subnet}"]
+    return found
+
+
+_LEFT = ("tcp 53", "udp 53", "udp 67", "udp 69")
+
+
+def key_of(entry: str) -> str:
+    """What two entries cannot both have: everything but where a packet is sent."""
+    if entry.startswith(("dnat ", "guard ")):
+        return " ".join(entry.split(" ", 6)[:6])
+    return entry
+
+
+class Change:
+    """One owner's entries: what the kernel may hold of them, what it should hold."""
+
+    __slots__ = ("new", "old", "owner")
+
+    def __init__(self, owner: str, old: list[str], new: list[str]) -> None:
+        self.owner = owner
+        self.old = old
+        self.new = new
+
+    def removed(self) -> list[str]:
+        """The entries to take out."""
+        new = set(self.new)
+        return [entry for entry in self.old if entry not in new]
+
+    def added(self) -> list[str]:
+        """The entries to put in."""
+        old = set(self.old)
+        return [entry for entry in self.new if entry not in old]
+
+
+class Synced:
+    """What a full comparison changed, and what it could not do."""
+
+    __slots__ = ("added", "problems", "removed")
+
+    def __init__(
+        self, removed: list[str], added: list[str], problems: list[str]
+    ) -> None:
+        self.removed = removed
+        self.added = added
+        self.problems = problems

@@ -1,0 +1,109 @@
+"""What the kernel should hold for each running guest, on this host as it is now.
+
+Brings together what was compiled, where the guest is, and who was there first.
+"""
+
+from .address import Whereabouts, find_guest
+from .compiled import Compiled
+from .errors import show
+from .inventory import Inventory
+from .model import Guest, Network
+from .plan import Settings, key_of, network_entries
+from .records import Record
+
+
+class Planned:
+    """A record's entries as they should be, and what keeps others from being there."""
+
+    __slots__ = ("conflicts", "entries", "record", "settings", "where")
+
+    def __init__(self, record: Record, settings: Settings, where: Whereabouts) -> None:
+        self.record = record
+        self.settings = settings
+        self.where = where
+        self.entries: list[str] = []
+        self.conflicts: list[str] = []
+
+    def settled(self) -> Record:
+        """The record as it is when all of this has been done."""
+        networks = [n.name for n in self.where.networks] if self.entries else []
+        return Record(self.record.guest, self.record.since, self.entries, networks)
+
+    def summary(self) -> str:
+        """One line for the log."""
+        name = show(self.record.guest.name)
+        where = ", ".join(self.where.addresses.values())
+        why = "; ".join([*self.conflicts, self.where.reason]).strip("; ")
+        if not self.entries:
+            return f"{name}: pending: {why}"
+        return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
+
+
+class Planner:
+    """Plans one guest, or all."""
+
+    def __init__(self, compiled: Compiled, inventory: Inventory) -> None:
+        self.compiled = compiled
+        self.inventory = inventory
+
+    def settings(self, guest: Guest) -> Settings:
+        """What forwards.yaml says of the guest, under its name and under its UUID."""
+        lines = self.compiled.lookup(guest.name)
+        if guest.uuid and guest.uuid != guest.name:
+            lines = lines + self.compiled.lookup(guest.uuid)
+        return Settings(lines)
+
+    def guest(self, record: Record) -> Planned:
+        """The guest's entries, as if it were alone."""
+        settings = self.settings(record.guest)
+        if not settings.forwards:
+            return Planned(record, settings, Whereabouts({}, [], ""))
+        where = find_guest(record.guest, settings, self.inventory)
+        planned = Planned(record, settings, where)
+        planned.entries = settings.entries(where.addresses)
+        return planned
+
+    def all(self, records: list[Record]) -> list[Planned]:
+        """Everybody's entries: whom two claim goes to the one who runs longer."""
+        found = []
+        networks: dict[str, Network] = {}
+        taken: dict[str, Record] = {}
+        for record in records:
+            if record.guest.driver == "network":
+                continue
+            planned = self.guest(record)
+            _withhold(planned, taken)
+            for entry in planned.entries:
+                taken[key_of(entry)] = record
+            networks.update({n.name: n for n in planned.where.networks})
+            found.append(planned)
+        return [*(self.network(n) for n in networks.values()), *found]
+
+    def network(self, network: Network) -> Planned:
+        """A network's entries, needed once for all of its guests."""
+        guest = Guest("network", network.name, network.bridge, [])
+        planned = Planned(
+            Record(guest, 0, [], []), Settings([]), Whereabouts({}, [], "")
+        )
+        planned.entries = network_entries(network.subnets)
+        return planned
+
+
+def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
+    """Take out what an earlier guest has: its address, or one of its ports."""
+    for family, address in list(planned.where.addresses.items()):
+        other = taken.get(f"accept {family} {address}")
+        if other:
+            del planned.where.addresses[family]
+            planned.conflicts.append(f"{address} is the address of {other.guest.name}")
+            planned.entries = planned.settings.entries(planned.where.addresses)
+    kept = []
+    for entry in planned.entries:
+        other = taken.get(key_of(entry))
+        if other:
+            planned.conflicts.append(f"{key_of(entry)} is taken by {other.guest.name}")
+        else:
+            kept.append(entry)
+    planned.entries = kept
+
+

@@ -1,0 +1,124 @@
+"""The words of one port entry: Compose's short syntax, ranges, addresses, protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Union
+
+from .errors import VfwError, show
+
+Address = Union[IPv4Address, IPv6Address]
+Subnet = Union[IPv4Network, IPv6Network]
+PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
+
+
+@dataclass(frozen=True)
+class Short:
+    """One entry of the short syntax; `host_ip` and `protocol` are '' where not given."""
+
+    host_ip: str
+    published: Ports
+    target: Ports
+    protocol: str
+
+
+def parse_short(text: str) -> Short:
+    """An entry like 8080:80, 443, 5000-5010:5000-5010/udp, [2001:db8::5]:443:443/tcp."""
+    body, slash, protocol = text.partition("/")
+    if slash and not protocol:
+        raise VfwError(f"{show(text)}: no protocol behind the slash")
+    host_ip, published, target = _split(body, text)
+    ports = parse_ports(target)
+    if published is None:
+        return Short(host_ip, ports, ports, protocol)
+    if not published:
+        raise VfwError(f"{show(text)}: no published port; write it out")
+    return Short(host_ip, parse_ports(published), ports, protocol)
+
+
+def _split(body: str, text: str) -> tuple[str, str | None, str]:
+    if body.startswith("["):
+        host_ip, bracket, rest = body[1:].partition("]:")
+        if not bracket or rest.count(":") > 1:
+            raise VfwError(f"{show(text)}: write [IPv6 address]:published:target")
+    elif body.count(":") > 2:
+        raise VfwError(f"{show(text)}: write an IPv6 address in [brackets]")
+    elif body.count(":") == 2:
+        host_ip, _, rest = body.partition(":")
+    else:
+        host_ip, rest = "", body
+    published, colon, target = rest.partition(":")
+    return host_ip, published if colon else None, target if colon else published
+
+
+def parse_ports(text: str) -> Ports:
+    """One port or a range, FIRST-LAST; ports are 1 to 65535."""
+    low, dash, high = text.partition("-")
+    first = _port(low, text)
+    last = _port(high, text) if dash else first
+    if last < first:
+        raise VfwError(f"range {text} is reversed; write {last}-{first}")
+    return Ports(first, last)
+
+
+def _port(digits: str, text: str) -> int:
+    if not (digits.isascii() and digits.isdigit()):
+        raise VfwError(f"{show(text)!r} is not a port or a range of ports")
+    number = int(digits[:9])
+    if not 0 < number < 65536:
+        raise VfwError(f"{show(text)}: ports are 1 to 65535")
+    return number
+
+
+def parse_address(text: str) -> Address:
+    """An IPv4 or IPv6 address that can be a host's or a guest's own."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        hint = "an IPv4 or IPv6 address is needed here"
+        raise VfwError(f"{show(text)!r} is not an address: {hint}") from None
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            raise VfwError(f"{text}: an address with a zone cannot be forwarded")
+        if address.ipv4_mapped:
+            raise VfwError(f"{text}: write {address.ipv4_mapped}")
+    if address.is_multicast or text == "255.255.255.255":
+        raise VfwError(f"{text} is not the address of one host")
+    return address
+
+
+def parse_subnet(text: str) -> Subnet:
+    """A network in CIDR form, or one address, that may connect."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        if "host bits" in str(error):
+            right = ip_network(text, strict=False)
+            raise VfwError(f"{text} has host bits set; write {right}") from None
+        raise VfwError(f"{show(text)!r} is not an address or a network") from None
+
+
+def parse_protocol(text: str) -> str:
+    """tcp, udp or sctp."""
+    if text not in PROTOCOLS:
+        raise VfwError(f"{show(text)!r} is not a protocol: {', '.join(PROTOCOLS)}")
+    return text

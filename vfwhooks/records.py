@@ -1,0 +1,108 @@
+"""Records of guests and of events as text, and back. Text in, values out.
+
+    1203344455                                  since (monotonic ns), or OPERATION STAMP
+    guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
+    nic 52:54:00:00:00:10 network default virbr0 vnet0
+    on default
+    entry dnat 4 * tcp 8080 8080 192.168.122.10 80
+"""
+
+from .files import quote, unquote
+from .model import Guest, Nic
+
+Key = tuple[str, str]
+
+
+class Record:
+    """A running guest, since when, every entry the kernel may hold for it, and the
+    names of the networks that it needs. Networks in use are recorded as guests of the
+    driver `network`.
+    """
+
+    __slots__ = ("entries", "guest", "networks", "since")
+
+    def __init__(
+        self, guest: Guest, since: int, entries: list[str], networks: list[str]
+    ) -> None:
+        self.guest = guest
+        self.since = since
+        self.entries = entries
+        self.networks = networks
+
+    @property
+    def key(self) -> Key:
+        """Driver and name, as a hook is told them."""
+        return self.guest.driver, self.guest.name
+
+    @property
+    def owner(self) -> str:
+        """What the kernel's comment says of the entries: names may be too long."""
+        return self.guest.uuid or self.guest.driver
+
+    def with_entries(self, more: list[str]) -> "Record":
+        """The same with more entries that the kernel may hold."""
+        known = set(self.entries)
+        entries = self.entries + [entry for entry in more if entry not in known]
+        return Record(self.guest, self.since, entries, self.networks)
+
+    def text(self) -> str:
+        """The record as it is kept."""
+        networks = "".join(f"on {quote(network)}\n" for network in self.networks)
+        entries = "".join(f"entry {entry}\n" for entry in self.entries)
+        return f"{self.since}\n{guest_text(self.guest)}{networks}{entries}"
+
+
+class Intent:
+    """An event: what happened to which guest, when, and what its XML said of it.
+
+    The operations: started, stopped; plugged and unplugged (one interface); network
+    (the guest is a network, and it started, stopped or changed).
+    """
+
+    __slots__ = ("guest", "operation", "stamp")
+
+    def __init__(self, operation: str, guest: Guest, stamp: int) -> None:
+        self.operation = operation
+        self.guest = guest
+        self.stamp = stamp
+
+    def text(self) -> str:
+        """The intent as it is kept."""
+        return f"{self.operation} {self.stamp}\n{guest_text(self.guest)}"
+
+
+def parse_record(text: str) -> Record:
+    """The record that was kept. Raises ValueError for anything else."""
+    since, _, rest = text.partition("\n")
+    lines = rest.split("\n")
+    entries = [line[6:] for line in lines if line.startswith("entry ")]
+    networks = [unquote(line[3:]) for line in lines if line.startswith("on ")]
+    return Record(_guest(lines), int(since), entries, networks)
+
+
+def parse_intent(text: str) -> Intent:
+    """The intent that was kept. Raises ValueError for anything else."""
+    first, _, rest = text.partition("\n")
+    operation, stamp = first.split(" ")
+    return Intent(operation, _guest(rest.split("\n")), int(stamp))
+
+
+def guest_text(guest: Guest) -> str:
+    """A guest's lines in a record or an intent."""
+    lines = [f"guest {guest.driver} {quote(guest.name)} {quote(guest.uuid)}\n"]
+    for nic in guest.nics:
+        words = nic.mac, nic.kind, nic.network, nic.bridge, nic.device
+        lines.append(f"nic {' '.join(map(quote, words))}\n")
+    return "".join(lines)
+
+
+def _guest(lines: list[str]) -> Guest:
+    word, driver, name, uuid = lines[0].split(" ")
+    if word != "guest":
+        raise ValueError(f"no guest in {lines[0]!r}")
+    guest = Guest(driver, unquote(name), unquote(uuid), [])
+    for line in lines[1:]:
+        if line.startswith("nic "):
+            mac, kind, network, bridge, device = map(unquote, line.split(" ")[1:])
+            guest.nics.append(Nic(mac, kind, network, bridge, device))
+    return guest

@@ -1,0 +1,55 @@
+"""Skeletons as text, from the templates; nothing of a guest is in them.
+
+Jinja2 lives here alone. What is rendered is kept with the compiled configuration, so
+that a hook which has to restore a skeleton does not import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+
+
+@dataclass(frozen=True)
+class Family:
+    """The words that tell IPv4 from IPv6 in a ruleset."""
+
+    number: str
+    ip: str
+    type: str
+    loopback: str
+
+
+FAMILIES = (
+    Family("4", "ip", "ipv4_addr", "127.0.0.0/8"),
+    Family("6", "ip6", "ipv6_addr", "::1"),
+)
+
+
+@dataclass(frozen=True)
+class Allow:
+    """One list of allowed sources: its chain, its networks by family number."""
+
+    chain: str
+    sources: dict[str, tuple[str, ...]]
+
+
+def render_skeletons(allows: tuple[Allow, ...]) -> dict[str, str]:
+    """The text of every skeleton by the part of the kernel's rules that it makes."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - rulesets are not HTML; values are validated
+    )
+    own = environment.get_template("nftables.j2")
+    libvirts = environment.get_template("libvirt_network.j2")
+    texts = {"own": own.render(families=FAMILIES, allows=allows)}
+    for family in FAMILIES:
+        texts[family.number] = libvirts.render(family=family)
+    return texts

@@ -1,0 +1,268 @@
+"""The state directory: what was asked, which guests run, what was applied for each.
+
+One small file a thing, so that an event reads only its own guest's. All is written by
+rename, and nothing here outlives a boot. A file that cannot be read is set aside and
+its content made anew by a full reconcile; it is never fatal.
+
+    lock                 one holder at a time changes anything below, and the kernel
+    members/NETWORK/     the guests that need the network's entries
+    intents/STAMP-PID    an event that has not been carried out
+    guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
+    addresses/ADDRESS    the guest that is there
+    networks/NAME        what a network hook was told; empty: it was stopped
+    base                 the backend in use and the marks of its skeleton
+    full                 (exists) the next event takes the full road
+    working              (exists) somebody is at work, or was killed at it
+    compiled, broken     the last good configuration; why the newest is not good
+"""
+
+import fcntl
+import posix
+import stat
+
+from . import files
+from .errors import VfwError
+from .records import Intent, Key, Record, parse_intent, parse_record
+
+DEFAULT = "/run/vfwhooks"
+_KEPT = "/var/lib/vfwhooks"
+DRIVERS = ("libxl", "lxc", "network", "qemu")
+_DIRECTORIES = (
+    "addresses",
+    "aside",
+    "guests",
+    *(f"guests/{driver}" for driver in DRIVERS),
+    "intents",
+    "members",
+    "networks",
+    "tmp",
+)
+
+
+class Lock:
+    """The lock, held until `close`, and on while a tool that inherited it runs.
+
+    The caller's deadline bounds the wait.
+    """
+
+    def __init__(self, path: str) -> None:
+        flags = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW
+        self.fd = posix.open(path, flags, 0o600)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Let the next one have it."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        posix.close(self.fd)
+
+
+class State:
+    """The state directory; it is made by a host's first event after boot."""
+
+    def __init__(self, path: str = DEFAULT) -> None:
+        self.path = path
+        self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
+        self.problems: list[str] = []
+        try:
+            about = posix.lstat(path)
+        except FileNotFoundError:
+            about = self._make()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != posix.geteuid():
+            raise VfwError(f"{path} is not a directory of ours", "remove it")
+        if about.st_mode & 0o022:
+            raise VfwError(f"{path} can be written by others", "remove it")
+
+    def _make(self) -> posix.stat_result:
+        for name in ("", *_DIRECTORIES):
+            try:
+                posix.mkdir(f"{self.path}/{name}", 0o700)
+            except FileExistsError:
+                pass
+        return posix.lstat(self.path)
+
+    def lock(self) -> Lock:
+        """Wait for the lock."""
+        return Lock(f"{self.path}/lock")
+
+    def read(self, name: str) -> str:
+        """A file's text; '' where there is none."""
+        data = files.read(f"{self.path}/{name}")
+        return data.decode("utf-8", "surrogateescape") if data else ""
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file in place, whole or not at all."""
+        data = text.encode("utf-8", "surrogateescape")
+        files.write(f"{self.path}/{name}", data, f"{self.path}/tmp/{posix.getpid()}")
+
+    def put_compiled(self, data: bytes) -> None:
+        """Put another configuration in force, and keep it across the next boot."""
+        files.write(f"{self.path}/compiled", data, f"{self.path}/tmp/{posix.getpid()}")
+        try:
+            if not posix.access(self.kept, posix.F_OK):
+                posix.mkdir(self.kept, 0o700)
+            files.write(f"{self.kept}/compiled", data, f"{self.kept}/.new", True)
+        except OSError as error:
+            self.problems.append(f"{self.kept}: {error.strerror}; not kept over a boot")
+
+    def take_kept(self) -> None:
+        """After a boot, the configuration that was in force before it."""
+        data = files.read(f"{self.kept}/compiled")
+        if data:
+            files.write(f"{self.path}/compiled", data, f"{self.path}/tmp/{posix.getpid()}")
+
+    def remove(self, name: str) -> bool:
+        """Remove a file; False where there was none."""
+        return files.remove(f"{self.path}/{name}")
+
+    def names(self, directory: str) -> list[str]:
+        """The files of a directory, in the order of their names."""
+        return sorted(posix.listdir(f"{self.path}/{directory}"))
+
+    def take_full(self) -> bool:
+        """Whether the full road was asked for.
+
+        The mark goes before the work is done: one set meanwhile counts for the next.
+        """
+        return self.remove("full")
+
+    def base(self) -> dict[str, str]:
+        """The backend in use and what it remembers of its skeleton."""
+        words = (line.partition(" ") for line in self.read("base").split("\n"))
+        return {word: rest for word, _, rest in words if word}
+
+    def keep_base(self, base: dict[str, str]) -> None:
+        """Write down the backend in use and what it remembers."""
+        self.write("base", "".join(f"{word} {rest}\n" for word, rest in base.items()))
+
+    def begin(self) -> bool:
+        """Note that somebody is at work; whether somebody was, and did not end."""
+        was = posix.access(f"{self.path}/working", posix.F_OK)
+        if not was:
+            self.write("working", "")
+        return was
+
+    def end(self, intents: list[str]) -> None:
+        """The intents have been carried out."""
+        for name in intents:
+            self.remove(name)
+        self.remove("working")
+
+    def note(self, intent: Intent) -> str:
+        """Write down what was asked, before anything is waited for; its file."""
+        name = f"intents/{intent.stamp:020d}-{posix.getpid()}"
+        self.write(name, intent.text())
+        return name
+
+    def note_network(self, name: str, data: bytes) -> None:
+        """Keep what a network hook was told; nothing when the network was stopped."""
+        self.write(f"networks/{files.file_name(name)}", data.decode("latin-1"))
+
+    def note_started(self, driver: str) -> None:
+        """This libvirt has the operation `started`: `start` is not ours any more."""
+        if not posix.access(f"{self.path}/started-{driver}", posix.F_OK):
+            self.write(f"started-{driver}", "")
+
+    def intents(self) -> list[tuple[str, Intent]]:
+        """All events that were not carried out, the oldest first, with their files."""
+        found = []
+        for name in self.names("intents"):
+            try:
+                intent = parse_intent(self.read(f"intents/{name}"))
+                found.append((f"intents/{name}", intent))
+            except (ValueError, IndexError):
+                self._set_aside(f"intents/{name}")
+        return found
+
+    def record(self, key: Key) -> "Record | None":
+        """What is known of a running guest."""
+        return self._record(record_name(key))
+
+    def records(self) -> list[Record]:
+        """Every running guest and every network in use, the longest running first."""
+        names = [f"guests/{d}/{name}" for d in DRIVERS for name in self.names(f"guests/{d}")]
+        found = [record for record in map(self._record, names) if record]
+        return sorted(found, key=lambda record: record.since)
+
+    def keep(self, record: Record) -> None:
+        """Write down what is known, and what the kernel may hold, of a guest."""
+        self.write(record_name(record.key), record.text())
+
+    def forget(self, key: Key) -> None:
+        """The guest does not run any more, and the kernel holds nothing for it."""
+        self.remove(record_name(key))
+
+    def claim(self, address: str, key: Key) -> bool:
+        """Note that the guest is at the address; False if another one is."""
+        name, whose = f"addresses/{address}", record_name(key)
+        if self.read(name) in ("", whose):
+            self.write(name, whose)
+            return True
+        return False
+
+    def release(self, address: str, key: Key) -> None:
+        """The guest is not at the address any more."""
+        if self.read(f"addresses/{address}") == record_name(key):
+            self.remove(f"addresses/{address}")
+
+    def join(self, network: str, key: Key) -> None:
+        """Note that the guest needs the network's entries."""
+        directory = f"{self.path}/members/{files.file_name(network)}"
+        try:
+            posix.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass
+        self.write(f"members/{files.file_name(network)}/{_member(key)}", "")
+
+    def leave(self, network: str, key: Key) -> bool:
+        """The guest does not need them any more; whether it was the last."""
+        directory = f"members/{files.file_name(network)}"
+        self.remove(f"{directory}/{_member(key)}")
+        try:
+            posix.rmdir(f"{self.path}/{directory}")
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def index(self, records: list[Record]) -> None:
+        """Make addresses/ and members/ anew from all records."""
+        for address in self.names("addresses"):
+            self.remove(f"addresses/{address}")
+        for network in self.names("members"):
+            for name in self.names(f"members/{network}"):
+                self.remove(f"members/{network}/{name}")
+            posix.rmdir(f"{self.path}/members/{network}")
+        for record in records:
+            for entry in record.entries:
+                if entry.startswith("accept "):
+                    self.claim(entry[9:], record.key)
+            for network in record.networks:
+                self.join(network, record.key)
+
+    def _record(self, name: str) -> "Record | None":
+        text = self.read(name)
+        if not text:
+            return None
+        try:
+            return parse_record(text)
+        except (ValueError, IndexError):
+            self._set_aside(name)
+            return None
+
+    def _set_aside(self, name: str) -> None:
+        """Keep what cannot be read for a look, and have everything made anew."""
+        aside = f"aside/{files.file_name(name)}"
+        posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
+        self.write("full", "")
+        self.problems.append(f"{self.path}/{name} cannot be read and is now {aside}")
+
+
+def record_name(key: Key) -> str:
+    """The file of a guest's record."""
+    driver, name = key
+    return f"guests/{driver}/{files.file_name(name)}"
+
+
+def _member(key: Key) -> str:
+    return f"{key[0]}.{files.file_name(key[1])}"
