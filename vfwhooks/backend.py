@@ -1,5 +1,4 @@
-"""Which of the kernel's two firewalls libvirt uses on this host: that one is ours too.
-"""
+"""Which of the kernel's two firewalls libvirt uses on this host: ours is the same."""
 
 from .errors import VfwError
 from .inventory import Inventory
@@ -7,6 +6,14 @@ from .netlink import Netlink
 from .nfnetlink import has_table
 from .nftables import Nftables
 from .process import Run, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Union
+
+    from .iptables import Iptables
+
+    Backend = Union[Nftables, Iptables]
 
 NFTABLES, IPTABLES = "nftables", "iptables"
 
@@ -32,11 +39,33 @@ def choose(inventory: Inventory, link: Netlink, run: Run) -> str:
     raise VfwError("neither nft nor iptables-restore is installed", "install nftables")
 
 
-def open_backend(base: dict[str, str], link: Netlink, run: Run) -> Nftables:
+def open_backend(
+    base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+) -> "Backend":
     """The backend that `base` names; it keeps its marks there."""
-    return Nftables(link, run, base)
+    if base["backend"] == NFTABLES:
+        return Nftables(link, run, base)
+    from .iptables import Iptables  # 1 ms that nf_tables hosts need not spend
+
+    networks = [inventory.network(name) for name in inventory.names()]
+    return Iptables(run, base, [network for network in networks if network])
 
 
-def clear_others(name: str, link: Netlink, run: Run) -> list[str]:
+def clear_others(name: str, link: Netlink, run: Run, inventory: Inventory) -> list[str]:
     """Take what is ours out of the backend that is not in use; what was done."""
+    other = IPTABLES if name == NFTABLES else NFTABLES
+    try:
+        if open_backend({"backend": other}, link, run, inventory).clear():
+            return [f"moved from {other} to {name}"]
+    except VfwError as error:
+        return [f"{other}: {error}"]
     return []
+
+
+def clear_all(link: Netlink, run: Run, inventory: Inventory) -> list[str]:
+    """Take what is ours out of both backends; those that had anything."""
+    cleared = []
+    for name, tool in ((NFTABLES, "nft"), (IPTABLES, "iptables-restore")):
+        if find(tool) and open_backend({"backend": name}, link, run, inventory).clear():
+            cleared.append(name)
+    return cleared

@@ -77,7 +77,9 @@ def load(path: str) -> "Compiled | None":
         return None
 
 
-def build(stamps: str, skeletons: dict[str, str], guests: dict[str, list[str]]) -> bytes:
+def build(
+    stamps: str, skeletons: dict[str, str], guests: dict[str, list[str]]
+) -> bytes:
     """The bytes of a compiled configuration."""
     buckets: list[list[bytes]] = [[] for _ in range(len(guests) * 2 + 1)]
     for name, lines in guests.items():

@@ -165,7 +165,7 @@ def _tree(events: Iterable[yaml.Event], name: str, problems: list[Problem]) -> N
     above = [_Open(Place(name), False)]
     for event in events:
         mark = event.start_mark
-        place = Place(name, mark.line + 1, mark.column + 1)
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
         if isinstance(event, yaml.ScalarEvent):
             above[-1].nodes.append(Text(place, event.value))
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -10,16 +10,14 @@ import struct
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from .elements import PROTOCOLS
-from .netlink import ROUTE, Netlink, attribute, attributes, message, nested
-from .netlink import netfilter
+from .inventory import Inventory
+from .netlink import Netlink, attribute, attributes, message, nested, netfilter
 
 _CONNTRACK = 1 << 8
 _GET, _DELETE = 1, 2
 _ORIGINAL, _REPLY, _ID, _FILTER = 1, 2, 12, 25
 _ORIGINAL_FLAGS, _REPLY_FLAGS = 1, 2
 _IP_SOURCE, _PROTOCOL = 1, 8
-_GETROUTE = 26
-_LOCAL = 2
 _UDP = PROTOCOLS["udp"]
 
 
@@ -69,7 +67,9 @@ class Published:
         )
 
 
-def cut(link: Netlink, removed: list[str], added: list[str]) -> int:
+def cut(
+    link: Netlink, inventory: Inventory, removed: list[str], added: list[str]
+) -> int:
     """Cut what the removed entries still lead somewhere, and the UDP flows that end at
     the host itself though an added entry now forwards them; how many."""
     gone: dict[str, list[Published]] = {}
@@ -86,11 +86,14 @@ def cut(link: Netlink, removed: list[str], added: list[str]) -> int:
         udp = [Published(e) for e in added if e.startswith(f"dnat {family} ")]
         udp = [one for one in udp if one.protocol == _UDP]
         if udp:
-            count += _cut_at_host(link, udp, "0.0.0.0" if family == "4" else "::")
+            everywhere = "0.0.0.0" if family == "4" else "::"
+            count += _cut_at_host(link, inventory, udp, everywhere)
     return count
 
 
-def _cut_at_host(link: Netlink, udp: list[Published], family: str) -> int:
+def _cut_at_host(
+    link: Netlink, inventory: Inventory, udp: list[Published], family: str
+) -> int:
     count = 0
     for data, original, reply in _connections(link, _ORIGINAL, family):
         if (
@@ -98,27 +101,10 @@ def _cut_at_host(link: Netlink, udp: list[Published], family: str) -> int:
             and original.destination == reply.source
             and original.port == reply.source_port
             and any(one.has(original) for one in udp)
-            and is_local(original.destination)
+            and inventory.is_local(original.destination)
         ):
             count += _delete(link, family, data)
     return count
-
-
-def is_local(address: str) -> bool:
-    """Whether the kernel takes packets for the address in, but for loopback."""
-    if address.startswith("127.") or address == "::1":
-        return False
-    number = AF_INET6 if ":" in address else AF_INET
-    packed = inet_pton(number, address)
-    asked = struct.pack("=BBBBBBBBI", number, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
-    route = Netlink(ROUTE)
-    try:
-        answer = route.ask(message(_GETROUTE, asked + attribute(1, packed)))
-    except OSError:
-        return False
-    finally:
-        route.release()
-    return answer[7] == _LOCAL
 
 
 def _connections(

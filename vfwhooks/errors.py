@@ -28,6 +28,11 @@ def show(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode()
-                   if not 0xD800 <= ord(c) <= 0xDFFF else f"\\x{ord(c) - 0xDC00:02x}"
-                   for c in text)
+    return "".join(
+        c
+        if c.isprintable()
+        else c.encode("unicode_escape").decode()
+        if not 0xD800 <= ord(c) <= 0xDFFF
+        else f"\\x{ord(c) - 0xDC00:02x}"
+        for c in text
+    )

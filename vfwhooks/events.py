@@ -17,30 +17,49 @@ class Events:
         """Note what the event changes."""
         guest = intent.guest
         if intent.operation in ("plugged", "unplugged"):
-            self._plug(guest, intent.operation == "plugged")
+            self._plug(guest, intent)
         elif intent.operation in ("started", "reconnected"):
             old = self._now((guest.driver, guest.name))
             same = old is not None and old.guest.uuid == guest.uuid
             since = old.since if old and same else intent.stamp
-            self._put(guest, since)
+            self._put(guest, since, intent.stamp)
         elif intent.operation == "stopped":
             self._now((guest.driver, guest.name))
             self.after[guest.driver, guest.name] = None
 
-    def _plug(self, port: Guest, is_in: bool) -> None:
+    def _plug(self, port: Guest, intent: Intent) -> None:
         """An interface of a running guest; a guest that starts is not recorded yet."""
         for driver in DRIVERS:
             owner = self._now((driver, port.name)) if driver != "network" else None
             if owner and owner.guest.uuid == port.uuid:
                 rest = [nic for nic in owner.guest.nics if nic.mac != port.nics[0].mac]
-                nics = rest + (port.nics if is_in else [])
-                self._put(Guest(driver, port.name, port.uuid, nics), owner.since)
+                nics = rest + (port.nics if intent.operation == "plugged" else [])
+                guest = Guest(driver, port.name, port.uuid, nics)
+                self._put(guest, owner.since, intent.stamp)
 
-    def _put(self, guest: Guest, since: int) -> None:
+    def _put(self, guest: Guest, since: int, stamp: int) -> None:
         key = guest.driver, guest.name
         old = self.before[key]
         entries, networks = (old.entries, old.networks) if old else ([], [])
-        self.after[key] = Record(guest, since, entries, networks)
+        self.after[key] = Record(guest, since, stamp, entries, networks)
+
+    def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
+        """Take in what libvirtd said when it was asked at `asked`; of a guest that an
+        event has spoken of since, the event knows better.
+        """
+        running = {(guest.driver, guest.name): guest for guest in guests}
+        for record in self._state.records():
+            if record.guest.driver in drivers and record.key not in running:
+                now = self._now(record.key)
+                if now and now.stamp <= asked:
+                    self.after[record.key] = None
+        for key, guest in running.items():
+            now = self._now(key)
+            if now and now.stamp <= asked:
+                same = now.guest.uuid == guest.uuid
+                self._put(guest, now.since if same else asked, now.stamp)
+            elif now is None and self._state.stopped_at(key) <= asked:
+                self._put(guest, asked, asked)
 
     def _now(self, key: Key) -> "Record | None":
         if key not in self.before:

@@ -63,7 +63,7 @@ def run(
     finally:
         faulthandler.cancel_dump_traceback_later()
         reconcile.close()
-    return state.problems + reconcile.said
+    return state.problems + reconcile.problems + reconcile.said
 
 
 def read_event(

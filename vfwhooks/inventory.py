@@ -7,17 +7,19 @@ on disk: the status files of networks and the leases of their dnsmasq.
 import posix
 import struct
 import time
-from _socket import AF_INET, AF_INET6, if_nametoindex, inet_ntop
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from . import files
 from .errors import VfwError
 from .libvirtxml import canonical, parse_networks
 from .model import Network
-from .netlink import ROUTE, Netlink, attributes, message
+from .netlink import ROUTE, Netlink, attribute, attributes, message, named
 
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
-_GETNEIGH = 30
+_GETLINK, _GETROUTE, _GETNEIGH = 18, 26, 30
+_LINK = bytes(16)
+_LOCAL = 2
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 
@@ -34,6 +36,7 @@ class Inventory:
         self._directories = [root + directory for directory in STATUS_DIRECTORIES]
         self._leases = root + LEASES
         self._networks: dict[str, Network | None] = {}
+        self._route: Netlink | None = None
 
     def network(self, name: str) -> "Network | None":
         """The network of this name, if it is active."""
@@ -72,27 +75,47 @@ class Inventory:
             if isinstance(lease, dict):
                 expiry, address = lease.get("expiry-time"), lease.get("ip-address")
                 whose = str(lease.get("mac-address", "")).lower()
-                if whose == mac and isinstance(expiry, int):
-                    if expiry == 0 or expiry > time.time():
-                        found.append((expiry or 1 << 62, canonical(str(address))))
+                if whose != mac or not isinstance(expiry, int):
+                    continue
+                if expiry == 0 or expiry > time.time():
+                    found.append((expiry or 1 << 62, canonical(str(address))))
         return sorted(found, reverse=True)
 
     def neighbours(self, bridge: str, mac: str) -> list[str]:
         """The addresses that the neighbour table of the bridge has for the MAC."""
         try:
-            index = if_nametoindex(bridge)
+            answer = self.route.ask(message(_GETLINK, _LINK + named(3, bridge)))
         except OSError:
             return []
-        link = Netlink(ROUTE)
+        (index,) = struct.unpack_from("=i", answer, 4)
         found = []
-        for _, answer in link.dump(message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))):
+        asked = message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
+        for _, answer in self.route.dump(asked):
             family, where, state, _, _ = _NEIGHBOUR.unpack_from(answer)
             if where == index and state & _USABLE and family in (AF_INET, AF_INET6):
                 about = attributes(answer[_NEIGHBOUR.size :])
                 if about.get(2, b"").hex(":") == mac and 1 in about:
                     found.append(inet_ntop(family, about[1]))
-        link.release()
         return sorted(found)
+
+    def is_local(self, address: str) -> bool:
+        """Whether packets for the address are for this host, loopback left out."""
+        if address.startswith("127.") or address == "::1":
+            return False
+        family = AF_INET6 if ":" in address else AF_INET
+        packed = inet_pton(family, address)
+        asked = bytes((family, len(packed) * 8)) + bytes(10) + attribute(1, packed)
+        try:
+            return self.route.ask(message(_GETROUTE, asked))[7] == _LOCAL
+        except OSError:
+            return False
+
+    @property
+    def route(self) -> Netlink:
+        """A socket to the kernel's addresses, links and routes."""
+        if self._route is None:
+            self._route = Netlink(ROUTE)
+        return self._route
 
     def _read_network(self, name: str) -> "Network | None":
         paths = [f"{d}/{name}.xml" for d in self._directories]

@@ -29,7 +29,9 @@ class Element:
         """The elements at `path` ("dhcp/host") below this one."""
         found = [self]
         for tag in path.split("/"):
-            found = [child for one in found for child in one.children if child.tag == tag]
+            found = [
+                child for one in found for child in one.children if child.tag == tag
+            ]
         return found
 
     def get(self, path: str, name: str) -> str:
@@ -131,7 +133,9 @@ def parse_port(data: bytes) -> "Port | None":
     if port:
         mac = port.get("mac", "address").lower()
         nic = Nic(mac, "network", network, port.get("plug", "bridge"))
-        return Port(port.content("owner/name"), port.content("owner/uuid").strip().lower(), nic)
+        return Port(
+            port.content("owner/name"), port.content("owner/uuid").strip().lower(), nic
+        )
     if domain and "interface" in found:
         nic = _nic(found["interface"])
         return Port(domain.content("name"), domain.content("uuid").strip().lower(), nic)
@@ -150,7 +154,8 @@ def _nic(interface: Element) -> Nic:
 
 def _network(element: Element) -> Network:
     forward = element.all("forward")
-    subnets, reservations = [], {}
+    subnets: list[tuple[str, str]] = []
+    reservations: dict[str, list[str]] = {}
     for ip in element.all("ip"):
         subnet = _subnet(ip.attributes)
         if subnet:

@@ -57,8 +57,7 @@ class Network:
 
     @property
     def is_ours(self) -> bool:
-        """Whether guests on it are behind libvirt: bridged and passed-through are not.
-        """
+        """Whether its guests are behind libvirt; bridged or passed-through, they are not."""
         return self.mode in ("none", "nat", "route", "open")
 
 

@@ -10,8 +10,14 @@ _socket stands in for socket here (its enums cost 7 ms at start), and posix for 
 
 import posix
 import struct
-from _socket import MSG_DONTWAIT, SO_RCVBUF, SO_SNDBUF, SOCK_CLOEXEC, SOCK_RAW
-from _socket import SOL_SOCKET
+from _socket import (
+    MSG_DONTWAIT,
+    SO_RCVBUF,
+    SO_SNDBUF,
+    SOCK_CLOEXEC,
+    SOCK_RAW,
+    SOL_SOCKET,
+)
 from _socket import socket as Socket
 
 from .errors import Refused, VfwError
@@ -112,8 +118,7 @@ class Netlink:
         for kind, _, _, payload in _split(self.socket.recv(_RECEIVE)):
             if kind != _ERROR:
                 return payload
-            error = -struct.unpack_from("=i", payload)[0]
-            raise OSError(error, posix.strerror(error))
+            raise _refusal(payload)
         raise OSError("netlink: no answer")
 
     def batch(self, messages: list[bytes], commit: bool = True) -> None:
@@ -132,9 +137,9 @@ class Netlink:
         except OSError as error:
             raise Refused(f"nf_tables: {error.strerror}") from error
         self._changed = self._changed or commit
-        for error, sequence in answers:
-            if error:
-                raise NotTaken(error, sequence - self._sequence + len(parts) - 2)
+        for number, sequence in answers:
+            if number:
+                raise NotTaken(number, sequence - self._sequence + len(parts) - 2)
         if not answers:
             raise Refused("nf_tables: the kernel did not answer the transaction")
 
@@ -177,9 +182,8 @@ class Netlink:
                 self.socket.setsockopt(SOL_SOCKET, plain, size)
 
     def _answers(self) -> list[tuple[int, int]]:
-        """What is queued, as (errno, sequence); the kernel answers before send returns.
-        """
-        found = []
+        """The answers so far, as (errno, sequence): they are here when send returns."""
+        found: list[tuple[int, int]] = []
         while True:
             try:
                 data = self.socket.recv(_RECEIVE, MSG_DONTWAIT)
@@ -191,16 +195,21 @@ class Netlink:
 
     def _dump(self, one: bytes) -> tuple[list[tuple[int, bytes]], bool]:
         self._send([_flagged(one, DUMP)])
-        found, whole = [], True
+        found: list[tuple[int, bytes]] = []
+        whole = True
         while True:
             for kind, flags, _, payload in _split(self.socket.recv(_RECEIVE)):
                 whole = whole and not flags & _DUMP_INTERRUPTED
                 if kind == _DONE:
                     return found, whole
                 if kind == _ERROR:
-                    error = -struct.unpack_from("=i", payload)[0]
-                    raise OSError(error, posix.strerror(error))
+                    raise _refusal(payload)
                 found.append((kind, payload))
+
+
+def _refusal(payload: bytes) -> OSError:
+    error = -struct.unpack_from("=i", payload)[0]
+    return OSError(error, posix.strerror(error))
 
 
 def _split(data: bytes) -> list[tuple[int, int, int, bytes]]:

@@ -10,7 +10,6 @@ from binascii import crc32
 from .errors import Refused, VfwError
 from .netlink import Netlink
 from .nfnetlink import (
-    LIBVIRT,
     OWN,
     PARTS,
     additions,
@@ -94,7 +93,7 @@ class Nftables:
             except VfwError as error:
                 problems.append(f"{_shown(part)}: {error}")
             self.base.pop(part, None)
-        held = self.held()
+        held = self._held()
         remove = [e for e, (owner, _) in held.items() if wanted.get(e) != owner]
         add = [(e, o) for e, o in wanted.items() if e not in held or held[e][0] != o]
         try:
@@ -104,7 +103,12 @@ class Nftables:
         self._drop_chains(skeletons["own"])
         return Synced(remove, [entry for entry, _ in add], problems)
 
-    def held(self) -> dict[str, tuple[str, int]]:
+    def held(self, wanted: dict[str, str]) -> dict[str, int]:
+        """Those of the entries that the kernel holds: their connections so far."""
+        held = self._held()
+        return {entry: held[entry][1] for entry in wanted if entry in held}
+
+    def _held(self) -> dict[str, tuple[str, int]]:
         """Every entry the kernel holds: its owner, its connections so far."""
         found: dict[str, tuple[str, int]] = {}
         for part in PARTS:
@@ -171,7 +175,7 @@ class Nftables:
         return " ".join(words)
 
     def _jump(self, part: str) -> str:
-        """Our one rule in libvirt's forward chain, above the first rule of libvirt's."""
+        """Our one rule in libvirt's forward chain, above the first of libvirt's."""
         _, family, table = PARTS[part]
         lines, before = [], ""
         for rule in list_rules(self.link, part):

@@ -13,7 +13,9 @@ from .records import Record
 
 
 class Planned:
-    """A record's entries as they should be, and what keeps others from being there."""
+    """A record's entries as they should be, and what keeps others from being there:
+    `conflicts` are reasons by the entry's key, that of an address being its accept's.
+    """
 
     __slots__ = ("conflicts", "entries", "record", "settings", "where")
 
@@ -22,18 +24,19 @@ class Planned:
         self.settings = settings
         self.where = where
         self.entries: list[str] = []
-        self.conflicts: list[str] = []
+        self.conflicts: dict[str, str] = {}
 
     def settled(self) -> Record:
         """The record as it is when all of this has been done."""
         networks = [n.name for n in self.where.networks] if self.entries else []
-        return Record(self.record.guest, self.record.since, self.entries, networks)
+        record = self.record
+        return Record(record.guest, record.since, record.stamp, self.entries, networks)
 
     def summary(self) -> str:
         """One line for the log."""
         name = show(self.record.guest.name)
         where = ", ".join(self.where.addresses.values())
-        why = "; ".join([*self.conflicts, self.where.reason]).strip("; ")
+        why = "; ".join([*set(self.conflicts.values()), self.where.reason]).strip("; ")
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
@@ -81,29 +84,28 @@ class Planner:
 
     def network(self, network: Network) -> Planned:
         """A network's entries, needed once for all of its guests."""
-        guest = Guest("network", network.name, network.bridge, [])
-        planned = Planned(
-            Record(guest, 0, [], []), Settings([]), Whereabouts({}, [], "")
-        )
+        bridge = network.bridge if network.bridge.isalnum() else ""
+        record = Record(Guest("network", network.name, bridge, []), 0, 0, [], [])
+        planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         planned.entries = network_entries(network.subnets)
         return planned
 
 
 def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
     """Take out what an earlier guest has: its address, or one of its ports."""
-    for family, address in list(planned.where.addresses.items()):
+    addresses = dict(planned.where.addresses)
+    for family, address in planned.where.addresses.items():
         other = taken.get(f"accept {family} {address}")
         if other:
-            del planned.where.addresses[family]
-            planned.conflicts.append(f"{address} is the address of {other.guest.name}")
-            planned.entries = planned.settings.entries(planned.where.addresses)
-    kept = []
-    for entry in planned.entries:
+            del addresses[family]
+            reason = f"{address} is the address of {show(other.guest.name)}"
+            planned.conflicts[f"accept {family} {address}"] = reason
+    planned.where.addresses = addresses
+    planned.entries = []
+    for entry in planned.settings.entries(addresses):
         other = taken.get(key_of(entry))
         if other:
-            planned.conflicts.append(f"{key_of(entry)} is taken by {other.guest.name}")
+            reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
+            planned.conflicts[key_of(entry)] = reason
         else:
-            kept.append(entry)
-    planned.entries = kept
-
-
+            planned.entries.append(entry)

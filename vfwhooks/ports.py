@@ -28,12 +28,14 @@ class Ports:
     last: int
 
     def __str__(self) -> str:
-        return f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
+        return (
+            f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
+        )
 
 
 @dataclass(frozen=True)
 class Short:
-    """One entry of the short syntax; `host_ip` and `protocol` are '' where not given."""
+    """An entry of the short syntax; `host_ip` and `protocol` may be '': not given."""
 
     host_ip: str
     published: Ports
@@ -42,7 +44,7 @@ class Short:
 
 
 def parse_short(text: str) -> Short:
-    """An entry like 8080:80, 443, 5000-5010:5000-5010/udp, [2001:db8::5]:443:443/tcp."""
+    """An entry like 8080:80, 443, 5000-5010:5000-5010/udp, [2001:db8::5]:443:443."""
     body, slash, protocol = text.partition("/")
     if slash and not protocol:
         raise VfwError(f"{show(text)}: no protocol behind the slash")

@@ -65,7 +65,9 @@ class Run:
             posix.kill(child, _SIGKILL)
         _, status = posix.waitpid(child, 0)
         if not ended:
-            raise VfwError(f"{tool} did not end within {self.seconds:g} s and was killed")
+            raise VfwError(
+                f"{tool} did not end within {self.seconds:g} s and was killed"
+            )
         return posix.waitstatus_to_exitcode(status)
 
 

@@ -7,6 +7,8 @@ daemon's hook) the full road is taken: everything is planned anew and compared w
 what the kernel really holds.
 """
 
+import time
+
 from . import configuration
 from .backend import choose, clear_others, open_backend
 from .conntrack import cut
@@ -20,6 +22,11 @@ from .process import Run
 from .records import Intent, Key, Record
 from .state import State
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .backend import Backend
+    from .libvirtd import Answer
+
 Pair = tuple["Record | None", "Record | None"]
 
 
@@ -30,17 +37,23 @@ class InDoubt(Exception):
 class Reconcile:
     """One holder of the lock, from taking it to giving it back.
 
-    `said` collects a line for the log on everything that was done or failed.
+    `said` collects a line for the log on everything that was done or failed, `removed`
+    and `added` the entries that changed, each with its guest's name.
     """
 
-    def __init__(self, state: State, main: str) -> None:
+    def __init__(
+        self, state: State, main: str, inventory: "Inventory | None" = None
+    ) -> None:
         self.said: list[str] = []
+        self.problems: list[str] = []
+        self.removed: list[tuple[str, str]] = []
+        self.added: list[tuple[str, str]] = []
         self._state = state
         self._main = main
         self._lock = state.lock()
         self._run = Run(keep=(self._lock.fd,))
         self._link = Netlink()
-        self._inventory = Inventory(f"{state.path}/networks")
+        self._inventory = inventory or Inventory(f"{state.path}/networks")
         self._base = state.base()
 
     def close(self) -> None:
@@ -55,11 +68,26 @@ class Reconcile:
             self._round([intent for _, intent in waiting], was_cut_short)
             self._state.end([name for name, _ in waiting])
 
-    def _round(self, intents: list[Intent], is_full: bool) -> None:
+    def apply(self, answer: "Answer | None", asked: int) -> None:
+        """Bring everything to what it should be, with libvirtd's word on who runs."""
+        waiting = self._state.intents()
+        self._state.begin()
+        self._round([intent for _, intent in waiting], True, answer, asked)
+        self._state.end([name for name, _ in waiting])
+
+    def _round(
+        self,
+        intents: list[Intent],
+        is_full: bool,
+        answer: "Answer | None" = None,
+        asked: int = 0,
+    ) -> None:
         is_full = self._state.take_full() or is_full or "backend" not in self._base
         events = Events(self._state)
         for intent in intents:
             events.follow(intent)
+        if answer:
+            events.correct(list(answer.guests), list(answer.drivers), asked)
         config = configuration.refresh(self._state, self._main, self._run)
         self.said += config.problems
         planner = Planner(config.compiled, self._inventory)
@@ -74,7 +102,7 @@ class Reconcile:
 
     def _short_road(self, events: Events, planner: Planner, is_checked: bool) -> None:
         """Plan and change the guests that the events touch, and nobody else."""
-        backend = open_backend(self._base, self._link, self._run)
+        backend = self._backend()
         if is_checked and not backend.is_intact():
             raise InDoubt("the rules are not as they were left")
         pairs: list[Pair] = []
@@ -93,6 +121,9 @@ class Reconcile:
             [entry for change in changes for entry in change.removed()],
             [entry for change in changes for entry in change.added()],
         )
+
+    def _backend(self) -> "Backend":
+        return open_backend(self._base, self._link, self._run, self._inventory)
 
     def _shared(
         self, key: Key, old: "Record | None", new: "Record | None", planner: Planner
@@ -130,8 +161,8 @@ class Reconcile:
         name = choose(self._inventory, self._link, self._run)
         if self._base.get("backend") != name:
             self._base = {"backend": name}
-            self.said += clear_others(name, self._link, self._run)
-        backend = open_backend(self._base, self._link, self._run)
+            self.said += clear_others(name, self._link, self._run, self._inventory)
+        backend = self._backend()
         wanted = {e: r.owner for r in new.values() for e in r.entries}
         synced = backend.sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
@@ -143,7 +174,7 @@ class Reconcile:
         for key in events.after:
             self._say(old.get(key), planned.get(key))
         if synced.problems:
-            self.said += synced.problems
+            self.problems += synced.problems
             self._state.write("full", "")
 
     def _expect(self, pairs: list[Pair]) -> None:
@@ -157,8 +188,13 @@ class Reconcile:
     def _conclude(self, pairs: list[Pair]) -> None:
         """Write down what the kernel holds now."""
         for old, new in pairs:
+            of = new or old
+            name = of.guest.name if of else ""
+            for change in _changes(old, new):
+                self.removed += [(name, entry) for entry in change.removed()]
+                self.added += [(name, entry) for entry in change.added()]
             if new is None and old:
-                self._state.forget(old.key)
+                self._state.forget(old.key, time.monotonic_ns())
             elif new and old and set(old.entries) - set(new.entries):
                 self._state.keep(new)
 
@@ -171,7 +207,7 @@ class Reconcile:
     def _cut(self, removed: list[str], added: list[str]) -> None:
         """Cut the connections that lead where nothing is forwarded any more."""
         try:
-            cut(self._link, removed, added)
+            cut(self._link, self._inventory, removed, added)
         except (OSError, VfwError) as error:
             self.said.append(f"conntrack: {error}")
 

@@ -1,10 +1,10 @@
 """Records of guests and of events as text, and back. Text in, values out.
 
-    1203344455                                  since (monotonic ns), or OPERATION STAMP
-    guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
-    nic 52:54:00:00:00:10 network default virbr0 vnet0
-    on default
-    entry dnat 4 * tcp 8080 8080 192.168.122.10 80
+1203344455 1203344455                       since, stamp; of an event OPERATION STAMP
+guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
+nic 52:54:00:00:00:10 network default virbr0 vnet0
+on default
+entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
 from .files import quote, unquote
@@ -14,18 +14,25 @@ Key = tuple[str, str]
 
 
 class Record:
-    """A running guest, since when, every entry the kernel may hold for it, and the
-    names of the networks that it needs. Networks in use are recorded as guests of the
-    driver `network`.
+    """A running guest, every entry the kernel may hold for it, and the names of the
+    networks that it needs. `since` is when it started, `stamp` when libvirt last said
+    something of it (monotonic ns). Networks in use are recorded as guests of the driver
+    `network`.
     """
 
-    __slots__ = ("entries", "guest", "networks", "since")
+    __slots__ = ("entries", "guest", "networks", "since", "stamp")
 
     def __init__(
-        self, guest: Guest, since: int, entries: list[str], networks: list[str]
+        self,
+        guest: Guest,
+        since: int,
+        stamp: int,
+        entries: list[str],
+        networks: list[str],
     ) -> None:
         self.guest = guest
         self.since = since
+        self.stamp = stamp
         self.entries = entries
         self.networks = networks
 
@@ -43,13 +50,13 @@ class Record:
         """The same with more entries that the kernel may hold."""
         known = set(self.entries)
         entries = self.entries + [entry for entry in more if entry not in known]
-        return Record(self.guest, self.since, entries, self.networks)
+        return Record(self.guest, self.since, self.stamp, entries, self.networks)
 
     def text(self) -> str:
         """The record as it is kept."""
         networks = "".join(f"on {quote(network)}\n" for network in self.networks)
         entries = "".join(f"entry {entry}\n" for entry in self.entries)
-        return f"{self.since}\n{guest_text(self.guest)}{networks}{entries}"
+        return f"{self.since} {self.stamp}\n{guest_text(self.guest)}{networks}{entries}"
 
 
 class Intent:
@@ -73,11 +80,12 @@ class Intent:
 
 def parse_record(text: str) -> Record:
     """The record that was kept. Raises ValueError for anything else."""
-    since, _, rest = text.partition("\n")
+    first, _, rest = text.partition("\n")
+    since, stamp = map(int, first.split(" "))
     lines = rest.split("\n")
     entries = [line[6:] for line in lines if line.startswith("entry ")]
     networks = [unquote(line[3:]) for line in lines if line.startswith("on ")]
-    return Record(_guest(lines), int(since), entries, networks)
+    return Record(_guest(lines), since, stamp, entries, networks)
 
 
 def parse_intent(text: str) -> Intent:

@@ -26,7 +26,7 @@ class Family:
 
 FAMILIES = (
     Family("4", "ip", "ipv4_addr", "127.0.0.0/8"),
-    Family("6", "ip6", "ipv6_addr", "::1"),
+    Family("6", "ip6", "ipv6_addr", "::1/128"),
 )
 
 
@@ -45,11 +45,15 @@ def render_skeletons(allows: tuple[Allow, ...]) -> dict[str, str]:
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - rulesets are not HTML; values are validated
+        autoescape=False,
     )
-    own = environment.get_template("nftables.j2")
+    nftables = environment.get_template("nftables.j2")
     libvirts = environment.get_template("libvirt_network.j2")
-    texts = {"own": own.render(families=FAMILIES, allows=allows)}
+    iptables = environment.get_template("iptables.j2")
+    texts = {"own": nftables.render(families=FAMILIES, allows=allows)}
     for family in FAMILIES:
         texts[family.number] = libvirts.render(family=family)
+        texts["iptables" + family.number] = iptables.render(
+            family=family, allows=allows
+        )
     return texts

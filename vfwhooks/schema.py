@@ -114,7 +114,8 @@ class _Reader:
             parts = self.mapping(node, show(name), _GUEST)
         if parts is None:
             return
-        addresses, network = (), ""
+        addresses: tuple[Address, ...] = ()
+        network = ""
         if "address" in parts:
             addresses = self.several(parts["address"], parse_address)
         if "network" in parts:
@@ -172,7 +173,8 @@ class _Reader:
         }
         published = given.get("published") or given.get("target")
         target = given.get("target") or published
-        protocols, host_ips = ("tcp",), self.defaults.host_ips
+        protocols: tuple[str, ...] = ("tcp",)
+        host_ips = self.defaults.host_ips
         allow = self.defaults.allow_from
         if "protocol" in parts:
             protocols = self.several(parts["protocol"], parse_protocol)
@@ -229,7 +231,9 @@ class _Reader:
         for key, _ in node.nodes:
             if key.value not in keys:
                 near = get_close_matches(key.value, keys, 1)
-                hint = f"did you mean {near[0]}" if near else f"known: {', '.join(keys)}"
+                hint = (
+                    f"did you mean {near[0]}" if near else f"known: {', '.join(keys)}"
+                )
                 self.wrong(key.place, f"unknown key {show(key.value)}; {hint}")
         return {key.value: value for key, value in node.nodes if key.value in keys}
 

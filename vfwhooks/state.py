@@ -5,6 +5,7 @@ rename, and nothing here outlives a boot. A file that cannot be read is set asid
 its content made anew by a full reconcile; it is never fatal.
 
     lock                 one holder at a time changes anything below, and the kernel
+    asking/PID, gone/    who is asking libvirtd; what stopped meanwhile
     members/NETWORK/     the guests that need the network's entries
     intents/STAMP-PID    an event that has not been carried out
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
@@ -30,6 +31,8 @@ DRIVERS = ("libxl", "lxc", "network", "qemu")
 _DIRECTORIES = (
     "addresses",
     "aside",
+    "asking",
+    "gone",
     "guests",
     *(f"guests/{driver}" for driver in DRIVERS),
     "intents",
@@ -108,7 +111,9 @@ class State:
         """After a boot, the configuration that was in force before it."""
         data = files.read(f"{self.kept}/compiled")
         if data:
-            files.write(f"{self.path}/compiled", data, f"{self.path}/tmp/{posix.getpid()}")
+            files.write(
+                f"{self.path}/compiled", data, f"{self.path}/tmp/{posix.getpid()}"
+            )
 
     def remove(self, name: str) -> bool:
         """Remove a file; False where there was none."""
@@ -179,7 +184,9 @@ class State:
 
     def records(self) -> list[Record]:
         """Every running guest and every network in use, the longest running first."""
-        names = [f"guests/{d}/{name}" for d in DRIVERS for name in self.names(f"guests/{d}")]
+        names = [
+            f"guests/{d}/{name}" for d in DRIVERS for name in self.names(f"guests/{d}")
+        ]
         found = [record for record in map(self._record, names) if record]
         return sorted(found, key=lambda record: record.since)
 
@@ -187,9 +194,33 @@ class State:
         """Write down what is known, and what the kernel may hold, of a guest."""
         self.write(record_name(record.key), record.text())
 
-    def forget(self, key: Key) -> None:
-        """The guest does not run any more, and the kernel holds nothing for it."""
+    def forget(self, key: Key, stamp: int = 0) -> None:
+        """The guest does not run any more, and the kernel holds nothing for it.
+
+        While somebody is asking libvirtd, who may still name the guest, it is noted
+        when it stopped.
+        """
+        if stamp and self.names("asking"):
+            self.write(f"gone/{_member(key)}", f"{stamp}")
         self.remove(record_name(key))
+
+    def asking(self) -> None:
+        """Somebody is about to ask libvirtd, and will take the answer in later."""
+        self.write(f"asking/{posix.getpid()}", "")
+
+    def stopped_at(self, key: Key) -> int:
+        """When the guest stopped, if it was while somebody was asking; else 0."""
+        return int(self.read(f"gone/{_member(key)}") or 0)
+
+    def answered(self) -> None:
+        """The answer has been taken in; askers that were killed count as answered."""
+        self.remove(f"asking/{posix.getpid()}")
+        for name in self.names("asking"):
+            if not posix.access(f"/proc/{name}", posix.F_OK):
+                self.remove(f"asking/{name}")
+        if not self.names("asking"):
+            for name in self.names("gone"):
+                self.remove(f"gone/{name}")
 
     def claim(self, address: str, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""

@@ -1,0 +1,213 @@
+"""The command line: check, apply, status, purge."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from . import __version__, configuration
+from .backend import clear_all
+from .compiler import compile_file
+from .config import Problem
+from .errors import VfwError, show
+from .inventory import Inventory
+from .libvirtd import Answer, running_guests
+from .netlink import Netlink
+from .overview import Overview, look
+from .process import Run
+from .reconcile import Reconcile
+from .rehearsal import Outcome, rehearse
+from .schema import read_forwards
+from .state import DEFAULT, State
+
+DONE, FAILED, BAD = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done or same, 1 failed or differs, 2 bad
+    usage or bad configuration."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.command(arguments)
+        return status
+    except VfwError as error:
+        _complain(error.message, error.hint)
+    except PermissionError as error:
+        _complain(str(error), "run it as root")
+    return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vfwhooks", description="Port forwards to libvirt guests."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    one = commands.add_parser("check", help="check forwards.yaml; nothing is changed")
+    one.add_argument("file", nargs="?", type=Path, help="another file to check")
+    one.set_defaults(command=check)
+    one = commands.add_parser("apply", help="put forwards.yaml in force for all guests")
+    one.add_argument(
+        "--dry-run", action="store_true", help="only show what would change"
+    )
+    one.set_defaults(command=apply)
+    one = commands.add_parser("status", help="what is forwarded, and why not")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one.set_defaults(command=status)
+    one = commands.add_parser("purge", help="take out all rules and forget everything")
+    one.set_defaults(command=purge)
+    return parser
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Say everything that is wrong with a file."""
+    path = arguments.file or Path(_config())
+    if not path.exists():
+        if arguments.file:
+            raise VfwError(f"{path}: no such file")
+        print(f"{path}: there is none, so nothing is forwarded")
+        return DONE
+    guests, problems = read_forwards(path)
+    inventory = Inventory(f"{_state_path()}/networks")
+    problems += [
+        Problem(f.place, f"this host has no address {f.host_ip}", is_warning=True)
+        for guest in guests
+        for f in guest.forwards
+        if f.host_ip
+        and not f.host_ip.is_unspecified
+        and not inventory.is_local(str(f.host_ip))
+    ]
+    _print_problems(problems)
+    if any(not problem.is_warning for problem in problems):
+        return BAD
+    count = sum(len(guest.forwards) for guest in guests)
+    print(f"{path}: {count} forwards for {len(guests)} guests")
+    return DONE
+
+
+def apply(arguments: argparse.Namespace) -> int:
+    """Reconcile every running guest with the file."""
+    state, config = State(_state_path()), _config()
+    asked = time.monotonic_ns()
+    state.asking()
+    answer = _ask_libvirtd()
+    if arguments.dry_run:
+        outcome = rehearse(state, config, answer, asked)
+        wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
+        _print_problems(wrong)
+    else:
+        wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
+        _print_problems(wrong)
+        reconcile = Reconcile(state, config)
+        try:
+            reconcile.apply(answer, asked)
+            state.answered()
+        finally:
+            reconcile.close()
+        outcome = Outcome(reconcile.removed, reconcile.added, reconcile.problems)
+    for line in _diff(outcome):
+        print(show(line))
+    for problem in outcome.problems:
+        _complain(problem)
+    return BAD if wrong else FAILED if outcome.problems else DONE
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Show what is forwarded."""
+    overview = look(State(_state_path()), _config())
+    if arguments.json:
+        shown = asdict(overview)
+        print(json.dumps({k: shown[k] for k in ("backend", "guests", "forwards")}))
+    else:
+        _print_overview(overview)
+    return FAILED if overview.problems else DONE
+
+
+def purge(_: argparse.Namespace) -> int:
+    """Take out all rules of ours and forget everything but forwards.yaml."""
+    state = State(_state_path())
+    lock = state.lock()
+    inventory = Inventory(f"{state.path}/networks")
+    link = Netlink()
+    cleared = clear_all(link, Run(keep=(lock.fd,)), inventory)
+    shutil.rmtree(state.kept, ignore_errors=True)
+    shutil.rmtree(state.path)
+    lock.close()
+    link.release()
+    print("removed all rules: " + (", ".join(cleared) or "there were none"))
+    return DONE
+
+
+def _config() -> str:
+    return os.environ.get("VFWHOOKS_CONFIG", configuration.DEFAULT)
+
+
+def _state_path() -> str:
+    return os.environ.get("VFWHOOKS_STATE", DEFAULT)
+
+
+def _ask_libvirtd() -> Answer | None:
+    try:
+        return running_guests()
+    except VfwError as error:
+        _complain(str(error), "going by what the hooks have recorded")
+        return None
+
+
+def _diff(outcome: Outcome) -> list[str]:
+    """The change, forward by forward, as + and - lines."""
+    lines = []
+    for sign, changed in (("-", outcome.removed), ("+", outcome.added)):
+        for name, entry in changed:
+            verb, _, host, *words = entry.split(" ")
+            if verb == "dnat":
+                protocol, first, last, address, target = words
+                to = (
+                    f"[{address}]:{target}" if ":" in address else f"{address}:{target}"
+                )
+                ports = first if first == last else f"{first}-{last}"
+                at = "" if host == "*" else f"{host} "
+                lines.append(f"{sign} {at}{protocol} {ports} → {name} {to}")
+    return lines
+
+
+def _print_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(show(str(problem)), file=sys.stderr)
+
+
+def _complain(message: str, hint: str = "") -> None:
+    print(f"vfwhooks: {show(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {show(hint)}", file=sys.stderr)
+
+
+def _print_overview(overview: Overview) -> None:
+    print(f"config   {_config()}")
+    print(f"state    {_state_path()}")
+    print(f"backend  {overview.backend or 'none yet'}")
+    for problem in overview.problems:
+        print(f"problem  {show(problem)}")
+    rows = [("GUEST", "HOST", "PUBLISHED", "TARGET", "STATE", "CONNECTIONS", "")]
+    for f in overview.forwards:
+        to = f"{f.address or '-'} {f.target}"
+        host, count = f.host_ip, str(f.connections)
+        published = f"{f.published}/{f.protocol}"
+        rows.append(
+            (show(f.guest), host, published, to, f.state, count, show(f.reason))
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    for row in rows if overview.forwards else []:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        print("  ".join([*cells, row[6]]).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""The iptables backend: our chains, and one jump to them from each base chain.
+
+A guest's chains are filled by one iptables-restore; what is shared changes rule by
+rule. Our jump in FORWARD stands directly above libvirt's first rule, never above a
+foreign rule that is ahead of it. Foreign rules are not read for anything else.
+"""
+
+from . import files
+from .errors import Refused, VfwError
+from .iprules import FILTER, NAT, Chain, Chains, Script, parse_save, render
+from .libvirtrules import is_libvirts
+from .model import Network
+from .plan import Change, Synced
+from .process import Run, find
+
+COMMANDS = {"4": "iptables", "6": "ip6tables"}
+_LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
+_LOCAL = "-m addrtype --dst-type LOCAL"
+_JUMPS = (
+    ((FILTER, "FORWARD"), "-m conntrack --ctstate DNAT -j VFW-FORWARD"),
+    ((FILTER, "INPUT"), f"-m conntrack --ctstate NEW {_LOCAL} -j VFW-INPUT"),
+    ((NAT, "PREROUTING"), f"{_LOCAL} -j VFW-PREROUTING"),
+    ((NAT, "OUTPUT"), f"{_LOCAL} -j VFW-PUBLISH"),
+    ((NAT, "POSTROUTING"), "-m conntrack --ctstate DNAT -j VFW-POSTROUTING"),
+)
+Saved = dict[Chain, list[tuple[str, str]]]
+
+
+class Iptables:
+    """Changes entries; restores, compares and removes everything of ours.
+
+    `base` has "4" and "6" for the families that are in place, and "variant": nft or
+    legacy, the one libvirt's rules are in, or nothing where libvirt has none yet.
+    """
+
+    name = "iptables"
+
+    def __init__(self, run: Run, base: dict[str, str], networks: list[Network]) -> None:
+        self.run = run
+        self.base = base
+        self.networks = networks
+
+    def change(self, changes: list[Change]) -> None:
+        """Bring each owner from its old entries to its new ones.
+
+        A guest is let in before it is DNATed to and shut out after.
+        """
+        for family in COMMANDS:
+            script = Script()
+            for change in changes:
+                old = render(change.owner, change.old, family)
+                script.change(old, render(change.owner, change.new, family))
+            if script.is_empty():
+                continue
+            if family not in self.base:
+                raise Refused(f"{COMMANDS[family]}: our chains are not in place")
+            self._restore(family, script)
+
+    def is_intact(self) -> bool:
+        """Never known without a full look: others' rules move ours about."""
+        return False
+
+    def sync(self, wanted: dict[str, str], skeletons: dict[str, str]) -> Synced:
+        """Make everything of ours what it should be, changing only what is not.
+
+        `wanted` is every entry with its owner.
+        """
+        variant = self._libvirts_variant()
+        if self.base.get("variant") != variant:
+            self.clear()
+        self.base["variant"] = variant
+        synced = Synced([], [], [])
+        for family in COMMANDS:
+            owners: dict[str, list[str]] = {}
+            for entry, owner in wanted.items():
+                if entry.split(" ", 2)[1] == family:
+                    owners.setdefault(owner, []).append(entry)
+            if family == "6" and not owners:
+                if self.base.pop("6", ""):
+                    self._clear("6", variant)
+                continue
+            try:
+                skeleton = skeletons["iptables" + family]
+                synced.added += self._sync(family, owners, skeleton)
+                self.base[family] = "in place"
+            except VfwError as error:
+                self.base.pop(family, None)
+                synced.problems.append(str(error))
+        return synced
+
+    def _sync(
+        self, family: str, owners: dict[str, list[str]], skeleton: str
+    ) -> list[str]:
+        """The dnat entries that the kernel did not hold."""
+        saved = self._saved(family)
+        tails = {chain: _texts(rules) for chain, rules in parse_save(skeleton).items()}
+        own: Chains = {}
+        heads: Chains = {}
+        added = []
+        for owner, entries in owners.items():
+            made = render(owner, entries, family)
+            own.update(made.own)
+            for chain, some in made.shared.items():
+                heads.setdefault(chain, []).extend(some)
+            dnats = [entry for entry in entries if entry.startswith("dnat ")]
+            added += [e for e in dnats if _counters(owner, e, family, saved) is None]
+        script = Script()
+        for chain, rules in {**tails, **own}.items():
+            head, counted = heads.get(chain, []), saved.get(chain)
+            if counted is None or not _is_same(_texts(counted), head, rules):
+                counters = {rule: counter for counter, rule in counted or []}
+                script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
+        for chain, jump in _JUMPS:
+            self._place(script, chain, jump, _texts(saved.get(chain, [])))
+        script.drop([c for c in saved if _is_ours(c) and c not in {**tails, **own}])
+        if not script.is_empty():
+            self._restore(family, script)
+        return added
+
+    def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
+        """See that our jump stands in its base chain once, and where it works."""
+        known = self.networks
+        libvirts = [n for n, r in enumerate(rules) if is_libvirts(chain, r, known)]
+        ours = [n for n, rule in enumerate(rules) if rule == jump]
+        if len(ours) == 1 and not any(n < ours[0] for n in libvirts):
+            return
+        for _ in ours:
+            script.delete_first(chain, jump)
+        where = 0 if chain[1] in ("PREROUTING", "OUTPUT") else 1
+        if chain[1] in ("FORWARD", "POSTROUTING"):
+            ahead = [n for n in ours if libvirts and n < libvirts[0]]
+            where = libvirts[0] + 1 - len(ahead) if libvirts else 0
+        script.insert(chain, jump, where)
+
+    def held(self, wanted: dict[str, str]) -> dict[str, int]:
+        """Those of the entries that the kernel holds: their connections so far."""
+        found = {}
+        for family in COMMANDS:
+            if family in self.base:
+                saved = self._saved(family)
+                for entry, owner in wanted.items():
+                    if entry.split(" ", 2)[1] == family:
+                        counters = _counters(owner, entry, family, saved)
+                        if counters is not None:
+                            found[entry] = counters
+        return found
+
+    def clear(self) -> bool:
+        """Take everything of ours out of both variants; whether there was anything."""
+        was = False
+        for family in COMMANDS:
+            for variant in ("nft", "legacy"):
+                if self._tool(family, variant, "save"):
+                    was = self._clear(family, variant) or was
+            self.base.pop(family, None)
+        return was
+
+    def _clear(self, family: str, variant: str) -> bool:
+        saved = self._saved(family, variant)
+        script = Script()
+        for chain, jump in _JUMPS:
+            for _, rule in saved.get(chain, []):
+                if rule == jump:
+                    script.delete(chain, jump)
+        script.drop([chain for chain in saved if _is_ours(chain)])
+        if not script.is_empty():
+            self._restore(family, script, variant)
+        return not script.is_empty()
+
+    def _libvirts_variant(self) -> str:
+        """nft or legacy: the variant that libvirt's rules are in, else the default's.
+
+        Listing by iptables-legacy makes its tables, so /proc is asked first.
+        """
+        forward = FILTER, "FORWARD"
+        for variant in ("legacy", "nft"):
+            if self._tool("4", variant, "save"):
+                rules = _texts(self._saved("4", variant).get(forward, []))
+                if any(is_libvirts(forward, rule, self.networks) for rule in rules):
+                    return variant
+        return self.run(["iptables", "--version"]).rpartition("(")[2].strip(")\n")
+
+    def _tool(self, family: str, variant: str, kind: str) -> "str | None":
+        """The tool of this variant; legacy only where its tables are in the kernel."""
+        if variant == "legacy":
+            tables = files.read(_LEGACY_TABLES[family]) or b""
+            if b"filter" not in tables.split() and kind == "save":
+                return None
+        name = f"{COMMANDS[family]}-{variant}-{kind}"
+        plain = f"{COMMANDS[family]}-{kind}"
+        return name if find(name) else plain if find(plain) else None
+
+    def _saved(self, family: str, variant: str = "") -> Saved:
+        tool = self._tool(family, variant or self.base["variant"], "save")
+        if tool is None:
+            return {}
+        return parse_save(
+            "".join(self.run([tool, "-c", "-t", t]) for t in (FILTER, NAT))
+        )
+
+    def _restore(self, family: str, script: Script, variant: str = "") -> None:
+        tool = self._tool(family, variant or self.base["variant"], "restore")
+        if tool is None:
+            raise VfwError(f"{COMMANDS[family]}-restore is not installed")
+        self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
+
+
+def _texts(rules: list[tuple[str, str]]) -> list[str]:
+    return [rule for _, rule in rules]
+
+
+def _is_ours(chain: Chain) -> bool:
+    return chain[1].startswith("VFW-")
+
+
+def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:
+    """Whether a chain is as it should be; the order within its head is free."""
+    split = len(now) - len(tail)
+    return now[split:] == tail and sorted(now[:split]) == sorted(head)
+
+
+def _counters(owner: str, entry: str, family: str, saved: Saved) -> "int | None":
+    """The connections that the entry's rules have seen; None where one is missing."""
+    rules = render(owner, [entry], family)
+    count = 0
+    for chain, texts in rules.own.items():
+        counters = {rule: counter for counter, rule in saved.get(chain, [])}
+        for text in texts:
+            if text not in counters:
+                return None
+            count = int(counters[text].strip("[").partition(":")[0] or 0)
+    return count

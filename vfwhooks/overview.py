@@ -1,0 +1,75 @@
+"""What this host looks like to `status`: records, the plan for them, the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import compiled
+from .backend import open_backend
+from .errors import VfwError
+from .inventory import Inventory
+from .netlink import Netlink
+from .plan import Settings
+from .planner import Planner
+from .process import Run
+from .state import State
+from .status import (
+    ForwardStatus,
+    GuestStatus,
+    forward_statuses,
+    guest_status,
+    stopped_statuses,
+)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The backend's name ('' before the first event), guests, forwards, and what is
+    wrong with the files or with the firewall as a whole."""
+
+    backend: str
+    guests: tuple[GuestStatus, ...]
+    forwards: tuple[ForwardStatus, ...]
+    problems: tuple[str, ...]
+
+
+def look(state: State, main: str) -> Overview:
+    """Look at everything; nothing is changed, and libvirtd is not asked."""
+    inventory = Inventory(f"{state.path}/networks")
+    config = compiled.load(f"{state.path}/compiled")
+    base = state.base()
+    problems = _stale(config, state, main)
+    if config is None:
+        return Overview(base.get("backend", ""), (), (), tuple(problems))
+    planner = Planner(config, inventory)
+    records = [r for r in state.records() if r.guest.driver != "network"]
+    planned = planner.all(records)
+    held: dict[str, int] = {}
+    if "backend" in base:
+        wanted = {e: p.record.owner for p in planned for e in p.entries}
+        try:
+            backend = open_backend(base, Netlink(), Run(), inventory)
+            held = backend.held(wanted)
+        except (OSError, VfwError) as error:
+            problems.append(f"{base['backend']}: {error}")
+    running = [p for p in planned if p.record.guest.driver != "network"]
+    guests = [guest_status(p) for p in running]
+    forwards = [row for p in running for row in forward_statuses(p, held)]
+    known = {word for guest in guests for word in (guest.name, guest.uuid)}
+    for name, lines in config.guests().items():
+        if name not in known:
+            guests.append(GuestStatus(name, "", "stopped", []))
+            forwards += stopped_statuses(name, Settings(lines).forwards)
+    return Overview(
+        base.get("backend", ""), tuple(guests), tuple(forwards), tuple(problems)
+    )
+
+
+def _stale(config: compiled.Compiled | None, state: State, main: str) -> list[str]:
+    """What the files have that is not in force, and why."""
+    taken, _, broken = state.read("broken").partition("\n\n")
+    if taken and compiled.is_current(taken, main):
+        return broken.split("\n")
+    if config is None or not compiled.is_current(config.stamps, main):
+        return [f"{main} has changed and is not in force yet; run vfwhooks apply"]
+    return []

@@ -1,0 +1,88 @@
+"""`apply --dry-run`: the very road that apply takes, on a copy of the state, in a
+network namespace that is thrown away. The kernel there takes or refuses for real.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .compiler import compile_file
+from .errors import VfwError
+from .inventory import Inventory
+from .libvirtd import Answer
+from .netlink import Netlink
+from .nfnetlink import PARTS, has_table
+from .process import Run
+from .reconcile import Reconcile
+from .state import State
+
+_CLONE_NEWNET = 0x40000000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What apply would remove and add (guest and entry), and what would go wrong."""
+
+    removed: list[tuple[str, str]]
+    added: list[tuple[str, str]]
+    problems: list[str]
+
+
+def rehearse(state: State, main: str, answer: Answer | None, asked: int) -> Outcome:
+    """Take apply's road where it touches nothing."""
+    with tempfile.TemporaryDirectory(prefix="vfwhooks-") as directory:
+        copy = Path(directory) / "state"
+        shutil.copytree(state.path, copy, ignore=shutil.ignore_patterns("lock"))
+        scratch = State(str(copy))
+        compile_file(Path(main), scratch)
+        inventory = Inventory(f"{copy}/networks")
+        _ = inventory.route  # opened here: neighbours are to be those of this host
+        parts = [part for part in PARTS if has_table(Netlink(), part)]
+        mine, its = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with os.fdopen(its, "w") as pipe:
+                json.dump(
+                    asdict(_perform(scratch, main, inventory, parts, answer, asked)),
+                    pipe,
+                )
+            os._exit(0)
+        os.close(its)
+        with os.fdopen(mine) as pipe:
+            data = pipe.read()
+        os.waitpid(child, 0)
+    if not data:
+        raise VfwError("the rehearsal did not come to its end")
+    return Outcome(**json.loads(data))
+
+
+def _perform(
+    state: State,
+    main: str,
+    inventory: Inventory,
+    parts: list[str],
+    answer: Answer | None,
+    asked: int,
+) -> Outcome:
+    """In the child: leave the host's network, stand in for libvirt, take the road."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+        return Outcome([], [], [f"unshare: {os.strerror(ctypes.get_errno())}"])
+    hook = "type filter hook forward priority 0;"
+    for part in parts:
+        _, family, table = PARTS[part]
+        if part != "own":
+            lines = f"add table {family} {table}\n"
+            lines += f"add chain {family} {table} forward {{ {hook} }}\n"
+            Run()(["nft", "-f", "-"], lines)
+    reconcile = Reconcile(state, main, inventory)
+    try:
+        reconcile.apply(answer, asked)
+    except VfwError as error:
+        reconcile.problems.append(str(error))
+    return Outcome(reconcile.removed, reconcile.added, reconcile.problems)

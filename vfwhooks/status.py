@@ -1,0 +1,126 @@
+"""What is forwarded where, and why not: the answer of `vfwhooks status`, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .plan import Forward, key_of
+from .planner import Planned
+
+
+@dataclass(frozen=True)
+class ForwardStatus:
+    """One forward towards one address of one guest, as status --json shows it.
+
+    The states: active, pending (no address known), stopped (the guest does not run),
+    conflict (somebody else has the port or the address), blocked (all of ours is in
+    place and something else is in the way).
+    """
+
+    guest: str
+    host_ip: str
+    published: str
+    target: str
+    protocol: str
+    address: str
+    state: str
+    reason: str
+    connections: int
+
+
+@dataclass(frozen=True)
+class GuestStatus:
+    """One guest that runs, or that forwards.yaml names."""
+
+    name: str
+    uuid: str
+    state: str
+    addresses: list[str]
+
+
+def guest_status(planned: Planned) -> GuestStatus:
+    """A running guest."""
+    guest = planned.record.guest
+    addresses = list(planned.where.addresses.values())
+    return GuestStatus(guest.name, guest.uuid, "running", addresses)
+
+
+def forward_statuses(
+    planned: Planned, held: dict[str, int], root: str = ""
+) -> list[ForwardStatus]:
+    """The forwards of a running guest; `held` are the entries in the kernel."""
+    name, addresses = planned.record.guest.name, planned.where.addresses
+    found = []
+    for forward in planned.settings.forwards:
+        families = [family for family in forward.families if family in addresses]
+        if not families:
+            which = " or ".join(f"IPv{family}" for family in forward.families)
+            reason = planned.where.reason or f"the guest has no {which} address"
+            found.append(_row(name, forward, "", *_withheld(planned, reason)))
+        for family in families:
+            entries = forward.entries(family, addresses[family])
+            state, reason = _judge(planned, family, entries, held, root)
+            count = sum(held.get(entry, 0) for entry in entries)
+            found.append(_row(name, forward, addresses[family], state, reason, count))
+    return found
+
+
+def stopped_statuses(name: str, forwards: list[Forward]) -> list[ForwardStatus]:
+    """The forwards of a guest that does not run."""
+    return [_row(name, f, "", "stopped", "the guest is not running") for f in forwards]
+
+
+def _withheld(planned: Planned, reason: str) -> tuple[str, str]:
+    """A forward without an address: it has none, or another guest is there."""
+    for key, why in planned.conflicts.items():
+        if key.startswith("accept "):
+            return "conflict", why
+    return "pending", reason
+
+
+def _judge(
+    planned: Planned, family: str, entries: list[str], held: dict[str, int], root: str
+) -> tuple[str, str]:
+    for entry in entries:
+        if key_of(entry) in planned.conflicts:
+            return "conflict", planned.conflicts[key_of(entry)]
+    if not all(entry in held for entry in entries):
+        return "blocked", "the rules are not in the kernel; run vfwhooks apply"
+    for nic in planned.record.guest.nics:
+        bridge = nic.bridge or ""
+        if nic.device and bridge and _is_detached(nic.device, bridge, root):
+            cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
+            return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"
+    return "active", ""
+
+
+def _is_detached(device: str, bridge: str, root: str) -> bool:
+    """Whether the guest's interface is there and in no bridge, or in another one."""
+    link = Path(f"{root}/sys/class/net/{device}")
+    return link.exists() and (link / "master").resolve().name != bridge
+
+
+def _row(
+    guest: str,
+    forward: Forward,
+    address: str,
+    state: str,
+    reason: str,
+    connections: int = 0,
+) -> ForwardStatus:
+    return ForwardStatus(
+        guest,
+        forward.host,
+        _ports(forward.first, forward.last),
+        _ports(forward.target, forward.target_last),
+        forward.protocol,
+        address,
+        state,
+        reason,
+        connections,
+    )
+
+
+def _ports(first: int, last: int) -> str:
+    return f"{first}-{last}" if last > first else f"{first}"
