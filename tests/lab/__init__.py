@@ -1,0 +1,1 @@
+"""The laboratory: hosts, guests and networks for tests, all of them real."""

@@ -1,0 +1,88 @@
+"""vfwhooks on a host of the lab: its hooks, its configuration, its command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lab.box import Done, wait_until
+from lab.host import HOOKS, Host
+
+HERE = Path(__file__).resolve().parent.parent
+DRIVERS = ("qemu", "lxc", "libxl", "network", "daemon")
+CONFIG = "/etc/vfwhooks/forwards.yaml"
+
+
+def hook_files(lib: str = Host.CHECKOUT) -> dict[str, str]:
+    """The hooks as an installation has them: real files that name their package."""
+    texts = {name: (HERE / "hooks" / name).read_text() for name in DRIVERS}
+    return {name: t.replace("${0%/*}/..", lib) for name, t in texts.items()}
+
+
+def put_in(host: Host, forwards: str = "guests: {}\n") -> None:
+    """Install hooks and configuration on a host whose libvirtd is not running yet."""
+    host.install_hooks(hook_files())
+    host.run(["mkdir", "-p", "/var/lib/vfwhooks"])
+    configure(host, forwards)
+
+
+def configure(host: Host, forwards: str) -> None:
+    """Write forwards.yaml, by rename."""
+    host.write(CONFIG, forwards)
+
+
+def vfwhooks(host: Host, *arguments: str) -> Done:
+    """Run the command line on the host, from the checkout."""
+    command = ["/usr/bin/python3", "-m", "vfwhooks", *arguments]
+    return host.call(command, env={"PYTHONPATH": Host.CHECKOUT})
+
+
+def status(host: Host) -> dict[str, Any]:
+    """What `status --json` says."""
+    answer: dict[str, Any] = json.loads(vfwhooks(host, "status", "--json").stdout)
+    return answer
+
+
+def states(host: Host) -> dict[str, str]:
+    """The state of every forward by guest and published port ("web1 8080/tcp")."""
+    return {
+        f"{row['guest']} {row['published']}/{row['protocol']}": row["state"]
+        for row in status(host)["forwards"]
+    }
+
+
+def call_hook(host: Host, driver: str, *arguments: str, xml: str = "") -> Done:
+    """Call a hook as libvirt does."""
+    return host.call([f"{HOOKS}/{driver}", *arguments], input=xml)
+
+
+def ruleset(host: Host) -> str:
+    """Everything in netfilter, without counters: nft's words and both iptables'."""
+    parts = [host.run(["nft", "-s", "list", "ruleset"])]
+    for tool in ("iptables", "ip6tables"):
+        save = re.sub(r"\[\d+:\d+\]", "", host.run([f"{tool}-save"]))
+        parts += [line for line in save.split("\n") if not line.startswith("#")]
+    return "\n".join(parts)
+
+
+def settled_ruleset(host: Host) -> str:
+    """The ruleset once libvirtd, which may be rebuilding its part, leaves it alone."""
+    seen: list[str] = []
+
+    def is_stable() -> bool:
+        seen.append(ruleset(host))
+        return len(seen) > 8 and len(set(seen[-8:])) == 1
+
+    wait_until(is_stable, "a stable ruleset")
+    return seen[-1]
+
+
+def forward_chain(host: Host) -> list[str]:
+    """The jumps of the chain that libvirt lets packets to guests pass or not."""
+    if status(host)["backend"] == "nftables":
+        text = host.run(["nft", "-s", "list", "chain", "ip", "libvirt_network", "forward"])
+    else:
+        text = host.run(["iptables", "-S", "FORWARD"])
+    return re.findall(r"(?:jump|-j) (\S+)", text)
