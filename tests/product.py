@@ -82,7 +82,9 @@ def settled_ruleset(host: Host) -> str:
 def forward_chain(host: Host) -> list[str]:
     """The jumps of the chain that libvirt lets packets to guests pass or not."""
     if status(host)["backend"] == "nftables":
-        text = host.run(["nft", "-s", "list", "chain", "ip", "libvirt_network", "forward"])
+        text = host.run(
+            ["nft", "-s", "list", "chain", "ip", "libvirt_network", "forward"]
+        )
     else:
         text = host.run(["iptables", "-S", "FORWARD"])
     return re.findall(r"(?:jump|-j) (\S+)", text)

@@ -66,22 +66,20 @@ class State:
         self.path = path
         self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
         self.problems: list[str] = []
-        try:
-            about = posix.lstat(path)
-        except FileNotFoundError:
-            about = self._make()
+        if not posix.access(f"{path}/tmp", posix.F_OK):
+            self._make()
+        about = posix.lstat(path)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != posix.geteuid():
             raise VfwError(f"{path} is not a directory of ours", "remove it")
         if about.st_mode & 0o022:
             raise VfwError(f"{path} can be written by others", "remove it")
 
-    def _make(self) -> posix.stat_result:
+    def _make(self) -> None:
         for name in ("", *_DIRECTORIES):
             try:
                 posix.mkdir(f"{self.path}/{name}", 0o700)
             except FileExistsError:
                 pass
-        return posix.lstat(self.path)
 
     def lock(self) -> Lock:
         """Wait for the lock."""

@@ -13,8 +13,9 @@ from typing import Callable
 
 import pytest
 from lab.box import wait_until
-from lab.guest import Guest, Nic, delayed, static
+from lab.guest import Guest
 from lab.host import Host
+from lab.machine import Nic, delayed, static
 from lab.migrate import join, migrate
 from lab.net import Net
 from lab.network import default_network, mac_for, second_network

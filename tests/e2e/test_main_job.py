@@ -92,8 +92,7 @@ def test_purge_leaves_what_was_before(host: Host, outside: Net) -> None:
 
 
 def test_pending_without_an_address(host: Host) -> None:
-    """A guest that nothing is known of starts all the same; status says what is missing.
-    """
+    """A guest that nothing is known of starts all the same; status says what is missing."""
     configure(host, "guests:\n  web1: [8080:80]\n")
     web1 = defined(host, "web1", "52:54:00:ff:00:01")
 

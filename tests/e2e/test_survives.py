@@ -42,7 +42,10 @@ def test_reload(host: Host, outside: Net, web1: Guest) -> None:
 
     host.sighup()
 
-    assert (settled_ruleset(host), outside.http(URL).body) == (before, "web1 80 203.0.113.2")
+    assert (settled_ruleset(host), outside.http(URL).body) == (
+        before,
+        "web1 80 203.0.113.2",
+    )
 
 
 @pytest.mark.parametrize("operation", ["started", "reconnect"])
@@ -57,9 +60,7 @@ def test_the_same_event_twice(
     assert (done.status, done.stdout, ruleset(host)) == (0, "", before)
 
 
-def test_network_restarted_under_a_guest(
-    host: Host, outside: Net, web1: Guest
-) -> None:
+def test_network_restarted_under_a_guest(host: Host, outside: Net, web1: Guest) -> None:
     """Our rules are back once, ahead of the REJECT; the guest's interface has lost its
     bridge, which status says, with the cure, and which libvirtd's restart mends."""
     before = sorted(ruleset(host).split("\n"))

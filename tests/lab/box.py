@@ -42,7 +42,9 @@ class Done:
         return self.stdout
 
 
-def wait_until(probe: Callable[[], T], what: str, timeout: float = 60) -> T:
+def wait_until(
+    probe: Callable[[], T], what: str | Callable[[], str], timeout: float = 60
+) -> T:
     """The first true value of the probe; LabError naming `what` at the deadline."""
     deadline = time.monotonic() + timeout
     while True:
@@ -50,7 +52,8 @@ def wait_until(probe: Callable[[], T], what: str, timeout: float = 60) -> T:
         if value:
             return value
         if time.monotonic() > deadline:
-            raise LabError(f"not within {timeout:g} s: {what}")
+            missed = what if isinstance(what, str) else what()
+            raise LabError(f"not within {timeout:g} s: {missed}")
         time.sleep(0.02)
 
 

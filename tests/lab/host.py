@@ -9,10 +9,11 @@ from types import TracebackType
 
 from .box import Box, Done
 from .cache import CHECKOUT, find_image, find_tree
-from .guest import TCP_PORTS, UDP_PORTS, Guest, Machine, Nic
+from .guest import Guest
 from .libvirtd import Libvirtd
+from .machine import TCP_PORTS, UDP_PORTS, Machine, Nic
 from .net import Net, add_outside, add_standin
-from .network import Network, default_network, mac_for
+from .network import NUMBERS, Network, default_network, mac_for
 from .syslog import Syslog
 
 HOOKS = "/etc/libvirt/hooks"
@@ -44,7 +45,8 @@ class Host:
         self.net = Net(self.box, self.box.netns, name, "127.0.0.1")
         self.libvirtd = Libvirtd(self.box)
         self.networks: dict[str, Network] = {}
-        self._numbers = iter(range(10, 60))
+        self._arguments: list[str] = []
+        self._numbers = iter(NUMBERS)
         try:
             self._syslog = Syslog(self.box)
             if legacy:
@@ -137,7 +139,8 @@ class Host:
 
     def start_libvirtd(self, *, listen: bool = False) -> None:
         """Starts libvirtd, without any network; on TCP too for who migrates to it."""
-        self.libvirtd.start(["-l"] if listen else [])
+        self._arguments = ["-l"] if listen else []
+        self.libvirtd.start(self._arguments)
 
     def stop_libvirtd(self) -> None:
         """Ends libvirtd; guests and networks go on."""
@@ -146,7 +149,7 @@ class Host:
     def restart_libvirtd(self) -> None:
         """Ends libvirtd and starts it; it takes its guests up again soon after."""
         self.libvirtd.stop()
-        self.libvirtd.start()
+        self.libvirtd.start(self._arguments)
 
     def sighup(self) -> None:
         """Tells libvirtd to reload; returns before it has."""
@@ -182,7 +185,7 @@ class Host:
     ) -> Guest:
         """Defines a guest with one card on the network, or with the given ones.
 
-        Without a MAC it takes the next that has a reservation in `default`.
+        Without a MAC it takes the next one that the lab's networks have reserved.
         """
         cards = tuple(nics) or (
             Nic(mac or mac_for(next(self._numbers)), network=network),

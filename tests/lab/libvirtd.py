@@ -79,7 +79,7 @@ class Libvirtd:
         self.box.call(["libvirtd", "-d", *arguments]).check()
         wait_until(
             lambda: self.box.call(["virsh", "-q", "uri"]).status == 0,
-            f"libvirtd answers; its log: {self.log()}",
+            lambda: f"libvirtd answers; its log:\n{self.log()}",
         )
 
     def pid(self) -> str:

@@ -60,6 +60,9 @@ class Network:
             ET.SubElement(dhcp, "host", mac=mac, ip=address)
 
 
+NUMBERS = range(10, 100)
+
+
 def mac_for(number: int) -> str:
     """The MAC of the lab's guest of that number."""
     return f"52:54:00:00:00:{number:02x}"
@@ -70,13 +73,13 @@ def default_network(
 ) -> Network:
     """The default NAT network, with reservations for the lab's guests.
 
-    Guest number N (10 to 59) has the MAC mac_for(N) and gets 192.168.122.N. With
+    Guest number N, of NUMBERS, has the MAC mac_for(N) and gets 192.168.122.N. With
     ipv6 it has fd00:122::/64 besides, behind NAT as well where the mode is nat.
     """
     return Network(
         name=name,
         mode=mode,
-        reservations={mac_for(n): f"192.168.122.{n}" for n in range(10, 60)},
+        reservations={mac_for(n): f"192.168.122.{n}" for n in NUMBERS},
         ipv6="fd00:122::1/64" if ipv6 else None,
         nat_ipv6=ipv6 and mode == "nat",
     )
@@ -85,7 +88,10 @@ def default_network(
 def second_network(
     name: str, number: int, mode: str | None = None, ipv6: str | None = None
 ) -> Network:
-    """Another network, 192.168.NUMBER.0/24 on virbrNUMBER; isolated by default."""
+    """Another network, 192.168.NUMBER.0/24 on virbrNUMBER; isolated by default.
+
+    Guest number N gets 192.168.NUMBER.N there.
+    """
     subnet = f"192.168.{number}"
     return Network(
         name=name,
@@ -93,6 +99,6 @@ def second_network(
         mode=mode,
         address=f"{subnet}.1/24",
         dhcp=(f"{subnet}.100", f"{subnet}.254"),
-        reservations={mac_for(n): f"{subnet}.{n}" for n in range(60, 90)},
+        reservations={mac_for(n): f"{subnet}.{n}" for n in NUMBERS},
         ipv6=ipv6,
     )

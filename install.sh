@@ -1,0 +1,381 @@
+#!/bin/sh
+# Installs vfwhooks on this host, upgrades it, or removes it: see --help.
+#
+# Nothing that libvirt calls is switched before the new release is there whole, compiled,
+# and its hooks have been tried: a hook that runs meanwhile finds one release, old or new.
+set -eu
+umask 022
+PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+here=$(cd "$(dirname "$0")" && pwd)
+root=${DESTDIR:-} prefix=${PREFIX:-/usr}
+lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
+unit=$prefix/lib/systemd/system/vfwhooks.service
+hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
+drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
+work='' fresh='' made=''
+
+usage() {
+	cat <<EOF
+usage: ./install.sh [--uninstall | --demo | --help]
+
+Installs vfwhooks or upgrades it, and the packages that it needs where they are missing.
+Guests go on running, and are forwarded to at once.
+
+  --uninstall  take out all rules and all that was installed; an edited
+               $config stays
+  --demo       show it at work on a private host inside this one, and leave nothing
+
+For packagers: PREFIX is $prefix; with DESTDIR files are put there, and nothing else is
+touched or run.
+EOF
+}
+
+say() { echo "install.sh: $*"; }
+
+die() {
+	say "$*" >&2
+	exit 1
+}
+
+runs_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+# A file of ours says so in its second line.
+is_ours() { [ -f "$1" ] && [ -n "$(sed -n '2{/vfwhooks/p;q;}' "$1")" ]; }
+
+same() { [ -f "$1" ] && [ -f "$2" ] && [ "$(cat "$1")" = "$(cat "$2")" ]; }
+
+# put FILE [MODE]: standard input becomes the file, whole or not at all.
+put() {
+	cat >"$root$1.new" && chmod "${2:-644}" "$root$1.new" && mv "$root$1.new" "$root$1"
+}
+
+# What is made is noted: --uninstall leaves other directories, empty or not.
+make_directory() {
+	[ ! -d "$root$1/" ] || return 0
+	make_directory "${1%/*}"
+	mkdir "$root$1"
+	made="$made $1"
+}
+
+# The release in a directory: its version, and a hash so that no two share a name.
+identify() {
+	(cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
+		sha256sum vfwhooks/*.py templates/* | sha256sum | cut -c 1-8) 2>/dev/null |
+		paste -s -d - -
+}
+
+libvirt_version() {
+	for daemon in virtqemud libvirtd; do
+		! command -v $daemon >/dev/null || { $daemon --version | sed 's/.* //' && break; }
+	done
+}
+
+# Where a driver's hook goes. One that is not ours stays; since libvirt 6.5 those in
+# qemu.d/ run as well.
+find_place() {
+	if is_ours "$root$hooks/$1" || [ ! -e "$root$hooks/$1" ] && [ ! -L "$root$hooks/$1" ]; then
+		echo "$hooks/$1"
+	elif printf '6.5.0\n%s\n' "$version" | sort -V -C; then
+		echo "$hooks/$1.d/vfwhooks"
+	else
+		die "$hooks/$1 is not ours, and libvirt ${version:-here} runs no other beside it:" \
+			"upgrade libvirt to 6.5 or move that file away, then run this again"
+	fi
+}
+
+find_missing() {
+	$python -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || echo python3.9
+	for module in libvirt jinja2 yaml; do
+		$python -I -c "import $module" 2>/dev/null || echo $module
+	done
+	for place in /usr/sbin /usr/bin /sbin /bin; do
+		[ ! -x $place/nft ] && [ ! -x $place/iptables-restore ] || return 0
+	done
+	echo nft
+}
+
+install_packages() {
+	missing=$(find_missing | xargs)
+	[ -n "$missing" ] || return 0
+	for manager in apt-get dnf zypper pacman none; do
+		! command -v $manager >/dev/null || break
+	done
+	case $manager in
+	apt-get) set -- python3 python3-libvirt python3-jinja2 python3-yaml nftables ;;
+	dnf) set -- python3 python3-libvirt python3-jinja2 python3-pyyaml nftables ;;
+	zypper) set -- python3 python3-libvirt-python python3-Jinja2 python3-PyYAML nftables ;;
+	pacman) set -- python libvirt-python python-jinja python-yaml nftables ;;
+	none) die "this host lacks $missing: install them, then run this again" ;;
+	esac
+	for what in python3.9 libvirt jinja2 yaml nft; do
+		case " $missing " in *" $what "*) set -- "$@" "$1" ;; esac
+		shift
+	done
+	say "installing $*"
+	case $manager in
+	apt-get)
+		apt-get -qq update || :
+		DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@"
+		;;
+	dnf) dnf -q -y install "$@" ;;
+	zypper) zypper -q -n install "$@" ;;
+	pacman) pacman -S --noconfirm --needed "$@" ;;
+	esac >&2 || die "$manager could not install $*: see above, then run this again"
+	missing=$(find_missing | xargs)
+	[ -z "$missing" ] || die "this host still lacks $missing: install them, then run this again"
+}
+
+# The release gets its name when all of it is there.
+lay_release() {
+	make_directory "$lib"
+	new=$(mktemp -d "$root$lib/.new.XXXXXX")
+	install -d "$new/release/vfwhooks" "$new/release/templates"
+	install -m 644 "$here"/vfwhooks/*.py "$new/release/vfwhooks"
+	install -m 644 "$here"/templates/* "$new/release/templates"
+	if [ "$(identify "$root$release")" != "${release##*/}" ]; then
+		compile "$new/release"
+		[ -d "$root$release" ] || fresh=$root$release
+		[ -n "$fresh" ] || mv "$root$release" "$new/damaged"
+		mv "$new/release" "$root$release"
+	fi
+	compile "$root$release"
+}
+
+compile() {
+	$python -m compileall -q -s "$1" -p "$release" "$1/vfwhooks" >&2 ||
+		die 'the package does not compile: see above, and take another checkout'
+}
+
+# The hooks, naming the release, beside their places until they have been tried.
+lay_hooks() {
+	make_directory "$hooks"
+	for driver in $drivers; do
+		sed "s|^lib=\${0%/\*}/\.\. |lib=$release |" "$here/hooks/$driver" |
+			put "$hooks/.vfwhooks.$driver" 755
+	done
+}
+
+# Calls every hook as libvirt does, but with a network and a state directory of its own:
+# there is seen that it worked, and no rule of this host's is touched.
+try_hooks() {
+	work=$(mktemp -d)
+	for driver in $drivers; do
+		rm -f "$work/state/base" "$work/state/full"
+		said=$(call_alone "$hooks/.vfwhooks.$driver" vfwhooks-selftest stopped end - 2>&1) ||
+			die "the $driver hook fails here, nothing was changed: status $?: $said"
+		[ -z "$said" ] || die "the $driver hook fails here, nothing was changed: $said"
+		[ -e "$work/state/base" ] || [ -e "$work/state/full" ] ||
+			die "the $driver hook fails here, nothing was changed: $(call_python)"
+	done
+}
+
+call_alone() {
+	unshare --net -- env -i HOME=/ PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
+		VFWHOOKS_STATE="$work/state" VFWHOOKS_CONFIG="$work/forwards.yaml" "$@" </dev/null
+}
+
+# What the Python part of a hook says, which a hook keeps to itself.
+call_python() {
+	call_alone python3 -ISX utf8 -c "import sys
+sys.path.insert(0, '$release')
+from vfwhooks.hook import State, run
+print(*run(State('$work/state'), '', 'qemu', 'vfwhooks-selftest', 'stopped', ''), sep='; ')
+" 2>&1 | tail -n 1
+}
+
+switch() {
+	for driver in $drivers; do
+		place=$(find_place "$driver")
+		make_directory "${place%/*}"
+		mv "$root$hooks/.vfwhooks.$driver" "$root$place"
+		[ "$place" != "$hooks/$driver" ] || remove "$hooks/$driver.d/vfwhooks"
+	done
+	make_directory "${bin%/*}"
+	write_command | put "$bin" 755
+	site=$(find_site)
+	[ -z "$site" ] || make_directory "$site"
+	[ -z "$site" ] || write_command | put "$site/vfwhooks.py"
+}
+
+# The command line, for $bin and for python3 -m vfwhooks.
+write_command() {
+	cat <<EOF
+#!$python -IXutf8
+# vfwhooks: runs the installed release.
+import sys
+
+sys.path.insert(0, "$release")
+from vfwhooks.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
+EOF
+}
+
+find_installed() {
+	[ ! -e "$root$bin" ] || sed -n 's/^sys.path.insert(0, "\(.*\)")$/\1/p' "$root$bin"
+}
+
+# Where python3 finds what a distribution installs.
+find_site() {
+	$python -I -c 'import os, site, sys
+found = [p for p in site.getsitepackages() if p.startswith(sys.argv[1]) and os.path.isdir(p)]
+print(*found[:1])' "$prefix/lib/"
+}
+
+# A sample, on a host that never had another; one that nobody has edited follows ours.
+lay_sample() {
+	make_directory "${config%/*}"
+	if same "$root$previous/templates/forwards.yaml" "$root$config" ||
+		[ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; then
+		same "$here/templates/forwards.yaml" "$root$config" ||
+			put "$config" <"$here/templates/forwards.yaml"
+	fi
+}
+
+lay_unit() {
+	[ -e "$here/templates/vfwhooks.service" ] || return 0
+	make_directory "${unit%/*}"
+	sed "s|/usr/bin/vfwhooks|$bin|" "$here/templates/vfwhooks.service" | put "$unit"
+}
+
+start_unit() {
+	[ -e "$unit" ] && runs_systemd || return 0
+	systemctl --quiet daemon-reload
+	systemctl --quiet enable vfwhooks.service
+	systemctl --quiet restart vfwhooks.service ||
+		die 'installed, but not running: see journalctl -u vfwhooks, then run this again'
+}
+
+# Libvirt's daemons look for hooks when they start and at SIGHUP. With `wait`, until each
+# has called the daemon hook: from then on it calls the others.
+tell_libvirt() {
+	for daemon in libvirtd virtqemud virtnetworkd virtlxcd virtxend; do
+		rm -f $state/full
+		hang_up $daemon || continue
+		tries=0
+		until [ "$*" != wait ] || [ -e $state/full ] || [ $tries = 50 ]; do
+			sleep 0.1
+			tries=$((tries + 1))
+		done
+	done
+}
+
+hang_up() {
+	if runs_systemd; then
+		systemctl --quiet is-active "$1.service" && systemctl reload "$1.service"
+	else
+		pid=$(cat "/run/$1.pid" 2>/dev/null) &&
+			[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] && kill -HUP "$pid"
+	fi
+}
+
+# Guests that run already. The state directory is there first: the daemon hook marks it.
+forward_now() {
+	for socket in /run/libvirt/*-sock; do
+		[ -S "$socket" ] || return 0
+	done
+	"$bin" status >/dev/null 2>&1 || :
+	tell_libvirt wait
+	"$bin" apply || die "installed, but not all is forwarded: see above, then: vfwhooks apply"
+}
+
+remove() { ! is_ours "$root$1" || rm -f "$root$1"; }
+
+remove_older() {
+	for other in "$root$lib"/*/; do
+		case ${other%/} in "$root$release" | "$root$previous") ;; *) rm -rf "$other" ;; esac
+	done
+}
+
+# An error before the switch leaves all as it was.
+undo() {
+	status=$?
+	rm -rf "$work" "$root$lib"/.new.* "$root$hooks"/.vfwhooks.*
+	[ "$status" != 0 ] || return 0
+	rm -rf "$fresh"
+	echo "$made" | remove_directories
+	exit "$status"
+}
+
+remove_directories() {
+	xargs -r -n 1 | sort -r | while read -r directory; do
+		rmdir "$root$directory" 2>/dev/null || :
+	done
+}
+
+install_all() {
+	[ -e "$here/vfwhooks/__init__.py" ] || die "$here has no vfwhooks: run this from a checkout"
+	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
+	for driver in $drivers; do find_place "$driver" >/dev/null; done
+	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
+		die "$bin is not ours: move it away, then run this again"
+	[ -n "$root" ] || install_packages
+	trap undo EXIT
+	trap 'exit 1' HUP INT TERM
+	lay_release
+	lay_hooks
+	[ -n "$root" ] || try_hooks
+	fresh=''
+	lay_sample
+	lay_unit
+	switch
+	[ -n "$root" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
+	remove_older
+	[ -n "$root" ] || finish
+	say "${release##*/} is installed; forwards go into $config"
+}
+
+finish() {
+	[ ! -d /sys/fs/selinux ] ||
+		restorecon -R "$lib" "$bin" "$hooks" "${config%/*}" 2>/dev/null || :
+	start_unit
+	forward_now
+}
+
+uninstall() {
+	previous=$(find_installed)
+	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
+	for driver in $drivers; do
+		remove "$hooks/$driver"
+		remove "$hooks/$driver.d/vfwhooks"
+	done
+	[ -n "$root" ] || tell_libvirt
+	[ -n "$root" ] || $python -IBc 'import sys
+sys.path.insert(0, sys.argv[1])
+from vfwhooks.cli import main
+sys.exit(main(["purge"]))' "$here" ||
+		die 'the rules could not be taken out: see above, then run this again'
+	for file in "$root$prefix"/lib/python3*/*-packages/vfwhooks.py; do
+		remove "${file#"$root"}"
+		rm -f "${file%/*}/__pycache__"/vfwhooks.*.pyc
+	done
+	if same "$root$previous/templates/forwards.yaml" "$root$config" ||
+		same "$here/templates/forwards.yaml" "$root$config"; then
+		rm "$root$config"
+	fi
+	[ ! -e "$root$unit" ] || rm "$root$unit"
+	remove "$bin"
+	directories=$(cat "$root$lib/directories" 2>/dev/null || :)
+	rm -rf "$root$lib"
+	echo "$directories" | remove_directories
+	[ ! -e "$root$config" ] || say "$config was edited, and stays"
+	say 'vfwhooks is removed'
+}
+
+case $prefix in [!/]* | *[!A-Za-z0-9/._-]*) die "PREFIX=$prefix is not a plain absolute path" ;; esac
+case $#:${1:-} in
+0:*) action=install_all ;;
+1:--uninstall) action=uninstall ;;
+1:--demo) exec sh "$here/tests/lab/demo.sh" ;;
+1:--help)
+	usage
+	exit
+	;;
+*)
+	usage >&2
+	exit 2
+	;;
+esac
+[ -n "$root" ] || [ "$(id -u)" = 0 ] || die 'this needs root: run it with sudo'
+$action

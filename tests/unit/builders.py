@@ -1,0 +1,195 @@
+"""Values with defaults, a host that is made up, and what a refusal says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
+
+from vfwhooks.config import Place
+from vfwhooks.errors import VfwError
+from vfwhooks.forwards import Forward, GuestForwards
+from vfwhooks.inventory import Inventory
+from vfwhooks.model import Guest, Network, Nic
+from vfwhooks.ports import Address, Ports, Subnet, parse_ports
+from vfwhooks.records import Record
+from vfwhooks.state import State
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+RECORDED = HERE / "recorded"
+DAEMONS = ("libvirt-9.0", "libvirt-11.3")
+MAC = "52:54:00:00:00:10"
+OTHER_MAC = "52:54:00:00:00:11"
+UUID = "705828e8-a5d9-4f3b-96d5-1fd38712b873"
+OTHER_UUID = "6b33ec13-96d6-4581-bc2f-38dee79d5ae5"
+ANY_PYTHON = "/usr/bin/python3"
+
+# Hypothesis keeps nothing anywhere: no directory can be made below a device.
+set_hypothesis_home_dir(os.devnull + "/hypothesis")
+# No deadline: a slow machine is no defect.
+PROPERTY = settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# What a name may hold that comes from libvirt's argv (bytes read as UTF-8, what is
+# none kept as a surrogate) or from a YAML file.
+NAMES = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]),
+        st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"]),
+        st.sampled_from(" %/.\n\t\\\"'<&"),
+    ),
+    max_size=300,
+)
+
+T = TypeVar("T")
+
+
+def refusal(function: Callable[..., object], *arguments: object) -> str:
+    """What the VfwError says that the call raises."""
+    try:
+        got = function(*arguments)
+    except VfwError as error:
+        return str(error)
+    raise AssertionError(f"no VfwError, but {got!r}")
+
+
+@contextmanager
+def working_in(directory: Path) -> Iterator[None]:
+    """`directory` as the working directory."""
+    before = Path.cwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def fields(value: Any) -> Any:
+    """The values of slots, all the way down, to be compared."""
+    if isinstance(value, (list, tuple)):
+        return [fields(one) for one in value]
+    if isinstance(value, dict):
+        return {key: fields(one) for key, one in value.items()}
+    if hasattr(type(value), "__slots__") and type(value).__module__ != "ipaddress":
+        return {slot: fields(getattr(value, slot)) for slot in type(value).__slots__}
+    return value
+
+
+def place(line: int = 1, column: int = 1, file: str = "forwards.yaml") -> Place:
+    """Somewhere in forwards.yaml."""
+    return Place(file, line, column)
+
+
+def forward(
+    published: str = "8080",
+    target: str = "",
+    protocol: str = "tcp",
+    host_ip: Address | None = None,
+    allow_from: tuple[Subnet, ...] = (),
+    at: Place = Place("forwards.yaml"),  # noqa: B008 - frozen, as all that config has
+) -> Forward:
+    """A forward as it is written: "8080", "5000-5010"."""
+    ports: Ports = parse_ports(published)
+    to = parse_ports(target) if target else ports
+    return Forward(host_ip, protocol, ports, to, allow_from, at)
+
+
+def guest_forwards(name: str, *forwards: Forward) -> GuestForwards:
+    """What forwards.yaml says of a guest, without more than ports."""
+    return GuestForwards(name, place(), forwards)
+
+
+def nic(
+    mac: str = MAC,
+    kind: str = "network",
+    network: str = "default",
+    bridge: str = "virbr0",
+    device: str = "vnet0",
+) -> Nic:
+    """An interface of a running guest on the default network."""
+    return Nic(mac, kind, network, bridge, device)
+
+
+def guest(
+    name: str = "web1", uuid: str = UUID, nics: list[Nic] | None = None, **more: str
+) -> Guest:
+    """A guest with one interface."""
+    driver = more.get("driver", "qemu")
+    return Guest(driver, name, uuid, [nic()] if nics is None else nics)
+
+
+def network(
+    name: str = "default",
+    bridge: str = "virbr0",
+    mode: str = "nat",
+    subnets: list[tuple[str, str]] | None = None,
+    reservations: dict[str, list[str]] | None = None,
+    backend: str = "",
+) -> Network:
+    """libvirt's default network."""
+    inside = [("192.168.122.1", "192.168.122.0/24")] if subnets is None else subnets
+    return Network(name, bridge, mode, inside, reservations or {}, backend)
+
+
+def record(
+    of: Guest | None = None,
+    since: int = 1000,
+    stamp: int = 2000,
+    entries: list[str] | None = None,
+    networks: list[str] | None = None,
+) -> Record:
+    """A running guest that holds nothing in the kernel."""
+    return Record(of or guest(), since, stamp, entries or [], networks or [])
+
+
+class Host(Inventory):
+    """A host that is made up; `asked` is what was looked up, in order."""
+
+    def __init__(
+        self,
+        *networks: Network,
+        leases: dict[tuple[str, str], list[tuple[int, str]]] | None = None,
+        neighbours: dict[tuple[str, str], list[str]] | None = None,
+    ) -> None:
+        self._known = {network.name: network for network in networks}
+        self._lease = leases or {}
+        self._neighbour = neighbours or {}
+        self.asked: list[str] = []
+
+    def network(self, name: str) -> Network | None:
+        return self._known.get(name)
+
+    def names(self) -> list[str]:
+        return sorted(self._known)
+
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        self.asked.append(f"leases {bridge} {mac}")
+        return self._lease.get((bridge, mac), [])
+
+    def neighbours(self, bridge: str, mac: str) -> list[str]:
+        self.asked.append(f"neighbours {bridge} {mac}")
+        return self._neighbour.get((bridge, mac), [])
+
+
+def fresh_state(directory: Path) -> State:
+    """A state directory below a test's own."""
+    return State(str(directory / "state"))
+
+
+def files_of(directory: Path) -> dict[str, str]:
+    """Every file below a directory with its text."""
+    return {
+        str(path.relative_to(directory)): path.read_text(errors="surrogateescape")
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
