@@ -165,7 +165,7 @@ try_hooks() {
 			die "the $driver hook fails here, nothing was changed: status $?: $said"
 		[ -z "$said" ] || die "the $driver hook fails here, nothing was changed: $said"
 		[ -e "$work/state/base" ] || [ -e "$work/state/full" ] ||
-			die "the $driver hook fails here, nothing was changed: $(call_python)"
+			die "the $driver hook fails here, nothing was changed: it did nothing;" "$(call_python)"
 	done
 }
 
@@ -179,7 +179,7 @@ call_python() {
 	call_alone python3 -ISX utf8 -c "import sys
 sys.path.insert(0, '$release')
 from vfwhooks.hook import State, run
-print(*run(State('$work/state'), '', 'qemu', 'vfwhooks-selftest', 'stopped', ''), sep='; ')
+print(*run(State('$work/state'), '$work/forwards.yaml', 'qemu', 'vfwhooks-selftest', 'stopped', ''), sep='; ')
 " 2>&1 | tail -n 1
 }
 
@@ -313,6 +313,7 @@ install_all() {
 	[ -n "$root" ] || install_packages
 	trap undo EXIT
 	trap 'exit 1' HUP INT TERM
+	mkdir -p "$root/"
 	lay_release
 	lay_hooks
 	[ -n "$root" ] || try_hooks
@@ -355,6 +356,7 @@ sys.exit(main(["purge"]))' "$here" ||
 		rm "$root$config"
 	fi
 	[ ! -e "$root$unit" ] || rm "$root$unit"
+	! runs_systemd || systemctl --quiet daemon-reload
 	remove "$bin"
 	directories=$(cat "$root$lib/directories" 2>/dev/null || :)
 	rm -rf "$root$lib"

@@ -27,8 +27,14 @@ class Whereabouts:
         self.reason = reason
 
 
-def find_guest(guest: Guest, settings: Settings, inventory: Inventory) -> Whereabouts:
-    """Where to forward to: for each family, the first interface that has an address."""
+def find_guest(
+    guest: Guest, settings: Settings, inventory: Inventory, now: Addresses
+) -> Whereabouts:
+    """Where to forward to: for each family, the first interface that has an address.
+
+    `now` is where the guest is forwarded to already: that holds, when nothing says
+    more, until somebody else is there.
+    """
     addresses: Addresses = {}
     networks: list[Network] = []
     reasons: list[str] = []
@@ -42,7 +48,8 @@ def find_guest(guest: Guest, settings: Settings, inventory: Inventory) -> Wherea
         networks.append(network)
         for family in "46":
             if family not in addresses:
-                found, reason = _find(nic, network, family, settings, inventory)
+                look = _Look(nic, network, inventory, now.get(family, ""))
+                found, reason = look.find(family, settings.addresses.get(family, ""))
                 if found:
                     addresses[family] = found
                 elif reason:
@@ -68,29 +75,47 @@ def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]"
     return None, f"interface {nic.mac} ({what}) is reached without forwards"
 
 
-def _find(
-    nic: Nic, network: Network, family: str, settings: Settings, inventory: Inventory
-) -> tuple[str, str]:
-    subnets = [s for _, s in network.subnets if _family(s) == family]
-    fixed = settings.addresses.get(family)
-    if fixed:
-        if subnets and not is_inside(fixed, subnets):
-            return "", f"address {fixed} is outside network {network.name}"
-        return fixed, ""
-    if not subnets:
-        return "", ""
-    for address in _candidates(nic, network, inventory):
-        if _family(address) == family and is_inside(address, subnets):
-            return address, ""
-    looked = f"no reservation, lease or neighbour for {nic.mac} on {network.bridge}"
-    return "", f"{looked} (IPv{family})"
+class _Look:
+    """The look for one interface's address."""
 
+    def __init__(
+        self, nic: Nic, network: Network, inventory: Inventory, now: str
+    ) -> None:
+        self._nic = nic
+        self._network = network
+        self._inventory = inventory
+        self._now = now
 
-def _candidates(nic: Nic, network: Network, inventory: Inventory) -> "Iterator[str]":
-    yield from network.reservations.get(nic.mac, ())
-    for _, address in inventory.leases(network.bridge, nic.mac):
-        yield address
-    yield from inventory.neighbours(network.bridge, nic.mac)
+    def find(self, family: str, fixed: str) -> tuple[str, str]:
+        """The address, or why there is none (nothing to say of a family that the
+        network does not have)."""
+        network = self._network
+        subnets = [subnet for _, subnet in network.subnets if _family(subnet) == family]
+        if fixed:
+            if subnets and not is_inside(fixed, subnets):
+                return "", f"address {fixed} is outside network {network.name}"
+            return fixed, ""
+        for address in self._candidates() if subnets else ():
+            if _family(address) == family and is_inside(address, subnets):
+                return address, ""
+        what = f"no reservation, lease or neighbour for {self._nic.mac}"
+        reason = f"{what} on {network.bridge} (IPv{family})"
+        return "", reason if subnets else ""
+
+    def _candidates(self) -> "Iterator[str]":
+        mac, bridge = self._nic.mac, self._network.bridge
+        yield from self._network.reservations.get(mac, ())
+        for _, address in self._inventory.leases(bridge, mac):
+            if not self._is_others(address):
+                yield address
+        yield from self._inventory.neighbours(bridge, mac)
+        if self._now and not self._is_others(self._now):
+            yield self._now
+
+    def _is_others(self, address: str) -> bool:
+        """Whether the bridge's neighbour table has somebody else there."""
+        holder = self._inventory.neighbour_at(self._network.bridge, address)
+        return holder not in ("", self._nic.mac)
 
 
 def is_inside(address: str, subnets: list[str]) -> bool:

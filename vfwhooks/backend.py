@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 NFTABLES, IPTABLES = "nftables", "iptables"
 
 
-def choose(inventory: Inventory, link: Netlink, run: Run) -> str:
-    """The backend's name: what libvirt noted, else what is found in the kernel.
+def choose(inventory: Inventory, link: Netlink, now: str) -> str:
+    """The backend's name: what libvirt noted, else what is found in the kernel, else
+    what it is `now`.
 
     A host whose networks are all open has neither; there nf_tables serves, if its tool
     is installed.
@@ -30,6 +31,8 @@ def choose(inventory: Inventory, link: Netlink, run: Run) -> str:
         return noted.pop()
     if has_table(link, "4") or has_table(link, "6"):
         return NFTABLES
+    if now:
+        return now
     if find("iptables-restore") and any(n and n.mode != "open" for n in networks):
         return IPTABLES
     if find("nft"):

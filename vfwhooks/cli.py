@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("status", help="what is forwarded, and why not")
     one.add_argument("--json", action="store_true", help="for programs")
     one.set_defaults(command=status)
+    one = commands.add_parser("watch", help="do all of that by itself, as a service")
+    one.set_defaults(command=watch)
     one = commands.add_parser("purge", help="take out all rules and forget everything")
     one.set_defaults(command=purge)
     return parser
@@ -111,7 +113,8 @@ def apply(arguments: argparse.Namespace) -> int:
             state.answered()
         finally:
             reconcile.close()
-        outcome = Outcome(reconcile.removed, reconcile.added, reconcile.problems)
+        report = reconcile.report
+        outcome = Outcome(report.removed, report.added, report.problems)
     for line in _diff(outcome):
         print(show(line))
     for problem in outcome.problems:
@@ -130,6 +133,15 @@ def status(arguments: argparse.Namespace) -> int:
     return FAILED if overview.problems else DONE
 
 
+def watch(_: argparse.Namespace) -> int:
+    """Become the watch: a process that has imported nothing of the command line."""
+    package = str(Path(__file__).resolve().parent.parent)
+    code = "import sys; sys.path[:0] = [sys.argv[1]]; "
+    code += "from vfwhooks.watch import main; main(*sys.argv[2:])"
+    argv = ["-ISX", "utf8", "-c", code, package, _state_path(), _config()]
+    os.execv(sys.executable, [sys.executable, *argv])
+
+
 def purge(_: argparse.Namespace) -> int:
     """Take out all rules of ours and forget everything but forwards.yaml."""
     state = State(_state_path())
@@ -140,7 +152,7 @@ def purge(_: argparse.Namespace) -> int:
     shutil.rmtree(state.kept, ignore_errors=True)
     shutil.rmtree(state.path)
     lock.close()
-    link.release()
+    link.close()
     print("removed all rules: " + (", ".join(cleared) or "there were none"))
     return DONE
 

@@ -60,6 +60,18 @@ def is_settled(main: str) -> bool:
     return True
 
 
+def is_in_force(state: State, main: str) -> bool:
+    """Whether what the files say is compiled, or known to be broken."""
+    good = compiled.load(f"{state.path}/compiled")
+    taken = good.stamps if good else ""
+    if good:
+        good.close()
+    if taken and compiled.is_current(taken, main):
+        return True
+    taken = state.read("broken").partition("\n\n")[0]
+    return bool(taken) and compiled.is_current(taken, main)
+
+
 def refresh(state: State, main: str, run: Run) -> Configuration:
     """The configuration to go by; the caller holds the lock."""
     good = compiled.load(f"{state.path}/compiled")
@@ -73,7 +85,7 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
         return Configuration(good, False, problems)
     if not is_settled(main):
         state.write("full", "")
-        return Configuration(good, False, f"{main} is being written")
+        return Configuration(good, False, "")
     package = __file__.rpartition("/vfwhooks/")[0]
     taken = compiled.stamps(main)
     try:

@@ -23,9 +23,21 @@ class Events:
             same = old is not None and old.guest.uuid == guest.uuid
             since = old.since if old and same else intent.stamp
             self._put(guest, since, intent.stamp)
+        elif intent.operation == "moved":
+            self._now((guest.driver, guest.name))
         elif intent.operation == "stopped":
             self._now((guest.driver, guest.name))
             self.after[guest.driver, guest.name] = None
+
+    def postpone(self) -> None:
+        """Write down who runs and who does not, for whoever can change the kernel."""
+        for key, record in self.after.items():
+            old = self.before[key]
+            if record:
+                self._state.keep(record)
+            elif old:
+                old.is_off = True
+                self._state.keep(old)
 
     def _plug(self, port: Guest, intent: Intent) -> None:
         """An interface of a running guest; a guest that starts is not recorded yet."""

@@ -55,15 +55,20 @@ def run(
     intent = read_event(state, driver, name, operation, owner)
     if intent is None:
         return []
-    state.note(intent)
+    mine = None
+    try:
+        state.note(intent)
+    except OSError as error:
+        mine = intent
+        state.problems.append(f"{state.path}: {error.strerror}")
     configuration.await_settled(state, config)
     reconcile = Reconcile(state, config)
     try:
-        reconcile.carry_out()
+        reconcile.carry_out(mine)
     finally:
         faulthandler.cancel_dump_traceback_later()
-        reconcile.close()
-    return state.problems + reconcile.problems + reconcile.said
+        reconcile.leave()
+    return state.problems + reconcile.report.problems + reconcile.report.said
 
 
 def read_event(

@@ -21,6 +21,7 @@ _GETLINK, _GETROUTE, _GETNEIGH = 18, 26, 30
 _LINK = bytes(16)
 _LOCAL = 2
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_CONFIRMED = 0x02 | 0x80
 _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 
 
@@ -82,21 +83,42 @@ class Inventory:
         return sorted(found, reverse=True)
 
     def neighbours(self, bridge: str, mac: str) -> list[str]:
-        """The addresses that the neighbour table of the bridge has for the MAC."""
-        try:
-            answer = self.route.ask(message(_GETLINK, _LINK + named(3, bridge)))
-        except OSError:
-            return []
-        (index,) = struct.unpack_from("=i", answer, 4)
+        """The addresses that the neighbour table of the bridge has for the MAC, those
+        confirmed of late first."""
+        index = self._index(bridge)
         found = []
         asked = message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
-        for _, answer in self.route.dump(asked):
+        for _, answer in self.route.dump(asked) if index else ():
             family, where, state, _, _ = _NEIGHBOUR.unpack_from(answer)
             if where == index and state & _USABLE and family in (AF_INET, AF_INET6):
                 about = attributes(answer[_NEIGHBOUR.size :])
                 if about.get(2, b"").hex(":") == mac and 1 in about:
-                    found.append(inet_ntop(family, about[1]))
-        return sorted(found)
+                    is_old = not state & _CONFIRMED
+                    found.append((is_old, inet_ntop(family, about[1])))
+        return [address for _, address in sorted(found)]
+
+    def neighbour_at(self, bridge: str, address: str) -> str:
+        """The MAC that the neighbour table of the bridge has for the address."""
+        index = self._index(bridge)
+        family = AF_INET6 if ":" in address else AF_INET
+        asked = _NEIGHBOUR.pack(family, index, 0, 0, 0)
+        asked += attribute(1, inet_pton(family, address))
+        try:
+            answer = self.route.ask(message(_GETNEIGH, asked)) if index else b""
+        except OSError:
+            return ""
+        if not answer or not _NEIGHBOUR.unpack_from(answer)[2] & _USABLE:
+            return ""
+        return attributes(answer[_NEIGHBOUR.size :]).get(2, b"").hex(":")
+
+    def _index(self, interface: str) -> int:
+        """The kernel's number of the interface; 0 where there is none."""
+        try:
+            answer = self.route.ask(message(_GETLINK, _LINK + named(3, interface)))
+        except OSError:
+            return 0
+        index: int = struct.unpack_from("=i", answer, 4)[0]
+        return index
 
     def is_local(self, address: str) -> bool:
         """Whether packets for the address are for this host, loopback left out."""

@@ -33,25 +33,30 @@ class Rules:
 def render(owner: str, entries: list[str], family: str) -> Rules:
     """The rules that one owner's entries of one family make."""
     rules = Rules()
+    mine = short(owner)
     for entry in sorted(entries, key=lambda entry: not entry.startswith("guard ")):
-        verb, number, *words = entry.split(" ")
-        if number != family:
-            continue
-        if verb in ("dnat", "guard"):
-            target = _dnat(words) if verb == "dnat" else f"-j {sources_chain(words[4])}"
-            chain = f"VFW-{'A' if words[0] == '*' else 'B'}-{short(owner)}"
-            rule = f"{_match(words, family)} {target}"
-            rules.own.setdefault((NAT, chain), []).append(rule)
-        elif verb == "reject":
-            how = "tcp-reset" if words[1] == "tcp" else _REJECTS[family]
-            rule = f"{_match(words, family)} -j REJECT --reject-with {how}"
-            rules.own.setdefault((FILTER, f"VFW-R-{short(owner)}"), []).append(rule)
-        else:
-            for where, rule in _among_others(owner, verb, words, family):
-                rules.shared.setdefault(where, []).append(rule)
-    for where, jumps in _jumps(owner, entries, family).items():
-        rules.shared.setdefault(where, []).extend(jumps)
+        for chain, rule in rules_of(owner, entry, family):
+            where = rules.own if chain[1].endswith(mine) else rules.shared
+            where.setdefault(chain, []).append(rule)
+    for chain, jumps in _jumps(owner, entries, family).items():
+        rules.shared.setdefault(chain, []).extend(jumps)
     return rules
+
+
+def rules_of(owner: str, entry: str, family: str) -> list[tuple[Chain, str]]:
+    """The rules that are one entry's alone; none of another family's."""
+    verb, number, *words = entry.split(" ")
+    if number != family:
+        return []
+    if verb in ("dnat", "guard"):
+        target = _dnat(words) if verb == "dnat" else f"-j {sources_chain(words[4])}"
+        chain = NAT, f"VFW-{'A' if words[0] == '*' else 'B'}-{short(owner)}"
+        return [(chain, f"{_match(words, family)} {target}")]
+    if verb == "reject":
+        how = "tcp-reset" if words[1] == "tcp" else _REJECTS[family]
+        rule = f"{_match(words, family)} -j REJECT --reject-with {how}"
+        return [((FILTER, f"VFW-R-{short(owner)}"), rule)]
+    return _among_others(owner, verb, words, family)
 
 
 def short(owner: str) -> str:

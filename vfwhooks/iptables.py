@@ -7,7 +7,7 @@ foreign rule that is ahead of it. Foreign rules are not read for anything else.
 
 from . import files
 from .errors import Refused, VfwError
-from .iprules import FILTER, NAT, Chain, Chains, Script, parse_save, render
+from .iprules import FILTER, NAT, Chain, Chains, Script, parse_save, render, rules_of
 from .libvirtrules import is_libvirts
 from .model import Network
 from .plan import Change, Synced
@@ -24,6 +24,7 @@ _JUMPS = (
     ((NAT, "POSTROUTING"), "-m conntrack --ctstate DNAT -j VFW-POSTROUTING"),
 )
 Saved = dict[Chain, list[tuple[str, str]]]
+Index = dict[tuple[Chain, str], str]
 
 
 class Iptables:
@@ -94,6 +95,7 @@ class Iptables:
         """The dnat entries that the kernel did not hold."""
         saved = self._saved(family)
         tails = {chain: _texts(rules) for chain, rules in parse_save(skeleton).items()}
+        index = _index(saved)
         own: Chains = {}
         heads: Chains = {}
         added = []
@@ -103,7 +105,7 @@ class Iptables:
             for chain, some in made.shared.items():
                 heads.setdefault(chain, []).extend(some)
             dnats = [entry for entry in entries if entry.startswith("dnat ")]
-            added += [e for e in dnats if _counters(owner, e, family, saved) is None]
+            added += [e for e in dnats if _connections(owner, e, family, index) is None]
         script = Script()
         for chain, rules in {**tails, **own}.items():
             head, counted = heads.get(chain, []), saved.get(chain)
@@ -137,12 +139,11 @@ class Iptables:
         found = {}
         for family in COMMANDS:
             if family in self.base:
-                saved = self._saved(family)
+                index = _index(self._saved(family))
                 for entry, owner in wanted.items():
-                    if entry.split(" ", 2)[1] == family:
-                        counters = _counters(owner, entry, family, saved)
-                        if counters is not None:
-                            found[entry] = counters
+                    count = _connections(owner, entry, family, index)
+                    if entry.split(" ", 2)[1] == family and count is not None:
+                        found[entry] = count
         return found
 
     def clear(self) -> bool:
@@ -219,14 +220,13 @@ def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:
     return now[split:] == tail and sorted(now[:split]) == sorted(head)
 
 
-def _counters(owner: str, entry: str, family: str, saved: Saved) -> "int | None":
+def _index(saved: Saved) -> Index:
+    return {(c, rule): count for c, rules in saved.items() for count, rule in rules}
+
+
+def _connections(owner: str, entry: str, family: str, index: Index) -> "int | None":
     """The connections that the entry's rules have seen; None where one is missing."""
-    rules = render(owner, [entry], family)
-    count = 0
-    for chain, texts in rules.own.items():
-        counters = {rule: counter for counter, rule in saved.get(chain, [])}
-        for text in texts:
-            if text not in counters:
-                return None
-            count = int(counters[text].strip("[").partition(":")[0] or 0)
-    return count
+    counters = [index.get(rule) for rule in rules_of(owner, entry, family)]
+    if None in counters:
+        return None
+    return sum(int(c[1:].partition(":")[0]) for c in counters if c)

@@ -112,7 +112,13 @@ def parse_domain(data: bytes, driver: str) -> Guest:
 def parse_networks(data: bytes) -> list[Network]:
     """The network in a network's XML, in libvirt's status file or in hookData."""
     at = "network", "networkstatus/network", "hookData/network"
-    return [_network(element) for element in read_elements(data, *at)]
+    found: list[Network] = []
+    for element in read_elements(data, *at, "networkstatus/firewall"):
+        if element.tag == "network":
+            found.append(_network(element))
+        elif found:
+            found[-1].backend = element.attributes.get("backend", "")
+    return found
 
 
 def parse_port(data: bytes) -> "Port | None":

@@ -57,7 +57,7 @@ class Network:
 
     @property
     def is_ours(self) -> bool:
-        """Whether its guests are behind libvirt; bridged or passed-through, they are not."""
+        """Whether its guests are behind libvirt: not bridged, not passed through."""
         return self.mode in ("none", "nat", "route", "open")
 
 

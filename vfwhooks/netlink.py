@@ -2,7 +2,7 @@
 
 The start and stop path talks to the kernel through this module instead of spawning
 nft and conntrack: a spawn costs 3 ms, and closing the socket after a delete waits for
-an RCU grace period of 13 to 40 ms, which `release` leaves to a child nobody waits for.
+an RCU grace period of 13 to 40 ms, which `hand_over` leaves to a child nobody waits for.
 
 _socket stands in for socket here (its enums cost 7 ms at start), and posix for os
 (1 ms).
@@ -30,6 +30,7 @@ _ERROR, _DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+OUR_PORTS = 0x5646  # the upper half of our sockets' ports: who listens knows us by it
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE = 1 << 18
@@ -97,7 +98,10 @@ class Netlink:
 
     def __init__(self, protocol: int = NETFILTER, groups: int = 0) -> None:
         self.socket = Socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
-        self.socket.bind((0, groups))
+        try:
+            self.socket.bind((OUR_PORTS << 16 | posix.getpid() & 0xFFFF, groups))
+        except OSError:
+            self.socket.bind((0, groups))  # we have one already
         self._sequence = 0
         self._changed = False
 
@@ -115,7 +119,7 @@ class Netlink:
     def ask(self, one: bytes) -> bytes:
         """The payload of the one answer to a message; OSError when it is refused."""
         self._send([one])
-        for kind, _, _, payload in _split(self.socket.recv(_RECEIVE)):
+        for kind, _, _, _, payload in split(self.socket.recv(_RECEIVE)):
             if kind != _ERROR:
                 return payload
             raise _refusal(payload)
@@ -151,10 +155,14 @@ class Netlink:
                 return found
         raise VfwError("netlink: the list changed nine times while it was read")
 
-    def release(self) -> None:
-        """Close the socket and let nobody wait for what the close waits for.
+    def close(self) -> None:
+        """Close the socket; after a delete the kernel takes its time for that."""
+        self.socket.close()
 
-        A child shares the socket, so that its exit, not our close, is the last.
+    def hand_over(self) -> None:
+        """Have a child close the socket, for a process that is about to end itself.
+
+        It shares the socket, so that its exit is the last close, and nobody waits.
         """
         if self._changed and posix.fork() == 0:
             posix.closerange(0, 3)
@@ -168,10 +176,11 @@ class Netlink:
             parts.append(one[:8] + struct.pack("=I", self._sequence) + one[12:])
         data = b"".join(parts)
         if len(data) > 100_000:
-            self._grow(2 * len(data))
+            self.grow(2 * len(data))
         self.socket.sendto(data, (0, 0))
 
-    def _grow(self, size: int) -> None:
+    def grow(self, size: int) -> None:
+        """Make room for so many bytes, either way."""
         for forced, plain in (
             (_SO_SNDBUFFORCE, SO_SNDBUF),
             (_SO_RCVBUFFORCE, SO_RCVBUF),
@@ -189,7 +198,7 @@ class Netlink:
                 data = self.socket.recv(_RECEIVE, MSG_DONTWAIT)
             except BlockingIOError:
                 return found
-            for kind, _, sequence, payload in _split(data):
+            for kind, _, sequence, _, payload in split(data):
                 if kind == _ERROR:
                     found.append((-struct.unpack_from("=i", payload)[0], sequence))
 
@@ -198,7 +207,7 @@ class Netlink:
         found: list[tuple[int, bytes]] = []
         whole = True
         while True:
-            for kind, flags, _, payload in _split(self.socket.recv(_RECEIVE)):
+            for kind, flags, _, _, payload in split(self.socket.recv(_RECEIVE)):
                 whole = whole and not flags & _DUMP_INTERRUPTED
                 if kind == _DONE:
                     return found, whole
@@ -212,12 +221,12 @@ def _refusal(payload: bytes) -> OSError:
     return OSError(error, posix.strerror(error))
 
 
-def _split(data: bytes) -> list[tuple[int, int, int, bytes]]:
-    """The messages of one datagram as (kind, flags, sequence, payload)."""
+def split(data: bytes) -> list[tuple[int, int, int, int, bytes]]:
+    """The messages of a datagram: kind, flags, sequence, sender's port, payload."""
     found = []
     at, end = 0, len(data)
     while at + 16 <= end:
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-        found.append((kind, flags, sequence, data[at + 16 : at + length]))
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, at)
+        found.append((kind, flags, sequence, port, data[at + 16 : at + length]))
         at += max(16, length + (-length % 4))
     return found

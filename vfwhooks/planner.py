@@ -30,7 +30,13 @@ class Planned:
         """The record as it is when all of this has been done."""
         networks = [n.name for n in self.where.networks] if self.entries else []
         record = self.record
-        return Record(record.guest, record.since, record.stamp, self.entries, networks)
+        since, stamp = record.since, record.stamp
+        settled = Record(record.guest, since, stamp, self.entries, networks)
+        settled.is_waiting = any(
+            not any(family in self.where.addresses for family in forward.families)
+            for forward in self.settings.forwards
+        )
+        return settled
 
     def summary(self) -> str:
         """One line for the log."""
@@ -61,7 +67,8 @@ class Planner:
         settings = self.settings(record.guest)
         if not settings.forwards:
             return Planned(record, settings, Whereabouts({}, [], ""))
-        where = find_guest(record.guest, settings, self.inventory)
+        now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
+        where = find_guest(record.guest, settings, self.inventory, now)
         planned = Planned(record, settings, where)
         planned.entries = settings.entries(where.addresses)
         return planned

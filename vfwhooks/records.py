@@ -16,11 +16,20 @@ Key = tuple[str, str]
 class Record:
     """A running guest, every entry the kernel may hold for it, and the names of the
     networks that it needs. `since` is when it started, `stamp` when libvirt last said
-    something of it (monotonic ns). Networks in use are recorded as guests of the driver
-    `network`.
+    something of it (monotonic ns). One that `is_waiting` has forwards and no address for
+    them; one that `is_off` has stopped, but its entries could not be taken out. Networks
+    in use are recorded as guests of the driver `network`.
     """
 
-    __slots__ = ("entries", "guest", "networks", "since", "stamp")
+    __slots__ = (
+        "entries",
+        "guest",
+        "is_off",
+        "is_waiting",
+        "networks",
+        "since",
+        "stamp",
+    )
 
     def __init__(
         self,
@@ -35,6 +44,8 @@ class Record:
         self.stamp = stamp
         self.entries = entries
         self.networks = networks
+        self.is_off = False
+        self.is_waiting = False
 
     @property
     def key(self) -> Key:
@@ -50,13 +61,17 @@ class Record:
         """The same with more entries that the kernel may hold."""
         known = set(self.entries)
         entries = self.entries + [entry for entry in more if entry not in known]
-        return Record(self.guest, self.since, self.stamp, entries, self.networks)
+        both = Record(self.guest, self.since, self.stamp, entries, self.networks)
+        both.is_waiting = self.is_waiting
+        return both
 
     def text(self) -> str:
         """The record as it is kept."""
         networks = "".join(f"on {quote(network)}\n" for network in self.networks)
         entries = "".join(f"entry {entry}\n" for entry in self.entries)
-        return f"{self.since} {self.stamp}\n{guest_text(self.guest)}{networks}{entries}"
+        flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
+        head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
+        return head + networks + entries
 
 
 class Intent:
@@ -85,7 +100,10 @@ def parse_record(text: str) -> Record:
     lines = rest.split("\n")
     entries = [line[6:] for line in lines if line.startswith("entry ")]
     networks = [unquote(line[3:]) for line in lines if line.startswith("on ")]
-    return Record(_guest(lines), since, stamp, entries, networks)
+    record = Record(_guest(lines), since, stamp, entries, networks)
+    record.is_off = "off" in lines
+    record.is_waiting = "waiting" in lines
+    return record
 
 
 def parse_intent(text: str) -> Intent:

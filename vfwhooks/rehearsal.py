@@ -81,8 +81,6 @@ def _perform(
             lines += f"add chain {family} {table} forward {{ {hook} }}\n"
             Run()(["nft", "-f", "-"], lines)
     reconcile = Reconcile(state, main, inventory)
-    try:
-        reconcile.apply(answer, asked)
-    except VfwError as error:
-        reconcile.problems.append(str(error))
-    return Outcome(reconcile.removed, reconcile.added, reconcile.problems)
+    reconcile.apply(answer, asked)
+    report = reconcile.report
+    return Outcome(report.removed, report.added, report.problems)

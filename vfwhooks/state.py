@@ -121,6 +121,14 @@ class State:
         """The files of a directory, in the order of their names."""
         return sorted(posix.listdir(f"{self.path}/{directory}"))
 
+    def ask_full(self) -> None:
+        """Have the next holder of the lock take the full road."""
+        self.write("full", "")
+
+    def is_full_asked(self) -> bool:
+        """Whether the full road has been asked for."""
+        return posix.access(f"{self.path}/full", posix.F_OK)
+
     def take_full(self) -> bool:
         """Whether the full road was asked for.
 
@@ -140,8 +148,10 @@ class State:
     def begin(self) -> bool:
         """Note that somebody is at work; whether somebody was, and did not end."""
         was = posix.access(f"{self.path}/working", posix.F_OK)
-        if not was:
+        try:
             self.write("working", "")
+        except OSError as error:
+            self.problems.append(f"{self.path}: {error.strerror}")
         return was
 
     def end(self, intents: list[str]) -> None:

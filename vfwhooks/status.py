@@ -85,6 +85,11 @@ def _judge(
     for entry in entries:
         if key_of(entry) in planned.conflicts:
             return "conflict", planned.conflicts[key_of(entry)]
+    if any(network.mode != "open" for network in planned.where.networks):
+        accept = f"accept {family} {planned.where.addresses[family]}"
+        if accept not in held:
+            family = "ip" if family == "4" else "ip6"
+            return "blocked", f"table {family} libvirt_network lacks ours or is missing"
     if not all(entry in held for entry in entries):
         return "blocked", "the rules are not in the kernel; run vfwhooks apply"
     for nic in planned.record.guest.nics:

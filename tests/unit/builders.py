@@ -160,10 +160,12 @@ class Host(Inventory):
         *networks: Network,
         leases: dict[tuple[str, str], list[tuple[int, str]]] | None = None,
         neighbours: dict[tuple[str, str], list[str]] | None = None,
+        holders: dict[tuple[str, str], str] | None = None,
     ) -> None:
         self._known = {network.name: network for network in networks}
         self._lease = leases or {}
         self._neighbour = neighbours or {}
+        self._holder = holders or {}
         self.asked: list[str] = []
 
     def network(self, name: str) -> Network | None:
@@ -179,6 +181,10 @@ class Host(Inventory):
     def neighbours(self, bridge: str, mac: str) -> list[str]:
         self.asked.append(f"neighbours {bridge} {mac}")
         return self._neighbour.get((bridge, mac), [])
+
+    def neighbour_at(self, bridge: str, address: str) -> str:
+        self.asked.append(f"neighbour at {bridge} {address}")
+        return self._holder.get((bridge, address), "")
 
 
 def fresh_state(directory: Path) -> State:

@@ -1,0 +1,599 @@
+"""install.sh on hosts with a real libvirtd: put in, upgraded, removed, left alone."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from lab.box import Done
+from lab.host import HOOKS, Host
+from lab.net import Net
+from product import CONFIG, DRIVERS, HERE, configure, hook_files, ruleset
+
+KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
+    "libvirt-9.0": Host.debian12,
+    "libvirt-11.3": Host.debian13,
+}
+LIB = "/usr/lib/vfwhooks"
+MODULES = "/usr/lib/python3/dist-packages"
+URL = "http://203.0.113.1:8080/"
+WEB = "guests:\n  web1: [8080:80]\n"
+SERVED = "web1 80 203.0.113.2"
+OTHERS_HOOK = '#!/bin/sh\n# notes what was called\necho "$2" >>/var/log/called\n'
+
+# What changes by itself while libvirtd and guests run is left out; so are the times of
+# directories, which change with whatever is put there and taken away.
+LIST = r"""
+find /etc /home /opt /root /run /srv /tmp /usr/bin /usr/lib/python3 /usr/lib/systemd \
+    /usr/lib/vfwhooks /usr/local /usr/sbin /var \
+    \( -path /run/libvirt -o -path /run/lab -o -path /var/lib/libvirt/dnsmasq \
+    -o -path /var/log -o -path /srv/vfwhooks \) -prune \
+    -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n' 2>/dev/null |
+    sort
+"""
+# Stands in for systemd, of which the lab has none: libvirtd runs, nothing else does.
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >>/var/log/systemctl
+case $* in
+    *is-active*libvirtd.service) ;;
+    *is-active*) exit 3 ;;
+    'reload libvirtd.service') kill -HUP "$(cat /run/libvirtd.pid)" ;;
+esac
+"""
+# Stands in for a package manager: what it installs are the parts that were hidden.
+MANAGER = f"""\
+#!/bin/sh
+echo "${{0##*/}} $*" >>/var/log/manager
+[ ! -e /opt/python3 ] || mv /opt/python3 /usr/bin/
+[ ! -e /opt/jinja2 ] || mv /opt/jinja2 /opt/yaml /opt/libvirt.py {MODULES}/
+"""
+
+
+@pytest.fixture(params=KINDS)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A host with libvirtd and its network that has never heard of vfwhooks."""
+    with KINDS[request.param]() as host:
+        host.start_libvirtd()
+        host.start_network()
+        yield host
+
+
+@pytest.fixture
+def quiet() -> Iterator[Host]:
+    """A host on which libvirtd is installed, but does not run."""
+    with Host.debian13() as host:
+        yield host
+
+
+def install(
+    host: Host,
+    *arguments: str,
+    checkout: str = Host.CHECKOUT,
+    env: Mapping[str, str] | None = None,
+) -> Done:
+    """Run install.sh."""
+    return host.call([f"{checkout}/install.sh", *arguments], env=env, timeout=120)
+
+
+def copy_checkout(host: Host) -> str:
+    """Another checkout on the host, to be changed."""
+    names = "install.sh", "hooks", "vfwhooks", "templates"
+    host.run(["mkdir", "/opt/other"])
+    host.run(["cp", "-r", *(f"{Host.CHECKOUT}/{n}" for n in names), "/opt/other"])
+    return "/opt/other"
+
+
+def change(host: Host, file: str, old: str, new: str) -> None:
+    """Replace a text, which must be there, in a file of the host."""
+    text = host.read(file)
+    assert old in text
+    host.write(file, text.replace(old, new, 1), host.path(file).stat().st_mode & 0o777)
+
+
+def files(host: Host) -> list[str]:
+    """Every file and directory that could have been changed."""
+    return host.run(["sh", "-c", LIST]).splitlines()
+
+
+def installed(host: Host) -> str:
+    """The release that the command line runs."""
+    found = re.search(f'"{LIB}/(.*)"', host.read("/usr/bin/vfwhooks"))
+    return found[1] if found else ""
+
+
+def hooks(host: Host) -> dict[str, str]:
+    """The hooks' texts by file name; only real files that can be run."""
+    kind = ["find", HOOKS, "-type", "f", "-perm", "755", "-printf", "%P\n"]
+    return {name: host.read(f"{HOOKS}/{name}") for name in host.run(kind).split()}
+
+
+def answer(outside: Net) -> str:
+    """The body of the answer, or what came instead of one."""
+    reply = outside.http(URL)
+    return reply.body if reply.answered else reply.outcome.value
+
+
+def test_fresh_install_serves(host: Host) -> None:
+    """From the install on, without any restart, a guest's start and stop count."""
+    outside, web1 = host.outside(), host.define_guest("web1")
+
+    done = install(host)
+    configure(host, WEB)
+    web1.start(wait=True)
+    seen = [answer(outside)]
+    web1.destroy()
+    seen.append(answer(outside))
+
+    assert (done.status, done.stderr, seen) == (0, "", [SERVED, "refused"])
+
+
+def test_running_guest_is_served_at_once(host: Host) -> None:
+    """Neither guest nor daemon is restarted, and the guest's stop counts as well."""
+    outside, web1 = host.outside(), host.define_guest("web1").start(wait=True)
+    configure(host, WEB)
+    before = host.run(["pidof", "libvirtd", "qemu-system-x86_64"])
+
+    done = install(host)
+    seen = [host.run(["pidof", "libvirtd", "qemu-system-x86_64"]), answer(outside)]
+    web1.destroy()
+    seen.append(answer(outside))
+
+    assert (done.stdout, seen) == (
+        "+ tcp 8080 → web1 192.168.122.10:80\n"
+        f"install.sh: {installed(host)} is installed; forwards go into {CONFIG}\n",
+        [before, SERVED, "refused"],
+    )
+
+
+def test_hooks_are_real_files_that_name_their_release(quiet: Host) -> None:
+    """No hook is a link, and none has to find out where its package is."""
+    install(quiet).check()
+
+    assert hooks(quiet) == hook_files(f"{LIB}/{installed(quiet)}")
+
+
+def test_installing_twice_is_as_once(host: Host) -> None:
+    """The same files with the same content; those of the release are not even touched."""
+    install(host).check()
+    before = untimed(files(host))
+
+    install(host).check()
+
+    assert untimed(files(host)) == before
+
+
+def untimed(lines: list[str]) -> list[str]:
+    """The files without the state directory, and without times but the release's."""
+    kept = [line.split(" ") for line in lines if not line.startswith("/run/vfwhooks/")]
+    return [" ".join(w if w[0].startswith(LIB) else w[:5]) for w in kept]
+
+
+def test_upgrade_keeps_serving(host: Host) -> None:
+    """While another release is put in, every connection and every hook finds one."""
+    outside, web1 = host.outside(), host.define_guest("web1")
+    install(host).check()
+    configure(host, WEB)
+    web1.start(wait=True)
+    first, other = installed(host), copy_checkout(host)
+    change(host, f"{other}/vfwhooks/model.py", '"""', '"""Another. ')
+
+    with busy(host, outside) as seen:
+        install(host, checkout=other).check()
+
+    assert first != installed(host)
+    assert hooks(host) == hook_files(f"{LIB}/{installed(host)}")
+    assert set(seen) == {SERVED}
+    assert host.syslog("hook failed|Error") == []
+
+
+@contextmanager
+def busy(host: Host, outside: Net) -> Iterator[list[str]]:
+    """Somebody who connects, and a libvirtd that calls a hook, over and over."""
+    seen: list[str] = []
+    call = f"while [ ! -e /run/over ]; do {HOOKS}/qemu nobody stopped end -; done"
+
+    def connect() -> None:
+        while not host.path("/run/over").exists():
+            seen.append(answer(outside))
+
+    threads = [
+        threading.Thread(target=connect),
+        threading.Thread(target=host.run, args=(["sh", "-c", call],)),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        host.write("/run/over", "")
+        for thread in threads:
+            thread.join()
+
+
+def test_only_the_previous_release_stays(quiet: Host) -> None:
+    """A hook may still run from the previous one, and from none before it."""
+    other = copy_checkout(quiet)
+    seen = []
+
+    for text in ("One. ", "Two. ", "Three. "):
+        change(quiet, f"{other}/vfwhooks/model.py", '"""', f'"""{text}')
+        install(quiet, checkout=other).check()
+        seen.append(installed(quiet))
+
+    listed = quiet.run(["ls", LIB]).split()
+    assert sorted(listed) == sorted([*seen[1:], "directories"])
+
+
+def test_damaged_release_is_mended(quiet: Host) -> None:
+    """A file that was changed or lost in the installed release comes back."""
+    install(quiet).check()
+    sums = ["sh", "-c", f"cd {LIB} && sha256sum */vfwhooks/*.py */templates/*"]
+    before = quiet.run(sums)
+    quiet.run(["sh", "-c", f"cd {LIB}/*/vfwhooks && rm plan.py && echo >hook.py"])
+
+    install(quiet).check()
+
+    assert quiet.run(sums) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "why"),
+    [
+        (
+            "vfwhooks/hook.py",
+            "import sys",
+            "1 / 0",
+            "ZeroDivisionError: division by zero",
+        ),
+        ("hooks/lxc", "exit 0\n", "exit 3\n", "status 3: "),
+        ("hooks/libxl", "exit 0\n", "echo hello\n", "hello"),
+        ("hooks/daemon", '>"$state/full"', "", ""),
+    ],
+    ids=["python", "status", "output", "nothing done"],
+)
+def test_hook_that_does_not_work_is_not_put_in(
+    host: Host, file: str, old: str, new: str, why: str
+) -> None:
+    """Then everything stays as it was, the working release included."""
+    outside, web1 = host.outside(), host.define_guest("web1")
+    install(host).check()
+    configure(host, WEB)
+    web1.start(wait=True)
+    other = copy_checkout(host)
+    change(host, f"{other}/{file}", old, new)
+    before = files(host), ruleset(host)
+
+    done = install(host, checkout=other)
+
+    assert (files(host), ruleset(host)) == before
+    driver = file.partition("/")[2] if file.startswith("hooks") else "qemu"
+    said = f"install.sh: the {driver} hook fails here, nothing was changed: {why}\n"
+    assert (done.status, done.stdout, done.stderr) == (1, "", said)
+    assert answer(outside) == SERVED
+
+
+def test_failed_first_install_leaves_nothing(quiet: Host) -> None:
+    """No directory either: the host is as it was before."""
+    other = copy_checkout(quiet)
+    change(quiet, f"{other}/vfwhooks/state.py", "import fcntl", "import = fcntl")
+    before = files(quiet)
+
+    done = install(quiet, checkout=other)
+
+    assert (files(quiet), done.status) == (before, 1)
+    assert done.stderr.splitlines()[-1] == (
+        "install.sh: the package does not compile: see above, and take another checkout"
+    )
+
+
+def test_hook_of_others_stays_and_ours_runs_beside_it(host: Host) -> None:
+    """Both are called; when the place is free, ours moves there."""
+    outside, web1 = host.outside(), host.define_guest("web1")
+    host.install_hooks({"qemu": OTHERS_HOOK})
+
+    install(host).check()
+    configure(host, WEB)
+    web1.start(wait=True)
+    seen = answer(outside), sorted(hooks(host)), host.read(f"{HOOKS}/qemu")
+    called = host.read("/var/log/called").split()
+    host.run(["rm", f"{HOOKS}/qemu"])
+    install(host).check()
+
+    assert seen == (SERVED, sorted(["qemu.d/vfwhooks", *DRIVERS]), OTHERS_HOOK)
+    assert called == ["prepare", "start", "started"]
+    assert hooks(host) == hook_files(f"{LIB}/{installed(host)}")
+
+
+def test_older_libvirt_with_a_hook_of_others(quiet: Host) -> None:
+    """It runs only one: what to do is said, and nothing at all is changed."""
+    quiet.install_hooks({"network": OTHERS_HOOK})
+    quiet.write(
+        "/usr/local/sbin/libvirtd",
+        "#!/bin/sh\necho 'libvirtd (libvirt) 6.4.0'\n",
+        0o755,
+    )
+    before = files(quiet)
+
+    done = install(quiet)
+
+    assert files(quiet) == before
+    assert (done.status, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"install.sh: {HOOKS}/network is not ours, and libvirt 6.4.0 runs no other beside"
+        " it: upgrade libvirt to 6.5 or move that file away, then run this again\n",
+    )
+
+
+def test_edited_configuration_survives(host: Host) -> None:
+    """An edited forwards.yaml outlives an upgrade and the removal."""
+    install(host).check()
+    configure(host, WEB)
+
+    install(host).check()
+    done = install(host, "--uninstall")
+
+    assert host.read(CONFIG) == WEB
+    assert done.stdout.splitlines()[1:] == [
+        f"install.sh: {CONFIG} was edited, and stays",
+        "install.sh: vfwhooks is removed",
+    ]
+
+
+def test_sample_follows_the_release_until_it_is_edited(quiet: Host) -> None:
+    """Nobody is left with an old sample that nobody has touched."""
+    install(quiet).check()
+    other = copy_checkout(quiet)
+    change(
+        quiet, f"{other}/templates/forwards.yaml", "guests: {}", "guests: {}  # none"
+    )
+
+    install(quiet, checkout=other).check()
+
+    assert quiet.read(CONFIG) == quiet.read(f"{other}/templates/forwards.yaml")
+
+
+def test_sample_does_not_take_the_place_of_a_lost_file(host: Host) -> None:
+    """A forwards.yaml that is suddenly gone is a broken edit: forwards stay, and why."""
+    outside, web1 = host.outside(), host.define_guest("web1")
+    install(host).check()
+    configure(host, WEB)
+    web1.start(wait=True)
+    host.run(["rm", CONFIG])
+
+    done = install(host)
+
+    assert (done.status, host.read(CONFIG), answer(outside)) == (1, "", SERVED)
+    assert done.stderr == (
+        f"{CONFIG}:1:1: is gone; the last good configuration stays;"
+        " guests: {} says none\n"
+        "install.sh: installed, but not all is forwarded: see above,"
+        " then: vfwhooks apply\n"
+    )
+
+
+def test_example_in_the_sample_is_good(quiet: Host) -> None:
+    """Whoever takes the comment signs away has a forwards.yaml without a problem."""
+    install(quiet).check()
+    sample = quiet.read(CONFIG).replace("guests: {}\n", "")
+    quiet.write("/tmp/forwards.yaml", re.sub("(?m)^# ?(?=guests|  )", "", sample))
+
+    done = quiet.call(["vfwhooks", "check", "/tmp/forwards.yaml"])
+
+    assert (done.status, done.stdout) == (
+        0,
+        "/tmp/forwards.yaml: 7 forwards for 2 guests\n",
+    )
+
+
+def test_removal_gives_the_host_back(host: Host) -> None:
+    """Files and rules are what they were, to the byte, under a running guest."""
+    web1 = host.define_guest("web1").start(wait=True)
+    before = files(host), ruleset(host)
+
+    install(host).check()
+    sample = host.read(CONFIG)
+    configure(host, WEB)
+    for command in (
+        ["vfwhooks", "apply"],
+        ["/usr/bin/python3", "-m", "vfwhooks", "apply"],
+    ):
+        host.run(command)
+    configure(host, sample)
+    done = install(host, "--uninstall")
+
+    assert (files(host), ruleset(host)) == before
+    assert (done.status, done.stderr) == (0, "")
+    web1.destroy()
+
+
+def test_removal_leaves_what_is_not_ours(quiet: Host) -> None:
+    """Hooks, empty directories and the configuration of others stay, however often."""
+    quiet.install_hooks({"qemu": OTHERS_HOOK})
+    quiet.run(["mkdir", "-p", f"{HOOKS}/network.d", "/etc/vfwhooks/forwards.d"])
+    before = files(quiet)
+
+    install(quiet).check()
+    for _ in range(2):
+        install(quiet, "--uninstall").check()
+
+    assert files(quiet) == before
+
+
+def test_destdir_touches_nothing_else(host: Host) -> None:
+    """A packager gets the files, and the host on which that happens hears nothing."""
+    before = files(host), ruleset(host)
+
+    done = install(host, env={"DESTDIR": "/tmp/package", "PREFIX": "/usr"})
+
+    release = f"/tmp/package{LIB}/{installed_in_package(host)}"
+    names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
+    names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
+    names += [f"/tmp/package{MODULES}/vfwhooks.py"]
+    names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
+    modules = [path.name for path in (HERE / "vfwhooks").glob("*.py")]
+    names += [f"{release}/vfwhooks/{name}" for name in modules]
+    packed = host.run(["find", "/tmp/package", "-type", "f"]).split()
+    compiled = [name for name in packed if name.endswith(".pyc")]
+    assert sorted(set(packed) - set(compiled)) == sorted(names)
+    assert len(compiled) == len(modules)
+    host.run(["rm", "-r", "/tmp/package"])
+    assert (files(host), ruleset(host)) == before
+    assert (done.status, done.stderr, host.syslog("vfwhooks")) == (0, "", [])
+
+
+def installed_in_package(host: Host) -> str:
+    """The one release under /tmp/package."""
+    return host.run(["ls", f"/tmp/package{LIB}"]).strip()
+
+
+def test_packed_hooks_name_the_place_they_will_have(quiet: Host) -> None:
+    """DESTDIR is in no file, PREFIX is: hooks, command line and compiled modules."""
+    env = {"DESTDIR": "/tmp/package", "PREFIX": "/opt/vfw"}
+
+    install(quiet, env=env).check()
+
+    release = quiet.run(["ls", "/tmp/package/opt/vfw/lib/vfwhooks"]).strip()
+    hook = quiet.read(f"/tmp/package{HOOKS}/qemu")
+    command = quiet.read("/tmp/package/opt/vfw/bin/vfwhooks")
+    assert f"\nlib=/opt/vfw/lib/vfwhooks/{release} " in hook
+    assert f'"/opt/vfw/lib/vfwhooks/{release}"' in command
+    assert quiet.call(["grep", "-rl", "/tmp/package", "/tmp/package"]).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("manager", "called"),
+    [
+        (
+            "apt-get",
+            "apt-get -qq update\n"
+            "apt-get -qq -y --no-install-recommends install"
+            " python3 python3-libvirt python3-jinja2 python3-yaml\n",
+        ),
+        (
+            "dnf",
+            "dnf -q -y install python3 python3-libvirt python3-jinja2 python3-pyyaml\n",
+        ),
+        (
+            "zypper",
+            "zypper -q -n install"
+            " python3 python3-libvirt-python python3-Jinja2 python3-PyYAML\n",
+        ),
+        (
+            "pacman",
+            "pacman -S --noconfirm --needed"
+            " python libvirt-python python-jinja python-yaml\n",
+        ),
+    ],
+)
+def test_missing_packages_are_installed(quiet: Host, manager: str, called: str) -> None:
+    """By whatever package manager is there, under the names they have in it."""
+    hide = "rm -f /usr/bin/apt-get; mv /usr/bin/python3 /opt"
+    quiet.run(
+        ["sh", "-c", f"{hide} {MODULES}/jinja2 {MODULES}/yaml {MODULES}/libvirt.py"]
+    )
+    quiet.write(f"/usr/local/bin/{manager}", MANAGER, 0o755)
+
+    install(quiet).check()
+
+    assert quiet.read("/var/log/manager") == called
+
+
+def test_only_what_is_missing_is_installed(quiet: Host) -> None:
+    """Nothing is upgraded on the way; with all there no package manager is called."""
+    quiet.write("/usr/local/bin/apt-get", MANAGER, 0o755)
+    install(quiet).check()
+    quiet.run(["mv", f"{MODULES}/jinja2", f"{MODULES}/yaml", "/opt"])
+    quiet.run(["cp", f"{MODULES}/libvirt.py", "/opt"])
+
+    install(quiet).check()
+
+    assert quiet.read("/var/log/manager") == (
+        "apt-get -qq update\n"
+        "apt-get -qq -y --no-install-recommends install python3-jinja2 python3-yaml\n"
+    )
+
+
+def test_what_cannot_be_installed_is_named(quiet: Host) -> None:
+    """Without a package manager the next step is the administrator's."""
+    quiet.run(["rm", "-r", "/usr/bin/apt-get", f"{MODULES}/jinja2"])
+    before = files(quiet)
+
+    done = install(quiet)
+
+    assert (files(quiet), done.status, done.stderr) == (
+        before,
+        1,
+        "install.sh: this host lacks jinja2: install them, then run this again\n",
+    )
+
+
+def test_command_line_needs_no_environment(quiet: Host) -> None:
+    """vfwhooks and python3 -m vfwhooks run the installed release from anywhere."""
+    install(quiet).check()
+    version = installed(quiet).rpartition("-")[0] + "\n"
+
+    seen = [
+        quiet.run(["env", "-i", "/usr/bin/vfwhooks", "--version"]),
+        quiet.run(["env", "-i", "/usr/bin/python3", "-m", "vfwhooks", "--version"]),
+    ]
+
+    assert seen == [version, version]
+
+
+def test_systemd_is_told(host: Host) -> None:
+    """It reloads libvirt's daemons and runs our unit; it is asked for nothing else."""
+    other = copy_checkout(host)
+    host.write(f"{other}/templates/vfwhooks.service", "[Unit]\nDescription=vfwhooks\n")
+    host.run(["mkdir", "-p", "/run/systemd/system"])
+    host.write("/usr/local/bin/systemctl", SYSTEMCTL, 0o755)
+    unit = "vfwhooks.service"
+    daemons = [
+        "--quiet is-active libvirtd.service",
+        "reload libvirtd.service",
+        *(
+            f"--quiet is-active {name}.service"
+            for name in ("virtqemud", "virtnetworkd", "virtlxcd", "virtxend")
+        ),
+    ]
+
+    install(host, checkout=other).check()
+    was_there = host.read(f"/usr/lib/systemd/system/{unit}")
+    install(host, "--uninstall", checkout=other).check()
+
+    assert (was_there, host.read(f"/usr/lib/systemd/system/{unit}")) == (
+        "[Unit]\nDescription=vfwhooks\n",
+        "",
+    )
+    assert host.read("/var/log/systemctl").splitlines() == [
+        "--quiet daemon-reload",
+        f"--quiet enable {unit}",
+        f"--quiet restart {unit}",
+        *daemons,
+        f"--quiet disable --now {unit}",
+        *daemons,
+        "--quiet daemon-reload",
+    ]
+
+
+def test_usage(quiet: Host) -> None:
+    """An unknown option, and nobody but root, change nothing."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    before = files(quiet)
+
+    unknown = install(quiet, "--frobnicate")
+    as_nobody = quiet.call([*nobody, f"{Host.CHECKOUT}/install.sh"])
+
+    assert (unknown.status, unknown.stderr.splitlines()[0]) == (
+        2,
+        "usage: ./install.sh [--uninstall | --demo | --help]",
+    )
+    assert (as_nobody.status, as_nobody.stderr) == (
+        1,
+        "install.sh: this needs root: run it with sudo\n",
+    )
+    assert files(quiet) == before

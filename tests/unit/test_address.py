@@ -1,0 +1,383 @@
+"""address: where a guest is, and why it is nowhere."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.builders import MAC, OTHER_MAC, PROPERTY, Host, guest, network, nic
+from vfwhooks.address import Whereabouts, find_guest, find_network, is_inside
+from vfwhooks.model import Guest, Network
+from vfwhooks.plan import Addresses, Settings
+
+LATER, SOONER = 2_000_000_000, 1_900_000_000
+DUAL = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+NOT_FOUND = f"no reservation, lease or neighbour for {MAC} on virbr0"
+
+
+def find(
+    host: Host, of: Guest | None = None, *lines: str, now: Addresses | None = None
+) -> tuple[object, str]:
+    """The addresses of a guest with these settings, and the reason."""
+    found = find_guest(of or guest(), Settings(list(lines)), host, now or {})
+    return found.addresses, found.reason
+
+
+def reserved(*addresses: str, mac: str = MAC) -> Network:
+    """The default network with a reservation, both families in it."""
+    return network(subnets=DUAL, reservations={mac: list(addresses)})
+
+
+def test_own_word_wins() -> None:
+    """`address:` is used even when a reservation differs, and nothing is looked up."""
+    host = Host(reserved("192.168.122.10", "fd00:122::10"))
+
+    found = find(host, None, "address 192.168.122.50", "address fd00:122::50")
+
+    addresses = {"4": "192.168.122.50", "6": "fd00:122::50"}
+    assert (found, host.asked) == ((addresses, ""), [])
+
+
+def test_reservation_wins_over_lease() -> None:
+    """A reservation is used even when a lease differs, which is not looked at."""
+    host = Host(
+        reserved("192.168.122.10", "fd00:122::10"),
+        leases={("virbr0", MAC): [(LATER, "192.168.122.99")]},
+    )
+
+    found = find(host)
+
+    addresses = {"4": "192.168.122.10", "6": "fd00:122::10"}
+    assert (found, host.asked) == ((addresses, ""), [])
+
+
+def test_lease_wins_over_neighbour() -> None:
+    """With a lease the neighbour table is not looked at."""
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): [(LATER, "192.168.122.20"), (SOONER, "192.168.122.9")]},
+        neighbours={("virbr0", MAC): ["192.168.122.30"]},
+    )
+
+    found = find(host)
+
+    assert (found, host.asked) == (
+        ({"4": "192.168.122.20"}, ""),
+        [f"leases virbr0 {MAC}", "neighbour at virbr0 192.168.122.20"],
+    )
+
+
+def test_neighbour_is_the_last_resort() -> None:
+    """Without reservation and lease, the bridge's neighbour table by MAC."""
+    host = Host(network(), neighbours={("virbr0", MAC): ["192.168.122.30"]})
+
+    found = find(host)
+
+    assert found == ({"4": "192.168.122.30"}, "")
+
+
+def test_a_lease_on_an_address_that_another_has_by_now() -> None:
+    """A lease on file may be stale: the neighbour table says who is there."""
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): [(LATER, "192.168.122.20"), (SOONER, "192.168.122.9")]},
+        holders={("virbr0", "192.168.122.20"): OTHER_MAC},
+    )
+
+    found = find(host)
+
+    assert found == ({"4": "192.168.122.9"}, "")
+
+
+def test_a_lease_that_the_neighbour_table_confirms() -> None:
+    """The guest itself is nobody else."""
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): [(LATER, "192.168.122.20")]},
+        holders={("virbr0", "192.168.122.20"): MAC},
+    )
+
+    found = find(host)
+
+    assert found == ({"4": "192.168.122.20"}, "")
+
+
+def test_a_reservation_holds_whoever_is_there() -> None:
+    """What the administrator wrote is not overruled by a neighbour."""
+    host = Host(
+        reserved("192.168.122.10"), holders={("virbr0", "192.168.122.10"): OTHER_MAC}
+    )
+
+    found = find(host)
+
+    assert found == ({"4": "192.168.122.10"}, "")
+
+
+NOW = {"4": "192.168.122.40"}
+
+
+@pytest.mark.parametrize(
+    ("host", "now", "addresses"),
+    [
+        (Host(network()), NOW, NOW),
+        (Host(network()), {"4": "10.0.0.1"}, {}),
+        (Host(network()), {"6": "fd00:122::40"}, {}),
+        (Host(network(), holders={("virbr0", NOW["4"]): MAC}), NOW, NOW),
+        (Host(network(), holders={("virbr0", NOW["4"]): OTHER_MAC}), NOW, {}),
+        (
+            Host(network(), neighbours={("virbr0", MAC): ["192.168.122.30"]}),
+            NOW,
+            {"4": "192.168.122.30"},
+        ),
+    ],
+)
+def test_where_a_guest_is_already(host: Host, now: Addresses, addresses: object) -> None:
+    """That holds, if nothing says more, until somebody else is there."""
+    found, _ = find(host, now=now)
+
+    assert found == addresses
+
+
+def test_nowhere() -> None:
+    """The reason says what was looked at, once a family that the network has."""
+    found = find(Host(network(subnets=DUAL)))
+
+    assert found == ({}, f"{NOT_FOUND} (IPv4); {NOT_FOUND} (IPv6)")
+
+
+def test_another_guests_reservation_is_not_ours() -> None:
+    """Reservations count by MAC."""
+    found = find(Host(network(reservations={OTHER_MAC: ["192.168.122.11"]})))
+
+    assert found == ({}, f"{NOT_FOUND} (IPv4)")
+
+
+@pytest.mark.parametrize("outside", ["192.168.121.10", "10.0.0.1", "fd00:122::10", ""])
+def test_an_address_outside_the_network_is_passed_over(outside: str) -> None:
+    """A reservation, lease or neighbour counts only inside the network."""
+    host = Host(
+        network(reservations={MAC: [outside]}),
+        leases={("virbr0", MAC): [(LATER, outside)]},
+        neighbours={("virbr0", MAC): [outside, "192.168.122.30"]},
+    )
+
+    found = find(host)
+
+    assert found == ({"4": "192.168.122.30"}, "")
+
+
+def test_own_word_outside_the_network() -> None:
+    """An `address:` that the network does not have waits, and says so."""
+    found = find(Host(network()), None, "address 192.168.121.50")
+
+    assert found == ({}, "address 192.168.121.50 is outside network default")
+
+
+def test_own_word_of_a_family_that_the_network_does_not_have() -> None:
+    """Where libvirt knows no subnet of a family, `address:` is all there is."""
+    found = find(Host(network()), None, "address fd00:122::50")
+
+    assert found == ({"6": "fd00:122::50"}, "")
+
+
+def test_one_family_of_two() -> None:
+    """A guest that is found in one family has no reason to wait."""
+    found = find(Host(reserved("fd00:122::10")))
+
+    assert found == ({"6": "fd00:122::10"}, "")
+
+
+def test_the_first_interface_with_an_address_counts() -> None:
+    """For each family, in the order of the interfaces."""
+    second = nic(OTHER_MAC, network="isolated", bridge="virbr1")
+    host = Host(
+        network(subnets=DUAL, reservations={MAC: ["fd00:122::10"]}),
+        network(
+            "isolated",
+            "virbr1",
+            "none",
+            [("10.1.0.1", "10.1.0.0/16"), ("fd00:1::1", "fd00:1::/64")],
+            {OTHER_MAC: ["10.1.0.10", "fd00:1::10"]},
+        ),
+    )
+
+    found = find(host, guest(nics=[nic(), second]))
+
+    assert found == ({"4": "10.1.0.10", "6": "fd00:122::10"}, "")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "addresses"),
+    [
+        ("network default", {"4": "192.168.122.10"}),
+        ("network virbr0", {"4": "192.168.122.10"}),
+        ("network isolated", {"4": "10.1.0.10"}),
+        ("network virbr1", {"4": "10.1.0.10"}),
+    ],
+)
+def test_network_chooses_the_interface(chosen: str, addresses: object) -> None:
+    """`network:` names a network, or a bridge."""
+    second = nic(OTHER_MAC, network="isolated", bridge="virbr1")
+    subnets = [("10.1.0.1", "10.1.0.0/16")]
+    isolated = {OTHER_MAC: ["10.1.0.10"]}
+    host = Host(
+        network(reservations={MAC: ["192.168.122.10"]}),
+        network("isolated", "virbr1", "none", subnets, isolated),
+    )
+
+    found = find(host, guest(nics=[nic(), second]), chosen)
+
+    assert found == (addresses, "")
+
+
+def test_no_interface_on_the_chosen_network() -> None:
+    """A `network:` that the guest is not on is named."""
+    found = find(Host(network()), None, "network lan")
+
+    assert found == ({}, "the guest has no interface on network lan")
+
+
+def test_no_interface() -> None:
+    """A guest without interfaces waits for ever, and says why."""
+    found = find(Host(network()), guest(nics=[]))
+
+    assert found == ({}, "the guest has no interface")
+
+
+def test_networks_of_the_interfaces() -> None:
+    """The networks that the guest needs entries of, reached or not."""
+    one, other = network(), network("other", "virbr1")
+    nics = [nic(), nic(OTHER_MAC, network="other"), nic(network="gone")]
+
+    found = find_guest(guest(nics=nics), Settings([]), Host(one, other), {})
+
+    assert found.networks == [one, other]
+
+
+def test_reasons_of_all_interfaces_are_given() -> None:
+    """Each interface has its own reason to be passed over."""
+    nics = [nic(network="gone"), nic(OTHER_MAC, "direct", "", "eth0")]
+
+    found = find(Host(network()), guest(nics=nics))
+
+    assert found == (
+        {},
+        "network gone is not active; "
+        f"interface {OTHER_MAC} (direct eth0) is reached without forwards",
+    )
+
+
+def test_whereabouts_is_a_plain_value() -> None:
+    """What is given is what is kept."""
+    where = Whereabouts({"4": "10.0.0.1"}, [], "why")
+
+    assert (where.addresses, where.networks, where.reason) == (
+        {"4": "10.0.0.1"},
+        [],
+        "why",
+    )
+
+
+@pytest.mark.parametrize("mode", ["none", "nat", "route", "open"])
+@pytest.mark.parametrize("kind", ["network", "bridge"])
+def test_networks_behind_libvirt(mode: str, kind: str) -> None:
+    """Interfaces of type network or bridge whose network has one of four modes."""
+    default = network(mode=mode)
+
+    found = find_network(nic(kind=kind), Host(default))
+
+    assert found == (default, "")
+
+
+@pytest.mark.parametrize(
+    "mode", ["bridge", "vepa", "private", "passthrough", "hostdev", "macvtap"]
+)
+@pytest.mark.parametrize("kind", ["network", "bridge"])
+def test_networks_that_lead_outside(mode: str, kind: str) -> None:
+    """The forward mode decides, not the interface's type."""
+    found = find_network(nic(kind=kind), Host(network(mode=mode)))
+
+    reason = f"interface {MAC} (mode {mode}) is reached without forwards"
+    assert found == (None, reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bridge", "shown"),
+    [
+        ("direct", "eth0", "direct eth0"),
+        ("user", "", "user"),
+        ("hostdev", "", "hostdev"),
+        ("ethernet", "", "ethernet"),
+        ("bridge", "br-lan", "bridge br-lan"),
+    ],
+)
+def test_interfaces_that_libvirt_does_not_shield(
+    kind: str, bridge: str, shown: str
+) -> None:
+    """No network of libvirt's: no forward is needed, and the reason says so."""
+    found = find_network(nic(kind=kind, network="", bridge=bridge), Host(network()))
+
+    assert found == (None, f"interface {MAC} ({shown}) is reached without forwards")
+
+
+def test_a_bridge_of_libvirts_without_its_networks_name() -> None:
+    """Xen's guests name virbr0 and no network, and are behind libvirt's REJECT."""
+
+    class Xen(Host):
+        def network_of(self, bridge: str) -> Network | None:
+            return default if bridge == "virbr0" else None
+
+    default = network()
+
+    found = find_network(nic(kind="bridge", network=""), Xen())
+
+    assert found == (default, "")
+
+
+def test_a_network_that_is_not_active() -> None:
+    """A stopped network is named."""
+    found = find_network(nic(network="lan"), Host(network()))
+
+    assert found == (None, "network lan is not active")
+
+
+@pytest.mark.parametrize(
+    ("address", "subnets", "expected"),
+    [
+        ("192.168.122.0", ["192.168.122.0/24"], True),
+        ("192.168.122.255", ["192.168.122.0/24"], True),
+        ("192.168.123.0", ["192.168.122.0/24"], False),
+        ("192.168.121.255", ["192.168.122.0/24"], False),
+        ("192.168.123.0", ["10.0.0.0/8", "192.168.122.0/23"], True),
+        ("10.0.0.1", ["10.0.0.1/32"], True),
+        ("10.0.0.2", ["10.0.0.1/32"], False),
+        ("1.2.3.4", ["0.0.0.0/0"], True),
+        ("fd00::1", ["fd00::/64"], True),
+        ("fd00:0:0:1::1", ["fd00::/64"], False),
+        ("::a", ["0.0.0.0/0"], False),
+        ("0.0.0.10", ["::/0"], False),
+        ("10.0.0.1", [], False),
+    ],
+)
+def test_is_inside(address: str, subnets: list[str], expected: bool) -> None:
+    """Any of the subnets of the address's own family."""
+    found = is_inside(address, subnets)
+
+    assert found == expected
+
+
+@PROPERTY
+@given(st.ip_addresses(), st.ip_addresses(), st.integers(0, 128))
+def test_is_inside_agrees_with_ipaddress(
+    address: object, base: object, length: int
+) -> None:
+    """The standard library says the same of any address and any subnet."""
+    size = min(length, ip_address(str(base)).max_prefixlen)
+    subnet = ip_network(f"{base}/{size}", strict=False)
+
+    found = is_inside(str(address), [str(subnet)])
+
+    assert found == (ip_address(str(address)) in subnet)

@@ -1,0 +1,266 @@
+"""inventory: what libvirt leaves on disk. The kernel's part is tested in a kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from unit.builders import MAC, OTHER_MAC, RECORDED, fields, network, refusal
+from vfwhooks.inventory import Inventory
+
+FAR = 4_000_000_000
+RUN = "run/libvirt/network"
+STATUS = "var/lib/libvirt/dnsmasq/virbr0.status"
+XML = (RECORDED / "libvirt-9.0/run-libvirt-network-default.xml").read_text()
+RESERVED = network(reservations={MAC: ["192.168.122.10"]})
+
+
+def host(root: Path, **files: str) -> Inventory:
+    """A host whose files are below `root`; "_" in a name stands for "/"."""
+    for name, text in files.items():
+        put(root, name, text)
+    return Inventory(f"{root}/networks", str(root))
+
+
+def put(root: Path, name: str, text: str, age: int = 0) -> None:
+    """A file that was changed `age` seconds before others."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (1_000_000 - age, 1_000_000 - age))
+
+
+def lease(address: object, expiry: object = FAR, mac: object = MAC) -> object:
+    """One of the leases in a status file."""
+    return {"ip-address": address, "mac-address": mac, "expiry-time": expiry}
+
+
+def leases(root: Path, *known: object) -> list[tuple[int, str]]:
+    """What a status file that holds these says of our MAC."""
+    put(root, STATUS, json.dumps(list(known)))
+    return host(root).leases("virbr0", MAC)
+
+
+def test_network_as_libvirt_left_it(tmp_path: Path) -> None:
+    """libvirt's live status file, reservations included."""
+    put(tmp_path, f"{RUN}/default.xml", XML)
+
+    found = host(tmp_path).network("default")
+
+    assert fields(found) == fields(RESERVED)
+
+
+def test_network_from_another_directory(tmp_path: Path) -> None:
+    """Distributions differ in where libvirt keeps its status files."""
+    put(tmp_path, "var/lib/libvirt/network/default.xml", XML)
+
+    found = host(tmp_path).network("default")
+
+    assert fields(found) == fields(RESERVED)
+
+
+def test_network_that_nobody_knows(tmp_path: Path) -> None:
+    """No file, no network."""
+    found = host(tmp_path).network("default"), host(tmp_path).names()
+
+    assert found == (None, [])
+
+
+def test_what_the_hook_was_told_counts_before_libvirt_has_written(
+    tmp_path: Path,
+) -> None:
+    """libvirt writes its own file when its hook has ended: the newer one counts."""
+    put(tmp_path, f"{RUN}/default.xml", XML, age=5)
+    told = (RECORDED / "libvirt-9.0/network-started.xml").read_text()
+    put(tmp_path, "networks/default", told.replace("122.10", "122.77"))
+
+    found = host(tmp_path).network("default")
+
+    assert found and found.reservations == {MAC: ["192.168.122.77"]}
+
+
+def test_libvirts_file_counts_once_it_is_newer(tmp_path: Path) -> None:
+    """What the hook was told goes stale."""
+    put(tmp_path, f"{RUN}/default.xml", XML)
+    told = (RECORDED / "libvirt-9.0/network-started.xml").read_text()
+    put(tmp_path, "networks/default", told.replace("122.10", "122.77"), age=5)
+
+    found = host(tmp_path).network("default")
+
+    assert found and found.reservations == {MAC: ["192.168.122.10"]}
+
+
+def test_a_network_that_was_stopped(tmp_path: Path) -> None:
+    """An empty note is newer than the file that libvirt has not removed yet."""
+    put(tmp_path, f"{RUN}/default.xml", XML, age=5)
+    put(tmp_path, "networks/default", "")
+
+    found = host(tmp_path).network("default")
+
+    assert found is None
+
+
+def test_a_network_is_read_once(tmp_path: Path) -> None:
+    """An inventory is a look at one moment."""
+    put(tmp_path, f"{RUN}/default.xml", XML)
+    inventory = host(tmp_path)
+    first = inventory.network("default")
+    shutil.rmtree(tmp_path / "run")
+
+    second = inventory.network("default")
+
+    assert second is first is not None
+
+
+def test_names(tmp_path: Path) -> None:
+    """All networks that were noted or that libvirt has, by name."""
+    put(tmp_path, f"{RUN}/default.xml", XML)
+    put(tmp_path, f"{RUN}/default.pid", "")
+    put(tmp_path, "networks/my%20net", "")
+    put(tmp_path, "networks/default", "")
+
+    found = host(tmp_path).names()
+
+    assert found == ["default", "my net"]
+
+
+def test_a_foreign_file_among_the_notes(tmp_path: Path) -> None:
+    """A file that no release of ours has named takes nothing else down."""
+    put(tmp_path, "networks/100%sure", "")
+    put(tmp_path, f"{RUN}/default.xml", XML)
+
+    found = "default" in host(tmp_path).names()
+
+    assert found
+
+
+def test_network_of_a_bridge(tmp_path: Path) -> None:
+    """The active network that has the bridge."""
+    put(tmp_path, f"{RUN}/a.xml", XML.replace("virbr0", "virbr7"))
+    put(tmp_path, f"{RUN}/b.xml", XML)
+    inventory = host(tmp_path)
+
+    found = [inventory.network_of(name) for name in ("virbr0", "br-lan")]
+
+    assert found == [inventory.network("b"), None]
+
+
+def test_a_status_file_that_is_no_xml(tmp_path: Path) -> None:
+    """A network whose file is broken says so; it is not taken for a stopped one."""
+    put(tmp_path, f"{RUN}/default.xml", "<networkstatus>")
+
+    said = refusal(host(tmp_path).network, "default")
+
+    assert said == "the XML is malformed: no element found: line 1, column 15"
+
+
+def test_the_latest_lease_is_the_first(tmp_path: Path) -> None:
+    """One MAC can hold several: firmware and operating system differ."""
+    found = leases(
+        tmp_path,
+        lease("192.168.122.20", FAR),
+        lease("192.168.122.21", FAR + 5),
+        lease("192.168.122.22", FAR + 1),
+    )
+
+    assert found == [
+        (FAR + 5, "192.168.122.21"),
+        (FAR + 1, "192.168.122.22"),
+        (FAR, "192.168.122.20"),
+    ]
+
+
+def test_expired_leases_do_not_count(tmp_path: Path) -> None:
+    """A lease stays on file after its guest is gone."""
+    found = leases(tmp_path, lease("192.168.122.20", 1_600_000_000))
+
+    assert found == []
+
+
+def test_a_lease_without_an_end(tmp_path: Path) -> None:
+    """dnsmasq writes 0 for an infinite lease; nothing expires later."""
+    found = leases(tmp_path, lease("192.168.122.20"), lease("192.168.122.21", 0))
+
+    assert [address for _, address in found] == ["192.168.122.21", "192.168.122.20"]
+
+
+def test_leases_of_others_do_not_count(tmp_path: Path) -> None:
+    """Leases count by MAC, in whatever case it is written."""
+    found = leases(
+        tmp_path,
+        lease("192.168.122.20", mac=OTHER_MAC),
+        lease("192.168.122.21", mac=MAC.upper()),
+        lease("192.168.122.22", mac=MAC),
+    )
+
+    assert found == [(FAR, "192.168.122.22"), (FAR, "192.168.122.21")]
+
+
+def test_an_ipv6_lease_is_canonical(tmp_path: Path) -> None:
+    """Addresses are compared as the kernel writes them."""
+    found = leases(tmp_path, lease("FD00:122:0:0::10"))
+
+    assert found == [(FAR, "fd00:122::10")]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "no lease",
+        None,
+        7,
+        {},
+        lease(None),
+        lease("null"),
+        lease(""),
+        lease(7),
+        lease("192.168.122.20", "soon"),
+        lease("192.168.122.20", None),
+        lease("192.168.122.20", [FAR]),
+        lease("192.168.122.20", mac=None),
+        lease("192.168.122.20", mac=[MAC]),
+    ],
+)
+def test_a_broken_lease_is_passed_over(tmp_path: Path, broken: object) -> None:
+    """`null` is no address: what is no lease hides no other one."""
+    found = leases(tmp_path, broken, lease("192.168.122.21"))
+
+    assert found == [(FAR, "192.168.122.21")]
+
+
+@pytest.mark.parametrize("text", ["{}", '"52:54:00:00:00:10"', "[]", ""])
+def test_a_file_without_leases(tmp_path: Path, text: str) -> None:
+    """A status file of another shape holds no lease."""
+    put(tmp_path, STATUS, text)
+
+    found = host(tmp_path).leases("virbr0", MAC)
+
+    assert found == []
+
+
+def test_no_status_file(tmp_path: Path) -> None:
+    """A network without DHCP has none."""
+    found = host(tmp_path).leases("virbr0", MAC)
+
+    assert found == []
+
+
+def test_a_status_file_that_is_no_json(tmp_path: Path) -> None:
+    """The file is named."""
+    put(tmp_path, STATUS, f'[{{"mac-address": "{MAC}"')
+
+    said = refusal(host(tmp_path).leases, "virbr0", MAC)
+
+    assert said.startswith(f"{tmp_path}/{STATUS}: Expecting")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1"])
+def test_loopback_is_not_the_hosts(tmp_path: Path, address: str) -> None:
+    """The host's own loopback stays its own; the kernel is not asked."""
+    found = host(tmp_path).is_local(address)
+
+    assert found is False

@@ -1,0 +1,440 @@
+"""libvirtxml: libvirt's XML read by expat, compared with lxml, which reads it too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit import oracle_xml
+from unit.builders import DAEMONS, MAC, PROPERTY, RECORDED, fields, refusal
+from vfwhooks.libvirtxml import (
+    canonical,
+    parse_domain,
+    parse_networks,
+    parse_port,
+    read_elements,
+)
+
+BOMB = (
+    "<!DOCTYPE a [<!ENTITY a 'aaaa'>"
+    + "".join(f"<!ENTITY {new} '{f'&{old};' * 99}'>" for old, new in zip("abcd", "bcde"))
+    + "]><domain><name>&e;</name></domain>"
+)
+
+
+def recorded(pattern: str) -> list[Path]:
+    """What real daemons sent."""
+    return [path for name in DAEMONS for path in sorted(RECORDED.glob(f"{name}/{pattern}"))]
+
+
+def shown(path: Path) -> str:
+    """A recorded file's name in a test's."""
+    return str(path.relative_to(RECORDED))
+
+
+@pytest.mark.parametrize("path", recorded("qemu-*.xml"), ids=shown)
+def test_recorded_domain(path: Path) -> None:
+    """Every domain that a real daemon sent reads as lxml reads it."""
+    data = path.read_bytes()
+
+    found = parse_domain(data, "qemu")
+
+    assert fields(found) == oracle_xml.domain(data, "qemu")
+
+
+@pytest.mark.parametrize(
+    "path", recorded("*network-*.xml") + recorded("run-*.xml"), ids=shown
+)
+def test_recorded_network(path: Path) -> None:
+    """Every network, hookData and status file included."""
+    data = path.read_bytes()
+
+    found = parse_networks(data)
+
+    assert fields(found) == fields([oracle_xml.network(data)])
+
+
+@pytest.mark.parametrize("path", recorded("network-*.xml"), ids=shown)
+def test_recorded_port(path: Path) -> None:
+    """Every network port; None where the event is about the network itself."""
+    data = path.read_bytes()
+
+    found = parse_port(data)
+
+    assert fields(found) == oracle_xml.port(data)
+
+
+def test_there_is_recorded_data() -> None:
+    """Recorded data that is not found would be tests that cannot fail."""
+    found = len(recorded("qemu-*.xml")), len(recorded("*network-*.xml"))
+
+    assert found == (10, 11)
+
+
+def test_a_started_guest() -> None:
+    """What the other tests compare with lxml, once by hand."""
+    data = (RECORDED / "libvirt-9.0/qemu-started.xml").read_bytes()
+
+    found = parse_domain(data, "qemu")
+
+    assert fields(found) == {
+        "driver": "qemu",
+        "name": "web1",
+        "nics": [
+            {
+                "bridge": "virbr0",
+                "device": "vnet0",
+                "kind": "network",
+                "mac": MAC,
+                "network": "default",
+            }
+        ],
+        "uuid": "705828e8-a5d9-4f3b-96d5-1fd38712b873",
+    }
+
+
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12
+).filter(lambda text: not set(text) & {"\ufffe", "\uffff"})
+MACS = st.from_regex(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", fullmatch=True)
+CLUTTER = st.sampled_from(
+    ["", "\n  ", "<!-- x -->", "<model type='virtio'/>", "<mtu size='9000'/>", "<?pi x?>"]
+)
+
+
+@st.composite
+def interfaces(draw: st.DrawFn) -> str:
+    """An interface as libvirt might write it, things left out, in any order."""
+    network, bridge = quoteattr(draw(TEXT)), quoteattr(draw(TEXT))
+    sources = [
+        f"<source network={network} bridge={bridge}/>",
+        f"<source bridge={bridge}><address type='pci'/></source>",
+        f"<source network={network} portid='x'/>",
+    ]
+    parts = [
+        f"<mac address={quoteattr(draw(MACS))}/>",
+        draw(st.sampled_from(sources)),
+        f"<target dev={quoteattr(draw(TEXT))}/>",
+        draw(CLUTTER),
+    ]
+    chosen = draw(st.lists(st.sampled_from(parts), max_size=4, unique=True))
+    kind = draw(st.sampled_from(["network", "bridge", "direct", "user", "hostdev"]))
+    return f"<interface type='{kind}'>{''.join(chosen)}</interface>"
+
+
+@st.composite
+def domains(draw: st.DrawFn) -> bytes:
+    """A domain with things around its interfaces that look like them."""
+    nics = draw(st.lists(interfaces(), max_size=3))
+    devices = "".join(draw(CLUTTER) + one for one in nics)
+    name, uuid = draw(TEXT.filter(bool)), draw(TEXT)
+    cdata = name.replace("]]>", "")
+    name_as = draw(st.sampled_from([escape(name), f"<![CDATA[{cdata}]]>x"]))
+    parts = [
+        f"<name>{name_as}</name>",
+        f"<uuid>{escape(uuid)}</uuid>",
+        f"<devices>{devices}<disk><interface><mac address='x'/></interface></disk></devices>",
+        "<metadata><name>no</name><devices><interface/></devices></metadata>",
+        draw(CLUTTER),
+    ]
+    body = "".join(draw(st.permutations(parts)))
+    return f"<domain type='kvm' id='1'>{body}</domain>".encode()
+
+
+@PROPERTY
+@given(domains())
+def test_any_domain_reads_as_lxml_reads_it(data: bytes) -> None:
+    """Names, UUIDs and interfaces of generated domains."""
+    found = parse_domain(data, "lxc")
+
+    assert fields(found) == oracle_xml.domain(data, "lxc")
+
+
+ADDRESSES = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> bytes:
+    """A network with any number of subnets and reservations."""
+    parts = [f"<name>{escape(draw(TEXT))}</name>"]
+    if draw(st.booleans()):
+        modes = ["", "mode='nat'", "mode='route'", "mode='open'", "mode='bridge'"]
+        parts.append(f"<forward {draw(st.sampled_from(modes))}/>")
+    if draw(st.booleans()):
+        parts.append(f"<bridge name={quoteattr(draw(TEXT))}/>")
+    for _ in range(draw(st.integers(0, 2))):
+        address = draw(ADDRESSES)
+        width = 128 if ":" in address else 32
+        sizes = [f"prefix='{draw(st.integers(0, width))}'", ""]
+        if width == 32:
+            sizes.append("netmask='255.255.254.0'")
+        hosts = [
+            f"<host mac='{draw(MACS)}' name='x' ip='{address}'/>",
+            f"<host id='0:1' ip='{address}'/>",
+            f"<host mac='{draw(MACS)}' name='x'/>",
+        ]
+        inside = "".join(draw(st.lists(st.sampled_from(hosts), max_size=3)))
+        size = draw(st.sampled_from(sizes))
+        parts.append(f"<ip address='{address}' {size}><dhcp>{inside}</dhcp></ip>")
+    network = f"<network>{''.join(parts)}</network>"
+    firewall = draw(st.sampled_from(["", "<firewall name='x' backend='nftables'/>"]))
+    around = [
+        network,
+        f"<networkstatus>{network}{firewall}</networkstatus>",
+        f"<networkstatus>{firewall}{network}</networkstatus>",
+        f"<hookData>{network}</hookData>",
+    ]
+    return draw(st.sampled_from(around)).encode()
+
+
+@PROPERTY
+@given(networks())
+def test_any_network_reads_as_lxml_reads_it(data: bytes) -> None:
+    """Mode, bridge, subnets, reservations and libvirt's firewall backend."""
+    found = parse_networks(data)
+
+    assert fields(found) == fields([oracle_xml.network(data)])
+
+
+def test_the_backend_that_libvirt_noted() -> None:
+    """libvirt's status file says which firewall backend its rules are in."""
+    status = (RECORDED / "libvirt-9.0/run-libvirt-network-default.xml").read_text()
+    firewall = "<firewall name='fwRemoval' backend='nftables'/>"
+    noted = status.replace("</networkstatus>", firewall + "</networkstatus>")
+
+    (found,) = parse_networks(noted.encode())
+
+    assert found.backend == "nftables"
+
+
+@pytest.mark.parametrize(
+    ("ip", "subnet"),
+    [
+        ("address='10.1.2.3' prefix='8'", ("10.1.2.3", "10.0.0.0/8")),
+        ("address='10.1.2.3' netmask='255.255.0.0'", ("10.1.2.3", "10.1.0.0/16")),
+        ("address='10.1.2.3'", ("10.1.2.3", "10.0.0.0/8")),
+        ("address='127.255.0.1'", ("127.255.0.1", "127.0.0.0/8")),
+        ("address='128.1.2.3'", ("128.1.2.3", "128.1.0.0/16")),
+        ("address='191.1.2.3'", ("191.1.2.3", "191.1.0.0/16")),
+        ("address='192.1.2.3'", ("192.1.2.3", "192.1.2.0/24")),
+        ("address='fd00::1'", ("fd00::1", "fd00::/64")),
+        ("address='FD00:0::1' prefix='48'", ("fd00::1", "fd00::/48")),
+        ("address='10.0.0.1' prefix='32'", ("10.0.0.1", "10.0.0.1/32")),
+        ("address='10.0.0.1' prefix='0'", ("10.0.0.1", "0.0.0.0/0")),
+        ("address='10.0.0.1' prefix='33'", ("10.0.0.1", "10.0.0.0/8")),
+        ("address='fd00::1' prefix='128'", ("fd00::1", "fd00::1/128")),
+        ("address='fd00::1' prefix='129'", ("fd00::1", "fd00::/64")),
+        ("address='10.0.0.1' prefix='x'", ("10.0.0.1", "10.0.0.0/8")),
+        ("address='10.0.0.1' prefix='²'", ("10.0.0.1", "10.0.0.0/8")),
+        ("address='10.0.0.1' netmask='fd00::'", ("10.0.0.1", "10.0.0.0/8")),
+        (f"address='10.0.0.1' prefix='{'9' * 5000}'", ("10.0.0.1", "10.0.0.0/8")),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else value[1],
+)
+def test_subnet(ip: str, subnet: tuple[str, str]) -> None:
+    """A prefix, a netmask, or what libvirt takes without: the class, or /64."""
+    (found,) = parse_networks(f"<network><ip {ip}/></network>".encode())
+
+    assert found.subnets == [subnet]
+
+
+@pytest.mark.parametrize("ip", ["", "address=''", "address='web'", "address='10.0.0'"])
+def test_no_subnet(ip: str) -> None:
+    """An <ip> without an address is none."""
+    (found,) = parse_networks(f"<network><ip {ip}/></network>".encode())
+
+    assert found.subnets == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "mac=''", "mac='x'", "ip='10.0.0.1'", "mac='x' ip='web'", "mac='' ip='10.0.0.1'"],
+)
+def test_no_reservation(host: str) -> None:
+    """A <host> counts with a MAC and an address."""
+    ip = f"<ip address='10.0.0.1'><dhcp><host {host}/></dhcp></ip>"
+
+    (found,) = parse_networks(f"<network>{ip}</network>".encode())
+
+    assert found.reservations == {}
+
+
+def test_several_reservations_for_one_mac() -> None:
+    """In the order they stand in, from every <ip>, by the MAC in lower case."""
+    hosts = [
+        f"<ip address='{own}'><dhcp><host mac='{mac}' ip='{ip}'/></dhcp></ip>"
+        for own, mac, ip in (
+            ("10.0.0.1", "AB:cd:00:00:00:01", "10.0.0.5"),
+            ("fd00::1", "ab:CD:00:00:00:01", "FD00::5"),
+        )
+    ]
+
+    (found,) = parse_networks(f"<network>{''.join(hosts)}</network>".encode())
+
+    assert found.reservations == {"ab:cd:00:00:00:01": ["10.0.0.5", "fd00::5"]}
+
+
+def test_no_network() -> None:
+    """XML about something else describes no network."""
+    found = parse_networks(b"<domain><network/></domain>")
+
+    assert found == []
+
+
+def test_a_port_before_libvirt_5_5() -> None:
+    """The domain and its interface stand beside the network."""
+    data = b"""<hookData>
+  <interface type='network'><mac address='52:54:00:AA:00:10'/>
+    <source network='default' bridge='virbr0'/><target dev='vnet3'/></interface>
+  <network><name>default</name></network>
+  <domain type='kvm'><name>web1</name><uuid>705828E8-A5D9</uuid></domain>
+</hookData>"""
+
+    found = parse_port(data)
+
+    assert fields(found) == {
+        "nic": {
+            "bridge": "virbr0",
+            "device": "vnet3",
+            "kind": "network",
+            "mac": "52:54:00:aa:00:10",
+            "network": "default",
+        },
+        "owner": "web1",
+        "uuid": "705828e8-a5d9",
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<hookData/>",
+        b"<hookData><network/></hookData>",
+        b"<hookData><domain/></hookData>",
+        b"<hookData><interface/></hookData>",
+        b"<network><networkport/></network>",
+    ],
+)
+def test_no_port(data: bytes) -> None:
+    """An event about something else has no port."""
+    found = parse_port(data)
+
+    assert found is None
+
+
+def test_a_port_without_a_network() -> None:
+    """What the gate has left of the XML may hold the port alone."""
+    found = parse_port(b"<hookData><networkport><mac address='X'/></networkport></hookData>")
+
+    assert fields(found) == {
+        "nic": {"bridge": "", "device": "", "kind": "network", "mac": "x", "network": ""},
+        "owner": "",
+        "uuid": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the XML is malformed: no element found: line 1, column 0"),
+        (b"<domain>", "the XML is malformed: no element found: line 1, column 8"),
+        (b"<a></b>", "the XML is malformed: mismatched tag: line 1, column 5"),
+        (b"<a>\xff</a>", "the XML is malformed: not well-formed (invalid token): line"),
+        (b"<a>&e;</a>", "the XML is malformed: undefined entity: line 1, column 3"),
+        (b"<?xml version='1.0' encoding='x-no'?><a/>", "the XML is malformed: unknown "),
+        (b"<a/>", "the XML describes no domain"),
+        (b"<domain/>", "the XML describes no domain"),
+        (b"<domain><name/></domain>", "the XML describes no domain"),
+        (b"<domain><x><name>w</name></x></domain>", "the XML describes no domain"),
+        (b"<!DOCTYPE domain><domain/>", "the XML has a document type, which libvirt's"),
+        (BOMB.encode(), "the XML has a document type, which libvirt's"),
+        (
+            b"<!DOCTYPE d SYSTEM 'file:///etc/passwd'><d/>",
+            "the XML has a document type, which libvirt's",
+        ),
+        (b"<a>" * 101 + b"</a>" * 101, "the XML is more than 100 elements deep"),
+        (b"<a>" * 100_000, "the XML is more than 100 elements deep"),
+    ],
+)
+def test_xml_that_libvirt_does_not_write(data: bytes, said: str) -> None:
+    """Malformed, too deep, with entities: refused, and nothing expanded or followed."""
+    found = refusal(parse_domain, data, "qemu")
+
+    assert found[: len(said)] == said
+
+
+def test_the_deepest_that_is_read() -> None:
+    """A hundred elements are deeper than anything of libvirt's."""
+    found = read_elements(b"<a>" * 100 + b"</a>" * 100, "a")
+
+    assert len(found) == 1
+
+
+@PROPERTY
+@given(st.binary(max_size=80) | st.text("<>/abdomain='&;![]-? ", max_size=60))
+def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
+    """Nothing but VfwError is raised, whatever is on standard input."""
+    raw = data if isinstance(data, bytes) else data.encode()
+    found = []
+
+    for parse in (lambda: parse_domain(raw, "qemu"), lambda: parse_port(raw)):
+        try:
+            parse()
+            found.append("read")
+        except Exception as error:  # noqa: BLE001 - its type is what is tested
+            found.append(type(error).__name__)
+
+    assert set(found) <= {"read", "VfwError"}
+
+
+def test_elements_at_several_paths_in_order() -> None:
+    """What is found stands in the document's order; what is inside is not found again."""
+    data = b"<a><b i='1'><b i='2'/></b><c/><b i='3'>t<d>u</d>v</b></a>"
+
+    found = read_elements(data, "a/b", "a/c", "a/b/b")
+
+    shown = [(one.tag, one.attributes.get("i"), one.text) for one in found]
+    assert shown == [("b", "1", ""), ("c", None, ""), ("b", "3", "tv")]
+
+
+def test_paths_within_an_element() -> None:
+    """`all`, `get` and `content` look at children, grandchildren by path."""
+    (found,) = read_elements(b"<a><b><c x='1'>s</c><c x='2'/></b><b><c/></b></a>", "a")
+
+    assert (len(found.all("b/c")), found.get("b/c", "x"), found.get("b/c", "y")) == (
+        3,
+        "1",
+        "",
+    )
+    assert (found.content("b/c"), found.get("no", "x"), found.content("no")) == (
+        "s",
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.168.122.10", "192.168.122.10"),
+        ("FD00:0:0::0010", "fd00::10"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("", ""),
+        ("null", ""),
+        ("10.0.0", ""),
+        ("10.0.0.1/8", ""),
+        ("10.0.0.1\0", ""),
+        ("fe80::1%eth0", ""),
+        ("bü", ""),
+        ("\udcff", ""),
+    ],
+)
+def test_canonical(address: str, expected: str) -> None:
+    """As the kernel writes it; what is no address is none."""
+    found = canonical(address)
+
+    assert found == expected

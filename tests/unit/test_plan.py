@@ -1,0 +1,298 @@
+"""plan: from compiled lines and addresses to entries."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.builders import PROPERTY
+from vfwhooks.plan import Change, Forward, Settings, key_of, network_entries
+
+FOUR, SIX = "192.168.122.10", "fd00:122::10"
+
+
+class Ports(NamedTuple):
+    """A forward's ports as brute force sees them."""
+
+    first: int
+    last: int
+    target: int
+    target_last: int
+
+
+def forward(ports: Ports, host: str = "*", protocol: str = "tcp") -> Forward:
+    """A forward without a list of allowed sources."""
+    return Forward(f"{host} {protocol} {' '.join(map(str, ports))} -")
+
+
+@st.composite
+def any_ports(draw: st.DrawFn) -> Ports:
+    """N:N, shifted, N:1 and single ports, wherever they fit."""
+    length = draw(st.integers(0, 40))
+    first = draw(st.integers(1, 65535 - length))
+    target = draw(st.one_of(st.just(first), st.integers(1, 65535 - length)))
+    to_one = draw(st.booleans())
+    return Ports(first, first + length, target, target + (0 if to_one else length))
+
+
+def where_it_leads(entries: list[str]) -> dict[int, int]:
+    """Target port by published port; a key that two entries have is an error."""
+    found: dict[int, int] = {}
+    for entry in entries:
+        verb, _, _, _, first, last, _, target = entry.split(" ")
+        assert verb == "dnat"
+        for port in range(int(first), int(last) + 1):
+            assert port not in found
+            found[port] = int(target) + port - int(first)
+    return found
+
+
+@PROPERTY
+@given(any_ports())
+def test_every_published_port_leads_to_its_target(ports: Ports) -> None:
+    """Port by port: N:N, shifted and N:1, nothing more and nothing less."""
+    single = ports.target == ports.target_last
+    expected = {
+        port: ports.target if single else ports.target + port - ports.first
+        for port in range(ports.first, ports.last + 1)
+    }
+
+    found = forward(ports).entries("4", FOUR)
+
+    assert where_it_leads(found) == expected
+
+
+@PROPERTY
+@given(any_ports())
+def test_one_entry_is_a_range_only_if_it_keeps_its_numbers(ports: Ports) -> None:
+    """Interval maps are slow to change, and a shifted range cannot be one element."""
+    entries = forward(ports).entries("4", FOUR)
+
+    keeps = ports.first == ports.target and ports.last == ports.target_last
+    assert len(entries) == (1 if keeps else ports.last - ports.first + 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "entries"),
+    [
+        (
+            "* tcp 8080 8080 80 80 -",
+            ["dnat 4 * tcp 8080 8080 192.168.122.10 80"],
+        ),
+        (
+            "* udp 5000 5010 5000 5010 -",
+            ["dnat 4 * udp 5000 5010 192.168.122.10 5000"],
+        ),
+        (
+            "* tcp 9100 9102 9000 9002 -",
+            [
+                "dnat 4 * tcp 9100 9100 192.168.122.10 9000",
+                "dnat 4 * tcp 9101 9101 192.168.122.10 9001",
+                "dnat 4 * tcp 9102 9102 192.168.122.10 9002",
+            ],
+        ),
+        (
+            "* tcp 80 81 80 80 -",
+            [
+                "dnat 4 * tcp 80 80 192.168.122.10 80",
+                "dnat 4 * tcp 81 81 192.168.122.10 80",
+            ],
+        ),
+        (
+            "0.0.0.0 sctp 80 80 80 80 -",
+            ["dnat 4 * sctp 80 80 192.168.122.10 80"],
+        ),
+        (
+            "203.0.113.5 tcp 80 80 80 80 -",
+            ["dnat 4 203.0.113.5 tcp 80 80 192.168.122.10 80"],
+        ),
+        (
+            "203.0.113.5 tcp 80 82 80 82 allow_0f5c",
+            [
+                "guard 4 203.0.113.5 tcp 80 82 allow_0f5c",
+                "reject 4 203.0.113.5 tcp 80 82",
+                "dnat 4 203.0.113.5 tcp 80 82 192.168.122.10 80",
+            ],
+        ),
+        (
+            "* tcp 80 81 90 91 allow_0f5c",
+            [
+                "guard 4 * tcp 80 81 allow_0f5c",
+                "reject 4 * tcp 80 81",
+                "dnat 4 * tcp 80 80 192.168.122.10 90",
+                "dnat 4 * tcp 81 81 192.168.122.10 91",
+            ],
+        ),
+    ],
+)
+def test_entries_of_a_forward(line: str, entries: list[str]) -> None:
+    """Single, range, shifted, N:1, bound, and with allowed sources (ranges too)."""
+    found = Forward(line).entries("4", FOUR)
+
+    assert found == entries
+
+
+def test_entries_of_a_forward_on_ipv6() -> None:
+    """:: is every address of IPv6."""
+    found = Forward(":: tcp 80 80 80 80 -").entries("6", SIX)
+
+    assert found == ["dnat 6 * tcp 80 80 fd00:122::10 80"]
+
+
+@pytest.mark.parametrize(
+    ("host", "families"),
+    [("*", "46"), ("0.0.0.0", "4"), ("203.0.113.5", "4"), ("::", "6"), ("fd00::1", "6")],
+)
+def test_families(host: str, families: str) -> None:
+    """A forward without an address is published on both families."""
+    found = forward(Ports(1, 1, 1, 1), host).families
+
+    assert found == families
+
+
+def test_settings_of_no_lines() -> None:
+    """A guest that forwards.yaml does not name has nothing."""
+    settings = Settings([])
+
+    found = settings.addresses, settings.allows, settings.forwards, settings.network
+    assert found == ({}, {}, [], "")
+
+
+def test_settings() -> None:
+    """Every kind of line, as the compiler writes it; others are of a later release."""
+    settings = Settings(
+        [
+            "address 192.168.122.50",
+            "address fd00:122::50",
+            "network my%20net",
+            "allow allow_0f5c 198.51.100.0/24,10.0.0.0/8",
+            "forward * tcp 8080 8081 80 81 allow_0f5c",
+            "colour blue",
+        ]
+    )
+
+    (one,) = settings.forwards
+    ports = one.first, one.last, one.target, one.target_last
+    assert (ports, one.host, one.protocol, one.allow) == (
+        (8080, 8081, 80, 81),
+        "*",
+        "tcp",
+        "allow_0f5c",
+    )
+    assert (settings.addresses, settings.allows, settings.network) == (
+        {"4": "192.168.122.50", "6": "fd00:122::50"},
+        {"allow_0f5c": ["198.51.100.0/24", "10.0.0.0/8"]},
+        "my net",
+    )
+
+
+TWO_FORWARDS = ["forward * tcp 80 80 80 80 -", "forward 0.0.0.0 udp 53 53 53 53 -"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "entries"),
+    [
+        ({}, []),
+        (
+            {"4": FOUR},
+            [
+                "dnat 4 * tcp 80 80 192.168.122.10 80",
+                "dnat 4 * udp 53 53 192.168.122.10 53",
+                "accept 4 192.168.122.10",
+            ],
+        ),
+        (
+            {"6": SIX},
+            ["dnat 6 * tcp 80 80 fd00:122::10 80", "accept 6 fd00:122::10"],
+        ),
+        (
+            {"4": FOUR, "6": SIX},
+            [
+                "dnat 4 * tcp 80 80 192.168.122.10 80",
+                "dnat 6 * tcp 80 80 fd00:122::10 80",
+                "dnat 4 * udp 53 53 192.168.122.10 53",
+                "accept 4 192.168.122.10",
+                "accept 6 fd00:122::10",
+            ],
+        ),
+    ],
+)
+def test_entries_of_a_guest(addresses: dict[str, str], entries: list[str]) -> None:
+    """Each family towards its own address; the guest is let in once a family."""
+    found = Settings(TWO_FORWARDS).entries(addresses)
+
+    assert found == entries
+
+
+def test_nobody_is_let_in_for_nothing() -> None:
+    """An address that nothing is forwarded to is not opened."""
+    settings = Settings(["forward 0.0.0.0 tcp 80 80 80 80 -"])
+
+    found = settings.entries({"4": FOUR, "6": SIX})
+
+    assert found == ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
+
+
+def test_network_entries() -> None:
+    """DNS and DHCP on the bridge stay libvirt's; hairpins; clients keep addresses."""
+    subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+
+    found = network_entries(subnets)
+
+    assert found == [
+        "left 4 192.168.122.1 tcp 53 53",
+        "left 4 192.168.122.1 udp 53 53",
+        "left 4 192.168.122.1 udp 67 67",
+        "left 4 192.168.122.1 udp 69 69",
+        "hairpin 4 192.168.122.0/24",
+        "inside 4 192.168.122.0/24",
+        "left 6 fd00:122::1 tcp 53 53",
+        "left 6 fd00:122::1 udp 53 53",
+        "left 6 fd00:122::1 udp 547 547",
+        "hairpin 6 fd00:122::/64",
+        "inside 6 fd00:122::/64",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ("dnat 4 * tcp 80 81 192.168.122.10 80", "dnat 4 * tcp 80 81"),
+        ("guard 4 * tcp 80 81 allow_0f5c", "guard 4 * tcp 80 81"),
+        ("reject 4 * tcp 80 81", "reject 4 * tcp 80 81"),
+        ("left 4 192.168.122.1 udp 53 53", "left 4 192.168.122.1 udp 53 53"),
+        ("accept 4 192.168.122.10", "accept 4 192.168.122.10"),
+    ],
+)
+def test_key_of_an_entry(entry: str, key: str) -> None:
+    """Two entries with one key cannot both be in a map, wherever they lead."""
+    found = key_of(entry)
+
+    assert found == key
+
+
+ENTRIES = st.lists(st.sampled_from("abcdefgh"), unique=True)
+
+
+@PROPERTY
+@given(ENTRIES, ENTRIES)
+def test_a_change_leads_from_old_to_new(old: list[str], new: list[str]) -> None:
+    """Old less what is removed plus what is added is new; nothing is in both."""
+    change = Change("owner", old, new)
+
+    removed, added = change.removed(), change.added()
+
+    assert (set(old) - set(removed)) | set(added) == set(new)
+    assert set(removed) <= set(old) and not set(added) & set(old)
+
+
+def test_a_change_keeps_the_order() -> None:
+    """What goes and what comes is in the order it was planned in."""
+    change = Change("owner", ["c", "b", "a"], ["z", "b", "y"])
+
+    found = change.owner, change.removed(), change.added()
+
+    assert found == ("owner", ["c", "a"], ["z", "y"])

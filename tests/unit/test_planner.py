@@ -1,0 +1,286 @@
+"""planner: what the kernel should hold for each guest, and who was there first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unit.builders import MAC, OTHER_MAC, OTHER_UUID, UUID, Host, guest, network
+from unit.builders import nic as interface
+from unit.builders import record as running
+from vfwhooks import compiled
+from vfwhooks.compiled import Compiled
+from vfwhooks.model import Guest
+from vfwhooks.planner import Planned, Planner
+from vfwhooks.records import Record
+
+WEB = ["forward * tcp 80 80 80 80 -"]
+WEB_AT_10 = ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
+DEFAULT = [
+    "left 4 192.168.122.1 tcp 53 53",
+    "left 4 192.168.122.1 udp 53 53",
+    "left 4 192.168.122.1 udp 67 67",
+    "left 4 192.168.122.1 udp 69 69",
+    "hairpin 4 192.168.122.0/24",
+    "inside 4 192.168.122.0/24",
+]
+RESERVED = {MAC: ["192.168.122.10"], OTHER_MAC: ["192.168.122.11"]}
+
+
+def configuration(directory: Path, **guests: list[str]) -> Compiled:
+    """A compiled configuration of these guests."""
+    (directory / "compiled").write_bytes(compiled.build("", {}, guests))
+    found = compiled.load(f"{directory}/compiled")
+    assert found
+    return found
+
+
+def planner(directory: Path, host: Host | None = None, **guests: list[str]) -> Planner:
+    """A planner for a host on which both guests have a reservation."""
+    default = Host(network(reservations=RESERVED))
+    return Planner(configuration(directory, **guests), host or default)
+
+
+def other(name: str = "web2", driver: str = "qemu", **more: str) -> Guest:
+    """The guest with the other MAC."""
+    nics = [interface(OTHER_MAC)]
+    return guest(name, more.get("uuid", OTHER_UUID), nics, driver=driver)
+
+
+def entries(planned: list[Planned]) -> dict[str, list[str]]:
+    """What is planned for whom."""
+    return {one.record.guest.name: one.entries for one in planned}
+
+
+def test_a_guest_by_its_name(tmp_path: Path) -> None:
+    """What forwards.yaml says under the name, towards where the guest is."""
+    planned = planner(tmp_path, web1=WEB).guest(running())
+
+    found = planned.entries, planned.where.addresses, planned.conflicts
+    assert found == (WEB_AT_10, {"4": "192.168.122.10"}, {})
+
+
+def test_a_guest_by_name_and_by_uuid(tmp_path: Path) -> None:
+    """What stands under the UUID is added to what stands under the name."""
+    ssh = ["forward * tcp 22 22 22 22 -"]
+    plan = planner(tmp_path, **{"web1": WEB, UUID: ssh})
+
+    planned = plan.guest(running())
+
+    assert planned.entries == [
+        "dnat 4 * tcp 80 80 192.168.122.10 80",
+        "dnat 4 * tcp 22 22 192.168.122.10 22",
+        "accept 4 192.168.122.10",
+    ]
+
+
+def test_a_guest_that_is_called_by_its_own_uuid(tmp_path: Path) -> None:
+    """The same lines are not counted twice."""
+    plan = planner(tmp_path, **{UUID: WEB})
+
+    planned = plan.guest(running(guest(UUID)))
+
+    assert planned.entries == WEB_AT_10
+
+
+def test_a_guest_without_a_uuid(tmp_path: Path) -> None:
+    """A nameless entry is nobody's."""
+    plan = planner(tmp_path, **{"": WEB})
+
+    planned = plan.guest(running(guest(uuid="")))
+
+    assert planned.entries == []
+
+
+def test_a_guest_that_has_no_forwards(tmp_path: Path) -> None:
+    """Nothing is looked up for a guest that forwards.yaml does not name."""
+    host = Host(network())
+
+    planned = planner(tmp_path, host, web2=WEB).guest(running())
+
+    found = planned.entries, planned.where.networks, host.asked
+    assert found == ([], [], [])
+
+
+def test_a_guest_stays_where_it_is_forwarded_to(tmp_path: Path) -> None:
+    """With no lease and no neighbour left, the address that the record has holds."""
+    host = Host(network())
+
+    planned = planner(tmp_path, host, web1=WEB).guest(running(entries=WEB_AT_10))
+
+    assert planned.entries == WEB_AT_10
+
+
+def test_everybody(tmp_path: Path) -> None:
+    """Networks first, once each; then the guests in the order they are given."""
+    plan = planner(tmp_path, web1=WEB, web2=["forward * udp 53 53 53 53 -"])
+
+    found = plan.all([running(), running(other())])
+
+    assert entries(found) == {
+        "default": DEFAULT,
+        "web1": WEB_AT_10,
+        "web2": ["dnat 4 * udp 53 53 192.168.122.11 53", "accept 4 192.168.122.11"],
+    }
+
+
+def test_networks_that_nobody_needs_have_no_entries(tmp_path: Path) -> None:
+    """A network is there for guests with forwards."""
+    found = planner(tmp_path).all([running()])
+
+    assert entries(found) == {"web1": []}
+
+
+def test_records_of_networks_are_planned_anew(tmp_path: Path) -> None:
+    """What a network has comes from its guests, not from its old record."""
+    old = running(Guest("network", "default", "virbr0", []), entries=DEFAULT)
+
+    found = planner(tmp_path, web1=WEB).all([old, running()])
+
+    assert entries(found) == {"default": DEFAULT, "web1": WEB_AT_10}
+
+
+def test_who_runs_longer_has_the_port(tmp_path: Path) -> None:
+    """A guest of one name under two drivers: the second is a conflict, port by port."""
+    web = [*WEB, "forward * tcp 81 81 81 81 allow_0f5c"]
+    plan = planner(tmp_path, web1=web)
+    container = other("web1", "lxc")
+
+    _, first, second = plan.all([running(), running(container)])
+
+    taken = "taken by qemu guest web1"
+    assert (len(first.entries), first.conflicts) == (5, {})
+    assert (second.entries, second.conflicts) == (
+        ["accept 4 192.168.122.11"],
+        {
+            "dnat 4 * tcp 80 80": taken,
+            "guard 4 * tcp 81 81": taken,
+            "reject 4 * tcp 81 81": taken,
+            "dnat 4 * tcp 81 81": taken,
+        },
+    )
+
+
+def test_the_rest_of_a_guest_in_conflict_is_forwarded(tmp_path: Path) -> None:
+    """Only what is taken is withheld."""
+    ssh = "forward * tcp 22 22 22 22 -"
+    plan = planner(tmp_path, **{"web1": WEB, OTHER_UUID: [ssh]})
+    container = other("web1", "lxc")
+
+    *_, second = plan.all([running(), running(container)])
+
+    assert second.entries == [
+        "dnat 4 * tcp 22 22 192.168.122.11 22",
+        "accept 4 192.168.122.11",
+    ]
+
+
+def test_two_guests_at_one_address(tmp_path: Path) -> None:
+    """The second is a conflict, and nothing is forwarded to it."""
+    host = Host(network(reservations={MAC: ["192.168.122.10"]}))
+    ssh = ["forward * tcp 22 22 22 22 -"]
+    plan = planner(tmp_path, host, web1=WEB, we=ssh)
+    twin = guest("we", OTHER_UUID, [interface()])
+
+    *_, second = plan.all([running(guest("web1")), running(twin)])
+
+    reason = "192.168.122.10 is the address of web1"
+    assert (second.entries, second.where.addresses, second.conflicts) == (
+        [],
+        {},
+        {"accept 4 192.168.122.10": reason},
+    )
+
+
+def test_one_address_of_two_is_anothers(tmp_path: Path) -> None:
+    """The other family is forwarded all the same."""
+    subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+    reservations = {
+        MAC: ["192.168.122.10"],
+        OTHER_MAC: ["192.168.122.10", "fd00:122::11"],
+    }
+    host = Host(network(subnets=subnets, reservations=reservations))
+    ssh = ["forward * tcp 22 22 22 22 -"]
+    plan = planner(tmp_path, host, web1=WEB, web2=ssh)
+
+    *_, second = plan.all([running(), running(other())])
+
+    assert (second.entries, second.where.addresses) == (
+        ["dnat 6 * tcp 22 22 fd00:122::11 22", "accept 6 fd00:122::11"],
+        {"6": "fd00:122::11"},
+    )
+
+
+def test_a_network_is_recorded_under_its_bridge(tmp_path: Path) -> None:
+    """The bridge's name marks a network's entries in the kernel."""
+    planned = planner(tmp_path).network(network())
+
+    guest = planned.record.guest
+    assert (guest.driver, guest.name, guest.uuid) == ("network", "default", "virbr0")
+
+
+def test_a_bridge_that_cannot_be_a_mark(tmp_path: Path) -> None:
+    """A mark reaches iptables unquoted: only letters and digits are one."""
+    planned = planner(tmp_path).network(network(bridge="br lan"))
+
+    assert planned.record.owner == "network"
+
+
+def settled(planned: Planned) -> Record:
+    """The record of what is planned."""
+    return planned.settled()
+
+
+def test_settled(tmp_path: Path) -> None:
+    """The same guest and times, with its new entries and the networks they need."""
+    old = running(since=7, stamp=8, entries=["accept 4 10.0.0.1"], networks=["gone"])
+
+    new = settled(planner(tmp_path, web1=WEB).guest(old))
+
+    found = new.guest, new.since, new.stamp, new.entries, new.networks
+    assert found == (old.guest, 7, 8, WEB_AT_10, ["default"])
+
+
+def test_settled_with_nothing(tmp_path: Path) -> None:
+    """A guest that waits for its address needs no network's entries."""
+    new = settled(planner(tmp_path, Host(network()), web1=WEB).guest(running()))
+
+    assert (new.entries, new.networks) == ([], [])
+
+
+def test_summary_of_a_forwarded_guest(tmp_path: Path) -> None:
+    """Where it is forwarded to."""
+    found = planner(tmp_path, web1=WEB).guest(running()).summary()
+
+    assert found == "web1: forwarded to 192.168.122.10"
+
+
+def test_summary_of_a_guest_that_waits(tmp_path: Path) -> None:
+    """Why it waits; its name cannot forge a line of the log."""
+    plan = planner(tmp_path, **{"we\nb": WEB})
+
+    found = plan.guest(running(guest("we\nb", nics=[]))).summary()
+
+    assert found == "we\\nb: pending: the guest has no interface"
+
+
+def test_summary_of_a_guest_in_conflict(tmp_path: Path) -> None:
+    """What keeps it from being forwarded."""
+    host = Host(network(reservations={MAC: ["192.168.122.10"]}))
+    plan = planner(tmp_path, host, web1=WEB, we=WEB)
+    twin = guest("we", OTHER_UUID, [interface()])
+
+    *_, second = plan.all([running(), running(twin)])
+
+    expected = "we: pending: 192.168.122.10 is the address of web1"
+    assert second.summary() == expected
+
+
+def test_summary_of_a_guest_in_part(tmp_path: Path) -> None:
+    """What is forwarded, and what is not."""
+    plan = planner(tmp_path, web1=[*WEB, "forward * udp 53 53 53 53 -"])
+
+    *_, second = plan.all([running(), running(other("web1", "lxc"))])
+
+    assert second.summary() == (
+        "web1: forwarded to 192.168.122.11, but: taken by qemu guest web1"
+    )

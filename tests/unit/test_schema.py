@@ -1,0 +1,213 @@
+"""schema: what forwards.yaml means. What is wrong with one: tests/cases/check."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from unit.builders import forward, place, working_in
+from vfwhooks.config import Problem
+from vfwhooks.forwards import Forward, GuestForwards
+from vfwhooks.schema import read_forwards
+
+
+def read(tmp_path: Path, **files: str) -> tuple[list[GuestForwards], list[Problem]]:
+    """What forwards.yaml (`main`) and forwards.d (the others) mean together."""
+    (tmp_path / "forwards.d").mkdir()
+    for name, text in files.items():
+        path = "forwards.yaml" if name == "main" else f"forwards.d/{name}.yaml"
+        (tmp_path / path).write_text(text)
+    with working_in(tmp_path):
+        return read_forwards(Path("forwards.yaml"))
+
+
+def forwards(tmp_path: Path, text: str) -> list[Forward]:
+    """The forwards of a file's only guest, all at one place."""
+    guests, problems = read(tmp_path, main=text)
+    assert problems == []
+    return [
+        Forward(
+            one.host_ip, one.protocol, one.published, one.target, one.allow_from, NOWHERE
+        )
+        for one in guests[0].forwards
+    ]
+
+
+NOWHERE = place()
+
+
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ("[8080:80]", [forward("8080", "80")]),
+        ("[443]", [forward("443")]),
+        ("443", [forward("443")]),
+        ("[22:22]", [forward("22")]),
+        ("{ports: [80]}", [forward("80")]),
+        ("{ports: 80}", [forward("80")]),
+        ("[]", []),
+        ("[53/udp]", [forward("53", protocol="udp")]),
+        ("[5000-5010:5000-5010/udp]", [forward("5000-5010", protocol="udp")]),
+        ("[8000-8010:9000-9010]", [forward("8000-8010", "9000-9010")]),
+        ("[8000-8010:80]", [forward("8000-8010", "80")]),
+        ("['203.0.113.5:80:80']", [forward("80", host_ip=ip_address("203.0.113.5"))]),
+        ("['[::]:80:80']", [forward("80", host_ip=ip_address("::"))]),
+        ("[{published: 8443, target: 443}]", [forward("8443", "443")]),
+        ("[{published: 8443}]", [forward("8443")]),
+        ("[{target: 443}]", [forward("443")]),
+        ("[{published: 80-81, target: 90-91}]", [forward("80-81", "90-91")]),
+        ("[{target: 1, protocol: udp}]", [forward("1", protocol="udp")]),
+        (
+            "[{target: 1, protocol: [tcp, udp]}]",
+            [forward("1"), forward("1", protocol="udp")],
+        ),
+        ("[{target: 1, protocol: [tcp, tcp]}]", [forward("1")]),
+        (
+            "[{target: 1, host_ip: [203.0.113.5, '::']}]",
+            [
+                forward("1", host_ip=ip_address("203.0.113.5")),
+                forward("1", host_ip=ip_address("::")),
+            ],
+        ),
+        (
+            "[{target: 1, allow_from: [198.51.100.0/24, 10.0.0.1]}]",
+            [
+                forward(
+                    "1",
+                    allow_from=(ip_network("198.51.100.0/24"), ip_network("10.0.0.1")),
+                )
+            ],
+        ),
+        (
+            "[{published: 5000-5010, allow_from: 10.0.0.0/8}]",
+            [forward("5000-5010", allow_from=(ip_network("10.0.0.0/8"),))],
+        ),
+    ],
+)
+def test_a_port(tmp_path: Path, ports: str, expected: list[Forward]) -> None:
+    """Compose's short and long syntax; what is not said is the same on both sides."""
+    found = forwards(tmp_path, f"guests: {{web1: {ports}}}\n")
+
+    assert found == expected
+
+
+def test_host_ip_and_protocol_multiply(tmp_path: Path) -> None:
+    """Every protocol on every address, in the order they are written."""
+    ports = "[{target: 1, host_ip: [0.0.0.0, '::'], protocol: [udp, tcp]}]"
+
+    found = forwards(tmp_path, f"guests: {{web1: {ports}}}\n")
+
+    shown = [f"{one.host_ip} {one.protocol}" for one in found]
+    assert shown == ["0.0.0.0 udp", "0.0.0.0 tcp", ":: udp", ":: tcp"]
+
+
+def test_a_guest_in_full(tmp_path: Path) -> None:
+    """Addresses, network and ports, and the place of each."""
+    text = """\
+guests:
+  web1:
+    ports: [80, {target: 81}]
+    address: [192.168.122.50, "fd00:122::50"]
+    network: isolated
+"""
+
+    guests, problems = read(tmp_path, main=text)
+
+    ports = forward("80", at=place(3, 13)), forward("81", at=place(3, 17))
+    addresses = ip_address("192.168.122.50"), ip_address("fd00:122::50")
+    web1 = GuestForwards("web1", place(2, 3), ports, addresses, "isolated")
+    assert (guests, problems) == ([web1], [])
+
+
+def test_one_address(tmp_path: Path) -> None:
+    """A single address needs no list."""
+    text = "guests: {web1: {ports: [], address: 192.168.122.50}}\n"
+
+    guests, _ = read(tmp_path, main=text)
+
+    assert guests[0].addresses == (ip_address("192.168.122.50"),)
+
+
+@pytest.mark.parametrize("name", ["on", "007", "1e3", "null", "~", "12:30", "0x10"])
+def test_names_are_read_as_written(tmp_path: Path, name: str) -> None:
+    """A guest may be called what YAML takes for something else."""
+    guests, problems = read(tmp_path, main=f"guests: {{{name}: [80]}}\n")
+
+    assert ([guest.name for guest in guests], problems) == ([name], [])
+
+
+def test_defaults_hold_for_what_says_nothing_else(tmp_path: Path) -> None:
+    """host_ip and allow_from of the defaults, wherever they stand in the file."""
+    text = """\
+guests:
+  web1: [80, "[::]:81:81", {target: 82, allow_from: "::/0", host_ip: "::1"}]
+defaults: {host_ip: 203.0.113.5, allow_from: [10.0.0.0/8, fd00::/8]}
+"""
+
+    found = forwards(tmp_path, text)
+
+    lan = ip_network("10.0.0.0/8"), ip_network("fd00::/8")
+    assert found == [
+        forward("80", host_ip=ip_address("203.0.113.5"), allow_from=lan),
+        forward("81", host_ip=ip_address("::"), allow_from=lan),
+        forward("82", host_ip=ip_address("::1"), allow_from=(ip_network("::/0"),)),
+    ]
+
+
+def test_defaults_reach_the_drop_ins(tmp_path: Path) -> None:
+    """forwards.d holds more of the same: the defaults of forwards.yaml hold there."""
+    guests, _ = read(
+        tmp_path,
+        main="defaults: {host_ip: 0.0.0.0, allow_from: 10.0.0.0/8}\nguests: {}\n",
+        a="defaults: {host_ip: 203.0.113.5}\nguests: {a: [80]}\n",
+        b="guests: {b: [81]}\n",
+    )
+
+    lan = (ip_network("10.0.0.0/8"),)
+    found = [(f.host_ip, f.allow_from) for guest in guests for f in guest.forwards]
+    assert found == [(ip_address("203.0.113.5"), lan), (ip_address("0.0.0.0"), lan)]
+
+
+def test_defaults_of_a_drop_in_are_its_own(tmp_path: Path) -> None:
+    """Whatever a drop-in is called, its defaults end with it."""
+    guests, _ = read(
+        tmp_path,
+        main="guests: {}\n",
+        forwards="defaults: {host_ip: 203.0.113.5}\nguests: {a: [80]}\n",
+        later="guests: {b: [81]}\n",
+    )
+
+    found = [f.host_ip for guest in guests for f in guest.forwards]
+    assert found == [ip_address("203.0.113.5"), None]
+
+
+def test_a_broken_drop_in_hides_nothing(tmp_path: Path) -> None:
+    """Each file is read for itself; problems are in the order of the files."""
+    guests, problems = read(
+        tmp_path, b="guests: {x: [80]}\n", a="guests: [\n", main="guests: {y: [0]}\n"
+    )
+
+    said = [str(problem).split(" ")[0] for problem in problems]
+    assert ([guest.name for guest in guests], said) == (
+        ["y", "x"],
+        ["forwards.yaml:1:14:", "forwards.d/a.yaml:2:1:"],
+    )
+
+
+def test_a_claim_is_said_once(tmp_path: Path) -> None:
+    """A port that is taken on both families is one problem."""
+    _, problems = read(tmp_path, main="guests: {a: [80], b: [80], c: [79-81]}\n")
+
+    assert list(map(str, problems)) == [
+        "forwards.yaml:1:23: host port tcp/80 is taken by a",
+        "forwards.yaml:1:32: host port tcp/80 is taken by a",
+    ]
+
+
+def test_no_files_at_all(tmp_path: Path) -> None:
+    """No file means no forwards, and no problem."""
+    found = read(tmp_path)
+
+    assert found == ([], [])

@@ -1,0 +1,58 @@
+"""inotify by way of libc: Python's library does not have it."""
+
+import ctypes
+import posix
+import struct
+
+CLOSE_WRITE, MOVED_FROM, MOVED_TO = 0x008, 0x040, 0x080
+CREATE, DELETE = 0x100, 0x200
+_GONE, _OVERFLOW = 0x8000, 0x4000
+_EVENT = struct.Struct("=iIII")
+
+
+class Inotify:
+    """Watches directories; says which names in them changed."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.inotify_init1(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        if self._fd < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, posix.strerror(number))
+        self._directories: dict[int, str] = {}
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        descriptor: int = self._fd
+        return descriptor
+
+    def add(self, directory: str, mask: int) -> bool:
+        """Watch a directory; False where there is none. Twice is once."""
+        number = self._libc.inotify_add_watch(self._fd, directory.encode(), mask)
+        if number < 0:
+            return False
+        self._directories[number] = directory
+        return True
+
+    def read(self) -> set[str]:
+        """The paths that changed since the last time; the directory itself stands for
+        names that were lost."""
+        found: set[str] = set()
+        try:
+            data = posix.read(self._fd, 1 << 16)
+        except BlockingIOError:
+            return found
+        at = 0
+        while at + _EVENT.size <= len(data):
+            number, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size
+            name = data[at : at + length].rstrip(b"\0").decode("utf-8", "replace")
+            at += length
+            if mask & _OVERFLOW:
+                found.update(self._directories.values())
+            elif number in self._directories:
+                directory = self._directories[number]
+                found.add(f"{directory}/{name}" if name else directory)
+                if mask & _GONE:
+                    del self._directories[number]
+        return found

@@ -1,0 +1,99 @@
+"""The kernel's own news: rulesets that change, neighbours that appear.
+
+A change of ours is told by the port of the socket that made it, so that nobody reacts
+to himself; everything that concerns neither us nor libvirt is dropped after a look at
+the table's name.
+"""
+
+import errno
+import struct
+from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
+
+from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, split
+
+_NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
+_NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT, _NEWGENERATION = 6, 8, 12, 14, 15
+_BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
+_NEWNEIGH = 28
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_RECEIVE = 1 << 16
+
+
+class Rulesets:
+    """Changes of netfilter's rules that somebody else has made to what concerns us."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(groups=_NFTABLES_GROUP)
+        self._link.grow(1 << 22)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> "tuple[bool, bool]":
+        """Whether the rules around us changed, and whether elements of ours did."""
+        rules = elements = False
+        for kind, port, payload in _messages(self._link):
+            if kind < 0:
+                return True, True
+            if port >> 16 == OUR_PORTS or kind & 0xFF == _NEWGENERATION:
+                continue
+            about = attributes(payload[4:])
+            table = about.get(1, b"").rstrip(b"\0")
+            if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
+                elements = elements or table == b"vfwhooks" or _is_ours(about.get(2))
+            elif table in (b"vfwhooks", b"libvirt_network"):
+                rules = True
+            elif table in (b"filter", b"nat"):
+                rules = rules or _is_watched(kind & 0xFF, about)
+        return rules, elements
+
+
+class Neighbours:
+    """Who is where on the bridges, as the kernel learns it."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(ROUTE, _NEIGHBOUR_GROUP)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> "list[tuple[str, str]]":
+        """MAC and address of every neighbour that was learnt or confirmed."""
+        found = []
+        for kind, _, payload in _messages(self._link):
+            if kind != _NEWNEIGH:
+                continue
+            family = payload[0]
+            about = attributes(payload[_NEIGHBOUR.size :])
+            if family in (AF_INET, AF_INET6) and 1 in about and 2 in about:
+                found.append((about[2].hex(":"), inet_ntop(family, about[1])))
+        return found
+
+
+def _messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
+    """What has arrived: kind, sender's port, payload; kind -1 for what was lost."""
+    found: list[tuple[int, int, bytes]] = []
+    while True:
+        try:
+            data = link.socket.recv(_RECEIVE, MSG_DONTWAIT)
+        except BlockingIOError:
+            return found
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            found.append((-1, 0, b""))
+            continue
+        found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]
+
+
+def _is_ours(name: "bytes | None") -> bool:
+    return (name or b"").rstrip(b"\0") == b"vfwhooks"
+
+
+def _is_watched(kind: int, about: "dict[int, bytes]") -> bool:
+    """Whether an iptables rule or chain is one that we stand beside."""
+    at = 2 if kind in (_NEWRULE, _DELRULE) else 3
+    name = about.get(at, b"").rstrip(b"\0").decode("utf-8", "replace")
+    return not name or name in _BASE or name.startswith(("VFW-", "LIBVIRT_"))

@@ -1,0 +1,49 @@
+"""Who runs where, kept in memory by `watch`: MACs and addresses of recorded guests."""
+
+from .records import Record, parse_record
+from .state import DRIVERS, State
+
+GUESTS = [driver for driver in DRIVERS if driver != "network"]
+
+
+class Residents:
+    """The recorded guests by MAC and by address; read again file by file."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._records: dict[str, Record] = {}
+        self._known: set[tuple[str, str]] = set()
+        self.read(
+            [f"guests/{d}/{n}" for d in GUESTS for n in state.names(f"guests/{d}")]
+        )
+
+    def read(self, names: "list[str]") -> None:
+        """Read the record files again that changed."""
+        self._known.clear()
+        for name in names:
+            self._records.pop(name, None)
+            text = self._state.read(name)
+            try:
+                if text:
+                    self._records[name] = parse_record(text)
+            except (ValueError, IndexError):
+                continue
+
+    def concerned(self, mac: str, address: str) -> "list[Record]":
+        """The guests that this lease or neighbour is news to: whose interface it is,
+        if they are not known to be there, and who was at that address before."""
+        if (mac, address) in self._known:
+            return []
+        self._known.add((mac, address))
+        family = "6" if ":" in address else "4"
+        found = []
+        for record in self._records.values():
+            is_there = f"accept {family} {address}" in record.entries
+            if mac not in [nic.mac for nic in record.guest.nics]:
+                is_news = is_there
+            else:
+                was = any(e.startswith(f"accept {family} ") for e in record.entries)
+                is_news = not is_there and (was or record.is_waiting)
+            if is_news:
+                found.append(record)
+        return found

@@ -1,0 +1,193 @@
+"""The two roads from what should be to what the kernel holds.
+
+The short one plans the guests that events touch and changes nothing else. The full one
+plans everybody and compares with what the kernel really holds. Both write down what the
+kernel may hold before it hears of it, and forget it only when connections are cut too,
+so that a kill at any point leaks nothing.
+"""
+
+import time
+
+from .backend import choose, clear_others, open_backend
+from .conntrack import cut
+from .errors import VfwError, show
+from .events import Events
+from .inventory import Inventory
+from .netlink import Netlink
+from .plan import Change
+from .planner import Planned, Planner
+from .process import Run
+from .records import Key, Record
+from .state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .backend import Backend
+
+Pair = tuple["Record | None", "Record | None"]
+
+
+class InDoubt(Exception):
+    """The short road does not know enough; the full one does."""
+
+
+class Report:
+    """What was done: lines for the log, problems, and the entries that changed, each
+    with its guest's name."""
+
+    __slots__ = ("added", "problems", "removed", "said")
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.problems: list[str] = []
+        self.removed: list[tuple[str, str]] = []
+        self.added: list[tuple[str, str]] = []
+
+
+class Roads:
+    """Both roads, for a holder of the lock."""
+
+    def __init__(
+        self,
+        state: State,
+        inventory: Inventory,
+        link: Netlink,
+        run: Run,
+        report: Report,
+    ) -> None:
+        self._state = state
+        self._inventory = inventory
+        self._link = link
+        self._run = run
+        self._report = report
+        self._base = state.base()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a backend has been chosen and set up since the last boot."""
+        return "backend" in self._base
+
+    def is_intact(self) -> bool:
+        """Whether the skeleton is as it was left; elements are not looked at."""
+        return self._backend().is_intact()
+
+    def short(self, events: Events, planner: Planner) -> None:
+        """Plan and change the guests that the events touch.
+
+        Raises InDoubt or Refused where the full road has to be taken after all.
+        """
+        pairs: list[Pair] = []
+        for key, old in events.before.items():
+            record = events.after[key]
+            planned = planner.guest(record) if record else None
+            new = planned.settled() if planned else None
+            self._say(old, planned)
+            pairs += [(old, new), *self._shared(key, old, new, planner)]
+        self._expect(pairs)
+        changes = [change for pair in pairs for change in _changes(*pair)]
+        self._backend().change(changes)
+        self._cut(
+            [entry for change in changes for entry in change.removed()],
+            [entry for change in changes for entry in change.added()],
+        )
+        self._conclude(pairs)
+
+    def full(self, events: Events, planner: Planner) -> None:
+        """Plan everybody, and change what the kernel holds otherwise."""
+        old = {record.key: record for record in self._state.records()}
+        now = {**{k: r for k, r in old.items() if not r.is_off}, **events.after}
+        guests = [r for k, r in now.items() if r and k[0] != "network"]
+        guests.sort(key=lambda record: record.since)
+        planned = {p.record.key: p for p in planner.all(guests)}
+        new = {key: one.settled() for key, one in planned.items()}
+        pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
+        for key in events.after:
+            self._say(old.get(key), planned.get(key))
+        name = choose(self._inventory, self._link, self._base.get("backend", ""))
+        self._expect(pairs)
+        if self._base.get("backend") != name:
+            self._base = {"backend": name}
+            self._report.said += clear_others(
+                name, self._link, self._run, self._inventory
+            )
+        wanted = {e: r.owner for r in new.values() for e in r.entries}
+        synced = self._backend().sync(wanted, planner.compiled.skeletons())
+        self._state.keep_base(self._base)
+        self._report.problems += synced.problems
+        changes = [change for pair in pairs for change in _changes(*pair)]
+        removed = {entry for change in changes for entry in change.removed()}
+        self._cut(list(removed.union(synced.removed)), synced.added)
+        self._conclude(pairs)
+        self._state.index(list(new.values()))
+
+    def _backend(self) -> "Backend":
+        return open_backend(self._base, self._link, self._run, self._inventory)
+
+    def _shared(
+        self, key: Key, old: "Record | None", new: "Record | None", planner: Planner
+    ) -> list[Pair]:
+        """What the guest shares with others: it claims its addresses for itself, and
+        may be the first or the last to need a network's entries."""
+        for address in _addresses(old) - _addresses(new):
+            self._state.release(address, key)
+        for address in _addresses(new) - _addresses(old):
+            if not self._state.claim(address, key):
+                raise InDoubt(f"another guest is at {address}")
+        before = set(old.networks) if old else set()
+        after = set(new.networks) if new else set()
+        pairs: list[Pair] = []
+        for name in after - before:
+            self._state.join(name, key)
+            network = self._inventory.network(name)
+            if network and not self._state.record(("network", name)):
+                pairs.append((None, planner.network(network).settled()))
+        for name in before - after:
+            if self._state.leave(name, key):
+                pairs.append((self._state.record(("network", name)), None))
+        return pairs
+
+    def _expect(self, pairs: list[Pair]) -> None:
+        """Write down what the kernel may hold from now on."""
+        for old, new in pairs:
+            if new:
+                both = new.with_entries(old.entries if old else [])
+                if old is None or both.text() != old.text():
+                    self._state.keep(both)
+
+    def _conclude(self, pairs: list[Pair]) -> None:
+        """Write down what the kernel holds now."""
+        for old, new in pairs:
+            for change in _changes(old, new):
+                name = new.guest.name if new else old.guest.name if old else ""
+                self._report.removed += [(name, entry) for entry in change.removed()]
+                self._report.added += [(name, entry) for entry in change.added()]
+            if new is None and old:
+                self._state.forget(old.key, time.monotonic_ns())
+            elif new and old and set(old.entries) - set(new.entries):
+                self._state.keep(new)
+
+    def _say(self, old: "Record | None", planned: "Planned | None") -> None:
+        if planned and planned.settings.forwards:
+            self._report.said.append(planned.summary())
+        elif old and old.entries and planned is None:
+            name = show(old.guest.name)
+            self._report.said.append(f"{name}: stopped, nothing is forwarded")
+
+    def _cut(self, removed: list[str], added: list[str]) -> None:
+        """Cut the connections that lead where nothing is forwarded any more."""
+        try:
+            cut(self._link, self._inventory, removed, added)
+        except (OSError, VfwError) as error:
+            self._report.problems.append(f"conntrack: {error}")
+
+
+def _changes(old: "Record | None", new: "Record | None") -> list[Change]:
+    if old and new and old.owner == new.owner:
+        return [Change(new.owner, old.entries, new.entries)]
+    changes = [Change(old.owner, old.entries, [])] if old else []
+    return changes + ([Change(new.owner, [], new.entries)] if new else [])
+
+
+def _addresses(record: "Record | None") -> set[str]:
+    entries = record.entries if record else []
+    return {entry[9:] for entry in entries if entry.startswith("accept ")}

@@ -1,0 +1,26 @@
+"""systemd's notification socket; without systemd nothing happens."""
+
+import posix
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM
+from _socket import socket as Socket
+
+_UNWATCHED = 120.0
+
+
+def notify(message: str) -> None:
+    """Tell systemd something, like READY=1 or WATCHDOG=1."""
+    path = posix.environ.get(b"NOTIFY_SOCKET", b"").decode()
+    if not path:
+        return
+    link = Socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
+    try:
+        link.sendto(message.encode(), path.replace("@", "\0", 1))
+    except OSError:
+        pass  # it is the service manager that has gone
+    finally:
+        link.close()
+
+
+def watchdog_seconds() -> float:
+    """How long we may be silent before we are taken for dead."""
+    return float(posix.environ.get(b"WATCHDOG_USEC", b"0")) / 1e6 or _UNWATCHED

@@ -1,0 +1,168 @@
+"""`vfwhooks watch`: what changes while no guest starts, and no hook is called.
+
+It sleeps until a file, an address or a ruleset changes, and then does what a hook
+would: one reconcile, under the same lock. It holds nothing that the state directory
+does not have, so it may be killed and started at any time. What is heavy (YAML,
+templates, asking libvirtd) runs in a child.
+"""
+
+import select
+import sys
+import syslog
+import time
+
+from . import configuration
+from .errors import VfwError, show
+from .inotify import CLOSE_WRITE, CREATE, DELETE, MOVED_FROM, MOVED_TO, Inotify
+from .inventory import LEASES
+from .leases import Leases
+from .monitor import Neighbours, Rulesets
+from .process import Run
+from .reconcile import Reconcile
+from .records import Intent
+from .residents import GUESTS, Residents
+from .sdnotify import notify, watchdog_seconds
+from .state import State
+
+_WRITTEN = CLOSE_WRITE | MOVED_TO
+_CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE
+_SOON, _DEBOUNCE, _PATIENCE = 0.02, 0.1, 0.5
+_LEGACY_CHECK = 10.0
+_APPLY = (
+    "import sys; sys.path[:0] = [sys.argv[1]]; "
+    "from vfwhooks.cli import main; sys.exit(main(['apply']))"
+)
+
+
+class Watch:
+    """The sources of news, and what is due when."""
+
+    def __init__(self, state: State, config: str) -> None:
+        self._state = state
+        self._config = config
+        self._leases = Leases(LEASES)
+        self._inotify = Inotify()
+        self._rulesets = Rulesets()
+        self._neighbours = Neighbours()
+        self._residents = Residents(state)
+        self._period = self._tick = watchdog_seconds() / 2
+        self._due: dict[str, float] = {}
+        self._first: dict[str, float] = {}
+        self._poll = select.poll()
+        for source in (self._inotify, self._rulesets, self._neighbours):
+            self._poll.register(source, select.POLLIN)
+
+    def run(self) -> None:
+        """Until we are ended."""
+        self._listen()
+        self._ask_libvirtd()
+        notify("READY=1")
+        beat = time.monotonic() + self._period
+        while True:
+            until = min([beat, *self._due.values()])
+            wait = max(0.0, until - time.monotonic())
+            for fd, _ in self._poll.poll(wait * 1000 + 1):
+                self._hear(fd)
+            now = time.monotonic()
+            ready = {what for what, when in self._due.items() if when <= now}
+            for what in ready:
+                del self._due[what], self._first[what]
+            if ready:
+                self._reconcile("elements" in ready)
+            if now >= beat:
+                notify("WATCHDOG=1")
+                beat = now + self._period
+                self._listen()
+                self._schedule("check", 0)
+
+    def _listen(self) -> None:
+        """Watch every directory that is there; those that come later are found by
+        their parents or at the next beat."""
+        directory = self._config.rpartition("/")[0]
+        for path, mask in (
+            (directory.rpartition("/")[0] or "/", CREATE | MOVED_TO),
+            (directory, _CHANGED),
+            (f"{directory}/forwards.d", _CHANGED),
+            (LEASES, _WRITTEN),
+            (self._state.path, _WRITTEN | CREATE),
+            *((f"{self._state.path}/guests/{d}", MOVED_TO | DELETE) for d in GUESTS),
+        ):
+            self._inotify.add(path, mask)
+
+    def _hear(self, fd: int) -> None:
+        if fd == self._rulesets.fileno():
+            rules, elements = self._rulesets.read()
+            if rules:
+                self._schedule("rules", _DEBOUNCE)
+            if elements:
+                self._schedule("elements", _DEBOUNCE)
+        elif fd == self._neighbours.fileno():
+            for mac, address in self._neighbours.read():
+                self._found(mac, address)
+        else:
+            self._files(self._inotify.read())
+
+    def _files(self, paths: set[str]) -> None:
+        directory, records = self._config.rpartition("/")[0], []
+        for path in paths:
+            where, _, name = path.rpartition("/")
+            if path == f"{self._state.path}/full":
+                self._schedule("full", _DEBOUNCE)
+            elif where.startswith(f"{self._state.path}/guests/"):
+                records.append(path[len(self._state.path) + 1 :])
+            elif where == LEASES and name.endswith(".status"):
+                for mac, address in self._leases.news(name):
+                    self._found(mac, address)
+            elif path == self._config or where == f"{directory}/forwards.d":
+                self._schedule("config", configuration.SETTLED + _SOON, 3600)
+            elif path in (directory, f"{directory}/forwards.d", directory + "/"):
+                self._listen()
+                self._schedule("config", configuration.SETTLED + _SOON, 3600)
+        if records:
+            self._residents.read(records)
+
+    def _found(self, mac: str, address: str) -> None:
+        """A MAC is at an address: have the guests planned anew to whom it is news."""
+        for record in self._residents.concerned(mac, address):
+            self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
+            self._schedule("addresses", _SOON)
+
+    def _schedule(self, what: str, delay: float, longest: float = _PATIENCE) -> None:
+        """Have something done when all is quiet for `delay`, or after `longest`."""
+        now = time.monotonic()
+        first = self._first.setdefault(what, now)
+        self._due[what] = min(now + delay, first + longest)
+
+    def _reconcile(self, is_full: bool) -> None:
+        try:
+            reconcile = Reconcile(self._state, self._config)
+            try:
+                reconcile.check(is_full)
+            finally:
+                reconcile.close()
+            problems = self._state.problems + reconcile.report.problems
+            said = reconcile.report.said
+            self._state.problems = []
+        except (OSError, VfwError) as error:
+            problems, said = [str(error)], []
+        for line in problems + said:
+            syslog.syslog(syslog.LOG_NOTICE, show(line))
+        if problems:
+            # The mark that a failed reconcile leaves is no reason to fail again at once.
+            self._files(self._inotify.read() - {f"{self._state.path}/full"})
+        is_legacy = self._state.base().get("variant") == "legacy"
+        self._period = _LEGACY_CHECK if is_legacy else self._tick
+
+    def _ask_libvirtd(self) -> None:
+        """At the start, whatever happened before it: who runs, by libvirtd's word."""
+        package = __file__.rpartition("/vfwhooks/")[0]
+        try:
+            Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, package])
+        except VfwError as error:
+            syslog.syslog(syslog.LOG_WARNING, show(str(error)))
+
+
+def main(state: str, config: str) -> None:
+    """Watch until ended."""
+    syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
+    Watch(State(state), config).run()
