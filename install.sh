@@ -164,8 +164,9 @@ try_hooks() {
 		said=$(call_alone "$hooks/.vfwhooks.$driver" vfwhooks-selftest stopped end - 2>&1) ||
 			die "the $driver hook fails here, nothing was changed: status $?: $said"
 		[ -z "$said" ] || die "the $driver hook fails here, nothing was changed: $said"
-		[ -e "$work/state/base" ] || [ -e "$work/state/full" ] ||
-			die "the $driver hook fails here, nothing was changed: it did nothing;" "$(call_python)"
+		[ -e "$work/state/base" ] || [ -e "$work/state/full" ] && continue
+		said=$(call_python)
+		die "the $driver hook fails here, nothing was changed: ${said:-nothing was done}"
 	done
 }
 
@@ -254,7 +255,7 @@ tell_libvirt() {
 		rm -f $state/full
 		hang_up $daemon || continue
 		tries=0
-		until [ "$*" != wait ] || [ -e $state/full ] || [ $tries = 50 ]; do
+		until [ "$*" != wait ] || [ -e $state/full ] || [ $tries = 20 ]; do
 			sleep 0.1
 			tries=$((tries + 1))
 		done

@@ -88,3 +88,23 @@ def forward_chain(host: Host) -> list[str]:
     else:
         text = host.run(["iptables", "-S", "FORWARD"])
     return re.findall(r"(?:jump|-j) (\S+)", text)
+
+
+def start_watch(host: Host) -> None:
+    """Run `vfwhooks watch` on the host, as the service does, until stop_watch."""
+    command = "/usr/bin/python3 -m vfwhooks watch"
+    script = f"setsid {command} >/tmp/watch.log 2>&1 & echo $! >/run/watch.pid"
+    host.run(["sh", "-c", script], env={"PYTHONPATH": Host.CHECKOUT})
+    wait_until(lambda: host.path("/run/vfwhooks/base").exists(), "watch has started")
+
+
+def stop_watch(host: Host) -> None:
+    """End it, by its process id."""
+    host.call(["sh", "-c", "kill $(cat /run/watch.pid) && rm /run/watch.pid"])
+
+
+def watch_cpu_seconds(host: Host) -> float:
+    """How much processor time the watch has used so far, its children's too."""
+    pid = host.read("/run/watch.pid").strip()
+    words = host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return sum(map(int, words[11:15])) / 100

@@ -108,7 +108,8 @@ class _Look:
         for _, address in self._inventory.leases(bridge, mac):
             if not self._is_others(address):
                 yield address
-        yield from self._inventory.neighbours(bridge, mac)
+        neighbours = self._inventory.neighbours(bridge, mac)
+        yield from sorted(neighbours, key=lambda address: address != self._now)
         if self._now and not self._is_others(self._now):
             yield self._now
 

@@ -17,7 +17,8 @@ from .netlink import ROUTE, Netlink, attribute, attributes, message, named
 
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
-_GETLINK, _GETROUTE, _GETNEIGH = 18, 26, 30
+_GETLINK, _GETROUTE, _NEWNEIGH, _GETNEIGH = 18, 26, 28, 30
+_REPLACE, _PROBE = 0x100, 0x10
 _LINK = bytes(16)
 _LOCAL = 2
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
@@ -110,6 +111,17 @@ class Inventory:
         if not answer or not _NEIGHBOUR.unpack_from(answer)[2] & _USABLE:
             return ""
         return attributes(answer[_NEIGHBOUR.size :]).get(2, b"").hex(":")
+
+    def probe(self, bridge: str, address: str) -> None:
+        """Have the kernel ask whether the neighbour is still at the address; if it is
+        not, that is news a few seconds later."""
+        family = AF_INET6 if ":" in address else AF_INET
+        head = _NEIGHBOUR.pack(family, self._index(bridge), _PROBE, 0, 0)
+        asked = head + attribute(1, inet_pton(family, address))
+        try:
+            self.route.request(message(_NEWNEIGH, asked, _REPLACE))
+        except OSError:
+            pass  # it is not in the table, so there is nothing to ask
 
     def _index(self, interface: str) -> int:
         """The kernel's number of the interface; 0 where there is none."""

@@ -15,6 +15,7 @@ _NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
 _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT, _NEWGENERATION = 6, 8, 12, 14, 15
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH = 28
+_FAILED = 0x20
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _RECEIVE = 1 << 16
 
@@ -59,16 +60,20 @@ class Neighbours:
         """The descriptor, for poll."""
         return self._link.fileno()
 
-    def read(self) -> "list[tuple[str, str]]":
-        """MAC and address of every neighbour that was learnt or confirmed."""
+    def read(self) -> list[tuple[str, str]]:
+        """MAC and address of every neighbour that was learnt or confirmed; the MAC is
+        '' where the kernel has asked for the address and nobody answered."""
         found = []
         for kind, _, payload in _messages(self._link):
             if kind != _NEWNEIGH:
                 continue
-            family = payload[0]
+            family, _, state, _, _ = _NEIGHBOUR.unpack_from(payload)
             about = attributes(payload[_NEIGHBOUR.size :])
-            if family in (AF_INET, AF_INET6) and 1 in about and 2 in about:
-                found.append((about[2].hex(":"), inet_ntop(family, about[1])))
+            if family not in (AF_INET, AF_INET6) or 1 not in about:
+                continue
+            mac = "" if state & _FAILED else about.get(2, b"").hex(":")
+            if mac or state & _FAILED:
+                found.append((mac, inet_ntop(family, about[1])))
         return found
 
 

@@ -2,7 +2,7 @@
 
 The start and stop path talks to the kernel through this module instead of spawning
 nft and conntrack: a spawn costs 3 ms, and closing the socket after a delete waits for
-an RCU grace period of 13 to 40 ms, which `hand_over` leaves to a child nobody waits for.
+an RCU grace period of 13 to 40 ms, which `hand_over` leaves to a child.
 
 _socket stands in for socket here (its enums cost 7 ms at start), and posix for os
 (1 ms).

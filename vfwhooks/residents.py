@@ -31,7 +31,9 @@ class Residents:
 
     def concerned(self, mac: str, address: str) -> "list[Record]":
         """The guests that this lease or neighbour is news to: whose interface it is,
-        if they are not known to be there, and who was at that address before."""
+        if they are not known to be there, and who was at that address before. A MAC
+        of '' is nobody's: the address does not answer.
+        """
         if (mac, address) in self._known:
             return []
         self._known.add((mac, address))

@@ -14,7 +14,7 @@ import time
 from . import configuration
 from .errors import VfwError, show
 from .inotify import CLOSE_WRITE, CREATE, DELETE, MOVED_FROM, MOVED_TO, Inotify
-from .inventory import LEASES
+from .inventory import LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
 from .process import Run
@@ -42,6 +42,7 @@ class Watch:
         self._config = config
         self._leases = Leases(LEASES)
         self._inotify = Inotify()
+        self._inventory = Inventory(f"{state.path}/networks")
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._residents = Residents(state)
@@ -122,10 +123,19 @@ class Watch:
             self._residents.read(records)
 
     def _found(self, mac: str, address: str) -> None:
-        """A MAC is at an address: have the guests planned anew to whom it is news."""
+        """A MAC is at an address: have the guests planned anew to whom it is news.
+
+        A guest that was somewhere else before may have both addresses; it stays where
+        it is until that one does not answer any more.
+        """
+        family = "6" if ":" in address else "4"
         for record in self._residents.concerned(mac, address):
             self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
             self._schedule("addresses", _SOON)
+            for entry in record.entries:
+                if mac and entry.startswith(f"accept {family} "):
+                    for bridge in {nic.bridge for nic in record.guest.nics}:
+                        self._inventory.probe(bridge, entry[9:])
 
     def _schedule(self, what: str, delay: float, longest: float = _PATIENCE) -> None:
         """Have something done when all is quiet for `delay`, or after `longest`."""
@@ -148,7 +158,7 @@ class Watch:
         for line in problems + said:
             syslog.syslog(syslog.LOG_NOTICE, show(line))
         if problems:
-            # The mark that a failed reconcile leaves is no reason to fail again at once.
+            # A failed reconcile leaves a mark: no reason to fail again at once.
             self._files(self._inotify.read() - {f"{self._state.path}/full"})
         is_legacy = self._state.base().get("variant") == "legacy"
         self._period = _LEGACY_CHECK if is_legacy else self._tick

@@ -1,0 +1,175 @@
+"""Edits of forwards.yaml under a running guest: in force by themselves, harmless."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab.box import wait_until
+from lab.guest import Guest
+from lab.host import Host
+from lab.net import Net
+from product import CONFIG, configure, start_watch, status, stop_watch, vfwhooks
+
+BEFORE = "guests:\n  web1: [8000, 8080:80]\n"
+AFTER = "guests:\n  web1: [8000, 9090:80]\n"
+BROKEN = "guests:\n  web1: [8000, 9090:80\n"
+
+
+@pytest.fixture(scope="module")
+def web1(host: Host, outside: Net) -> Iterator[Guest]:
+    """A running guest, watched over."""
+    configure(host, BEFORE)
+    guest = host.define_guest("web1").start(wait=True)
+    start_watch(host)
+    yield guest
+    stop_watch(host)
+    guest.destroy()
+
+
+def serves(outside: Net, port: int) -> bool:
+    """Whether a published port is served."""
+    return outside.http(f"http://203.0.113.1:{port}/", timeout=2).answered
+
+
+def put_in_force(host: Host, outside: Net, forwards: str, port: int) -> float:
+    """Edit, and wait until `port` is served; how long that took."""
+    configure(host, forwards)
+    start = time.monotonic()
+    wait_until(lambda: serves(outside, port), f"{port} to be served", timeout=10)
+    return time.monotonic() - start
+
+
+def test_edit_is_in_force_by_itself(
+    host: Host,
+    outside: Net,
+    web1: Guest,
+    measured: Callable[[str, float], None],
+) -> None:
+    """The new port answers and the removed one refuses, while a connection through an
+    unchanged forward lives on, and its counter is not zeroed."""
+    put_in_force(host, outside, BEFORE, 8080)
+    session = outside.connect("203.0.113.1", 8000)
+    count = connections(host, "8000")
+
+    took = put_in_force(host, outside, AFTER, 9090)
+    measured("seconds from the edit to the new port", took)
+    refused = outside.http("http://203.0.113.1:8080/").refused
+    alive = outside.ask(session).answered
+    session.close()
+
+    assert (refused, alive, connections(host, "8000") >= count) == (True, True, True)
+
+
+def connections(host: Host, published: str) -> int:
+    """How many connections a forward has had."""
+    rows = status(host)["forwards"]
+    return sum(row["connections"] for row in rows if row["published"] == published)
+
+
+def test_established_connection_ends_with_its_forward(
+    host: Host, outside: Net, web1: Guest
+) -> None:
+    """A connection through a forward that was removed is cut, for what comes through
+    it would not be let in anew."""
+    put_in_force(host, outside, BEFORE, 8080)
+    session = outside.connect("203.0.113.1", 8080)
+    outside.ask(session)
+
+    put_in_force(host, outside, AFTER, 9090)
+
+    wait_until(lambda: not outside.ask(session, timeout=1).answered, "the cut")
+    session.close()
+
+
+@pytest.mark.parametrize("port", [22, 443])
+def test_sessions_to_that_port_elsewhere_live_on(
+    host: Host, outside: Net, web1: Guest, port: int
+) -> None:
+    """While a port is published, changed and withdrawn, a session to the host on that
+    port, and outgoing connections of host and guest to that port, are not cut."""
+    put_in_force(host, outside, BEFORE, 8080)
+    with host.net.serve_tcp(port), outside.serve_tcp(port):
+        to_host = outside.connect("203.0.113.1", port)
+        from_host = host.net.connect("203.0.113.2", port)
+        web1.run(f"(sleep 20; echo) | nc 203.0.113.2 {port} >/tmp/out 2>&1 &")
+
+        put_in_force(host, outside, f"guests:\n  web1: [{port}, 9090:80]\n", 9090)
+        put_in_force(host, outside, f"guests:\n  web1: ['{port}:80', 8081:80]\n", 8081)
+        put_in_force(host, outside, BEFORE, 8080)
+        alive = [outside.ask(to_host).answered, host.net.ask(from_host).answered]
+        tracked = host.run(
+            ["conntrack", "-L", "-p", "tcp", "--orig-port-dst", str(port)]
+        )
+        to_host.close()
+        from_host.close()
+
+    assert (alive, f"src={web1.address} dst=203.0.113.2" in tracked) == (
+        [True, True],
+        True,
+    )
+
+
+def test_broken_edit_changes_nothing(host: Host, outside: Net, web1: Guest) -> None:
+    """A broken edit leaves what is in force; status names line and column; the mended
+    file takes effect by itself."""
+    put_in_force(host, outside, BEFORE, 8080)
+    seen = len(host.syslog("not YAML"))
+
+    configure(host, BROKEN)
+    wait_until(lambda: len(host.syslog("not YAML")) > seen, "the log to say so")
+    still = serves(outside, 8080)
+    said = vfwhooks(host, "status").stdout
+    mended = put_in_force(host, outside, AFTER, 9090)
+
+    place = f"{CONFIG}:3:1: not YAML"
+    assert (still, place in said, mended < 10) == (True, True, True)
+
+
+@pytest.mark.parametrize("way", ["rm -f", "truncate -s0"])
+def test_gone_or_empty_is_a_broken_edit(
+    host: Host, outside: Net, web1: Guest, way: str
+) -> None:
+    """A file that is suddenly absent or empty changes nothing; `guests: {}` says none."""
+    put_in_force(host, outside, BEFORE, 8080)
+    seen = len(host.syslog(CONFIG))
+
+    host.run(["sh", "-c", f"{way} {CONFIG}"])
+    wait_until(lambda: len(host.syslog(CONFIG)) > seen, "the log to say so")
+    still = serves(outside, 8080)
+    configure(host, "guests: {}\n")
+    wait_until(lambda: not serves(outside, 8080), "the forwards to go")
+
+    assert still
+
+
+def test_edit_without_the_watch(host: Host, outside: Net, web1: Guest) -> None:
+    """Without the watch an edit is in force with `apply`, which prints what changed."""
+    put_in_force(host, outside, BEFORE, 8080)
+    stop_watch(host)
+
+    configure(host, AFTER)
+    done = vfwhooks(host, "apply")
+    start_watch(host)
+
+    lines = (
+        f"- tcp 8080 → web1 {web1.address}:80\n+ tcp 9090 → web1 {web1.address}:80\n"
+    )
+    assert (done.status, done.stdout, serves(outside, 9090)) == (0, lines, True)
+
+
+def test_dry_run_changes_nothing(host: Host, outside: Net, web1: Guest) -> None:
+    """`apply --dry-run` says what apply would do, and does not do it."""
+    put_in_force(host, outside, BEFORE, 8080)
+    stop_watch(host)
+    configure(host, AFTER)
+
+    done = vfwhooks(host, "apply", "--dry-run")
+    seen = serves(outside, 8080), serves(outside, 9090)
+    start_watch(host)
+
+    lines = (
+        f"- tcp 8080 → web1 {web1.address}:80\n+ tcp 9090 → web1 {web1.address}:80\n"
+    )
+    assert (done.status, done.stdout, seen) == (0, lines, (True, False))

@@ -1,0 +1,309 @@
+"""compiler: forwards.yaml validated and laid out for lookups by guest."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from unit.builders import forward, fresh_state, guest_forwards
+from vfwhooks import compiled
+from vfwhooks.compiler import chain_name, collapse, compile_file, guest_lines, main
+from vfwhooks.forwards import GuestForwards
+from vfwhooks.ports import Subnet, parse_address
+from vfwhooks.state import State
+
+LAN = "10.0.0.0/8"
+
+
+def subnets(*texts: str) -> tuple[Subnet, ...]:
+    """Networks from their text."""
+    return tuple(map(ip_network, texts))
+
+
+def compile_text(state: State, directory: Path, text: str) -> list[str]:
+    """Compile a forwards.yaml of this content; its problems."""
+    path = directory / "forwards.yaml"
+    path.write_text(text)
+    problems = compile_file(path, state)
+    return [str(problem).replace(f"{directory}/", "") for problem in problems]
+
+
+def in_force(state: State) -> dict[str, list[str]]:
+    """The guests of the configuration that is in force."""
+    config = compiled.load(f"{state.path}/compiled")
+    return config.guests() if config else {}
+
+
+def broken(state: State, directory: Path) -> str:
+    """What is wrong with the newest files, as it is kept."""
+    return state.read("broken").partition("\n\n")[2].replace(f"{directory}/", "")
+
+
+def test_lines_of_a_guest() -> None:
+    """Everything that plan needs, in its words."""
+    guest = GuestForwards(
+        "web1",
+        forward().place,
+        (
+            forward("8080", "80"),
+            forward("5000-5010", protocol="udp", host_ip=parse_address("0.0.0.0")),
+            forward("80", host_ip=parse_address("2001:db8::5"), allow_from=subnets(LAN)),
+            forward("81", allow_from=subnets(LAN)),
+        ),
+        (parse_address("192.168.122.50"), parse_address("fd00:122::50")),
+        "my net",
+    )
+    chain = chain_name(subnets(LAN))
+
+    found = guest_lines(guest)
+
+    assert found == [
+        "address 192.168.122.50",
+        "address fd00:122::50",
+        "network my%20net",
+        f"allow {chain} {LAN}",
+        "forward * tcp 8080 8080 80 80 -",
+        "forward 0.0.0.0 udp 5000 5010 5000 5010 -",
+        f"forward 2001:db8::5 tcp 80 80 80 80 {chain}",
+        f"forward * tcp 81 81 81 81 {chain}",
+    ]
+
+
+def test_lines_of_a_guest_without_forwards() -> None:
+    """`ports: []` says none."""
+    found = guest_lines(guest_forwards("web1"))
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("given", "collapsed"),
+    [
+        ((), []),
+        ((LAN,), [LAN]),
+        ((LAN, "10.1.0.0/16"), [LAN]),
+        (("10.0.0.0/9", "10.128.0.0/9"), [LAN]),
+        (("fd00::/8", LAN), [LAN, "fd00::/8"]),
+        (("10.0.0.1", "10.0.0.1"), ["10.0.0.1/32"]),
+        (("fd00::/64", "fd00::1", "::/0"), ["::/0"]),
+    ],
+)
+def test_collapse(given: tuple[str, ...], collapsed: list[str]) -> None:
+    """nf_tables refuses sources that overlap; IPv4 comes first."""
+    found = collapse(subnets(*given))
+
+    assert list(map(str, found)) == collapsed
+
+
+def test_the_same_sources_are_the_same_chain() -> None:
+    """However they are written, in whatever order; others are another."""
+    lists = [(LAN, "fd00::/8"), ("fd00::/8", LAN), ("10.0.0.0/9", "10.128.0.0/9"), (LAN,)]
+
+    names = [chain_name(subnets(*texts)) for texts in lists]
+
+    assert (names[0] == names[1], names[2] == names[3], names[0] == names[3]) == (
+        True,
+        True,
+        False,
+    )
+    assert all(re.fullmatch("allow_[0-9a-f]{16}", name) for name in names)
+
+
+def test_a_good_file_is_put_in_force(tmp_path: Path) -> None:
+    """Its guests by name, with the skeletons that they need."""
+    state = fresh_state(tmp_path)
+    text = f"guests:\n  web1:\n    - published: 80\n      allow_from: {LAN}\n  on: [22]\n"
+
+    problems = compile_text(state, tmp_path, text)
+
+    chain = chain_name(subnets(LAN))
+    assert (problems, in_force(state)) == (
+        [],
+        {
+            "on": ["forward * tcp 22 22 22 22 -"],
+            "web1": [f"allow {chain} {LAN}", f"forward * tcp 80 80 80 80 {chain}"],
+        },
+    )
+
+
+def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
+    """Every part that a hook may have to restore, with the lists of sources."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, f"guests: {{a: [{{target: 1, allow_from: {LAN}}}]}}\n")
+
+    config = compiled.load(f"{state.path}/compiled")
+    texts = config.skeletons() if config else {}
+
+    chain = chain_name(subnets(LAN))
+    assert sorted(texts) == ["4", "6", "iptables4", "iptables6", "own"]
+    assert f"ip saddr {{ {LAN} }} return" in texts["own"] and chain in texts["own"]
+
+
+def test_stamps_are_those_of_the_files(tmp_path: Path) -> None:
+    """What is in force is known to be what the files say."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: {}\n")
+
+    config = compiled.load(f"{state.path}/compiled")
+
+    assert config and compiled.is_current(config.stamps, f"{tmp_path}/forwards.yaml")
+
+
+def test_a_broken_file_changes_nothing(tmp_path: Path) -> None:
+    """The last good configuration stays, and what is wrong is kept beside it."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+
+    problems = compile_text(state, tmp_path, "guests: {web1: [0], web2: [x]}\n")
+
+    assert problems == [
+        "forwards.yaml:1:17: 0: ports are 1 to 65535",
+        "forwards.yaml:1:28: 'x' is not a port or a range of ports",
+    ]
+    assert (in_force(state), broken(state, tmp_path).split("\n")) == (
+        {"web1": ["forward * tcp 80 80 80 80 -"]},
+        problems,
+    )
+
+
+def test_what_is_wrong_is_wrong_with_these_files(tmp_path: Path) -> None:
+    """The stamps above what is wrong tell whether it is still about the files."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: [\n")
+
+    taken = state.read("broken").partition("\n\n")[0]
+
+    assert compiled.is_current(taken, f"{tmp_path}/forwards.yaml")
+
+
+def test_a_file_that_was_mended(tmp_path: Path) -> None:
+    """Nothing of what was wrong is left."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: [\n")
+
+    problems = compile_text(state, tmp_path, "guests: {web1: [81]}\n")
+
+    assert (problems, broken(state, tmp_path), [*in_force(state)]) == ([], "", ["web1"])
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "guests:\n", "guests: {web1:"])
+def test_a_file_that_is_suddenly_empty_or_half_written(tmp_path: Path, text: str) -> None:
+    """After a good one it is a broken edit; `guests: {}` is how one says none."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+
+    problems = compile_text(state, tmp_path, text)
+
+    assert (len(problems), [*in_force(state)]) == (1, ["web1"])
+
+
+def test_a_file_that_says_none(tmp_path: Path) -> None:
+    """`guests: {}` takes everything out."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+
+    problems = compile_text(state, tmp_path, "guests: {}\n")
+
+    assert (problems, in_force(state)) == ([], {})
+
+
+def test_no_file_on_a_host_that_never_had_one(tmp_path: Path) -> None:
+    """It means no forwards, and is put in force as that."""
+    state = fresh_state(tmp_path)
+
+    problems = compile_file(tmp_path / "forwards.yaml", state)
+
+    assert (problems, compiled.load(f"{state.path}/compiled") is None) == ([], False)
+
+
+def test_a_file_that_is_suddenly_gone(tmp_path: Path) -> None:
+    """After a good one an absent file is a broken edit."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+    (tmp_path / "forwards.yaml").unlink()
+
+    problems = compile_file(tmp_path / "forwards.yaml", state)
+
+    cure = "the last good configuration stays; guests: {} says none"
+    said = [str(problem) for problem in problems]
+    assert said == [f"{tmp_path}/forwards.yaml:1:1: is gone; {cure}"]
+    assert [*in_force(state)] == ["web1"]
+
+
+def test_a_file_that_stays_gone(tmp_path: Path) -> None:
+    """However often it is looked at, the last good configuration stays."""
+    state = fresh_state(tmp_path)
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+    (tmp_path / "forwards.yaml").unlink()
+
+    for _ in range(3):
+        compile_file(tmp_path / "forwards.yaml", state)
+
+    assert [*in_force(state)] == ["web1"]
+
+
+def drop_in(directory: Path, name: str, text: str) -> Path:
+    """A file in forwards.d."""
+    path = directory / "forwards.d" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_drop_ins_that_are_suddenly_gone(tmp_path: Path) -> None:
+    """forwards.d vanishing as a whole is no edit that anybody means."""
+    state = fresh_state(tmp_path)
+    path = drop_in(tmp_path, "a.yaml", "guests: {web2: [81]}\n")
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+    path.unlink()
+    path.parent.rmdir()
+
+    problems = compile_file(tmp_path / "forwards.yaml", state)
+
+    cure = "the last good configuration stays; guests: {} says none"
+    said = [str(problem) for problem in problems]
+    assert said == [f"{tmp_path}/forwards.d:1:1: is gone; {cure}"]
+    assert [*in_force(state)] == ["web1", "web2"]
+
+
+def test_a_drop_in_that_is_removed(tmp_path: Path) -> None:
+    """Removing one file of forwards.d is an edit like any other."""
+    state = fresh_state(tmp_path)
+    path = drop_in(tmp_path, "a.yaml", "guests: {web2: [81]}\n")
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+    path.unlink()
+
+    problems = compile_file(tmp_path / "forwards.yaml", state)
+
+    assert (problems, [*in_force(state)]) == ([], ["web1"])
+
+
+def test_drop_ins_alone(tmp_path: Path) -> None:
+    """forwards.d needs no forwards.yaml beside it."""
+    state = fresh_state(tmp_path)
+    drop_in(tmp_path, "a.yaml", "guests: {web2: [81]}\n")
+
+    problems = compile_file(tmp_path / "forwards.yaml", state)
+
+    assert (problems, [*in_force(state)]) == ([], ["web2"])
+
+
+def test_a_name_of_any_length(tmp_path: Path) -> None:
+    """A guest's name has no length that ends in a traceback."""
+    state = fresh_state(tmp_path)
+
+    problems = compile_text(state, tmp_path, f"guests:\n  ? {'x' * 70_000}\n  : [80]\n")
+
+    assert len(problems) == 1 or in_force(state)
+
+
+def test_main_compiles_into_a_directory(tmp_path: Path) -> None:
+    """What a hook runs in a child."""
+    (tmp_path / "forwards.yaml").write_text("guests: {web1: [80]}\n")
+
+    main(f"{tmp_path}/forwards.yaml", f"{tmp_path}/state")
+
+    assert [*in_force(State(f"{tmp_path}/state"))] == ["web1"]

@@ -1,0 +1,383 @@
+"""events: each guest's record before what happened, and after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unit.builders import (
+    MAC,
+    OTHER_MAC,
+    OTHER_UUID,
+    UUID,
+    fields,
+    fresh_state,
+    guest,
+    nic,
+    record,
+)
+from vfwhooks.events import Events
+from vfwhooks.model import Guest
+from vfwhooks.records import Intent, Key, Record
+from vfwhooks.state import State
+
+WEB = ("qemu", "web1")
+ENTRIES = ["accept 4 192.168.122.10"]
+PLUGGED = nic(OTHER_MAC, device="")
+
+
+def known(tmp_path: Path, *records: Record) -> State:
+    """A state directory with these records."""
+    state = fresh_state(tmp_path)
+    for one in records:
+        state.keep(one)
+    return state
+
+
+def running(**more: object) -> Record:
+    """web1, which has run since 1000 and was last heard of at 2000."""
+    stamp = more.get("stamp", 2000)
+    assert isinstance(stamp, int)
+    return record(guest(), 1000, stamp, ENTRIES, ["default"])
+
+
+def followed(state: State, *intents: Intent) -> Events:
+    """These events, followed."""
+    events = Events(state)
+    for intent in intents:
+        events.follow(intent)
+    return events
+
+
+def port(uuid: str = UUID, mac: str = OTHER_MAC) -> Guest:
+    """An interface that is plugged into web1, or out of it."""
+    return Guest("port", "web1", uuid, [nic(mac, device="")])
+
+
+def after(events: Events) -> dict[Key, object]:
+    """The records after the events, as values."""
+    return {key: fields(one) for key, one in events.after.items()}
+
+
+def test_a_guest_that_starts(tmp_path: Path) -> None:
+    """It was nowhere, and runs since it started."""
+    events = followed(known(tmp_path), Intent("started", guest(), 3000))
+
+    assert events.before == {WEB: None}
+    assert after(events) == {WEB: fields(record(guest(), 3000, 3000))}
+
+
+@pytest.mark.parametrize("operation", ["started", "reconnected"])
+def test_the_same_event_twice(tmp_path: Path, operation: str) -> None:
+    """A guest that runs has run since it started, and keeps what it holds."""
+    before = running()
+    events = followed(known(tmp_path, before), Intent(operation, guest(), 3000))
+
+    expected = record(guest(), 1000, 3000, ENTRIES, ["default"])
+    assert (fields(events.before), after(events)) == (
+        {WEB: fields(before)},
+        {WEB: fields(expected)},
+    )
+
+
+def test_a_guest_of_the_same_name_that_is_another(tmp_path: Path) -> None:
+    """Its UUID says so: it runs since now, and what the old one held is to go."""
+    other = guest(uuid=OTHER_UUID)
+
+    events = followed(known(tmp_path, running()), Intent("started", other, 3000))
+
+    assert after(events) == {
+        WEB: fields(record(other, 3000, 3000, ENTRIES, ["default"]))
+    }
+
+
+def test_a_guest_that_stops(tmp_path: Path) -> None:
+    """What it held is known from its record alone."""
+    before = running()
+
+    events = followed(known(tmp_path, before), Intent("stopped", guest(nics=[]), 3000))
+
+    assert (fields(events.before), events.after) == (
+        {WEB: fields(before)},
+        {WEB: None},
+    )
+
+
+def test_a_guest_that_stops_and_was_not_known(tmp_path: Path) -> None:
+    """Nothing to do, and no error."""
+    events = followed(known(tmp_path), Intent("stopped", guest(nics=[]), 3000))
+
+    assert (events.before, events.after) == ({WEB: None}, {WEB: None})
+
+
+def test_a_guest_that_restarts_within_one_round(tmp_path: Path) -> None:
+    """Before is what was recorded, after is what the last event left."""
+    before = running()
+
+    events = followed(
+        known(tmp_path, before),
+        Intent("stopped", guest(nics=[]), 3000),
+        Intent("started", guest(), 4000),
+    )
+
+    expected = record(guest(), 4000, 4000, ENTRIES, ["default"])
+    assert (fields(events.before), after(events)) == (
+        {WEB: fields(before)},
+        {WEB: fields(expected)},
+    )
+
+
+def test_a_guest_that_starts_and_stops_within_one_round(tmp_path: Path) -> None:
+    """Nothing is left of it."""
+    events = followed(
+        known(tmp_path),
+        Intent("started", guest(), 3000),
+        Intent("stopped", guest(nics=[]), 4000),
+    )
+
+    assert (events.before, events.after) == ({WEB: None}, {WEB: None})
+
+
+def test_an_interface_that_is_plugged_in(tmp_path: Path) -> None:
+    """A running guest has one more, behind those that it had."""
+    events = followed(known(tmp_path, running()), Intent("plugged", port(), 3000))
+
+    nics = [nic(), PLUGGED]
+    expected = record(guest(nics=nics), 1000, 3000, ENTRIES, ["default"])
+    assert after(events)[WEB] == fields(expected)
+
+
+def test_an_interface_that_is_plugged_in_again(tmp_path: Path) -> None:
+    """After a daemon's restart every port is created anew: it is the same one."""
+    again = port(mac=MAC)
+
+    events = followed(known(tmp_path, running()), Intent("plugged", again, 3000))
+
+    expected = record(guest(nics=again.nics), 1000, 3000, ENTRIES, ["default"])
+    assert after(events)[WEB] == fields(expected)
+
+
+def test_an_interface_that_is_unplugged(tmp_path: Path) -> None:
+    """The guest has one less."""
+    two = guest(nics=[nic(), PLUGGED])
+    state = known(tmp_path, record(two, 1000, 2000))
+
+    events = followed(state, Intent("unplugged", port(), 3000))
+
+    assert after(events)[WEB] == fields(record(guest(), 1000, 3000))
+
+
+@pytest.mark.parametrize("operation", ["plugged", "unplugged"])
+def test_an_interface_of_a_guest_that_is_not_recorded(
+    tmp_path: Path, operation: str
+) -> None:
+    """A guest that is starting is recorded at `started`, with all its interfaces."""
+    events = followed(known(tmp_path), Intent(operation, port(), 3000))
+
+    assert set(events.after.values()) == {None}
+
+
+def test_an_interface_of_another_guest_of_that_name(tmp_path: Path) -> None:
+    """The UUID tells which guest it belongs to."""
+    state = known(tmp_path, running())
+
+    events = followed(state, Intent("plugged", port(OTHER_UUID), 3000))
+
+    assert after(events)[WEB] == fields(running())
+
+
+def test_an_interface_of_a_guest_of_any_driver(tmp_path: Path) -> None:
+    """A port names its owner, not the owner's driver; a network is no owner."""
+    container = guest(driver="lxc")
+    state = known(
+        tmp_path, record(container, 1, 2), record(Guest("network", "web1", UUID, []))
+    )
+
+    events = followed(state, Intent("plugged", port(), 3000))
+
+    changed = {key: one for key, one in events.after.items() if one}
+    assert fields(changed) == {
+        ("lxc", "web1"): fields(record(guest(nics=[nic(), PLUGGED], driver="lxc"), 1, 3000))
+    }
+
+
+def test_an_event_about_a_network_changes_no_guest(tmp_path: Path) -> None:
+    """It only has everything checked."""
+    network = Guest("network", "default", "", [])
+
+    events = followed(known(tmp_path, running()), Intent("network", network, 3000))
+
+    assert (events.before, events.after) == ({}, {})
+
+
+def test_a_guest_that_moved(tmp_path: Path) -> None:
+    """Its record is looked at anew; it is as it was."""
+    before = running()
+
+    events = followed(known(tmp_path, before), Intent("moved", guest(), 3000))
+
+    assert after(events) == fields(events.before) == {WEB: fields(before)}
+
+
+ASKED = 3000
+
+
+def corrected(state: State, *answer: Guest, drivers: str = "qemu lxc") -> Events:
+    """What libvirtd said at 3000, taken in."""
+    events = Events(state)
+    events.correct(list(answer), drivers.split(), ASKED)
+    return events
+
+
+def test_a_guest_that_libvirtd_knows_and_we_do_not(tmp_path: Path) -> None:
+    """It has started without a hook: it runs since it was asked for."""
+    events = corrected(known(tmp_path), guest())
+
+    assert after(events) == {WEB: fields(record(guest(), ASKED, ASKED))}
+
+
+def test_a_guest_that_libvirtd_does_not_know(tmp_path: Path) -> None:
+    """It has vanished without a hook."""
+    events = corrected(known(tmp_path, running()))
+
+    assert events.after == {WEB: None}
+
+
+def test_a_guest_of_a_driver_that_did_not_answer(tmp_path: Path) -> None:
+    """Of it nothing is known."""
+    events = corrected(known(tmp_path, running()), drivers="lxc")
+
+    assert events.after == {}
+
+
+def test_a_network_is_no_guest_of_libvirtds(tmp_path: Path) -> None:
+    """A network's record is not corrected by who runs."""
+    state = known(tmp_path, record(Guest("network", "default", "virbr0", [])))
+
+    events = corrected(state)
+
+    assert events.after == {}
+
+
+def test_a_guest_that_libvirtd_sees_otherwise(tmp_path: Path) -> None:
+    """Its interfaces are what libvirtd says; it has run since it started."""
+    now = guest(nics=[PLUGGED])
+
+    events = corrected(known(tmp_path, running()), now)
+
+    expected = record(now, 1000, 2000, ENTRIES, ["default"])
+    assert after(events) == {WEB: fields(expected)}
+
+
+def test_another_guest_of_that_name_runs(tmp_path: Path) -> None:
+    """It has been replaced without a hook: it runs since it was asked for."""
+    other = guest(uuid=OTHER_UUID)
+
+    events = corrected(known(tmp_path, running()), other)
+
+    expected = record(other, ASKED, 2000, ENTRIES, ["default"])
+    assert after(events) == {WEB: fields(expected)}
+
+
+@pytest.mark.parametrize(("stamp", "stays"), [(ASKED, False), (ASKED + 1, True)])
+def test_an_event_since_the_question_wins_over_absence(
+    tmp_path: Path, stamp: int, stays: bool
+) -> None:
+    """A guest that has started since libvirtd was asked is not taken out."""
+    events = corrected(known(tmp_path, running(stamp=stamp)))
+
+    assert (events.after[WEB] is not None) is stays
+
+
+@pytest.mark.parametrize(("stamp", "is_changed"), [(ASKED, True), (ASKED + 1, False)])
+def test_an_event_since_the_question_wins_over_the_answer(
+    tmp_path: Path, stamp: int, is_changed: bool
+) -> None:
+    """A guest that an event has spoken of since is as the event said."""
+    events = corrected(known(tmp_path, running(stamp=stamp)), guest(nics=[PLUGGED]))
+
+    found = events.after[WEB]
+    assert found and (len(found.guest.nics[0].device) == 0) is is_changed
+
+
+@pytest.mark.parametrize(
+    ("stopped", "is_back"), [(0, True), (ASKED, True), (ASKED + 1, False)]
+)
+def test_a_guest_that_stopped_since_the_question(
+    tmp_path: Path, stopped: int, is_back: bool
+) -> None:
+    """libvirtd's answer is older: the guest does not come back."""
+    state = known(tmp_path, running())
+    state.asking()
+    state.forget(WEB, stopped)
+
+    events = corrected(state, guest())
+
+    assert (events.after[WEB] is not None) is is_back
+
+
+def test_events_and_answer_in_one_round(tmp_path: Path) -> None:
+    """An event of this very round that is newer than the answer wins too."""
+    events = followed(
+        known(tmp_path, running()), Intent("started", guest(nics=[PLUGGED]), ASKED + 1)
+    )
+
+    events.correct([guest()], ["qemu"], ASKED)
+
+    expected = record(guest(nics=[PLUGGED]), 1000, ASKED + 1, ENTRIES, ["default"])
+    assert after(events) == {WEB: fields(expected)}
+
+
+def test_what_cannot_be_done_now_is_written_down(tmp_path: Path) -> None:
+    """Who runs and who does not, for whoever can change the kernel."""
+    state = known(tmp_path, running())
+    events = followed(
+        state,
+        Intent("stopped", guest(nics=[]), 3000),
+        Intent("started", guest("web2", OTHER_UUID), 3000),
+        Intent("stopped", guest("web3", nics=[]), 3000),
+    )
+
+    events.postpone()
+
+    found = {one.guest.name: (one.is_off, one.entries) for one in state.records()}
+    assert found == {"web1": (True, ENTRIES), "web2": (False, [])}
+
+
+def test_a_guest_that_is_off_is_not_brought_back_by_its_own_ports(
+    tmp_path: Path,
+) -> None:
+    """libvirt deletes a guest's ports after it has stopped: it stays stopped."""
+    off = running()
+    off.is_off = True
+    state = known(tmp_path, off)
+
+    events = followed(state, Intent("unplugged", port(mac=MAC), 3000))
+
+    found = events.after[WEB]
+    assert found is None or found.is_off
+
+
+def test_a_guest_that_is_off_is_not_brought_back_by_an_older_answer(
+    tmp_path: Path,
+) -> None:
+    """libvirtd was asked before it stopped: the event wins, carried out or not."""
+    state = known(tmp_path, running())
+    followed(state, Intent("stopped", guest(nics=[]), ASKED + 1)).postpone()
+
+    events = corrected(state, guest())
+
+    found = events.after[WEB]
+    assert found is None or found.is_off
+
+
+def test_a_guest_that_is_off_and_starts_again(tmp_path: Path) -> None:
+    """It runs, and what it still holds is known."""
+    off = running()
+    off.is_off = True
+
+    events = followed(known(tmp_path, off), Intent("started", guest(), 3000))
+
+    found = events.after[WEB]
+    assert found and (found.is_off, found.entries) == (False, ENTRIES)

@@ -1,0 +1,170 @@
+"""records: guests and events as text, and back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.builders import NAMES, PROPERTY, UUID, fields, guest, nic, record
+from vfwhooks.model import Guest, Nic
+from vfwhooks.records import Intent, Record, parse_intent, parse_record
+
+TEXT = f"""\
+1000 2000
+guest qemu my%20web {UUID}
+nic 52:54:00:00:00:10 network default virbr0 vnet0
+on default
+on my%20net
+entry dnat 4 * tcp 8080 8080 192.168.122.10 80
+entry accept 4 192.168.122.10
+"""
+ENTRIES = ["dnat 4 * tcp 8080 8080 192.168.122.10 80", "accept 4 192.168.122.10"]
+
+
+def test_text_of_a_record() -> None:
+    """One line a thing, names without blanks."""
+    known = record(guest("my web"), 1000, 2000, ENTRIES, ["default", "my net"])
+
+    found = known.text()
+
+    assert found == TEXT
+
+
+def test_record_of_a_text() -> None:
+    """What was kept comes back."""
+    found = parse_record(TEXT)
+
+    known = record(guest("my web"), 1000, 2000, ENTRIES, ["default", "my net"])
+    assert fields(found) == fields(known)
+
+
+def test_a_record_that_is_off() -> None:
+    """A guest that stopped while its entries could not be taken out is kept as that."""
+    known = record(entries=ENTRIES)
+    known.is_off = True
+
+    found = [parse_record(known.text()).is_off, parse_record(record().text()).is_off]
+
+    assert found == [True, False]
+
+
+NICS = st.builds(Nic, NAMES, NAMES, NAMES, NAMES, NAMES)
+GUESTS = st.builds(
+    Guest,
+    st.sampled_from(["qemu", "lxc", "libxl", "network"]),
+    NAMES,
+    NAMES,
+    st.lists(NICS, max_size=3),
+)
+TIMES = st.integers(0, 1 << 62)
+
+
+@PROPERTY
+@given(GUESTS, TIMES, TIMES, st.lists(NAMES, max_size=3))
+def test_any_record_comes_back(
+    of: Guest, since: int, stamp: int, networks: list[str]
+) -> None:
+    """Whatever a guest, an interface or a network is called."""
+    known = Record(of, since, stamp, ENTRIES, networks)
+
+    found = parse_record(known.text())
+
+    assert fields(found) == fields(known)
+
+
+@PROPERTY
+@given(st.sampled_from(["started", "stopped", "plugged", "network"]), GUESTS, TIMES)
+def test_any_intent_comes_back(operation: str, of: Guest, stamp: int) -> None:
+    """An event is carried out by whoever reads it."""
+    known = Intent(operation, of, stamp)
+
+    found = parse_intent(known.text())
+
+    assert fields(found) == fields(known)
+
+
+@PROPERTY
+@given(st.text(max_size=40) | st.integers(0, len(TEXT)).map(lambda end: TEXT[:end]))
+def test_any_text_is_a_record_or_refused(text: str) -> None:
+    """A truncated or foreign file raises what the caller sets it aside for."""
+    found = []
+
+    for parse in (parse_record, parse_intent):
+        try:
+            parse(text)
+            found.append("read")
+        except (ValueError, IndexError):
+            found.append("refused")
+
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1000\n",
+        "1000 2000\n",
+        "1000 x\nguest qemu web1 u\n",
+        "1000 2000 3000\nguest qemu web1 u\n",
+        "1000 2000\nghost qemu web1 u\n",
+        "1000 2000\nguest qemu web1\n",
+        "1000 2000\nguest qemu web1 u x\n",
+        "1000 2000\nguest qemu web%zz u\n",
+        "1000 2000\nguest qemu web1 u\nnic a b c d\n",
+        "1000 2000\nguest qemu web1 u\nnic a b c d e f\n",
+    ],
+)
+def test_what_is_no_record(text: str) -> None:
+    """Anything but what was kept is refused."""
+    with pytest.raises((ValueError, IndexError)):
+        parse_record(text)
+
+
+@pytest.mark.parametrize("text", ["", "started\n", "started x\nguest qemu w u\n"])
+def test_what_is_no_intent(text: str) -> None:
+    """Anything but what was kept is refused."""
+    with pytest.raises((ValueError, IndexError)):
+        parse_intent(text)
+
+
+def test_an_intents_text() -> None:
+    """Operation and stamp, then the guest as in a record."""
+    found = Intent("stopped", guest("web1", "", []), 1234).text()
+
+    assert found == "stopped 1234\nguest qemu web1 %\n"
+
+
+def test_key_and_owner() -> None:
+    """Files are named by driver and name; the kernel's comments have the UUID."""
+    known = [record(), record(guest(uuid="")), record(guest("w", driver="lxc"))]
+
+    found = [(one.key, one.owner) for one in known]
+
+    assert found == [
+        (("qemu", "web1"), UUID),
+        (("qemu", "web1"), "qemu"),
+        (("lxc", "w"), UUID),
+    ]
+
+
+def test_with_entries_adds_what_is_missing() -> None:
+    """Everything that the kernel may hold, once, and nothing else is changed."""
+    known = record(since=1, stamp=2, entries=["a", "b"], networks=["n"])
+
+    found = known.with_entries(["b", "c"])
+
+    assert fields(found) == fields(
+        Record(known.guest, 1, 2, ["a", "b", "c"], ["n"])
+    )
+    assert known.entries == ["a", "b"]
+
+
+def test_interfaces_keep_their_order() -> None:
+    """The first interface with an address counts, also after a restart."""
+    nics = [nic("b"), nic("a")]
+
+    found = parse_record(record(guest(nics=nics)).text())
+
+    assert [one.mac for one in found.guest.nics] == ["b", "a"]

@@ -1,0 +1,43 @@
+"""render: skeletons as text, compared whole with what was written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from unit.builders import HERE
+from vfwhooks.render import FAMILIES, Allow, render_skeletons
+
+BOTH = Allow("allow_0f5c", {"4": ("198.51.100.0/24", "203.0.113.7/32"), "6": ("fd00::/8",)})
+FOUR = Allow("allow_a1b2", {"4": ("10.0.0.0/8",), "6": ()})
+
+
+@pytest.mark.parametrize("part", ["own", "4", "6", "iptables4", "iptables6"])
+@pytest.mark.parametrize(
+    ("directory", "allows"), [("plain", ()), ("allows", (BOTH, FOUR))]
+)
+def test_skeleton(part: str, directory: str, allows: tuple[Allow, ...]) -> None:
+    """Every part, without and with lists of allowed sources."""
+    found = render_skeletons(allows)[part]
+
+    assert found == (HERE / "skeletons" / directory / part).read_text()
+
+
+def test_parts() -> None:
+    """One text for each part that the backends restore."""
+    found = list(render_skeletons(()))
+
+    assert found == ["own", "4", "iptables4", "6", "iptables6"]
+
+
+def test_no_comment_of_ours_looks_like_libvirts_rule() -> None:
+    """libvirt reads its table as text and looks for `jump `."""
+    texts = render_skeletons((BOTH, FOUR))
+
+    assert "jump " not in texts["4"] + texts["6"]
+
+
+def test_loopback_of_each_family() -> None:
+    """What leaves the host's own loopback alone."""
+    found = [(family.number, family.loopback) for family in FAMILIES]
+
+    assert found == [("4", "127.0.0.0/8"), ("6", "::1/128")]
