@@ -189,7 +189,11 @@ switch() {
 		place=$(find_place "$driver")
 		make_directory "${place%/*}"
 		mv "$root$hooks/.vfwhooks.$driver" "$root$place"
-		[ "$place" != "$hooks/$driver" ] || remove "$hooks/$driver.d/vfwhooks"
+		if [ "$place" = "$hooks/$driver" ]; then
+			remove "$hooks/$driver.d/vfwhooks"
+		else
+			say "$hooks/$driver is not ours and stays; ours is $place"
+		fi
 	done
 	make_directory "${bin%/*}"
 	write_command | put "$bin" 755
@@ -362,7 +366,9 @@ sys.exit(main(["purge"]))' "$here" ||
 	directories=$(cat "$root$lib/directories" 2>/dev/null || :)
 	rm -rf "$root$lib"
 	echo "$directories" | remove_directories
-	[ ! -e "$root$config" ] || say "$config was edited, and stays"
+	for kept in "$config" "${config%/*}/forwards.d"; do
+		[ ! -e "$root$kept" ] || say "$kept is yours and stays"
+	done
 	say 'vfwhooks is removed'
 }
 

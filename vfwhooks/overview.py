@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import compiled
-from .backend import open_backend
+from .backend import IPTABLES, open_backend
 from .errors import VfwError
 from .inventory import Inventory
 from .netlink import Netlink
@@ -54,7 +54,8 @@ def look(state: State, main: str) -> Overview:
             problems.append(f"{base['backend']}: {error}")
     running = [p for p in planned if p.record.guest.driver != "network"]
     guests = [guest_status(p) for p in running]
-    forwards = [row for p in running for row in forward_statuses(p, held)]
+    missing = {} if base.get("backend") == IPTABLES else _missing(base)
+    forwards = [row for p in running for row in forward_statuses(p, held, missing)]
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name not in known:
@@ -63,6 +64,13 @@ def look(state: State, main: str) -> Overview:
     return Overview(
         base.get("backend", ""), tuple(guests), tuple(forwards), tuple(problems)
     )
+
+
+def _missing(base: dict[str, str]) -> dict[str, str]:
+    """The families whose table of libvirt's is not there."""
+    names = {"4": "table ip libvirt_network", "6": "table ip6 libvirt_network"}
+    why = "is missing: restart libvirtd"
+    return {f: f"{name} {why}" for f, name in names.items() if f not in base}
 
 
 def _stale(config: compiled.Compiled | None, state: State, main: str) -> list[str]:

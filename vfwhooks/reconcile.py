@@ -64,14 +64,12 @@ class Reconcile:
     def check(self, is_full: bool) -> None:
         """Carry out what waits, and check everything if that is asked for, by us or by
         a mark, or if what the files say or our skeleton has changed."""
+        is_full = is_full or not self._roads.is_known or not self._roads.is_intact()
+        if not configuration.is_in_force(self._state, self._main):
+            is_full = True
         waiting = self._state.intents()
-        if is_full or waiting or not self._roads.is_known or not self._is_quiet():
+        if waiting or is_full or self._state.is_full_asked():
             self._round(waiting, None, is_full)
-
-    def _is_quiet(self) -> bool:
-        state, main = self._state, self._main
-        asked = state.is_full_asked() or not configuration.is_in_force(state, main)
-        return not asked and self._roads.is_intact()
 
     def _round(
         self,

@@ -47,9 +47,10 @@ def guest_status(planned: Planned) -> GuestStatus:
 
 
 def forward_statuses(
-    planned: Planned, held: dict[str, int], root: str = ""
+    planned: Planned, held: dict[str, int], missing: dict[str, str], root: str = ""
 ) -> list[ForwardStatus]:
-    """The forwards of a running guest; `held` are the entries in the kernel."""
+    """The forwards of a running guest; `held` are the entries in the kernel, `missing`
+    the families where libvirt's part is not there, and what that means."""
     name, addresses = planned.record.guest.name, planned.where.addresses
     found = []
     for forward in planned.settings.forwards:
@@ -61,6 +62,9 @@ def forward_statuses(
         for family in families:
             entries = forward.entries(family, addresses[family])
             state, reason = _judge(planned, family, entries, held, root)
+            is_let_in = all(n.mode == "open" for n in planned.where.networks)
+            if state == "active" and family in missing and not is_let_in:
+                state, reason = "blocked", missing[family]
             count = sum(held.get(entry, 0) for entry in entries)
             found.append(_row(name, forward, addresses[family], state, reason, count))
     return found
@@ -85,11 +89,6 @@ def _judge(
     for entry in entries:
         if key_of(entry) in planned.conflicts:
             return "conflict", planned.conflicts[key_of(entry)]
-    if any(network.mode != "open" for network in planned.where.networks):
-        accept = f"accept {family} {planned.where.addresses[family]}"
-        if accept not in held:
-            family = "ip" if family == "4" else "ip6"
-            return "blocked", f"table {family} libvirt_network lacks ours or is missing"
     if not all(entry in held for entry in entries):
         return "blocked", "the rules are not in the kernel; run vfwhooks apply"
     for nic in planned.record.guest.nics:

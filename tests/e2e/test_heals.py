@@ -1,0 +1,151 @@
+"""What others wipe or overtake comes back by itself; what was removed does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab.box import wait_until
+from lab.firewalld import reload_firewalld, start_firewalld
+from lab.guest import Guest
+from lab.host import Host
+from lab.net import Net
+from lab.network import default_network
+from product import configure, forward_chain, put_in, settled_ruleset, start_watch
+from product import states, status, stop_watch
+
+FORWARDS = "guests:\n  web1: [8000, 8080:80, 5353:5353/udp]\n"
+URL = "http://203.0.113.1:8080/"
+
+
+@pytest.fixture(scope="module")
+def web1(host: Host, outside: Net) -> Iterator[Guest]:
+    """A running guest, watched over, one forward of which was removed again."""
+    configure(host, FORWARDS.replace("8000", "8000, 7777:80"))
+    guest = host.define_guest("web1").start(wait=True)
+    start_watch(host)
+    configure(host, FORWARDS)
+    wait_until(lambda: "web1 7777/tcp" not in states(host), "the edit")
+    yield guest
+    stop_watch(host)
+    guest.destroy()
+
+
+def is_served(outside: Net) -> bool:
+    """Whether the guest answers."""
+    return outside.http(URL, timeout=0.5).answered
+
+
+WIPES = {
+    "nft flush ruleset": ["nft flush ruleset"],
+    "iptables -F": ["iptables -F", "iptables -t nat -F"],
+    "our table deleted": ["nft delete table inet vfwhooks || iptables -F VFW-FORWARD"],
+    "our elements deleted": [
+        "nft flush map inet vfwhooks dnat4_any || iptables -t nat -F VFW-ANY"
+    ],
+}
+
+
+@pytest.mark.parametrize("wipe", WIPES)
+def test_wiped(
+    host: Host,
+    outside: Net,
+    web1: Guest,
+    wipe: str,
+    measured: Callable[[str, float], None],
+) -> None:
+    """After a wipe, and libvirtd's restart, everything is there again, once."""
+    before = sorted(settled_ruleset(host).split("\n"))
+
+    for command in WIPES[wipe]:
+        host.run(["sh", "-c", command])
+    host.restart_libvirtd()
+    start = time.monotonic()
+    wait_until(lambda: is_served(outside), "the guest", timeout=20)
+    measured("seconds from the restart to an answer", time.monotonic() - start)
+
+    after = sorted(settled_ruleset(host).split("\n"))
+    assert (after, outside.http("http://203.0.113.1:7777/").refused) == (before, True)
+
+
+def test_our_own_part_comes_back_without_libvirt(
+    host: Host, outside: Net, web1: Guest
+) -> None:
+    """Where only ours was wiped, no daemon has to be restarted."""
+    before = sorted(settled_ruleset(host).split("\n"))
+
+    host.run(["sh", "-c", WIPES["our table deleted"][0]])
+    wait_until(lambda: is_served(outside), "the guest", timeout=20)
+
+    assert sorted(settled_ruleset(host).split("\n")) == before
+
+
+def test_flushed_until_libvirt_restarts(host: Host, outside: Net, web1: Guest) -> None:
+    """While libvirt's table is missing, status says so, and what cures it."""
+    if status(host)["backend"] != "nftables":
+        return
+    host.run(["nft", "flush", "ruleset"])
+    wait_until(lambda: set(states(host).values()) == {"blocked"}, "status")
+    reasons = {row["reason"] for row in status(host)["forwards"]}
+    host.restart_libvirtd()
+    wait_until(lambda: is_served(outside), "the guest", timeout=20)
+
+    assert reasons == {"table ip libvirt_network is missing: restart libvirtd"}
+
+
+def test_drop_on_top_stays_on_top(host: Host, outside: Net, web1: Guest) -> None:
+    """A DROP that an administrator puts first blocks the port, and stays first."""
+    nft = status(host)["backend"] == "nftables"
+    where = "ip libvirt_network forward" if nft else "FORWARD"
+    tool, drop = ("nft insert rule", "drop") if nft else ("iptables -I", "-j DROP")
+    host.run(["sh", "-c", f"{tool} {where} {drop}"])
+
+    blocked = not outside.http(URL, timeout=1).answered
+    host.restart_libvirtd()
+    settled_ruleset(host)
+    still_blocked = not outside.http(URL, timeout=1).answered
+    if nft:
+        host.run(
+            [
+                "sh",
+                "-c",
+                f"nft delete rule {where} handle "
+                f"$(nft -a list chain {where} | sed -n 's/.*drop # handle //p')",
+            ]
+        )
+    else:
+        host.run(["iptables", "-D", "FORWARD", "-j", "DROP"])
+
+    assert (blocked, still_blocked, is_served(outside)) == (True, True, True)
+
+
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
+def test_firewalld_reload(
+    firewall: str, backend: str, measured: Callable[[str, float], None]
+) -> None:
+    """With either backend of firewalld and of libvirt, everything comes back after a
+    reload, a stop and a start of firewalld."""
+    with Host.debian13(backend) as host:
+        put_in(host, FORWARDS)
+        start_firewalld(host, firewall)
+        host.start_libvirtd()
+        host.start_network(default_network(ipv6=True))
+        outside = host.outside()
+        guest = host.define_guest("web1").start(wait=True)
+        start_watch(host)
+        served = [is_served(outside)]
+
+        for _ in range(2):
+            reload_firewalld(host)
+            start = time.monotonic()
+            wait_until(lambda: is_served(outside), "the guest", timeout=20)
+            measured("seconds from the reload to an answer", time.monotonic() - start)
+            served.append(is_served(outside))
+        jumps = forward_chain(host)
+        stop_watch(host)
+        guest.destroy()
+
+    ours = [jump for jump in jumps if jump in ("vfwhooks", "VFW-FORWARD")]
+    assert (served, len(ours)) == ([True] * 3, 1)

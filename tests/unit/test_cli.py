@@ -1,0 +1,200 @@
+"""cli: commands, exit codes and what they print, as far as no kernel is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unit.builders import CHECKOUT, fresh_state
+from vfwhooks import __version__
+from vfwhooks.cli import _diff
+from vfwhooks.compiler import compile_file
+from vfwhooks.rehearsal import Outcome
+
+
+def vfwhooks(directory: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, output and errors on a host whose files are below `directory`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vfwhooks", *arguments],
+        capture_output=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(CHECKOUT),
+            "VFWHOOKS_CONFIG": f"{directory}/forwards.yaml",
+            "VFWHOOKS_STATE": f"{directory}/state",
+        },
+        text=True,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def configured(directory: Path, text: str) -> None:
+    """A host where this forwards.yaml is in force, and nothing has happened yet."""
+    (directory / "forwards.yaml").write_text(text)
+    assert compile_file(directory / "forwards.yaml", fresh_state(directory)) == []
+
+
+def test_version(tmp_path: Path) -> None:
+    """The package's own."""
+    found = vfwhooks(tmp_path, "--version")
+
+    assert found == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["apply", "x"], ["status", "-x"]])
+def test_bad_usage(tmp_path: Path, arguments: list[str]) -> None:
+    """Exit 2, and nothing is done."""
+    status, output, _ = vfwhooks(tmp_path, *arguments)
+
+    assert (status, output, os.listdir(tmp_path)) == (2, "", [])
+
+
+def test_status_before_the_first_event(tmp_path: Path) -> None:
+    """Forwards of guests that do not run, in the shape that is promised."""
+    configured(tmp_path, "guests: {web1: [8080:80, '[::]:5000-5001:5000-5001/udp']}\n")
+
+    status, output, errors = vfwhooks(tmp_path, "status", "--json")
+
+    row = {
+        "guest": "web1",
+        "host_ip": "*",
+        "published": "8080",
+        "target": "80",
+        "protocol": "tcp",
+        "address": "",
+        "state": "stopped",
+        "reason": "the guest is not running",
+        "connections": 0,
+    }
+    other = {**row, "host_ip": "::", "published": "5000-5001", "target": "5000-5001"}
+    guest = {"name": "web1", "uuid": "", "state": "stopped", "addresses": []}
+    assert (status, errors, json.loads(output)) == (
+        0,
+        "",
+        {
+            "backend": "",
+            "guests": [guest],
+            "forwards": [row, {**other, "protocol": "udp"}],
+        },
+    )
+
+
+def test_status_for_people(tmp_path: Path) -> None:
+    """The paths in use, then a table."""
+    configured(tmp_path, "guests: {web1: [8080:80], \"a\\e[1mb\": [443]}\n")
+
+    found = vfwhooks(tmp_path, "status")
+
+    lines = [
+        f"config   {tmp_path}/forwards.yaml",
+        f"state    {tmp_path}/state",
+        "backend  none yet",
+        "GUEST      HOST  PUBLISHED  TARGET  STATE    CONNECTIONS",
+        "a\\x1b[1mb  *     443/tcp    - 443   stopped  0            "
+        "the guest is not running",
+        "web1       *     8080/tcp   - 80    stopped  0            "
+        "the guest is not running",
+    ]
+    assert found == (0, "\n".join(lines) + "\n", "")
+
+
+def test_status_of_a_host_without_forwards(tmp_path: Path) -> None:
+    """No table."""
+    configured(tmp_path, "guests: {}\n")
+
+    found = vfwhooks(tmp_path, "status")
+
+    lines = [
+        f"config   {tmp_path}/forwards.yaml",
+        f"state    {tmp_path}/state",
+        "backend  none yet",
+    ]
+    assert found == (0, "\n".join(lines) + "\n", "")
+
+
+def test_status_while_an_edit_waits(tmp_path: Path) -> None:
+    """What is not in force yet is a problem, and how it comes into force."""
+    configured(tmp_path, "guests: {}\n")
+    (tmp_path / "forwards.yaml").write_text("guests: {web1: [80]}\n")
+
+    status, output, _ = vfwhooks(tmp_path, "status")
+
+    waits = "has changed and is not in force yet; run vfwhooks apply"
+    problem = f"problem  {tmp_path}/forwards.yaml {waits}"
+    assert (status, output.splitlines()[3:]) == (1, [problem])
+
+
+def test_status_while_the_file_is_broken(tmp_path: Path) -> None:
+    """Everything that is wrong, as check says it; the last good one is shown."""
+    configured(tmp_path, "guests: {web1: [80]}\n")
+    (tmp_path / "forwards.yaml").write_text("guests: {web2: [x, 0]}\n")
+    compile_file(tmp_path / "forwards.yaml", fresh_state(tmp_path))
+
+    status, output, _ = vfwhooks(tmp_path, "status")
+
+    problems = [line for line in output.splitlines() if line.startswith("problem")]
+    name = f"problem  {tmp_path}/forwards.yaml"
+    assert (status, problems, "web1" in output) == (
+        1,
+        [
+            f"{name}:1:17: 'x' is not a port or a range of ports",
+            f"{name}:1:20: 0: ports are 1 to 65535",
+        ],
+        True,
+    )
+
+
+def test_a_state_directory_that_is_not_ours(tmp_path: Path) -> None:
+    """Exit 1, what is wrong, and the next step."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o777)
+
+    found = vfwhooks(tmp_path, "status")
+
+    said = f"vfwhooks: {tmp_path}/state can be written by others\n  remove it\n"
+    assert found == (1, "", said)
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """A tool's user is told in one line, not in a traceback."""
+    (tmp_path / "state").write_text("a file")
+
+    status, output, errors = vfwhooks(tmp_path, "status")
+
+    assert (status, output, "Traceback" in errors) == (1, "", False)
+
+
+def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
+    """The same for a directory that is not there."""
+    status, output, errors = vfwhooks(tmp_path / "no" / "where", "status")
+
+    assert (status, output, "Traceback" in errors) == (1, "", False)
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        (
+            "dnat 4 * tcp 80 80 192.168.122.10 8080",
+            "tcp 80 → web1 192.168.122.10:8080",
+        ),
+        (
+            "dnat 4 203.0.113.5 udp 53 54 192.168.122.10 53",
+            "203.0.113.5 udp 53-54 → web1 192.168.122.10:53",
+        ),
+        ("dnat 6 * tcp 80 80 fd00:122::10 80", "tcp 80 → web1 [fd00:122::10]:80"),
+    ],
+)
+def test_a_change_as_people_read_it(entry: str, line: str) -> None:
+    """What goes, then what comes; only what leads somewhere is a forward."""
+    others = [("web1", "accept 4 192.168.122.10"), ("web1", "reject 4 * tcp 80 80")]
+
+    found = _diff(Outcome([("web1", entry), *others], [("web1", entry)], []))
+
+    assert found == [f"- {line}", f"+ {line}"]

@@ -1,0 +1,294 @@
+"""status: what is forwarded where, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from unit.builders import OTHER_MAC, UUID, network, nic, record
+from vfwhooks.address import Whereabouts
+from vfwhooks.model import Network
+from vfwhooks.plan import Addresses, Settings
+from vfwhooks.planner import Planned
+from vfwhooks.status import (
+    ForwardStatus,
+    GuestStatus,
+    forward_statuses,
+    guest_status,
+    stopped_statuses,
+)
+
+WEB = "forward * tcp 8080 8080 80 80 -"
+DNAT = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
+ACCEPT = "accept 4 192.168.122.10"
+FOUR = {"4": "192.168.122.10"}
+DUAL = {**FOUR, "6": "fd00:122::10"}
+
+
+def planned(
+    *lines: str,
+    addresses: Addresses | None = None,
+    reason: str = "",
+    conflicts: dict[str, str] | None = None,
+    networks: list[Network] | None = None,
+) -> Planned:
+    """web1 with these forwards, at 192.168.122.10 on the default network."""
+    where = Whereabouts(
+        FOUR if addresses is None else addresses,
+        [network()] if networks is None else networks,
+        reason,
+    )
+    found = Planned(record(), Settings(list(lines)), where)
+    found.conflicts.update(conflicts or {})
+    return found
+
+
+def rows(
+    of: Planned, root: Path = Path("/nowhere")
+) -> list[tuple[str, str, str, int]]:
+    """Address, state, reason and connections, with everything in the kernel."""
+    held = {ACCEPT: 0, DNAT: 7}
+    return [
+        (row.address, row.state, row.reason, row.connections)
+        for row in forward_statuses(of, held, str(root))
+    ]
+
+
+def test_an_active_forward() -> None:
+    """Everything that status --json promises."""
+    (found,) = forward_statuses(planned(WEB), {ACCEPT: 0, DNAT: 7}, "/nowhere")
+
+    assert asdict(found) == {
+        "guest": "web1",
+        "host_ip": "*",
+        "published": "8080",
+        "target": "80",
+        "protocol": "tcp",
+        "address": "192.168.122.10",
+        "state": "active",
+        "reason": "",
+        "connections": 7,
+    }
+
+
+def test_a_range() -> None:
+    """Both ranges as they are written; connections of all of its entries."""
+    line = "forward 203.0.113.5 udp 5000 5001 6000 6001 -"
+    dnat = "dnat 4 203.0.113.5 udp {0} {0} 192.168.122.10 {1}".format
+    held = {ACCEPT: 0, dnat(5000, 6000): 2, dnat(5001, 6001): 3}
+
+    (found,) = forward_statuses(planned(line), held, "/nowhere")
+
+    assert found == ForwardStatus(
+        "web1",
+        "203.0.113.5",
+        "5000-5001",
+        "6000-6001",
+        "udp",
+        "192.168.122.10",
+        "active",
+        "",
+        5,
+    )
+
+
+def test_a_row_for_each_address() -> None:
+    """A guest in both families has a forward on every address in two rows."""
+    six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
+    held = {ACCEPT: 0, DNAT: 1, "accept 6 fd00:122::10": 0, six: 2}
+
+    found = forward_statuses(planned(WEB, addresses=DUAL), held, "/nowhere")
+
+    shown = [(row.address, row.state, row.connections) for row in found]
+    assert shown == [("192.168.122.10", "active", 1), ("fd00:122::10", "active", 2)]
+
+
+def test_a_forward_that_waits() -> None:
+    """No address: what was looked at."""
+    found = rows(planned(WEB, addresses={}, reason="no lease"))
+
+    assert found == [("", "pending", "no lease", 0)]
+
+
+def test_a_forward_of_a_family_that_the_guest_does_not_have() -> None:
+    """It waits, whatever the other family does."""
+    found = rows(planned(WEB, "forward :: tcp 1 1 1 1 -"))
+
+    assert found == [
+        ("192.168.122.10", "active", "", 7),
+        ("", "pending", "the guest has no IPv6 address", 0),
+    ]
+
+
+def test_a_forward_on_every_address_of_a_guest_without_one() -> None:
+    """Either family would do."""
+    found = rows(planned(WEB, addresses={}))
+
+    assert found == [("", "pending", "the guest has no IPv4 or IPv6 address", 0)]
+
+
+def test_a_port_that_somebody_else_has() -> None:
+    """Any of its entries in conflict is a conflict, with the reason."""
+    taken = {"dnat 4 * tcp 8080 8080": "taken by lxc guest web1"}
+
+    found = rows(planned(WEB, conflicts=taken))
+
+    assert found == [("192.168.122.10", "conflict", "taken by lxc guest web1", 7)]
+
+
+def test_an_address_that_somebody_else_has() -> None:
+    """The guest is nowhere, because another one is there."""
+    reason = "192.168.122.10 is the address of web2"
+
+    found = rows(planned(WEB, addresses={}, conflicts={ACCEPT: reason}))
+
+    assert found == [("", "conflict", reason, 0)]
+
+
+def test_an_address_of_the_other_family_that_somebody_else_has() -> None:
+    """That IPv4 is another guest's is no reason for IPv6 to be missing."""
+    reason = "192.168.122.10 is the address of web2"
+    six_only = "forward :: tcp 1 1 1 1 -"
+
+    found = rows(planned(six_only, addresses={}, conflicts={ACCEPT: reason}))
+
+    assert found == [("", "pending", "the guest has no IPv6 address", 0)]
+
+
+def test_one_address_of_two_that_somebody_else_has() -> None:
+    """The family in conflict is shown beside the one that works."""
+    reason = "192.168.122.10 is the address of web2"
+    six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
+    of = planned(WEB, addresses={"6": DUAL["6"]}, conflicts={ACCEPT: reason})
+
+    found = forward_statuses(of, {"accept 6 fd00:122::10": 0, six: 0}, "/nowhere")
+
+    reasons = sorted(row.reason for row in found)
+    assert reasons == ["", reason]
+
+
+def test_rules_that_are_not_in_the_kernel() -> None:
+    """Somebody has taken them out."""
+    found = forward_statuses(planned(WEB), {ACCEPT: 0}, "/nowhere")
+
+    reason = "the rules are not in the kernel; run vfwhooks apply"
+    assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
+
+
+def test_libvirts_table_that_is_not_in_the_kernel() -> None:
+    """Without our accept in it, libvirt refuses what we forward; the cure is its own."""
+    six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
+
+    found = forward_statuses(planned(WEB, addresses=DUAL), {DNAT: 0, six: 0}, "/nowhere")
+
+    reason = "table {} libvirt_network lacks ours or is missing".format
+    assert [(row.state, row.reason) for row in found] == [
+        ("blocked", reason("ip")),
+        ("blocked", reason("ip6")),
+    ]
+
+
+def test_open_networks_need_nothing_of_libvirts() -> None:
+    """Nothing of libvirt's stands before a guest on one."""
+    of = planned(WEB, networks=[network(mode="open")])
+
+    found = forward_statuses(of, {DNAT: 7}, "/nowhere")
+
+    assert [row.state for row in found] == ["active"]
+
+
+def interfaces(root: Path, **masters: str) -> Path:
+    """/sys/class/net with these interfaces, each in a bridge ('' for none)."""
+    for device, master in masters.items():
+        path = root / "sys/class/net" / device
+        path.mkdir(parents=True)
+        if master:
+            (root / "sys/class/net" / master).mkdir(exist_ok=True)
+            (path / "master").symlink_to(f"../{master}")
+    return root
+
+
+DETACHED = (
+    "vnet0 is not attached to virbr0; "
+    "restart libvirtd, or: ip link set vnet0 master virbr0"
+)
+
+
+def test_an_interface_without_its_bridge(tmp_path: Path) -> None:
+    """After net-destroy and net-start the guest answers nobody: why, and the cure."""
+    found = rows(planned(WEB), interfaces(tmp_path, vnet0=""))
+
+    assert found == [("192.168.122.10", "blocked", DETACHED, 7)]
+
+
+def test_an_interface_in_another_bridge(tmp_path: Path) -> None:
+    """Attached is attached to the right one."""
+    found = rows(planned(WEB), interfaces(tmp_path, vnet0="br-lan"))
+
+    assert found == [("192.168.122.10", "blocked", DETACHED, 7)]
+
+
+def test_an_interface_in_its_bridge(tmp_path: Path) -> None:
+    """As it should be."""
+    found = rows(planned(WEB), interfaces(tmp_path, vnet0="virbr0"))
+
+    assert found == [("192.168.122.10", "active", "", 7)]
+
+
+def test_an_interface_that_is_not_there(tmp_path: Path) -> None:
+    """A container's end of a veth pair is elsewhere: nothing can be said of it."""
+    found = rows(planned(WEB), interfaces(tmp_path, other=""))
+
+    assert found == [("192.168.122.10", "active", "", 7)]
+
+
+def test_any_interface_counts(tmp_path: Path) -> None:
+    """A guest with two, the second of which has lost its bridge."""
+    second = nic(OTHER_MAC, bridge="virbr1", device="vnet1")
+    of = planned(WEB)
+    of.record.guest.nics.append(second)
+
+    ((_, state, reason, _),) = rows(of, interfaces(tmp_path, vnet0="virbr0", vnet1=""))
+
+    cure = "restart libvirtd, or: ip link set vnet1 master virbr1"
+    assert (state, reason) == ("blocked", f"vnet1 is not attached to virbr1; {cure}")
+
+
+def test_interfaces_without_a_device_or_a_bridge(tmp_path: Path) -> None:
+    """A hot-plugged NIC's device is not known, a direct one has no bridge."""
+    of = planned(WEB)
+    of.record.guest.nics[:] = [nic(device=""), nic(bridge="")]
+
+    found = rows(of, interfaces(tmp_path, vnet0="", other=""))
+
+    assert found == [("192.168.122.10", "active", "", 7)]
+
+
+def test_a_guest_that_runs() -> None:
+    """Its name, UUID and addresses."""
+    found = guest_status(planned(WEB, addresses=DUAL))
+
+    assert found == GuestStatus(
+        "web1", UUID, "running", ["192.168.122.10", "fd00:122::10"]
+    )
+
+
+def test_a_guest_that_does_not_run() -> None:
+    """Its forwards are stopped."""
+    settings = Settings(["forward 203.0.113.5 udp 53 54 53 54 -"])
+
+    found = stopped_statuses("dns", settings.forwards)
+
+    reason = "the guest is not running"
+    assert found == [
+        ForwardStatus(
+            "dns", "203.0.113.5", "53-54", "53-54", "udp", "", "stopped", reason, 0
+        )
+    ]
+
+
+def test_no_forwards() -> None:
+    """A guest that forwards.yaml does not name has no rows."""
+    found = forward_statuses(planned(), {}, "/nowhere")
+
+    assert found == []
