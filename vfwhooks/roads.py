@@ -68,8 +68,11 @@ class Roads:
         return "backend" in self._base
 
     def is_intact(self) -> bool:
-        """Whether the skeleton is as it was left; elements are not looked at."""
-        return self._backend().is_intact()
+        """Whether libvirt still uses the backend that we do, and our skeleton there is
+        as it was left; elements are not looked at."""
+        now = self._base["backend"]
+        is_same = choose(self._inventory, self._link, now) == now
+        return is_same and self._backend().is_intact()
 
     def short(self, events: Events, planner: Planner) -> None:
         """Plan and change the guests that the events touch.

@@ -22,11 +22,12 @@ rm -f /usr/bin/python3* /usr/sbin/libvirtd /usr/bin/virsh /usr/bin/qemu-system-*
 TRACES = r"""
 find /etc /home /opt /run /srv /tmp /usr/bin /usr/sbin /usr/lib/python3 /var \
     \( -path /srv -o -path /var/cache/vfwhooks-lab \) -prune \
-    -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n' | sort
+    -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n'
+ls /srv/cache
 cat /proc/self/mounts
 ip -o link
 nft -s list ruleset
-for process in /proc/[0-9]*; do tr '\0' ' ' <"$process/cmdline"; echo; done | sort
+for process in /proc/[0-9]*; do tr '\0' ' ' <"$process/cmdline"; echo; done
 """
 
 

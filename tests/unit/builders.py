@@ -187,6 +187,11 @@ class Host(Inventory):
         return self._holder.get((bridge, address), "")
 
 
+def descriptors() -> list[str]:
+    """The descriptors that are open in this process."""
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
 def fresh_state(directory: Path) -> State:
     """A state directory below a test's own."""
     return State(str(directory / "state"))

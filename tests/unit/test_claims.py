@@ -119,7 +119,10 @@ def test_the_later_in_the_file_is_the_one_in_conflict() -> None:
 
 def test_a_name_with_an_escape_sequence_is_shown_harmless() -> None:
     """What is said of a name reaches a terminal."""
-    guests = [guest_forwards("a\x1b", forward("80")), guest_forwards("b", forward("80"))]
+    guests = [
+        guest_forwards("a\x1b", forward("80")),
+        guest_forwards("b", forward("80")),
+    ]
 
     found = [problem.message for problem in find_conflicts(guests)]
 

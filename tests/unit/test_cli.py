@@ -47,12 +47,14 @@ def test_version(tmp_path: Path) -> None:
     assert found == (0, f"{__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["apply", "x"], ["status", "-x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["apply", "x"], ["status", "-x"]]
+)
 def test_bad_usage(tmp_path: Path, arguments: list[str]) -> None:
     """Exit 2, and nothing is done."""
     status, output, _ = vfwhooks(tmp_path, *arguments)
 
-    assert (status, output, os.listdir(tmp_path)) == (2, "", [])
+    assert (status, output, [*tmp_path.iterdir()]) == (2, "", [])
 
 
 def test_status_before_the_first_event(tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_status_before_the_first_event(tmp_path: Path) -> None:
 
 def test_status_for_people(tmp_path: Path) -> None:
     """The paths in use, then a table."""
-    configured(tmp_path, "guests: {web1: [8080:80], \"a\\e[1mb\": [443]}\n")
+    configured(tmp_path, 'guests: {web1: [8080:80], "a\\e[1mb": [443]}\n')
 
     found = vfwhooks(tmp_path, "status")
 

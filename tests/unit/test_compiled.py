@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import NAMES, PROPERTY
+from unit.builders import NAMES, PROPERTY, descriptors
 from vfwhooks import compiled
 from vfwhooks.compiled import Compiled
 
@@ -57,7 +57,9 @@ def test_a_configuration_of_nothing(tmp_path: Path) -> None:
     assert found == ({}, {}, "", [])
 
 
-LINES = st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8")), min_size=1)
+LINES = st.lists(
+    st.text(st.characters(exclude_characters="\n", codec="utf-8")), min_size=1
+)
 
 
 @PROPERTY
@@ -153,12 +155,12 @@ def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     """A broken file and a closed one hold nothing."""
     (tmp_path / "broken").write_bytes(b"x" * 100)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
 
     compiled.load(f"{tmp_path}/broken")
     opened(tmp_path / "c", DATA).close()
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def written(tmp_path: Path) -> Path:

@@ -50,7 +50,9 @@ def test_lines_of_a_guest() -> None:
         (
             forward("8080", "80"),
             forward("5000-5010", protocol="udp", host_ip=parse_address("0.0.0.0")),
-            forward("80", host_ip=parse_address("2001:db8::5"), allow_from=subnets(LAN)),
+            forward(
+                "80", host_ip=parse_address("2001:db8::5"), allow_from=subnets(LAN)
+            ),
             forward("81", allow_from=subnets(LAN)),
         ),
         (parse_address("192.168.122.50"), parse_address("fd00:122::50")),
@@ -100,7 +102,12 @@ def test_collapse(given: tuple[str, ...], collapsed: list[str]) -> None:
 
 def test_the_same_sources_are_the_same_chain() -> None:
     """However they are written, in whatever order; others are another."""
-    lists = [(LAN, "fd00::/8"), ("fd00::/8", LAN), ("10.0.0.0/9", "10.128.0.0/9"), (LAN,)]
+    lists = [
+        (LAN, "fd00::/8"),
+        ("fd00::/8", LAN),
+        ("10.0.0.0/9", "10.128.0.0/9"),
+        (LAN,),
+    ]
 
     names = [chain_name(subnets(*texts)) for texts in lists]
 
@@ -115,7 +122,9 @@ def test_the_same_sources_are_the_same_chain() -> None:
 def test_a_good_file_is_put_in_force(tmp_path: Path) -> None:
     """Its guests by name, with the skeletons that they need."""
     state = fresh_state(tmp_path)
-    text = f"guests:\n  web1:\n    - published: 80\n      allow_from: {LAN}\n  on: [22]\n"
+    text = (
+        f"guests:\n  web1:\n    - published: 80\n      allow_from: {LAN}\n  on: [22]\n"
+    )
 
     problems = compile_text(state, tmp_path, text)
 
@@ -132,7 +141,9 @@ def test_a_good_file_is_put_in_force(tmp_path: Path) -> None:
 def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
     """Every part that a hook may have to restore, with the lists of sources."""
     state = fresh_state(tmp_path)
-    compile_text(state, tmp_path, f"guests: {{a: [{{target: 1, allow_from: {LAN}}}]}}\n")
+    compile_text(
+        state, tmp_path, f"guests: {{a: [{{target: 1, allow_from: {LAN}}}]}}\n"
+    )
 
     config = compiled.load(f"{state.path}/compiled")
     texts = config.skeletons() if config else {}
@@ -190,7 +201,9 @@ def test_a_file_that_was_mended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "guests:\n", "guests: {web1:"])
-def test_a_file_that_is_suddenly_empty_or_half_written(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_suddenly_empty_or_half_written(
+    tmp_path: Path, text: str
+) -> None:
     """After a good one it is a broken edit; `guests: {}` is how one says none."""
     state = fresh_state(tmp_path)
     compile_text(state, tmp_path, "guests: {web1: [80]}\n")

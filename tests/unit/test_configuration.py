@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import fresh_state, refusal
+from unit.builders import descriptors, fresh_state, refusal
 from vfwhooks import configuration
 from vfwhooks.compiler import compile_file
 from vfwhooks.configuration import (
@@ -55,7 +55,9 @@ def names(found: Configuration) -> list[str]:
     return [*found.compiled.guests()]
 
 
-def in_force(directory: Path, text: str = "guests: {web1: [80]}\n") -> tuple[State, str]:
+def in_force(
+    directory: Path, text: str = "guests: {web1: [80]}\n"
+) -> tuple[State, str]:
     """A state directory with this configuration in force."""
     state, main = fresh_state(directory), edit(directory, text)
     compile_file(Path(main), state)
@@ -234,7 +236,7 @@ def test_a_first_file_that_is_being_written(tmp_path: Path) -> None:
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     """`watch` does this for years: current, new, broken and awaited, all are closed."""
     state, main = in_force(tmp_path)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
 
     refresh(state, main, Run())
     edit(tmp_path, "guests: {web2: [80]}\n")
@@ -244,7 +246,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     await_settled(state, main)
     is_in_force(state, main)
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ PORTS = st.integers(1, 65535)
 def entries(draw: st.DrawFn) -> str:
     """Any entry that can be."""
     family = draw(st.sampled_from("46"))
-    addresses = st.ip_addresses(v=int(family)).map(str)
+    addresses = st.ip_addresses(v=4 if family == "4" else 6).map(str)
     verb = draw(st.sampled_from(["dnat", "guard", "reject", "hairpin", "inside"]))
     if verb in ("hairpin", "inside"):
         length = draw(st.integers(0, 32 if family == "4" else 128))
@@ -207,9 +207,7 @@ def test_a_protocol_that_has_no_name_here() -> None:
 def test_connections_are_the_counters_packets() -> None:
     """A nat counter counts a connection's first packet."""
     keys, value = encode("dnat 4 * tcp 80 80 192.168.122.10 80")
-    counter = nla(
-        0x8002, nla(1, struct.pack(">Q", 4000)), nla(2, struct.pack(">Q", 7))
-    )
+    counter = nla(0x8002, nla(1, struct.pack(">Q", 4000)), nla(2, struct.pack(">Q", 7)))
     expression = nla(0x8007, nla(1, b"counter\0"), counter)
 
     _, _, connections = decode("dnat4_any", keys + value + expression)

@@ -198,7 +198,9 @@ def test_an_interface_of_a_guest_of_any_driver(tmp_path: Path) -> None:
 
     changed = {key: one for key, one in events.after.items() if one}
     assert fields(changed) == {
-        ("lxc", "web1"): fields(record(guest(nics=[nic(), PLUGGED], driver="lxc"), 1, 3000))
+        ("lxc", "web1"): fields(
+            record(guest(nics=[nic(), PLUGGED], driver="lxc"), 1, 3000)
+        )
     }
 
 

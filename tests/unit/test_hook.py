@@ -15,7 +15,6 @@ from unit.builders import (
     RECORDED,
     fields,
     files_of,
-    fresh_state,
     refusal,
 )
 from vfwhooks.hook import read_port
@@ -51,7 +50,9 @@ WEB1 = {
 def read(tmp_path: Path, *event: str, stdin: bytes = b"") -> str:
     """What the event is, without when it was: driver, name, operation, owner."""
     argv = ["-ISX", "utf8", "-c", READ, str(CHECKOUT), f"{tmp_path}/state", *event]
-    done = subprocess.run([ANY_PYTHON, *argv], input=stdin, capture_output=True, check=True)
+    done = subprocess.run(
+        [ANY_PYTHON, *argv], input=stdin, capture_output=True, check=True
+    )
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -102,7 +103,10 @@ def test_the_name_is_the_one_that_libvirt_calls_with(tmp_path: Path) -> None:
 
     found = event(tmp_path, "qemu", "renamed", "started", "", stdin=stdin)
 
-    assert found == ("started", described("qemu", "renamed", UUIDS["libvirt-9.0"], WEB1))
+    assert found == (
+        "started",
+        described("qemu", "renamed", UUIDS["libvirt-9.0"], WEB1),
+    )
 
 
 def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:

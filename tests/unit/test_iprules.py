@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
 from base64 import urlsafe_b64encode
-from uuid import UUID as Uuid
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,6 @@ from vfwhooks.iprules import (
     FILTER,
     NAT,
     Chain,
-    Rules,
     Script,
     parse_save,
     render,
@@ -22,7 +21,7 @@ from vfwhooks.iprules import (
     sources_chain,
 )
 
-SHORT = urlsafe_b64encode(Uuid(UUID).bytes).decode().rstrip("=")
+SHORT = urlsafe_b64encode(uuid.UUID(UUID).bytes).decode().rstrip("=")
 OWNED = f"-m comment --comment {UUID}"
 FOUR = [
     "dnat 4 * tcp 8443 8443 192.168.122.10 443",
@@ -137,15 +136,17 @@ def test_nothing_of_another_family() -> None:
 
 @PROPERTY
 @given(st.uuids(), st.uuids())
-def test_chain_names_of_two_guests_differ(one: Uuid, other: Uuid) -> None:
+def test_chain_names_of_two_guests_differ(one: uuid.UUID, other: uuid.UUID) -> None:
     """The whole UUID is in the name, which has fewer than 29 characters."""
-    names = [f"VFW-B-{short(str(uuid))}" for uuid in (one, other)]
+    names = [f"VFW-B-{short(str(guest))}" for guest in (one, other)]
 
     assert (names[0] == names[1]) == (one == other)
     assert all(len(name) == 28 and name.isascii() for name in names)
 
 
-@pytest.mark.parametrize("owner", ["qemu", "lxc", "virbr0", "abcd", "network", "br1234"])
+@pytest.mark.parametrize(
+    "owner", ["qemu", "lxc", "virbr0", "abcd", "network", "br1234"]
+)
 def test_chain_names_of_owners_without_a_uuid(owner: str) -> None:
     """Letters and digits, so that no owner makes another word of its rule."""
     name = short(owner)
@@ -256,7 +257,7 @@ def test_parse_save_of_old_hosts() -> None:
 
 def test_parse_save_with_counters() -> None:
     """Counters stay with their rule, and a comment that looks like one is text."""
-    text = "*nat\n:A - [1:2]\n[3:4] -A A -m comment --comment \"-A B\" -j B\nCOMMIT\n"
+    text = '*nat\n:A - [1:2]\n[3:4] -A A -m comment --comment "-A B" -j B\nCOMMIT\n'
 
     found = parse_save(text)
 

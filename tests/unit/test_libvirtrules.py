@@ -42,7 +42,9 @@ def test_a_host_from_before_5_1() -> None:
     saved = parse_save((HERE / "rulesets/kvm-fedora13.rules").read_text())
 
     found = [
-        libvirts(chain, rule) for chain in (FORWARD, POSTROUTING) for _, rule in saved[chain]
+        libvirts(chain, rule)
+        for chain in (FORWARD, POSTROUTING)
+        for _, rule in saved[chain]
     ]
 
     assert found == [True] * 6

@@ -21,14 +21,18 @@ from vfwhooks.libvirtxml import (
 
 BOMB = (
     "<!DOCTYPE a [<!ENTITY a 'aaaa'>"
-    + "".join(f"<!ENTITY {new} '{f'&{old};' * 99}'>" for old, new in zip("abcd", "bcde"))
+    + "".join(
+        f"<!ENTITY {new} '{f'&{old};' * 99}'>" for old, new in zip("abcd", "bcde")
+    )
     + "]><domain><name>&e;</name></domain>"
 )
 
 
 def recorded(pattern: str) -> list[Path]:
     """What real daemons sent."""
-    return [path for name in DAEMONS for path in sorted(RECORDED.glob(f"{name}/{pattern}"))]
+    return [
+        path for name in DAEMONS for path in sorted(RECORDED.glob(f"{name}/{pattern}"))
+    ]
 
 
 def shown(path: Path) -> str:
@@ -102,7 +106,14 @@ TEXT = st.text(
 ).filter(lambda text: not set(text) & {"\ufffe", "\uffff"})
 MACS = st.from_regex(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", fullmatch=True)
 CLUTTER = st.sampled_from(
-    ["", "\n  ", "<!-- x -->", "<model type='virtio'/>", "<mtu size='9000'/>", "<?pi x?>"]
+    [
+        "",
+        "\n  ",
+        "<!-- x -->",
+        "<model type='virtio'/>",
+        "<mtu size='9000'/>",
+        "<?pi x?>",
+    ]
 )
 
 
@@ -137,7 +148,7 @@ def domains(draw: st.DrawFn) -> bytes:
     parts = [
         f"<name>{name_as}</name>",
         f"<uuid>{escape(uuid)}</uuid>",
-        f"<devices>{devices}<disk><interface><mac address='x'/></interface></disk></devices>",
+        f"<devices>{devices}<disk><interface type='x'/></disk></devices>",
         "<metadata><name>no</name><devices><interface/></devices></metadata>",
         draw(CLUTTER),
     ]
@@ -154,7 +165,9 @@ def test_any_domain_reads_as_lxml_reads_it(data: bytes) -> None:
     assert fields(found) == oracle_xml.domain(data, "lxc")
 
 
-ADDRESSES = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str)
+# Without IPv4 in IPv6, which Python and the C library write differently.
+SIX = st.ip_addresses(v=6).filter(lambda address: int(address) >> 48)
+ADDRESSES = st.ip_addresses(v=4).map(str) | SIX.map(str)
 
 
 @st.composite
@@ -252,7 +265,14 @@ def test_no_subnet(ip: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "mac=''", "mac='x'", "ip='10.0.0.1'", "mac='x' ip='web'", "mac='' ip='10.0.0.1'"],
+    [
+        "",
+        "mac=''",
+        "mac='x'",
+        "ip='10.0.0.1'",
+        "mac='x' ip='web'",
+        "mac='' ip='10.0.0.1'",
+    ],
 )
 def test_no_reservation(host: str) -> None:
     """A <host> counts with a MAC and an address."""
@@ -328,10 +348,18 @@ def test_no_port(data: bytes) -> None:
 
 def test_a_port_without_a_network() -> None:
     """What the gate has left of the XML may hold the port alone."""
-    found = parse_port(b"<hookData><networkport><mac address='X'/></networkport></hookData>")
+    found = parse_port(
+        b"<hookData><networkport><mac address='X'/></networkport></hookData>"
+    )
 
     assert fields(found) == {
-        "nic": {"bridge": "", "device": "", "kind": "network", "mac": "x", "network": ""},
+        "nic": {
+            "bridge": "",
+            "device": "",
+            "kind": "network",
+            "mac": "x",
+            "network": "",
+        },
         "owner": "",
         "uuid": "",
     }
@@ -345,7 +373,10 @@ def test_a_port_without_a_network() -> None:
         (b"<a></b>", "the XML is malformed: mismatched tag: line 1, column 5"),
         (b"<a>\xff</a>", "the XML is malformed: not well-formed (invalid token): line"),
         (b"<a>&e;</a>", "the XML is malformed: undefined entity: line 1, column 3"),
-        (b"<?xml version='1.0' encoding='x-no'?><a/>", "the XML is malformed: unknown "),
+        (
+            b"<?xml version='1.0' encoding='x-no'?><a/>",
+            "the XML is malformed: unknown ",
+        ),
         (b"<a/>", "the XML describes no domain"),
         (b"<domain/>", "the XML describes no domain"),
         (b"<domain><name/></domain>", "the XML describes no domain"),
@@ -392,7 +423,7 @@ def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
 
 
 def test_elements_at_several_paths_in_order() -> None:
-    """What is found stands in the document's order; what is inside is not found again."""
+    """What is found stands in order; what is inside of it is not found again."""
     data = b"<a><b i='1'><b i='2'/></b><c/><b i='3'>t<d>u</d>v</b></a>"
 
     found = read_elements(data, "a/b", "a/c", "a/b/b")

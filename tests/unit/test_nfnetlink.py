@@ -170,7 +170,9 @@ def test_rules() -> None:
     table = text(1, "libvirt_network")
     counter = expression("counter", nla(1, bytes(8)), nla(2, bytes(8)))
     link = Link(
-        answer(table, text(2, "forward"), handle(3, 9), nla(4, counter, jump("vfwhooks"))),
+        answer(
+            table, text(2, "forward"), handle(3, 9), nla(4, counter, jump("vfwhooks"))
+        ),
         answer(table, text(2, "forward"), handle(3, 4), nla(4, accept())),
         answer(table, text(2, "vfwhooks"), handle(3, 5)),
         answer(text(1, "filter"), text(2, "forward"), handle(3, 1), nla(4, jump("x"))),
@@ -203,11 +205,22 @@ def key(value: str) -> bytes:
 
 def test_entries() -> None:
     """Every element of every answer, its owner and its connections."""
-    web = key("06000000 00500000"), nla(0x8002, nla(1, bytes.fromhex("c0a87a0a1f900000")))
-    ssh = key("06000000 00160000"), nla(0x8002, nla(1, bytes.fromhex("c0a87a0a00160000")))
+    web = (
+        key("06000000 00500000"),
+        nla(0x8002, nla(1, bytes.fromhex("c0a87a0a1f900000"))),
+    )
+    ssh = (
+        key("06000000 00160000"),
+        nla(0x8002, nla(1, bytes.fromhex("c0a87a0a00160000"))),
+    )
     counter = nla(0x8002, nla(1, struct.pack(">Q", 99)), nla(2, struct.pack(">Q", 5)))
     link = Link(
-        answer(nla(0x8003, element(*web, owner(UUID), nla(0x8007, text(1, "counter"), counter)))),
+        answer(
+            nla(
+                0x8003,
+                element(*web, owner(UUID), nla(0x8007, text(1, "counter"), counter)),
+            )
+        ),
         answer(nla(0x8003, element(*ssh, owner(OTHER_UUID)))),
         answer(),
     )
@@ -242,8 +255,14 @@ def test_additions() -> None:
     """One message a set, NLM_F_CREATE, each element with its owner's comment."""
     messages = additions("own", [(WEB, UUID), (SSH, UUID)])
 
-    web = key("06000000 00500000"), nla(0x8002, nla(1, bytes.fromhex("c0a87a0a1f900000")))
-    ssh = key("06000000 00160000"), nla(0x8002, nla(1, bytes.fromhex("c0a87a0a00160000")))
+    web = (
+        key("06000000 00500000"),
+        nla(0x8002, nla(1, bytes.fromhex("c0a87a0a1f900000"))),
+    )
+    ssh = (
+        key("06000000 00160000"),
+        nla(0x8002, nla(1, bytes.fromhex("c0a87a0a00160000"))),
+    )
     elements = element(*web, owner(UUID)), element(*ssh, owner(UUID))
     payload = answer(text(1, "vfwhooks"), text(2, "dnat4_any"), nla(0x8003, *elements))
     assert messages == [request(12, payload, 0x400)]

@@ -144,7 +144,13 @@ def test_entries_of_a_forward_on_ipv6() -> None:
 
 @pytest.mark.parametrize(
     ("host", "families"),
-    [("*", "46"), ("0.0.0.0", "4"), ("203.0.113.5", "4"), ("::", "6"), ("fd00::1", "6")],
+    [
+        ("*", "46"),
+        ("0.0.0.0", "4"),
+        ("203.0.113.5", "4"),
+        ("::", "6"),
+        ("fd00::1", "6"),
+    ],
 )
 def test_families(host: str, families: str) -> None:
     """A forward without an address is published on both families."""

@@ -26,7 +26,7 @@ DEFAULT = [
 RESERVED = {MAC: ["192.168.122.10"], OTHER_MAC: ["192.168.122.11"]}
 
 
-def configuration(directory: Path, **guests: list[str]) -> Compiled:
+def configuration(directory: Path, guests: dict[str, list[str]]) -> Compiled:
     """A compiled configuration of these guests."""
     (directory / "compiled").write_bytes(compiled.build("", {}, guests))
     found = compiled.load(f"{directory}/compiled")
@@ -34,10 +34,12 @@ def configuration(directory: Path, **guests: list[str]) -> Compiled:
     return found
 
 
-def planner(directory: Path, host: Host | None = None, **guests: list[str]) -> Planner:
+def planner(
+    directory: Path, guests: dict[str, list[str]], host: Host | None = None
+) -> Planner:
     """A planner for a host on which both guests have a reservation."""
     default = Host(network(reservations=RESERVED))
-    return Planner(configuration(directory, **guests), host or default)
+    return Planner(configuration(directory, guests), host or default)
 
 
 def other(name: str = "web2", driver: str = "qemu", **more: str) -> Guest:
@@ -53,7 +55,7 @@ def entries(planned: list[Planned]) -> dict[str, list[str]]:
 
 def test_a_guest_by_its_name(tmp_path: Path) -> None:
     """What forwards.yaml says under the name, towards where the guest is."""
-    planned = planner(tmp_path, web1=WEB).guest(running())
+    planned = planner(tmp_path, {"web1": WEB}).guest(running())
 
     found = planned.entries, planned.where.addresses, planned.conflicts
     assert found == (WEB_AT_10, {"4": "192.168.122.10"}, {})
@@ -62,7 +64,7 @@ def test_a_guest_by_its_name(tmp_path: Path) -> None:
 def test_a_guest_by_name_and_by_uuid(tmp_path: Path) -> None:
     """What stands under the UUID is added to what stands under the name."""
     ssh = ["forward * tcp 22 22 22 22 -"]
-    plan = planner(tmp_path, **{"web1": WEB, UUID: ssh})
+    plan = planner(tmp_path, {"web1": WEB, UUID: ssh})
 
     planned = plan.guest(running())
 
@@ -75,7 +77,7 @@ def test_a_guest_by_name_and_by_uuid(tmp_path: Path) -> None:
 
 def test_a_guest_that_is_called_by_its_own_uuid(tmp_path: Path) -> None:
     """The same lines are not counted twice."""
-    plan = planner(tmp_path, **{UUID: WEB})
+    plan = planner(tmp_path, {UUID: WEB})
 
     planned = plan.guest(running(guest(UUID)))
 
@@ -84,7 +86,7 @@ def test_a_guest_that_is_called_by_its_own_uuid(tmp_path: Path) -> None:
 
 def test_a_guest_without_a_uuid(tmp_path: Path) -> None:
     """A nameless entry is nobody's."""
-    plan = planner(tmp_path, **{"": WEB})
+    plan = planner(tmp_path, {"": WEB})
 
     planned = plan.guest(running(guest(uuid="")))
 
@@ -95,7 +97,7 @@ def test_a_guest_that_has_no_forwards(tmp_path: Path) -> None:
     """Nothing is looked up for a guest that forwards.yaml does not name."""
     host = Host(network())
 
-    planned = planner(tmp_path, host, web2=WEB).guest(running())
+    planned = planner(tmp_path, {"web2": WEB}, host).guest(running())
 
     found = planned.entries, planned.where.networks, host.asked
     assert found == ([], [], [])
@@ -105,14 +107,14 @@ def test_a_guest_stays_where_it_is_forwarded_to(tmp_path: Path) -> None:
     """With no lease and no neighbour left, the address that the record has holds."""
     host = Host(network())
 
-    planned = planner(tmp_path, host, web1=WEB).guest(running(entries=WEB_AT_10))
+    planned = planner(tmp_path, {"web1": WEB}, host).guest(running(entries=WEB_AT_10))
 
     assert planned.entries == WEB_AT_10
 
 
 def test_everybody(tmp_path: Path) -> None:
     """Networks first, once each; then the guests in the order they are given."""
-    plan = planner(tmp_path, web1=WEB, web2=["forward * udp 53 53 53 53 -"])
+    plan = planner(tmp_path, {"web1": WEB, "web2": ["forward * udp 53 53 53 53 -"]})
 
     found = plan.all([running(), running(other())])
 
@@ -125,7 +127,7 @@ def test_everybody(tmp_path: Path) -> None:
 
 def test_networks_that_nobody_needs_have_no_entries(tmp_path: Path) -> None:
     """A network is there for guests with forwards."""
-    found = planner(tmp_path).all([running()])
+    found = planner(tmp_path, {}).all([running()])
 
     assert entries(found) == {"web1": []}
 
@@ -134,7 +136,7 @@ def test_records_of_networks_are_planned_anew(tmp_path: Path) -> None:
     """What a network has comes from its guests, not from its old record."""
     old = running(Guest("network", "default", "virbr0", []), entries=DEFAULT)
 
-    found = planner(tmp_path, web1=WEB).all([old, running()])
+    found = planner(tmp_path, {"web1": WEB}).all([old, running()])
 
     assert entries(found) == {"default": DEFAULT, "web1": WEB_AT_10}
 
@@ -142,7 +144,7 @@ def test_records_of_networks_are_planned_anew(tmp_path: Path) -> None:
 def test_who_runs_longer_has_the_port(tmp_path: Path) -> None:
     """A guest of one name under two drivers: the second is a conflict, port by port."""
     web = [*WEB, "forward * tcp 81 81 81 81 allow_0f5c"]
-    plan = planner(tmp_path, web1=web)
+    plan = planner(tmp_path, {"web1": web})
     container = other("web1", "lxc")
 
     _, first, second = plan.all([running(), running(container)])
@@ -163,7 +165,7 @@ def test_who_runs_longer_has_the_port(tmp_path: Path) -> None:
 def test_the_rest_of_a_guest_in_conflict_is_forwarded(tmp_path: Path) -> None:
     """Only what is taken is withheld."""
     ssh = "forward * tcp 22 22 22 22 -"
-    plan = planner(tmp_path, **{"web1": WEB, OTHER_UUID: [ssh]})
+    plan = planner(tmp_path, {"web1": WEB, OTHER_UUID: [ssh]})
     container = other("web1", "lxc")
 
     *_, second = plan.all([running(), running(container)])
@@ -178,7 +180,7 @@ def test_two_guests_at_one_address(tmp_path: Path) -> None:
     """The second is a conflict, and nothing is forwarded to it."""
     host = Host(network(reservations={MAC: ["192.168.122.10"]}))
     ssh = ["forward * tcp 22 22 22 22 -"]
-    plan = planner(tmp_path, host, web1=WEB, we=ssh)
+    plan = planner(tmp_path, {"web1": WEB, "we": ssh}, host)
     twin = guest("we", OTHER_UUID, [interface()])
 
     *_, second = plan.all([running(guest("web1")), running(twin)])
@@ -200,7 +202,7 @@ def test_one_address_of_two_is_anothers(tmp_path: Path) -> None:
     }
     host = Host(network(subnets=subnets, reservations=reservations))
     ssh = ["forward * tcp 22 22 22 22 -"]
-    plan = planner(tmp_path, host, web1=WEB, web2=ssh)
+    plan = planner(tmp_path, {"web1": WEB, "web2": ssh}, host)
 
     *_, second = plan.all([running(), running(other())])
 
@@ -212,7 +214,7 @@ def test_one_address_of_two_is_anothers(tmp_path: Path) -> None:
 
 def test_a_network_is_recorded_under_its_bridge(tmp_path: Path) -> None:
     """The bridge's name marks a network's entries in the kernel."""
-    planned = planner(tmp_path).network(network())
+    planned = planner(tmp_path, {}).network(network())
 
     guest = planned.record.guest
     assert (guest.driver, guest.name, guest.uuid) == ("network", "default", "virbr0")
@@ -220,7 +222,7 @@ def test_a_network_is_recorded_under_its_bridge(tmp_path: Path) -> None:
 
 def test_a_bridge_that_cannot_be_a_mark(tmp_path: Path) -> None:
     """A mark reaches iptables unquoted: only letters and digits are one."""
-    planned = planner(tmp_path).network(network(bridge="br lan"))
+    planned = planner(tmp_path, {}).network(network(bridge="br lan"))
 
     assert planned.record.owner == "network"
 
@@ -234,7 +236,7 @@ def test_settled(tmp_path: Path) -> None:
     """The same guest and times, with its new entries and the networks they need."""
     old = running(since=7, stamp=8, entries=["accept 4 10.0.0.1"], networks=["gone"])
 
-    new = settled(planner(tmp_path, web1=WEB).guest(old))
+    new = settled(planner(tmp_path, {"web1": WEB}).guest(old))
 
     found = new.guest, new.since, new.stamp, new.entries, new.networks
     assert found == (old.guest, 7, 8, WEB_AT_10, ["default"])
@@ -242,21 +244,21 @@ def test_settled(tmp_path: Path) -> None:
 
 def test_settled_with_nothing(tmp_path: Path) -> None:
     """A guest that waits for its address needs no network's entries."""
-    new = settled(planner(tmp_path, Host(network()), web1=WEB).guest(running()))
+    new = settled(planner(tmp_path, {"web1": WEB}, Host(network())).guest(running()))
 
     assert (new.entries, new.networks) == ([], [])
 
 
 def test_summary_of_a_forwarded_guest(tmp_path: Path) -> None:
     """Where it is forwarded to."""
-    found = planner(tmp_path, web1=WEB).guest(running()).summary()
+    found = planner(tmp_path, {"web1": WEB}).guest(running()).summary()
 
     assert found == "web1: forwarded to 192.168.122.10"
 
 
 def test_summary_of_a_guest_that_waits(tmp_path: Path) -> None:
     """Why it waits; its name cannot forge a line of the log."""
-    plan = planner(tmp_path, **{"we\nb": WEB})
+    plan = planner(tmp_path, {"we\nb": WEB})
 
     found = plan.guest(running(guest("we\nb", nics=[]))).summary()
 
@@ -266,7 +268,7 @@ def test_summary_of_a_guest_that_waits(tmp_path: Path) -> None:
 def test_summary_of_a_guest_in_conflict(tmp_path: Path) -> None:
     """What keeps it from being forwarded."""
     host = Host(network(reservations={MAC: ["192.168.122.10"]}))
-    plan = planner(tmp_path, host, web1=WEB, we=WEB)
+    plan = planner(tmp_path, {"web1": WEB, "we": WEB}, host)
     twin = guest("we", OTHER_UUID, [interface()])
 
     *_, second = plan.all([running(), running(twin)])
@@ -277,7 +279,7 @@ def test_summary_of_a_guest_in_conflict(tmp_path: Path) -> None:
 
 def test_summary_of_a_guest_in_part(tmp_path: Path) -> None:
     """What is forwarded, and what is not."""
-    plan = planner(tmp_path, web1=[*WEB, "forward * udp 53 53 53 53 -"])
+    plan = planner(tmp_path, {"web1": [*WEB, "forward * udp 53 53 53 53 -"]})
 
     *_, second = plan.all([running(), running(other("web1", "lxc"))])
 

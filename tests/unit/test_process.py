@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import refusal
+from unit.builders import descriptors, refusal
 from vfwhooks.errors import Refused, VfwError
 from vfwhooks.process import PATH, Run, find
 
@@ -91,7 +91,7 @@ def test_a_tool_that_does_not_end() -> None:
 
 def test_nothing_is_left_of_a_tool(tmp_path: Path) -> None:
     """No zombie, no open descriptor, however it ended."""
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for argv, seconds in ((["true"], 9.0), (["false"], 9.0), (["sleep", "60"], 0.01)):
         try:
             Run(seconds=seconds)(argv)
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_a_tool(tmp_path: Path) -> None:
 
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_the_lock_goes_along(tmp_path: Path) -> None:

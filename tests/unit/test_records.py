@@ -155,9 +155,7 @@ def test_with_entries_adds_what_is_missing() -> None:
 
     found = known.with_entries(["b", "c"])
 
-    assert fields(found) == fields(
-        Record(known.guest, 1, 2, ["a", "b", "c"], ["n"])
-    )
+    assert fields(found) == fields(Record(known.guest, 1, 2, ["a", "b", "c"], ["n"]))
     assert known.entries == ["a", "b"]
 
 

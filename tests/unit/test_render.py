@@ -7,7 +7,9 @@ import pytest
 from unit.builders import HERE
 from vfwhooks.render import FAMILIES, Allow, render_skeletons
 
-BOTH = Allow("allow_0f5c", {"4": ("198.51.100.0/24", "203.0.113.7/32"), "6": ("fd00::/8",)})
+BOTH = Allow(
+    "allow_0f5c", {"4": ("198.51.100.0/24", "203.0.113.7/32"), "6": ("fd00::/8",)}
+)
 FOUR = Allow("allow_a1b2", {"4": ("10.0.0.0/8",), "6": ()})
 
 

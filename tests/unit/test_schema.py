@@ -29,7 +29,12 @@ def forwards(tmp_path: Path, text: str) -> list[Forward]:
     assert problems == []
     return [
         Forward(
-            one.host_ip, one.protocol, one.published, one.target, one.allow_from, NOWHERE
+            one.host_ip,
+            one.protocol,
+            one.published,
+            one.target,
+            one.allow_from,
+            NOWHERE,
         )
         for one in guests[0].forwards
     ]

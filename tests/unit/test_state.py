@@ -194,7 +194,9 @@ def test_intents_that_were_carried_out_are_gone(tmp_path: Path) -> None:
     assert [*contents(state)] == [names[1]]
 
 
-@pytest.mark.parametrize("text", ["", "started", "started x\nguest", "\0\0\0", "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["", "started", "started x\nguest", "\0\0\0", "\udcff"]
+)
 def test_an_intent_that_cannot_be_read_is_set_aside(tmp_path: Path, text: str) -> None:
     """It is kept for a look, everything is checked, and the others are carried out."""
     state = fresh_state(tmp_path)
@@ -253,7 +255,12 @@ def test_record_name(key: tuple[str, str], name: str) -> None:
 def test_records_of_everybody(tmp_path: Path) -> None:
     """Guests of all drivers and networks, who runs longest first."""
     state = fresh_state(tmp_path)
-    names = {"b": ("qemu", 30), "a": ("lxc", 20), "c": ("network", 10), "d": ("libxl", 40)}
+    names = {
+        "b": ("qemu", 30),
+        "a": ("lxc", 20),
+        "c": ("network", 10),
+        "d": ("libxl", 40),
+    }
     for name, (driver, since) in names.items():
         state.keep(record(guest(name, driver=driver), since))
 
@@ -306,7 +313,10 @@ def test_what_is_no_file_is_set_aside(tmp_path: Path, where: str, kind: str) -> 
     else:
         path.symlink_to("nowhere")
 
-    found = [r.guest.name for r in state.records()], [i.stamp for _, i in state.intents()]
+    found = (
+        [r.guest.name for r in state.records()],
+        [i.stamp for _, i in state.intents()],
+    )
 
     assert (found, state.take_full()) == ((["web2"], [1]), True)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from unit.builders import OTHER_MAC, UUID, network, nic, record
 from vfwhooks.address import Whereabouts
 from vfwhooks.model import Network
@@ -43,20 +45,18 @@ def planned(
     return found
 
 
-def rows(
-    of: Planned, root: Path = Path("/nowhere")
-) -> list[tuple[str, str, str, int]]:
+def rows(of: Planned, root: Path = Path("/nowhere")) -> list[tuple[str, str, str, int]]:
     """Address, state, reason and connections, with everything in the kernel."""
     held = {ACCEPT: 0, DNAT: 7}
     return [
         (row.address, row.state, row.reason, row.connections)
-        for row in forward_statuses(of, held, str(root))
+        for row in forward_statuses(of, held, {}, str(root))
     ]
 
 
 def test_an_active_forward() -> None:
     """Everything that status --json promises."""
-    (found,) = forward_statuses(planned(WEB), {ACCEPT: 0, DNAT: 7}, "/nowhere")
+    (found,) = forward_statuses(planned(WEB), {ACCEPT: 0, DNAT: 7}, {}, "/nowhere")
 
     assert asdict(found) == {
         "guest": "web1",
@@ -77,7 +77,7 @@ def test_a_range() -> None:
     dnat = "dnat 4 203.0.113.5 udp {0} {0} 192.168.122.10 {1}".format
     held = {ACCEPT: 0, dnat(5000, 6000): 2, dnat(5001, 6001): 3}
 
-    (found,) = forward_statuses(planned(line), held, "/nowhere")
+    (found,) = forward_statuses(planned(line), held, {}, "/nowhere")
 
     assert found == ForwardStatus(
         "web1",
@@ -97,7 +97,7 @@ def test_a_row_for_each_address() -> None:
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
     held = {ACCEPT: 0, DNAT: 1, "accept 6 fd00:122::10": 0, six: 2}
 
-    found = forward_statuses(planned(WEB, addresses=DUAL), held, "/nowhere")
+    found = forward_statuses(planned(WEB, addresses=DUAL), held, {}, "/nowhere")
 
     shown = [(row.address, row.state, row.connections) for row in found]
     assert shown == [("192.168.122.10", "active", 1), ("fd00:122::10", "active", 2)]
@@ -161,7 +161,7 @@ def test_one_address_of_two_that_somebody_else_has() -> None:
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
     of = planned(WEB, addresses={"6": DUAL["6"]}, conflicts={ACCEPT: reason})
 
-    found = forward_statuses(of, {"accept 6 fd00:122::10": 0, six: 0}, "/nowhere")
+    found = forward_statuses(of, {"accept 6 fd00:122::10": 0, six: 0}, {}, "/nowhere")
 
     reasons = sorted(row.reason for row in found)
     assert reasons == ["", reason]
@@ -169,32 +169,49 @@ def test_one_address_of_two_that_somebody_else_has() -> None:
 
 def test_rules_that_are_not_in_the_kernel() -> None:
     """Somebody has taken them out."""
-    found = forward_statuses(planned(WEB), {ACCEPT: 0}, "/nowhere")
+    found = forward_statuses(planned(WEB), {ACCEPT: 0}, {}, "/nowhere")
 
     reason = "the rules are not in the kernel; run vfwhooks apply"
     assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
 
 
+MISSING = {"6": "table ip6 libvirt_network is missing"}
+
+
 def test_libvirts_table_that_is_not_in_the_kernel() -> None:
-    """Without our accept in it, libvirt refuses what we forward; the cure is its own."""
+    """What all of that family waits for is the reason; the other one is served."""
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
+    of = planned(WEB, addresses=DUAL)
 
-    found = forward_statuses(planned(WEB, addresses=DUAL), {DNAT: 0, six: 0}, "/nowhere")
+    found = forward_statuses(of, {DNAT: 0, six: 0}, MISSING, "/nowhere")
 
-    reason = "table {} libvirt_network lacks ours or is missing".format
     assert [(row.state, row.reason) for row in found] == [
-        ("blocked", reason("ip")),
-        ("blocked", reason("ip6")),
+        ("active", ""),
+        ("blocked", MISSING["6"]),
     ]
 
 
-def test_open_networks_need_nothing_of_libvirts() -> None:
-    """Nothing of libvirt's stands before a guest on one."""
-    of = planned(WEB, networks=[network(mode="open")])
+def test_what_is_wrong_with_a_forward_itself_is_said_first() -> None:
+    """A missing table does not hide a conflict, or rules that are gone."""
+    of = planned(WEB, addresses={"6": DUAL["6"]})
 
-    found = forward_statuses(of, {DNAT: 7}, "/nowhere")
+    found = forward_statuses(of, {}, MISSING, "/nowhere")
 
-    assert [row.state for row in found] == ["active"]
+    reason = "the rules are not in the kernel; run vfwhooks apply"
+    assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
+
+
+@pytest.mark.parametrize(
+    ("modes", "state"), [(["open"], "active"), (["open", "nat"], "blocked")]
+)
+def test_open_networks_need_nothing_of_libvirts(modes: list[str], state: str) -> None:
+    """Nothing of libvirt's stands before a guest that is on such networks alone."""
+    networks = [network(mode=mode) for mode in modes]
+    of = planned(WEB, networks=networks)
+
+    found = forward_statuses(of, {DNAT: 7}, {"4": "missing"}, "/nowhere")
+
+    assert [row.state for row in found] == [state]
 
 
 def interfaces(root: Path, **masters: str) -> Path:
@@ -289,6 +306,6 @@ def test_a_guest_that_does_not_run() -> None:
 
 def test_no_forwards() -> None:
     """A guest that forwards.yaml does not name has no rows."""
-    found = forward_statuses(planned(), {}, "/nowhere")
+    found = forward_statuses(planned(), {}, {}, "/nowhere")
 
     assert found == []

@@ -1,0 +1,137 @@
+"""Networks and interfaces that come, go and change under running guests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lab.box import wait_until
+from lab.guest import Guest
+from lab.host import Host
+from lab.machine import Nic
+from lab.net import Net
+from lab.network import mac_for, second_network
+from product import configure, ruleset, start_watch, states, status, stop_watch, vfwhooks
+
+URL = "http://203.0.113.1:8080/"
+
+
+@pytest.fixture
+def web1(host: Host, outside: Net) -> Iterator[Guest]:
+    """A running guest on the default network."""
+    configure(host, "guests:\n  web1: [8080:80]\n")
+    vfwhooks(host, "apply")
+    guest = host.define_guest("web1", mac=mac_for(40)).start(wait=True)
+    yield guest
+    guest.destroy()
+    host.virsh("undefine", "web1")
+
+
+def test_network_stopped_and_started(host: Host, web1: Guest) -> None:
+    """While its network is down a guest has no entries, and status says why; when the
+    network is up again, they are back."""
+    before = sorted(ruleset(host).split("\n"))
+
+    host.virsh("net-destroy", "default")
+    row = status(host)["forwards"][0]
+    held = ruleset(host).count(web1.address)
+    host.virsh("net-start", "default")
+    after = sorted(ruleset(host).split("\n"))
+    host.restart_libvirtd()
+    wait_until(lambda: "running" in host.virsh("domstate", "web1"), "reconnect")
+
+    reason = "network default is not active"
+    assert (row["state"], row["reason"], held) == ("pending", reason, 0)
+    assert after == before
+
+
+def test_reservation_changed(host: Host, outside: Net) -> None:
+    """A reservation that `virsh net-update` changes is followed at once."""
+    mac = "52:54:00:bb:00:01"
+    configure(host, "guests:\n  web1: [8080:80]\n")
+    vfwhooks(host, "apply")
+    guest = host.define_guest("web1", mac=mac)
+    guest.start()
+    before = states(host)
+
+    xml = f"<host mac='{mac}' ip='192.168.122.101'/>"
+    host.virsh("net-update", "default", "add", "ip-dhcp-host", xml, "--live")
+    row = status(host)["forwards"][0]
+    host.virsh("net-update", "default", "delete", "ip-dhcp-host", xml, "--live")
+    guest.destroy()
+    guest.undefine()
+
+    assert before == {"web1 8080/tcp": "pending"}
+    assert (row["state"], row["address"]) == ("active", "192.168.122.101")
+
+
+def test_interface_plugged_and_unplugged(host: Host, outside: Net, web1: Guest) -> None:
+    """A running guest's interface that is attached is forwarded to, and no more when
+    it is detached."""
+    host.start_network(second_network("lab", 150, mode="nat"))
+    configure(host, "guests:\n  web1: {ports: [8080:80], network: lab}\n")
+    vfwhooks(host, "apply")
+    before = status(host)["forwards"][0]["reason"]
+
+    web1.attach(Nic(mac_for(60), network="lab"))
+    row = status(host)["forwards"][0]
+    host.virsh("detach-interface", "web1", "network", "--mac", mac_for(60), "--live")
+    wait_until(lambda: "pending" in states(host).values(), "detached")
+    host.virsh("net-destroy", "lab")
+    host.virsh("net-undefine", "lab")
+
+    assert before == "the guest has no interface on network lab"
+    assert (row["state"], row["address"]) == ("active", "192.168.150.60")
+
+
+def test_installed_under_running_guests(host: Host, outside: Net, web1: Guest) -> None:
+    """Guests that were started before the product are served after one `apply`."""
+    vfwhooks(host, "purge")
+    refused = outside.http(URL).refused
+
+    done = vfwhooks(host, "apply")
+
+    line = f"+ tcp 8080 → web1 {web1.address}:80\n"
+    assert (refused, done.stdout, outside.http(URL).answered) == (True, line, True)
+
+
+def test_apply_beside_a_slow_hook(host: Host, outside: Net, web1: Guest) -> None:
+    """While another hook keeps libvirtd waiting, neither it nor apply times out."""
+    slow = "#!/bin/sh\n[ \"$1 $2\" != 'slow started' ] || sleep 3\n"
+    host.write("/etc/libvirt/hooks/qemu.d/slow", slow, 0o755)
+    host.sighup()
+    configure(host, "guests:\n  web1: [8080:80]\n  slow: [8081:80]\n")
+    guest = host.define_guest("slow", mac=mac_for(41))
+    host.run(["sh", "-c", "virsh start slow >/tmp/slow.log 2>&1 &"])
+    wait_until(lambda: host.path("/run/libvirt/qemu/slow.pid").exists(), "the start")
+
+    done = vfwhooks(host, "apply")
+    wait_until(lambda: "started" in host.read("/tmp/slow.log"), "the start's end")
+    state = states(host)
+    host.run(["rm", "/etc/libvirt/hooks/qemu.d/slow"])
+    host.sighup()
+    guest.destroy()
+    guest.undefine()
+
+    assert (done.status, state) == (
+        0,
+        {"web1 8080/tcp": "active", "slow 8081/tcp": "active"},
+    )
+
+
+
+def test_guest_that_vanished(host: Host, outside: Net, web1: Guest) -> None:
+    """A guest that went away while nobody was told is cleaned up by `apply`."""
+    host.write("/run/vfwhooks/guests/qemu/ghost", GHOST)
+
+    done = vfwhooks(host, "apply")
+
+    left = host.path("/run/vfwhooks/guests/qemu/ghost").exists()
+    assert (done.stdout, left) == ("- tcp 99 → ghost 192.168.122.98:99\n", False)
+
+
+GHOST = """1 1
+guest qemu ghost 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
+nic 52:54:00:00:00:99 network default virbr0 vnet9
+entry dnat 4 * tcp 99 99 192.168.122.98 99
+"""
