@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.box import Done, wait_until
 from lab.host import HOOKS, Host
+from oracle import Published, iptables_published, nft_published
 
 HERE = Path(__file__).resolve().parent.parent
 DRIVERS = ("qemu", "lxc", "libxl", "network", "daemon")
@@ -108,3 +109,11 @@ def watch_cpu_seconds(host: Host) -> float:
     pid = host.read("/run/watch.pid").strip()
     words = host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return sum(map(int, words[11:15])) / 100
+
+
+def published(host: Host) -> set[Published]:
+    """What the kernel of the host publishes, by either backend."""
+    found = nft_published(host.run(["nft", "-j", "list", "ruleset"]))
+    for tool in ("iptables-save", "ip6tables-save"):
+        found |= iptables_published(host.run([tool]))
+    return found

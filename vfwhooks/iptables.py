@@ -114,6 +114,9 @@ class Iptables:
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
         for chain, jump in _JUMPS:
             self._place(script, chain, jump, _texts(saved.get(chain, [])))
+        forward = _texts(saved.get((FILTER, "FORWARD"), []))
+        has_chains = any("-j LIBVIRT_" in rule for rule in forward)
+        self.base["libvirt"] = "chains" if has_chains else "direct"
         script.drop([c for c in saved if _is_ours(c) and c not in {**tails, **own}])
         if not script.is_empty():
             self._restore(family, script)

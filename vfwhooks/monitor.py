@@ -10,9 +10,12 @@ import struct
 from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 
 from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, split
+from .nfnetlink import jump_target
 
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
-_NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT, _NEWGENERATION = 6, 8, 12, 14, 15
+_DELTABLE, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 6, 8, 12, 14
+_NEWGENERATION = 15
+_OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH = 28
 _FAILED = 0x20
@@ -31,8 +34,13 @@ class Rulesets:
         """The descriptor, for poll."""
         return self._link.fileno()
 
-    def read(self) -> "tuple[bool, bool]":
-        """Whether the rules around us changed, and whether elements of ours did."""
+    def read(self, base: "dict[str, str]") -> "tuple[bool, bool]":
+        """Whether the rules around us changed, and whether elements of ours did.
+
+        `base` says which backend is in use, and whether libvirt's rules stand in the
+        base chains themselves: only then is every rule there of interest.
+        """
+        is_direct = base.get("libvirt") == "direct"
         rules = elements = False
         for kind, port, payload in _messages(self._link):
             if kind < 0:
@@ -42,11 +50,12 @@ class Rulesets:
             about = attributes(payload[4:])
             table = about.get(1, b"").rstrip(b"\0")
             if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
-                elements = elements or table == b"vfwhooks" or _is_ours(about.get(2))
+                is_ours = table == b"vfwhooks" or _text(about.get(2)) == "vfwhooks"
+                elements = elements or is_ours
             elif table in (b"vfwhooks", b"libvirt_network"):
                 rules = True
             elif table in (b"filter", b"nat"):
-                rules = rules or _is_watched(kind & 0xFF, about)
+                rules = rules or _is_watched(kind & 0xFF, about, is_direct)
         return rules, elements
 
 
@@ -93,12 +102,15 @@ def _messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
         found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]
 
 
-def _is_ours(name: "bytes | None") -> bool:
-    return (name or b"").rstrip(b"\0") == b"vfwhooks"
+def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
+    """Whether a change of iptables' tables may concern us: rules and chains of ours and
+    of libvirt's, jumps there, and tables that go."""
+    if kind in (_NEWRULE, _DELRULE):
+        name, target = _text(about.get(2)), jump_target(about.get(4, b""))
+        is_beside = is_direct and name in _BASE
+        return is_beside or name.startswith(_OURS) or target.startswith(_OURS)
+    return kind == _DELTABLE or _text(about.get(3)).startswith(_OURS)
 
 
-def _is_watched(kind: int, about: "dict[int, bytes]") -> bool:
-    """Whether an iptables rule or chain is one that we stand beside."""
-    at = 2 if kind in (_NEWRULE, _DELRULE) else 3
-    name = about.get(at, b"").rstrip(b"\0").decode("utf-8", "replace")
-    return not name or name in _BASE or name.startswith(("VFW-", "LIBVIRT_"))
+def _text(name: "bytes | None") -> str:
+    return (name or b"").rstrip(b"\0").decode("utf-8", "replace")

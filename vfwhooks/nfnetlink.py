@@ -59,7 +59,7 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     for answer in _dump(link, asked):
         if _text(answer[1]) == table:
             handle = int.from_bytes(answer[3], "big")
-            found.append(Rule(_text(answer[2]), handle, _target(answer.get(4, b""))))
+            found.append(Rule(_text(answer[2]), handle, jump_target(answer.get(4, b""))))
     return found
 
 
@@ -137,7 +137,8 @@ def _dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
         raise
 
 
-def _target(expressions: bytes) -> str:
+def jump_target(expressions: bytes) -> str:
+    """The chain that a rule with these expressions jumps to; '' for none."""
     for _, expression in each(expressions):
         got = attributes(expression)
         if got.get(1) == b"immediate\0":

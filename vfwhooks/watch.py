@@ -47,6 +47,7 @@ class Watch:
         self._neighbours = Neighbours()
         self._residents = Residents(state)
         self._period = self._tick = watchdog_seconds() / 2
+        self._base = state.base()
         self._due: dict[str, float] = {}
         self._first: dict[str, float] = {}
         self._poll = select.poll()
@@ -92,7 +93,7 @@ class Watch:
 
     def _hear(self, fd: int) -> None:
         if fd == self._rulesets.fileno():
-            rules, elements = self._rulesets.read()
+            rules, elements = self._rulesets.read(self._base)
             if rules:
                 self._schedule("rules", _DEBOUNCE)
             if elements:
@@ -160,7 +161,8 @@ class Watch:
         if problems:
             # A failed reconcile leaves a mark: no reason to fail again at once.
             self._files(self._inotify.read() - {f"{self._state.path}/full"})
-        is_legacy = self._state.base().get("variant") == "legacy"
+        self._base = self._state.base()
+        is_legacy = self._base.get("variant") == "legacy"
         self._period = _LEGACY_CHECK if is_legacy else self._tick
 
     def _ask_libvirtd(self) -> None:

@@ -11,7 +11,15 @@ from lab.host import Host
 from lab.machine import Nic
 from lab.net import Net
 from lab.network import mac_for, second_network
-from product import configure, ruleset, start_watch, states, status, stop_watch, vfwhooks
+from product import (
+    configure,
+    ruleset,
+    start_watch,
+    states,
+    status,
+    stop_watch,
+    vfwhooks,
+)
 
 URL = "http://203.0.113.1:8080/"
 
@@ -117,7 +125,6 @@ def test_apply_beside_a_slow_hook(host: Host, outside: Net, web1: Guest) -> None
         0,
         {"web1 8080/tcp": "active", "slow 8081/tcp": "active"},
     )
-
 
 
 def test_guest_that_vanished(host: Host, outside: Net, web1: Guest) -> None:

@@ -35,7 +35,7 @@ ANY_PYTHON = "/usr/bin/python3"
 set_hypothesis_home_dir(os.devnull + "/hypothesis")
 # No deadline: a slow machine is no defect.
 PROPERTY = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -152,6 +152,17 @@ def test_a_network_that_stops(tmp_path: Path) -> None:
     assert files_of(tmp_path / "state") == {"networks/default": ""}
 
 
+@pytest.mark.parametrize("operation", ["started", "updated"])
+@pytest.mark.parametrize("stdin", [b"", b"<hookData>", b"\xff", b"<!DOCTYPE d><d/>"])
+def test_a_network_that_libvirt_would_not_write(
+    tmp_path: Path, operation: str, stdin: bytes
+) -> None:
+    """It is not kept: every later event would stumble over it."""
+    read(tmp_path, "network", "default", operation, "", stdin=stdin)
+
+    assert files_of(tmp_path / "state") == {}
+
+
 PORTS = [
     ("port-created", "plugged"),
     ("plugged", "plugged"),

@@ -176,7 +176,9 @@ def test_settings() -> None:
             "network my%20net",
             "allow allow_0f5c 198.51.100.0/24,10.0.0.0/8",
             "forward * tcp 8080 8081 80 81 allow_0f5c",
+            "aaa",
             "colour blue",
+            "zone 5",
         ]
     )
 

@@ -1,0 +1,226 @@
+"""conntrack: the connections that are cut are exactly those that have to go."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from ipaddress import ip_address
+from typing import NamedTuple
+
+import pytest
+
+from unit.builders import Host
+from vfwhooks.conntrack import cut
+from vfwhooks.netlink import Netlink, attributes
+
+GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
+TCP, UDP = 6, 17
+
+
+class Connection(NamedTuple):
+    """Who asked for what, and who answers from which port."""
+
+    destination: str
+    port: int
+    answers: str
+    answers_from: int
+    protocol: int = TCP
+
+
+FORWARDED = Connection(HOST, 8080, GUEST, 80)
+CONNECTIONS = {
+    "forwarded": FORWARDED,
+    "forwarded on another address": Connection("203.0.113.9", 8080, GUEST, 80),
+    "another port of the guest's": Connection(HOST, 8443, GUEST, 443),
+    "the same port, by way of another forward": Connection(HOST, 8080, GUEST, 81),
+    "another forward to the same target": Connection(HOST, 9090, GUEST, 80),
+    "another guest's": Connection(HOST, 8080, OTHER, 80),
+    "another protocol": Connection(HOST, 8080, GUEST, 80, UDP),
+    "the administrator's own, to the host": Connection(HOST, 8080, HOST, 8080),
+    "straight at the guest": Connection(GUEST, 8080, GUEST, 8080),
+    "out of a guest, to that port elsewhere": Connection(
+        "198.51.100.7", 8080, "198.51.100.7", 8080
+    ),
+    "a range's first port": Connection(HOST, 5000, GUEST, 5000),
+    "a range's last port": Connection(HOST, 5010, GUEST, 5010),
+    "beyond a range": Connection(HOST, 5011, GUEST, 5011),
+    "a range's port, elsewhere": Connection(HOST, 5001, GUEST, 5000),
+    "a UDP flow that ends at the host": Connection(HOST, 53, HOST, 53, UDP),
+    "a UDP flow to another port of the host": Connection(HOST, 54, HOST, 54, UDP),
+    "a UDP flow through the host": Connection("1.1.1.1", 53, "1.1.1.1", 53, UDP),
+    "a UDP flow that is forwarded": Connection(HOST, 53, GUEST, 53, UDP),
+    "a TCP connection to the host": Connection(HOST, 53, HOST, 53, TCP),
+    "IPv6": Connection("2001:db8::1", 8080, "fd00:122::10", 80),
+    "IPv6 at the host": Connection("2001:db8::1", 53, "2001:db8::1", 53, UDP),
+}
+
+
+def nla(kind: int, *parts: bytes) -> bytes:
+    """A netlink attribute, as the kernel's headers have it."""
+    payload = b"".join(parts)
+    padding = b"\0" * (-len(payload) % 4)
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + padding
+
+
+def direction(
+    kind: int, to: str, port: int, frm: str, sport: int, protocol: int
+) -> bytes:
+    """CTA_TUPLE_ORIG or CTA_TUPLE_REPLY."""
+    first = 1 if ip_address(to).version == 4 else 3
+    source, destination = ip_address(frm).packed, ip_address(to).packed
+    return nla(
+        0x8000 | kind,
+        nla(0x8001, nla(first, source), nla(first + 1, destination)),
+        nla(
+            0x8002,
+            nla(1, bytes((protocol,))),
+            nla(2, struct.pack(">H", sport)),
+            nla(3, struct.pack(">H", port)),
+        ),
+    )
+
+
+def listed(number: int, one: Connection) -> bytes:
+    """What a dump says of a connection of somebody outside, port 40000."""
+    client = (
+        "198.51.100.2" if ip_address(one.destination).version == 4 else "2001:db8::9"
+    )
+    kind = one.protocol
+    original = direction(1, one.destination, one.port, client, 40000, kind)
+    reply = direction(2, client, 40000, one.answers, one.answers_from, kind)
+    return bytes(4) + original + reply + nla(12, struct.pack(">I", number))
+
+
+class Table(Netlink):
+    """A connection table; `filters` says whether its kernel knows filters."""
+
+    def __init__(self, error: int = 0, filters: bool = True) -> None:
+        self.names = list(CONNECTIONS)
+        self.cut: list[str] = []
+        self._error = error
+        self._filters = filters
+
+    def dump(self, one: bytes) -> list[tuple[int, bytes]]:
+        asked = one[20:]
+        if asked and not self._filters:
+            raise OSError(errno.EOPNOTSUPP, "no")
+        version = 4 if one[16] == 2 else 6
+        found = [
+            (0, listed(number, CONNECTIONS[name]))
+            for number, name in enumerate(self.names)
+            if ip_address(CONNECTIONS[name].destination).version == version
+        ]
+        return [*found, (0, bytes(4)), (0, bytes(4) + nla(12, b"\0\0\0\7"))]
+
+    def request(self, one: bytes) -> None:
+        if self._error:
+            raise OSError(self._error, "no")
+        parts = attributes(one[20:])
+        name = self.names[int.from_bytes(parts[12], "big")]
+        original = attributes(listed(0, CONNECTIONS[name])[4:])[1]
+        assert (parts[1], one[16]) == (
+            original,
+            10 if ":" in str(CONNECTIONS[name]) else 2,
+        )
+        self.cut.append(name)
+
+
+class Local(Host):
+    """The host that has these addresses."""
+
+    def is_local(self, address: str) -> bool:
+        return address in (HOST, "2001:db8::1")
+
+
+def cut_by(removed: str = "", added: str = "", filters: bool = True) -> list[str]:
+    """Which connections are cut."""
+    table = Table(filters=filters)
+    count = cut(table, Local(), [removed] * bool(removed), [added] * bool(added))
+    assert count == len(table.cut)
+    return table.cut
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        (
+            f"dnat 4 * tcp 8080 8080 {GUEST} 80",
+            ["forwarded", "forwarded on another address"],
+        ),
+        (f"dnat 4 {HOST} tcp 8080 8080 {GUEST} 80", ["forwarded"]),
+        (f"dnat 4 * tcp 8080 8080 {OTHER} 80", ["another guest's"]),
+        (f"dnat 4 * udp 8080 8080 {GUEST} 80", ["another protocol"]),
+        (
+            f"dnat 4 * tcp 5000 5010 {GUEST} 5000",
+            ["a range's first port", "a range's last port"],
+        ),
+        (f"dnat 4 * tcp 1 1 {GUEST} 1", []),
+        ("dnat 6 * tcp 8080 8080 fd00:122::10 80", ["IPv6"]),
+        (f"accept 4 {GUEST}", []),
+        ("reject 4 * tcp 8080 8080", []),
+    ],
+)
+@pytest.mark.parametrize("filters", [True, False])
+def test_what_a_removed_forward_still_leads_somewhere(
+    entry: str, names: list[str], filters: bool
+) -> None:
+    """By original port, guest and target port together, never by a port alone; also
+    where the kernel cannot filter."""
+    found = cut_by(removed=entry, filters=filters)
+
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        (f"dnat 4 * udp 53 53 {GUEST} 53", ["a UDP flow that ends at the host"]),
+        (f"dnat 4 {HOST} udp 53 53 {GUEST} 53", ["a UDP flow that ends at the host"]),
+        (f"dnat 4 203.0.113.9 udp 53 53 {GUEST} 53", []),
+        (f"dnat 4 * tcp 53 53 {GUEST} 53", []),
+        (
+            f"dnat 4 * udp 50 60 {GUEST} 50",
+            [
+                "a UDP flow that ends at the host",
+                "a UDP flow to another port of the host",
+            ],
+        ),
+        ("dnat 6 * udp 53 53 fd00:122::10 53", ["IPv6 at the host"]),
+        ("reject 4 * udp 53 53", []),
+    ],
+)
+@pytest.mark.parametrize("filters", [True, False])
+def test_what_an_added_forward_takes_over(
+    entry: str, names: list[str], filters: bool
+) -> None:
+    """UDP flows that end at the host itself, and none that passes through."""
+    found = cut_by(added=entry, filters=filters)
+
+    assert found == names
+
+
+def test_nothing_changed() -> None:
+    """Nothing is cut, and nothing is listed."""
+    found = cut_by()
+
+    assert found == []
+
+
+def test_a_connection_that_has_ended_meanwhile() -> None:
+    """It is not there any more: as good as cut, and not counted."""
+    table = Table(error=errno.ENOENT)
+
+    found = cut(table, Local(), [f"dnat 4 * tcp 8080 8080 {GUEST} 80"], [])
+
+    assert found == 0
+
+
+def test_a_kernel_that_does_not_let_us() -> None:
+    """Any other error is one."""
+    with pytest.raises(PermissionError):
+        cut(
+            Table(error=errno.EPERM),
+            Local(),
+            [f"dnat 4 * tcp 8080 8080 {GUEST} 80"],
+            [],
+        )

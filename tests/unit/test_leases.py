@@ -1,0 +1,95 @@
+"""leases: what changed in dnsmasq's leases since the last look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from unit.builders import MAC, OTHER_MAC
+from vfwhooks.leases import Leases
+
+NAME = "virbr0.status"
+
+
+def write(directory: Path, *known: object) -> None:
+    """A status file of these leases."""
+    (directory / NAME).write_text(json.dumps(list(known)))
+
+
+def lease(address: str, mac: str = MAC) -> object:
+    """A lease as dnsmasq's helper writes it."""
+    return {"ip-address": address, "mac-address": mac, "expiry-time": 1}
+
+
+def test_news_are_what_was_not_there(tmp_path: Path) -> None:
+    """A lease that comes, or changes; not one that stays or goes."""
+    leases = Leases(str(tmp_path))
+    write(tmp_path, lease("10.0.0.1"), lease("10.0.0.2", OTHER_MAC.upper()))
+    first = leases.news(NAME)
+    write(tmp_path, lease("10.0.0.1"), lease("10.0.0.3", OTHER_MAC))
+    second = leases.news(NAME)
+    write(tmp_path)
+
+    third = leases.news(NAME)
+
+    assert (first, second, third) == (
+        {(MAC, "10.0.0.1"), (OTHER_MAC, "10.0.0.2")},
+        {(OTHER_MAC, "10.0.0.3")},
+        set(),
+    )
+
+
+def test_a_lease_that_comes_back(tmp_path: Path) -> None:
+    """It was gone, so it is news."""
+    leases = Leases(str(tmp_path))
+    found = []
+    for known in ([lease("10.0.0.1")], [], [lease("10.0.0.1")]):
+        write(tmp_path, *known)
+        found.append(len(leases.news(NAME)))
+
+    assert found == [1, 0, 1]
+
+
+def test_each_bridge_has_its_own(tmp_path: Path) -> None:
+    """The same lease on another bridge is another."""
+    leases = Leases(str(tmp_path))
+    write(tmp_path, lease("10.0.0.1"))
+    leases.news(NAME)
+    (tmp_path / NAME).rename(tmp_path / "virbr1.status")
+
+    found = leases.news("virbr1.status")
+
+    assert found == {(MAC, "10.0.0.1")}
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", "7", "[1, null]", '"x"', "\udcff"])
+def test_a_file_without_leases(tmp_path: Path, text: str) -> None:
+    """In the middle of being written, or of another shape: no news, no error."""
+    (tmp_path / NAME).write_text(text, errors="surrogateescape")
+
+    found = Leases(str(tmp_path)).news(NAME)
+
+    assert found == set()
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A network that is gone."""
+    found = Leases(str(tmp_path)).news(NAME)
+
+    assert found == set()
+
+
+def test_a_half_written_file_is_not_remembered(tmp_path: Path) -> None:
+    """What was known before it is no news after it."""
+    leases = Leases(str(tmp_path))
+    write(tmp_path, lease("10.0.0.1"))
+    leases.news(NAME)
+    (tmp_path / NAME).write_text("[")
+    leases.news(NAME)
+    write(tmp_path, lease("10.0.0.1"))
+
+    found = leases.news(NAME)
+
+    assert found == set()

@@ -1,0 +1,108 @@
+"""residents: whom a lease or a neighbour is news to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unit.builders import MAC, OTHER_MAC, OTHER_UUID, fresh_state, guest, nic, record
+from vfwhooks.records import Record
+from vfwhooks.residents import Residents
+from vfwhooks.state import State
+
+AT_10 = ["accept 4 192.168.122.10"]
+
+
+def waiting(name: str = "web1") -> Record:
+    """A guest with forwards and no address for them."""
+    found = record(guest(name))
+    found.is_waiting = True
+    return found
+
+
+def residents(tmp_path: Path, *records: Record) -> tuple[State, Residents]:
+    """The recorded guests of a host."""
+    state = fresh_state(tmp_path)
+    for one in records:
+        state.keep(one)
+    return state, Residents(state)
+
+
+@pytest.mark.parametrize(
+    ("known", "mac", "address", "is_news"),
+    [
+        (waiting(), MAC, "192.168.122.10", True),
+        (waiting(), OTHER_MAC, "192.168.122.10", False),
+        (record(), MAC, "192.168.122.10", False),
+        (record(entries=AT_10), MAC, "192.168.122.10", False),
+        (record(entries=AT_10), MAC, "192.168.122.99", True),
+        (record(entries=AT_10), OTHER_MAC, "192.168.122.10", True),
+        (record(entries=AT_10), OTHER_MAC, "192.168.122.99", False),
+        (record(entries=AT_10), MAC, "fd00:122::10", False),
+        (record(entries=["accept 6 fd00:122::9"]), MAC, "fd00:122::10", True),
+    ],
+)
+def test_news(
+    tmp_path: Path, known: Record, mac: str, address: str, is_news: bool
+) -> None:
+    """Whose interface it is, if it is not known to be there, and who was there."""
+    _, found = residents(tmp_path, known)
+
+    names = [one.guest.name for one in found.concerned(mac, address)]
+
+    assert names == ["web1"] * is_news
+
+
+def test_the_same_news_twice(tmp_path: Path) -> None:
+    """A neighbour is confirmed every few seconds: once is enough."""
+    _, found = residents(tmp_path, waiting())
+
+    counts = [len(found.concerned(MAC, "192.168.122.10")) for _ in range(2)]
+
+    assert counts == [1, 0]
+
+
+def test_news_are_news_again_when_a_record_changes(tmp_path: Path) -> None:
+    """What was done about it is in the record."""
+    state, found = residents(tmp_path, waiting())
+    found.concerned(MAC, "192.168.122.10")
+    state.keep(record(entries=["accept 4 192.168.122.99"]))
+
+    found.read(["guests/qemu/web1"])
+
+    assert len(found.concerned(MAC, "192.168.122.10")) == 1
+
+
+def test_a_guest_that_has_stopped(tmp_path: Path) -> None:
+    """Nothing is news to it."""
+    state, found = residents(tmp_path, waiting())
+    state.forget(("qemu", "web1"))
+
+    found.read(["guests/qemu/web1"])
+
+    assert found.concerned(MAC, "192.168.122.10") == []
+
+
+def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is no guest, and stops nobody."""
+    state, found = residents(tmp_path, waiting("web2"))
+    state.write("guests/qemu/web1", "1000")
+
+    found.read(["guests/qemu/web1", "guests/lxc/none"])
+
+    names = [one.guest.name for one in found.concerned(MAC, "192.168.122.10")]
+    assert names == ["web2"]
+
+
+def test_guests_of_every_driver_and_no_network(tmp_path: Path) -> None:
+    """A network's record has no address."""
+    container = waiting()
+    container.guest.driver = "lxc"
+    net = record(guest("default", OTHER_UUID, [nic()], driver="network"))
+    net.is_waiting = True
+
+    _, found = residents(tmp_path, container, net)
+
+    drivers = [one.guest.driver for one in found.concerned(MAC, "192.168.122.10")]
+    assert drivers == ["lxc"]
