@@ -51,24 +51,30 @@ def open_backend(
     from .iptables import Iptables  # 1 ms that nf_tables hosts need not spend
 
     networks = [inventory.network(name) for name in inventory.names()]
-    return Iptables(run, base, [network for network in networks if network])
+    return Iptables(link, run, base, [network for network in networks if network])
 
 
-def clear_others(name: str, link: Netlink, run: Run, inventory: Inventory) -> list[str]:
-    """Take what is ours out of the backend that is not in use; what was done."""
+def clear_others(
+    name: str, base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+) -> list[str]:
+    """Take what is ours out of the backend that is not `name`; what was done. `base` is
+    what was remembered while that one was in use."""
     other = IPTABLES if name == NFTABLES else NFTABLES
     try:
-        if open_backend({"backend": other}, link, run, inventory).clear():
+        if open_backend({**base, "backend": other}, link, run, inventory).clear():
             return [f"moved from {other} to {name}"]
     except VfwError as error:
         return [f"{other}: {error}"]
     return []
 
 
-def clear_all(link: Netlink, run: Run, inventory: Inventory) -> list[str]:
+def clear_all(
+    base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+) -> list[str]:
     """Take what is ours out of both backends; those that had anything."""
     cleared = []
     for name, tool in ((NFTABLES, "nft"), (IPTABLES, "iptables-restore")):
-        if find(tool) and open_backend({"backend": name}, link, run, inventory).clear():
+        backend = open_backend({**base, "backend": name}, link, run, inventory)
+        if find(tool) and backend.clear():
             cleared.append(name)
     return cleared

@@ -148,7 +148,7 @@ def purge(_: argparse.Namespace) -> int:
     lock = state.lock()
     inventory = Inventory(f"{state.path}/networks")
     link = Netlink()
-    cleared = clear_all(link, Run(keep=(lock.fd,)), inventory)
+    cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     shutil.rmtree(state.kept, ignore_errors=True)
     shutil.rmtree(state.path)
     lock.close()

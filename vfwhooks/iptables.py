@@ -10,6 +10,8 @@ from .errors import Refused, VfwError
 from .iprules import FILTER, NAT, Chain, Chains, Script, parse_save, render, rules_of
 from .libvirtrules import is_libvirts
 from .model import Network
+from .netlink import Netlink
+from .nfnetlink import list_iptables_chains
 from .plan import Change, Synced
 from .process import Run, find
 
@@ -36,7 +38,14 @@ class Iptables:
 
     name = "iptables"
 
-    def __init__(self, run: Run, base: dict[str, str], networks: list[Network]) -> None:
+    def __init__(
+        self,
+        link: Netlink,
+        run: Run,
+        base: dict[str, str],
+        networks: list[Network],
+    ) -> None:
+        self.link = link
         self.run = run
         self.base = base
         self.networks = networks
@@ -112,6 +121,7 @@ class Iptables:
             if counted is None or not _is_same(_texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
+        self._note_missing(family)
         for chain, jump in _JUMPS:
             self._place(script, chain, jump, _texts(saved.get(chain, [])))
         forward = _texts(saved.get((FILTER, "FORWARD"), []))
@@ -169,7 +179,26 @@ class Iptables:
         script.drop([chain for chain in saved if _is_ours(chain)])
         if not script.is_empty():
             self._restore(family, script, variant)
+            self._unmake(family, variant)
         return not script.is_empty()
+
+    def _note_missing(self, family: str) -> None:
+        """Remember which base chains our jumps make, so that they go with us; the nft
+        variant makes them when they are first used, and its save shows them anyway."""
+        if self.base["variant"] != "nft" or f"made{family}" in self.base:
+            return
+        there = {t: list_iptables_chains(self.link, family, t) for t in (FILTER, NAT)}
+        missing = [f"{t}/{name}" for (t, name), _ in _JUMPS if name not in there[t]]
+        self.base[f"made{family}"] = " ".join(missing)
+
+    def _unmake(self, family: str, variant: str) -> None:
+        """Take out the base chains that our jumps made, if nobody else uses them."""
+        for name in self.base.pop(f"made{family}", "").split():
+            table, _, chain = name.partition("/")
+            try:
+                self.run([f"{COMMANDS[family]}-{variant}", "-t", table, "-X", chain])
+            except VfwError:
+                continue  # somebody else uses it
 
     def _libvirts_variant(self) -> str:
         """nft or legacy: the variant that libvirt's rules are in, else the default's.

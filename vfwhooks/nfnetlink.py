@@ -46,6 +46,14 @@ def list_chains(link: Netlink, part: str) -> dict[str, int]:
     return _named(link, part, _GETCHAIN, 3, 2)
 
 
+def list_iptables_chains(link: Netlink, family: str, table: str) -> list[str]:
+    """The chains that iptables' nft variant has made in one of its tables so far."""
+    number = PARTS[family][0]
+    asked = message(_NFT | _GETCHAIN, netfilter(number, named(1, table)))
+    answers = _dump(link, asked)
+    return [_text(answer[3]) for answer in answers if _text(answer[1]) == table]
+
+
 def list_sets(link: Netlink, part: str) -> dict[str, int]:
     """The handles of the table's named sets and maps by name."""
     return _named(link, part, _GETSET, 2, 16)
@@ -59,7 +67,9 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     for answer in _dump(link, asked):
         if _text(answer[1]) == table:
             handle = int.from_bytes(answer[3], "big")
-            found.append(Rule(_text(answer[2]), handle, jump_target(answer.get(4, b""))))
+            found.append(
+                Rule(_text(answer[2]), handle, jump_target(answer.get(4, b"")))
+            )
     return found
 
 

@@ -109,10 +109,10 @@ class Roads:
         name = choose(self._inventory, self._link, self._base.get("backend", ""))
         self._expect(pairs)
         if self._base.get("backend") != name:
-            self._base = {"backend": name}
             self._report.said += clear_others(
-                name, self._link, self._run, self._inventory
+                name, self._base, self._link, self._run, self._inventory
             )
+            self._base = {"backend": name}
         wanted = {e: r.owner for r in new.values() for e in r.entries}
         synced = self._backend().sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
