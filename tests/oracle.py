@@ -94,8 +94,8 @@ def _ports(port: Any, data: list[Any]) -> Iterator[tuple[int, int]]:
 
 
 _DNAT = re.compile(
-    r"(?:\[.*?\] )?-A VFW-[AB]-\S+ (?:-d (\S+)/\d+ )?-p (\w+) -m \w+ --dport (\d+)(?::(\d+))?"
-    r" -j DNAT --to-destination (.*)"
+    r"(?:\[.*?\] )?-A VFW-[AB]-\S+ (?:-d (\S+)/\d+ )?"
+    r"-p (\w+) -m \w+ --dport (\d+)(?::(\d+))? -j DNAT --to-destination (.*)"
 )
 
 

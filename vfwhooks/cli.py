@@ -15,7 +15,7 @@ from pathlib import Path
 from . import __version__, configuration
 from .backend import clear_all
 from .compiler import compile_file
-from .config import Problem
+from .config import Problem, find_files, in_file_order
 from .errors import VfwError, show
 from .inventory import Inventory
 from .libvirtd import Answer, running_guests
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error.message, error.hint)
     except PermissionError as error:
         _complain(str(error), "run it as root")
+    except OSError as error:
+        _complain(str(error))
     return FAILED
 
 
@@ -71,9 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 def check(arguments: argparse.Namespace) -> int:
     """Say everything that is wrong with a file."""
     path = arguments.file or Path(_config())
-    if not path.exists():
-        if arguments.file:
-            raise VfwError(f"{path}: no such file")
+    if arguments.file and not path.exists():
+        raise VfwError(f"{path}: no such file")
+    files = find_files(path)
+    if not files:
         print(f"{path}: there is none, so nothing is forwarded")
         return DONE
     guests, problems = read_forwards(path)
@@ -86,7 +89,7 @@ def check(arguments: argparse.Namespace) -> int:
         and not f.host_ip.is_unspecified
         and not inventory.is_local(str(f.host_ip))
     ]
-    _print_problems(problems)
+    _print_problems(in_file_order(problems, files))
     if any(not problem.is_warning for problem in problems):
         return BAD
     count = sum(len(guest.forwards) for guest in guests)

@@ -10,10 +10,10 @@ import struct
 
 from . import files
 
-_MAGIC = b"vfw1"
+_MAGIC = b"vfw2"
 _HEADER = struct.Struct(">4sIIII")
 _SLOT = struct.Struct(">II")
-_RECORD = struct.Struct(">HI")
+_RECORD = struct.Struct(">II")
 _FIRST = 1 << 14
 _HOME = __file__.rpartition("/vfwhooks/")[0]
 _TEMPLATES = (f"{_HOME}/templates", f"{_HOME}/vfwhooks/compiled.py")
@@ -22,8 +22,9 @@ _TEMPLATES = (f"{_HOME}/templates", f"{_HOME}/vfwhooks/compiled.py")
 class Compiled:
     """An open compiled configuration; a lookup reads one bucket of it."""
 
+    _fd = -1
+
     def __init__(self, fd: int) -> None:
-        self._fd = fd
         start = posix.pread(fd, _FIRST, 0)
         if len(start) < _HEADER.size:
             raise ValueError("too short")
@@ -38,10 +39,15 @@ class Compiled:
         if len(start) < self._skeletons:
             start = posix.pread(fd, self._skeletons, 0)
         self.stamps = start[_HEADER.size : self._skeletons].decode()
+        self._fd = fd
 
     def close(self) -> None:
-        """Close the file."""
-        posix.close(self._fd)
+        """Close the file; the last that holds the configuration closes it, too."""
+        if self._fd >= 0:
+            posix.close(self._fd)
+            self._fd = -1
+
+    __del__ = close
 
     def lookup(self, name: str) -> list[str]:
         """The lines compiled for the guest of this name or UUID; none for others."""

@@ -90,11 +90,20 @@ def find_files(main: Path) -> list[Path]:
     return found + [path for path in drop_ins if not path.name.startswith(".")]
 
 
+def in_file_order(problems: Iterable[Problem], files: list[Path]) -> list[Problem]:
+    """The problems as a reader of the files meets them."""
+    order = {str(path): number for number, path in enumerate(files)}
+    return sorted(
+        problems,
+        key=lambda p: (order.get(p.place.file, 0), p.place.line, p.place.column),
+    )
+
+
 def read_tree(path: Path, problems: list[Problem]) -> Node | None:
     """The file as a tree; None, and a problem more, for what is no YAML document."""
     place = Place(str(path))
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             _refuse_stranger(os.fstat(file.fileno()), place)
             return parse_tree(file.read(_LARGEST + 1), place.file, problems)
     except OSError as error:
@@ -102,6 +111,11 @@ def read_tree(path: Path, problems: list[Problem]) -> Node | None:
     except NotRead as error:
         problems.append(error.problem)
     return None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe, which is then refused."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _refuse_stranger(about: os.stat_result, place: Place) -> None:
@@ -122,7 +136,8 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
     tree at all.
     """
     try:
-        return _tree(yaml.parse(data.decode(), Loader=_LOADER), name, problems)
+        text = data.decode()
+        return _tree(yaml.parse(text, Loader=_LOADER), name, problems)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
@@ -133,7 +148,15 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
         raise NotRead(place, f"not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise NotRead(Place(name), f"not YAML: {str(error).splitlines()[0]}") from error
+        place = _place_of(text, getattr(error, "character", None), name)
+        raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}") from error
+
+
+def _place_of(text: str, character: object, name: str) -> Place:
+    """Where a character stands first; PyYAML's loaders count its place differently."""
+    at = text.find(chr(character)) if isinstance(character, int) else 0
+    line, before = text.count("\n", 0, at) + 1, text.rfind("\n", 0, at)
+    return Place(name, line, at - before)
 
 
 class _Open:

@@ -85,7 +85,7 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
         return Configuration(good, False, problems)
     if not is_settled(main):
         state.write("full", "")
-        return Configuration(good, False, "")
+        return Configuration(good, False, "" if good else f"{main} is being written")
     package = __file__.rpartition("/vfwhooks/")[0]
     taken = compiled.stamps(main)
     try:

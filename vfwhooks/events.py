@@ -12,6 +12,7 @@ class Events:
         self._state = state
         self.before: dict[Key, Record | None] = {}
         self.after: dict[Key, Record | None] = {}
+        self._stopped: dict[Key, int] = {}
 
     def follow(self, intent: Intent) -> None:
         """Note what the event changes."""
@@ -28,6 +29,7 @@ class Events:
         elif intent.operation == "stopped":
             self._now((guest.driver, guest.name))
             self.after[guest.driver, guest.name] = None
+            self._stopped[guest.driver, guest.name] = intent.stamp
 
     def postpone(self) -> None:
         """Write down who runs and who does not, for whoever can change the kernel."""
@@ -37,13 +39,14 @@ class Events:
                 self._state.keep(record)
             elif old:
                 old.is_off = True
+                old.stamp = self._stopped.get(key, old.stamp)
                 self._state.keep(old)
 
     def _plug(self, port: Guest, intent: Intent) -> None:
         """An interface of a running guest; a guest that starts is not recorded yet."""
         for driver in DRIVERS:
             owner = self._now((driver, port.name)) if driver != "network" else None
-            if owner and owner.guest.uuid == port.uuid:
+            if owner and not owner.is_off and owner.guest.uuid == port.uuid:
                 rest = [nic for nic in owner.guest.nics if nic.mac != port.nics[0].mac]
                 nics = rest + (port.nics if intent.operation == "plugged" else [])
                 guest = Guest(driver, port.name, port.uuid, nics)

@@ -13,7 +13,7 @@ def quote(word: str) -> str:
 
 
 def unquote(word: str) -> str:
-    """What quote was given."""
+    """What quote was given. Raises ValueError for a word that it never wrote."""
     first, *rest = word.split("%")
     return first + "".join(
         chr(int(part[:2], 16)) + part[2:] for part in rest if len(part) > 1

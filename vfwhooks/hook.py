@@ -13,7 +13,7 @@ import time
 
 from . import configuration
 from .errors import VfwError, show
-from .libvirtxml import parse_domain, parse_port
+from .libvirtxml import parse_domain, parse_networks, parse_port
 from .model import Guest, Port
 from .reconcile import Reconcile
 from .records import Intent
@@ -81,7 +81,7 @@ def read_event(
     """
     now = time.monotonic_ns()
     if driver == "network" and operation in _NETWORK:
-        state.note_network(name, b"" if operation == "stopped" else _input())
+        state.note_network(name, b"" if operation == "stopped" else read_network())
         return Intent("network", Guest("network", name, "", []), now)
     if driver == "network":
         port = read_port(_input(), name, owner)
@@ -98,6 +98,14 @@ def read_event(
     return Intent("stopped", Guest(driver, name, "", []), now)
 
 
+def read_network() -> bytes:
+    """What libvirt says of a network, if that can be read again later."""
+    data = _input()
+    if not parse_networks(data):
+        raise VfwError("the XML describes no network")
+    return data
+
+
 def read_port(data: bytes, network: str, owner: str) -> "Port | None":
     """The port in what the gate has left of the XML: it stops behind the owner's name,
     or somewhere in a long network before it.
@@ -105,7 +113,8 @@ def read_port(data: bytes, network: str, owner: str) -> "Port | None":
     if owner:
         data = b"<hookData><networkport><owner>" + owner.encode() + data
     elif not data.lstrip().startswith(b"<hookData"):
-        data = b"<hookData>" + data[data.find(b"<networkport") :]
+        before, opened, rest = data.partition(b"<networkport>")
+        data = b"<hookData><networkport>" + (rest if opened else before)
     port = parse_port(data)
     if port and not port.nic.network:
         port.nic.network = network

@@ -56,7 +56,12 @@ class Inventory:
 
     def names(self) -> list[str]:
         """The names of all networks that are or were active."""
-        found = {files.unquote(name) for name in _listed(self._noted)}
+        found = set()
+        for name in _listed(self._noted):
+            try:
+                found.add(files.unquote(name))
+            except ValueError:
+                continue  # no release of ours has named it
         for directory in self._directories:
             found.update(n[:-4] for n in _listed(directory) if n.endswith(".xml"))
         return sorted(found)
@@ -79,8 +84,9 @@ class Inventory:
                 whose = str(lease.get("mac-address", "")).lower()
                 if whose != mac or not isinstance(expiry, int):
                     continue
-                if expiry == 0 or expiry > time.time():
-                    found.append((expiry or 1 << 62, canonical(str(address))))
+                where = canonical(str(address))
+                if where and (expiry == 0 or expiry > time.time()):
+                    found.append((expiry or 1 << 62, where))
         return sorted(found, reverse=True)
 
     def neighbours(self, bridge: str, mac: str) -> list[str]:

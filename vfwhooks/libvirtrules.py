@@ -16,11 +16,17 @@ _BACK = (
 
 def is_libvirts(chain: Chain, rule: str, networks: list[Network]) -> bool:
     """Whether libvirt wrote the rule (as iptables-save prints it) for a network."""
-    if "-j LIBVIRT_" in rule:
+    if _target(rule).startswith("LIBVIRT_"):
         return True
     if chain[1] == "POSTROUTING":
         return any(_masquerades(rule, s) for n in networks for _, s in n.subnets)
     return chain[1] == "FORWARD" and any(_forwards(rule, n) for n in networks)
+
+
+def _target(rule: str) -> str:
+    """Where a rule leads; a comment may hold anything, but stands ahead of the target
+    and in quotes if it has a blank."""
+    return rule.rpartition('"')[2].rpartition("-j ")[2].partition(" ")[0]
 
 
 def _masquerades(rule: str, subnet: str) -> bool:

@@ -113,11 +113,14 @@ def parse_networks(data: bytes) -> list[Network]:
     """The network in a network's XML, in libvirt's status file or in hookData."""
     at = "network", "networkstatus/network", "hookData/network"
     found: list[Network] = []
+    backend = ""
     for element in read_elements(data, *at, "networkstatus/firewall"):
         if element.tag == "network":
             found.append(_network(element))
-        elif found:
-            found[-1].backend = element.attributes.get("backend", "")
+        else:
+            backend = element.attributes.get("backend", "")
+    for network in found:
+        network.backend = backend
     return found
 
 
@@ -188,7 +191,7 @@ def _subnet(ip: dict[str, str]) -> "tuple[str, str] | None":
     packed = inet_pton(family, address)
     bits = len(packed) * 8
     prefix, mask = ip.get("prefix", ""), canonical(ip.get("netmask", ""))
-    if prefix.isdecimal() and int(prefix) <= bits:
+    if prefix.isdecimal() and len(prefix) < 4 and int(prefix) <= bits:
         length = int(prefix)
     elif mask and ":" not in mask:
         length = bin(int.from_bytes(inet_pton(AF_INET, mask), "big")).count("1")

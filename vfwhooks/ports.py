@@ -58,18 +58,21 @@ def parse_short(text: str) -> Short:
 
 
 def _split(body: str, text: str) -> tuple[str, str | None, str]:
+    host_ip: str | None
     if body.startswith("["):
         host_ip, bracket, rest = body[1:].partition("]:")
-        if not bracket or rest.count(":") > 1:
+        if not bracket or rest.count(":") != 1:
             raise VfwError(f"{show(text)}: write [IPv6 address]:published:target")
     elif body.count(":") > 2:
         raise VfwError(f"{show(text)}: write an IPv6 address in [brackets]")
     elif body.count(":") == 2:
         host_ip, _, rest = body.partition(":")
     else:
-        host_ip, rest = "", body
+        host_ip, rest = None, body
+    if host_ip == "":
+        raise VfwError(f"{show(text)}: no address in front of the ports")
     published, colon, target = rest.partition(":")
-    return host_ip, published if colon else None, target if colon else published
+    return host_ip or "", published if colon else None, target if colon else published
 
 
 def parse_ports(text: str) -> Ports:
@@ -104,6 +107,14 @@ def parse_address(text: str) -> Address:
         if address.ipv4_mapped:
             raise VfwError(f"{text}: write {address.ipv4_mapped}")
     if address.is_multicast or text == "255.255.255.255":
+        raise VfwError(f"{text} is not the address of one host")
+    return address
+
+
+def parse_guest_address(text: str) -> Address:
+    """An address that a guest can have: no loopback, and one address only."""
+    address = parse_address(text)
+    if address.is_unspecified or address.is_loopback:
         raise VfwError(f"{text} is not the address of one host")
     return address
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from .claims import find_conflicts
-from .config import Items, Node, Pairs, Place, Problem, Text, find_files, read_tree
+from .config import (
+    Items,
+    Node,
+    Pairs,
+    Place,
+    Problem,
+    Text,
+    find_files,
+    in_file_order,
+    read_tree,
+)
 from .errors import VfwError, show
 from .forwards import Forward, GuestForwards
 from .ports import (
@@ -22,6 +32,7 @@ from .ports import (
     Short,
     Subnet,
     parse_address,
+    parse_guest_address,
     parse_ports,
     parse_protocol,
     parse_short,
@@ -50,13 +61,9 @@ def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
     for path in files:
         tree = read_tree(path, reader.problems)
         if tree is not None:
-            reader.document(tree)
+            reader.document(tree, path == main)
     reader.problems += find_conflicts(reader.guests)
-    order = {str(path): number for number, path in enumerate(files)}
-    return reader.guests, sorted(
-        reader.problems,
-        key=lambda p: (order.get(p.place.file, 0), p.place.line, p.place.column),
-    )
+    return reader.guests, in_file_order(reader.problems, files)
 
 
 class _Reader:
@@ -71,7 +78,7 @@ class _Reader:
     def wrong(self, place: Place, message: str) -> None:
         self.problems.append(Problem(place, message))
 
-    def document(self, tree: Node) -> None:
+    def document(self, tree: Node, is_main: bool) -> None:
         parts = self.mapping(tree, "the file", _DOCUMENT)
         if parts is None:
             return
@@ -86,7 +93,7 @@ class _Reader:
         else:
             at = parts["guests"]
             self.wrong(at.place, f"guests: is {_kind(at)}; guests: {{}} says none")
-        if tree.place.file.rpartition("/")[2] != "forwards.yaml":
+        if not is_main:
             self.defaults = above
 
     def read_defaults(self, node: Node) -> Defaults:
@@ -117,13 +124,22 @@ class _Reader:
         addresses: tuple[Address, ...] = ()
         network = ""
         if "address" in parts:
-            addresses = self.several(parts["address"], parse_address)
+            addresses = self.guest_addresses(parts["address"])
         if "network" in parts:
             network = self.scalar(parts["network"], str) or ""
         forwards = list(self.ports(parts.get("ports"), node))
         guest = GuestForwards(name, key.place, tuple(forwards), addresses, network)
         self.check_families(guest)
         self.guests.append(guest)
+
+    def guest_addresses(self, node: Node) -> tuple[Address, ...]:
+        found = self.several(node, parse_guest_address)
+        for version in (4, 6):
+            both = [str(address) for address in found if address.version == version]
+            if len(both) > 1:
+                some = " and ".join(both)
+                self.wrong(node.place, f"{some} are both IPv{version}; one a family")
+        return found
 
     def ports(self, node: Node | None, guest: Node) -> Iterator[Forward]:
         if node is None:

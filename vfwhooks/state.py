@@ -17,12 +17,13 @@ its content made anew by a full reconcile; it is never fatal.
     compiled, broken     the last good configuration; why the newest is not good
 """
 
-import fcntl
+import errno
 import posix
 import stat
 
 from . import files
 from .errors import VfwError
+from .lock import Lock
 from .records import Intent, Key, Record, parse_intent, parse_record
 
 DEFAULT = "/run/vfwhooks"
@@ -40,23 +41,6 @@ _DIRECTORIES = (
     "networks",
     "tmp",
 )
-
-
-class Lock:
-    """The lock, held until `close`, and on while a tool that inherited it runs.
-
-    The caller's deadline bounds the wait.
-    """
-
-    def __init__(self, path: str) -> None:
-        flags = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW
-        self.fd = posix.open(path, flags, 0o600)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
-
-    def close(self) -> None:
-        """Let the next one have it."""
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
-        posix.close(self.fd)
 
 
 class State:
@@ -87,17 +71,19 @@ class State:
 
     def read(self, name: str) -> str:
         """A file's text; '' where there is none."""
-        data = files.read(f"{self.path}/{name}")
-        return data.decode("utf-8", "surrogateescape") if data else ""
+        data = self._data(name)
+        return _text(data) if data else ""
 
     def write(self, name: str, text: str) -> None:
         """Put a file in place, whole or not at all."""
-        data = text.encode("utf-8", "surrogateescape")
+        self._write(name, text.encode("utf-8", "surrogateescape"))
+
+    def _write(self, name: str, data: bytes) -> None:
         files.write(f"{self.path}/{name}", data, f"{self.path}/tmp/{posix.getpid()}")
 
     def put_compiled(self, data: bytes) -> None:
         """Put another configuration in force, and keep it across the next boot."""
-        files.write(f"{self.path}/compiled", data, f"{self.path}/tmp/{posix.getpid()}")
+        self._write("compiled", data)
         try:
             if not posix.access(self.kept, posix.F_OK):
                 posix.mkdir(self.kept, 0o700)
@@ -109,9 +95,7 @@ class State:
         """After a boot, the configuration that was in force before it."""
         data = files.read(f"{self.kept}/compiled")
         if data:
-            files.write(
-                f"{self.path}/compiled", data, f"{self.path}/tmp/{posix.getpid()}"
-            )
+            self._write("compiled", data)
 
     def remove(self, name: str) -> bool:
         """Remove a file; False where there was none."""
@@ -168,7 +152,7 @@ class State:
 
     def note_network(self, name: str, data: bytes) -> None:
         """Keep what a network hook was told; nothing when the network was stopped."""
-        self.write(f"networks/{files.file_name(name)}", data.decode("latin-1"))
+        self._write(f"networks/{files.file_name(name)}", data)
 
     def note_started(self, driver: str) -> None:
         """This libvirt has the operation `started`: `start` is not ours any more."""
@@ -218,7 +202,10 @@ class State:
 
     def stopped_at(self, key: Key) -> int:
         """When the guest stopped, if it was while somebody was asking; else 0."""
-        return int(self.read(f"gone/{_member(key)}") or 0)
+        try:
+            return int(self.read(f"gone/{_member(key)}") or 0)
+        except ValueError:
+            return 0
 
     def answered(self) -> None:
         """The answer has been taken in; askers that were killed count as answered."""
@@ -279,12 +266,20 @@ class State:
             for network in record.networks:
                 self.join(network, record.key)
 
-    def _record(self, name: str) -> "Record | None":
-        text = self.read(name)
-        if not text:
-            return None
+    def _data(self, name: str) -> "bytes | None":
+        """A file's content. Raises ValueError for a directory, and for a link, which
+        is not followed."""
         try:
-            return parse_record(text)
+            return files.read(f"{self.path}/{name}")
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ELOOP):
+                raise ValueError(f"{name} is no file") from error
+            raise
+
+    def _record(self, name: str) -> "Record | None":
+        try:
+            data = self._data(name)
+            return None if data is None else parse_record(_text(data))
         except (ValueError, IndexError):
             self._set_aside(name)
             return None
@@ -301,6 +296,10 @@ def record_name(key: Key) -> str:
     """The file of a guest's record."""
     driver, name = key
     return f"guests/{driver}/{files.file_name(name)}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _member(key: Key) -> str:

@@ -55,10 +55,12 @@ def forward_statuses(
     found = []
     for forward in planned.settings.forwards:
         families = [family for family in forward.families if family in addresses]
-        if not families:
+        withheld = _withheld(planned, forward.families)
+        found += [_row(name, forward, "", "conflict", reason) for reason in withheld]
+        if not families and not withheld:
             which = " or ".join(f"IPv{family}" for family in forward.families)
             reason = planned.where.reason or f"the guest has no {which} address"
-            found.append(_row(name, forward, "", *_withheld(planned, reason)))
+            found.append(_row(name, forward, "", "pending", reason))
         for family in families:
             entries = forward.entries(family, addresses[family])
             state, reason = _judge(planned, family, entries, held, root)
@@ -75,12 +77,10 @@ def stopped_statuses(name: str, forwards: list[Forward]) -> list[ForwardStatus]:
     return [_row(name, f, "", "stopped", "the guest is not running") for f in forwards]
 
 
-def _withheld(planned: Planned, reason: str) -> tuple[str, str]:
-    """A forward without an address: it has none, or another guest is there."""
-    for key, why in planned.conflicts.items():
-        if key.startswith("accept "):
-            return "conflict", why
-    return "pending", reason
+def _withheld(planned: Planned, families: str) -> list[str]:
+    """Why the guest's addresses of these families are not its: others are there."""
+    heads = tuple(f"accept {family} " for family in families)
+    return [why for key, why in planned.conflicts.items() if key.startswith(heads)]
 
 
 def _judge(

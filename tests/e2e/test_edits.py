@@ -131,7 +131,7 @@ def test_broken_edit_changes_nothing(host: Host, outside: Net, web1: Guest) -> N
 def test_gone_or_empty_is_a_broken_edit(
     host: Host, outside: Net, web1: Guest, way: str
 ) -> None:
-    """A file that is suddenly absent or empty changes nothing; `guests: {}` says none."""
+    """A file that is suddenly absent or empty changes nothing: none is `guests: {}`."""
     put_in_force(host, outside, BEFORE, 8080)
     seen = len(host.syslog(CONFIG))
 

@@ -12,8 +12,16 @@ from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
 from lab.network import default_network
-from product import configure, forward_chain, put_in, settled_ruleset, start_watch
-from product import states, status, stop_watch
+from product import (
+    configure,
+    forward_chain,
+    put_in,
+    settled_ruleset,
+    start_watch,
+    states,
+    status,
+    stop_watch,
+)
 
 FORWARDS = "guests:\n  web1: [8000, 8080:80, 5353:5353/udp]\n"
 URL = "http://203.0.113.1:8080/"

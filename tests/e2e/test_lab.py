@@ -58,7 +58,7 @@ def find_processes(pid_namespace: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(process / "ns/pid") == pid_namespace:
+            if str((process / "ns/pid").readlink()) == pid_namespace:
                 found.append((process / "cmdline").read_text())
         except OSError:
             continue

@@ -14,10 +14,8 @@ from lab.network import mac_for, second_network
 from product import (
     configure,
     ruleset,
-    start_watch,
     states,
     status,
-    stop_watch,
     vfwhooks,
 )
 

@@ -9,8 +9,15 @@ from lab.box import wait_until
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from product import call_hook, configure, forward_chain, ruleset, settled_ruleset
-from product import states, status
+from product import (
+    call_hook,
+    configure,
+    forward_chain,
+    ruleset,
+    settled_ruleset,
+    states,
+    status,
+)
 
 FORWARDS = "guests:\n  web1: [8080:80, 5000-5010:5000-5010/udp]\n"
 URL = "http://203.0.113.1:8080/"

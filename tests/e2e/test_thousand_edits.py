@@ -17,7 +17,7 @@ from collections.abc import Callable
 from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
-from oracle import expected
+from oracle import Published, expected
 from product import CONFIG, configure, published, start_watch, stop_watch
 
 EDITS = int(os.environ.get("VFWHOOKS_EDITS", "40"))
@@ -108,6 +108,17 @@ def variant(number: int) -> str:
     return "\n".join(["guests:", "  web1:", "  - 7000:7000/udp", *lines, ""])
 
 
+def await_found_broken(host: Host, seen: str) -> None:
+    """Until the watch says of a newer edit than `seen` speaks of what is wrong."""
+    broken = "/run/vfwhooks/broken"
+    wait_until(lambda: host.read(broken) not in ("", seen), "the edit's refusal")
+
+
+def await_published(host: Host, want: set[Published]) -> None:
+    """Until the kernel publishes this, and nothing else."""
+    wait_until(lambda: published(host) == want, f"{len(want)} ports to be published")
+
+
 def test_edit_after_edit(
     host: Host, outside: Net, measured: Callable[[str, float], None]
 ) -> None:
@@ -126,13 +137,9 @@ def test_edit_after_edit(
         seen = host.read("/run/vfwhooks/broken")
         WAYS[number % 4](host, text[:-3] + "[" if is_broken else text)
         if is_broken:
-            wait_until(
-                lambda seen=seen: host.read("/run/vfwhooks/broken") not in ("", seen),
-                f"edit {number} to be found broken",
-            )
+            await_found_broken(host, seen)
         good = good if is_broken else text
-        want = expected(good, addresses)
-        wait_until(lambda want=want: published(host) == want, f"edit {number}")
+        await_published(host, expected(good, addresses))
     arrived, left = stream.end()
     measured("edits", EDITS)
     measured("datagrams through the unchanged forward", arrived)

@@ -71,9 +71,11 @@ class Box:
         shared = [f"{source}={target}" for target, source in (binds or {}).items()]
         namespaces = ["--mount", "--net", "--uts", "--ipc", "--pid"]
         self._holder = subprocess.Popen(
-            ["unshare", *namespaces, "--propagation", "private"]
-            + ["--fork", "--kill-child", "--"]
-            + ["sh", str(LAB / "box.sh"), str(root), str(base), name, *shared],
+            [
+                *("unshare", *namespaces, "--propagation", "private"),
+                *("--fork", "--kill-child", "--"),
+                *("sh", str(LAB / "box.sh"), str(root), str(base), name, *shared),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

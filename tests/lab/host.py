@@ -72,7 +72,7 @@ class Host:
         """libvirt 11.3, with either of its backends."""
         return cls(find_tree(), name, firewall_backend, legacy)
 
-    def __enter__(self) -> Host:  # noqa: PYI034 - Self is newer than 3.9
+    def __enter__(self) -> Host:
         return self
 
     def __exit__(

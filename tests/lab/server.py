@@ -30,7 +30,7 @@ class Server:
         self._datagrams = sock.type == socket.SOCK_DGRAM
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Server:  # noqa: PYI034 - Self is newer than 3.9
+    def __enter__(self) -> Server:
         self._thread.start()
         return self
 
