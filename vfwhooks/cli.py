@@ -1,4 +1,4 @@
-"""The command line: check, apply, status, purge."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from .compiler import compile_file
 from .config import Problem, find_files, in_file_order
 from .errors import VfwError, show
 from .inventory import Inventory
-from .libvirtd import Answer, running_guests
+from .libvirtd import Answer, reserve, running_guests
 from .netlink import Netlink
 from .overview import Overview, look
 from .process import Run
 from .reconcile import Reconcile
 from .rehearsal import Outcome, rehearse
+from .reserve import reserve_guest
 from .schema import read_forwards
 from .state import DEFAULT, State
 
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=status)
     one = commands.add_parser("watch", help="do all of that by itself, as a service")
     one.set_defaults(command=watch)
+    one = commands.add_parser("reserve", help="have a guest keep its address by DHCP")
+    one.add_argument("guest", help="its name or UUID")
+    one.set_defaults(command=keep_address)
     one = commands.add_parser("purge", help="take out all rules and forget everything")
     one.set_defaults(command=purge)
     return parser
@@ -143,6 +147,19 @@ def watch(_: argparse.Namespace) -> int:
     code += "from vfwhooks.watch import main; main(*sys.argv[2:])"
     argv = ["-ISX", "utf8", "-c", code, package, _state_path(), _config()]
     os.execv(sys.executable, [sys.executable, *argv])
+
+
+def keep_address(arguments: argparse.Namespace) -> int:
+    """Reserve the addresses that a guest has now."""
+    inventory = Inventory(f"{_state_path()}/networks")
+    lines, problems = reserve_guest(
+        arguments.guest, running_guests(), inventory, reserve
+    )
+    for line in lines:
+        print(line)
+    for problem in problems:
+        _complain(problem)
+    return FAILED if problems else DONE
 
 
 def purge(_: argparse.Namespace) -> int:

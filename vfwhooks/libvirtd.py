@@ -1,13 +1,15 @@
-"""Asking libvirtd which guests run. Never from a hook, never while holding our lock:
-libvirtd waits for the hook of a guest that it holds, and would wait for us.
+"""Asking libvirtd which guests run, and having it reserve addresses. Never from a hook,
+never while holding our lock: libvirtd waits for the hook of a guest that it holds, and
+would wait for us.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import VfwError
-from .libvirtxml import parse_domain
+from .libvirtxml import dhcp_subnet, parse_domain, parse_networks
 from .model import Guest
 
 _URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///system"}
@@ -26,11 +28,7 @@ def running_guests() -> Answer:
 
     Raises VfwError when no libvirtd answers at all.
     """
-    try:
-        import libvirt  # type: ignore[import-untyped]  # no stubs; 28 ms
-    except ImportError as error:
-        raise VfwError(f"libvirt-python: {error}", "install python3-libvirt") from error
-    libvirt.registerErrorHandler(lambda *_: None, None)
+    libvirt = _libvirt()
     guests: list[Guest] = []
     drivers, reasons = [], []
     for driver, uri in _URIS.items():
@@ -51,3 +49,72 @@ def running_guests() -> Answer:
     if not drivers:
         raise VfwError(f"no libvirtd answers: {reasons[0]}")
     return Answer(tuple(guests), tuple(drivers))
+
+
+def reserve(name: str, mac: str, address: str) -> bool:
+    """Have a network's DHCP give the address to the MAC for good, in the network as it
+    runs and, unless it is transient, as it is defined; False where both do already.
+    """
+    libvirt = _libvirt()
+    try:
+        connection = _open(libvirt)
+        network = connection.networkLookupByName(name)
+        parts = [(0, libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE)]
+        if network.isPersistent():
+            persistent = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+            parts.append((libvirt.VIR_NETWORK_XML_INACTIVE, persistent))
+        missing = [
+            flag
+            for which, flag in parts
+            if not _has(network.XMLDesc(which).encode(), mac, address)
+        ]
+        for flag in missing:
+            network.update(
+                libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+                libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST,
+                -1,
+                f"<host mac='{mac}' ip='{address}'/>",
+                flag,
+            )
+        connection.close()
+    except libvirt.libvirtError as error:
+        raise VfwError(f"network {name}: {error}") from error
+    return bool(missing)
+
+
+def _has(data: bytes, mac: str, address: str) -> bool:
+    """Whether the network has this reservation; VfwError where it cannot have it."""
+    network = parse_networks(data)[0]
+    where = f"network {network.name}"
+    if not dhcp_subnet(data):
+        raise VfwError(f"{where} has no DHCP", "set the address inside the guest")
+    others = "virsh net-update NETWORK delete ip-dhcp-host removes a reservation"
+    for whose, addresses in network.reservations.items():
+        if address in addresses and whose != mac:
+            raise VfwError(f"{address} is reserved for {whose} on {where}", others)
+    have = [a for a in network.reservations.get(mac, []) if ":" not in a]
+    if have and address not in have:
+        what = f"{mac} has {', '.join(have)} reserved on {where}, not {address}"
+        raise VfwError(what, others)
+    return bool(have)
+
+
+def _libvirt() -> Any:
+    """The module libvirt, which costs 28 ms and prints errors unless it is told."""
+    try:
+        import libvirt  # type: ignore[import-untyped]  # no stubs
+    except ImportError as error:
+        raise VfwError(f"libvirt-python: {error}", "install python3-libvirt") from error
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    return libvirt
+
+
+def _open(libvirt: Any) -> Any:
+    """A connection that may change networks: through the first driver that answers."""
+    reasons = []
+    for uri in _URIS.values():
+        try:
+            return libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            reasons.append(str(error))
+    raise VfwError(f"no libvirtd answers: {reasons[0]}")

@@ -124,6 +124,15 @@ def parse_networks(data: bytes) -> list[Network]:
     return found
 
 
+def dhcp_subnet(data: bytes) -> str:
+    """The IPv4 subnet in which a network, by its XML, has DHCP; '' for none."""
+    for ip in read_elements(data, "network/ip"):
+        subnet = _subnet(ip.attributes)
+        if subnet and ":" not in subnet[0] and ip.all("dhcp"):
+            return subnet[1]
+    return ""
+
+
 def parse_port(data: bytes) -> "Port | None":
     """The port in a network hook's XML: `<networkport>`, or before libvirt 5.5 the
     domain and its interface beside the network; None where there is neither."""
