@@ -12,6 +12,7 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from .elements import PROTOCOLS
 from .inventory import Inventory
 from .netlink import Netlink, attribute, attributes, message, nested, netfilter
+from .plan import network_entries
 
 _CONNTRACK = 1 << 8
 _GET, _DELETE = 1, 2
@@ -102,9 +103,23 @@ def _cut_at_host(
             and original.port == reply.source_port
             and any(one.has(original) for one in udp)
             and inventory.is_local(original.destination)
+            and not _is_left(inventory, original)
         ):
             count += _delete(link, family, data)
     return count
+
+
+def _is_left(inventory: Inventory, original: Tuple) -> bool:
+    """Whether the flow ends at a port that is left to libvirt on its bridge: the DNS
+    and DHCP of a network."""
+    for name in inventory.names():
+        network = inventory.network(name)
+        for address, subnet in network.subnets if network else ():
+            if address == original.destination:
+                family = "6" if ":" in address else "4"
+                what = f"left {family} {address} udp {original.port} {original.port}"
+                return what in network_entries([(address, subnet)])
+    return False
 
 
 def _connections(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -93,7 +94,7 @@ def test_sessions_to_that_port_elsewhere_live_on(
     with host.net.serve_tcp(port), outside.serve_tcp(port):
         to_host = outside.connect("203.0.113.1", port)
         from_host = host.net.connect("203.0.113.2", port)
-        web1.run(f"(sleep 20; echo) | nc 203.0.113.2 {port} >/tmp/out 2>&1 &")
+        web1.run(f"(sleep 20 | nc 203.0.113.2 {port}) >/dev/null 2>&1 &")
 
         put_in_force(host, outside, f"guests:\n  web1: [{port}, 9090:80]\n", 9090)
         put_in_force(host, outside, f"guests:\n  web1: ['{port}:80', 8081:80]\n", 8081)
@@ -109,6 +110,35 @@ def test_sessions_to_that_port_elsewhere_live_on(
         [True, True],
         True,
     )
+
+
+def flows(host: Host) -> set[str]:
+    """The tracked UDP flows to port 53: where from, where to, and the kernel's id."""
+    listing = host.run(
+        ["conntrack", "-L", "-p", "udp", "--orig-port-dst", "53", "-o", "id"]
+    )
+    found = re.findall(r"src=(\S+) dst=(\S+) sport=(\d+) .* (id=\d+)", listing)
+    return {" ".join(words) for words in found}
+
+
+def test_flows_to_port_53_elsewhere_live_on(
+    host: Host, outside: Net, web1: Guest
+) -> None:
+    """While 53/udp is published, changed and withdrawn, what host and guest say to that
+    port elsewhere, and the guest to its network's dnsmasq, is tracked on."""
+    put_in_force(host, outside, BEFORE, 8080)
+    with outside.serve_udp(53):
+        assert host.net.udp("203.0.113.2", 53, source_port=5300).answered
+        for server in "203.0.113.2", "192.168.122.1":
+            web1.run(f"timeout 1 nslookup web1 {server} >/dev/null 2>&1 || :")
+        before = flows(host)
+        edits = ("53/udp, 9090:80", 9090), ("53:5353/udp, 8081:80", 8081)
+        for ports, new in edits:
+            put_in_force(host, outside, f"guests:\n  web1: [{ports}]\n", new)
+        put_in_force(host, outside, BEFORE, 8080)
+        after = flows(host)
+
+    assert (len(before) >= 3, before - after) == (True, set())
 
 
 def test_broken_edit_changes_nothing(host: Host, outside: Net, web1: Guest) -> None:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
-from unit.builders import Host
+from unit.builders import Host, network
 from vfwhooks.conntrack import cut
 from vfwhooks.netlink import Netlink, attributes
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
+BRIDGE = "192.168.122.1"
 TCP, UDP = 6, 17
 
 
@@ -49,6 +50,8 @@ CONNECTIONS = {
     "a UDP flow to another port of the host": Connection(HOST, 54, HOST, 54, UDP),
     "a UDP flow through the host": Connection("1.1.1.1", 53, "1.1.1.1", 53, UDP),
     "a UDP flow that is forwarded": Connection(HOST, 53, GUEST, 53, UDP),
+    "a guest's flow to libvirt's DNS": Connection(BRIDGE, 53, BRIDGE, 53, UDP),
+    "a guest's flow to the host": Connection(BRIDGE, 54, BRIDGE, 54, UDP),
     "a TCP connection to the host": Connection(HOST, 53, HOST, 53, TCP),
     "IPv6": Connection("2001:db8::1", 8080, "fd00:122::10", 80),
     "IPv6 at the host": Connection("2001:db8::1", 53, "2001:db8::1", 53, UDP),
@@ -129,13 +132,13 @@ class Local(Host):
     """The host that has these addresses."""
 
     def is_local(self, address: str) -> bool:
-        return address in (HOST, "2001:db8::1")
+        return address in (HOST, BRIDGE, "2001:db8::1")
 
 
 def cut_by(removed: str = "", added: str = "", filters: bool = True) -> list[str]:
     """Which connections are cut."""
     table = Table(filters=filters)
-    count = cut(table, Local(), [removed] * bool(removed), [added] * bool(added))
+    count = cut(table, Local(network()), [removed] * bool(removed), [added] * bool(added))
     assert count == len(table.cut)
     return table.cut
 
@@ -183,6 +186,7 @@ def test_what_a_removed_forward_still_leads_somewhere(
             [
                 "a UDP flow that ends at the host",
                 "a UDP flow to another port of the host",
+                "a guest's flow to the host",
             ],
         ),
         ("dnat 6 * udp 53 53 fd00:122::10 53", ["IPv6 at the host"]),
@@ -193,7 +197,8 @@ def test_what_a_removed_forward_still_leads_somewhere(
 def test_what_an_added_forward_takes_over(
     entry: str, names: list[str], filters: bool
 ) -> None:
-    """UDP flows that end at the host itself, and none that passes through."""
+    """UDP flows that end at the host itself, none that passes through, and none of a
+    guest's to libvirt's DNS."""
     found = cut_by(added=entry, filters=filters)
 
     assert found == names
