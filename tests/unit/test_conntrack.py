@@ -138,7 +138,8 @@ class Local(Host):
 def cut_by(removed: str = "", added: str = "", filters: bool = True) -> list[str]:
     """Which connections are cut."""
     table = Table(filters=filters)
-    count = cut(table, Local(network()), [removed] * bool(removed), [added] * bool(added))
+    host = Local(network())
+    count = cut(table, host, [removed] * bool(removed), [added] * bool(added))
     assert count == len(table.cut)
     return table.cut
 
