@@ -66,6 +66,10 @@ class Inventory:
             found.update(n[:-4] for n in _listed(directory) if n.endswith(".xml"))
         return sorted(found)
 
+    def has_networks(self) -> bool:
+        """Whether any network is active."""
+        return any(self.network(name) for name in self.names())
+
     def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
         """Expiry (seconds since 1970) and address of the MAC's unexpired leases."""
         data = files.read(f"{self._leases}/{bridge}.status")

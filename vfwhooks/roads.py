@@ -70,9 +70,7 @@ class Roads:
     def is_intact(self) -> bool:
         """Whether libvirt still uses the backend that we do, and our skeleton there is
         as it was left; elements are not looked at."""
-        now = self._base["backend"]
-        is_same = choose(self._inventory, self._link, now) == now
-        return is_same and self._backend().is_intact()
+        return self._choose() == self._base["backend"] and self._backend().is_intact()
 
     def short(self, events: Events, planner: Planner) -> None:
         """Plan and change the guests that the events touch.
@@ -106,13 +104,15 @@ class Roads:
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
         for key in events.after:
             self._say(old.get(key), planned.get(key))
-        name = choose(self._inventory, self._link, self._base.get("backend", ""))
+        name = self._choose()
         self._expect(pairs)
         if self._base.get("backend") != name:
             self._report.said += clear_others(
                 name, self._base, self._link, self._run, self._inventory
             )
             self._base = {"backend": name}
+        if self._inventory.has_networks():
+            self._base["networks"] = "known"
         wanted = {e: r.owner for r in new.values() for e in r.entries}
         synced = self._backend().sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
@@ -122,6 +122,12 @@ class Roads:
         self._cut(list(removed.union(synced.removed)), synced.added)
         self._conclude(pairs)
         self._state.index(list(new.values()))
+
+    def _choose(self) -> str:
+        """The backend to use: what it is now counts, unless it was chosen while there
+        was no network to tell what libvirt uses."""
+        now = self._base.get("backend", "") if "networks" in self._base else ""
+        return choose(self._inventory, self._link, now)
 
     def _backend(self) -> "Backend":
         return open_backend(self._base, self._link, self._run, self._inventory)

@@ -478,6 +478,7 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
     names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
     names += [f"/tmp/package{MODULES}/vfwhooks.py"]
+    names += ["/tmp/package/usr/lib/systemd/system/vfwhooks.service"]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
     modules = [path.name for path in (HERE / "vfwhooks").glob("*.py")]
     names += [f"{release}/vfwhooks/{name}" for name in modules]

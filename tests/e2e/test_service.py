@@ -1,0 +1,182 @@
+"""vfwhooks.service under a real systemd, with every restriction that the unit has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+from lab.box import wait_until
+from lab.guest import Guest
+from lab.host import Host
+from lab.net import Net
+from lab.systemd import Systemd, start_systemd
+from product import CONFIG, HERE, call_hook, configure
+
+UNIT = "vfwhooks.service"
+TEXT = (HERE / "templates" / UNIT).read_text()
+BEFORE = "guests:\n  web1: [8080:80]\n"
+AFTER = "guests:\n  web1: [9090:80]\n"
+KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
+    "libvirt-9.0-iptables": Host.debian12,
+    "libvirt-9.0-legacy": lambda: Host.debian12(legacy=True),
+    "libvirt-11.3-nftables": Host.debian13,
+}
+# include/uapi/linux/capability.h
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A host on which libvirtd does not run yet."""
+    with KINDS[request.param]() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def systemd(host: Host) -> Iterator[Systemd]:
+    """systemd, told of our unit by install.sh; then libvirtd with its network.
+
+    So the watch has had to guess, before there was a network, which backend it is.
+    """
+    with start_systemd(host) as systemd:
+        systemd.run(f"{Host.CHECKOUT}/install.sh")
+        host.start_libvirtd()
+        host.start_network()
+        yield systemd
+
+
+@pytest.fixture(scope="module")
+def web1(host: Host, systemd: Systemd) -> Guest:
+    """A running guest."""
+    return host.define_guest("web1").start(wait=True)
+
+
+@pytest.fixture(scope="module")
+def outside(host: Host) -> Net:
+    """Somebody outside."""
+    return host.outside()
+
+
+def edit(host: Host, outside: Net, forwards: str, port: int) -> None:
+    """Edit, and wait until the port is served."""
+    configure(host, forwards)
+    url = f"http://203.0.113.1:{port}/"
+    wait_until(
+        lambda: outside.http(url, timeout=2).answered,
+        lambda: f"{port} to be served; {host.syslog('vfwhooks')}",
+        timeout=15,
+    )
+
+
+def main_pid(systemd: Systemd) -> str:
+    """The watch's process id among what systemd runs."""
+    return systemd.show(UNIT, "MainPID")
+
+
+def test_edit_is_followed_under_the_restrictions(
+    host: Host, systemd: Systemd, web1: Guest, outside: Net
+) -> None:
+    """What the unit lets the watch have is enough: libvirtd is asked, an edit is
+    compiled and in force, what is removed goes, and nothing is complained of."""
+    systemd.run("systemctl", "restart", UNIT)
+
+    edit(host, outside, BEFORE, 8080)
+    edit(host, outside, AFTER, 9090)
+    refused = outside.http("http://203.0.113.1:8080/").refused
+
+    said = host.syslog("denied|permitted|No such|Read-only|no libvirtd|cannot")
+    assert (refused, said) == (True, [])
+
+
+def test_restrictions_hold(systemd: Systemd) -> None:
+    """The watch has the unit's capabilities and no other, can gain none, and has a
+    filter of system calls."""
+    named = re.search("(?m)^CapabilityBoundingSet=(.*)$", TEXT)
+    assert named
+    mask = sum(1 << CAPABILITIES[name] for name in named[1].split())
+
+    text = systemd.run("cat", f"/proc/{main_pid(systemd)}/status")
+
+    held = dict(re.findall(r"(?m)^(\w+):\t(.*)$", text))
+    caps = [int(held[name], 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapAmb")]
+    assert (caps, held["NoNewPrivs"], held["Seccomp"]) == ([mask] * 3 + [0], "1", "2")
+
+
+def test_files_are_out_of_reach(systemd: Systemd) -> None:
+    """The watch can write nowhere but under /run and in its state directory."""
+    enter = ["nsenter", "--target", main_pid(systemd), "--mount", "sh", "-c"]
+    places = "/etc/vfwhooks /usr/lib/vfwhooks /var/lib/libvirt /root /var/lib/vfwhooks"
+
+    tried = f"for d in {places} /run; do [ ! -w $d ] || echo $d; done"
+
+    assert systemd.run(*enter, tried).split() == ["/var/lib/vfwhooks", "/run"]
+
+
+def test_watch_outlives_a_purge(
+    host: Host, systemd: Systemd, web1: Guest, outside: Net
+) -> None:
+    """After a purge a hook makes the state directory anew: the watch goes on in that
+    one, though it is not the one it began with."""
+    edit(host, outside, BEFORE, 8080)
+    pid = main_pid(systemd)
+    host.run(["vfwhooks", "purge"])
+    xml = host.virsh("dumpxml", "web1")
+
+    call_hook(host, "qemu", "web1", "reconnect", "begin", "-", xml=xml)
+    edit(host, outside, AFTER, 9090)
+
+    assert main_pid(systemd) == pid
+
+
+def test_crash_is_mended(
+    host: Host, systemd: Systemd, web1: Guest, outside: Net
+) -> None:
+    """Killed, it is started again, and takes up what was edited meanwhile."""
+    edit(host, outside, BEFORE, 8080)
+    pid = main_pid(systemd)
+
+    systemd.run("kill", "-KILL", pid)
+    edit(host, outside, AFTER, 9090)
+
+    assert main_pid(systemd) not in ("0", pid)
+
+
+@pytest.mark.parametrize("host", ["libvirt-11.3-nftables"], indirect=True)
+def test_hung_watch_is_restarted_and_a_live_one_is_not(systemd: Systemd) -> None:
+    """systemd hears from a live watch twice in its watchdog's time; one that is silent
+    is ended and started again."""
+    drop_in = f"/etc/systemd/system/{UNIT}.d/lab.conf"
+    text = r"[Service]\nWatchdogSec=3\nRestartSec=0\n"
+    systemd.run("sh", "-c", f"mkdir ${{0%/*}}; printf '{text}' >$0", drop_in)
+    systemd.run("systemctl", "daemon-reload")
+    systemd.run("systemctl", "restart", UNIT)
+    pid = main_pid(systemd)
+    beats: set[str] = set()
+
+    def has_beaten_twice() -> bool:
+        beats.add(systemd.show(UNIT, "WatchdogTimestampMonotonic"))
+        return len(beats) > 2
+
+    wait_until(has_beaten_twice, "two beats")
+    lived = main_pid(systemd)
+    systemd.run("kill", "-STOP", pid)
+    wait_until(lambda: main_pid(systemd) not in ("0", pid), "a new watch")
+    wait_until(lambda: systemd.show(UNIT, "ActiveState") == "active", "it is ready")
+    restarts = systemd.show(UNIT, "NRestarts")
+    systemd.run("rm", "-r", drop_in.rpartition("/")[0])
+    systemd.run("systemctl", "daemon-reload")
+
+    assert (lived, restarts) == (pid, "1")
+
+
+def test_unit_is_sound(systemd: Systemd) -> None:
+    """systemd has nothing to say against it, and rates what it can still do as little:
+    2.5 of 10 at most."""
+    analyze = ["systemd-analyze", "--no-pager"]
+
+    verified = systemd.call(*analyze, "verify", "--man=no", UNIT)
+    rated = systemd.call(*analyze, "security", "--threshold=25", UNIT)
+
+    assert (verified.status, verified.stderr, rated.status) == (0, "", 0)
