@@ -197,17 +197,22 @@ def _diff(outcome: Outcome) -> list[str]:
     """The change, forward by forward, as + and - lines."""
     lines = []
     for sign, changed in (("-", outcome.removed), ("+", outcome.added)):
+        guarded = {e.rpartition(" ")[0][6:] for _, e in changed if e[:6] == "guard "}
         for name, entry in changed:
             verb, _, host, *words = entry.split(" ")
-            if verb == "dnat":
-                protocol, first, last, address, target = words
-                to = (
-                    f"[{address}]:{target}" if ":" in address else f"{address}:{target}"
-                )
-                ports = first if first == last else f"{first}-{last}"
-                at = "" if host == "*" else f"{host} "
-                lines.append(f"{sign} {at}{protocol} {ports} → {name} {to}")
-    return lines
+            is_claim = verb == "reject" and entry[7:] not in guarded
+            if verb != "dnat" and not is_claim:
+                continue
+            protocol, first, last, *to = words
+            ports = first if first == last else f"{first}-{last}"
+            at = "" if host == "*" else f"{host} "
+            where = f"{at}{protocol} {ports}"
+            if is_claim:
+                lines.append(f"{sign} {where} → rejected while {name} is stopped")
+            else:
+                address = f"[{to[0]}]" if ":" in to[0] else to[0]
+                lines.append(f"{sign} {where} → {name} {address}:{to[1]}")
+    return list(dict.fromkeys(lines))
 
 
 def _print_problems(problems: Sequence[Problem]) -> None:

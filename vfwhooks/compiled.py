@@ -57,6 +57,12 @@ class Compiled:
         found = _records(posix.pread(self._fd, size, self._data + at))
         return next((lines for other, lines in found if other == key), [])
 
+    def claims(self) -> list[str]:
+        """The guests, as they stand in the file, with ports that stay theirs while they
+        do not run."""
+        lines = self.lookup("")
+        return [files.unquote(one[7:]) for one in lines if one.startswith("claims ")]
+
     def guests(self) -> dict[str, list[str]]:
         """The lines of every guest, by the name or UUID that stands in the file."""
         data = posix.pread(self._fd, self._end - self._data, self._data)

@@ -10,11 +10,13 @@ from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from pathlib import Path
+from uuid import UUID
 
 from . import compiled
 from .config import Place, Problem
 from .files import quote
 from .forwards import Forward, GuestForwards
+from .plan import LEFT
 from .ports import Subnet
 from .render import Allow, render_skeletons
 from .schema import read_forwards
@@ -45,6 +47,9 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     allows = {chain_name(sources): _allow(sources) for sources in lists}
     skeletons = render_skeletons(tuple(allows[name] for name in sorted(allows)))
     lines = {guest.name: guest_lines(guest) for guest in guests}
+    claims = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
+    if claims:
+        lines[""] = claims
     state.put_compiled(compiled.build(taken, skeletons, lines))
     state.remove("broken")
     return problems
@@ -58,8 +63,28 @@ def guest_lines(guest: GuestForwards) -> list[str]:
     for allow in dict.fromkeys(f.allow_from for f in guest.forwards if f.allow_from):
         sources = ",".join(map(str, collapse(allow)))
         lines.append(f"allow {chain_name(allow)} {sources}")
-    lines += map(_forward_line, guest.forwards)
+    if guest.is_claimed:
+        lines.append(f"claim {claim_name(guest.name)}")
+    if any(map(_is_wide, guest.forwards)):
+        lines.append("wide")
+    verb = "claimed" if guest.is_claimed else "forward"
+    lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
     return lines
+
+
+def claim_name(guest: str) -> str:
+    """What marks the entries of a guest that does not run: a UUID made of its name."""
+    return str(
+        UUID(bytes=sha256(guest.encode("utf-8", "surrogateescape")).digest()[:16])
+    )
+
+
+def _is_wide(forward: Forward) -> bool:
+    """Whether it takes ports on every address that libvirt's bridges need."""
+    published = forward.published
+    return (forward.host_ip is None or forward.host_ip.is_unspecified) and any(
+        published.first <= port <= published.last for port in LEFT
+    )
 
 
 def _forward_line(forward: Forward) -> str:
@@ -67,7 +92,7 @@ def _forward_line(forward: Forward) -> str:
     published, target = forward.published, forward.target
     allow = chain_name(forward.allow_from) if forward.allow_from else "-"
     ports = f"{published.first} {published.last} {target.first} {target.last}"
-    return f"forward {host} {forward.protocol} {ports} {allow}"
+    return f"{host} {forward.protocol} {ports} {allow}"
 
 
 def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:

@@ -39,7 +39,7 @@ class Tuple:
 
 
 class Published:
-    """What one dnat entry publishes, to compare connections with."""
+    """What one dnat or reject entry is about, to compare connections with."""
 
     __slots__ = ("address", "first", "host", "last", "protocol", "target")
 
@@ -48,7 +48,8 @@ class Published:
         self.host = words[2]
         self.protocol = PROTOCOLS[words[3]]
         self.first, self.last = int(words[4]), int(words[5])
-        self.address, self.target = words[6], int(words[7])
+        self.address, target = [*words[6:], "", "0"][:2]
+        self.target = int(target)
 
     def has(self, original: Tuple) -> bool:
         """Whether a connection to this destination is one to the published port."""
@@ -72,7 +73,7 @@ def cut(
     link: Netlink, inventory: Inventory, removed: list[str], added: list[str]
 ) -> int:
     """Cut what the removed entries still lead somewhere, and the UDP flows that end at
-    the host itself though an added entry now forwards them; how many."""
+    the host itself though an added entry now forwards or rejects them; how many."""
     gone: dict[str, list[Published]] = {}
     for entry in removed:
         if entry.startswith("dnat "):
@@ -84,7 +85,8 @@ def cut(
             if any(one.leads(original, reply) for one in entries):
                 count += _delete(link, address, data)
     for family in "46":
-        udp = [Published(e) for e in added if e.startswith(f"dnat {family} ")]
+        verbs = f"dnat {family} ", f"reject {family} "
+        udp = [Published(entry) for entry in added if entry.startswith(verbs)]
         udp = [one for one in udp if one.protocol == _UDP]
         if udp:
             everywhere = "0.0.0.0" if family == "4" else "::"

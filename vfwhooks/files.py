@@ -47,6 +47,11 @@ def read(path: str) -> "bytes | None":
         posix.close(fd)
 
 
+def exists(path: str) -> bool:
+    """Whether there is something at the path."""
+    return posix.access(path, posix.F_OK)
+
+
 def write(path: str, data: bytes, temporary: str, durable: bool = False) -> None:
     """Put `data` at `path` by way of the file `temporary` on the same file system.
 

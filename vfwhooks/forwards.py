@@ -33,10 +33,14 @@ class Forward:
 
 @dataclass(frozen=True)
 class GuestForwards:
-    """What forwards.yaml says of one guest; `name` may be its UUID."""
+    """What forwards.yaml says of one guest; `name` may be its UUID.
+
+    What `is_claimed` stays rejected while the guest does not run.
+    """
 
     name: str
     place: Place
     forwards: tuple[Forward, ...] = ()
     addresses: tuple[Address, ...] = ()
     network: str = ""
+    is_claimed: bool = False

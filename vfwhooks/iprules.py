@@ -2,10 +2,12 @@
 
 Every guest with forwards has chains of its own, named by its UUID (22 characters of
 base64 hold all of it): VFW-B-… for ports bound to an address, VFW-A-… for ports on
-every address, VFW-R-… for what is rejected. Chains that all share lead there, each a
-part that changes, in any order, above a tail that does not (see templates/iptables.j2):
+every address, VFW-R-… for what is rejected, VFW-C-… for what of that no port on every
+address gets. Chains that all share lead there, each a part that changes, in any order,
+above a tail that does not (see templates/iptables.j2):
 
-    PREROUTING, OUTPUT > VFW-PUBLISH > VFW-BOUND > VFW-B-…, then VFW-ANY > VFW-A-…
+    PREROUTING, OUTPUT > VFW-PUBLISH > VFW-BOUND > VFW-B-…, then VFW-CLAIMED > VFW-C-…,
+                                       then VFW-ANY > VFW-A-…
     INPUT > VFW-INPUT > VFW-REJECT > VFW-R-…;  FORWARD > VFW-FORWARD
 """
 
@@ -14,6 +16,8 @@ from binascii import Error, b2a_base64, unhexlify
 FILTER, NAT = "filter", "nat"
 _PORTS_A_RULE = 15
 _REJECTS = {"4": "icmp-port-unreachable", "6": "icmp6-port-unreachable"}
+_LEADING = (((NAT, "VFW-ANY"), "A"), ((NAT, "VFW-BOUND"), "B"))
+_REJECTING = (((FILTER, "VFW-REJECT"), "R"), ((NAT, "VFW-CLAIMED"), "C"))
 _LENGTHS = {"4": 32, "6": 128}
 Line = tuple[str, str]
 Chain = tuple[str, str]
@@ -55,7 +59,11 @@ def rules_of(owner: str, entry: str, family: str) -> list[tuple[Chain, str]]:
     if verb == "reject":
         how = "tcp-reset" if words[1] == "tcp" else _REJECTS[family]
         rule = f"{_match(words, family)} -j REJECT --reject-with {how}"
-        return [((FILTER, f"VFW-R-{short(owner)}"), rule)]
+        found = [((FILTER, f"VFW-R-{short(owner)}"), rule)]
+        if words[0] != "*":
+            kept = f"{_match(words, family)} -j ACCEPT"
+            found.append(((NAT, f"VFW-C-{short(owner)}"), kept))
+        return found
     return _among_others(owner, verb, words, family)
 
 
@@ -102,13 +110,12 @@ def _jumps(owner: str, entries: list[str], family: str) -> Chains:
         if number != family or verb not in ("dnat", "guard", "reject"):
             continue
         if verb == "reject":
-            chain, to = (FILTER, "VFW-REJECT"), "R"
-        elif host == "*":
-            chain, to = (NAT, "VFW-ANY"), "A"
+            places = _REJECTING[: 1 if host == "*" else 2]
         else:
-            chain, to = (NAT, "VFW-BOUND"), "B"
-        published = ports.setdefault((chain, to, words[0]), [])
-        published.append((int(words[1]), int(words[2])))
+            places = _LEADING[:1] if host == "*" else _LEADING[1:]
+        for chain, to in places:
+            published = ports.setdefault((chain, to, words[0]), [])
+            published.append((int(words[1]), int(words[2])))
     found: Chains = {}
     for (chain, to, protocol), published in ports.items():
         for some in _chunks(sorted(set(published))):

@@ -17,6 +17,7 @@ from .process import Run, find
 
 COMMANDS = {"4": "iptables", "6": "ip6tables"}
 _LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
+_HAS_IPV6 = "/proc/net/if_inet6"
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _JUMPS = (
     ((FILTER, "FORWARD"), "-m conntrack --ctstate DNAT -j VFW-FORWARD"),
@@ -85,7 +86,7 @@ class Iptables:
             for entry, owner in wanted.items():
                 if entry.split(" ", 2)[1] == family:
                     owners.setdefault(owner, []).append(entry)
-            if family == "6" and not owners:
+            if family == "6" and not (owners and files.exists(_HAS_IPV6)):
                 if self.base.pop("6", ""):
                     self._clear("6", variant)
                 continue

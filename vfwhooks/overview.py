@@ -42,8 +42,7 @@ def look(state: State, main: str) -> Overview:
     if config is None:
         return Overview(base.get("backend", ""), (), (), tuple(problems))
     planner = Planner(config, inventory)
-    records = [r for r in state.records() if r.guest.driver != "network"]
-    planned = planner.all(records)
+    planned = planner.all(state.records())
     held: dict[str, int] = {}
     if "backend" in base:
         wanted = {e: p.record.owner for p in planned for e in p.entries}
@@ -52,15 +51,19 @@ def look(state: State, main: str) -> Overview:
             held = backend.held(wanted)
         except (OSError, VfwError) as error:
             problems.append(f"{base['backend']}: {error}")
-    running = [p for p in planned if p.record.guest.driver != "network"]
+    claims = {p.record.guest.name: p for p in planned if p.record.key[0] == "claim"}
+    shared = ("claim", "network")
+    running = [p for p in planned if p.record.guest.driver not in shared]
     guests = [guest_status(p) for p in running]
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
     forwards = [row for p in running for row in forward_statuses(p, held, missing)]
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
-        if name not in known:
+        if name and name not in known:
             guests.append(GuestStatus(name, "", "stopped", []))
-            forwards += stopped_statuses(name, Settings(lines).forwards)
+            forwards += stopped_statuses(
+                name, Settings(lines).forwards, claims.get(name), held
+            )
     return Overview(
         base.get("backend", ""), tuple(guests), tuple(forwards), tuple(problems)
     )

@@ -5,7 +5,10 @@ Lines in, as the compiler wrote them for one guest:
     address 192.168.122.50
     network default
     allow allow_0f5c 198.51.100.0/24
+    claim 659a7fb2-af47-6fae-688d-711213d91dc1    the owner of what is rejected for it
+    wide                                     takes ports that libvirt's bridges need
     forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
+    claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
 
 and entries out, as the backends take them (see elements).
 """
@@ -18,9 +21,19 @@ Addresses = dict[str, str]
 class Forward:
     """One forward as compiled: `host` is `*`, 0.0.0.0, :: or an address."""
 
-    __slots__ = ("allow", "first", "host", "last", "protocol", "target", "target_last")
+    __slots__ = (
+        "allow",
+        "first",
+        "host",
+        "is_claimed",
+        "last",
+        "protocol",
+        "target",
+        "target_last",
+    )
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, is_claimed: bool = False) -> None:
+        self.is_claimed = is_claimed
         (
             self.host,
             self.protocol,
@@ -42,12 +55,13 @@ class Forward:
 
     def entries(self, family: str, address: str) -> list[str]:
         """What the kernel is to hold for it towards the guest at `address`."""
-        host = "*" if self.host in ("0.0.0.0", "::") else self.host
-        to = f"{family} {host} {self.protocol}"
+        to = self._to(family)
         ports = f"{self.first} {self.last}"
         found = []
         if self.allow != "-":
-            found += [f"guard {to} {ports} {self.allow}", f"reject {to} {ports}"]
+            found.append(f"guard {to} {ports} {self.allow}")
+            if not self.is_claimed:
+                found.append(self.rejected(family))
         if self.first == self.last or self.first == self.target < self.target_last:
             found.append(f"dnat {to} {ports} {address} {self.target}")
             return found
@@ -57,21 +71,32 @@ class Forward:
             found.append(f"dnat {to} {port} {port} {address} {target}")
         return found
 
+    def rejected(self, family: str) -> str:
+        """The entry by which whatever gets through to the host itself is rejected."""
+        return f"reject {self._to(family)} {self.first} {self.last}"
+
+    def _to(self, family: str) -> str:
+        host = "*" if self.host in ("0.0.0.0", "::") else self.host
+        return f"{family} {host} {self.protocol}"
+
 
 class Settings:
-    """What forwards.yaml says of one guest, as compiled."""
+    """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
+    rejected while it does not run, and `is_wide` needs every network's entries."""
 
-    __slots__ = ("addresses", "allows", "forwards", "network")
+    __slots__ = ("addresses", "allows", "claim", "forwards", "is_wide", "network")
 
     def __init__(self, lines: list[str]) -> None:
         self.addresses: Addresses = {}
         self.allows: dict[str, list[str]] = {}
         self.forwards: list[Forward] = []
         self.network = ""
+        self.claim = ""
+        self.is_wide = False
         for line in lines:
             word, _, rest = line.partition(" ")
-            if word == "forward":
-                self.forwards.append(Forward(rest))
+            if word in ("forward", "claimed"):
+                self.forwards.append(Forward(rest, word == "claimed"))
             elif word == "address":
                 self.addresses["6" if ":" in rest else "4"] = rest
             elif word == "network":
@@ -79,6 +104,10 @@ class Settings:
             elif word == "allow":
                 chain, _, sources = rest.partition(" ")
                 self.allows[chain] = sources.split(",")
+            elif word == "claim":
+                self.claim = rest
+            elif word == "wide":
+                self.is_wide = True
 
     def entries(self, addresses: Addresses) -> list[str]:
         """Everything the kernel is to hold while the guest is at `addresses`."""
@@ -91,19 +120,26 @@ class Settings:
         found += [f"accept {f} {addresses[f]}" for f in addresses if f in used]
         return found
 
+    def claimed(self) -> list[str]:
+        """What stays rejected whether the guest runs or not: where it is forwarded to,
+        nothing of that gets through to the host."""
+        return [f.rejected(family) for f in self.forwards for family in f.families]
+
 
 def network_entries(subnets: list[tuple[str, str]]) -> list[str]:
     """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
     found = []
     for address, subnet in subnets:
         family = "6" if ":" in address else "4"
-        left = ("tcp 53", "udp 53", "udp 547") if family == "6" else _LEFT
+        left = _LEFT6 if family == "6" else _LEFT4
         found += [f"left {family} {address} {p} {p.split(' ')[1]}" for p in left]
         found += [f"hairpin {family} {subnet}", f"inside {family} {subnet}"]
     return found
 
 
-_LEFT = ("tcp 53", "udp 53", "udp 67", "udp 69")
+_LEFT4 = ("tcp 53", "udp 53", "udp 67", "udp 69")
+_LEFT6 = ("tcp 53", "udp 53", "udp 547")
+LEFT = (53, 67, 69, 547)
 
 
 def key_of(entry: str) -> str:

@@ -14,21 +14,23 @@ from .records import Record
 
 class Planned:
     """A record's entries as they should be, and what keeps others from being there:
-    `conflicts` are reasons by the entry's key, that of an address being its accept's.
+    `conflicts` are reasons by the entry's key, that of an address being its accept's;
+    `networks` are those whose entries it needs, once it has any itself.
     """
 
-    __slots__ = ("conflicts", "entries", "record", "settings", "where")
+    __slots__ = ("conflicts", "entries", "networks", "record", "settings", "where")
 
     def __init__(self, record: Record, settings: Settings, where: Whereabouts) -> None:
         self.record = record
         self.settings = settings
         self.where = where
+        self.networks = [network.name for network in where.networks]
         self.entries: list[str] = []
         self.conflicts: dict[str, str] = {}
 
     def settled(self) -> Record:
         """The record as it is when all of this has been done."""
-        networks = [n.name for n in self.where.networks] if self.entries else []
+        networks = self.networks if self.entries else []
         record = self.record
         since, stamp = record.since, record.stamp
         settled = Record(record.guest, since, stamp, self.entries, networks)
@@ -71,23 +73,43 @@ class Planner:
         where = find_guest(record.guest, settings, self.inventory, now)
         planned = Planned(record, settings, where)
         planned.entries = settings.entries(where.addresses)
+        if settings.is_wide:
+            planned.networks = self._networks()
+        return planned
+
+    def claim(self, name: str) -> Planned:
+        """What stays rejected for a guest of forwards.yaml, whether it runs or not."""
+        settings = Settings(self.compiled.lookup(name))
+        record = Record(Guest("claim", name, settings.claim, []), 0, 0, [], [])
+        planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
+        planned.entries = settings.claimed()
+        if settings.is_wide:
+            planned.networks = self._networks()
         return planned
 
     def all(self, records: list[Record]) -> list[Planned]:
-        """Everybody's entries: whom two claim goes to the one who runs longer."""
-        found = []
-        networks: dict[str, Network] = {}
+        """Everybody's entries, and all claims: what two want goes to the one who runs
+        longer."""
+        found = [self.claim(name) for name in self.compiled.claims()]
         taken: dict[str, Record] = {}
         for record in records:
-            if record.guest.driver == "network":
+            if record.guest.driver in ("network", "claim"):
                 continue
             planned = self.guest(record)
             _withhold(planned, taken)
             for entry in planned.entries:
                 taken[key_of(entry)] = record
-            networks.update({n.name: n for n in planned.where.networks})
             found.append(planned)
-        return [*(self.network(n) for n in networks.values()), *found]
+        needed = dict.fromkeys(
+            name for one in found if one.entries for name in one.networks
+        )
+        networks = [self.inventory.network(name) for name in needed]
+        return [*(self.network(n) for n in networks if n), *found]
+
+    def _networks(self) -> list[str]:
+        """The active networks whose bridges need DNS and DHCP to be left to them."""
+        known = map(self.inventory.network, self.inventory.names())
+        return [n.name for n in known if n and n.is_ours and n.subnets]
 
     def network(self, network: Network) -> Planned:
         """A network's entries, needed once for all of its guests."""

@@ -130,6 +130,13 @@ def parse_subnet(text: str) -> Subnet:
         raise VfwError(f"{show(text)!r} is not an address or a network") from None
 
 
+def parse_when_stopped(text: str) -> bool:
+    """reject or pass: whether a guest's ports are its own while it does not run."""
+    if text not in ("reject", "pass"):
+        raise VfwError(f"{show(text)!r} is neither reject nor pass")
+    return text == "reject"
+
+
 def parse_protocol(text: str) -> str:
     """tcp, udp or sctp."""
     if text not in PROTOCOLS:

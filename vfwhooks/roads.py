@@ -97,7 +97,7 @@ class Roads:
         """Plan everybody, and change what the kernel holds otherwise."""
         old = {record.key: record for record in self._state.records()}
         now = {**{k: r for k, r in old.items() if not r.is_off}, **events.after}
-        guests = [r for k, r in now.items() if r and k[0] != "network"]
+        guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
         guests.sort(key=lambda record: record.since)
         planned = {p.record.key: p for p in planner.all(guests)}
         new = {key: one.settled() for key, one in planned.items()}
@@ -119,7 +119,8 @@ class Roads:
         self._report.problems += synced.problems
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = {entry for change in changes for entry in change.removed()}
-        self._cut(list(removed.union(synced.removed)), synced.added)
+        added = {entry for change in changes for entry in change.added()}
+        self._cut(list(removed.union(synced.removed)), list(added.union(synced.added)))
         self._conclude(pairs)
         self._state.index(list(new.values()))
 

@@ -37,21 +37,23 @@ from .ports import (
     parse_protocol,
     parse_short,
     parse_subnet,
+    parse_when_stopped,
 )
 
 T = TypeVar("T")
 _DOCUMENT = ("defaults", "guests")
-_DEFAULTS = ("host_ip", "allow_from")
-_GUEST = ("ports", "address", "network")
+_DEFAULTS = ("host_ip", "allow_from", "when_stopped")
+_GUEST = ("ports", "address", "network", "when_stopped")
 _PORT = ("published", "target", "protocol", "host_ip", "allow_from")
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for a port that does not say otherwise."""
+    """What holds for a port or a guest that does not say otherwise."""
 
     host_ips: tuple[Address, ...] = ()
     allow_from: tuple[Subnet, ...] = ()
+    is_claimed: bool = False
 
 
 def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
@@ -106,7 +108,13 @@ class _Reader:
             self.several(parts["allow_from"], parse_subnet)
             if "allow_from" in parts
             else above.allow_from,
+            self.is_claimed(parts, above),
         )
+
+    def is_claimed(self, parts: dict[str, Node], above: Defaults) -> bool:
+        if "when_stopped" not in parts:
+            return above.is_claimed
+        return bool(self.scalar(parts["when_stopped"], parse_when_stopped))
 
     def guest(self, key: Text, node: Node) -> None:
         name = key.value
@@ -121,6 +129,7 @@ class _Reader:
             parts = self.mapping(node, show(name), _GUEST)
         if parts is None:
             return
+        is_claimed = self.is_claimed(parts, self.defaults)
         addresses: tuple[Address, ...] = ()
         network = ""
         if "address" in parts:
@@ -128,7 +137,9 @@ class _Reader:
         if "network" in parts:
             network = self.scalar(parts["network"], str) or ""
         forwards = list(self.ports(parts.get("ports"), node))
-        guest = GuestForwards(name, key.place, tuple(forwards), addresses, network)
+        guest = GuestForwards(
+            name, key.place, tuple(forwards), addresses, network, is_claimed
+        )
         self.check_families(guest)
         self.guests.append(guest)
 

@@ -9,6 +9,7 @@ its content made anew by a full reconcile; it is never fatal.
     members/NETWORK/     the guests that need the network's entries
     intents/STAMP-PID    an event that has not been carried out
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
+    claims/NAME          what stays rejected for a guest, whether it runs or not
     addresses/ADDRESS    the guest that is there
     networks/NAME        what a network hook was told; empty: it was stopped
     base                 the backend in use and the marks of its skeleton
@@ -33,6 +34,7 @@ _DIRECTORIES = (
     "addresses",
     "aside",
     "asking",
+    "claims",
     "gone",
     "guests",
     *(f"guests/{driver}" for driver in DRIVERS),
@@ -175,10 +177,9 @@ class State:
         return self._record(record_name(key))
 
     def records(self) -> list[Record]:
-        """Every running guest and every network in use, the longest running first."""
-        names = [
-            f"guests/{d}/{name}" for d in DRIVERS for name in self.names(f"guests/{d}")
-        ]
+        """Every claim, network in use and running guest, the longest running first."""
+        places = ["claims", *(f"guests/{driver}" for driver in DRIVERS)]
+        names = [f"{place}/{name}" for place in places for name in self.names(place)]
         found = [record for record in map(self._record, names) if record]
         return sorted(found, key=lambda record: record.since)
 
@@ -293,9 +294,10 @@ class State:
 
 
 def record_name(key: Key) -> str:
-    """The file of a guest's record."""
+    """The file of a guest's record; what is not in guests/ is no guest to the gates."""
     driver, name = key
-    return f"guests/{driver}/{files.file_name(name)}"
+    place = "claims" if driver == "claim" else f"guests/{driver}"
+    return f"{place}/{files.file_name(name)}"
 
 
 def _text(data: bytes) -> str:

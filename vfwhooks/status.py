@@ -72,9 +72,16 @@ def forward_statuses(
     return found
 
 
-def stopped_statuses(name: str, forwards: list[Forward]) -> list[ForwardStatus]:
-    """The forwards of a guest that does not run."""
-    return [_row(name, f, "", "stopped", "the guest is not running") for f in forwards]
+def stopped_statuses(
+    name: str, forwards: list[Forward], claim: Planned | None, held: dict[str, int]
+) -> list[ForwardStatus]:
+    """The forwards of a guest that does not run; `claim` is what is rejected then."""
+    reason = "the guest is not running"
+    if claim and all(entry in held for entry in claim.entries):
+        reason += "; its ports are rejected"
+    elif claim:
+        reason += "; its ports are not rejected yet: run vfwhooks apply"
+    return [_row(name, f, "", "stopped", reason) for f in forwards]
 
 
 def _withheld(planned: Planned, families: str) -> list[str]:

@@ -195,8 +195,21 @@ def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
 )
 def test_a_change_as_people_read_it(entry: str, line: str) -> None:
     """What goes, then what comes; only what leads somewhere is a forward."""
-    others = [("web1", "accept 4 192.168.122.10"), ("web1", "reject 4 * tcp 80 80")]
+    others = [
+        ("web1", "accept 4 192.168.122.10"),
+        ("web1", "guard 4 * tcp 80 80 allow_1"),
+        ("web1", "reject 4 * tcp 80 80"),
+    ]
 
     found = _diff(Outcome([("web1", entry), *others], [("web1", entry)], []))
 
     assert found == [f"- {line}", f"+ {line}"]
+
+
+def test_a_claim_as_people_read_it() -> None:
+    """What stays rejected without a guest is said once, for both families."""
+    entries = [("web1", f"reject {family} * tcp 80 81") for family in "46"]
+
+    found = _diff(Outcome([], entries, []))
+
+    assert found == ["+ tcp 80-81 → rejected while web1 is stopped"]

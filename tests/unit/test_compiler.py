@@ -74,6 +74,57 @@ def test_lines_of_a_guest() -> None:
     ]
 
 
+def test_lines_of_a_guest_with_a_claim() -> None:
+    """Its mark is made of its name, the same in every release; DNS on every address
+    concerns every network."""
+    forwards = forward("8080"), forward("50-60", protocol="udp")
+    guest = GuestForwards("web1", forward().place, forwards, is_claimed=True)
+
+    found = guest_lines(guest)
+
+    assert found == [
+        "claim 659a7fb2-af47-6fae-688d-711213d91dc1",
+        "wide",
+        "claimed * tcp 8080 8080 8080 8080 -",
+        "claimed * udp 50 60 50 60 -",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("published", "host_ip", "is_wide"),
+    [
+        ("53", None, True),
+        ("60-70", "0.0.0.0", True),
+        ("547", "::", True),
+        ("54-66", None, False),
+        ("53", "203.0.113.5", False),
+    ],
+)
+def test_who_takes_what_libvirts_bridges_need(
+    published: str, host_ip: str | None, is_wide: bool
+) -> None:
+    """Ports 53, 67, 69 and 547, on every address and not on one."""
+    bound = parse_address(host_ip) if host_ip else None
+    guest = guest_forwards("web1", forward(published, host_ip=bound))
+
+    found = guest_lines(guest)
+
+    assert ("wide" in found) == is_wide
+
+
+def test_claims_are_listed(tmp_path: Path) -> None:
+    """Who has a claim is known without a look at every guest."""
+    state = fresh_state(tmp_path)
+    text = "defaults: {when_stopped: reject}\nguests:\n  we b: [80]\n  mail:\n"
+    text += "    {ports: [25], when_stopped: pass}\n"
+
+    problems = compile_text(state, tmp_path, text)
+
+    config = compiled.load(f"{state.path}/compiled")
+    assert config
+    assert (problems, config.claims()) == ([], ["we b"])
+
+
 def test_lines_of_a_guest_without_forwards() -> None:
     """`ports: []` says none."""
     found = guest_lines(guest_forwards("web1"))

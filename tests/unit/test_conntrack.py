@@ -191,7 +191,7 @@ def test_what_a_removed_forward_still_leads_somewhere(
             ],
         ),
         ("dnat 6 * udp 53 53 fd00:122::10 53", ["IPv6 at the host"]),
-        ("reject 4 * udp 53 53", []),
+        ("reject 4 * udp 53 53", ["a UDP flow that ends at the host"]),
     ],
 )
 @pytest.mark.parametrize("filters", [True, False])

@@ -86,6 +86,7 @@ def test_rules_of_a_guest_on_ipv6() -> None:
         f"filter VFW-R-{SHORT}": [
             f"{bound} -j REJECT --reject-with icmp6-port-unreachable"
         ],
+        f"nat VFW-C-{SHORT}": [f"{bound} -j ACCEPT"],
         "filter VFW-FORWARD": [
             f"-d fd00:122::10/128 {accept} ORIGINAL {OWNED} -j ACCEPT",
             f"-s fd00:122::10/128 {accept} REPLY {OWNED} -j ACCEPT",
@@ -93,6 +94,7 @@ def test_rules_of_a_guest_on_ipv6() -> None:
         "nat VFW-ANY": [f"-p tcp {ports} 80 {OWNED} -j VFW-A-{SHORT}"],
         "nat VFW-BOUND": [f"-p udp {ports} 53:54 {OWNED} -j VFW-B-{SHORT}"],
         "filter VFW-REJECT": [f"-p udp {ports} 53:54 {OWNED} -j VFW-R-{SHORT}"],
+        "nat VFW-CLAIMED": [f"-p udp {ports} 53:54 {OWNED} -j VFW-C-{SHORT}"],
     }
 
 
@@ -313,8 +315,9 @@ SHARED = {
     (FILTER, "VFW-REJECT"): [],
     (NAT, "VFW-ANY"): [],
     (NAT, "VFW-BOUND"): [],
+    (NAT, "VFW-CLAIMED"): [],
     (NAT, "VFW-POSTROUTING"): [],
-    (NAT, "VFW-PUBLISH"): ["-j VFW-BOUND", "-j VFW-ANY"],
+    (NAT, "VFW-PUBLISH"): ["-j VFW-BOUND", "-j VFW-CLAIMED", "-j VFW-ANY"],
     (NAT, "VFW-S-1"): ["-s 10.0.0.0/8 -j RETURN", "-j ACCEPT"],
     (NAT, "VFW-S-2"): ["-j ACCEPT"],
 }

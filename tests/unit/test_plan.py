@@ -235,6 +235,37 @@ def test_entries_of_a_guest(addresses: dict[str, str], entries: list[str]) -> No
     assert found == entries
 
 
+CLAIMED = [
+    "claim 705828e8-a5d9-4f3b-96d5-1fd38712b873",
+    "claimed * tcp 80 80 80 80 -",
+    "claimed 203.0.113.5 udp 53 54 5353 5354 allow_0f5c",
+]
+
+
+def test_what_is_claimed() -> None:
+    """Every published port, in every family it is published on, as it was written."""
+    found = Settings(CLAIMED).claimed()
+
+    assert found == [
+        "reject 4 * tcp 80 80",
+        "reject 6 * tcp 80 80",
+        "reject 4 203.0.113.5 udp 53 54",
+    ]
+
+
+def test_what_is_claimed_is_rejected_already() -> None:
+    """A running guest rejects nothing that its claim rejects: each has an owner."""
+    found = Settings(CLAIMED).entries({"4": FOUR})
+
+    assert found == [
+        "dnat 4 * tcp 80 80 192.168.122.10 80",
+        "guard 4 203.0.113.5 udp 53 54 allow_0f5c",
+        "dnat 4 203.0.113.5 udp 53 53 192.168.122.10 5353",
+        "dnat 4 203.0.113.5 udp 54 54 192.168.122.10 5354",
+        "accept 4 192.168.122.10",
+    ]
+
+
 def test_nobody_is_let_in_for_nothing() -> None:
     """An address that nothing is forwarded to is not opened."""
     settings = Settings(["forward 0.0.0.0 tcp 80 80 80 80 -"])

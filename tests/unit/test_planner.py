@@ -286,3 +286,57 @@ def test_summary_of_a_guest_in_part(tmp_path: Path) -> None:
     assert second.summary() == (
         "web1: forwarded to 192.168.122.11, but: taken by qemu guest web1"
     )
+
+
+CLAIM = ["claim 8a3c", "claimed 0.0.0.0 tcp 80 80 80 80 -"]
+
+
+def test_claims_come_first_whoever_runs(tmp_path: Path) -> None:
+    """What a guest's claim rejects is the same while it runs and while it does not."""
+    plan = planner(tmp_path, {"": ["claims web1"], "web1": CLAIM})
+
+    running_too, alone = plan.all([running()]), plan.all([])
+
+    claim = running_too[1].record
+    assert [entries([one]) for one in running_too] == [
+        {"default": DEFAULT},
+        {"web1": ["reject 4 * tcp 80 80"]},
+        {"web1": WEB_AT_10},
+    ]
+    assert (claim.key, claim.owner) == (("claim", "web1"), "8a3c")
+    assert entries(alone) == {"web1": ["reject 4 * tcp 80 80"]}
+
+
+def test_records_of_claims_are_planned_anew(tmp_path: Path) -> None:
+    """What a claim rejects comes from forwards.yaml, not from its old record."""
+    old = running(Guest("claim", "web1", "8a3c", []), entries=["reject 4 * tcp 1 1"])
+
+    found = planner(tmp_path, {}).all([old])
+
+    assert entries(found) == {}
+
+
+def test_whoever_takes_dns_leaves_it_to_every_bridge(tmp_path: Path) -> None:
+    """A port on every address that libvirt needs has the entries of all networks, also
+    of those where nothing is forwarded to."""
+    lab = network("lab", "virbr1", "none", [("10.0.0.1", "10.0.0.0/24")])
+    bridged = network("lan", "br0", "bridge", [])
+    host = Host(network(reservations=RESERVED), lab, bridged)
+    dns = ["wide", "forward 0.0.0.0 udp 53 53 53 53 -"]
+    claim = ["claim 8a3c", "wide", "claimed 0.0.0.0 udp 53 53 53 53 -"]
+    guests = {"": ["claims off"], "off": claim}
+
+    of_guest = planner(tmp_path, {"web1": dns}, host).all([running()])
+    of_claim = planner(tmp_path, guests, host).all([])
+
+    assert [list(entries(found)) for found in (of_guest, of_claim)] == [
+        ["default", "lab", "web1"],
+        ["default", "lab", "off"],
+    ]
+
+
+def test_a_guest_that_waits_needs_no_network(tmp_path: Path) -> None:
+    """A network whose only guest has no address yet has no entries."""
+    found = planner(tmp_path, {"web1": WEB}, Host(network())).all([running()])
+
+    assert entries(found) == {"web1": []}

@@ -40,6 +40,7 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
             "addresses",
             "aside",
             "asking",
+            "claims",
             "gone",
             "guests",
             "intents",

@@ -294,7 +294,7 @@ def test_a_guest_that_does_not_run() -> None:
     """Its forwards are stopped."""
     settings = Settings(["forward 203.0.113.5 udp 53 54 53 54 -"])
 
-    found = stopped_statuses("dns", settings.forwards)
+    found = stopped_statuses("dns", settings.forwards, None, {})
 
     reason = "the guest is not running"
     assert found == [
@@ -302,6 +302,28 @@ def test_a_guest_that_does_not_run() -> None:
             "dns", "203.0.113.5", "53-54", "53-54", "udp", "", "stopped", reason, 0
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ({"reject 4 * tcp 8080 8080": 0}, "its ports are rejected"),
+        ({}, "its ports are not rejected yet: run vfwhooks apply"),
+    ],
+)
+def test_a_guest_that_does_not_run_and_keeps_its_ports(
+    held: dict[str, int], reason: str
+) -> None:
+    """Whether what connects to them is rejected, as forwards.yaml asks."""
+    claim = planned()
+    claim.entries = ["reject 4 * tcp 8080 8080"]
+
+    (found,) = stopped_statuses("web1", Settings([WEB]).forwards, claim, held)
+
+    assert (found.state, found.reason) == (
+        "stopped",
+        f"the guest is not running; {reason}",
+    )
 
 
 def test_no_forwards() -> None:

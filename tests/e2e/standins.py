@@ -1,0 +1,81 @@
+"""Guests that are only their network side: no machine runs, so they are fast."""
+
+from __future__ import annotations
+
+import uuid
+
+from lab.host import Host
+from lab.net import Net
+from lab.network import mac_for
+from product import call_hook
+
+XML = """<domain type='qemu'>
+  <name>{name}</name>
+  <uuid>{uuid}</uuid>
+  <devices>
+    <interface type='network'>
+      <mac address='{mac}'/>
+      <source network='{network}' bridge='{bridge}'/>
+      <target dev='{device}'/>
+    </interface>
+  </devices>
+</domain>
+"""
+
+
+def check_everything(host: Host, event: str = "updated") -> None:
+    """Have the next event check everything, as a network's does. `apply` would ask
+    libvirtd, which knows nothing of stand-ins.
+    """
+    xml = host.virsh("net-dumpxml", "default")
+    hook = f"<hookData>{xml}</hookData>"
+    done = call_hook(host, "network", "default", event, "begin", "-", xml=hook)
+    assert (done.status, done.stdout) == (0, "")
+
+
+class Standin:
+    """A guest by name, for libvirt's hook; `net` is where its servers run."""
+
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        number: int,
+        network: str = "default",
+        bridge: str = "virbr0",
+        subnet: str = "192.168.122",
+        ipv6: str = "fd00:122::",
+    ) -> None:
+        self._host = host
+        self.name = name
+        self.address = f"{subnet}.{number}"
+        self.ipv6 = f"{ipv6}{number}"
+        self.mac = mac_for(number)
+        device = f"vm{number}-{bridge}"[:15]
+        own = [f"{self.address}/24", *([f"{self.ipv6}/64"] if ipv6 else [])]
+        self.net: Net = host.standin(device, *own, mac=self.mac, bridge=bridge)
+        self.net.ip(f"route add default via {subnet}.1")
+        if ipv6:
+            self.net.ip(f"route add default via {ipv6}1")
+        self._xml = XML.format(
+            name=name,
+            uuid=uuid.uuid4(),
+            mac=self.mac,
+            network=network,
+            bridge=bridge,
+            device=device,
+        )
+
+    def start(self) -> None:
+        """What libvirt's hook is told when the guest has started."""
+        self._tell("started", "begin")
+
+    def stop(self) -> None:
+        """What it is told when the guest has stopped."""
+        self._tell("stopped", "end")
+
+    def _tell(self, operation: str, step: str) -> None:
+        done = call_hook(
+            self._host, "qemu", self.name, operation, step, "-", xml=self._xml
+        )
+        assert (done.status, done.stdout) == (0, "")
