@@ -11,8 +11,9 @@ from lab.firewalld import reload_firewalld, start_firewalld
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from lab.network import default_network
+from lab.network import default_network, mac_for
 from product import (
+    call_hook,
     configure,
     forward_chain,
     put_in,
@@ -126,6 +127,54 @@ def test_drop_on_top_stays_on_top(host: Host, outside: Net, web1: Guest) -> None
         host.run(["iptables", "-D", "FORWARD", "-j", "DROP"])
 
     assert (blocked, still_blocked, is_served(outside)) == (True, True, True)
+
+
+STANDIN = f"""
+<domain type='kvm'>
+  <name>standin</name>
+  <uuid>6b33ec13-96d6-4581-bc2f-38dee79d5ae5</uuid>
+  <devices>
+    <interface type='network'>
+      <mac address='{mac_for(70)}'/>
+      <source network='default' bridge='virbr0'/>
+      <target dev='standin'/>
+    </interface>
+  </devices>
+</domain>
+"""
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_networks_daemon_restarted_alone(
+    host: Host, outside: Net, web1: Guest, is_watched: bool
+) -> None:
+    """As virtnetworkd does it: the daemon hook is called and the rules are built anew,
+    but nobody speaks of the guest, which libvirt does not know here. With the watch it
+    is served by itself, without it after the next event of any other guest."""
+    configure(host, FORWARDS + "  standin: [8070:80]\n")
+    standin = host.standin("standin", "192.168.122.70/24", mac=mac_for(70))
+    standin.ip("route add default via 192.168.122.1")
+    call_hook(host, "qemu", "standin", "started", "begin", "-", xml=STANDIN)
+    if not is_watched:
+        stop_watch(host)
+
+    with standin.serve_tcp(80):
+        host.run(["sh", "-c", "nft flush ruleset"])
+        host.restart_libvirtd()
+        if not is_watched:
+            settled_ruleset(host)
+            xml = host.virsh("dumpxml", "web1")
+            call_hook(host, "qemu", "web1", "started", "begin", "-", xml=xml)
+        wait_until(
+            lambda: outside.http("http://203.0.113.1:8070/", timeout=0.5).answered,
+            "the guest",
+            timeout=20,
+        )
+    call_hook(host, "qemu", "standin", "stopped", "end", "-")
+    host.run(["ip", "link", "delete", "standin"])
+    configure(host, FORWARDS)
+    if not is_watched:
+        start_watch(host)
 
 
 @pytest.mark.parametrize("backend", ["nftables", "iptables"])
