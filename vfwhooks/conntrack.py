@@ -69,6 +69,12 @@ class Published:
         )
 
 
+def may_cut(removed: list[str], added: list[str]) -> bool:
+    """Whether connections may have to be cut for these entries."""
+    ended = [entry for entry in removed if entry.startswith("dnat ")]
+    return bool(ended or [e for e in added if e.startswith("dnat ") and " udp " in e])
+
+
 def cut(
     link: Netlink, inventory: Inventory, removed: list[str], added: list[str]
 ) -> int:

@@ -4,6 +4,7 @@ import posix
 
 _UNSAFE = {code: f"%{code:02X}" for code in (*range(33), 37, 127)}
 _LONGEST = 240
+_PIECE = 1 << 16
 _NOFOLLOW = posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -40,7 +41,7 @@ def read(path: str) -> "bytes | None":
         return None
     try:
         parts = []
-        while part := posix.read(fd, 1 << 20):
+        while part := posix.read(fd, _PIECE):
             parts.append(part)
         return b"".join(parts)
     finally:

@@ -1,8 +1,8 @@
 """Netlink sockets and messages, as far as nf_tables, conntrack and routes need them.
 
 The start and stop path talks to the kernel through this module instead of spawning
-nft and conntrack: a spawn costs 3 ms, and closing the socket after a delete waits for
-an RCU grace period of 13 to 40 ms, which `hand_over` leaves to a child.
+nft and conntrack: a spawn costs 3 ms. Closing the socket after a delete waits for an
+RCU grace period of 13 to 40 ms; `is_slow_to_close` says so.
 
 _socket stands in for socket here (its enums cost 7 ms at start), and posix for os
 (1 ms).
@@ -103,7 +103,7 @@ class Netlink:
         except OSError:
             self.socket.bind((0, groups))  # we have one already
         self._sequence = 0
-        self._changed = False
+        self.is_slow_to_close = False
 
     def fileno(self) -> int:
         """The socket's descriptor, for poll."""
@@ -140,7 +140,7 @@ class Netlink:
             answers = self._answers()
         except OSError as error:
             raise Refused(f"nf_tables: {error.strerror}") from error
-        self._changed = self._changed or commit
+        self.is_slow_to_close = self.is_slow_to_close or commit
         for number, sequence in answers:
             if number:
                 raise NotTaken(number, sequence - self._sequence + len(parts) - 2)
@@ -156,17 +156,7 @@ class Netlink:
         raise VfwError("netlink: the list changed nine times while it was read")
 
     def close(self) -> None:
-        """Close the socket; after a delete the kernel takes its time for that."""
-        self.socket.close()
-
-    def hand_over(self) -> None:
-        """Have a child close the socket, for a process that is about to end itself.
-
-        It shares the socket, so that its exit is the last close, and nobody waits.
-        """
-        if self._changed and posix.fork() == 0:
-            posix.closerange(0, 3)
-            posix._exit(0)
+        """Close the socket."""
         self.socket.close()
 
     def _send(self, messages: list[bytes]) -> None:

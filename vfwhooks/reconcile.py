@@ -38,14 +38,15 @@ class Reconcile:
         self._roads = Roads(state, self._inventory, self._link, self._run, self.report)
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Cut the connections that are to be cut, and give the lock back."""
+        self._roads.cut_noted()
         self._lock.close()
         self._link.close()
 
-    def leave(self) -> None:
-        """Give the lock back and wait for nothing: this process ends now."""
-        self._lock.close()
-        self._link.hand_over()
+    @property
+    def is_slow_to_close(self) -> bool:
+        """Whether `close` takes many milliseconds that change no rule any more."""
+        return self._link.is_slow_to_close or self._roads.has_noted
 
     def carry_out(self, mine: "Intent | None" = None) -> None:
         """Carry out every event that waits, also those that arrive meanwhile, and one
@@ -79,6 +80,7 @@ class Reconcile:
         answer: "Answer | None" = None,
         asked: int = 0,
     ) -> None:
+        self._roads.cut_noted()
         intents = [intent for _, intent in waiting] + ([mine] if mine else [])
         is_full = self._state.begin() or is_full
         is_full = self._state.take_full() or is_full or not self._roads.is_known

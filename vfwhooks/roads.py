@@ -2,14 +2,14 @@
 
 The short one plans the guests that events touch and changes nothing else. The full one
 plans everybody and compares with what the kernel really holds. Both write down what the
-kernel may hold before it hears of it, and forget it only when connections are cut too,
-so that a kill at any point leaks nothing.
+kernel may hold before it hears of it, and forget it only when the connections that are
+to be cut are written down too, so that a kill at any point leaks nothing.
 """
 
 import time
 
 from .backend import choose, clear_others, open_backend
-from .conntrack import cut
+from .conntrack import cut, may_cut
 from .errors import VfwError, show
 from .events import Events
 from .inventory import Inventory
@@ -61,6 +61,7 @@ class Roads:
         self._run = run
         self._report = report
         self._base = state.base()
+        self.has_noted = True  # a holder that was killed may have left some
 
     @property
     def is_known(self) -> bool:
@@ -87,7 +88,7 @@ class Roads:
         self._expect(pairs)
         changes = [change for pair in pairs for change in _changes(*pair)]
         self._backend().change(changes)
-        self._cut(
+        self._note_cut(
             [entry for change in changes for entry in change.removed()],
             [entry for change in changes for entry in change.added()],
         )
@@ -120,7 +121,8 @@ class Roads:
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = {entry for change in changes for entry in change.removed()}
         added = {entry for change in changes for entry in change.added()}
-        self._cut(list(removed.union(synced.removed)), list(added.union(synced.added)))
+        added = added.union(synced.added)
+        self._note_cut(list(removed.union(synced.removed)), list(added))
         self._conclude(pairs)
         self._state.index(list(new.values()))
 
@@ -183,12 +185,27 @@ class Roads:
             name = show(old.guest.name)
             self._report.said.append(f"{name}: stopped, nothing is forwarded")
 
-    def _cut(self, removed: list[str], added: list[str]) -> None:
-        """Cut the connections that lead where nothing is forwarded any more."""
-        try:
-            cut(self._link, self._inventory, removed, added)
-        except (OSError, VfwError) as error:
-            self._report.problems.append(f"conntrack: {error}")
+    def _note_cut(self, removed: list[str], added: list[str]) -> None:
+        """Write down what connections may have to be cut for.
+
+        A look at them takes the kernel 9 ms, for which libvirt need not wait.
+        """
+        if may_cut(removed, added):
+            self._state.note_cut(removed, added)
+            self.has_noted = True
+
+    def cut_noted(self) -> None:
+        """Cut the connections that lead where nothing is forwarded any more.
+
+        The lock is held on from the change, so that none of them is a newer one.
+        """
+        for name in self._state.names("cuts") if self.has_noted else ():
+            try:
+                cut(self._link, self._inventory, *self._state.noted_cut(name))
+            except (OSError, VfwError) as error:
+                self._report.problems.append(f"conntrack: {error}")
+            self._state.remove(f"cuts/{name}")
+        self.has_noted = False
 
 
 def _changes(old: "Record | None", new: "Record | None") -> list[Change]:

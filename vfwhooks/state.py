@@ -6,6 +6,7 @@ its content made anew by a full reconcile; it is never fatal.
 
     lock                 one holder at a time changes anything below, and the kernel
     asking/PID, gone/    who is asking libvirtd; what stopped meanwhile
+    cuts/STAMP           entries whose connections have not been cut yet
     members/NETWORK/     the guests that need the network's entries
     intents/STAMP-PID    an event that has not been carried out
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
@@ -21,6 +22,7 @@ its content made anew by a full reconcile; it is never fatal.
 import errno
 import posix
 import stat
+import time
 
 from . import files
 from .errors import VfwError
@@ -35,6 +37,7 @@ _DIRECTORIES = (
     "aside",
     "asking",
     "claims",
+    "cuts",
     "gone",
     "guests",
     *(f"guests/{driver}" for driver in DRIVERS),
@@ -52,7 +55,7 @@ class State:
         self.path = path
         self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
         self.problems: list[str] = []
-        if not posix.access(f"{path}/tmp", posix.F_OK):
+        if not posix.access(f"{path}/cuts", posix.F_OK):
             self._make()
         about = posix.lstat(path)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != posix.geteuid():
@@ -217,6 +220,17 @@ class State:
         if not self.names("asking"):
             for name in self.names("gone"):
                 self.remove(f"gone/{name}")
+
+    def note_cut(self, removed: list[str], added: list[str]) -> None:
+        """Write down the entries whose connections are to be cut."""
+        lines = [f"- {entry}\n" for entry in removed] + [f"+ {e}\n" for e in added]
+        self.write(f"cuts/{time.monotonic_ns():020d}", "".join(lines))
+
+    def noted_cut(self, name: str) -> tuple[list[str], list[str]]:
+        """The entries that were removed, and those that were added."""
+        lines = self.read(f"cuts/{name}").split("\n")
+        removed = [line[2:] for line in lines if line.startswith("- ")]
+        return removed, [line[2:] for line in lines if line.startswith("+ ")]
 
     def claim(self, address: str, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""
