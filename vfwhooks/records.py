@@ -113,6 +113,18 @@ def parse_intent(text: str) -> Intent:
     return Intent(operation, _guest(rest.split("\n")), int(stamp))
 
 
+def cut_text(removed: list[str], added: list[str]) -> str:
+    """Entries whose connections are to be cut, as they are kept."""
+    return "".join([f"- {e}\n" for e in removed] + [f"+ {e}\n" for e in added])
+
+
+def parse_cut(text: str) -> tuple[list[str], list[str]]:
+    """The removed and the added entries that were kept."""
+    lines = text.split("\n")
+    removed = [line[2:] for line in lines if line.startswith("- ")]
+    return removed, [line[2:] for line in lines if line.startswith("+ ")]
+
+
 def guest_text(guest: Guest) -> str:
     """A guest's lines in a record or an intent."""
     lines = [f"guest {guest.driver} {quote(guest.name)} {quote(guest.uuid)}\n"]

@@ -61,7 +61,7 @@ class Roads:
         self._run = run
         self._report = report
         self._base = state.base()
-        self.has_noted = True  # a holder that was killed may have left some
+        self.has_noted = False
 
     @property
     def is_known(self) -> bool:
@@ -195,11 +195,12 @@ class Roads:
             self.has_noted = True
 
     def cut_noted(self) -> None:
-        """Cut the connections that lead where nothing is forwarded any more.
+        """Cut the connections that lead where nothing is forwarded any more, also those
+        that a holder who was killed has left.
 
         The lock is held on from the change, so that none of them is a newer one.
         """
-        for name in self._state.names("cuts") if self.has_noted else ():
+        for name in self._state.names("cuts"):
             try:
                 cut(self._link, self._inventory, *self._state.noted_cut(name))
             except (OSError, VfwError) as error:

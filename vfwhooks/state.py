@@ -27,7 +27,15 @@ import time
 from . import files
 from .errors import VfwError
 from .lock import Lock
-from .records import Intent, Key, Record, parse_intent, parse_record
+from .records import (
+    Intent,
+    Key,
+    Record,
+    cut_text,
+    parse_cut,
+    parse_intent,
+    parse_record,
+)
 
 DEFAULT = "/run/vfwhooks"
 _KEPT = "/var/lib/vfwhooks"
@@ -223,14 +231,11 @@ class State:
 
     def note_cut(self, removed: list[str], added: list[str]) -> None:
         """Write down the entries whose connections are to be cut."""
-        lines = [f"- {entry}\n" for entry in removed] + [f"+ {e}\n" for e in added]
-        self.write(f"cuts/{time.monotonic_ns():020d}", "".join(lines))
+        self.write(f"cuts/{time.monotonic_ns():020d}", cut_text(removed, added))
 
     def noted_cut(self, name: str) -> tuple[list[str], list[str]]:
         """The entries that were removed, and those that were added."""
-        lines = self.read(f"cuts/{name}").split("\n")
-        removed = [line[2:] for line in lines if line.startswith("- ")]
-        return removed, [line[2:] for line in lines if line.startswith("+ ")]
+        return parse_cut(self.read(f"cuts/{name}"))
 
     def claim(self, address: str, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""

@@ -12,7 +12,7 @@ from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
 from lab.systemd import Systemd, start_systemd
-from product import CONFIG, HERE, call_hook, configure
+from product import HERE, call_hook, configure
 
 UNIT = "vfwhooks.service"
 TEXT = (HERE / "templates" / UNIT).read_text()

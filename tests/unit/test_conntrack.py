@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from unit.builders import Host, network
-from vfwhooks.conntrack import cut
+from vfwhooks.conntrack import cut, may_cut
 from vfwhooks.netlink import Netlink, attributes
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
@@ -210,6 +210,21 @@ def test_nothing_changed() -> None:
     found = cut_by()
 
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("removed", "added", "expected"),
+    [
+        ([], [], False),
+        ([f"dnat 4 * tcp 8080 8080 {GUEST} 80"], [], True),
+        ([], [f"dnat 4 * tcp 8080 8080 {GUEST} 80"], False),
+        ([], [f"dnat 4 * udp 53 53 {GUEST} 53"], True),
+        ([f"accept 4 {GUEST}"], [f"left 4 {BRIDGE} udp 53 53"], False),
+    ],
+)
+def test_whether_to_look(removed: list[str], added: list[str], expected: bool) -> None:
+    """A look takes the kernel 9 ms: only for what may have connections to cut."""
+    assert may_cut(removed, added) is expected
 
 
 def test_a_connection_that_has_ended_meanwhile() -> None:

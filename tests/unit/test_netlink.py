@@ -75,7 +75,7 @@ class Link(Netlink):
         self.wire = Wire(list(answers), deaf)
         self.socket = cast("Any", self.wire)
         self._sequence = 0
-        self._changed = False
+        self.is_slow_to_close = False
 
 
 @pytest.mark.parametrize(
