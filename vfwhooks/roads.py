@@ -17,7 +17,7 @@ from .netlink import Netlink
 from .plan import Change
 from .planner import Planned, Planner
 from .process import Run
-from .records import Key, Record
+from .records import Key, Record, cut_text, parse_cut
 from .state import State
 
 TYPE_CHECKING = False
@@ -191,7 +191,8 @@ class Roads:
         A look at them takes the kernel 9 ms, for which libvirt need not wait.
         """
         if may_cut(removed, added):
-            self._state.note_cut(removed, added)
+            name = f"cuts/{time.monotonic_ns():020d}"
+            self._state.write(name, cut_text(removed, added))
             self.has_noted = True
 
     def cut_noted(self) -> None:
@@ -201,8 +202,9 @@ class Roads:
         The lock is held on from the change, so that none of them is a newer one.
         """
         for name in self._state.names("cuts"):
+            noted = parse_cut(self._state.read(f"cuts/{name}"))
             try:
-                cut(self._link, self._inventory, *self._state.noted_cut(name))
+                cut(self._link, self._inventory, *noted)
             except (OSError, VfwError) as error:
                 self._report.problems.append(f"conntrack: {error}")
             self._state.remove(f"cuts/{name}")

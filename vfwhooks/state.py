@@ -22,20 +22,11 @@ its content made anew by a full reconcile; it is never fatal.
 import errno
 import posix
 import stat
-import time
 
 from . import files
 from .errors import VfwError
 from .lock import Lock
-from .records import (
-    Intent,
-    Key,
-    Record,
-    cut_text,
-    parse_cut,
-    parse_intent,
-    parse_record,
-)
+from .records import Intent, Key, Record, parse_intent, parse_record
 
 DEFAULT = "/run/vfwhooks"
 _KEPT = "/var/lib/vfwhooks"
@@ -228,14 +219,6 @@ class State:
         if not self.names("asking"):
             for name in self.names("gone"):
                 self.remove(f"gone/{name}")
-
-    def note_cut(self, removed: list[str], added: list[str]) -> None:
-        """Write down the entries whose connections are to be cut."""
-        self.write(f"cuts/{time.monotonic_ns():020d}", cut_text(removed, added))
-
-    def noted_cut(self, name: str) -> tuple[list[str], list[str]]:
-        """The entries that were removed, and those that were added."""
-        return parse_cut(self.read(f"cuts/{name}"))
 
     def claim(self, address: str, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""

@@ -537,14 +537,3 @@ def test_the_kept_configuration_is_taken(tmp_path: Path) -> None:
     state.take_kept()
 
     assert (before, state.read("compiled")) == ("", "compiled")
-
-
-def test_connections_to_be_cut(tmp_path: Path) -> None:
-    """What was written down for whoever cuts them reads as it was, oldest first."""
-    state = fresh_state(tmp_path)
-
-    state.note_cut(ENTRIES[:1], [])
-    state.note_cut([], ENTRIES)
-
-    found = [state.noted_cut(name) for name in state.names("cuts")]
-    assert found == [(ENTRIES[:1], []), ([], ENTRIES)]
