@@ -17,6 +17,7 @@ from .backend import clear_all
 from .compiler import compile_file
 from .config import Problem, find_files, in_file_order
 from .errors import VfwError, show
+from .fit import find_misfits
 from .inventory import Inventory
 from .libvirtd import Answer, reserve, running_guests
 from .netlink import Netlink
@@ -84,15 +85,7 @@ def check(arguments: argparse.Namespace) -> int:
         print(f"{path}: there is none, so nothing is forwarded")
         return DONE
     guests, problems = read_forwards(path)
-    inventory = Inventory(f"{_state_path()}/networks")
-    problems += [
-        Problem(f.place, f"this host has no address {f.host_ip}", is_warning=True)
-        for guest in guests
-        for f in guest.forwards
-        if f.host_ip
-        and not f.host_ip.is_unspecified
-        and not inventory.is_local(str(f.host_ip))
-    ]
+    problems += find_misfits(guests, Inventory(f"{_state_path()}/networks"))
     _print_problems(in_file_order(problems, files))
     if any(not problem.is_warning for problem in problems):
         return BAD

@@ -69,6 +69,9 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append("wide")
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
+    lines += [
+        _over_line(forward) for forward in guest.forwards if forward.over_listener
+    ]
     return lines
 
 
@@ -93,6 +96,12 @@ def _forward_line(forward: Forward) -> str:
     allow = chain_name(forward.allow_from) if forward.allow_from else "-"
     ports = f"{published.first} {published.last} {target.first} {target.last}"
     return f"{host} {forward.protocol} {ports} {allow}"
+
+
+def _over_line(forward: Forward) -> str:
+    _, host = forward.claims()[0]
+    ports = forward.published
+    return f"over {host} {forward.protocol} {ports.first} {ports.last}"
 
 
 def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:

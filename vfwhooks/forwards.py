@@ -13,7 +13,8 @@ class Forward:
     """One published port or range, over one protocol, on one host address.
 
     `host_ip` None is every local address; 0.0.0.0 and :: are those of their family.
-    `target` is as long as `published`, or one port that all of them lead to.
+    `target` is as long as `published`, or one port that all of them lead to. With
+    `over_listener` it takes its port from a service of the host that has it.
     """
 
     host_ip: Address | None
@@ -22,6 +23,7 @@ class Forward:
     target: Ports
     allow_from: tuple[Subnet, ...]
     place: Place
+    over_listener: bool = False
 
     def claims(self) -> list[tuple[int, str]]:
         """Family and address (`*`: every local one) that its ports are claimed on."""

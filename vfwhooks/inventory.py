@@ -12,15 +12,19 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from . import files
 from .errors import VfwError
 from .libvirtxml import canonical, parse_networks
+from .listeners import Listener, Range, list_listeners
 from .model import Network
-from .netlink import ROUTE, Netlink, attribute, attributes, message, named
+from .netlink import ROUTE, SOCK_DIAG, Netlink, attribute, attributes, message, named
 
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
-_GETLINK, _GETROUTE, _NEWNEIGH, _GETNEIGH = 18, 26, 28, 30
+_GETLINK, _GETADDRESS, _GETROUTE, _NEWNEIGH, _GETNEIGH = 18, 22, 26, 28, 30
 _REPLACE, _PROBE = 0x100, 0x10
 _LINK = bytes(16)
 _LOCAL = 2
+_ENTRY_ITSELF = 0x2000  # the route that matches, not what comes of it
+# Addresses that are for tests and nobody's: a default route alone leads there.
+_FAR_AWAY = {AF_INET: "198.18.0.1", AF_INET6: "2001:2::1"}
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _CONFIRMED = 0x02 | 0x80
 _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
@@ -39,6 +43,7 @@ class Inventory:
         self._leases = root + LEASES
         self._networks: dict[str, Network | None] = {}
         self._route: Netlink | None = None
+        self._diag: Netlink | None = None
 
     def network(self, name: str) -> "Network | None":
         """The network of this name, if it is active."""
@@ -153,6 +158,65 @@ class Inventory:
             return self.route.ask(message(_GETROUTE, asked))[7] == _LOCAL
         except OSError:
             return False
+
+    def is_default_source(self, address: str) -> bool:
+        """Whether what leaves by a default route has this source address."""
+        family = AF_INET6 if ":" in address else AF_INET
+        own = inet_pton(family, address)
+        far = attribute(1, inet_pton(family, _FAR_AWAY[family]))
+        head = bytes((family, len(own) * 8)) + bytes(6)
+        for index in (0, *self._holders(family, own)):
+            by = attribute(4, struct.pack("=i", index)) if index else b""
+            try:
+                entry = struct.pack("=I", _ENTRY_ITSELF)
+                found = self.route.ask(message(_GETROUTE, head + entry + far + by))
+                if found[1] == 0:
+                    found = self.route.ask(
+                        message(_GETROUTE, head + bytes(4) + far + by)
+                    )
+                    if attributes(found[12:]).get(7) == own:
+                        return True
+            except OSError:
+                continue  # no default route, or none by this interface
+        return False
+
+    def _holders(self, family: int, address: bytes) -> list[int]:
+        """The interfaces that have the address."""
+        found = []
+        for _, answer in self.route.dump(
+            message(_GETADDRESS, bytes((family,)) + bytes(7))
+        ):
+            about = attributes(answer[8:])
+            if about.get(2, about.get(1)) == address:
+                found.append(struct.unpack_from("=I", answer, 4)[0])
+        return found
+
+    def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
+        """Who listens on these ports of the host; nobody, where the kernel does not
+        say: that must keep no guest from its forwards."""
+        try:
+            return list_listeners(self.diag, protocol, ranges)
+        except OSError:
+            return []
+
+    def bridges(self) -> list[int]:
+        """The kernel's numbers of the bridges that libvirt has made."""
+        return [self._index(network.bridge) for network in self._own()]
+
+    def bridge_addresses(self) -> list[str]:
+        """The host's own addresses on them."""
+        return [address for network in self._own() for address, _ in network.subnets]
+
+    def _own(self) -> list[Network]:
+        networks = [self.network(name) for name in self.names()]
+        return [network for network in networks if network and network.is_ours]
+
+    @property
+    def diag(self) -> Netlink:
+        """A socket to the kernel's list of sockets."""
+        if self._diag is None:
+            self._diag = Netlink(SOCK_DIAG)
+        return self._diag
 
     @property
     def route(self) -> Netlink:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from . import compiled
 from .backend import IPTABLES, open_backend
 from .errors import VfwError
+from .holders import name_listeners
 from .inventory import Inventory
+from .listeners import Listener
 from .netlink import Netlink
 from .plan import Settings
-from .planner import Planner
+from .planner import Planned, Planner
 from .process import Run
+from .records import Key
+from .rivals import find_rivals
 from .state import State
 from .status import (
     ForwardStatus,
@@ -41,7 +45,7 @@ def look(state: State, main: str) -> Overview:
     problems = _stale(config, state, main)
     if config is None:
         return Overview(base.get("backend", ""), (), (), tuple(problems))
-    planner = Planner(config, inventory)
+    planner = Planner(config, inventory, state.record)
     planned = planner.all(state.records())
     held: dict[str, int] = {}
     if "backend" in base:
@@ -56,7 +60,12 @@ def look(state: State, main: str) -> Overview:
     running = [p for p in planned if p.record.guest.driver not in shared]
     guests = [guest_status(p) for p in running]
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
-    forwards = [row for p in running for row in forward_statuses(p, held, missing)]
+    notes = _listening(planned, inventory)
+    forwards = [
+        row
+        for p in running
+        for row in forward_statuses(p, held, missing, notes=notes[p.record.key])
+    ]
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name and name not in known:
@@ -67,6 +76,30 @@ def look(state: State, main: str) -> Overview:
     return Overview(
         base.get("backend", ""), tuple(guests), tuple(forwards), tuple(problems)
     )
+
+
+def _listening(
+    planned: list[Planned], inventory: Inventory
+) -> dict[Key, dict[str, str]]:
+    """Give conflicts with listeners their process's name, and tell for every guest who
+    else listens on what is forwarded to it: those came later."""
+    later: dict[Key, dict[str, Listener]] = {}
+    for one in planned:
+        published = one.settings.published(one.where.addresses)
+        rest = [name for name in published if name not in one.rivals]
+        later[one.record.key] = find_rivals(rest, [], inventory)
+    everybody = [*later.values(), *(one.rivals for one in planned)]
+    names = name_listeners([r for rivals in everybody for r in rivals.values()])
+    for one in planned:
+        cure = "; over_listener: true takes the port from it"
+        for key, reason in one.conflicts.items():
+            if reason in [rival.reason for rival in one.rivals.values()]:
+                one.conflicts[key] = names.get(reason, reason) + cure
+    came = "; the forward was first"
+    return {
+        key: {c: names.get(r.reason, r.reason) + came for c, r in rivals.items()}
+        for key, rivals in later.items()
+    }
 
 
 def _missing(base: dict[str, str]) -> dict[str, str]:

@@ -9,11 +9,16 @@ Lines in, as the compiler wrote them for one guest:
     wide                                     takes ports that libvirt's bridges need
     forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
     claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
+    over * tcp 8080 8080                     that one yields to no listener of the host
 
 and entries out, as the backends take them (see elements).
 """
 
 from .files import unquote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Addresses = dict[str, str]
 
@@ -53,6 +58,10 @@ class Forward:
             return "46"
         return "6" if ":" in self.host else "4"
 
+    def published(self, family: str) -> str:
+        """What it publishes in the family: the middle of all of its entries."""
+        return f"{self._to(family)} {self.first} {self.last}"
+
     def entries(self, family: str, address: str) -> list[str]:
         """What the kernel is to hold for it towards the guest at `address`."""
         to = self._to(family)
@@ -73,7 +82,7 @@ class Forward:
 
     def rejected(self, family: str) -> str:
         """The entry by which whatever gets through to the host itself is rejected."""
-        return f"reject {self._to(family)} {self.first} {self.last}"
+        return f"reject {self.published(family)}"
 
     def _to(self, family: str) -> str:
         host = "*" if self.host in ("0.0.0.0", "::") else self.host
@@ -84,7 +93,15 @@ class Settings:
     """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
     rejected while it does not run, and `is_wide` needs every network's entries."""
 
-    __slots__ = ("addresses", "allows", "claim", "forwards", "is_wide", "network")
+    __slots__ = (
+        "addresses",
+        "allows",
+        "claim",
+        "forwards",
+        "is_wide",
+        "network",
+        "over",
+    )
 
     def __init__(self, lines: list[str]) -> None:
         self.addresses: Addresses = {}
@@ -93,6 +110,7 @@ class Settings:
         self.network = ""
         self.claim = ""
         self.is_wide = False
+        self.over: set[str] = set()
         for line in lines:
             word, _, rest = line.partition(" ")
             if word in ("forward", "claimed"):
@@ -101,6 +119,8 @@ class Settings:
                 self.addresses["6" if ":" in rest else "4"] = rest
             elif word == "network":
                 self.network = unquote(rest)
+            elif word == "over":
+                self.over.add(rest)
             elif word == "allow":
                 chain, _, sources = rest.partition(" ")
                 self.allows[chain] = sources.split(",")
@@ -109,21 +129,38 @@ class Settings:
             elif word == "wide":
                 self.is_wide = True
 
-    def entries(self, addresses: Addresses) -> list[str]:
-        """Everything the kernel is to hold while the guest is at `addresses`."""
+    def published(self, families: "Collection[str]") -> list[str]:
+        """What it publishes in these families, but for what yields to no listener."""
+        return [
+            forward.published(family)
+            for forward in self.forwards
+            for family in forward.families
+            if family in families and forward.published(family)[2:] not in self.over
+        ]
+
+    def entries(
+        self, addresses: Addresses, without: "Collection[str]" = ()
+    ) -> list[str]:
+        """Everything the kernel is to hold while the guest is at `addresses`, but for
+        what is published and somebody else has."""
         found = []
         for forward in self.forwards:
             for family in forward.families:
-                if family in addresses:
+                if family in addresses and forward.published(family) not in without:
                     found += forward.entries(family, addresses[family])
         used = {line.split(" ", 2)[1] for line in found}
         found += [f"accept {f} {addresses[f]}" for f in addresses if f in used]
         return found
 
-    def claimed(self) -> list[str]:
+    def claimed(self, without: "Collection[str]" = ()) -> list[str]:
         """What stays rejected whether the guest runs or not: where it is forwarded to,
         nothing of that gets through to the host."""
-        return [f.rejected(family) for f in self.forwards for family in f.families]
+        return [
+            forward.rejected(family)
+            for forward in self.forwards
+            for family in forward.families
+            if forward.published(family) not in without
+        ]
 
 
 def network_entries(subnets: list[tuple[str, str]]) -> list[str]:

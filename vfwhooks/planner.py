@@ -7,18 +7,33 @@ from .address import Whereabouts, find_guest
 from .compiled import Compiled
 from .errors import show
 from .inventory import Inventory
+from .listeners import Listener
 from .model import Guest, Network
 from .plan import Settings, key_of, network_entries
-from .records import Record
+from .records import Key, Record
+from .rivals import find_rivals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Planned:
     """A record's entries as they should be, and what keeps others from being there:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
-    `networks` are those whose entries it needs, once it has any itself.
+    `networks` are those whose entries it needs, once it has any itself; `rivals` are
+    listeners of the host by what they keep from being published.
     """
 
-    __slots__ = ("conflicts", "entries", "networks", "record", "settings", "where")
+    __slots__ = (
+        "conflicts",
+        "entries",
+        "networks",
+        "record",
+        "rivals",
+        "settings",
+        "where",
+    )
 
     def __init__(self, record: Record, settings: Settings, where: Whereabouts) -> None:
         self.record = record
@@ -27,6 +42,7 @@ class Planned:
         self.networks = [network.name for network in where.networks]
         self.entries: list[str] = []
         self.conflicts: dict[str, str] = {}
+        self.rivals: dict[str, Listener] = {}
 
     def settled(self) -> Record:
         """The record as it is when all of this has been done."""
@@ -38,7 +54,19 @@ class Planned:
             not any(family in self.where.addresses for family in forward.families)
             for forward in self.settings.forwards
         )
+        settled.yields = list(self.rivals)
         return settled
+
+    def yield_to(self, rivals: dict[str, Listener]) -> None:
+        """Plan the entries without what these listeners have."""
+        self.rivals = rivals
+        self.entries = self.settings.entries(self.where.addresses, rivals)
+        for forward in self.settings.forwards if rivals else ():
+            for family, address in self.where.addresses.items():
+                rival = rivals.get(forward.published(family))
+                if rival:
+                    for entry in forward.entries(family, address):
+                        self.conflicts[key_of(entry)] = rival.reason
 
     def summary(self) -> str:
         """One line for the log."""
@@ -51,11 +79,17 @@ class Planned:
 
 
 class Planner:
-    """Plans one guest, or all."""
+    """Plans one guest, or all; `record` tells what is in force for somebody."""
 
-    def __init__(self, compiled: Compiled, inventory: Inventory) -> None:
+    def __init__(
+        self,
+        compiled: Compiled,
+        inventory: Inventory,
+        record: "Callable[[Key], Record | None]" = lambda _: None,
+    ) -> None:
         self.compiled = compiled
         self.inventory = inventory
+        self._record = record
 
     def settings(self, guest: Guest) -> Settings:
         """What forwards.yaml says of the guest, under its name and under its UUID."""
@@ -72,17 +106,31 @@ class Planner:
         now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
         where = find_guest(record.guest, settings, self.inventory, now)
         planned = Planned(record, settings, where)
-        planned.entries = settings.entries(where.addresses)
+        held = record.entries
+        if settings.claim:
+            held = held + self._claimed(record.guest)
+        published = settings.published(where.addresses)
+        planned.yield_to(find_rivals(published, held, self.inventory))
         if settings.is_wide:
             planned.networks = self._networks()
         return planned
 
+    def _claimed(self, guest: Guest) -> list[str]:
+        """What is rejected for the guest already, whether it runs or not."""
+        records = (self._record(("claim", name)) for name in (guest.name, guest.uuid))
+        return [entry for record in records if record for entry in record.entries]
+
     def claim(self, name: str) -> Planned:
         """What stays rejected for a guest of forwards.yaml, whether it runs or not."""
         settings = Settings(self.compiled.lookup(name))
-        record = Record(Guest("claim", name, settings.claim, []), 0, 0, [], [])
+        guest = Guest("claim", name, settings.claim, [])
+        record = Record(guest, 0, 0, [], [])
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
-        planned.entries = settings.claimed()
+        published, held = settings.published("46"), self._claimed(guest)
+        planned.rivals = find_rivals(published, held, self.inventory)
+        planned.entries = settings.claimed(planned.rivals)
+        for one, rival in planned.rivals.items():
+            planned.conflicts[f"reject {one}"] = rival.reason
         if settings.is_wide:
             planned.networks = self._networks()
         return planned
@@ -131,7 +179,7 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
             planned.conflicts[f"accept {family} {address}"] = reason
     planned.where.addresses = addresses
     planned.entries = []
-    for entry in planned.settings.entries(addresses):
+    for entry in planned.settings.entries(addresses, planned.rivals):
         other = taken.get(key_of(entry))
         if other:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"

@@ -142,3 +142,10 @@ def parse_protocol(text: str) -> str:
     if text not in PROTOCOLS:
         raise VfwError(f"{show(text)!r} is not a protocol: {', '.join(PROTOCOLS)}")
     return text
+
+
+def parse_switch(text: str) -> bool:
+    """true or false, and no other word for it."""
+    if text not in ("true", "false"):
+        raise VfwError(f"{show(text)!r} is neither true nor false")
+    return text == "true"

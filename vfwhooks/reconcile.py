@@ -101,7 +101,7 @@ class Reconcile:
     def _take_a_road(self, events: Events, kinds: set[str], is_full: bool) -> None:
         config = configuration.refresh(self._state, self._main, self._run)
         self.report.said += config.problems
-        planner = Planner(config.compiled, self._inventory)
+        planner = Planner(config.compiled, self._inventory, self._state.record)
         is_full = is_full or config.is_new or "network" in kinds
         if not is_full and "reconnected" in kinds:
             is_full = not self._roads.is_intact()

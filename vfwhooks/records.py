@@ -4,6 +4,7 @@
 guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
 on default
+yields 4 * tcp 22 22
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
@@ -17,7 +18,8 @@ class Record:
     """A running guest, every entry the kernel may hold for it, and the names of the
     networks that it needs. `since` is when it started, `stamp` when libvirt last said
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
-    for them; one that `is_off` has stopped, but its entries could not be taken out.
+    for them; one that `is_off` has stopped, but its entries could not be taken out. What
+    it `yields` would be published if no listener of the host had it (see rivals).
     Networks in use are recorded as guests of the driver `network`.
     """
 
@@ -29,6 +31,7 @@ class Record:
         "networks",
         "since",
         "stamp",
+        "yields",
     )
 
     def __init__(
@@ -46,6 +49,7 @@ class Record:
         self.networks = networks
         self.is_off = False
         self.is_waiting = False
+        self.yields: list[str] = []
 
     @property
     def key(self) -> Key:
@@ -63,6 +67,7 @@ class Record:
         entries = self.entries + [entry for entry in more if entry not in known]
         both = Record(self.guest, self.since, self.stamp, entries, self.networks)
         both.is_waiting = self.is_waiting
+        both.yields = self.yields
         return both
 
     def text(self) -> str:
@@ -70,6 +75,7 @@ class Record:
         networks = "".join(f"on {quote(network)}\n" for network in self.networks)
         entries = "".join(f"entry {entry}\n" for entry in self.entries)
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
+        flags += "".join(f"yields {claim}\n" for claim in self.yields)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return head + networks + entries
 
@@ -103,6 +109,7 @@ def parse_record(text: str) -> Record:
     record = Record(_guest(lines), since, stamp, entries, networks)
     record.is_off = "off" in lines
     record.is_waiting = "waiting" in lines
+    record.yields = [line[7:] for line in lines if line.startswith("yields ")]
     return record
 
 

@@ -42,7 +42,8 @@ def rehearse(state: State, main: str, answer: Answer | None, asked: int) -> Outc
         scratch = State(str(copy))
         compile_file(Path(main), scratch)
         inventory = Inventory(f"{copy}/networks")
-        _ = inventory.route  # opened here: neighbours are to be those of this host
+        # Opened here: neighbours and listeners are to be those of this host.
+        _ = inventory.route, inventory.diag
         parts = [part for part in PARTS if has_table(Netlink(), part)]
         mine, its = os.pipe()
         child = os.fork()

@@ -29,6 +29,10 @@ class Residents:
             except (ValueError, IndexError):
                 continue
 
+    def yielding(self) -> "list[Record]":
+        """The guests some of whose ports a listener of the host has."""
+        return [record for record in self._records.values() if record.yields]
+
     def concerned(self, mac: str, address: str) -> "list[Record]":
         """The guests that this lease or neighbour is news to: whose interface it is,
         if they are not known to be there, and who was at that address before. A MAC

@@ -7,7 +7,7 @@ shows them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -37,14 +37,15 @@ from .ports import (
     parse_protocol,
     parse_short,
     parse_subnet,
+    parse_switch,
     parse_when_stopped,
 )
 
 T = TypeVar("T")
 _DOCUMENT = ("defaults", "guests")
 _DEFAULTS = ("host_ip", "allow_from", "when_stopped")
-_GUEST = ("ports", "address", "network", "when_stopped")
-_PORT = ("published", "target", "protocol", "host_ip", "allow_from")
+_GUEST = ("ports", "address", "network", "when_stopped", "over_listener")
+_PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listener")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.defaults = Defaults()
         self.known: dict[str, Place] = {}
+        self.over_listener = False
 
     def wrong(self, place: Place, message: str) -> None:
         self.problems.append(Problem(place, message))
@@ -136,6 +138,8 @@ class _Reader:
             addresses = self.guest_addresses(parts["address"])
         if "network" in parts:
             network = self.scalar(parts["network"], str) or ""
+        over = parts.get("over_listener")
+        self.over_listener = bool(over and self.scalar(over, parse_switch))
         forwards = list(self.ports(parts.get("ports"), node))
         guest = GuestForwards(
             name, key.place, tuple(forwards), addresses, network, is_claimed
@@ -209,13 +213,17 @@ class _Reader:
             host_ips = self.several(parts["host_ip"], parse_address)
         if "allow_from" in parts:
             allow = self.several(parts["allow_from"], parse_subnet)
+        over = None
+        if "over_listener" in parts:
+            over = self.scalar(parts["over_listener"], parse_switch)
         if not published or not target:
             if not given:
                 self.wrong(node.place, "a port needs published: or target:")
         elif len(self.problems) == before:
-            yield from self.forwards(
+            for forward in self.forwards(
                 host_ips, protocols, published, target, allow, node.place
-            )
+            ):
+                yield forward if over is None else replace(forward, over_listener=over)
 
     def forwards(
         self,
@@ -238,7 +246,8 @@ class _Reader:
                 self.wrong(place, f"allow_from has {what}: nobody could connect")
                 continue
             for protocol in protocols:
-                yield Forward(host_ip, protocol, published, target, allow, place)
+                over = self.over_listener
+                yield Forward(host_ip, protocol, published, target, allow, place, over)
 
     def check_families(self, guest: GuestForwards) -> None:
         families = {address.version for address in guest.addresses}

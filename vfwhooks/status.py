@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from .plan import Forward, key_of
 from .planner import Planned
@@ -47,10 +49,15 @@ def guest_status(planned: Planned) -> GuestStatus:
 
 
 def forward_statuses(
-    planned: Planned, held: dict[str, int], missing: dict[str, str], root: str = ""
+    planned: Planned,
+    held: dict[str, int],
+    missing: dict[str, str],
+    root: str = "",
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> list[ForwardStatus]:
     """The forwards of a running guest; `held` are the entries in the kernel, `missing`
-    the families where libvirt's part is not there, and what that means."""
+    the families where libvirt's part is not there, and what that means; `notes` what
+    is to be said of an active one, by what it publishes."""
     name, addresses = planned.record.guest.name, planned.where.addresses
     found = []
     for forward in planned.settings.forwards:
@@ -67,6 +74,8 @@ def forward_statuses(
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
             if state == "active" and family in missing and not is_let_in:
                 state, reason = "blocked", missing[family]
+            elif state == "active":
+                reason = notes.get(forward.published(family), "")
             count = sum(held.get(entry, 0) for entry in entries)
             found.append(_row(name, forward, addresses[family], state, reason, count))
     return found
@@ -81,7 +90,17 @@ def stopped_statuses(
         reason += "; its ports are rejected"
     elif claim:
         reason += "; its ports are not rejected yet: run vfwhooks apply"
-    return [_row(name, f, "", "stopped", reason) for f in forwards]
+    found = []
+    for forward in forwards:
+        why = (
+            [claim.conflicts.get(forward.rejected(f)) for f in forward.families]
+            if claim
+            else []
+        )
+        found.append(
+            _row(name, forward, "", "stopped", next(filter(None, why), reason))
+        )
+    return found
 
 
 def _withheld(planned: Planned, families: str) -> list[str]:

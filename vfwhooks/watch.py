@@ -11,12 +11,13 @@ import sys
 import syslog
 import time
 
-from . import configuration
+from . import compiled, configuration
 from .errors import VfwError, show
 from .inotify import CLOSE_WRITE, CREATE, DELETE, MOVED_FROM, MOVED_TO, Inotify
 from .inventory import LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
+from .planner import Planner
 from .process import Run
 from .reconcile import Reconcile
 from .records import Intent
@@ -27,7 +28,7 @@ from .state import State
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE
 _SOON, _DEBOUNCE, _PATIENCE = 0.02, 0.1, 0.5
-_LEGACY_CHECK = 10.0
+_LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
 _APPLY = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from vfwhooks.cli import main; sys.exit(main(['apply']))"
@@ -71,10 +72,12 @@ class Watch:
                 del self._due[what], self._first[what]
             if ready:
                 self._reconcile("elements" in ready)
+                beat = min(beat, now + self._period)
             if now >= beat:
                 notify("WATCHDOG=1")
                 beat = now + self._period
                 self._listen()
+                self._try_again()
                 self._schedule("check", 0)
 
     def _listen(self) -> None:
@@ -138,6 +141,19 @@ class Watch:
                     for bridge in {nic.bridge for nic in record.guest.nics}:
                         self._inventory.probe(bridge, entry[9:])
 
+    def _try_again(self) -> None:
+        """Have the guests planned anew whose ports a listener had, and has no more."""
+        yielding = self._residents.yielding()
+        config = compiled.load(f"{self._state.path}/compiled") if yielding else None
+        if config:
+            inventory = Inventory(f"{self._state.path}/networks")
+            planner = Planner(config, inventory, self._state.record)
+            for record in yielding:
+                if list(planner.guest(record).rivals) != record.yields:
+                    now = time.monotonic_ns()
+                    self._state.note(Intent("moved", record.guest, now))
+            config.close()
+
     def _schedule(self, what: str, delay: float, longest: float = _PATIENCE) -> None:
         """Have something done when all is quiet for `delay`, or after `longest`."""
         now = time.monotonic()
@@ -164,6 +180,8 @@ class Watch:
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
         self._period = _LEGACY_CHECK if is_legacy else self._tick
+        if self._residents.yielding():
+            self._period = min(self._period, _LISTENER_CHECK)
 
     def _ask_libvirtd(self) -> None:
         """At the start, whatever happened before it: who runs, by libvirtd's word."""

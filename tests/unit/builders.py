@@ -16,6 +16,7 @@ from vfwhooks.config import Place
 from vfwhooks.errors import VfwError
 from vfwhooks.forwards import Forward, GuestForwards
 from vfwhooks.inventory import Inventory
+from vfwhooks.listeners import Listener, Range
 from vfwhooks.model import Guest, Network, Nic
 from vfwhooks.ports import Address, Ports, Subnet, parse_ports
 from vfwhooks.records import Record
@@ -161,11 +162,15 @@ class Host(Inventory):
         leases: dict[tuple[str, str], list[tuple[int, str]]] | None = None,
         neighbours: dict[tuple[str, str], list[str]] | None = None,
         holders: dict[tuple[str, str], str] | None = None,
+        listeners: list[Listener] | None = None,
+        default_sources: list[str] | None = None,
     ) -> None:
         self._known = {network.name: network for network in networks}
         self._lease = leases or {}
         self._neighbour = neighbours or {}
         self._holder = holders or {}
+        self._listener = listeners or []
+        self._default_source = default_sources or []
         self.asked: list[str] = []
 
     def network(self, name: str) -> Network | None:
@@ -185,6 +190,16 @@ class Host(Inventory):
     def neighbour_at(self, bridge: str, address: str) -> str:
         self.asked.append(f"neighbour at {bridge} {address}")
         return self._holder.get((bridge, address), "")
+
+    def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
+        found = [one for one in self._listener if one.protocol == protocol]
+        return [one for one in found if any(f <= one.port <= t for f, t in ranges)]
+
+    def is_default_source(self, address: str) -> bool:
+        return address in self._default_source
+
+    def bridges(self) -> list[int]:
+        return [7]
 
 
 def descriptors() -> list[str]:

@@ -46,9 +46,12 @@ def test_case(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> 
     with working_in(directory):
         status = main(["check", "forwards.yaml"])
 
-    problems = (directory / "problems").read_text()
-    errors = [line for line in problems.splitlines() if ": warning: " not in line]
-    assert (capsys.readouterr().err, status) == (problems, 2 if errors else 0)
+    # Who listens on ports of the machine that runs the tests is its own affair.
+    said = capsys.readouterr().err.splitlines()
+    said = [line for line in said if " listens on " not in line]
+    problems = (directory / "problems").read_text().splitlines()
+    errors = [line for line in problems if ": warning: " not in line]
+    assert (said, status) == (problems, 2 if errors else 0)
 
 
 def test_there_are_cases() -> None:

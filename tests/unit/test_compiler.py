@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,19 @@ def test_claims_are_listed(tmp_path: Path) -> None:
     config = compiled.load(f"{state.path}/compiled")
     assert config
     assert (problems, config.claims()) == ([], ["we b"])
+
+
+def test_lines_of_a_forward_over_a_listener() -> None:
+    """What it claims stands once more, and that it is claimed all the same."""
+    every = replace(forward("22", host_ip=ip_address("0.0.0.0")), over_listener=True)
+    one = replace(
+        forward("5000-5010", protocol="udp", host_ip=ip_address("2001:db8::5")),
+        over_listener=True,
+    )
+
+    found = guest_lines(guest_forwards("web1", every, one, forward("80")))
+
+    assert found[3:] == ["over * tcp 22 22", "over 2001:db8::5 udp 5000 5010"]
 
 
 def test_lines_of_a_guest_without_forwards() -> None:

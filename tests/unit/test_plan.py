@@ -266,6 +266,45 @@ def test_what_is_claimed_is_rejected_already() -> None:
     ]
 
 
+OVER = "over * tcp 22 22"
+
+
+def test_what_is_published() -> None:
+    """One a family and a forward, but for those that go over listeners."""
+    lines = [
+        "forward 0.0.0.0 tcp 22 22 22 22 -",
+        "forward * udp 5000 5010 6000 6010 -",
+        "forward 2001:db8::5 tcp 80 80 80 80 -",
+    ]
+    both = {"4": FOUR, "6": SIX}
+
+    found = [
+        Settings(lines).published(both),
+        Settings([*lines, OVER]).published(both),
+        Settings(lines).published({"4": FOUR}),
+    ]
+
+    four = ["4 * tcp 22 22", "4 * udp 5000 5010"]
+    six = ["6 * udp 5000 5010", "6 2001:db8::5 tcp 80 80"]
+    assert found == [four + six, four[1:] + six, four]
+
+
+def test_entries_without_what_somebody_else_has() -> None:
+    """Nothing of such a forward is left, its guard and its rejection included."""
+    lines = ["forward * tcp 22 22 22 22 allow_1", "forward * tcp 8000 8001 80 81 -"]
+
+    found = [
+        Settings(lines).entries({"4": FOUR}, {"4 * tcp 22 22"}),
+        Settings(lines).entries({"4": FOUR}, {"4 * tcp 22 22", "4 * tcp 8000 8001"}),
+    ]
+
+    shifted = [
+        f"dnat 4 * tcp 8000 8000 {FOUR} 80",
+        f"dnat 4 * tcp 8001 8001 {FOUR} 81",
+    ]
+    assert found == [[*shifted, f"accept 4 {FOUR}"], []]
+
+
 def test_nobody_is_let_in_for_nothing() -> None:
     """An address that nothing is forwarded to is not opened."""
     settings = Settings(["forward 0.0.0.0 tcp 80 80 80 80 -"])

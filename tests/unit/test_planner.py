@@ -9,6 +9,7 @@ from unit.builders import nic as interface
 from unit.builders import record as running
 from vfwhooks import compiled
 from vfwhooks.compiled import Compiled
+from vfwhooks.listeners import Listener
 from vfwhooks.model import Guest
 from vfwhooks.planner import Planned, Planner
 from vfwhooks.records import Record
@@ -340,3 +341,77 @@ def test_a_guest_that_waits_needs_no_network(tmp_path: Path) -> None:
     found = planner(tmp_path, {"web1": WEB}, Host(network())).all([running()])
 
     assert entries(found) == {"web1": []}
+
+
+SSHD = Listener("tcp", "4", "", 22)
+
+
+def test_a_listener_keeps_its_port(tmp_path: Path) -> None:
+    """The guest yields it and has the rest; the record says what it yields."""
+    ssh = ["forward * tcp 22 22 22 22 -", *WEB]
+    host = Host(network(reservations=RESERVED), listeners=[SSHD])
+
+    planned = planner(tmp_path, {"web1": ssh}, host).guest(running())
+
+    key, claim = "dnat 4 * tcp 22 22", "4 * tcp 22 22"
+    found = planned.entries, planned.conflicts, planned.settled().yields
+    reason = "the host listens on tcp 0.0.0.0:22"
+    assert found == (WEB_AT_10, {key: reason}, [claim])
+
+
+def test_what_two_guests_want_and_a_listener_has(tmp_path: Path) -> None:
+    """Neither gets it, and neither is told that the other has it."""
+    ssh = ["forward * tcp 22 22 22 22 -"]
+    host = Host(network(reservations=RESERVED), listeners=[SSHD])
+    plan = planner(tmp_path, {"web1": ssh, "web2": [*ssh, *WEB]}, host)
+
+    found = plan.all([running(), running(other())])
+
+    reason = "the host listens on tcp 0.0.0.0:22"
+    assert [one.conflicts for one in found[1:]] == [{"dnat 4 * tcp 22 22": reason}] * 2
+
+
+def test_a_listener_that_came_later(tmp_path: Path) -> None:
+    """What the record says is in force stays in force, for one guest as for all."""
+    host = Host(
+        network(reservations=RESERVED), listeners=[Listener("tcp", "4", "", 80)]
+    )
+    plan = planner(tmp_path, {"web1": WEB}, host)
+    known = running(entries=WEB_AT_10)
+
+    found = plan.guest(known).entries, plan.all([known])[1].entries
+
+    assert found == (WEB_AT_10, WEB_AT_10)
+
+
+def test_a_claim_yields_to_a_listener(tmp_path: Path) -> None:
+    """What stays rejected while a guest is off is not the host's ssh."""
+    claim = ["claim 8a3c", "claimed 0.0.0.0 tcp 22 22 22 22 -", *CLAIM[1:]]
+    host = Host(network(), listeners=[SSHD])
+    plan = planner(tmp_path, {"": ["claims web1"], "web1": claim}, host)
+
+    (found,) = plan.all([])
+
+    reason = "the host listens on tcp 0.0.0.0:22"
+    assert (found.entries, found.conflicts, found.settled().yields) == (
+        ["reject 4 * tcp 80 80"],
+        {"reject 4 * tcp 22 22": reason},
+        ["4 * tcp 22 22"],
+    )
+
+
+def test_a_guest_takes_what_its_claim_holds(tmp_path: Path) -> None:
+    """A listener that came later than the claim keeps nothing from the guest."""
+    host = Host(
+        network(reservations=RESERVED), listeners=[Listener("tcp", "4", "", 80)]
+    )
+    claims = {("claim", "web1"): running(entries=["reject 4 * tcp 80 80"])}
+    config = configuration(tmp_path, {"": ["claims web1"], "web1": CLAIM})
+    plan = Planner(config, host, claims.get)
+
+    guest_and_claim = plan.guest(running()), plan.claim("web1")
+
+    assert [entries([one]) for one in guest_and_claim] == [
+        {"web1": WEB_AT_10},
+        {"web1": ["reject 4 * tcp 80 80"]},
+    ]

@@ -56,6 +56,16 @@ def test_a_record_that_is_off() -> None:
     assert found == [True, False]
 
 
+def test_a_record_that_yields() -> None:
+    """Which claims of its forwards a listener has is kept, and what may be added."""
+    known = record(entries=ENTRIES)
+    known.yields = ["4 * tcp 22 22", "6 * tcp 22 22"]
+
+    found = parse_record(known.with_entries(["accept 6 fd00::1"]).text())
+
+    assert (found.yields, found.entries[2:]) == (known.yields, ["accept 6 fd00::1"])
+
+
 NICS = st.builds(Nic, NAMES, NAMES, NAMES, NAMES, NAMES)
 GUESTS = st.builds(
     Guest,

@@ -216,3 +216,14 @@ def test_no_files_at_all(tmp_path: Path) -> None:
     found = read(tmp_path)
 
     assert found == ([], [])
+
+
+def test_over_a_listener(tmp_path: Path) -> None:
+    """For all forwards of a guest, for one, and not for one of all."""
+    web1 = "{over_listener: true, ports: [1, {target: 2}, {target: 3, over_listener: false}]}"
+    text = f"guests:\n  web1: {web1}\n  web2: [4, {{target: 5, over_listener: true}}]\n"
+
+    guests, problems = read(tmp_path, main=text)
+
+    found = {f.target.first: f.over_listener for g in guests for f in g.forwards}
+    assert (found, problems) == ({1: True, 2: True, 3: False, 4: False, 5: True}, [])

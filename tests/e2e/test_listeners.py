@@ -1,0 +1,247 @@
+"""Services of the host on published ports: whoever was first keeps the port."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab.box import wait_until
+from lab.host import Host
+from lab.net import Net
+from lab.network import default_network, mac_for
+from lab.service import serving
+from product import (
+    CONFIG,
+    call_hook,
+    configure,
+    published,
+    put_in,
+    ruleset,
+    start_watch,
+    states,
+    status,
+    stop_watch,
+    vfwhooks,
+)
+
+CURE = "; over_listener: true takes the port from it"
+XML = f"""<domain type='qemu'><name>web1</name>
+<uuid>6b33ec13-96d6-4581-bc2f-38dee79d5ae5</uuid><devices><interface type='network'>
+<mac address='{mac_for(10)}'/><source network='default' bridge='virbr0'/>
+</interface></devices></domain>"""
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A host with one stand-in for a guest; the kernel's listeners know no backend."""
+    with Host.debian13("nftables") as host:
+        put_in(host)
+        host.start_libvirtd()
+        host.start_network(default_network(ipv6=True))
+        yield host
+
+
+@pytest.fixture(scope="module")
+def web1(host: Host) -> Net:
+    """What answers for the guest web1."""
+    net = host.standin("web1", "192.168.122.10/24", "fd00:122::10/64", mac=mac_for(10))
+    net.ip("route add default via 192.168.122.1", "route add default via fd00:122::1")
+    return net
+
+
+@pytest.fixture(scope="module")
+def outside(host: Host) -> Net:
+    """203.0.113.2; the host has two addresses there, the first in its default route."""
+    outside = host.outside()
+    host.net.ip(
+        "addr add 203.0.113.5/24 dev outside",
+        "route add default via 203.0.113.2 dev outside",
+    )
+    return outside
+
+
+def event(host: Host, operation: str = "started") -> None:
+    """Tell the hook of web1, as libvirt does."""
+    call_hook(host, "qemu", "web1", operation, "begin", "-", xml=XML)
+
+
+def start(host: Host, ports: str) -> list[tuple[str, str, str]]:
+    """Publish the ports and start web1 anew; address, state and reason of its rows."""
+    event(host, "stopped")
+    configure(host, f"guests:\n  web1: {ports}\n")
+    event(host)
+    return rows(host)
+
+
+def rows(host: Host) -> list[tuple[str, str, str]]:
+    """What status says of every forward: family, state and reason."""
+    return [
+        ("6" if ":" in row["address"] else "4", row["state"], row["reason"])
+        for row in status(host)["forwards"]
+    ]
+
+
+def test_the_hosts_own_sshd(host: Host, outside: Net, web1: Net) -> None:
+    """A typo locks nobody out: 22 stays the host's, status and check name who has it,
+    and everything else of the guest's is forwarded."""
+    with serving(host, "sshd", 22) as pid, web1.serve_tcp(80):
+        found = start(host, '["0.0.0.0:22:22", "0.0.0.0:8080:80"]')
+        checked = vfwhooks(host, "check")
+        who = outside.http("http://203.0.113.1:22/").body
+        web = outside.http("http://203.0.113.1:8080/").body
+
+    name = f"sshd (pid {pid}) listens on tcp 0.0.0.0:22"
+    warning = "it keeps the port if it is there first, unless over_listener: true"
+    assert found == [("4", "conflict", name + CURE), ("4", "active", "")]
+    assert (who, web) == ("sshd", "web1 80 203.0.113.2")
+    assert (checked.status, checked.stderr) == (
+        0,
+        f"{CONFIG}:2:10: warning: {name}; {warning}\n",
+    )
+
+
+def test_the_log_says_so(host: Host, outside: Net, web1: Net) -> None:
+    """The hook's line for a guest that yields."""
+    seen = len(host.syslog("web1"))
+    with serving(host, "sshd", 22):
+        start(host, '["0.0.0.0:22:22"]')
+
+    said = [line.partition("]: ")[2] for line in host.syslog("web1")[seen:]]
+    assert (
+        said
+        == [
+            "web1: stopped, nothing is forwarded",
+            "web1: pending: the host listens on tcp 0.0.0.0:22",
+        ][-len(said) :]
+    )
+
+
+def test_taken_on_purpose(host: Host, outside: Net, web1: Net) -> None:
+    """over_listener takes the port, for one forward or for all of a guest's."""
+    one = '{ports: [{published: 22, host_ip: 0.0.0.0, over_listener: "true"}]}'
+    whole = '{ports: ["0.0.0.0:22:22"], over_listener: true}'
+    with serving(host, "sshd", 22), web1.serve_tcp(22):
+        found = [start(host, ports) for ports in (one, whole)]
+        who = outside.http("http://203.0.113.1:22/").body
+        checked = vfwhooks(host, "check")
+
+    assert found == [[("4", "active", "")], [("4", "active", "")]]
+    assert (who, checked.stderr) == ("web1 22 203.0.113.2", "")
+
+
+def test_which_addresses(host: Host, outside: Net, web1: Net) -> None:
+    """A wildcard listener keeps the address by which the world knows the host, not
+    another one; a listener on an address keeps that, and every address is not free."""
+    ports = '["203.0.113.1:22:22", "203.0.113.5:22:22", "0.0.0.0:22:22"]'
+    found = []
+    for address in ("0.0.0.0", "203.0.113.5"):
+        with serving(host, "sshd", 22, address):
+            found.append([state for _, state, _ in start(host, ports)])
+
+    assert found == [
+        ["conflict", "active", "conflict"],
+        ["active", "conflict", "conflict"],
+    ]
+
+
+BOTH = 'address: [192.168.122.10, "fd00:122::10"]'
+
+
+def test_both_families(host: Host, outside: Net, web1: Net) -> None:
+    """An IPv6 wildcard listens for IPv4 as well, unless it says that it does not."""
+    with (
+        serving(host, "sshd", 22, "::"),
+        serving(host, "web", 80, "::", only_ipv6=True),
+    ):
+        found = start(host, f"{{ports: [22, 80], {BOTH}}}")
+
+    assert [(family, state) for family, state, _ in found] == [
+        ("4", "conflict"),
+        ("6", "conflict"),
+        ("4", "active"),
+        ("6", "conflict"),
+    ]
+
+
+def test_udp(host: Host, outside: Net, web1: Net) -> None:
+    """A udp service keeps its port; a high one within a range keeps nothing, since any
+    resolver's socket looks the same; and protocols are told apart."""
+    ports = "51820/udp", "51820", "60000-60100/udp", "100-200/udp"
+    with (
+        serving(host, "vpn", 51820, protocol="udp"),
+        serving(host, "resolver", 60050, protocol="udp"),
+        serving(host, "snmpd", 161, protocol="udp"),
+    ):
+        found = start(host, str([f"0.0.0.0:{p.split('/')[0]}:{p}" for p in ports]))
+
+    states = [state for _, state, _ in found]
+    assert states == ["conflict", "active", "active", "conflict"]
+
+
+def test_what_is_left_to_the_host_anyway(host: Host, outside: Net, web1: Net) -> None:
+    """libvirt's dnsmasq on its bridge and whatever serves loopback are no obstacle."""
+    with serving(host, "resolved", 53, "127.0.0.53", "udp"):
+        found = start(host, f"{{ports: [53/udp, 53/tcp], {BOTH}}}")
+
+    assert [state for _, state, _ in found] == ["active"] * 4
+
+
+def test_a_listener_that_comes_later(host: Host, outside: Net, web1: Net) -> None:
+    """What is in force stays: through an edit, a reconnect, a full check and a wipe;
+    status says that somebody listens in vain."""
+    start(host, '["0.0.0.0:80:80"]')
+    with web1.serve_tcp(80), serving(host, "nginx", 80) as pid:
+        configure(host, 'guests:\n  web1: ["0.0.0.0:80:80", "0.0.0.0:8443:80"]\n')
+        event(host, "reconnect")
+        host.write("/run/vfwhooks/full", "")
+        event(host, "reconnect")
+        host.run(["nft", "flush", "map", "inet", "vfwhooks", "dnat4_any"])
+        host.write("/run/vfwhooks/full", "")
+        event(host, "reconnect")
+        found = rows(host)
+        who = outside.http("http://203.0.113.1/").body
+
+    late = f"nginx (pid {pid}) listens on tcp 0.0.0.0:80; the forward was first"
+    assert found == [("4", "active", late), ("4", "active", "")]
+    assert who == "web1 80 203.0.113.2"
+
+
+def test_delta_equals_full(host: Host, outside: Net, web1: Net) -> None:
+    """With a listener in the way, what events have made is what a full check makes."""
+    with serving(host, "sshd", 22), serving(host, "vpn", 51820, protocol="udp"):
+        start(host, "[22, 8080:80, 8443:443]")
+        configure(host, "guests:\n  web1: [22, 8080:81, 51820/udp, 90]\n")
+        event(host, "reconnect")
+        delta = published(host), ruleset(host).replace("\t", " ").split("\n")
+        host.write("/run/vfwhooks/full", "")
+        event(host, "reconnect")
+        full = published(host), ruleset(host).replace("\t", " ").split("\n")
+        ports = sorted({one.port for one in delta[0]})
+
+    assert (ports, delta[0] == full[0], sorted(delta[1]) == sorted(full[1])) == (
+        [90, 8080],
+        True,
+        True,
+    )
+
+
+def test_a_listener_that_goes(
+    host: Host, outside: Net, web1: Net, measured: Callable[[str, float], None]
+) -> None:
+    """Its port is the guest's soon after, by itself."""
+    with web1.serve_tcp(80):
+        with serving(host, "nginx", 80):
+            start(host, '["0.0.0.0:80:80"]')
+            before = states(host)
+            # libvirtd, asked by the watch, would not know the stand-in.
+            host.stop_libvirtd()
+            start_watch(host)
+        begun = time.monotonic()
+        url = "http://203.0.113.1/"
+        wait_until(lambda: outside.http(url, timeout=0.5).answered, "web1", 20)
+        measured("seconds from its end to an answer", time.monotonic() - begun)
+        after = states(host)
+    stop_watch(host)
+
+    assert (before, after) == ({"web1 80/tcp": "conflict"}, {"web1 80/tcp": "active"})

@@ -1,0 +1,96 @@
+"""Which listeners of the host stand in the way of a forward.
+
+A forward yields to a listener that was there first, as a second bind() would, and stays
+where the listener came later: what is in force does not depend on who listens now.
+"""
+
+from .inventory import Inventory
+from .listeners import Listener, Range
+
+_LOOPBACK_DEVICE = 1
+_PRIVILEGED = 1024
+
+
+def find_rivals(
+    published: list[str], held: list[str], inventory: Inventory
+) -> dict[str, Listener]:
+    """The listeners that keep what is to be published from being so.
+
+    It is named by the middle of its entries ("4 * tcp 22 22"). The ports of `held`,
+    entries that are in force, are published already: who listens there came later.
+    """
+    heads = "dnat ", "reject "
+    had = [entry.split(" ", 6)[1:6] for entry in held if entry.startswith(heads)]
+    known = {" ".join(words) for words in had}
+    wanted: dict[str, list[tuple[str, str, str, Range]]] = {}
+    for one in published:
+        if one not in known:
+            family, host, protocol, *ports = one.split(" ")
+            first, last = _looked_at(protocol, int(ports[0]), int(ports[1]))
+            asked = one, family, host, (first, last)
+            if first <= last:
+                wanted.setdefault(protocol, []).append(asked)
+    found: dict[str, Listener] = {}
+    for protocol, some in wanted.items():
+        listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
+        for one, family, host, (first, last) in some if listeners else ():
+            for listener in listeners:
+                if (
+                    first <= listener.port <= last
+                    and not _is_covered(had, family, host, listener)
+                    and _is_rival(family, host, listener, inventory)
+                ):
+                    found[one] = listener
+                    break
+    return found
+
+
+def _looked_at(protocol: str, first: int, last: int) -> Range:
+    """The ports to look at. Of a range of udp, not the high ones: a socket there may be
+    any resolver's that awaits one answer."""
+    if protocol == "udp" and first < last:
+        last = min(last, _PRIVILEGED - 1)
+    return first, last
+
+
+def _is_covered(
+    had: list[list[str]], family: str, host: str, listener: Listener
+) -> bool:
+    """Whether what is in force has the listener's port there already."""
+    return any(
+        words[0] == family
+        and words[1] in ("*", host)
+        and words[2] == listener.protocol
+        and int(words[3]) <= listener.port <= int(words[4])
+        for words in had
+    )
+
+
+def _is_rival(family: str, host: str, listener: Listener, inventory: Inventory) -> bool:
+    """Whether a forward on the address would take the listener's clients from it.
+
+    On every address: unless it serves the host itself or libvirt's guests only. On one:
+    if it listens just there, or everywhere and this is how the world knows the host.
+    """
+    if family not in listener.families:
+        return False
+    if host != "*":
+        if listener.address:
+            return listener.address == host
+        return inventory.is_default_source(host)
+    if listener.device == _LOOPBACK_DEVICE or listener.device in inventory.bridges():
+        return False
+    if listener.address in inventory.bridge_addresses():
+        return False
+    return _is_for_strangers(listener.address)
+
+
+def _is_for_strangers(address: str) -> bool:
+    """Neither loopback nor multicast, whose packets no forward takes."""
+    if ":" in address:
+        return address != "::1" and not address.startswith("ff")
+    first = address.partition(".")[0]
+    return first != "127" and first not in _MULTICAST
+
+
+_MULTICAST = [str(first) for first in range(224, 240)]
