@@ -9,7 +9,7 @@ PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
-unit=$prefix/lib/systemd/system/vfwhooks.service
+unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 work='' fresh='' made=''
@@ -244,6 +244,14 @@ lay_unit() {
 	sed "s|/usr/bin/vfwhooks|$bin|" "$here/templates/vfwhooks.service" | put "$unit"
 }
 
+lay_manuals() {
+	for page in "$here"/docs/*.[1-9]; do
+		[ -e "$page" ] || continue
+		make_directory "$man/man${page##*.}"
+		put "$man/man${page##*.}/${page##*/}" <"$page"
+	done
+}
+
 start_unit() {
 	[ -e "$unit" ] && runs_systemd || return 0
 	systemctl --quiet daemon-reload
@@ -325,6 +333,7 @@ install_all() {
 	fresh=''
 	lay_sample
 	lay_unit
+	lay_manuals
 	switch
 	[ -n "$root" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
 	remove_older
@@ -361,6 +370,9 @@ sys.exit(main(["purge"]))' "$here" ||
 		rm "$root$config"
 	fi
 	[ ! -e "$root$unit" ] || rm "$root$unit"
+	for page in vfwhooks.8 forwards.yaml.5; do
+		remove "$man/man${page##*.}/$page"
+	done
 	! runs_systemd || systemctl --quiet daemon-reload
 	remove "$bin"
 	directories=$(cat "$root$lib/directories" 2>/dev/null || :)

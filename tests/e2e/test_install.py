@@ -20,6 +20,7 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
 }
 LIB = "/usr/lib/vfwhooks"
 MODULES = "/usr/lib/python3/dist-packages"
+MANUALS = "share/man/man8/vfwhooks.8", "share/man/man5/forwards.yaml.5"
 URL = "http://203.0.113.1:8080/"
 WEB = "guests:\n  web1: [8080:80]\n"
 SERVED = "web1 80 203.0.113.2"
@@ -29,7 +30,7 @@ OTHERS_HOOK = '#!/bin/sh\n# notes what was called\necho "$2" >>/var/log/called\n
 # directories, which change with whatever is put there and taken away.
 LIST = r"""
 find /etc /run /srv /tmp /usr/bin /usr/lib/python3 /usr/lib/systemd /usr/lib/vfwhooks \
-    /usr/sbin /var \( -path /run/libvirt -o -path /run/lab -o -path /var/cache \
+    /usr/sbin /usr/share/man /var \( -path /run/libvirt -o -path /run/lab -o -path /var/cache \
     -o -path /var/lib/libvirt/dnsmasq -o -path /var/log -o -path /srv/vfwhooks \) \
     -prune -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n'
 """
@@ -478,7 +479,8 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
     names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
     names += [f"/tmp/package{MODULES}/vfwhooks.py"]
-    names += ["/tmp/package/usr/lib/systemd/system/vfwhooks.service"]
+    placed = "lib/systemd/system/vfwhooks.service", *MANUALS
+    names += [f"/tmp/package/usr/{place}" for place in placed]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
     modules = [path.name for path in (HERE / "vfwhooks").glob("*.py")]
     names += [f"{release}/vfwhooks/{name}" for name in modules]

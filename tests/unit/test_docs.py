@@ -1,0 +1,128 @@
+"""README and docs/: links lead somewhere, examples are good, nothing is left out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from vfwhooks import __version__, schema
+from vfwhooks.schema import read_forwards
+from vfwhooks.status import ForwardStatus, GuestStatus
+
+TOP = Path(__file__).resolve().parent.parent.parent
+DOCS = TOP / "docs"
+PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+MANUALS = sorted(DOCS.glob("*.[1-9]"))
+FORWARDS, MANUAL = (
+    (DOCS / name).read_text() for name in ("forwards.md", "forwards.yaml.5")
+)
+KEYS = {
+    *schema._DOCUMENT,  # noqa: SLF001 - the list itself is what is to be documented
+    *schema._DEFAULTS,  # noqa: SLF001
+    *schema._GUEST,  # noqa: SLF001
+    *schema._PORT,  # noqa: SLF001
+}
+
+
+def relative_links(page: Path) -> list[str]:
+    """Where a page's links to files of ours lead."""
+    found = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    return [link for link in found if not re.match(r"[a-z]+:|#", link)]
+
+
+def examples(page: Path) -> list[str]:
+    """The whole forwards.yaml files that a page or a manual shows."""
+    text = page.read_text().replace("\\-", "-")
+    blocks = re.findall(r"(?ms)^(?:```yaml|\.EX)\n(.*?)^(?:```|\.EE)$", text)
+    return [block for block in blocks if re.search("(?m)^guests:", block)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file that is there, and a heading that it has."""
+    broken = []
+    for link in relative_links(page):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def anchors(page: Path) -> list[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"(?m)^#+ (.*)$", page.read_text())
+    words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return [heading.replace(" ", "-") for heading in words]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *MANUALS], ids=lambda page: page.name)
+def test_examples_are_good(page: Path, tmp_path: Path) -> None:
+    """Whoever copies an example has a forwards.yaml without a problem."""
+    found = []
+    for number, text in enumerate(examples(page)):
+        file = tmp_path / f"{number}" / "forwards.yaml"
+        file.parent.mkdir()
+        file.write_text(text)
+        found += [(text, str(problem)) for problem in read_forwards(file)[1]]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("text", [FORWARDS, MANUAL], ids=["forwards.md", "manual"])
+def test_every_key_is_described(text: str) -> None:
+    """Whatever forwards.yaml may hold."""
+    missing = [key for key in sorted(KEYS) if key not in text]
+
+    assert missing == []
+
+
+def test_every_field_of_the_json_is_described() -> None:
+    """Programs that read status --json know what they get."""
+    manual = (DOCS / "vfwhooks.8").read_text()
+    names = [field.name for kind in (GuestStatus, ForwardStatus) for field in fields(kind)]
+
+    missing = [name for name in names if f'"{name}"' not in manual]
+
+    assert missing == []
+
+
+def test_every_command_is_described() -> None:
+    """Whatever `vfwhooks --help` lists has its part in the manual."""
+    cli = (TOP / "vfwhooks" / "cli.py").read_text()
+    manual = (DOCS / "vfwhooks.8").read_text()
+    commands = re.findall(r'commands\.add_parser\("(\w+)"', cli)
+
+    missing = [name for name in commands if f".SS {name}" not in manual]
+
+    assert (len(commands) > 4, missing) == (True, [])
+
+
+@pytest.mark.parametrize("manual", MANUALS, ids=lambda page: page.name)
+def test_manuals_are_sound(manual: Path) -> None:
+    """mandoc has nothing to say against them."""
+    mandoc = shutil.which("mandoc")
+    assert mandoc, "mandoc is not installed"
+
+    said = subprocess.run(
+        [mandoc, "-T", "lint", "-W", "warning", str(manual)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("manual", MANUALS, ids=lambda page: page.name)
+def test_manuals_are_of_this_version(manual: Path) -> None:
+    """A manual names the release that it describes."""
+    named = re.search(r'(?m)^\.TH .*"vfwhooks (.*?)"', manual.read_text())
+
+    assert named and named[1] == __version__
