@@ -21,12 +21,7 @@ MANUALS = sorted(DOCS.glob("*.[1-9]"))
 FORWARDS, MANUAL = (
     (DOCS / name).read_text() for name in ("forwards.md", "forwards.yaml.5")
 )
-KEYS = {
-    *schema._DOCUMENT,  # noqa: SLF001 - the list itself is what is to be documented
-    *schema._DEFAULTS,  # noqa: SLF001
-    *schema._GUEST,  # noqa: SLF001
-    *schema._PORT,  # noqa: SLF001
-}
+KEYS = {*schema._DOCUMENT, *schema._DEFAULTS, *schema._GUEST, *schema._PORT}
 
 
 def relative_links(page: Path) -> list[str]:
@@ -86,7 +81,7 @@ def test_every_key_is_described(text: str) -> None:
 def test_every_field_of_the_json_is_described() -> None:
     """Programs that read status --json know what they get."""
     manual = (DOCS / "vfwhooks.8").read_text()
-    names = [field.name for kind in (GuestStatus, ForwardStatus) for field in fields(kind)]
+    names = [f.name for kind in (GuestStatus, ForwardStatus) for f in fields(kind)]
 
     missing = [name for name in names if f'"{name}"' not in manual]
 

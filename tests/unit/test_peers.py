@@ -70,7 +70,8 @@ def test_long_names_that_begin_alike() -> None:
         "6b33ec13-96d6-4581-bc2f-38dee79d5ae6",
     )
 
-    chains = [set(render(uuid, ["dnat 4 * tcp 8080 8080 192.168.122.10 80"], "4").own) for uuid in uuids]
+    entry = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
+    chains = [set(render(uuid, [entry], "4").own) for uuid in uuids]
     records = [record_name(("qemu", name)) for name in names]
 
     assert (len(chains[0] | chains[1]), len(set(records))) == (2, 2)
