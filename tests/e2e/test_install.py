@@ -309,7 +309,7 @@ def test_hook_that_does_not_work_is_not_put_in(
 def test_failed_first_install_leaves_nothing(quiet: Host) -> None:
     """No directory either: the host is as it was before."""
     other = copy_checkout(quiet)
-    change(quiet, f"{other}/vfwhooks/state.py", "import fcntl", "import = fcntl")
+    change(quiet, f"{other}/vfwhooks/state.py", "import posix", "import = posix")
     before = files(quiet)
 
     done = install(quiet, checkout=other)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 from vfwhooks.iprules import render
 from vfwhooks.schema import read_forwards
 from vfwhooks.state import record_name
