@@ -23,7 +23,8 @@ def choose(inventory: Inventory, link: Netlink, now: str) -> str:
     what it is `now`.
 
     A host whose networks are all open has neither; there nf_tables serves, if its tool
-    is installed.
+    is installed. A host with others where libvirt noted nothing and has no table uses
+    iptables, also where its tools are away for a moment.
     """
     networks = [inventory.network(name) for name in inventory.names()]
     noted = {network.backend for network in networks if network and network.backend}
@@ -33,8 +34,10 @@ def choose(inventory: Inventory, link: Netlink, now: str) -> str:
         return NFTABLES
     if now:
         return now
-    if find("iptables-restore") and any(n and n.mode != "open" for n in networks):
-        return IPTABLES
+    if any(n and n.is_ours and n.mode != "open" for n in networks):
+        if find("iptables-restore"):
+            return IPTABLES
+        raise VfwError("libvirt's rules are nowhere, and iptables-restore is not there")
     if find("nft"):
         return NFTABLES
     if find("iptables-restore"):

@@ -80,8 +80,8 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
         good = compiled.load(f"{state.path}/compiled")
     if good and compiled.is_current(good.stamps, main):
         return Configuration(good, False, "")
-    taken, _, problems = state.read("broken").partition("\n\n")
-    if taken and compiled.is_current(taken, main):
+    before, _, problems = state.read("broken").partition("\n\n")
+    if before and compiled.is_current(before, main):
         return Configuration(good, False, problems)
     if not is_settled(main):
         state.write("full", "")
@@ -91,7 +91,10 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
     try:
         run([sys.executable, "-I", "-c", _CHILD, package, main, state.path])
     except VfwError as error:
-        state.write("broken", f"{taken}\n\n{main}: {error}")
+        # It may have been out of memory for a moment: without the stamps, the next
+        # event tries once more; failing twice is left alone until the files change.
+        known = taken if problems and not before else ""
+        state.write("broken", f"{known}\n\n{main}: {error}")
     newer = compiled.load(f"{state.path}/compiled")
     if newer and (good is None or newer.stamps != good.stamps):
         return Configuration(newer, True, "")

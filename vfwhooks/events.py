@@ -1,5 +1,7 @@
 """What events change: each guest's record before them, and after them."""
 
+import time
+
 from .model import Guest
 from .records import Intent, Key, Record
 from .state import DRIVERS, State
@@ -66,13 +68,14 @@ class Events:
         for record in self._state.records():
             if record.guest.driver in drivers and record.key not in running:
                 now = self._now(record.key)
-                if now and now.stamp <= asked:
+                if now and not _is_later(now.stamp, asked):
                     self.after[record.key] = None
         for key, guest in running.items():
             now = self._now(key)
-            if now and now.stamp <= asked:
+            if now and not _is_later(now.stamp, asked):
+                stamp = min(now.stamp, asked)
                 same = now.guest.uuid == guest.uuid
-                self._put(guest, now.since if same else asked, now.stamp)
+                self._put(guest, now.since if same else asked, stamp)
             elif now is None and self._state.stopped_at(key) <= asked:
                 self._put(guest, asked, asked)
 
@@ -80,3 +83,8 @@ class Events:
         if key not in self.before:
             self.before[key] = self.after[key] = self._state.record(key)
         return self.after[key]
+
+
+def _is_later(stamp: int, asked: int) -> bool:
+    """Whether libvirt has spoken since; a stamp in our future is another boot's."""
+    return asked < stamp <= time.monotonic_ns()

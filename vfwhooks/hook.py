@@ -19,7 +19,13 @@ from .reconcile import Reconcile
 from .records import Intent
 from .state import DEFAULT, State
 
-DEADLINE = 4.5
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEADLINE = 4.4
+_LAST_WORDS = 0.4
+_SPARE = 0.4
 _LARGEST = 16 << 20
 _STARTED = {"start": "started", "started": "started", "reconnect": "reconnected"}
 _PLUGGED = {
@@ -44,15 +50,38 @@ def main(argv: list[str]) -> None:
         said = [f"{name} {operation}: {error}"]
     except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
         said = [f"{name} {operation}: {_where(error)}: {error!r}"]
+    # A syslog that nobody reads any more would hold us, and the guest, for ever.
+    faulthandler.dump_traceback_later(_LAST_WORDS, exit=True, file=sys.stderr)
     for line in said:
         syslog.syslog(syslog.LOG_NOTICE, show(line))
     posix._exit(0)  # taking the interpreter down would cost 1.3 ms
 
 
+def let_go() -> None:
+    """End for libvirt, which need not wait for what is left: a child goes on, with the
+    lock, and without our standard input, which libvirt may be writing to.
+    """
+    faulthandler.cancel_dump_traceback_later()  # its thread does not come along
+    try:
+        if posix.fork():
+            posix._exit(0)
+    except OSError:
+        pass  # no room for a child: libvirt has to wait
+    posix.dup2(1, 0)
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
+
+
 def run(
-    state: State, config: str, driver: str, name: str, operation: str, owner: str
+    state: State,
+    config: str,
+    driver: str,
+    name: str,
+    operation: str,
+    owner: str,
+    let_go: "Callable[[], None]" = let_go,
 ) -> list[str]:
     """Note the event, then carry out all that wait; the lines for the log."""
+    until = time.monotonic() + DEADLINE - _SPARE
     intent = read_event(state, driver, name, operation, owner)
     if intent is None:
         return []
@@ -63,7 +92,7 @@ def run(
         mine = intent
         state.problems.append(f"{state.path}: {error.strerror}")
     configuration.await_settled(state, config)
-    reconcile = Reconcile(state, config)
+    reconcile = Reconcile(state, config, until=until)
     try:
         reconcile.carry_out(mine)
     finally:
@@ -71,17 +100,6 @@ def run(
             let_go()
         reconcile.close()
     return state.problems + reconcile.report.problems + reconcile.report.said
-
-
-def let_go() -> None:
-    """End for libvirt, which need not wait for what is left: a child goes on, with the
-    lock, and without our standard input, which libvirt may be writing to.
-    """
-    faulthandler.cancel_dump_traceback_later()  # its thread does not come along
-    if posix.fork():
-        posix._exit(0)
-    posix.dup2(1, 0)
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
 
 
 def read_event(

@@ -112,7 +112,7 @@ def _missing(base: dict[str, str]) -> dict[str, str]:
 def _stale(config: compiled.Compiled | None, state: State, main: str) -> list[str]:
     """What the files have that is not in force, and why."""
     taken, _, broken = state.read("broken").partition("\n\n")
-    if taken and compiled.is_current(taken, main):
+    if broken and (not taken or compiled.is_current(taken, main)):
         return broken.split("\n")
     if config is None or not compiled.is_current(config.stamps, main):
         return [f"{main} has changed and is not in force yet; run vfwhooks apply"]

@@ -7,6 +7,7 @@ late transaction of a dead hook overtakes its successor's.
 
 import posix
 import select
+import time
 
 from .errors import Refused, VfwError
 
@@ -16,11 +17,19 @@ _SIGKILL, _SIGPIPE = 9, 13
 
 
 class Run:
-    """Runs tools that inherit the descriptors `keep` and may take `seconds` each."""
+    """Runs tools that inherit the descriptors `keep` and may take `seconds` each, and
+    no longer than `until` (monotonic): a tool that outlives us holds the lock.
+    """
 
-    def __init__(self, keep: tuple[int, ...] = (), seconds: float = 3.0) -> None:
+    def __init__(
+        self,
+        keep: tuple[int, ...] = (),
+        seconds: float = 3.0,
+        until: float = float("inf"),
+    ) -> None:
         self.keep = keep
         self.seconds = seconds
+        self.until = until
 
     def __call__(self, argv: list[str], text: str = "") -> str:
         """Run `argv` with `text` as its standard input; what it printed.
@@ -60,14 +69,13 @@ class Run:
         """The exit status; the pipe ends with the child and all that it started."""
         poll = select.poll()
         poll.register(alive, select.POLLIN)
-        ended = poll.poll(self.seconds * 1000)
+        seconds = max(0.0, min(self.seconds, self.until - time.monotonic()))
+        ended = poll.poll(seconds * 1000)
         if not ended:
             posix.kill(child, _SIGKILL)
         _, status = posix.waitpid(child, 0)
         if not ended:
-            raise VfwError(
-                f"{tool} did not end within {self.seconds:g} s and was killed"
-            )
+            raise VfwError(f"{tool} did not end within {seconds:.3g} s and was killed")
         return posix.waitstatus_to_exitcode(status)
 
 

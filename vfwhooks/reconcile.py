@@ -23,16 +23,21 @@ if TYPE_CHECKING:
 
 
 class Reconcile:
-    """One holder of the lock, from taking it to giving it back."""
+    """One holder of the lock, from taking it to giving it back; its tools may run
+    `until` then (monotonic)."""
 
     def __init__(
-        self, state: State, main: str, inventory: "Inventory | None" = None
+        self,
+        state: State,
+        main: str,
+        inventory: "Inventory | None" = None,
+        until: float = float("inf"),
     ) -> None:
         self.report = Report()
         self._state = state
         self._main = main
         self._lock = state.lock()
-        self._run = Run(keep=(self._lock.fd,))
+        self._run = Run(keep=(self._lock.fd,), until=until)
         self._link = Netlink()
         self._inventory = inventory or Inventory(f"{state.path}/networks")
         self._roads = Roads(state, self._inventory, self._link, self._run, self.report)

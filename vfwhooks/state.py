@@ -255,7 +255,11 @@ class State:
         return True
 
     def index(self, records: list[Record]) -> None:
-        """Make addresses/ and members/ anew from all records."""
+        """Make addresses/ and members/ anew from all records, and clear away what
+        writers that were killed have left in tmp/."""
+        for name in self.names("tmp"):
+            if not posix.access(f"/proc/{name}", posix.F_OK):
+                self.remove(f"tmp/{name}")
         for address in self.names("addresses"):
             self.remove(f"addresses/{address}")
         for network in self.names("members"):

@@ -55,7 +55,8 @@ def installed(root: Path, hook: str = RECORDER) -> Path:
 
 
 def call(root: Path, driver: str, *arguments: str, stdin: bytes = b"") -> Called:
-    """Call a hook as libvirt does."""
+    """Call a hook as libvirt does, and wait for the logger that it leaves behind."""
+    all_ended, its = os.pipe()
     done = subprocess.run(
         [root / "hooks" / driver, *(os.fsencode(word) for word in arguments)],
         input=stdin,
@@ -68,7 +69,11 @@ def call(root: Path, driver: str, *arguments: str, stdin: bytes = b"") -> Called
             "PATH": str(root / "bin"),
             "VFWHOOKS_STATE": str(root / "state"),
         },
+        pass_fds=(its,),
     )
+    os.close(its)
+    os.read(all_ended, 1)
+    os.close(all_ended)
     package, log = root / "vfwhooks", root / "log"
     argv, given = package / "argv", package / "stdin"
     return Called(

@@ -537,3 +537,14 @@ def test_the_kept_configuration_is_taken(tmp_path: Path) -> None:
     state.take_kept()
 
     assert (before, state.read("compiled")) == ("", "compiled")
+
+
+def test_what_killed_writers_left(tmp_path: Path) -> None:
+    """A temporary file is cleared away when its writer is gone, and not before."""
+    state = fresh_state(tmp_path)
+    state.write("tmp/99999999", "half")
+    state.write(f"tmp/{os.getppid()}", "half")
+
+    state.index([])
+
+    assert state.names("tmp") == [str(os.getppid())]

@@ -1,0 +1,153 @@
+"""Events to be disturbed, and what must hold when they have been.
+
+A scene is played again and again on one stand-in host: `web0` runs throughout, `web1`
+comes and goes. The expectation is what the kernel held when the same was played
+undisturbed, and the first play is compared with the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from oracle import Published, expected, iptables_published, nft_published
+from standin import (
+    ENVIRONMENT,
+    QUIET,
+    STATE,
+    Guest,
+    StandIn,
+    hook_argv,
+    ipv4,
+    kernel,
+    mount_tmpfs,
+    run,
+)
+
+from faults.stepper import Act, Stepped, step
+
+WEB0, WEB1, IDLE = Guest("web0", 10), Guest("web1", 11), Guest("idle", 12)
+PORTS = "[8080:80, 443, '5000-5003:5000-5003/udp']"
+EDITS = (
+    f"guests:\n  web0: [8000:80, 222:22]\n  web1: {PORTS}\n",
+    f"guests:\n  web0: [8001:80, 222:22/udp]\n  web1: {PORTS}\n",
+)
+ALLOWED = "    - {published: 2222, target: 22, allow_from: [10.0.0.0/8]}\n"
+
+
+class Scene(NamedTuple):
+    """What comes before the disturbed event, the event, and the one that follows it
+    in libvirt's life; who runs when it is over."""
+
+    before: Callable[[Stage], None]
+    event: tuple[Guest, str]
+    later: tuple[Guest, str]
+    runs: tuple[Guest, ...]
+
+
+def nothing(_: Stage) -> None:
+    """The event comes out of the blue."""
+
+
+def start(stage: Stage) -> None:
+    """web1 has been started."""
+    stage.host.event("qemu", "web1", "started", WEB1.xml())
+
+
+def edit(stage: Stage) -> None:
+    """forwards.yaml has just been edited."""
+    stage.edition = 1 - stage.edition
+    stage.host.configure(EDITS[stage.edition])
+
+
+class Stage:
+    """A stand-in host on which scenes are played."""
+
+    def __init__(self, backend: str, small: bool = False) -> None:
+        if small:
+            STATE.mkdir()
+            mount_tmpfs(str(STATE), "size=512k,nr_inodes=200,mode=700")
+        self.host = StandIn(backend, EDITS[0])
+        self.host.network(WEB0, WEB1)
+        self.backend = backend
+        self.edition = 0
+        self.plays = 0
+        assert self.host.start(WEB0) == QUIET
+        self.golden: dict[tuple[int, tuple[Guest, ...]], list[str]] = {}
+
+    def learn(self, *editions: int) -> None:
+        """Note what the kernel holds when nothing is disturbed; the oracle agrees."""
+        for edition in editions or (0,):
+            if edition != self.edition:
+                edit(self)
+            for runs in ((WEB0,), (WEB0, WEB1)):
+                if WEB1 in runs:
+                    start(self)
+                self.host.event("qemu", "web0", "reconnect", WEB0.xml())
+                addresses = {guest.name: [ipv4(guest)] for guest in runs}
+                assert published(self.backend) == expected(EDITS[edition], addresses)
+                self.golden[edition, runs] = kernel(self.backend)
+            self.host.event("qemu", "web1", "stopped")
+
+    def play(
+        self, scene: Scene, before: Act | None = None, behind: Act | None = None
+    ) -> Stepped:
+        """Play a scene; the disturbed event's gate, stepped through."""
+        scene.before(self)
+        guest, operation = scene.event
+        argv = hook_argv(guest.driver, guest.name, operation)
+        return step(argv, ENVIRONMENT, guest.xml(), before, behind)
+
+    def close(self, scene: Scene) -> list[str]:
+        """The later event, then `apply`; what is wrong after that."""
+        wrong = []
+        guest, operation = scene.later
+        is_known = WEB1 not in scene.runs or self.is_known()
+        if self.host.call(guest.driver, guest.name, operation, guest.xml()) != QUIET:
+            wrong.append("the later event's hook failed")
+        if is_known:
+            wrong += self.differs(scene.runs, "a later event")
+        self.plays += 1
+        if wrong or not is_known or self.plays % 8 == 0:
+            if self.host.apply(*scene.runs) != 0:
+                wrong.append(f"apply failed: {self.host.said.getvalue()}")
+            wrong += self.differs(scene.runs, "apply")
+        if WEB1 in scene.runs:
+            self.host.event("qemu", "web1", "stopped")
+            wrong += self.differs((WEB0,), "a clean stop")
+        return wrong + self.left_over()
+
+    def is_known(self) -> bool:
+        """Whether the event got as far as being written down."""
+        return any(STATE.glob("intents/*")) or (STATE / "guests/qemu/web1").exists()
+
+    def differs(self, runs: tuple[Guest, ...], when: str) -> list[str]:
+        """How the kernel differs from what it holds while these guests run."""
+        wanted, found = self.golden[self.edition, runs], kernel(self.backend)
+        if wanted == found:
+            return []
+        more = [line for line in found if line not in wanted]
+        less = [line for line in wanted if line not in found]
+        return [f"after {when}: more {more[:9]}, less {less[:9]}"]
+
+    def left_over(self) -> list[str]:
+        """What the state directory has that nobody needs any more."""
+        places = ("intents/*", "working", "full", "asking/*", "gone/*")
+        found = [str(path) for place in places for path in STATE.glob(place)]
+        return [f"left over: {found}"] if found else []
+
+
+SCENES = {
+    "start": Scene(nothing, (WEB1, "started"), (IDLE, "stopped"), (WEB0, WEB1)),
+    "stop": Scene(start, (WEB1, "stopped"), (WEB1, "release"), (WEB0,)),
+    "reconnect": Scene(start, (WEB1, "reconnect"), (IDLE, "stopped"), (WEB0, WEB1)),
+    "edit": Scene(edit, (WEB0, "reconnect"), (WEB0, "reconnect"), (WEB0,)),
+}
+
+
+def published(backend: str) -> set[Published]:
+    """What the kernel publishes, by the oracle's own reading."""
+    if backend == "nftables":
+        return nft_published(run("nft", "-j", "list", "ruleset"))
+    tools = ("iptables-save", "ip6tables-save")
+    return {one for tool in tools for one in iptables_published(run(tool))}

@@ -1,0 +1,82 @@
+"""A state directory that cannot be written, for a while."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from standin import BACKENDS, QUIET, STATE, alone, run
+
+from faults.scenes import WEB0, WEB1, Stage, edit
+
+
+def fill() -> None:
+    """Leave not one byte free."""
+    with (STATE / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            pass
+
+
+def fill_inodes() -> None:
+    """Leave room for no other file."""
+    try:
+        for number in range(10_000):
+            (STATE / f"filler{number}").touch()
+    except OSError:
+        pass
+
+
+def make_read_only() -> None:
+    """Nothing can be changed."""
+    run("mount", "-o", "remount,ro", str(STATE))
+
+
+def free() -> None:
+    """As it was."""
+    run("mount", "-o", "remount,rw", str(STATE))
+    for path in STATE.glob("filler*"):
+        path.unlink()
+
+
+FAULTS = {"full": fill, "out of inodes": fill_inodes, "read-only": make_read_only}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("operation", ["started", "stopped", "reconnect"])
+@alone
+def test_a_state_directory_that_cannot_be_written(
+    backend: str, fault: str, operation: str
+) -> None:
+    """Hooks end well; with room again, one later event or `apply` finds the plan."""
+    stage = Stage(backend, small=True)
+    stage.learn()
+    if operation != "started":
+        stage.host.event("qemu", "web1", "started", WEB1.xml())
+    FAULTS[fault]()
+    called = [stage.host.call("qemu", "web1", operation, WEB1.xml())]
+    free()
+    runs = (WEB0,) if operation == "stopped" else (WEB0, WEB1)
+
+    later = "release" if operation == "stopped" else operation
+    called.append(stage.host.call("qemu", "web1", later, WEB1.xml()))
+
+    wrong = stage.differs(runs, "there was room")
+    assert (called, wrong, stage.left_over()) == ([QUIET] * 2, [], [])
+
+
+@alone
+def test_the_last_good_configuration_cannot_be_kept_over_a_boot() -> None:
+    """/var is full: the edit is in force all the same."""
+    stage = Stage("nftables")
+    stage.learn(1, 0)
+    run("mount", "-t", "tmpfs", "-o", "size=4k", "small", "/var/lib/vfwhooks")
+    Path("/var/lib/vfwhooks/filler").write_bytes(b"\0" * 4096)
+    edit(stage)
+
+    called = stage.host.call("qemu", "web0", "reconnect", WEB0.xml())
+
+    assert (called, stage.differs((WEB0,), "the edit")) == (QUIET, [])

@@ -1,0 +1,71 @@
+"""The lock, held by somebody who is stuck."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+
+import pytest
+from standin import BACKENDS, ENVIRONMENT, QUIET, STATE, alone, hook_argv
+
+from faults.scenes import WEB0, WEB1, Stage
+
+EVENTS = {
+    "started": (WEB0, WEB1),
+    "stopped": (WEB0,),
+}
+
+
+@pytest.mark.parametrize("operation", EVENTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_holder_that_is_stuck(backend: str, operation: str) -> None:
+    """A hook waits no longer than its deadline, and ends well; the next holder of the
+    lock carries its event out."""
+    stage = Stage(backend)
+    stage.learn()
+    if operation == "stopped":
+        stage.host.event("qemu", "web1", "started", WEB1.xml())
+    lock = os.open(STATE / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    called = [stage.host.call("qemu", "web1", operation, WEB1.xml())]
+    waiting = len(list(STATE.glob("intents/*")))
+    os.close(lock)
+
+    called.append(stage.host.call("qemu", "idle", "stopped"))
+
+    wrong = stage.differs(EVENTS[operation], "the lock was free")
+    assert (called, waiting, wrong) == ([QUIET] * 2, 1, [])
+    assert stage.left_over() == []
+
+
+@alone
+def test_a_stopped_process_with_the_lock() -> None:
+    """A hook that is stopped in the middle of its work, and killed at last."""
+    stage = Stage("nftables")
+    stage.learn()
+    lock = os.open(STATE / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    stuck = subprocess.Popen(
+        hook_argv("qemu", "web1", "started"),
+        stdin=subprocess.PIPE,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    assert stuck.stdin
+    stuck.stdin.write(WEB1.xml().encode())
+    stuck.stdin.close()
+    while not list(STATE.glob("intents/*")):
+        pass
+    os.killpg(stuck.pid, signal.SIGSTOP)
+    os.close(lock)
+
+    called = [stage.host.call("qemu", "web0", "reconnect", WEB0.xml())]
+    os.killpg(stuck.pid, signal.SIGKILL)
+    stuck.wait()
+    called.append(stage.host.call("qemu", "idle", "stopped"))
+
+    wrong = stage.differs((WEB0, WEB1), "the stuck one was killed")
+    assert (called, wrong, stage.left_over()) == ([QUIET] * 2, [], [])

@@ -1,0 +1,134 @@
+"""The tools that the full road runs: missing, hanging, killed, lying."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from standin import BACKENDS, QUIET, STATE, alone, run
+
+from faults.scenes import WEB0, WEB1, Stage
+
+TOOLS = {
+    "nftables": ("/usr/sbin/nft",),
+    "iptables": ("/usr/sbin/xtables-nft-multi",),
+}
+BROKEN = {
+    "fails": "#!/bin/sh\necho 'Operation not permitted' >&2; exit 1\n",
+    "hangs": "#!/bin/sh\nexec sleep 100\n",
+    "hangs in a child": "#!/bin/sh\ntrap '' TERM; sleep 100; true\n",
+    "is killed": "#!/bin/sh\nkill -9 $$\n",
+    "says a lot": "#!/bin/sh\nhead -c 3000000 /dev/zero; echo; exit 1\n",
+    "is no program": "\x7fELF",
+}
+
+
+def replace(backend: str, text: str, mode: int = 0o755) -> None:
+    """Put something else in the place of the backend's tools."""
+    fake = Path("/run/fake")
+    fake.write_text(text)
+    fake.chmod(mode)
+    for tool in TOOLS[backend]:
+        run("mount", "--bind", str(fake), tool)
+
+
+def restore(backend: str) -> None:
+    """Have the real ones back."""
+    for tool in TOOLS[backend]:
+        run("umount", tool)
+
+
+def play(backend: str, how: str) -> None:
+    """All is to be checked, a guest starts and another stops, with a broken tool."""
+    stage = Stage(backend)
+    stage.learn()
+    stage.host.event("qemu", "web1", "started", WEB1.xml())
+    if how == "is missing":
+        replace(backend, "", 0o644)
+    else:
+        replace(backend, BROKEN[how])
+    (STATE / "full").touch()
+    called = [stage.host.stop(WEB1)]
+    (STATE / "full").touch()
+    called.append(stage.host.call("qemu", "web0", "reconnect", WEB0.xml()))
+    restore(backend)
+
+    called.append(stage.host.call("qemu", "idle", "stopped"))
+
+    wrong = stage.differs((WEB0,), "the tool was back")
+    assert (called, wrong, stage.left_over()) == ([QUIET] * 3, [], [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("how", ["is missing", *BROKEN])
+def test_a_broken_tool(backend: str, how: str) -> None:
+    """Whatever the tool does, hooks end well and in time; once it works again, the
+    next event brings everything to the plan."""
+    alone(play)(backend, how)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_tool_that_is_not_there_at_a_hosts_first_event(backend: str) -> None:
+    """Nothing can be set up yet; when it can be, nobody has to ask for it again."""
+    stage = Stage(backend)
+    stage.learn()
+    run("nft", "flush", "ruleset")
+    run("rm", "-r", str(STATE))
+    stage.host.libvirts_rules()
+    replace(backend, "", 0o644)
+    called = [stage.host.start(WEB0), stage.host.start(WEB1)]
+    restore(backend)
+
+    called.append(stage.host.call("qemu", "idle", "stopped"))
+
+    wrong = stage.differs((WEB0, WEB1), "the tool was there")
+    assert (called, wrong) == ([QUIET] * 3, [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_tool_that_lies(backend: str) -> None:
+    """One that succeeds and does nothing leaves what `apply` finds and takes out."""
+    stage = Stage(backend)
+    stage.learn()
+    stage.host.event("qemu", "web1", "started", WEB1.xml())
+    replace(backend, "#!/bin/sh\nexit 0\n")
+    (STATE / "full").touch()
+    called = stage.host.stop(WEB1)
+    restore(backend)
+
+    stage.host.apply(WEB0)
+
+    assert (called, stage.differs((WEB0,), "apply")) == (QUIET, [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_syslog_that_nobody_reads(backend: str) -> None:
+    """A journal that has stopped holds no guest: the hook ends, its work is done."""
+    stage = Stage(backend)
+    stage.learn()
+    Path("/proc/sys/net/unix/max_dgram_qlen").write_text("0")
+    stage.host.log.close()
+    Path("/dev/log").unlink()
+    stage.host.open_log()
+    while _is_room(stage):
+        pass
+
+    called = [stage.host.start(WEB1), stage.host.call("qemu", "w" * 9, "started", "<")]
+
+    assert (called, stage.differs((WEB0, WEB1), "both")) == ([QUIET] * 2, [])
+
+
+def _is_room(stage: Stage) -> bool:
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect("/dev/log")
+            sock.send(b"full")
+        except BlockingIOError:
+            return False
+    return True
