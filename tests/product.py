@@ -91,11 +91,11 @@ def forward_chain(host: Host) -> list[str]:
     return re.findall(r"(?:jump|-j) (\S+)", text)
 
 
-def start_watch(host: Host) -> None:
+def start_watch(host: Host, **environment: str) -> None:
     """Run `vfwhooks watch` on the host, as the service does, until stop_watch."""
     command = "/usr/bin/python3 -m vfwhooks watch"
     script = f"setsid {command} >/tmp/watch.log 2>&1 & echo $! >/run/watch.pid"
-    host.run(["sh", "-c", script], env={"PYTHONPATH": Host.CHECKOUT})
+    host.run(["sh", "-c", script], env={"PYTHONPATH": Host.CHECKOUT, **environment})
     wait_until(lambda: host.path("/run/vfwhooks/base").exists(), "watch has started")
 
 

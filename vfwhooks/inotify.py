@@ -4,7 +4,7 @@ import ctypes
 import posix
 import struct
 
-CLOSE_WRITE, MOVED_FROM, MOVED_TO = 0x008, 0x040, 0x080
+MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO = 0x002, 0x008, 0x040, 0x080
 CREATE, DELETE = 0x100, 0x200
 _GONE, _OVERFLOW = 0x8000, 0x4000
 _EVENT = struct.Struct("=iIII")

@@ -77,6 +77,12 @@ class Inventory:
 
     def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
         """Expiry (seconds since 1970) and address of the MAC's unexpired leases."""
+        return _valid(self._status_leases(bridge, mac)) or _valid(
+            self._old_leases(bridge, mac)
+        )
+
+    def _status_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        """The MAC's leases in the file of libvirt's own helper."""
         data = files.read(f"{self._leases}/{bridge}.status")
         if not data or mac.encode() not in data.lower():
             return []
@@ -91,12 +97,22 @@ class Inventory:
             if isinstance(lease, dict):
                 expiry, address = lease.get("expiry-time"), lease.get("ip-address")
                 whose = str(lease.get("mac-address", "")).lower()
-                if whose != mac or not isinstance(expiry, int):
-                    continue
-                where = canonical(str(address))
-                if where and (expiry == 0 or expiry > time.time()):
-                    found.append((expiry or 1 << 62, where))
-        return sorted(found, reverse=True)
+                if whose == mac and isinstance(expiry, int):
+                    found.append((expiry, str(address)))
+        return found
+
+    def _old_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        """The MAC's leases in dnsmasq's own file: libvirt has one since 1.2.6, and at
+        first it did not hear of renewals."""
+        network = self.network_of(bridge)
+        data = network and files.read(f"{self._leases}/{network.name}.leases")
+        if not data or mac.encode() not in data.lower():
+            return []
+        from .dnsmasq import parse_leases  # hosts from before 1.2.6 alone need it
+
+        return [
+            (e, address) for e, whose, address in parse_leases(data) if whose == mac
+        ]
 
     def neighbours(self, bridge: str, mac: str) -> list[str]:
         """The addresses that the neighbour table of the bridge has for the MAC, those
@@ -232,6 +248,13 @@ class Inventory:
         data = files.read(newest)
         found = parse_networks(data) if data else []
         return found[0] if found else None
+
+
+def _valid(leases: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Those that have not expired, the latest first; 0 is never."""
+    now = time.time()
+    found = [(e or 1 << 62, canonical(a)) for e, a in leases if e == 0 or e > now]
+    return sorted([lease for lease in found if lease[1]], reverse=True)
 
 
 def _changed(path: str) -> int:

@@ -5,13 +5,15 @@ rule. Our jump in FORWARD stands directly above libvirt's first rule, never abov
 foreign rule that is ahead of it. Foreign rules are not read for anything else.
 """
 
+from binascii import crc32
+
 from . import files
 from .errors import Refused, VfwError
 from .iprules import FILTER, NAT, Chain, Chains, Script, parse_save, render, rules_of
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
-from .nfnetlink import list_iptables_chains
+from .nfnetlink import list_iptables_chains, list_iptables_handles
 from .plan import Change, Synced
 from .process import Run, find
 
@@ -33,8 +35,9 @@ Index = dict[tuple[Chain, str], str]
 class Iptables:
     """Changes entries; restores, compares and removes everything of ours.
 
-    `base` has "4" and "6" for the families that are in place, and "variant": nft or
-    legacy, the one libvirt's rules are in, or nothing where libvirt has none yet.
+    `base` has "4" and "6" for the families that are in place, each with a mark of the
+    rules around our jumps, and "variant": nft or legacy, the one libvirt's rules are
+    in, or nothing where libvirt has none yet.
     """
 
     name = "iptables"
@@ -66,6 +69,14 @@ class Iptables:
             if family not in self.base:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self._restore(family, script)
+            if self.base["variant"] == "legacy":
+                self.base[family] = self._mark(family)
+
+    def is_undisturbed(self) -> bool:
+        """Whether nobody else has touched the chains that our jumps are in. libvirt
+        before 5.1 puts its rules on top of them anew, and a file that is restored
+        brings back what was ours when it was saved."""
+        return all(self.base[f] == self._mark(f) for f in COMMANDS if f in self.base)
 
     def is_intact(self) -> bool:
         """Never known without a full look: others' rules move ours about."""
@@ -93,7 +104,7 @@ class Iptables:
             try:
                 skeleton = skeletons["iptables" + family]
                 synced.added += self._sync(family, owners, skeleton)
-                self.base[family] = "in place"
+                self.base[family] = self._mark(family)
             except VfwError as error:
                 self.base.pop(family, None)
                 synced.problems.append(str(error))
@@ -132,6 +143,29 @@ class Iptables:
         if not script.is_empty():
             self._restore(family, script)
         return added
+
+    def _mark(self, family: str) -> str:
+        """What changes when somebody touches the base chains.
+
+        The nft variant numbers its rules, and a chain's own are listed at little cost;
+        the legacy one has only the text of all rules.
+        """
+        if self.base["variant"] == "legacy":
+            saved = "".join(self._lines(family, "legacy"))
+        else:
+            saved = ""
+            for (table, name), _ in _JUMPS:
+                handles = list_iptables_handles(self.link, family, table, name)
+                saved += f"{name} {handles}\n"
+        return f"{len(saved)}-{crc32(saved.encode()):08x}"
+
+    def _lines(self, family: str, variant: str) -> list[str]:
+        """The rules of both tables as they are saved, without counters."""
+        tool = self._tool(family, variant, "save")
+        text = "".join(self.run([tool, "-t", t]) for t in (FILTER, NAT)) if tool else ""
+        return [
+            line for line in text.splitlines(True) if not line.startswith(("#", ":"))
+        ]
 
     def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
         """See that our jump stands in its base chain once, and where it works."""

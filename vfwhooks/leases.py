@@ -3,6 +3,7 @@
 import json
 
 from . import files
+from .dnsmasq import parse_leases
 
 Lease = tuple[str, str]
 
@@ -15,20 +16,23 @@ class Leases:
         self._last: dict[str, set[Lease]] = {}
 
     def news(self, name: str) -> set[Lease]:
-        """The leases in a bridge's file that were not there at the last look."""
-        data = files.read(f"{self._directory}/{name}")
-        try:
-            leases = json.loads(data or "[]")
-        except ValueError:
-            return set()  # in the middle of being written; another event follows
-        now = {
-            (
-                str(lease.get("mac-address", "")).lower(),
-                str(lease.get("ip-address", "")),
-            )
-            for lease in (leases if isinstance(leases, list) else [])
-            if isinstance(lease, dict)
-        }
+        """The leases in a bridge's or a network's file that were not there before."""
+        data = files.read(f"{self._directory}/{name}") or b""
+        if name.endswith(".leases"):
+            now = {(mac, address) for _, mac, address in parse_leases(data)}
+        else:
+            try:
+                now = set(_status(json.loads(data or "[]")))
+            except ValueError:
+                return set()  # in the middle of being written; another event follows
         before = self._last.get(name, set())
         self._last[name] = now
         return now - before
+
+
+def _status(leases: object) -> list[Lease]:
+    return [
+        (str(lease.get("mac-address", "")).lower(), str(lease.get("ip-address", "")))
+        for lease in (leases if isinstance(leases, list) else [])
+        if isinstance(lease, dict)
+    ]

@@ -54,6 +54,15 @@ def list_iptables_chains(link: Netlink, family: str, table: str) -> list[str]:
     return [_text(answer[3]) for answer in answers if _text(answer[1]) == table]
 
 
+def list_iptables_handles(
+    link: Netlink, family: str, table: str, chain: str
+) -> list[int]:
+    """The handles of the rules in a chain of iptables' nft variant, in their order."""
+    asked = netfilter(PARTS[family][0], named(1, table) + named(2, chain))
+    answers = _dump(link, message(_NFT | _GETRULE, asked))
+    return [int.from_bytes(a[3], "big") for a in answers if _text(a[2]) == chain]
+
+
 def list_sets(link: Netlink, part: str) -> dict[str, int]:
     """The handles of the table's named sets and maps by name."""
     return _named(link, part, _GETSET, 2, 16)

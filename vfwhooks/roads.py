@@ -78,6 +78,9 @@ class Roads:
 
         Raises InDoubt or Refused where the full road has to be taken after all.
         """
+        if not self._backend().is_undisturbed():
+            raise InDoubt("the rules around ours have changed")
+        base = dict(self._base)
         pairs: list[Pair] = []
         for key, old in events.before.items():
             record = events.after[key]
@@ -88,6 +91,8 @@ class Roads:
         self._expect(pairs)
         changes = [change for pair in pairs for change in _changes(*pair)]
         self._backend().change(changes)
+        if self._base != base:
+            self._state.keep_base(self._base)
         self._note_cut(
             [entry for change in changes for entry in change.removed()],
             [entry for change in changes for entry in change.added()],

@@ -13,7 +13,7 @@ import time
 
 from . import compiled, configuration
 from .errors import VfwError, show
-from .inotify import CLOSE_WRITE, CREATE, DELETE, MOVED_FROM, MOVED_TO, Inotify
+from .inotify import CLOSE_WRITE, CREATE, DELETE, MODIFY, MOVED_FROM, MOVED_TO, Inotify
 from .inventory import LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
@@ -59,6 +59,7 @@ class Watch:
         """Until we are ended."""
         self._listen()
         self._ask_libvirtd()
+        self._take_base()
         notify("READY=1")
         beat = time.monotonic() + self._period
         while True:
@@ -67,6 +68,7 @@ class Watch:
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
             now = time.monotonic()
+            beat = min(beat, now + self._period)
             ready = {what for what, when in self._due.items() if when <= now}
             for what in ready:
                 del self._due[what], self._first[what]
@@ -88,7 +90,7 @@ class Watch:
             (directory.rpartition("/")[0] or "/", CREATE | MOVED_TO),
             (directory, _CHANGED),
             (f"{directory}/forwards.d", _CHANGED),
-            (LEASES, _WRITTEN),
+            (LEASES, _WRITTEN | MODIFY),  # dnsmasq keeps its file open
             (self._state.path, _WRITTEN | CREATE),
             *((f"{self._state.path}/guests/{d}", MOVED_TO | DELETE) for d in GUESTS),
         ):
@@ -115,7 +117,7 @@ class Watch:
                 self._schedule("full", _DEBOUNCE)
             elif where.startswith(f"{self._state.path}/guests/"):
                 records.append(path[len(self._state.path) + 1 :])
-            elif where == LEASES and name.endswith(".status"):
+            elif where == LEASES and name.endswith((".status", ".leases")):
                 for mac, address in self._leases.news(name):
                     self._found(mac, address)
             elif path == self._config or where == f"{directory}/forwards.d":
@@ -177,9 +179,14 @@ class Watch:
         if problems:
             # A failed reconcile leaves a mark: no reason to fail again at once.
             self._files(self._inotify.read() - {f"{self._state.path}/full"})
+        self._take_base()
+
+    def _take_base(self) -> None:
+        """What is known of the firewall says what to listen for, and how often to look:
+        nobody tells of changes in iptables' legacy variant."""
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
-        self._period = _LEGACY_CHECK if is_legacy else self._tick
+        self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else self._tick
         if self._residents.yielding():
             self._period = min(self._period, _LISTENER_CHECK)
 

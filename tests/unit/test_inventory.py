@@ -264,3 +264,71 @@ def test_loopback_is_not_the_hosts(tmp_path: Path, address: str) -> None:
     found = host(tmp_path).is_local(address)
 
     assert found is False
+
+
+OLD_XML = """\
+<network>
+  <name>default</name>
+  <forward mode='nat'/>
+  <bridge name='virbr0' stp='on' delay='0' />
+  <ip address='192.168.122.1' netmask='255.255.255.0'/>
+</network>
+"""
+OLD = "var/lib/libvirt/network/default.xml"
+DNSMASQS = "var/lib/libvirt/dnsmasq/default.leases"
+
+
+def test_network_as_old_libvirt_left_it(tmp_path: Path) -> None:
+    """Before 1.2.4: in another directory, and the network with nothing around it."""
+    put(tmp_path, OLD, OLD_XML)
+
+    found = host(tmp_path).network_of("virbr0")
+
+    assert fields(found) == fields(network())
+
+
+def test_leases_of_dnsmasq(tmp_path: Path) -> None:
+    """Before 1.2.6 its own file, named by the network, is all there is."""
+    put(tmp_path, OLD, OLD_XML)
+    put(
+        tmp_path,
+        DNSMASQS,
+        f"{FAR} {MAC.upper()} 192.168.122.50 web1 *\n"
+        f"{FAR} {OTHER_MAC} 192.168.122.51 mail *\n"
+        f"1600000000 {MAC} 192.168.122.52 web1 *\n"
+        f"0 {MAC} 192.168.122.53 web1 *\n"
+        f"{FAR} {MAC} 192.168.122.999 web1 *\n",
+    )
+
+    found = host(tmp_path).leases("virbr0", MAC)
+
+    assert found == [(1 << 62, "192.168.122.53"), (FAR, "192.168.122.50")]
+
+
+def test_leases_that_libvirt_forgot_to_renew(tmp_path: Path) -> None:
+    """1.2.6 has both files, and its own does not hear of renewals."""
+    put(tmp_path, OLD, OLD_XML)
+    put(tmp_path, DNSMASQS, f"{FAR} {MAC} 192.168.122.50 web1 *\n")
+
+    found = leases(tmp_path, lease("192.168.122.50", 1_600_000_000))
+
+    assert found == [(FAR, "192.168.122.50")]
+
+
+def test_leases_of_libvirt_come_first(tmp_path: Path) -> None:
+    """What dnsmasq left there before an upgrade does not count."""
+    put(tmp_path, OLD, OLD_XML)
+    put(tmp_path, DNSMASQS, f"{FAR} {MAC} 192.168.122.50 web1 *\n")
+
+    found = leases(tmp_path, lease("192.168.122.60"))
+
+    assert found == [(FAR, "192.168.122.60")]
+
+
+def test_dnsmasqs_file_of_a_bridge_that_is_no_networks(tmp_path: Path) -> None:
+    """A bridge of the administrator's has no leases of libvirt's."""
+    put(tmp_path, DNSMASQS, f"{FAR} {MAC} 192.168.122.50 web1 *\n")
+
+    found = host(tmp_path).leases("virbr0", MAC)
+
+    assert found == []

@@ -23,6 +23,7 @@ LAYERS = {
     # text or values in, values or text out
     "claims": PURE,
     "config": PURE,
+    "dnsmasq": PURE,
     "elements": PURE,
     "forwards": PURE,
     "iprules": PURE,

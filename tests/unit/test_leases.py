@@ -93,3 +93,16 @@ def test_a_half_written_file_is_not_remembered(tmp_path: Path) -> None:
     found = leases.news(NAME)
 
     assert found == set()
+
+
+def test_dnsmasqs_own_file(tmp_path: Path) -> None:
+    """Before libvirt 1.2.6 there is no other; its news are found the same way."""
+    leases = Leases(str(tmp_path))
+    file = tmp_path / "default.leases"
+    file.write_text(f"1 {MAC} 10.0.0.1 web1 *\n")
+    first = leases.news("default.leases")
+    file.write_text(f"1 {MAC} 10.0.0.1 web1 *\n1 {OTHER_MAC} 10.0.0.2 * *\n")
+
+    second = leases.news("default.leases")
+
+    assert (first, second) == ({(MAC, "10.0.0.1")}, {(OTHER_MAC, "10.0.0.2")})

@@ -16,6 +16,7 @@ from vfwhooks.nfnetlink import (
     has_table,
     list_chains,
     list_entries,
+    list_iptables_handles,
     list_rules,
     list_sets,
     removals,
@@ -313,3 +314,26 @@ def test_no_attribute_is_larger_than_it_can_say(count: int) -> None:
     lone = len(additions("own", [("dnat 4 * tcp 1 1 10.0.0.1 1", UUID)])[0])
     assert all(size < 1 << 15 for size in sizes)
     assert sum(sizes) - len(sizes) * HEAD == count * (lone - HEAD)
+
+
+def test_handles_of_an_iptables_chain() -> None:
+    """In the rules' order; a kernel that lists other chains too is not believed."""
+    link = Link(
+        answer(text(1, "filter"), text(2, "FORWARD"), handle(3, 7)),
+        answer(text(1, "filter"), text(2, "INPUT"), handle(3, 5)),
+        answer(text(1, "filter"), text(2, "FORWARD"), handle(3, 6)),
+    )
+
+    found = list_iptables_handles(link, "4", "filter", "FORWARD")
+
+    asked = answer(text(1, "filter"), text(2, "FORWARD"), family=2)
+    assert (found, link.asked) == ([7, 6], [request(7, asked)])
+
+
+def test_handles_of_a_chain_that_is_not_there() -> None:
+    """Nobody has used the table yet."""
+    link = Link(error=errno.ENOENT)
+
+    found = list_iptables_handles(link, "6", "nat", "PREROUTING")
+
+    assert found == []
