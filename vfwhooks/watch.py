@@ -68,7 +68,6 @@ class Watch:
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
             now = time.monotonic()
-            beat = min(beat, now + self._period)
             ready = {what for what, when in self._due.items() if when <= now}
             for what in ready:
                 del self._due[what], self._first[what]

@@ -64,8 +64,8 @@ class Standin:
 
 @dataclass(frozen=True)
 class OldLibvirt:
-    """libvirt before 5.1, as netfilter sees it: `rules` are pairs of a table and what
-    stands behind -A in the order in which they are to stand."""
+    """libvirt as iptables sees it: `rules` are pairs of a table and what
+    stands behind -A, in the order in which they are to stand."""
 
     host: Host
     rules: tuple[tuple[str, str], ...]
@@ -141,7 +141,9 @@ TABLES = ("filter", "nat")
 
 
 def recorded_text(recording: str) -> str:
-    """The rules as they were recorded."""
+    """The rules as they were recorded, on one of the three hosts or from a daemon."""
+    if recording.startswith("libvirt"):
+        return (RULESETS / f"../recorded/{recording}/ruleset.iptables").read_text()
     return (RULESETS / f"{recording}.rules").read_text()
 
 
@@ -189,8 +191,17 @@ def recorded_host(recording: str, variant: str) -> Iterator[RecordedHost]:
         for net in (outside, *(guest.net for guest in guests.values())):
             # A bridge's port passes nothing until the kernel has seen its carrier.
             wait_until(partial(_is_up, net), f"the network of {net.name}")
-        rules = [r for r in saved_rules(text) if "physdev" not in r[1]]
-        yield RecordedHost(host, outside, OldLibvirt(host, tuple(rules)), guests)
+        yield RecordedHost(
+            host, outside, OldLibvirt(host, libvirts_rules(text)), guests
+        )
+
+
+def libvirts_rules(text: str) -> tuple[tuple[str, str], ...]:
+    """What libvirt puts in anew when it reloads: since 5.1 only what is in chains of
+    its own. The rule for one interface is that of Xen's script."""
+    rules = [rule for rule in saved_rules(text) if "physdev" not in rule[1]]
+    inside = [rule for rule in rules if rule[1].startswith("LIBVIRT_")]
+    return tuple(inside or rules)
 
 
 def _is_up(net: Net) -> bool:
