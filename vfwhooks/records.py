@@ -18,8 +18,8 @@ class Record:
     """A running guest, every entry the kernel may hold for it, and the names of the
     networks that it needs. `since` is when it started, `stamp` when libvirt last said
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
-    for them; one that `is_off` has stopped, but its entries could not be taken out. What
-    it `yields` would be published if no listener of the host had it (see rivals).
+    for them; one that `is_off` has stopped, but its entries could not be taken out.
+    What it `yields` would be published if no listener of the host had it (see rivals).
     Networks in use are recorded as guests of the driver `network`.
     """
 

@@ -220,7 +220,8 @@ def test_no_files_at_all(tmp_path: Path) -> None:
 
 def test_over_a_listener(tmp_path: Path) -> None:
     """For all forwards of a guest, for one, and not for one of all."""
-    web1 = "{over_listener: true, ports: [1, {target: 2}, {target: 3, over_listener: false}]}"
+    ports = "[1, {target: 2}, {target: 3, over_listener: false}]"
+    web1 = f"{{over_listener: true, ports: {ports}}}"
     text = f"guests:\n  web1: {web1}\n  web2: [4, {{target: 5, over_listener: true}}]\n"
 
     guests, problems = read(tmp_path, main=text)
