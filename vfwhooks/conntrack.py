@@ -1,8 +1,8 @@
 """Connections that still go where a forward used to lead: found and cut, exactly.
 
-One dump of the kernel's table a guest address, filtered, and each entry deleted by its
-own tuple. Never by a port alone: that would cut the administrator's own session, and
-the guests' outgoing connections to that port number.
+One dump of the kernel's table a guest address (of IPv6 one in all), filtered, and each
+entry deleted by its own tuple. Never by a port alone: that would cut the
+administrator's own session, and the guests' outgoing connections to that port number.
 """
 
 import errno
@@ -84,7 +84,8 @@ def cut(
     for entry in removed:
         if entry.startswith("dnat "):
             published = Published(entry)
-            gone.setdefault(published.address, []).append(published)
+            where = "::" if ":" in published.address else published.address
+            gone.setdefault(where, []).append(published)
     count = 0
     for address, entries in gone.items():
         for data, original, reply in _connections(link, _REPLY, address):
@@ -136,17 +137,18 @@ def _connections(
     """The connections whose reply comes from `address`, or the UDP ones of a family.
 
     Kernels before 5.8 ignore the filter and list everything; callers compare again.
+    Every kernel so far lists all but the IPv6 address it is asked for: `::` is all.
     """
     number = AF_INET6 if ":" in address else AF_INET
-    packed = inet_pton(number, address)
-    first = 3 if number == AF_INET6 else 1
-    if direction == _REPLY:
-        wanted = nested(_REPLY, nested(1, attribute(first, packed)))
-        flags = attribute(_REPLY_FLAGS, struct.pack("=I", _IP_SOURCE))
-    else:
+    wanted = flags = b""
+    if direction == _ORIGINAL:
         wanted = nested(_ORIGINAL, nested(2, attribute(1, bytes((_UDP,)))))
         flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", _PROTOCOL))
-    asked = netfilter(number, wanted + nested(_FILTER, flags))
+    elif number == AF_INET:
+        source = attribute(1, inet_pton(number, address))
+        wanted = nested(_REPLY, nested(1, source))
+        flags = attribute(_REPLY_FLAGS, struct.pack("=I", _IP_SOURCE))
+    asked = netfilter(number, wanted + nested(_FILTER, flags) if flags else b"")
     found = []
     try:
         answers = link.dump(message(_CONNTRACK | _GET, asked))

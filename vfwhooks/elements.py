@@ -8,7 +8,7 @@ An entry is one text line, the same on disk, in a diff and here:
     reject 4 * tcp 8443 8443                      what is left for the host is rejected
     left 4 192.168.122.1 udp 53 53                this address and port stay the host's
     hairpin 4 192.168.122.0/24                    masquerade within this subnet
-    inside 4 192.168.122.0/24                     a client there keeps its address
+    inside 4 192.168.122.0/24                     who connects there keeps his address
     accept 4 192.168.122.10                       let in by libvirt's own table
 
 An address `*` is every local address. A range is one element and keeps its numbers.

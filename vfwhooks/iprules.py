@@ -98,7 +98,7 @@ def _among_others(
     chain = NAT, "VFW-POSTROUTING"
     if verb == "hairpin":
         return [(chain, f"-s {words[0]} -d {words[0]} {comment} -j MASQUERADE")]
-    return [(chain, f"-s {words[0]} ! -d {words[0]} {comment} -j ACCEPT")]
+    return [(chain, f"! -s {words[0]} -d {words[0]} {comment} -j ACCEPT")]
 
 
 def _jumps(owner: str, entries: list[str], family: str) -> Chains:

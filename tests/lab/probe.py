@@ -49,12 +49,14 @@ _OUTCOMES = {
     errno.EHOSTUNREACH: Outcome.UNREACHABLE,
     errno.ENETUNREACH: Outcome.UNREACHABLE,
     errno.EACCES: Outcome.UNREACHABLE,
+    errno.ENOPROTOOPT: Outcome.UNREACHABLE,
     errno.ECONNRESET: Outcome.CLOSED,
     errno.EPIPE: Outcome.CLOSED,
 }
 
 
-def _outcome(error: OSError) -> Outcome:
+def outcome_of(error: OSError) -> Outcome:
+    """What this error says became of the attempt."""
     if isinstance(error, socket.timeout):
         return Outcome.TIMED_OUT
     if error.errno in _OUTCOMES:
@@ -86,7 +88,7 @@ def ask_http(open_socket: OpenSocket, url: str, timeout: float) -> Reply:
         except http.client.HTTPException:
             return Reply(Outcome.CLOSED)
         except OSError as error:
-            return Reply(_outcome(error))
+            return Reply(outcome_of(error))
     return Reply(Outcome.ANSWERED, body, response.status)
 
 
@@ -100,7 +102,7 @@ def ask_udp(
         sock.send(payload.encode())
         return Reply(Outcome.ANSWERED, sock.recv(65535).decode(errors="replace"))
     except OSError as error:
-        return Reply(_outcome(error))
+        return Reply(outcome_of(error))
 
 
 def ask_tcp(sock: socket.socket, line: str, timeout: float) -> Reply:
@@ -115,5 +117,5 @@ def ask_tcp(sock: socket.socket, line: str, timeout: float) -> Reply:
                 return Reply(Outcome.CLOSED, text.decode(errors="replace"))
             text += piece
     except OSError as error:
-        return Reply(_outcome(error))
+        return Reply(outcome_of(error))
     return Reply(Outcome.ANSWERED, text.decode(errors="replace").rstrip("\n"))

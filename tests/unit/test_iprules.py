@@ -124,7 +124,7 @@ def test_rules_of_a_network() -> None:
         "filter VFW-INPUT": [left],
         "nat VFW-POSTROUTING": [
             f"-s {net} -d {net} {owned} -j MASQUERADE",
-            f"-s {net} ! -d {net} {owned} -j ACCEPT",
+            f"! -s {net} -d {net} {owned} -j ACCEPT",
         ],
     }
 

@@ -1,0 +1,48 @@
+"""What is checked of each backend; the test files import it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from .cells import Cell, rows_by_name
+from .expect import expected
+from .page import PAGE, blocks_of, read_blocks, render
+from .play import Found
+from .report import PROPERTY
+
+
+def test_cell(
+    cell: Cell, found: Found, record_property: Callable[[str, object], None]
+) -> None:
+    """Who asks gets the answer that the table promises, and no other."""
+    record_property(PROPERTY, (cell.row, cell.origin, cell.backend, cell.family))
+
+    wanted = expected(rows_by_name()[cell.row], cell.origin, cell.family)
+
+    assert found.seen[cell] == wanted
+
+
+def test_page(backend: str, found: Found) -> None:
+    """docs/traffic.md holds the table, and the rulesets that the kernel had."""
+    page = PAGE.read_text() if PAGE.exists() else ""
+
+    made = render({**read_blocks(page), backend: blocks_of(found.rulesets)})
+    if os.environ.get("VFWHOOKS_WRITE"):
+        PAGE.write_text(made)
+        page = made
+
+    assert made == page
+
+
+def test_ten_thousand_ports(found: Found) -> None:
+    """A range of 10,000 ports that keeps its numbers is one element, or one rule."""
+    lines = found.rulesets["a range of 10,000 ports that keeps its numbers"]
+
+    to_guest = [
+        line
+        for line in lines
+        if "192.168.122.10" in line and ("dnat4" in line or "-j DNAT" in line)
+    ]
+
+    assert len(to_guest) == 1

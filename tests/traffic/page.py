@@ -1,0 +1,169 @@
+"""docs/traffic.md: the matrix, each row's forwards and rulesets, from the table.
+
+Written by `VFWHOOKS_WRITE=1 tests/run -n 0 tests/traffic`, which plays the table on
+real hosts; compared by every other run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .cells import LEFT_OUT, all_cells, is_left_out
+from .expect import expected
+from .places import GUESTS, LANS
+from .rulesets import is_networks, is_skeleton
+from .table import BACKENDS, FAMILIES, ORIGINS, ROWS, Row
+from .world import alone
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "traffic.md"
+Lines = Sequence[str]
+Blocks = Mapping[str, Lines]
+_SKELETON = "What is there whatever is forwarded"
+_ORIGINS = {
+    "outside": "a host on a network next to this one, 203.0.113.2",
+    "elsewhere": "a host on a second such network, 198.51.100.2",
+    "host": "the hypervisor itself",
+    "guest": "the guest that the row is about, by the host's address (hairpin)",
+    "neighbour": "another guest of its network",
+    "stranger": "a guest of another libvirt network, one that publishes nothing",
+    "attacker": "a host on a third network that routes straight at the guest's address",
+}
+_WORDS = {
+    "served": "the guest answers, and sees the client's own address; of who is in the"
+    " guest's network, the bridge's",
+    "refused": "rejected at once",
+    "silence": "no answer",
+    "host": "a service of the host answers",
+    "closed": "the old connection is over",
+    "untouched": "who was asked answers, as if nothing were forwarded",
+}
+
+
+def blocks_of(rulesets: Blocks) -> dict[str, list[str]]:
+    """The page's blocks by title, from whole rulesets by row."""
+    every = dict.fromkeys(line for lines in rulesets.values() for line in lines)
+    blocks = {_SKELETON: [line for line in every if is_skeleton(line)]}
+    for name, lan in LANS.items():
+        bridge = lan.network.bridge
+        blocks[_network(name)] = [line for line in every if is_networks(line, bridge)]
+    shared = {line for lines in blocks.values() for line in lines}
+    for row, lines in rulesets.items():
+        blocks[_title(row)] = [line for line in lines if line not in shared]
+    return blocks
+
+
+def render(blocks: Mapping[str, Blocks]) -> str:
+    """The page, from blocks by backend and title."""
+    everything = all_cells()
+    left = sum(map(is_left_out, everything))
+    parts = [
+        "# All traffic that people ask for, and none that they did not",
+        "This page is made by the tests, from the table that they play with real"
+        f" packets: {len(ROWS)} rows, {len(ORIGINS)} origins, {len(BACKENDS)} backends"
+        f" of libvirt, IPv4 and IPv6: {len(everything)} cells, of which {left} are left"
+        " out.",
+        "Origins:",
+        _list(f"**{name}**: {what}" for name, what in _ORIGINS.items()),
+        "What they see:",
+        _list(f"**{name}**: {what}" for name, what in _WORDS.items()),
+        "A row's own section has its questions one by one; `before → now` where"
+        " something has changed in between.",
+        _matrix(),
+        _left_out(),
+        _section(_SKELETON, [], blocks),
+        *(_section(_network(name), [_guests(name)], blocks) for name in LANS),
+        *(_section(_title(row.name), _about(row), blocks) for row in ROWS),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _title(row: str) -> str:
+    return f"{row[0].upper()}{row[1:]}"
+
+
+def _network(name: str) -> str:
+    return f"What the network {name} needs once"
+
+
+def _list(items: object) -> str:
+    assert hasattr(items, "__iter__")
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _matrix() -> str:
+    lines = ["| row | " + " | ".join(ORIGINS) + " |", "|---" * (len(ORIGINS) + 1) + "|"]
+    for row in ROWS:
+        cells = [_words(row, origin) for origin in ORIGINS]
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _words(row: Row, origin: str) -> str:
+    asks = row.asked_by(origin)
+    now = ", ".join(dict.fromkeys(ask.word(origin) for ask in asks))
+    if row.before is None:
+        return now
+    before = ", ".join(dict.fromkeys(ask.was for ask in asks))
+    return f"{before} → {now}" if before != now else now
+
+
+def _left_out() -> str:
+    return _list(
+        f"{one.row}, left out for {', '.join(one.origins)} ({', '.join(one.backends)},"
+        f" IPv{' and IPv'.join(one.families)}): {one.reason}"
+        for one in LEFT_OUT
+    )
+
+
+def _guests(name: str) -> str:
+    """What there is on a network of the tests."""
+    lan = LANS[name].network
+    guests = [f"{g.key} {g.addresses[0]}" for g in GUESTS.values() if g.lan == name]
+    mode = lan.mode or "isolated"
+    return f"{lan.bridge}, {mode}, with these guests: {', '.join(guests)}."
+
+
+def _section(title: str, about: Lines, blocks: Mapping[str, Blocks]) -> str:
+    parts = [f"## {title}", *about]
+    for backend in BACKENDS:
+        lines = blocks.get(backend, {}).get(title) or ["# nothing"]
+        parts.append(f"{backend}:\n\n```sh\n" + "\n".join(lines) + "\n```")
+    return "\n\n".join(parts)
+
+
+def _about(row: Row) -> list[str]:
+    parts = [row.note] if row.note else []
+    if row.before is not None:
+        parts.append(f"Before:\n\n{_yaml(row.before)}\n\nNow:")
+    return [*parts, _yaml(row.forwards), _answers(row)]
+
+
+def _yaml(forwards: str) -> str:
+    return f"```yaml\n{alone(forwards)}```"
+
+
+def _answers(row: Row) -> str:
+    """Each question by who asks it first, and what it comes to there, of IPv4."""
+    lines: list[str] = []
+    for origin in ("outside", "attacker", *ORIGINS):
+        asks = row.asked_by(origin)
+        if asks and not lines:
+            answers = expected(row, origin, FAMILIES[0])[-len(asks) :]
+            for ask, answer in zip(asks, answers):
+                to = f"{ask.protocol} {ask.port}"
+                lines.append(f"{origin} asks {ask.at}, {to}: `{answer}`")
+    return _list(lines)
+
+
+def read_blocks(page: str) -> dict[str, dict[str, list[str]]]:
+    """The blocks in a page, by backend and title."""
+    found: dict[str, dict[str, list[str]]] = {backend: {} for backend in BACKENDS}
+    for section in page.split("\n## ")[1:]:
+        title = section.partition("\n")[0]
+        for backend in BACKENDS:
+            block = re.search(rf"\n{backend}:\n\n```sh\n(.*?)\n```", section, re.S)
+            if block:
+                found[backend][title] = block[1].split("\n")
+    return found

@@ -1,0 +1,8 @@
+"""The matrix with libvirt's iptables backend."""
+
+from __future__ import annotations
+
+from .checks import test_cell, test_page, test_ten_thousand_ports
+
+BACKEND = "iptables"
+__all__ = ["test_cell", "test_page", "test_ten_thousand_ports"]
