@@ -6,6 +6,7 @@ a reservation costs no look at leases, one with a lease none at the neighbour ta
 
 from _socket import AF_INET, AF_INET6, inet_pton
 
+from .errors import VfwError
 from .inventory import Inventory
 from .model import Guest, Network, Nic
 from .plan import Addresses, Settings
@@ -85,6 +86,7 @@ class _Look:
         self._network = network
         self._inventory = inventory
         self._now = now
+        self._trouble = ""
 
     def find(self, family: str, fixed: str) -> tuple[str, str]:
         """The address, or why there is none (nothing to say of a family that the
@@ -99,13 +101,17 @@ class _Look:
             if _family(address) == family and is_inside(address, subnets):
                 return address, ""
         what = f"no reservation, lease or neighbour for {self._nic.mac}"
-        reason = f"{what} on {network.bridge} (IPv{family})"
+        reason = f"{what} on {network.bridge} (IPv{family}){self._trouble}"
         return "", reason if subnets else ""
 
     def _candidates(self) -> "Iterator[str]":
         mac, bridge = self._nic.mac, self._network.bridge
         yield from self._network.reservations.get(mac, ())
-        for _, address in self._inventory.leases(bridge, mac):
+        try:
+            leases = self._inventory.leases(bridge, mac)
+        except VfwError as error:  # its guests alone have to wait for it
+            self._trouble, leases = f"; {error}", []
+        for _, address in leases:
             if not self._is_others(address):
                 yield address
         neighbours = self._inventory.neighbours(bridge, mac)

@@ -9,6 +9,7 @@ import posix
 import struct
 
 from . import files
+from .errors import VfwError
 
 _MAGIC = b"vfw2"
 _HEADER = struct.Struct(">4sIIII")
@@ -17,6 +18,10 @@ _RECORD = struct.Struct(">II")
 _FIRST = 1 << 14
 _HOME = __file__.rpartition("/vfwhooks/")[0]
 _TEMPLATES = (f"{_HOME}/templates", f"{_HOME}/vfwhooks/compiled.py")
+
+
+class Damaged(VfwError):
+    """It has the size and the head of a compiled configuration, and then no records."""
 
 
 class Compiled:
@@ -54,7 +59,7 @@ class Compiled:
         key = _encoded(name)
         slot = self._index + _bucket(key, self._buckets) * _SLOT.size
         at, size = _SLOT.unpack(posix.pread(self._fd, _SLOT.size, slot))
-        found = _records(posix.pread(self._fd, size, self._data + at))
+        found = self._records(self._data + at, size)
         return next((lines for other, lines in found if other == key), [])
 
     def claims(self) -> list[str]:
@@ -65,15 +70,22 @@ class Compiled:
 
     def guests(self) -> dict[str, list[str]]:
         """The lines of every guest, by the name or UUID that stands in the file."""
-        data = posix.pread(self._fd, self._end - self._data, self._data)
-        found = {_decoded(key): lines for key, lines in _records(data)}
-        return dict(sorted(found.items()))
+        records = self._records(self._data, self._end - self._data)
+        return dict(sorted((_decoded(key), lines) for key, lines in records))
 
     def skeletons(self) -> dict[str, str]:
         """The skeletons' texts by part."""
-        size = self._index - self._skeletons
-        data = posix.pread(self._fd, size, self._skeletons)
-        return {_decoded(k): "\n".join(lines) for k, lines in _records(data)}
+        records = self._records(self._skeletons, self._index - self._skeletons)
+        return {_decoded(key): "\n".join(lines) for key, lines in records}
+
+    def _records(self, start: int, size: int) -> list[tuple[bytes, list[str]]]:
+        """The records in a part of the file."""
+        if start + size <= self._end:
+            try:
+                return _records(posix.pread(self._fd, size, start))
+            except struct.error:
+                pass  # a record that does not end where the part does
+        raise Damaged("the compiled configuration is damaged", "it is compiled anew")
 
 
 def load(path: str) -> "Compiled | None":

@@ -20,6 +20,7 @@ from .errors import show
 
 _DEEPEST = 12
 _LARGEST = 16 << 20
+_MOST = 300_000
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -186,9 +187,11 @@ class _Open:
 
 def _tree(events: Iterable[yaml.Event], name: str, problems: list[Problem]) -> Node:
     above = [_Open(Place(name), False)]
-    for event in events:
+    for number, event in enumerate(events):
         mark = event.start_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+        if number > _MOST:
+            raise NotRead(place, f"more than {_MOST} values and brackets")
         if isinstance(event, yaml.ScalarEvent):
             above[-1].nodes.append(Text(place, event.value))
         elif isinstance(event, yaml.CollectionStartEvent):

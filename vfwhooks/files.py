@@ -1,9 +1,11 @@
 """Small files, read whole and written by rename; words made safe for a line of one."""
 
+import errno
 import posix
 
 _UNSAFE = {code: f"%{code:02X}" for code in (*range(33), 37, 127)}
 _LONGEST = 240
+_LARGEST = 64 << 20
 _PIECE = 1 << 16
 _NOFOLLOW = posix.O_NOFOLLOW | posix.O_CLOEXEC
 
@@ -34,15 +36,21 @@ def file_name(word: str) -> str:
 
 
 def read(path: str) -> "bytes | None":
-    """The file's content; None where there is no such file."""
+    """The file's content; None where there is no such file.
+
+    Raises OSError for one that is larger than anything we or libvirt would write.
+    """
     try:
         fd = posix.open(path, posix.O_RDONLY | _NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        parts = []
+        parts, size = [], 0
         while part := posix.read(fd, _PIECE):
             parts.append(part)
+            size += len(part)
+            if size > _LARGEST:
+                raise OSError(errno.EFBIG, posix.strerror(errno.EFBIG))
         return b"".join(parts)
     finally:
         posix.close(fd)

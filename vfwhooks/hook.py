@@ -142,7 +142,7 @@ def read_port(data: bytes, network: str, owner: str) -> "Port | None":
     or somewhere in a long network before it.
     """
     if owner:
-        data = b"<hookData><networkport><owner>" + owner.encode() + data
+        data = b"<hookData><networkport><owner>" + _bytes(owner) + data
     elif not data.lstrip().startswith(b"<hookData"):
         before, opened, rest = data.partition(b"<networkport>")
         data = b"<hookData><networkport>" + (rest if opened else before)
@@ -161,6 +161,11 @@ def _input() -> bytes:
         if size > _LARGEST:
             raise VfwError(f"more than {_LARGEST >> 20} MiB of XML on standard input")
     return b"".join(parts)
+
+
+def _bytes(word: str) -> bytes:
+    """An argument as it was given to us, which may be no UTF-8."""
+    return word.encode("utf-8", "surrogateescape")
 
 
 def _where(error: Exception) -> str:

@@ -90,7 +90,7 @@ class Inventory:
 
         try:
             leases = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise VfwError(f"{self._leases}/{bridge}.status: {error}") from error
         found = []
         for lease in leases if isinstance(leases, list) else []:

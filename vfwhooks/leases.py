@@ -23,7 +23,7 @@ class Leases:
         else:
             try:
                 now = set(_status(json.loads(data or "[]")))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return set()  # in the middle of being written; another event follows
         before = self._last.get(name, set())
         self._last[name] = now

@@ -7,6 +7,7 @@ mark set by the daemon's hook) everything is checked (the full road).
 """
 
 from . import configuration
+from .compiled import Damaged
 from .errors import Refused, VfwError
 from .events import Events
 from .inventory import Inventory
@@ -98,6 +99,8 @@ class Reconcile:
             self._take_a_road(events, {i.operation for i in intents}, is_full)
         except (VfwError, OSError) as error:
             self.report.problems.append(str(error))
+            if isinstance(error, Damaged):
+                self._state.drop_compiled()
             events.postpone()
         if self.report.problems:
             self._state.ask_full()

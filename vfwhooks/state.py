@@ -101,6 +101,11 @@ class State:
         if data:
             self._write("compiled", data)
 
+    def drop_compiled(self) -> None:
+        """Have the configuration compiled anew."""
+        self.remove("compiled")
+        files.remove(f"{self.kept}/compiled")
+
     def remove(self, name: str) -> bool:
         """Remove a file; False where there was none."""
         return files.remove(f"{self.path}/{name}")
@@ -279,7 +284,7 @@ class State:
         try:
             return files.read(f"{self.path}/{name}")
         except OSError as error:
-            if error.errno in (errno.EISDIR, errno.ELOOP):
+            if error.errno in (errno.EFBIG, errno.EISDIR, errno.ELOOP):
                 raise ValueError(f"{name} is no file") from error
             raise
 

@@ -80,3 +80,21 @@ def test_the_last_good_configuration_cannot_be_kept_over_a_boot() -> None:
     called = stage.host.call("qemu", "web0", "reconnect", WEB0.xml())
 
     assert (called, stage.differs((WEB0,), "the edit")) == (QUIET, [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_compiled_configuration_that_is_damaged(backend: str) -> None:
+    """Head and size are right, the rest is not: it is compiled anew, by the event
+    after the one that finds it so."""
+    stage = Stage(backend)
+    stage.learn()
+    for path in (STATE / "compiled", Path("/var/lib/vfwhooks/compiled")):
+        data = path.read_bytes()
+        path.write_bytes(data[:300] + b"\xff" * (len(data) - 300))
+    called = [stage.host.start(WEB1)]
+
+    called.append(stage.host.call("qemu", "idle", "stopped"))
+
+    wrong = stage.differs((WEB0, WEB1), "two events")
+    assert (called, wrong, stage.left_over()) == ([QUIET] * 2, [], [])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from unit.builders import MAC, OTHER_MAC, PROPERTY, Host, guest, network, nic
 from vfwhooks.address import Whereabouts, find_guest, find_network, is_inside
+from vfwhooks.errors import VfwError
 from vfwhooks.model import Guest, Network
 from vfwhooks.plan import Addresses, Settings
 
@@ -52,6 +53,30 @@ def test_reservation_wins_over_lease() -> None:
 
     addresses = {"4": "192.168.122.10", "6": "fd00:122::10"}
     assert (found, host.asked) == ((addresses, ""), [])
+
+
+class Unreadable(Host):
+    """A host whose leases cannot be read."""
+
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        raise VfwError(f"{bridge}.status: no JSON")
+
+
+def test_leases_that_cannot_be_read() -> None:
+    """Whoever has no need of them is found; whoever has hears why not."""
+    reservation = find(Unreadable(reserved("192.168.122.10", "fd00:122::10")))
+    neighbours = {("virbr0", MAC): ["192.168.122.30"]}
+    neighbour = find(Unreadable(network(), neighbours=neighbours))
+    stays = find(Unreadable(network()), now={"4": "192.168.122.20"})
+
+    nowhere = find(Unreadable(network()))
+
+    assert [found for found, _ in (reservation, neighbour, stays)] == [
+        {"4": "192.168.122.10", "6": "fd00:122::10"},
+        {"4": "192.168.122.30"},
+        {"4": "192.168.122.20"},
+    ]
+    assert nowhere == ({}, f"{NOT_FOUND} (IPv4); virbr0.status: no JSON")
 
 
 def test_lease_wins_over_neighbour() -> None:

@@ -1,0 +1,261 @@
+"""What reads text that others write, each as a function of bytes, with seeds.
+
+A function may raise what its docstring in the product allows; `Finding` is what it must
+never come to.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from vfwhooks import address, compiled, files, schema
+from vfwhooks.claims import find_conflicts
+from vfwhooks.compiler import guest_lines
+from vfwhooks.config import NotRead, Problem, parse_tree
+from vfwhooks.conntrack import Published
+from vfwhooks.elements import encode
+from vfwhooks.errors import VfwError
+from vfwhooks.hook import read_port
+from vfwhooks.inventory import Inventory
+from vfwhooks.leases import Leases
+from vfwhooks.libvirtxml import parse_domain, parse_networks
+from vfwhooks.plan import Settings
+from vfwhooks.records import parse_cut, parse_intent, parse_record
+
+RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
+CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
+MAC = "52:54:00:00:00:10"
+
+
+class Target(NamedTuple):
+    """A reader, what it may be given, and words that matter to it."""
+
+    read: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    words: tuple[bytes, ...] = ()
+
+
+def domain(data: bytes) -> object:
+    """A domain's XML; the guest is written to a record and read again."""
+    try:
+        guest = parse_domain(data, "qemu")
+    except VfwError:
+        return None
+    text = f"1 2\n{_lines(guest)}"
+    assert _lines(parse_record(text).guest) == _lines(guest)
+    return files.file_name(guest.name)
+
+
+def _lines(guest: object) -> str:
+    from vfwhooks.records import guest_text
+
+    return guest_text(guest)  # type: ignore[arg-type]  # what the parsers gave
+
+
+def networks(data: bytes) -> object:
+    """A network's XML, libvirt's status file or hookData."""
+    try:
+        found = parse_networks(data)
+    except VfwError:
+        return None
+    for network in found:
+        subnets = [subnet for _, subnet in network.subnets]
+        address.is_inside("192.168.122.10", subnets)
+        address.is_inside("fd00::10", subnets)
+    return found
+
+
+def port(data: bytes) -> object:
+    """What the gate has left of a port's hookData."""
+    owner, _, rest = data.partition(b"\n")
+    try:
+        return read_port(rest, "default", owner.decode("utf-8", "surrogateescape"))
+    except VfwError:
+        return None
+
+
+def leases(data: bytes) -> object:
+    """dnsmasq's leases, as hooks and as watch read them."""
+    directory = _scratch("var/lib/libvirt/dnsmasq")
+    (directory / "virbr0.status").write_bytes(data)
+    Leases(str(directory)).news("virbr0.status")
+    root = str(directory).partition("/var/lib/libvirt")[0]
+    try:
+        return Inventory("/nowhere", root).leases("virbr0", MAC)
+    except VfwError:
+        return None
+
+
+def record(data: bytes) -> object:
+    """A guest's record; what can be read is written the same way again."""
+    try:
+        found = parse_record(_text(data))
+    except (ValueError, IndexError):
+        return None
+    again = parse_record(found.text())
+    assert again.text() == found.text()
+    return again
+
+
+def intent(data: bytes) -> object:
+    """An event that waits."""
+    try:
+        found = parse_intent(_text(data))
+    except (ValueError, IndexError):
+        return None
+    assert parse_intent(found.text()).text() == found.text()
+    return found
+
+
+def entries(data: bytes) -> object:
+    """The entries of a record that is sound otherwise, on their way to the kernel."""
+    try:
+        found = parse_record("1 2\nguest qemu web1 u\n" + _text(data))
+    except (ValueError, IndexError):
+        return None
+    for entry in found.entries:
+        encode(entry)
+        if entry.startswith("dnat "):
+            Published(entry)
+    parse_cut(_text(data))
+    return found
+
+
+def compilation(data: bytes) -> object:
+    """A compiled configuration: whole, or none."""
+    fd = os.memfd_create("compiled")
+    os.write(fd, data)
+    try:
+        found = compiled.Compiled(fd)
+        for name in ("web1", "a", *found.guests()):
+            Settings(found.lookup(name))
+        return found.skeletons()
+    except (VfwError, ValueError, IndexError, struct.error):
+        return None
+    finally:
+        os.close(fd)
+
+
+def forwards(data: bytes) -> object:
+    """forwards.yaml, to the lines that are compiled of it and back."""
+    problems: list[Problem] = []
+    reader = schema._Reader()  # what read_forwards does with each file's tree
+    try:
+        reader.document(parse_tree(data, "forwards.yaml", problems), True)
+    except NotRead as error:
+        return str(error.problem)
+    found = problems + reader.problems + find_conflicts(reader.guests)
+    for problem in found:
+        str(problem).encode("utf-8", "surrogateescape")
+    if not found:
+        for guest in reader.guests:
+            settings = Settings(guest_lines(guest))
+            for entry in settings.entries({"4": "192.168.122.10", "6": "fd00::10"}):
+                encode(entry)
+    return found
+
+
+def names(data: bytes) -> object:
+    """Any name becomes one word, one file name, and comes back."""
+    name = _text(data)
+    word, file = files.quote(name), files.file_name(name)
+    assert files.unquote(word) == name
+    assert not set(word) & set(" \n\t\0")
+    assert "/" not in file and file not in ("", ".", "..")
+    assert len(os.fsencode(file)) <= 255
+    try:
+        return files.unquote(name)
+    except ValueError:
+        return None
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _scratch(below: str) -> Path:
+    """A directory of this process in memory."""
+    path = Path(f"/dev/shm/vfwhooks-fuzz-{os.getpid()}") / below
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _recorded(*patterns: str) -> tuple[bytes, ...]:
+    found = [path for one in patterns for path in sorted(RECORDED.glob(one))]
+    assert found
+    return tuple(path.read_bytes() for path in found)
+
+
+_STARTED = _recorded("*/qemu-started.xml")
+_PORT = _recorded("*/network-port-created.xml")
+_YAML = b"""defaults: {host_ip: 203.0.113.5, allow_from: [10.0.0.0/8]}
+guests:
+  web1: [8080:80, 443, "[2001:db8::5]:443:443/udp", 5000-5010:5000-5010/udp]
+  mail:
+    ports: [{published: 8443, target: 443, protocol: [tcp, udp], host_ip: 203.0.113.6}]
+    address: [192.168.122.50, fd00::50]
+    network: default
+"""
+_RECORD = b"""1203344455 1203344456
+guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
+nic 52:54:00:00:00:10 network default virbr0 vnet0
+off
+waiting
+on default
+entry dnat 4 * tcp 8080 8080 192.168.122.10 80
+entry guard 4 * tcp 8443 8443 allow_0f5c
+entry dnat 6 fd00::1 udp 5000 5010 fd00::10 5000
+entry accept 4 192.168.122.10
+"""
+_LEASES = b"""[
+  {"ip-address": "192.168.122.10", "mac-address": "52:54:00:00:00:10",
+   "hostname": "web1", "client-id": "ff:00", "expiry-time": 4000000000},
+  {"ip-address": "fd00::10", "mac-address": "52:54:00:00:00:10", "expiry-time": 0}
+]
+"""
+_COMPILED = compiled.build(
+    "forwards.yaml 1 2 3 4",
+    {"own": "table inet vfwhooks", "4": "x"},
+    {"web1": ["forward * tcp 8080 8080 80 80 -", "address 10.0.0.1"], "a": []},
+)
+TARGETS = {
+    "domain": Target(
+        domain,
+        (_STARTED[0], b"<domain><name>a</name><uuid>u</uuid></domain>"),
+        (
+            b"<interface>",
+            b"<source network='x' bridge='y'/>",
+            b"&#10;",
+            b"<!DOCTYPE d>",
+        ),
+    ),
+    "networks": Target(
+        networks,
+        _recorded("*/network-started.xml", "*/run-libvirt-network-*.xml"),
+        (b"prefix='64'", b"netmask='255.0.0.0'", b"family='ipv6'", b"<ip ", b"&lt;"),
+    ),
+    "port": Target(
+        port,
+        tuple(b"<name>web1</name>\n" + one.partition(b"<owner>")[2] for one in _PORT)
+        + tuple(b"\n" + one for one in _PORT),
+        (b"<networkport>", b"</owner>", b"<mac address='m'/>", b"<hookData>"),
+    ),
+    "leases": Target(leases, (_LEASES,), (b"[", b"{", b"null", b"1e999", b"-1", b'"')),
+    "record": Target(record, (_RECORD,), (b"entry ", b"nic ", b"%", b"%2", b"off\n")),
+    "intent": Target(
+        intent,
+        (b"started 123\nguest qemu web1 u\nnic m network default virbr0 vnet0\n",),
+        (b"stopped ", b"nic ", b"%", b" "),
+    ),
+    "compiled": Target(compilation, (_COMPILED,), (b"\0\0\0\0", b"\xff\xff\xff\xff")),
+    "forwards": Target(
+        forwards,
+        (_YAML, b"guests: {a: [80]}\n"),
+        (b"*a", b"&a ", b"!!x ", b"<<: ", b"- ", b"[", b"{", b": ", b"|\n", b"65536"),
+    ),
+    "names": Target(names, (b"web1", b"..", b"a/b"), (b"/", b".", b"%", b"\xff")),
+}
