@@ -117,3 +117,12 @@ def published(host: Host) -> set[Published]:
     for tool in ("iptables-save", "ip6tables-save"):
         found |= iptables_published(host.run([tool]))
     return found
+
+
+def domain_xml(name: str, mac: str) -> str:
+    """What libvirt tells the hook of a guest on the default network."""
+    uuid = "6b33ec13-96d6-4581-bc2f-38dee79d5ae5"
+    nic = f"<mac address='{mac}'/><source network='default' bridge='virbr0'/>"
+    devices = f"<devices><interface type='network'>{nic}</interface></devices>"
+    head = f"<name>{name}</name><uuid>{uuid}</uuid>"
+    return f"<domain type='qemu'>{head}{devices}</domain>"

@@ -16,6 +16,8 @@ _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
 _CREATE = 0x400
 _CHUNK = 30_000
+_ROUTED = {1: "inet", 2: "ip", 10: "ip6"}
+_FORWARD = 2
 
 
 class Rule:
@@ -27,6 +29,35 @@ class Rule:
         self.chain = chain
         self.handle = handle
         self.target = target
+
+
+class BaseChain:
+    """A base chain: whose it is, what it is called, and whether it drops what is to be
+    forwarded and none of its rules accepts."""
+
+    __slots__ = ("drops_forwarded", "family", "name", "table")
+
+    def __init__(
+        self, family: str, table: str, name: str, drops_forwarded: bool
+    ) -> None:
+        self.family = family
+        self.table = table
+        self.name = name
+        self.drops_forwarded = drops_forwarded
+
+
+def list_base_chains(link: Netlink) -> list[BaseChain]:
+    """Every base chain on the forward hook, of whatever table, for routed packets."""
+    found = []
+    for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
+        about = attributes(answer[4:])
+        family = _ROUTED.get(answer[0])
+        hook = attributes(about.get(4, b"")).get(1, b"")
+        if family and hook and int.from_bytes(hook, "big") == _FORWARD:
+            is_filter = about.get(7, b"") == b"filter\0"
+            drops = is_filter and not any(about.get(5, b"\1"))
+            found.append(BaseChain(family, _text(about[1]), _text(about[3]), drops))
+    return found
 
 
 def has_table(link: Netlink, part: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import compiled
 from .backend import IPTABLES, open_backend
@@ -11,6 +11,7 @@ from .holders import name_listeners
 from .inventory import Inventory
 from .listeners import Listener
 from .netlink import Netlink
+from .obstacles import Obstacle, find_obstacles
 from .plan import Settings
 from .planner import Planned, Planner
 from .process import Run
@@ -60,12 +61,13 @@ def look(state: State, main: str) -> Overview:
     running = [p for p in planned if p.record.guest.driver not in shared]
     guests = [guest_status(p) for p in running]
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
+    obstacles = _obstacles(base, running, problems) if held else []
     notes = _listening(planned, inventory)
-    forwards = [
-        row
-        for p in running
-        for row in forward_statuses(p, held, missing, notes=notes[p.record.key])
-    ]
+    forwards = []
+    for one in running:
+        rows = forward_statuses(one, held, missing, notes=notes[one.record.key])
+        bridges = {network.bridge for network in one.where.networks}
+        forwards += [_hindered(row, bridges, obstacles) for row in rows]
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name and name not in known:
@@ -76,6 +78,30 @@ def look(state: State, main: str) -> Overview:
     return Overview(
         base.get("backend", ""), tuple(guests), tuple(forwards), tuple(problems)
     )
+
+
+def _obstacles(
+    base: dict[str, str], running: list[Planned], problems: list[str]
+) -> list[Obstacle]:
+    """What is in the way of the guests that run."""
+    bridges = {n.bridge: "" for one in running for n in one.where.networks}
+    try:
+        return find_obstacles(base, list(bridges), Netlink(), Run())
+    except (OSError, VfwError) as error:
+        problems.append(f"obstacles: {error}")
+        return []
+
+
+def _hindered(
+    row: ForwardStatus, bridges: set[str], obstacles: list[Obstacle]
+) -> ForwardStatus:
+    """The row as it is with what is in its way; loopback's packets pass nothing."""
+    family = "6" if ":" in row.address else "4"
+    for one in obstacles:
+        is_there = one.family == family and (not one.bridge or one.bridge in bridges)
+        if is_there and row.state == "active" and not row.host_ip.startswith("127."):
+            return replace(row, state="blocked", reason=str(one))
+    return row
 
 
 def _listening(

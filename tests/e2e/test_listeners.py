@@ -15,6 +15,7 @@ from product import (
     CONFIG,
     call_hook,
     configure,
+    domain_xml,
     published,
     put_in,
     ruleset,
@@ -26,10 +27,7 @@ from product import (
 )
 
 CURE = "; over_listener: true takes the port from it"
-XML = f"""<domain type='qemu'><name>web1</name>
-<uuid>6b33ec13-96d6-4581-bc2f-38dee79d5ae5</uuid><devices><interface type='network'>
-<mac address='{mac_for(10)}'/><source network='default' bridge='virbr0'/>
-</interface></devices></domain>"""
+XML = domain_xml("web1", mac_for(10))
 
 
 @pytest.fixture(scope="module")

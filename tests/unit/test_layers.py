@@ -50,6 +50,7 @@ LAYERS = {
     "netlink": HOST,
     "nfnetlink": HOST,
     "nftables": HOST,
+    "obstacles": HOST,
     "process": HOST,
     "sdnotify": HOST,
     "state": HOST,

@@ -104,14 +104,13 @@ def test_a_connected_udp_socket_is_none() -> None:
 
 def test_an_open_connection_is_none() -> None:
     """A tcp socket that does not listen is nobody's rival."""
-    with listening("tcp", "127.0.0.1") as server:
-        client = socket.create_connection(server.getsockname())
+    with (
+        listening("tcp", "127.0.0.1") as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
         port = client.getsockname()[1]
 
-        found = listed("tcp", (port, port))
-        client.close()
-
-    assert found == []
+        assert listed("tcp", (port, port)) == []
 
 
 def test_who_it_is() -> None:

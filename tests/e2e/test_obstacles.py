@@ -1,0 +1,252 @@
+"""Other firewalls that drop what is forwarded: status names them and the cure, which is
+then carried out as it stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from lab.box import wait_until
+from lab.firewalld import CONF, start_firewalld
+from lab.host import Host
+from lab.net import Net
+from lab.network import default_network, mac_for
+from product import call_hook, domain_xml, put_in, status, vfwhooks
+
+URLS = "http://203.0.113.1:8080/", "http://[2001:db8::1]:8080/"
+FORWARDS = """guests:
+  web1: {ports: [8080:80], address: [192.168.122.10, "fd00:122::10"]}
+"""
+DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
+
+# What Docker 28 installs for its default network, both families alike.
+DOCKER = """*filter
+:FORWARD DROP [0:0]
+:DOCKER - [0:0]
+:DOCKER-BRIDGE - [0:0]
+:DOCKER-CT - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER ! -i docker0 -o docker0 -j DROP
+-A DOCKER-BRIDGE -o docker0 -j DOCKER
+-A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i docker0 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+COMMIT
+"""
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A host whose libvirt has rules of its own, so that others' are beside them."""
+    with Host.debian13("nftables") as host:
+        prepare(host)
+        yield host
+
+
+@pytest.fixture(scope="module")
+def outside(host: Host) -> Iterator[Net]:
+    """Somebody outside, and a guest's stand-in that is forwarded to and answers."""
+    with outside_and_guest(host) as outside:
+        yield outside
+
+
+def prepare(host: Host) -> None:
+    """libvirtd, the default network, and our hooks."""
+    put_in(host, FORWARDS)
+    host.start_libvirtd()
+    host.start_network(default_network(ipv6=True))
+
+
+@contextmanager
+def outside_and_guest(host: Host) -> Iterator[Net]:
+    """Somebody outside, and a guest's stand-in that is forwarded to and answers."""
+    outside = host.outside()
+    web1 = host.standin("web1", "192.168.122.10/24", "fd00:122::10/64", mac=mac_for(10))
+    web1.ip("route add default via 192.168.122.1", "route add default via fd00:122::1")
+    xml = domain_xml("web1", mac_for(10))
+    with web1.serve_tcp(80):
+        call_hook(host, "qemu", "web1", "started", "begin", "-", xml=xml)
+        # The bridge's own IPv6 address is new as well, and of no use at first.
+        wait_until(lambda: outcomes(outside) == ANSWERED[0], "both families", 10)
+        yield outside
+
+
+def outcomes(outside: Net) -> list[str]:
+    """What becomes of a connection by IPv4, and by IPv6."""
+    return [outside.http(url, timeout=1).outcome.value for url in URLS]
+
+
+def rows(host: Host) -> list[tuple[str, str]]:
+    """State and reason of the forward by IPv4, and by IPv6."""
+    return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
+
+
+def cured(host: Host, outside: Net) -> tuple[list[str], list[str]]:
+    """Outcomes and states after everything that status names has been done."""
+    for reason in dict.fromkeys(reason for _, reason in rows(host)):
+        host.run(["sh", "-c", reason.partition("; run: ")[2]])
+    return outcomes(outside), [state for state, _ in rows(host)]
+
+
+ANSWERED = ["answered", "answered"], ["active", "active"]
+LOST = ["timed out", "timed out"]
+
+
+@pytest.fixture
+def clean(host: Host, outside: Net) -> Iterator[None]:
+    """Nothing is in the way before, and nothing is left after."""
+    assert (outcomes(outside), [state for state, _ in rows(host)]) == ANSWERED
+    yield
+    for tool in ("iptables", "ip6tables"):
+        for variant in ("nft", "legacy"):
+            host.run([f"{tool}-{variant}", "-P", "FORWARD", "ACCEPT"])
+            host.run([f"{tool}-{variant}", "-F"])
+            host.run([f"{tool}-{variant}", "-X"])
+        host.call(["nft", "delete", "table", "inet", "site"])
+
+
+def restore(host: Host, *tools: str) -> None:
+    """Install Docker's rules."""
+    for tool in tools:
+        host.run([f"{tool}-restore", "-n"], input=DOCKER)
+
+
+def test_docker(host: Host, outside: Net, clean: None) -> None:
+    """An accept in DOCKER-USER, which Docker leaves alone, cures its FORWARD."""
+    restore(host, "iptables", "ip6tables")
+    lost, found = outcomes(outside), rows(host)
+    line = vfwhooks(host, "status").stdout.splitlines()[4]
+
+    after = cured(host, outside)
+
+    reasons = [
+        f"Docker drops it (chain FORWARD of {t}); run: {t} -I DOCKER-USER {DNATED}"
+        for t in ("iptables", "ip6tables")
+    ]
+    assert (lost, found) == (LOST, [("blocked", reason) for reason in reasons])
+    row = f"web1 * 8080/tcp 192.168.122.10 80 blocked {reasons[0]}"
+    assert " ".join(word for word in line.split() if not word.isdigit()) == (
+        row.replace(" 80 ", " ")
+    )
+    assert after == ANSWERED
+
+
+def test_docker_by_the_old_variant(host: Host, outside: Net, clean: None) -> None:
+    """Rules of iptables-legacy are found as well, and IPv6 is told apart."""
+    restore(host, "iptables-legacy")
+    lost, found = outcomes(outside), rows(host)
+
+    after = cured(host, outside)
+
+    what = "Docker drops it (chain FORWARD of iptables-legacy)"
+    cure = f"iptables-legacy -I DOCKER-USER {DNATED}"
+    assert (lost, found) == (
+        ["timed out", "answered"],
+        [("blocked", f"{what}; run: {cure}"), ("active", "")],
+    )
+    assert after == ANSWERED
+
+
+def test_a_policy_alone(host: Host, outside: Net, clean: None) -> None:
+    """FORWARD that an administrator has set to DROP."""
+    host.run(["iptables", "-P", "FORWARD", "DROP"])
+    lost, found = outcomes(outside), rows(host)
+
+    after = cured(host, outside)
+
+    what = "the policy of FORWARD (iptables) drops it"
+    reason = f"{what}; run: iptables -I FORWARD {DNATED}"
+    assert (lost, found) == (
+        ["timed out", "answered"],
+        [("blocked", reason), ("active", "")],
+    )
+    assert after == ANSWERED
+
+
+def test_a_table_of_ones_own(host: Host, outside: Net, clean: None) -> None:
+    """A chain of nftables' own that drops what it does not accept, both families."""
+    head = "type filter hook forward priority 10; policy drop;"
+    rules = 'ct state established,related accept\niifname "lo" accept'
+    text = f"table inet site {{\nchain routed {{\n{head}\n{rules}\n}}\n}}\n"
+    host.run(["nft", "-f", "-"], input=text)
+    lost, found = outcomes(outside), rows(host)
+
+    after = cured(host, outside)
+
+    where = "inet site routed"
+    what = f"chain {where} drops what it does not accept"
+    reason = f"{what}; run: nft insert rule {where} ct status dnat accept"
+    assert (lost, found) == (LOST, [("blocked", reason)] * 2)
+    assert after == ANSWERED
+
+
+def test_ufw(host: Host, outside: Net, clean: None) -> None:
+    """ufw itself, as it is when it has been switched on."""
+    host.run(["ufw", "--force", "enable"])
+    lost, found = outcomes(outside), rows(host)
+
+    after = cured(host, outside)
+    host.run(["ufw", "--force", "disable"])
+
+    cure = "ufw route allow out on virbr0"
+    reasons = [
+        f"ufw drops it (chain FORWARD of {tool}); run: {cure}"
+        for tool in ("iptables", "ip6tables")
+    ]
+    assert (lost, found) == (LOST, [("blocked", reason) for reason in reasons])
+    assert after == ANSWERED
+
+
+def test_forwarding_switched_off(host: Host, outside: Net, clean: None) -> None:
+    """A host that does not forward at all."""
+    host.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"])
+    lost, found = outcomes(outside), rows(host)
+
+    after = cured(host, outside)
+
+    reason = "IPv4 forwarding is off; run: sysctl -w net.ipv4.ip_forward=1"
+    assert (lost[0], found) == ("timed out", [("blocked", reason), ("active", "")])
+    assert after == ANSWERED
+
+
+def test_firewalld(host: Host, outside: Net, clean: None) -> None:
+    """firewalld lets through what is forwarded, unless its StrictForwardPorts says no,
+    which has to be in force."""
+    start_firewalld(host)
+    plain = outcomes(outside), [state for state, _ in rows(host)]
+    strict = "s/^StrictForwardPorts=.*/StrictForwardPorts=yes/"
+    host.run(["sed", "-i", strict, CONF])
+    host.run(["firewall-cmd", "--reload"])
+    lost, found = outcomes(outside), rows(host)
+
+    after = cured(host, outside)
+
+    what = "firewalld rejects it (StrictForwardPorts=yes)"
+    change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ {CONF}"
+    reason = f"{what}; run: {change} && firewall-cmd --reload"
+    assert plain == ANSWERED
+    assert (lost[0], "answered" in lost) == ("unreachable", False)
+    assert (found, after) == ([("blocked", reason)] * 2, ANSWERED)
+
+
+def test_docker_beside_rules_in_the_same_chain() -> None:
+    """Where our accept stands in the chain that drops, nothing is in the way: no false
+    alarm."""
+    with Host.debian13("iptables") as host:
+        prepare(host)
+        with outside_and_guest(host) as outside:
+            restore(host, "iptables", "ip6tables")
+
+            found = outcomes(outside), [state for state, _ in rows(host)]
+
+    assert found == ANSWERED

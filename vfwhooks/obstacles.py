@@ -1,0 +1,163 @@
+"""What else on the host keeps forwarded packets from their guest, and what cures it.
+
+Every base chain on the forward hook has to let a packet through, so ours can do nothing
+about another's drop. Foreign rules are not read for their meaning: a chain's policy is
+an attribute of the chain, products are known by the names of their chains, and the one
+rule that is looked for is the cure itself, word by word. Nothing is changed here, and
+nothing here is for the hook path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import VfwError
+from .iptables import COMMANDS
+from .netlink import Netlink
+from .nfnetlink import LIBVIRT, OWN, BaseChain, list_base_chains, list_iptables_chains
+from .process import Run, find
+
+_FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
+_TABLES = {"4": "ip", "6": "ip6"}
+_PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
+_DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
+_NATIVE = "ct status dnat accept"
+_FORWARDING = {"4": "net.ipv4.ip_forward", "6": "net.ipv6.conf.all.forwarding"}
+_FIREWALLD = "etc/firewalld/firewalld.conf"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What is in the way of a family's packets, on the way to one bridge or (``''``) to
+    any, and the command that cures it."""
+
+    family: str
+    what: str
+    cure: str
+    bridge: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}; run: {self.cure}"
+
+
+def find_obstacles(
+    base: dict[str, str],
+    bridges: Sequence[str],
+    link: Netlink,
+    run: Run,
+    root: str = "/",
+) -> list[Obstacle]:
+    """Everything that is in the way; `base` says where our own accepts stand, and
+    `bridges` which ones guests are behind."""
+    found = list(_forwarding_off(root))
+    chains = list_base_chains(link)
+    if any(chain.table == "firewalld" for chain in chains):
+        found += _strict_firewalld(root)
+    for chain in chains:
+        if chain.drops_forwarded and chain.table not in (OWN, LIBVIRT, "firewalld"):
+            found += _dropping(chain, base, bridges, link, run)
+    for family in COMMANDS:
+        if base.get("variant") != "legacy" and _has_legacy(family, root):
+            found += _dropping_legacy(family, bridges, run)
+    return found
+
+
+def _forwarding_off(root: str) -> Iterator[Obstacle]:
+    for family, key in _FORWARDING.items():
+        path = Path(root) / "proc/sys" / key.replace(".", "/")
+        if path.exists() and path.read_text().strip() == "0":
+            yield Obstacle(
+                family, f"IPv{family} forwarding is off", f"sysctl -w {key}=1"
+            )
+
+
+def _strict_firewalld(root: str) -> Iterator[Obstacle]:
+    """firewalld lets what is DNATed through, unless it is told not to."""
+    path = Path(root) / _FIREWALLD
+    lines = path.read_text().splitlines() if path.exists() else []
+    if any(line.replace(" ", "").lower() == "strictforwardports=yes" for line in lines):
+        change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ /{_FIREWALLD}"
+        for family in COMMANDS:
+            what = "firewalld rejects it (StrictForwardPorts=yes)"
+            yield Obstacle(family, what, f"{change} && firewall-cmd --reload")
+
+
+def _dropping(
+    chain: BaseChain,
+    base: dict[str, str],
+    bridges: Sequence[str],
+    link: Netlink,
+    run: Run,
+) -> Iterator[Obstacle]:
+    """A base chain whose policy is drop, whoever made it."""
+    family = _FAMILIES[chain.family]
+    if (chain.table, chain.name) == ("filter", "FORWARD") and find("iptables"):
+        if base.get("variant") != "nft" or family not in base:
+            names = list_iptables_chains(link, family, "filter")
+            yield from _iptables(family, "nft", names, bridges, run)
+        return
+    where = f"{chain.family} {chain.table} {chain.name}"
+    rules = run(["nft", "-s", "list", "chain", *where.split(" ")]).split("\n")
+    if any(_bare(rule) == _NATIVE for rule in rules):
+        return
+    for one in family:
+        what = f"chain {where} drops what it does not accept"
+        yield Obstacle(one, what, f"nft insert rule {where} {_NATIVE}")
+
+
+def _bare(rule: str) -> str:
+    """A rule without what only counts or explains it."""
+    return rule.strip().partition(" comment ")[0].replace(" counter", "")
+
+
+def _has_legacy(family: str, root: str) -> bool:
+    path = Path(root) / _PROC[family]
+    return path.exists() and "filter" in path.read_text().split()
+
+
+def _dropping_legacy(
+    family: str, bridges: Sequence[str], run: Run
+) -> Iterator[Obstacle]:
+    """FORWARD of iptables' old variant, which netlink knows nothing of."""
+    save = f"{COMMANDS[family]}-legacy-save"
+    if not find(save):
+        return
+    heads = [
+        line for line in run([save, "-t", "filter"]).split("\n") if line[:1] == ":"
+    ]
+    chains = {head[1:].split(" ")[0]: head.split(" ")[1] for head in heads}
+    if chains.get("FORWARD") == "DROP":
+        yield from _iptables(family, "legacy", list(chains), bridges, run)
+
+
+def _iptables(
+    family: str, variant: str, chains: list[str], bridges: Sequence[str], run: Run
+) -> Iterator[Obstacle]:
+    """FORWARD drops, and these chains tell who has it so."""
+    is_default = variant in run(["iptables", "--version"]).replace("nf_tables", "nft")
+    tool = COMMANDS[family] if is_default else f"{COMMANDS[family]}-{variant}"
+    ufw = "ufw-user-forward" if family == "4" else "ufw6-user-forward"
+    where = f"(chain FORWARD of {tool})"
+    if "DOCKER-USER" in chains:
+        if not _is_there(run, tool, f"DOCKER-USER {_DNATED}"):
+            cure = f"{tool} -I DOCKER-USER {_DNATED}"
+            yield Obstacle(family, f"Docker drops it {where}", cure)
+    elif ufw in chains:
+        for bridge in bridges:
+            if not _is_there(run, tool, f"{ufw} -o {bridge} -j ACCEPT"):
+                cure = f"ufw route allow out on {bridge}"
+                yield Obstacle(family, f"ufw drops it {where}", cure, bridge)
+    elif not _is_there(run, tool, f"FORWARD {_DNATED}"):
+        what = f"the policy of FORWARD ({tool}) drops it"
+        yield Obstacle(family, what, f"{tool} -I FORWARD {_DNATED}")
+
+
+def _is_there(run: Run, tool: str, rule: str) -> bool:
+    """Whether a chain has just this rule."""
+    try:
+        run([tool, "-C", *rule.split(" ")])
+    except VfwError:
+        return False
+    return True
