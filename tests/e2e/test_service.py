@@ -12,7 +12,7 @@ from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
 from lab.systemd import Systemd, start_systemd
-from product import HERE, call_hook, configure
+from product import HERE, call_hook, configure, published
 
 UNIT = "vfwhooks.service"
 TEXT = (HERE / "templates" / UNIT).read_text()
@@ -23,6 +23,8 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-9.0-legacy": lambda: Host.debian12(legacy=True),
     "libvirt-11.3-nftables": Host.debian13,
 }
+# For what does not depend on the firewall.
+once = pytest.mark.parametrize("host", ["libvirt-11.3-nftables"], indirect=True)
 # include/uapi/linux/capability.h
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
@@ -114,6 +116,7 @@ def test_files_are_out_of_reach(systemd: Systemd) -> None:
     assert systemd.run(*enter, tried).split() == ["/var/lib/vfwhooks", "/run"]
 
 
+@once
 def test_watch_outlives_a_purge(
     host: Host, systemd: Systemd, web1: Guest, outside: Net
 ) -> None:
@@ -130,6 +133,7 @@ def test_watch_outlives_a_purge(
     assert main_pid(systemd) == pid
 
 
+@once
 def test_crash_is_mended(
     host: Host, systemd: Systemd, web1: Guest, outside: Net
 ) -> None:
@@ -143,7 +147,7 @@ def test_crash_is_mended(
     assert main_pid(systemd) not in ("0", pid)
 
 
-@pytest.mark.parametrize("host", ["libvirt-11.3-nftables"], indirect=True)
+@once
 def test_hung_watch_is_restarted_and_a_live_one_is_not(systemd: Systemd) -> None:
     """systemd hears from a live watch twice in its watchdog's time; one that is silent
     is ended and started again."""
@@ -180,3 +184,18 @@ def test_unit_is_sound(systemd: Systemd) -> None:
     rated = systemd.call(*analyze, "security", "--threshold=25", UNIT)
 
     assert (verified.status, verified.stderr, rated.status) == (0, "", 0)
+
+
+@once
+def test_removal_ends_the_service(
+    host: Host, systemd: Systemd, web1: Guest, outside: Net
+) -> None:
+    """install.sh --uninstall, under a running guest: the service is gone, and with it
+    the rules, which nobody puts back."""
+    edit(host, outside, BEFORE, 8080)
+
+    systemd.run(f"{Host.CHECKOUT}/install.sh", "--uninstall")
+
+    known = systemd.show(UNIT, "LoadState"), main_pid(systemd)
+    refused = outside.http("http://203.0.113.1:8080/").refused
+    assert (known, refused, published(host)) == (("not-found", "0"), True, set())
