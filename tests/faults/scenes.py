@@ -115,6 +115,7 @@ class Stage:
         if WEB1 in scene.runs:
             self.host.event("qemu", "web1", "stopped")
             wrong += self.differs((WEB0,), "a clean stop")
+        self.host.event("qemu", "idle", "stopped")  # `release` of a known guest is none
         return wrong + self.left_over()
 
     def is_known(self) -> bool:
