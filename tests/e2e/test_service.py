@@ -107,13 +107,17 @@ def test_restrictions_hold(systemd: Systemd) -> None:
 
 
 def test_files_are_out_of_reach(systemd: Systemd) -> None:
-    """The watch can write nowhere but under /run and in its state directory."""
+    """The watch can write nowhere but under /run, in its state directory, and to the
+    settings of interfaces."""
+    localnet = "/proc/sys/net/ipv4/conf/virbr0/route_localnet"
+    allowed = ["/var/lib/vfwhooks", "/run", localnet]
+    places = ["/etc/vfwhooks", "/usr/lib/vfwhooks", "/var/lib/libvirt", "/root"]
+    places += ["/proc/sys/net/ipv4/ip_forward", *allowed]
     enter = ["nsenter", "--target", main_pid(systemd), "--mount", "sh", "-c"]
-    places = "/etc/vfwhooks /usr/lib/vfwhooks /var/lib/libvirt /root /var/lib/vfwhooks"
 
-    tried = f"for d in {places} /run; do [ ! -w $d ] || echo $d; done"
+    tried = f"for place in {' '.join(places)}; do [ ! -w $place ] || echo $place; done"
 
-    assert systemd.run(*enter, tried).split() == ["/var/lib/vfwhooks", "/run"]
+    assert systemd.run(*enter, tried).split() == allowed
 
 
 @once
