@@ -145,6 +145,12 @@ def stamps(main: str) -> str:
     return "\n".join(map(stamp, (main, directory, *more, *_TEMPLATES)))
 
 
+def template_stamps() -> list[str]:
+    """Stamps of every template, and of who reads what is made of them."""
+    names = sorted(posix.listdir(_TEMPLATES[0]))
+    return [stamp(f"{_TEMPLATES[0]}/{name}") for name in names] + [stamp(_TEMPLATES[1])]
+
+
 def stamped(taken: str) -> list[str]:
     """The paths that were there when the stamps were taken."""
     lines = [line.split(" ") for line in taken.split("\n")]

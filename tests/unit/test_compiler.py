@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
-from unit.builders import forward, fresh_state, guest_forwards
+from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards
 from vfwhooks import compiled
 from vfwhooks.compiler import chain_name, collapse, compile_file, guest_lines, main
 from vfwhooks.forwards import GuestForwards
@@ -214,8 +216,37 @@ def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
     texts = config.skeletons() if config else {}
 
     chain = chain_name(subnets(LAN))
-    assert sorted(texts) == ["4", "6", "iptables4", "iptables6", "own"]
+    assert sorted(texts) == ["4", "6", "iptables4", "iptables6", "own", "source"]
     assert f"ip saddr {{ {LAN} }} return" in texts["own"] and chain in texts["own"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"guests: {{b: [22, {{target: 1, allow_from: {LAN}}}]}}\n", False),
+        ("guests: {a: [{target: 1, allow_from: 192.0.2.0/24}]}\n", True),
+        ("guests: {a: [1]}\n", True),
+    ],
+)
+def test_skeletons_are_rendered_for_other_lists_alone(
+    tmp_path: Path, text: str, expected: bool
+) -> None:
+    """An edit that leaves the lists of sources as they are does not load jinja2."""
+    state = fresh_state(tmp_path)
+    before = f"guests: {{a: [{{target: 1, allow_from: {LAN}}}]}}\n"
+    compile_text(state, tmp_path, before)
+    (tmp_path / "forwards.yaml").write_text(text)
+    script = (
+        "import sys; from vfwhooks.compiler import main; main(*sys.argv[1:]); "
+        "print('jinja2' in sys.modules)"
+    )
+    argv = [sys.executable, "-c", script, f"{tmp_path}/forwards.yaml", state.path]
+
+    done = subprocess.run(
+        argv, capture_output=True, check=True, cwd=CHECKOUT, text=True
+    )
+
+    assert done.stdout == f"{expected}\n"
 
 
 def test_stamps_are_those_of_the_files(tmp_path: Path) -> None:
