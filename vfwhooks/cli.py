@@ -21,6 +21,7 @@ from .errors import VfwError, show
 from .fit import find_misfits
 from .inventory import Inventory
 from .libvirtd import Answer, reserve, running_guests
+from .localnet import close_others
 from .netlink import Netlink
 from .overview import Overview, look
 from .process import Run
@@ -163,6 +164,7 @@ def purge(_: argparse.Namespace) -> int:
     lock = state.lock()
     inventory = Inventory(f"{state.path}/networks")
     link = Netlink()
+    close_others(state, set())
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     shutil.rmtree(state.kept, ignore_errors=True)
     shutil.rmtree(state.path)

@@ -81,6 +81,8 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append(f"claim {claim_name(guest.name)}")
     if any(map(_is_wide, guest.forwards)):
         lines.append("wide")
+    if any(f.host_ip and f.host_ip.is_loopback for f in guest.forwards):
+        lines.append("loopback")
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
     lines += [

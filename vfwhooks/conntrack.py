@@ -72,7 +72,8 @@ class Published:
 def may_cut(removed: list[str], added: list[str]) -> bool:
     """Whether connections may have to be cut for these entries."""
     ended = [entry for entry in removed if entry.startswith("dnat ")]
-    return bool(ended or [e for e in added if e.startswith("dnat ") and " udp " in e])
+    begun = [entry for entry in added if entry.startswith(("dnat ", "reject "))]
+    return bool(ended or [entry for entry in begun if " udp " in entry])
 
 
 def cut(

@@ -9,6 +9,7 @@ An entry is one text line, the same on disk, in a diff and here:
     left 4 192.168.122.1 udp 53 53                this address and port stay the host's
     hairpin 4 192.168.122.0/24                    masquerade within this subnet
     inside 4 192.168.122.0/24                     who connects there keeps his address
+    localnet 4 virbr0                             there the host's loopback is forwarded
     accept 4 192.168.122.10                       let in by libvirt's own table
 
 An address `*` is every local address. A range is one element and keeps its numbers.
@@ -28,6 +29,7 @@ _KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
 _VALUE, _VERDICT = 1, 2
 _JUMP = struct.pack(">i", -3)
 _COMMENT = 0
+_NAME = 16  # an interface's name in the kernel, NULs included
 
 
 def set_name(line: str) -> str:
@@ -49,6 +51,8 @@ def encode(line: str) -> tuple[bytes, bytes]:
     number, _ = _FAMILIES[family]
     if verb == "accept":
         return _keys(inet_pton(number, host), b""), b""
+    if verb == "localnet":
+        return _keys(host.encode().ljust(_NAME, b"\0"), b""), b""
     if verb in ("hairpin", "inside"):
         low, high = _bounds(number, host)
         if verb == "hairpin":
@@ -91,6 +95,9 @@ def decode(name: str, data: bytes) -> tuple[str, str, int]:
     number, size = _FAMILIES[family]
     if verb == "accept":
         return f"accept {family} {inet_ntop(number, key)}", owner, 0
+    if verb == "localnet":
+        bridge = key.rstrip(b"\0").decode("utf-8", "replace")
+        return f"localnet {family} {bridge}", owner, 0
     if verb in ("hairpin", "inside"):
         return f"{verb} {family} {_prefix(number, key[:size], end[:size])}", owner, 0
     host = "*"

@@ -79,6 +79,15 @@ def write(path: str, data: bytes, temporary: str, durable: bool = False) -> None
     posix.rename(temporary, path)
 
 
+def overwrite(path: str, data: bytes) -> None:
+    """Give `data` to a file of the kernel's, which cannot be renamed over."""
+    fd = posix.open(path, posix.O_WRONLY | _NOFOLLOW)
+    try:
+        posix.write(fd, data)
+    finally:
+        posix.close(fd)
+
+
 def remove(path: str) -> bool:
     """Remove the file; False where there was none."""
     try:

@@ -24,6 +24,7 @@ def find_misfits(
         for f in forwards
         if f.host_ip
         and not f.host_ip.is_unspecified
+        and not f.host_ip.is_loopback
         and not inventory.is_local(str(f.host_ip))
     ]
     return found + _listened_on(forwards, inventory)

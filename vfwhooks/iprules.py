@@ -8,12 +8,14 @@ above a tail that does not (see templates/iptables.j2):
 
     PREROUTING, OUTPUT > VFW-PUBLISH > VFW-BOUND > VFW-B-…, then VFW-CLAIMED > VFW-C-…,
                                        then VFW-ANY > VFW-A-…
+    POSTROUTING > VFW-POSTROUTING, then VFW-INSIDE
     INPUT > VFW-INPUT > VFW-REJECT > VFW-R-…;  FORWARD > VFW-FORWARD
+    raw's PREROUTING > VFW-GUARD, only while the host's loopback leads to a guest
 """
 
 from binascii import Error, b2a_base64, unhexlify
 
-FILTER, NAT = "filter", "nat"
+FILTER, NAT, RAW = "filter", "nat", "raw"
 _PORTS_A_RULE = 15
 _REJECTS = {"4": "icmp-port-unreachable", "6": "icmp6-port-unreachable"}
 _LEADING = (((NAT, "VFW-ANY"), "A"), ((NAT, "VFW-BOUND"), "B"))
@@ -87,6 +89,10 @@ def _among_others(
 ) -> list[tuple[Chain, str]]:
     comment = f"-m comment --comment {owner}"
     address = f"{words[0]}/{_LENGTHS[family]}"
+    if verb == "localnet":
+        out = f"-s 127.0.0.0/8 -o {words[0]} {comment} -j MASQUERADE"
+        guard = f"-i {words[0]} {comment} -j DROP"
+        return [((RAW, "VFW-GUARD"), guard), ((NAT, "VFW-POSTROUTING"), out)]
     if verb == "accept":
         match = f"-m conntrack --ctstate DNAT --ctdir ORIGINAL {comment} -j ACCEPT"
         back = f"-m conntrack --ctstate DNAT --ctdir REPLY {comment} -j ACCEPT"
@@ -98,7 +104,8 @@ def _among_others(
     chain = NAT, "VFW-POSTROUTING"
     if verb == "hairpin":
         return [(chain, f"-s {words[0]} -d {words[0]} {comment} -j MASQUERADE")]
-    return [(chain, f"! -s {words[0]} -d {words[0]} {comment} -j ACCEPT")]
+    accept = f"! -s {words[0]} -d {words[0]} {comment} -j ACCEPT"
+    return [((NAT, "VFW-INSIDE"), accept)]
 
 
 def _jumps(owner: str, entries: list[str], family: str) -> Chains:
@@ -184,6 +191,10 @@ class Script:
         """Whether there is nothing to do."""
         return not (self._declare or self._add or self._remove)
 
+    def needs(self, table: str) -> bool:
+        """Whether a rule goes into this table."""
+        return any(line[0] == table for line in self._add)
+
     def change(self, old: Rules, new: Rules) -> None:
         """Bring one owner from its old rules to its new ones, counters staying."""
         for chain, rules in new.own.items():
@@ -235,9 +246,11 @@ class Script:
         """The whole script."""
         come, go = self._declare + self._add, self._remove
         blocks = (
+            (RAW, [line for table, line in come if table == RAW]),
             (FILTER, [line for table, line in come if table == FILTER]),
             (NAT, [line for table, line in come + go if table == NAT]),
             (FILTER, [line for table, line in go if table == FILTER]),
+            (RAW, [line for table, line in go if table == RAW]),
         )
         return "".join(
             f"*{table}\n" + "\n".join(lines) + "\nCOMMIT\n"

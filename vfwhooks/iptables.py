@@ -9,7 +9,17 @@ from binascii import crc32
 
 from . import files
 from .errors import Refused, VfwError
-from .iprules import FILTER, NAT, Chain, Chains, Script, parse_save, render, rules_of
+from .iprules import (
+    FILTER,
+    NAT,
+    RAW,
+    Chain,
+    Chains,
+    Script,
+    parse_save,
+    render,
+    rules_of,
+)
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
@@ -22,6 +32,8 @@ _LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_n
 _HAS_IPV6 = "/proc/net/if_inet6"
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _JUMPS = (
+    ((RAW, "PREROUTING"), "-d 127.0.0.0/8 -j VFW-GUARD"),
+    ((RAW, "PREROUTING"), "-s 127.0.0.0/8 -j VFW-GUARD"),
     ((FILTER, "FORWARD"), "-m conntrack --ctstate DNAT -j VFW-FORWARD"),
     ((FILTER, "INPUT"), f"-m conntrack --ctstate NEW {_LOCAL} -j VFW-INPUT"),
     ((NAT, "PREROUTING"), f"{_LOCAL} -j VFW-PREROUTING"),
@@ -36,8 +48,9 @@ class Iptables:
     """Changes entries; restores, compares and removes everything of ours.
 
     `base` has "4" and "6" for the families that are in place, each with a mark of the
-    rules around our jumps, and "variant": nft or legacy, the one libvirt's rules are
-    in, or nothing where libvirt has none yet.
+    rules around our jumps, "raw4" once the table raw has been needed, and "variant":
+    nft or legacy, the one libvirt's rules are in, or nothing where libvirt has none
+    yet.
     """
 
     name = "iptables"
@@ -66,7 +79,8 @@ class Iptables:
                 script.change(old, render(change.owner, change.new, family))
             if script.is_empty():
                 continue
-            if family not in self.base:
+            is_in_place = f"raw{family}" in self.base or not script.needs(RAW)
+            if family not in self.base or not is_in_place:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self._restore(family, script)
             if self.base["variant"] == "legacy":
@@ -97,9 +111,9 @@ class Iptables:
             for entry, owner in wanted.items():
                 if entry.split(" ", 2)[1] == family:
                     owners.setdefault(owner, []).append(entry)
-            if family == "6" and not (owners and files.exists(_HAS_IPV6)):
-                if self.base.pop("6", ""):
-                    self._clear("6", variant)
+            # Once there, they stay: an event takes out no chains that all share.
+            is_used = owners or family in self.base
+            if family == "6" and not (is_used and files.exists(_HAS_IPV6)):
                 continue
             try:
                 skeleton = skeletons["iptables" + family]
@@ -114,8 +128,15 @@ class Iptables:
         self, family: str, owners: dict[str, list[str]], skeleton: str
     ) -> list[str]:
         """The dnat entries that the kernel did not hold."""
+        from .basechains import note_missing  # the short road does without
+
+        note_missing(self.link, self.base, family, owners)
         saved = self._saved(family)
-        tails = {chain: _texts(rules) for chain, rules in parse_save(skeleton).items()}
+        tails = {
+            chain: _texts(rules)
+            for chain, rules in parse_save(skeleton).items()
+            if chain[0] != RAW or f"raw{family}" in self.base
+        }
         index = _index(saved)
         own: Chains = {}
         heads: Chains = {}
@@ -133,9 +154,9 @@ class Iptables:
             if counted is None or not _is_same(_texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
-        self._note_missing(family)
         for chain, jump in _JUMPS:
-            self._place(script, chain, jump, _texts(saved.get(chain, [])))
+            if chain[0] != RAW or f"raw{family}" in self.base:
+                self._place(script, chain, jump, _texts(saved.get(chain, [])))
         forward = _texts(saved.get((FILTER, "FORWARD"), []))
         has_chains = any("-j LIBVIRT_" in rule for rule in forward)
         self.base["libvirt"] = "chains" if has_chains else "direct"
@@ -154,7 +175,10 @@ class Iptables:
             saved = "".join(self._lines(family, "legacy"))
         else:
             saved = ""
-            for (table, name), _ in _JUMPS:
+            has_raw = f"raw{family}" in self.base
+            for table, name in dict.fromkeys(chain for chain, _ in _JUMPS):
+                if table == RAW and not has_raw:
+                    continue
                 handles = list_iptables_handles(self.link, family, table, name)
                 saved += f"{name} {handles}\n"
         return f"{len(saved)}-{crc32(saved.encode()):08x}"
@@ -176,7 +200,7 @@ class Iptables:
             return
         for _ in ours:
             script.delete_first(chain, jump)
-        where = 0 if chain[1] in ("PREROUTING", "OUTPUT") else 1
+        where = 0 if chain in ((NAT, "PREROUTING"), (NAT, "OUTPUT")) else 1
         if chain[1] in ("FORWARD", "POSTROUTING"):
             ahead = [n for n in ours if libvirts and n < libvirts[0]]
             where = libvirts[0] + 1 - len(ahead) if libvirts else 0
@@ -214,26 +238,10 @@ class Iptables:
         script.drop([chain for chain in saved if _is_ours(chain)])
         if not script.is_empty():
             self._restore(family, script, variant)
-            self._unmake(family, variant)
+            from .basechains import unmake
+
+            unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
-
-    def _note_missing(self, family: str) -> None:
-        """Remember which base chains our jumps make, so that they go with us; the nft
-        variant makes them when they are first used, and its save shows them anyway."""
-        if self.base["variant"] != "nft" or f"made{family}" in self.base:
-            return
-        there = {t: list_iptables_chains(self.link, family, t) for t in (FILTER, NAT)}
-        missing = [f"{t}/{name}" for (t, name), _ in _JUMPS if name not in there[t]]
-        self.base[f"made{family}"] = " ".join(missing)
-
-    def _unmake(self, family: str, variant: str) -> None:
-        """Take out the base chains that our jumps made, if nobody else uses them."""
-        for name in self.base.pop(f"made{family}", "").split():
-            table, _, chain = name.partition("/")
-            try:
-                self.run([f"{COMMANDS[family]}-{variant}", "-t", table, "-X", chain])
-            except VfwError:
-                continue  # somebody else uses it
 
     def _libvirts_variant(self) -> str:
         """nft or legacy: the variant that libvirt's rules are in, else the default's.
@@ -262,9 +270,16 @@ class Iptables:
         tool = self._tool(family, variant or self.base["variant"], "save")
         if tool is None:
             return {}
-        return parse_save(
-            "".join(self.run([tool, "-c", "-t", t]) for t in (FILTER, NAT))
-        )
+        tables = [FILTER, NAT]
+        if self._has_raw(family, variant or self.base["variant"]):
+            tables.append(RAW)
+        return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
+
+    def _has_raw(self, family: str, variant: str) -> bool:
+        """Whether there is a table raw; to list it would make it."""
+        if variant == "legacy":
+            return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
+        return bool(list_iptables_chains(self.link, family, RAW))
 
     def _restore(self, family: str, script: Script, variant: str = "") -> None:
         tool = self._tool(family, variant or self.base["variant"], "restore")

@@ -13,6 +13,7 @@ PARTS = {
 }
 _NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
+_DELTABLE = 2
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
 _CREATE = 0x400
 _CHUNK = 30_000
@@ -92,6 +93,12 @@ def list_iptables_handles(
     asked = netfilter(PARTS[family][0], named(1, table) + named(2, chain))
     answers = _dump(link, message(_NFT | _GETRULE, asked))
     return [int.from_bytes(a[3], "big") for a in answers if _text(a[2]) == chain]
+
+
+def delete_table(link: Netlink, family: str, table: str) -> None:
+    """Delete a table of iptables' nft variant."""
+    number = PARTS[family][0]
+    link.batch([message(_NFT | _DELTABLE, netfilter(number, named(1, table)))])
 
 
 def list_sets(link: Netlink, part: str) -> dict[str, int]:

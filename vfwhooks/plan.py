@@ -7,6 +7,7 @@ Lines in, as the compiler wrote them for one guest:
     allow allow_0f5c 198.51.100.0/24
     claim 659a7fb2-af47-6fae-688d-711213d91dc1    the owner of what is rejected for it
     wide                                     takes ports that libvirt's bridges need
+    loopback                                 has a forward on the host's loopback
     forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
     claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
     over * tcp 8080 8080                     that one yields to no listener of the host
@@ -62,6 +63,11 @@ class Forward:
         """What it publishes in the family: the middle of all of its entries."""
         return f"{self._to(family)} {self.first} {self.last}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is for the host alone."""
+        return self.host.startswith("127.")
+
     def entries(self, family: str, address: str) -> list[str]:
         """What the kernel is to hold for it towards the guest at `address`."""
         to = self._to(family)
@@ -91,13 +97,15 @@ class Forward:
 
 class Settings:
     """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
-    rejected while it does not run, and `is_wide` needs every network's entries."""
+    rejected while it does not run, `is_wide` needs every network's entries, and what
+    `is_loopback` is forwarded from an address 127.x of the host's."""
 
     __slots__ = (
         "addresses",
         "allows",
         "claim",
         "forwards",
+        "is_loopback",
         "is_wide",
         "network",
         "over",
@@ -109,7 +117,7 @@ class Settings:
         self.forwards: list[Forward] = []
         self.network = ""
         self.claim = ""
-        self.is_wide = False
+        self.is_wide = self.is_loopback = False
         self.over: set[str] = set()
         for line in lines:
             word, _, rest = line.partition(" ")
@@ -128,6 +136,8 @@ class Settings:
                 self.claim = rest
             elif word == "wide":
                 self.is_wide = True
+            elif word == "loopback":
+                self.is_loopback = True
 
     def published(self, families: "Collection[str]") -> list[str]:
         """What it publishes in these families, but for what yields to no listener."""
@@ -158,6 +168,7 @@ class Settings:
         return [
             forward.rejected(family)
             for forward in self.forwards
+            if not forward.is_loopback
             for family in forward.families
             if forward.published(family) not in without
         ]

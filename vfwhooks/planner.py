@@ -3,7 +3,7 @@
 Brings together what was compiled, where the guest is, and who was there first.
 """
 
-from .address import Whereabouts, find_guest
+from .address import Whereabouts, find_guest, is_inside
 from .compiled import Compiled
 from .errors import show
 from .inventory import Inventory
@@ -16,6 +16,8 @@ from .rivals import find_rivals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LOOPBACK = "/loopback"  # no network's name has a slash
 
 
 class Planned:
@@ -113,6 +115,11 @@ class Planner:
         planned.yield_to(find_rivals(published, held, self.inventory))
         if settings.is_wide:
             planned.networks = self._networks()
+        if settings.is_loopback:
+            address = where.addresses.get("4", "")
+            planned.networks += [
+                n.name + LOOPBACK for n in where.networks if _has(n, address)
+            ]
         return planned
 
     def _claimed(self, guest: Guest) -> list[str]:
@@ -151,13 +158,25 @@ class Planner:
         needed = dict.fromkeys(
             name for one in found if one.entries for name in one.networks
         )
-        networks = [self.inventory.network(name) for name in needed]
-        return [*(self.network(n) for n in networks if n), *found]
+        shared = [one for name in needed if (one := self.shared(name))]
+        return [*shared, *found]
 
     def _networks(self) -> list[str]:
         """The active networks whose bridges need DNS and DHCP to be left to them."""
         known = map(self.inventory.network, self.inventory.names())
         return [n.name for n in known if n and n.is_ours and n.subnets]
+
+    def shared(self, name: str) -> "Planned | None":
+        """What is needed once for all who need it, by the name in their records: the
+        entries of a network that is active, or those for loopback on its bridge."""
+        network = self.inventory.network(name.partition("/")[0])
+        if network is None:
+            return None
+        planned = self.network(network)
+        if name != network.name:
+            planned.record.guest.name = name
+            planned.entries = [f"localnet 4 {network.bridge}"]
+        return planned
 
     def network(self, network: Network) -> Planned:
         """A network's entries, needed once for all of its guests."""
@@ -166,6 +185,11 @@ class Planner:
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         planned.entries = network_entries(network.subnets)
         return planned
+
+
+def _has(network: Network, address: str) -> bool:
+    subnets = [subnet for _, subnet in network.subnets]
+    return bool(address) and (not subnets or is_inside(address, subnets))
 
 
 def _withhold(planned: Planned, taken: dict[str, Record]) -> None:

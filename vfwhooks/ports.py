@@ -119,6 +119,15 @@ def parse_guest_address(text: str) -> Address:
     return address
 
 
+def parse_host_ip(text: str) -> Address:
+    """An address of this host that ports can be published on."""
+    address = parse_address(text)
+    if isinstance(address, IPv6Address) and address.is_loopback:
+        why = "Linux routes nothing from ::1 to a guest"
+        raise VfwError(f"{text} cannot be forwarded: {why}; write 127.0.0.1")
+    return address
+
+
 def parse_subnet(text: str) -> Subnet:
     """A network in CIDR form, or one address, that may connect."""
     try:

@@ -14,7 +14,7 @@ from .errors import VfwError, show
 from .events import Events
 from .inventory import Inventory
 from .netlink import Netlink
-from .plan import Change
+from .plan import Change, Synced
 from .planner import Planned, Planner
 from .process import Run
 from .records import Key, Record, cut_text, parse_cut
@@ -90,13 +90,20 @@ class Roads:
             pairs += [(old, new), *self._shared(key, old, new, planner)]
         self._expect(pairs)
         changes = [change for pair in pairs for change in _changes(*pair)]
+        removed = [entry for change in changes for entry in change.removed()]
+        added = [entry for change in changes for entry in change.added()]
+        if closed := _bridges(removed):
+            from .localnet import close_bridges  # for those who need it
+
+            close_bridges(self._state, closed)
         self._backend().change(changes)
+        if opened := _bridges(added):
+            from .localnet import open_bridges
+
+            open_bridges(self._state, opened)
         if self._base != base:
             self._state.keep_base(self._base)
-        self._note_cut(
-            [entry for change in changes for entry in change.removed()],
-            [entry for change in changes for entry in change.added()],
-        )
+        self._note_cut(removed, added)
         self._conclude(pairs)
 
     def full(self, events: Events, planner: Planner) -> None:
@@ -120,7 +127,7 @@ class Roads:
         if self._inventory.has_networks():
             self._base["networks"] = "known"
         wanted = {e: r.owner for r in new.values() for e in r.entries}
-        synced = self._backend().sync(wanted, planner.compiled.skeletons())
+        synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
         self._report.problems += synced.problems
         changes = [change for pair in pairs for change in _changes(*pair)]
@@ -136,6 +143,20 @@ class Roads:
         was no network to tell what libvirt uses."""
         now = self._base.get("backend", "") if "networks" in self._base else ""
         return choose(self._inventory, self._link, now)
+
+    def _sync(self, wanted: dict[str, str], skeletons: dict[str, str]) -> Synced:
+        """Make the kernel hold what is wanted, and bridges pass loopback for no longer
+        than the rules are there that guard it."""
+        opened = _bridges(list(wanted))
+        if not opened and not self._state.names("localnet"):
+            return self._backend().sync(wanted, skeletons)
+        from .localnet import close_others, open_bridges
+
+        close_others(self._state, opened)
+        synced = self._backend().sync(wanted, skeletons)
+        if not synced.problems:
+            open_bridges(self._state, opened)
+        return synced
 
     def _backend(self) -> "Backend":
         return open_backend(self._base, self._link, self._run, self._inventory)
@@ -155,9 +176,10 @@ class Roads:
         pairs: list[Pair] = []
         for name in after - before:
             self._state.join(name, key)
-            network = self._inventory.network(name)
-            if network and not self._state.record(("network", name)):
-                pairs.append((None, planner.network(network).settled()))
+            if not self._state.record(("network", name)):
+                shared = planner.shared(name)
+                if shared:
+                    pairs.append((None, shared.settled()))
         for name in before - after:
             if self._state.leave(name, key):
                 pairs.append((self._state.record(("network", name)), None))
@@ -221,6 +243,11 @@ def _changes(old: "Record | None", new: "Record | None") -> list[Change]:
         return [Change(new.owner, old.entries, new.entries)]
     changes = [Change(old.owner, old.entries, [])] if old else []
     return changes + ([Change(new.owner, [], new.entries)] if new else [])
+
+
+def _bridges(entries: list[str]) -> set[str]:
+    """The bridges that are to pass packets with loopback addresses."""
+    return {entry[11:] for entry in entries if entry.startswith("localnet ")}
 
 
 def _addresses(record: "Record | None") -> set[str]:

@@ -31,8 +31,8 @@ from .ports import (
     Ports,
     Short,
     Subnet,
-    parse_address,
     parse_guest_address,
+    parse_host_ip,
     parse_ports,
     parse_protocol,
     parse_short,
@@ -104,7 +104,7 @@ class _Reader:
         parts = self.mapping(node, "defaults", _DEFAULTS) or {}
         above = self.defaults
         return Defaults(
-            self.several(parts["host_ip"], parse_address)
+            self.several(parts["host_ip"], parse_host_ip)
             if "host_ip" in parts
             else above.host_ips,
             self.several(parts["allow_from"], parse_subnet)
@@ -181,7 +181,7 @@ class _Reader:
         host_ips, protocols = self.defaults.host_ips, ("tcp",)
         try:
             if short.host_ip:
-                host_ips = (parse_address(short.host_ip),)
+                host_ips = (parse_host_ip(short.host_ip),)
             if short.protocol:
                 protocols = (parse_protocol(short.protocol),)
         except VfwError as error:
@@ -210,7 +210,7 @@ class _Reader:
         if "protocol" in parts:
             protocols = self.several(parts["protocol"], parse_protocol)
         if "host_ip" in parts:
-            host_ips = self.several(parts["host_ip"], parse_address)
+            host_ips = self.several(parts["host_ip"], parse_host_ip)
         if "allow_from" in parts:
             allow = self.several(parts["allow_from"], parse_subnet)
         over = None
@@ -239,7 +239,17 @@ class _Reader:
             count = f"{lengths[0] + 1} to {lengths[1] + 1} ports"
             self.wrong(place, f"{published} to {target} is {count}; make them as many")
             return
+        is_default = allow is self.defaults.allow_from
         for host_ip in host_ips or (None,):
+            if host_ip and host_ip.is_loopback and allow:
+                if not is_default:
+                    only = f"only this host itself connects to {host_ip}"
+                    self.wrong(place, f"allow_from has no meaning here: {only}")
+                    continue
+                yield from self.forwards(
+                    (host_ip,), protocols, published, target, (), place
+                )
+                continue
             families = {subnet.version for subnet in allow}
             if host_ip and allow and host_ip.version not in families:
                 what = f"no IPv{host_ip.version} network for host_ip {host_ip}"

@@ -12,10 +12,10 @@ its content made anew by a full reconcile; it is never fatal.
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
     claims/NAME          what stays rejected for a guest, whether it runs or not
     addresses/ADDRESS    the guest that is there
+    localnet/BRIDGE      what its route_localnet was before it was ours (see localnet)
     networks/NAME        what a network hook was told; empty: it was stopped
     base                 the backend in use and the marks of its skeleton
-    full                 (exists) the next event takes the full road
-    working              (exists) somebody is at work, or was killed at it
+    full, working        (exist) take the full road next; somebody is at work, or was
     compiled, broken     the last good configuration; why the newest is not good
 """
 
@@ -41,6 +41,7 @@ _DIRECTORIES = (
     "guests",
     *(f"guests/{driver}" for driver in DRIVERS),
     "intents",
+    "localnet",
     "members",
     "networks",
     "tmp",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from .localnet import is_open
 from .plan import Forward, key_of
-from .planner import Planned
+from .planner import LOOPBACK, Planned
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ def stopped_statuses(
     name: str, forwards: list[Forward], claim: Planned | None, held: dict[str, int]
 ) -> list[ForwardStatus]:
     """The forwards of a guest that does not run; `claim` is what is rejected then."""
-    reason = "the guest is not running"
+    reason, of_ports = "the guest is not running", ""
     if claim and all(entry in held for entry in claim.entries):
-        reason += "; its ports are rejected"
+        of_ports = "; its ports are rejected"
     elif claim:
-        reason += "; its ports are not rejected yet: run vfwhooks apply"
+        of_ports = "; its ports are not rejected yet: run vfwhooks apply"
     found = []
     for forward in forwards:
         why = (
@@ -97,9 +98,8 @@ def stopped_statuses(
             if claim
             else []
         )
-        found.append(
-            _row(name, forward, "", "stopped", next(filter(None, why), reason))
-        )
+        said = reason + ("" if forward.is_loopback else of_ports)
+        found.append(_row(name, forward, "", "stopped", next(filter(None, why), said)))
     return found
 
 
@@ -117,6 +117,13 @@ def _judge(
             return "conflict", planned.conflicts[key_of(entry)]
     if not all(entry in held for entry in entries):
         return "blocked", "the rules are not in the kernel; run vfwhooks apply"
+    if any(" 127." in entry for entry in entries):
+        for network in planned.where.networks:
+            if f"{network.name}{LOOPBACK}" in planned.networks and not is_open(
+                network.bridge, root
+            ):
+                what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
+                return "blocked", f"{what}; run vfwhooks apply"
     for nic in planned.record.guest.nics:
         bridge = nic.bridge or ""
         if nic.device and bridge and _is_detached(nic.device, bridge, root):

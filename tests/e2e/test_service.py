@@ -16,7 +16,7 @@ from product import HERE, call_hook, configure, published
 
 UNIT = "vfwhooks.service"
 TEXT = (HERE / "templates" / UNIT).read_text()
-BEFORE = "guests:\n  web1: [8080:80]\n"
+BEFORE = "guests:\n  web1: [8080:80, '127.0.0.1:8081:80']\n"
 AFTER = "guests:\n  web1: [9090:80]\n"
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-9.0-iptables": Host.debian12,

@@ -115,6 +115,15 @@ def test_who_takes_what_libvirts_bridges_need(
     assert ("wide" in found) == is_wide
 
 
+def test_lines_of_a_guest_on_loopback() -> None:
+    """Its bridge has more to do."""
+    bound = forward("80", host_ip=parse_address("127.0.0.1"))
+
+    found = guest_lines(guest_forwards("web1", bound))
+
+    assert found == ["loopback", "forward 127.0.0.1 tcp 80 80 80 80 -"]
+
+
 def test_claims_are_listed(tmp_path: Path) -> None:
     """Who has a claim is known without a look at every guest."""
     state = fresh_state(tmp_path)

@@ -32,6 +32,7 @@ ENTRIES = {
     "hairpin 6 fd00:122::/64": "hairpin6",
     "inside 4 192.168.122.0/24": "inside4",
     "inside 6 fd00:122::/64": "inside6",
+    "localnet 4 virbr0": "localnet4",
     "accept 4 192.168.122.10": "vfwhooks",
     "accept 6 fd00:122::10": "vfwhooks",
 }
@@ -112,6 +113,7 @@ def test_set_of_an_entry(entry: str, name: str) -> None:
             "inside 4 10.0.0.0/8",
             (key("0a000000 00000000") + key_end("0affffff ff000000"), b""),
         ),
+        ("localnet 4 virbr0", (key("766972627230" + "00" * 10), b"")),
         ("accept 4 192.168.122.10", (key("c0a87a0a"), b"")),
         ("accept 6 fd00::a", (key("fd00" + "00" * 13 + "0a"), b"")),
     ],

@@ -124,9 +124,47 @@ def test_rules_of_a_network() -> None:
         "filter VFW-INPUT": [left],
         "nat VFW-POSTROUTING": [
             f"-s {net} -d {net} {owned} -j MASQUERADE",
-            f"! -s {net} -d {net} {owned} -j ACCEPT",
         ],
+        "nat VFW-INSIDE": [f"! -s {net} -d {net} {owned} -j ACCEPT"],
     }
+
+
+def test_rules_of_a_bridge_that_loopback_leads_to() -> None:
+    """The host comes from an address that the guest can answer, and nobody behind the
+    bridge gets at the host's loopback."""
+    found = rules("virbr0", ["localnet 4 virbr0"])
+
+    owned = "-m comment --comment virbr0"
+    assert found == {
+        "raw VFW-GUARD": [f"-i virbr0 {owned} -j DROP"],
+        "nat VFW-POSTROUTING": [f"-s 127.0.0.0/8 -o virbr0 {owned} -j MASQUERADE"],
+    }
+
+
+def test_the_guard_is_there_before_anything_and_after() -> None:
+    """raw comes first and goes last."""
+    script = Script()
+    rule = "-m comment --comment virbr0"
+
+    script.change(
+        render("virbr0", ["localnet 4 virbr0"], "4"),
+        render("virbr0", ["localnet 4 virbr1"], "4"),
+    )
+
+    out = "VFW-POSTROUTING {0}-s 127.0.0.0/8 -o {1} {2} -j MASQUERADE"
+    assert (script.needs("raw"), script.needs("filter")) == (True, False)
+    assert script.text().splitlines() == [
+        "*raw",
+        f"-I VFW-GUARD 1 -i virbr1 {rule} -j DROP",
+        "COMMIT",
+        "*nat",
+        f"-I {out.format('1 ', 'virbr1', rule)}",
+        f"-D {out.format('', 'virbr0', rule)}",
+        "COMMIT",
+        "*raw",
+        f"-D VFW-GUARD -i virbr0 {rule} -j DROP",
+        "COMMIT",
+    ]
 
 
 def test_nothing_of_another_family() -> None:

@@ -36,6 +36,7 @@ LAYERS = {
     "schema": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,
+    "basechains": HOST,
     "compiled": HOST,
     "conntrack": HOST,
     "holders": HOST,
@@ -45,6 +46,7 @@ LAYERS = {
     "leases": HOST,
     "libvirtd": HOST,
     "listeners": HOST,
+    "localnet": HOST,
     "lock": HOST,
     "monitor": HOST,
     "netlink": HOST,

@@ -253,6 +253,13 @@ def test_what_is_claimed() -> None:
     ]
 
 
+def test_loopback_is_not_claimed() -> None:
+    """127.x stays the host's while the guest is off."""
+    found = Settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).claimed()
+
+    assert found == []
+
+
 def test_what_is_claimed_is_rejected_already() -> None:
     """A running guest rejects nothing that its claim rejects: each has an owner."""
     found = Settings(CLAIMED).entries({"4": FOUR})

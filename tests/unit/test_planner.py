@@ -415,3 +415,51 @@ def test_a_guest_takes_what_its_claim_holds(tmp_path: Path) -> None:
         {"web1": WEB_AT_10},
         {"web1": ["reject 4 * tcp 80 80"]},
     ]
+
+
+LOCAL = ["loopback", "forward 127.0.0.1 tcp 80 80 80 80 -"]
+
+
+def test_loopback_needs_the_bridge_that_it_leads_to(tmp_path: Path) -> None:
+    """Of a guest with several networks, the one where the guest is forwarded to."""
+    lab = network("lab", "virbr1", "nat", [("10.0.0.1", "10.0.0.0/24")])
+    host = Host(network(reservations=RESERVED), lab)
+    nics = [interface(), interface(OTHER_MAC, network="lab", bridge="virbr1")]
+    plan = planner(tmp_path, {"web1": LOCAL}, host)
+
+    found = plan.all([running(guest(nics=nics))])
+
+    assert settled(found[-1]).networks == ["default", "lab", "default/loopback"]
+    assert entries(found)["default/loopback"] == ["localnet 4 virbr0"]
+
+
+def test_loopback_on_a_network_without_an_address_of_its_own(tmp_path: Path) -> None:
+    """An open network may have none: the guest says where it is."""
+    host = Host(network(mode="open", subnets=[]))
+    plan = planner(tmp_path, {"web1": ["address 10.9.9.9", *LOCAL]}, host)
+
+    found = plan.guest(running())
+
+    assert found.networks == ["default", "default/loopback"]
+
+
+def test_loopback_of_a_guest_that_waits(tmp_path: Path) -> None:
+    """No bridge is opened for a guest that has no address yet."""
+    plan = planner(tmp_path, {"web1": LOCAL}, Host(network()))
+
+    found = entries(plan.all([running()]))
+
+    assert found == {"web1": []}
+
+
+def test_what_is_shared(tmp_path: Path) -> None:
+    """By the name that stands in records; nothing of a network that is not active."""
+    plan = planner(tmp_path, {})
+
+    found = [plan.shared(name) for name in ("default", "default/loopback", "lab")]
+
+    shown = [(one.record.key, one.record.owner, one.entries) for one in found if one]
+    assert shown == [
+        (("network", "default"), "virbr0", DEFAULT),
+        (("network", "default/loopback"), "virbr0", ["localnet 4 virbr0"]),
+    ]

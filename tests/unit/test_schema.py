@@ -147,7 +147,7 @@ def test_defaults_hold_for_what_says_nothing_else(tmp_path: Path) -> None:
     """host_ip and allow_from of the defaults, wherever they stand in the file."""
     text = """\
 guests:
-  web1: [80, "[::]:81:81", {target: 82, allow_from: "::/0", host_ip: "::1"}]
+  web1: [80, "[::]:81:81", {target: 82, allow_from: "::/0", host_ip: "fd00::1"}]
 defaults: {host_ip: 203.0.113.5, allow_from: [10.0.0.0/8, fd00::/8]}
 """
 
@@ -157,7 +157,23 @@ defaults: {host_ip: 203.0.113.5, allow_from: [10.0.0.0/8, fd00::/8]}
     assert found == [
         forward("80", host_ip=ip_address("203.0.113.5"), allow_from=lan),
         forward("81", host_ip=ip_address("::"), allow_from=lan),
-        forward("82", host_ip=ip_address("::1"), allow_from=(ip_network("::/0"),)),
+        forward("82", host_ip=ip_address("fd00::1"), allow_from=(ip_network("::/0"),)),
+    ]
+
+
+def test_defaults_let_the_host_itself_connect(tmp_path: Path) -> None:
+    """Who may connect from elsewhere has no meaning for an address of loopback."""
+    text = """\
+defaults: {allow_from: 10.0.0.0/8}
+guests: {web1: [{target: 80, host_ip: [127.0.0.1, 203.0.113.5]}]}
+"""
+
+    found = forwards(tmp_path, text)
+
+    lan = (ip_network("10.0.0.0/8"),)
+    assert found == [
+        forward("80", host_ip=ip_address("127.0.0.1")),
+        forward("80", host_ip=ip_address("203.0.113.5"), allow_from=lan),
     ]
 
 

@@ -45,6 +45,7 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
             "gone",
             "guests",
             "intents",
+            "localnet",
             "members",
             "networks",
             "tmp",

@@ -326,6 +326,42 @@ def test_a_guest_that_does_not_run_and_keeps_its_ports(
     )
 
 
+def test_loopback_of_a_guest_that_does_not_run() -> None:
+    """It stays the host's whatever the guest's claim is."""
+    forwards = Settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).forwards
+
+    (found,) = stopped_statuses("web1", forwards, planned(), {})
+
+    assert found.reason == "the guest is not running"
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "reason"),
+    [
+        ("1", "active", ""),
+        (
+            "0",
+            "blocked",
+            "net.ipv4.conf.virbr0.route_localnet is 0; run vfwhooks apply",
+        ),
+    ],
+)
+def test_loopback_of_a_bridge_that_was_closed(
+    tmp_path: Path, value: str, state: str, reason: str
+) -> None:
+    """All of ours is in place, and a setting of the kernel's is in the way."""
+    setting = tmp_path / "proc/sys/net/ipv4/conf/virbr0/route_localnet"
+    setting.parent.mkdir(parents=True)
+    setting.write_text(value)
+    local = planned("forward 127.0.0.1 tcp 80 80 80 80 -")
+    local.networks.append("default/loopback")
+    held = {"dnat 4 127.0.0.1 tcp 80 80 192.168.122.10 80": 0}
+
+    (found,) = forward_statuses(local, held, {}, str(tmp_path))
+
+    assert (found.state, found.reason) == (state, reason)
+
+
 def test_no_forwards() -> None:
     """A guest that forwards.yaml does not name has no rows."""
     found = forward_statuses(planned(), {}, {}, "/nowhere")

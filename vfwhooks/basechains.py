@@ -1,0 +1,50 @@
+"""Base chains that our jumps make in iptables' nft variant, so that they go with us.
+
+The nft variant makes a base chain when it is first used, and its save shows them all.
+"""
+
+from .errors import VfwError
+from .iprules import FILTER, NAT, RAW
+from .netlink import Netlink
+from .nfnetlink import delete_table, list_iptables_chains
+from .process import Run
+
+_TOOLS = {"4": "iptables", "6": "ip6tables"}
+_BASES = {
+    FILTER: ("FORWARD", "INPUT"),
+    NAT: ("PREROUTING", "OUTPUT", "POSTROUTING"),
+    RAW: ("PREROUTING",),
+}
+
+
+def note_missing(
+    link: Netlink, base: dict[str, str], family: str, owners: dict[str, list[str]]
+) -> None:
+    """Remember which base chains our jumps are about to make. The table raw is used
+    from the first forward on loopback on."""
+    used: dict[str, tuple[str, ...]] = {f"made{family}": (FILTER, NAT)}
+    if any(e.startswith("localnet ") for some in owners.values() for e in some):
+        used[f"raw{family}"] = (RAW,)
+    for mark, tables in used.items():
+        if mark in base:
+            continue
+        missing = []
+        for table in tables if base["variant"] == "nft" else ():
+            there = list_iptables_chains(link, family, table)
+            missing += [f"{table}/{n}" for n in _BASES[table] if n not in there]
+        base[mark] = " ".join(missing)
+
+
+def unmake(
+    link: Netlink, run: Run, base: dict[str, str], family: str, variant: str
+) -> None:
+    """Take out the base chains that our jumps made, if nobody else uses them."""
+    made = base.pop(f"made{family}", ""), base.pop(f"raw{family}", "")
+    for name in " ".join(made).split():
+        table, _, chain = name.partition("/")
+        try:
+            run([f"{_TOOLS[family]}-{variant}", "-t", table, "-X", chain])
+        except VfwError:
+            continue  # somebody else uses it
+        if table == RAW and not list_iptables_chains(link, family, RAW):
+            delete_table(link, family, RAW)
