@@ -48,7 +48,12 @@ def asked_address(row: Row, ask: Ask, origin: str) -> Pair:
         return LANS[GUESTS[guest].lan].bridge_address
     if ask.at in ("dns", "bridge"):
         return LANS[GUESTS[row.guest].lan].bridge_address
-    at = {"resolver": RESOLVER, "loopback": LOOPBACK, **HOST}
+    at = {
+        "resolver": RESOLVER,
+        "loopback": LOOPBACK,
+        "first": CABLES["outside"],
+        **HOST,
+    }
     return at.get(ask.at) or CABLES.get(origin) or CABLES["outside"]
 
 

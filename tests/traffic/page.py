@@ -14,12 +14,14 @@ from .cells import LEFT_OUT, all_cells, is_left_out
 from .expect import expected
 from .places import GUESTS, LANS
 from .rulesets import is_networks, is_skeleton
-from .table import BACKENDS, FAMILIES, ORIGINS, ROWS, Row
+from .table import BACKENDS, FAMILIES, OLDER, ORIGINS, ROWS, Row
 from .world import alone
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "traffic.md"
 Lines = Sequence[str]
 Blocks = Mapping[str, Lines]
+# By libvirt 9.0 the rules of iptables are the same, line by line.
+SHOWN = tuple(backend for backend in BACKENDS if backend != OLDER)
 _SKELETON = "What is there whatever is forwarded"
 _ORIGINS = {
     "outside": "a host on a network next to this one, 203.0.113.2",
@@ -61,9 +63,9 @@ def render(blocks: Mapping[str, Blocks]) -> str:
     parts = [
         "# All traffic that people ask for, and none that they did not",
         "This page is made by the tests, from the table that they play with real"
-        f" packets: {len(ROWS)} rows, {len(ORIGINS)} origins, {len(BACKENDS)} backends"
-        f" of libvirt, IPv4 and IPv6: {len(everything)} cells, of which {left} are left"
-        " out.",
+        f" packets: {len(ROWS)} rows, {len(ORIGINS)} origins, nftables and iptables"
+        " by libvirt 11.3 and iptables by 9.0, IPv4 and IPv6:"
+        f" {len(everything)} cells, of which {left} are left out.",
         "Origins:",
         _list(f"**{name}**: {what}" for name, what in _ORIGINS.items()),
         "What they see:",
@@ -127,7 +129,7 @@ def _guests(name: str) -> str:
 
 def _section(title: str, about: Lines, blocks: Mapping[str, Blocks]) -> str:
     parts = [f"## {title}", *about]
-    for backend in BACKENDS:
+    for backend in SHOWN:
         lines = blocks.get(backend, {}).get(title) or ["# nothing"]
         parts.append(f"{backend}:\n\n```sh\n" + "\n".join(lines) + "\n```")
     return "\n\n".join(parts)
@@ -159,10 +161,10 @@ def _answers(row: Row) -> str:
 
 def read_blocks(page: str) -> dict[str, dict[str, list[str]]]:
     """The blocks in a page, by backend and title."""
-    found: dict[str, dict[str, list[str]]] = {backend: {} for backend in BACKENDS}
+    found: dict[str, dict[str, list[str]]] = {backend: {} for backend in SHOWN}
     for section in page.split("\n## ")[1:]:
         title = section.partition("\n")[0]
-        for backend in BACKENDS:
+        for backend in SHOWN:
             block = re.search(rf"\n{backend}:\n\n```sh\n(.*?)\n```", section, re.S)
             if block:
                 found[backend][title] = block[1].split("\n")

@@ -66,7 +66,7 @@ class Resident:
     """A guest: its name as libvirt knows it, its number, the network it is reached on.
 
     `key` names it in here; `more` is a network of a first card, where nobody answers;
-    `at` is a guest whose address it takes over.
+    `at` is a guest whose address it takes over. One that is not to run is `off`.
     """
 
     key: str
@@ -75,6 +75,7 @@ class Resident:
     name: str = ""
     more: str = ""
     at: str = ""
+    off: bool = False
 
     @property
     def uuid(self) -> str:
@@ -111,7 +112,9 @@ GUESTS = {
         Resident("wide", 15, name="名" * 80),
         Resident("numbered", 16),
         Resident("old", 17),
-        Resident("new", 18, at="old"),
+        Resident("new", 18, at="old", off=True),
+        Resident("brief", 19),
+        Resident("idle", 20, off=True),
         Resident("app", 30, "second"),
         Resident("app2", 31, "second"),
         Resident("cards", 32, "second", more="default"),

@@ -58,7 +58,7 @@ def play(host: Host, backend: str) -> Found:
     with World(host) as world:
         _serve(world)
         for key in GUESTS:
-            if key not in {row.starts for row in ROWS}:
+            if not GUESTS[key].off:
                 world.started(key)
         seen: dict[Cell, tuple[str, ...]] = {}
         for stage in _STAGES:
@@ -174,8 +174,12 @@ def _standing_services(world: World, rows: list[Row], servers: Servers) -> None:
     """What the host serves on some of its addresses, whatever is forwarded."""
     for row in rows:
         for ask in row.standing:
-            where = [_OWN[ask.at]] if ask.at in _OWN else list(CABLES.values())
-            _put_up(servers, world.host.net, ask, where)
+            where = {
+                "host": list(CABLES.values()),
+                "bridge": [LANS[GUESTS[row.guest].lan].bridge_address],
+            }
+            at = [_OWN[ask.at]] if ask.at in _OWN else where.get(ask.at, [("", "")])
+            _put_up(servers, world.host.net, ask, at)
 
 
 def _put_up(servers: Servers, net: Net, ask: Ask, addresses: list[Pair]) -> None:

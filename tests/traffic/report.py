@@ -1,7 +1,7 @@
 """A pytest plugin: the matrix as it was found, printed at the end of a run.
 
-A line a row, a column an origin; four marks for nftables IPv4 and IPv6, iptables IPv4
-and IPv6. The cells travel in the tests' reports, from whichever process ran them.
+A line a row, a column an origin; in each a mark for every backend, IPv4 and IPv6. The
+cells travel in the tests' reports, from whichever process ran them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def matrix_lines(marks: dict[Cell, str]) -> list[str]:
     width = max(len(row.name) for row in ROWS) + 1
     order = ", ".join(f"{backend} {family}" for backend in BACKENDS for family in "46")
     lines = [
-        f"four marks: {order};"
+        f"marks: {order};"
         f" {PASSED} passed, {FAILED} failed, {LEFT_OUT} left out, {NOT_RUN} not run",
         " " * width + " ".join(f"{origin:9}" for origin in ORIGINS).rstrip(),
     ]

@@ -23,11 +23,13 @@ ORIGINS = (
     "stranger",
     "attacker",
 )
-BACKENDS = ("nftables", "iptables")
+OLDER = "iptables-9.0"
+BACKENDS = ("nftables", "iptables", OLDER)
 FAMILIES = ("4", "6")
 Sees = Mapping[str, str]
 SERVED: Sees = {}
 BY_HOST: Sees = {"other": "host"}
+REFUSED: Sees = {"other": "refused"}
 CLOSED: Sees = {"other": "closed"}
 _NOT_HERE = ("beyond", "loopback", "resolver")
 
@@ -37,8 +39,8 @@ class Ask:
     """One question: a port at a place, and the word for what each origin sees.
 
     `at` is "host" (the host's address next to who asks), another address of the host
-    ("second", "later", "bridge", "loopback", "resolver"), "guest" (straight at it),
-    "beyond" (somebody past the host) or "dns" (the network's own dnsmasq).
+    ("first", "second", "later", "bridge", "loopback", "resolver"), "guest" (straight at
+    it), "beyond" (somebody past the host) or "dns" (the network's own dnsmasq).
     `was` is what was seen before the row's forwards; `kept` asks on the same flow.
     """
 
@@ -66,7 +68,8 @@ class Row:
     `straight` is what becomes of who routes straight at the guest: "refused", or
     "served" by libvirt's own rules. `before` are the forwards that were in force until
     these took their place; `stops` and `starts` are guests that come and go with them.
-    `standing` are services that the host had before; its others start afterwards.
+    `standing` are services that the host had before, "everywhere" or on the addresses
+    named; its others start afterwards.
     """
 
     name: str
@@ -380,12 +383,70 @@ _UNTOUCHED = (
         (local("tcp", 8089, "loopback"), local("udp", 8089, "loopback")),
     ),
 )
+_LISTENERS = (
+    Row(
+        "a service of the host keeps its port from a forward",
+        "web1: [8091:80, 8091:53/udp]",
+        (tcp(8091, 80, sees=BY_HOST), udp(8091, 53, sees=BY_HOST)),
+        standing=(tcp(8091, at="everywhere"), udp(8091, at="everywhere")),
+        note="The forward is a conflict, and `status` and `check` name the service.",
+    ),
+    Row(
+        "a forward with over_listener takes the port from the host's service",
+        "web1:\n  - {published: 8092, target: 80, over_listener: true}",
+        (tcp(8092, 80),),
+        standing=(tcp(8092, at="everywhere"),),
+    ),
+    Row(
+        "a service on one address of the host, a forward on another",
+        "web1:\n  - 203.0.113.5:8093:80\n  - '[2001:db8:1::5]:8093:80'",
+        (tcp(8093, 80, "second"), tcp(8093, 80, sees=BY_HOST)),
+        standing=(tcp(8093, at="host"),),
+    ),
+    Row(
+        "a service on every address, a forward on a second one",
+        "web1:\n  - 203.0.113.5:22:22\n  - '[2001:db8:1::5]:22:22'",
+        (tcp(22, at="second"), tcp(22, sees=BY_HOST)),
+        stage="routes",
+        standing=(tcp(22, at="everywhere"),),
+        note="That is not the source address of a default route: sshd does not mind.",
+    ),
+    Row(
+        "a service on every address, a forward on the default route's",
+        "web1:\n  - 203.0.113.1:8094:80\n  - '[2001:db8:1::1]:8094:80'",
+        (tcp(8094, 80, "first", sees=BY_HOST),),
+        stage="routes",
+        standing=(tcp(8094, at="everywhere"),),
+        note="It is how the world knows the host: a conflict, as on every address.",
+    ),
+    Row(
+        "a service on a libvirt bridge is no conflict",
+        "web1: [8096:80]",
+        (tcp(8096, 80),),
+        standing=(tcp(8096, at="bridge"),),
+    ),
+)
+_STOPPED = (
+    Row(
+        "a guest that is off, its ports being the host's",
+        "idle:\n  ports: [8097:80, 8097:53/udp]",
+        (tcp(8097, 80, sees=BY_HOST), udp(8097, 53, sees=BY_HOST)),
+        guest="idle",
+    ),
+    Row(
+        "when_stopped: reject, of a guest that never ran",
+        "missing:\n  ports: [8098:80, 8098:53/udp]\n  when_stopped: reject",
+        (tcp(8098, 80, sees=REFUSED), udp(8098, 53, sees=REFUSED)),
+        note="The host has a service of its own there, which nobody gets to.",
+    ),
+)
 
 
 def _changed(ask: Ask, was: str, was_guest: str = "", kept: bool = True) -> Ask:
     return replace(ask, was=was, was_guest=was_guest, kept=kept)
 
 
+_BRIEF = "brief:\n  ports: [7010:80, 7010:53/udp]\n  when_stopped: reject"
 _REUSED = (
     "old:\n  address: [192.168.122.17, 'fd00:122::17']\n  ports: [7006/udp]\n"
     "new:\n  address: [192.168.122.17, 'fd00:122::17']\n  ports: [7007/udp]"
@@ -448,6 +509,19 @@ _CHANGES = (
         starts="new",
     ),
     Row(
+        "when_stopped: reject, of a guest that stops",
+        _BRIEF,
+        (
+            _changed(tcp(7010, 80, sees=CLOSED), "served"),
+            _changed(udp(7010, 53, sees=REFUSED), "served"),
+            _changed(tcp(7010, 80, sees=REFUSED), "served", kept=False),
+        ),
+        guest="brief",
+        stage="changes",
+        before=_BRIEF,
+        stops="brief",
+    ),
+    Row(
         "connections of others while a forward to that port goes",
         "web1: [7009:80]",
         (
@@ -463,4 +537,4 @@ _CHANGES = (
         standing=(tcp(7008),),
     ),
 )
-ROWS = (*_REACHED, *_SHUT, *_UNTOUCHED, *_CHANGES)
+ROWS = (*_REACHED, *_SHUT, *_UNTOUCHED, *_LISTENERS, *_STOPPED, *_CHANGES)

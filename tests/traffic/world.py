@@ -194,5 +194,5 @@ def together(texts: Iterable[str]) -> str:
             settings = given if isinstance(given, dict) else {"ports": given}
             ports = guests.setdefault(name, {"ports": []})["ports"]
             ports += [port for port in settings["ports"] if port not in ports]
-            guests[name] = {**settings, "ports": ports}
+            guests[name] = {**guests[name], **settings, "ports": ports}
     return yaml.safe_dump({"guests": guests}, allow_unicode=True, default_style='"')
