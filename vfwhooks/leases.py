@@ -29,6 +29,11 @@ class Leases:
         self._last[name] = now
         return now - before
 
+    def of(self, mac: str) -> list[str]:
+        """The addresses that the MAC had when its files were last looked at."""
+        known = set().union(*self._last.values())
+        return sorted(address for whose, address in known if whose == mac)
+
 
 def _status(leases: object) -> list[Lease]:
     return [

@@ -29,6 +29,11 @@ class Residents:
             except (ValueError, IndexError):
                 continue
 
+    def waiting(self) -> "list[str]":
+        """The MACs of the guests that have forwards and no address for them."""
+        records = [record for record in self._records.values() if record.is_waiting]
+        return [nic.mac for record in records for nic in record.guest.nics]
+
     def yielding(self) -> "list[Record]":
         """The guests some of whose ports a listener of the host has."""
         return [record for record in self._records.values() if record.yields]

@@ -126,6 +126,10 @@ class Watch:
                 self._schedule("config", configuration.SETTLED + _SOON, 3600)
         if records:
             self._residents.read(records)
+            # A lease may have come between the hook's look at it and the record.
+            for mac in self._residents.waiting():
+                for address in self._leases.of(mac):
+                    self._found(mac, address)
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.

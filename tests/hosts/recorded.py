@@ -26,6 +26,7 @@ VARIANTS = ("nft", "legacy")
 PUBLIC = "203.0.113.1"
 CLIENT = "203.0.113.2"
 JUMP = "-A FORWARD -m conntrack --ctstate DNAT -j VFW-FORWARD"
+BRIDGED = "net.bridge.bridge-nf-call-iptables"
 NETWORK_XML = "/var/lib/libvirt/network/default.xml"
 LEASES = "/var/lib/libvirt/dnsmasq/default.leases"
 
@@ -91,7 +92,7 @@ class OldLibvirt:
 @dataclass(frozen=True)
 class RecordedHost:
     """A recorded host, its client outside, and its guests by name: `web1` and `mail`
-    are behind virbr0, `lan1` (on Xen) is bridged to the LAN."""
+    are behind virbr0, `lan1` is bridged to the LAN."""
 
     host: Host
     outside: Net
@@ -136,6 +137,13 @@ class RecordedHost:
         reply = self.outside.http(f"http://{address}:{port}/", timeout=1)
         return reply.body if reply.answered else reply.outcome.value
 
+    def ask_out(self, name: str) -> str:
+        """What a guest gets from a server outside: whom that took it for."""
+        with self.outside.serve_tcp(7):
+            url = f"http://{CLIENT}:7/"
+            reply = self.guests[name].net.http(url, timeout=1)
+        return reply.body if reply.answered else reply.outcome.value
+
 
 TABLES = ("filter", "nat")
 
@@ -177,14 +185,15 @@ def recorded_host(recording: str, variant: str) -> Iterator[RecordedHost]:
         outside = add_interfaces(host, is_xen)
         host.write(NETWORK_XML, NETWORK)
         host.run(["iptables-restore"], input=text)
-        first = 2 if is_xen else 0
-        names = [f"vif{n}.0" if is_xen else f"vnet{n}" for n in (first, first + 1)]
+        names = (
+            ("vif2.0", "vif3.0", "vif1.0") if is_xen else ("vnet0", "vnet1", "vnet2")
+        )
+        lan = "xenbr0" if is_xen else "br0"
         guests = {
-            "web1": add_guest(host, "web1", names[0], "192.168.122.50/24"),
-            "mail": add_guest(host, "mail", names[1], "192.168.122.51/24"),
+            "web1": add_guest(host, "web1", names[0], "192.168.122.50/24", "virbr0"),
+            "mail": add_guest(host, "mail", names[1], "192.168.122.51/24", "virbr0"),
+            "lan1": add_guest(host, "lan1", names[2], "203.0.113.30/24", lan),
         }
-        if is_xen:
-            guests["lan1"] = add_guest(host, "lan1", "vif1.0", "203.0.113.30/24")
         give_leases(host, guests)
         for guest in guests.values():
             stack.enter_context(guest.net.serve_tcp(80))
@@ -212,44 +221,51 @@ def _is_up(net: Net) -> bool:
 def add_interfaces(host: Host, is_xen: bool) -> Net:
     """The host's interfaces, and a client at the other end of its cable."""
     outside = host.outside(f"{CLIENT}/24")
+    lan = "xenbr0" if is_xen else "br0"
+    cable = "peth0" if is_xen else "eth0"
     host.net.ip(
         "addr flush dev outside",
         "link set outside down",
-        f"link set outside name {'peth0' if is_xen else 'eth0'}",
+        f"link set outside name {cable}",
+        f"link add {lan} type bridge",
+        f"link set {cable} master {lan} up",
+        f"link set {lan} up",
         "link add virbr0 type bridge",
         "addr add 192.168.122.1/24 dev virbr0",
         "link set virbr0 up",
     )
     if is_xen:
         host.net.ip(
-            "link add xenbr0 type bridge",
-            "link set peth0 master xenbr0 up",
             "link add eth0 type veth peer name vif0.0",
             "link set vif0.0 master xenbr0 up",
-            "link set xenbr0 up",
+            "link set eth0 up",
         )
-    host.net.ip(f"addr add {PUBLIC}/24 dev eth0", "link set eth0 up")
-    host.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
-    if is_xen:
         bridged_traffic(host, is_filtered=False)
+    add_address(host, PUBLIC)
+    host.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
     return outside
 
 
+def add_address(host: Host, address: str) -> None:
+    """One more address of the host's own: the Dom-0 has it on its end of a cable into
+    its bridge, the KVM host on the bridge itself."""
+    device = "eth0" if "xen" in host.name else "br0"
+    host.net.ip(f"addr add {address}/24 dev {device}")
+
+
 def bridged_traffic(host: Host, is_filtered: bool) -> None:
-    """Whether iptables sees what a bridge passes on. On this Dom-0 its own traffic then
-    passes netfilter twice, at xenbr0 and at eth0, and no DNAT of anybody's works."""
+    """Whether iptables sees what a bridge passes on. Dom-0's own traffic then passes
+    netfilter twice, at xenbr0 and at eth0, and no DNAT of anybody's works."""
     value = int(is_filtered)
-    host.run(["sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={value}"])
+    host.run(["sysctl", "-qw", f"{BRIDGED}={value}"])
 
 
-def add_guest(host: Host, name: str, device: str, address: str) -> Standin:
-    """A stand-in on virbr0, or bridged to the LAN where that is its subnet."""
+def add_guest(host: Host, name: str, device: str, address: str, bridge: str) -> Standin:
+    """A stand-in for a guest on a bridge of the host."""
     number = int(address.rpartition(".")[2].partition("/")[0])
     mac = f"52:54:00:00:00:{number:02x}"
-    is_inside = address.startswith("192.168.122.")
-    bridge = "virbr0" if is_inside else "xenbr0"
     net = host.standin(device, address, mac=mac, bridge=bridge)
-    net.route("default", "192.168.122.1" if is_inside else PUBLIC)
+    net.route("default", "192.168.122.1" if bridge == "virbr0" else PUBLIC)
     uuid = f"00000000-0000-4000-8000-0000000000{number:02x}"
     return Standin(name, uuid, mac, device, net)
 

@@ -106,3 +106,17 @@ def test_dnsmasqs_own_file(tmp_path: Path) -> None:
     second = leases.news("default.leases")
 
     assert (first, second) == ({(MAC, "10.0.0.1")}, {(OTHER_MAC, "10.0.0.2")})
+
+
+def test_addresses_that_were_seen(tmp_path: Path) -> None:
+    """Those of one MAC in all files, as they were at the last look."""
+    leases = Leases(str(tmp_path))
+    write(tmp_path, lease("10.0.0.1"), lease("10.0.0.2", OTHER_MAC))
+    leases.news(NAME)
+    (tmp_path / "b.leases").write_text(f"1 {MAC} 10.0.1.1 web1 *\n")
+    leases.news("b.leases")
+    write(tmp_path, lease("10.0.0.3"))
+
+    found = leases.of(MAC), leases.of("52:54:00:00:00:99")
+
+    assert found == (["10.0.0.1", "10.0.1.1"], [])

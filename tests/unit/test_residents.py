@@ -106,3 +106,14 @@ def test_guests_of_every_driver_and_no_network(tmp_path: Path) -> None:
 
     drivers = [one.guest.driver for one in found.concerned(MAC, "192.168.122.10")]
     assert drivers == ["lxc"]
+
+
+def test_macs_of_those_that_wait(tmp_path: Path) -> None:
+    """Every interface of a guest that has forwards and no address."""
+    second = waiting("web2")
+    second.guest.nics.append(nic(OTHER_MAC))
+    _, found = residents(tmp_path, record(guest("web3")), second)
+
+    macs = found.waiting()
+
+    assert macs == [MAC, OTHER_MAC]
