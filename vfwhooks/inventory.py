@@ -18,6 +18,9 @@ from .netlink import ROUTE, SOCK_DIAG, Netlink, attribute, attributes, message, 
 
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
+# Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
+# so: as its authors have it, and in Fedora.
+DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
 _GETLINK, _GETADDRESS, _GETROUTE, _NEWNEIGH, _GETNEIGH = 18, 22, 26, 28, 30
 _REPLACE, _PROBE = 0x100, 0x10
 _LINK = bytes(16)
@@ -41,6 +44,7 @@ class Inventory:
         self._noted = noted
         self._directories = [root + directory for directory in STATUS_DIRECTORIES]
         self._leases = root + LEASES
+        self._dnsmasqs = [f"{root}{directory}/dnsmasq.leases" for directory in DNSMASQS]
         self._networks: dict[str, Network | None] = {}
         self._route: Netlink | None = None
         self._diag: Netlink | None = None
@@ -105,14 +109,15 @@ class Inventory:
         """The MAC's leases in dnsmasq's own file: libvirt has one since 1.2.6, and at
         first it did not hear of renewals."""
         network = self.network_of(bridge)
-        data = network and files.read(f"{self._leases}/{network.name}.leases")
-        if not data or mac.encode() not in data.lower():
+        if network is None:
             return []
         from .dnsmasq import parse_leases  # hosts from before 1.2.6 alone need it
 
-        return [
-            (e, address) for e, whose, address in parse_leases(data) if whose == mac
-        ]
+        found = []
+        for path in (f"{self._leases}/{network.name}.leases", *self._dnsmasqs):
+            leases = parse_leases(files.read(path) or b"")
+            found += [(e, address) for e, whose, address in leases if whose == mac]
+        return found
 
     def neighbours(self, bridge: str, mac: str) -> list[str]:
         """The addresses that the neighbour table of the bridge has for the MAC, those

@@ -14,7 +14,7 @@ import time
 from . import compiled, configuration
 from .errors import VfwError, show
 from .inotify import CLOSE_WRITE, CREATE, DELETE, MODIFY, MOVED_FROM, MOVED_TO, Inotify
-from .inventory import LEASES, Inventory
+from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
 from .planner import Planner
@@ -41,7 +41,7 @@ class Watch:
     def __init__(self, state: State, config: str) -> None:
         self._state = state
         self._config = config
-        self._leases = Leases(LEASES)
+        self._leases = {d: Leases(d) for d in (LEASES, *DNSMASQS)}
         self._inotify = Inotify()
         self._inventory = Inventory(f"{state.path}/networks")
         self._rulesets = Rulesets()
@@ -89,7 +89,7 @@ class Watch:
             (directory.rpartition("/")[0] or "/", CREATE | MOVED_TO),
             (directory, _CHANGED),
             (f"{directory}/forwards.d", _CHANGED),
-            (LEASES, _WRITTEN | MODIFY),  # dnsmasq keeps its file open
+            *((d, _WRITTEN | MODIFY) for d in self._leases),  # dnsmasq keeps it open
             (self._state.path, _WRITTEN | CREATE),
             *((f"{self._state.path}/guests/{d}", MOVED_TO | DELETE) for d in GUESTS),
         ):
@@ -116,8 +116,8 @@ class Watch:
                 self._schedule("full", _DEBOUNCE)
             elif where.startswith(f"{self._state.path}/guests/"):
                 records.append(path[len(self._state.path) + 1 :])
-            elif where == LEASES and name.endswith((".status", ".leases")):
-                for mac, address in self._leases.news(name):
+            elif where in self._leases and name.endswith((".status", ".leases")):
+                for mac, address in self._leases[where].news(name):
                     self._found(mac, address)
             elif path == self._config or where == f"{directory}/forwards.d":
                 self._schedule("config", configuration.SETTLED + _SOON, 3600)
@@ -128,8 +128,9 @@ class Watch:
             self._residents.read(records)
             # A lease may have come between the hook's look at it and the record.
             for mac in self._residents.waiting():
-                for address in self._leases.of(mac):
-                    self._found(mac, address)
+                for leases in self._leases.values():
+                    for address in leases.of(mac):
+                        self._found(mac, address)
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.

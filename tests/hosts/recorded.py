@@ -28,7 +28,9 @@ CLIENT = "203.0.113.2"
 JUMP = "-A FORWARD -m conntrack --ctstate DNAT -j VFW-FORWARD"
 BRIDGED = "net.bridge.bridge-nf-call-iptables"
 NETWORK_XML = "/var/lib/libvirt/network/default.xml"
+# Where dnsmasq keeps leases: Fedora's own place before libvirt 0.8.8 or so, then this.
 LEASES = "/var/lib/libvirt/dnsmasq/default.leases"
+FEDORAS = "/var/lib/dnsmasq/dnsmasq.leases"
 
 # What libvirt before 1.2.4 leaves of a running network: its XML, and nothing around it.
 NETWORK = """\
@@ -278,7 +280,12 @@ def give_leases(host: Host, guests: dict[str, Standin]) -> None:
         for guest in guests.values()
         if guest.net.address.startswith("192.168.122.")
     ]
-    host.write(LEASES, "".join(lines))
+    host.write(leases_file(host), "".join(lines))
+
+
+def leases_file(host: Host) -> str:
+    """Where dnsmasq keeps the leases on this host."""
+    return FEDORAS if host.name == "kvm-fedora13" else LEASES
 
 
 def domain_xml(guest: Standin, kind: str, interface: str = "network") -> str:

@@ -7,7 +7,7 @@ import time
 from lab.box import wait_until
 from product import configure, start_watch, states, stop_watch
 
-from .recorded import LEASES, NETWORK, NETWORK_XML, RecordedHost
+from .recorded import NETWORK, NETWORK_XML, RecordedHost, leases_file
 
 FORWARDS = "guests:\n  web1: [8080:80]\n"
 
@@ -17,16 +17,17 @@ def test_reservation_in_the_networks_xml(recorded: RecordedHost) -> None:
     web1 = recorded.guests["web1"]
     reserved = f"<host mac='{web1.mac.upper()}' name='web1' ip='{web1.net.address}' />"
     xml = NETWORK.replace("</dhcp>", f"{reserved}\n    </dhcp>")
-    leases = recorded.host.read(LEASES)
+    file = leases_file(recorded.host)
+    leases = recorded.host.read(file)
     recorded.host.write(NETWORK_XML, xml)
-    recorded.host.write(LEASES, leases.replace(web1.net.address, "192.168.122.99"))
+    recorded.host.write(file, leases.replace(web1.net.address, "192.168.122.99"))
     configure(recorded.host, FORWARDS)
 
     recorded.start("web1")
     seen = recorded.ask()
     recorded.stop("web1")
     recorded.host.write(NETWORK_XML, NETWORK)
-    recorded.host.write(LEASES, leases)
+    recorded.host.write(file, leases)
 
     assert seen == web1.body
 
@@ -34,8 +35,9 @@ def test_reservation_in_the_networks_xml(recorded: RecordedHost) -> None:
 def test_lease_that_comes_later(recorded: RecordedHost) -> None:
     """dnsmasq writes into the file that it keeps open; the watch sees it."""
     web1 = recorded.guests["web1"]
-    leases = recorded.host.read(LEASES)
-    recorded.host.path(LEASES).write_text("")
+    file = leases_file(recorded.host)
+    leases = recorded.host.read(file)
+    recorded.host.path(file).write_text("")
     recorded.host.net.ip("neigh flush dev virbr0")
     configure(recorded.host, FORWARDS)
     start_watch(recorded.host)
@@ -43,12 +45,12 @@ def test_lease_that_comes_later(recorded: RecordedHost) -> None:
     before = states(recorded.host)
 
     line = f"{int(time.time()) + 3600} {web1.mac} {web1.net.address} web1 *\n"
-    with recorded.host.path(LEASES).open("a") as file:
-        file.write(line)
-        file.flush()
+    with recorded.host.path(file).open("a") as leases_open:
+        leases_open.write(line)
+        leases_open.flush()
         wait_until(lambda: recorded.ask() == web1.body, "the guest", timeout=20)
     stop_watch(recorded.host)
     recorded.stop("web1")
-    recorded.host.write(LEASES, leases)
+    recorded.host.write(file, leases)
 
     assert before == {"web1 8080/tcp": "pending"}

@@ -332,3 +332,15 @@ def test_dnsmasqs_file_of_a_bridge_that_is_no_networks(tmp_path: Path) -> None:
     found = host(tmp_path).leases("virbr0", MAC)
 
     assert found == []
+
+
+@pytest.mark.parametrize("directory", ["misc", "dnsmasq"])
+def test_leases_where_dnsmasq_has_them(tmp_path: Path, directory: str) -> None:
+    """libvirt before 0.8.8 or so does not say where: one file for all networks."""
+    put(tmp_path, OLD, OLD_XML)
+    file = f"var/lib/{directory}/dnsmasq.leases"
+    put(tmp_path, file, f"{FAR} {MAC} 192.168.122.50 web1 *\n")
+
+    found = host(tmp_path).leases("virbr0", MAC)
+
+    assert found == [(FAR, "192.168.122.50")]
