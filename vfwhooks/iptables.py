@@ -184,12 +184,10 @@ class Iptables:
         return f"{len(saved)}-{crc32(saved.encode()):08x}"
 
     def _lines(self, family: str, variant: str) -> list[str]:
-        """The rules of both tables as they are saved, without counters."""
+        """The rules of all tables as they are saved, without counters."""
         tool = self._tool(family, variant, "save")
-        text = "".join(self.run([tool, "-t", t]) for t in (FILTER, NAT)) if tool else ""
-        return [
-            line for line in text.splitlines(True) if not line.startswith(("#", ":"))
-        ]
+        text = self.run([tool]) if tool else ""
+        return [line for line in text.splitlines(True) if line.startswith("-A ")]
 
     def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
         """See that our jump stands in its base chain once, and where it works."""
