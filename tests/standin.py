@@ -100,6 +100,17 @@ def _leave() -> None:
         os.mknod(f"/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
         Path(f"/dev/{name}").chmod(0o666)
     Path("/dev/fd").symlink_to("/proc/self/fd")
+    fresh_net()
+
+
+def fresh_net() -> None:
+    """Another network of its own, and nothing on disk: the next stand-in is new."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    for place in ("/run", "/var/lib"):
+        run("find", place, "-xdev", "-mindepth", "1", "-delete")
+    Path("/dev/log").unlink(missing_ok=True)
     run("mount", "-t", "sysfs", "sys", "/sys")
     run("ip", "link", "set", "lo", "up")
     Path("/proc/sys/net/unix/max_dgram_qlen").write_text("10000")
@@ -274,6 +285,26 @@ class StandIn:
         with out(self.said), errors(self.said):
             return cli.main(["apply"])
 
+    def moved(self, guest: Guest) -> None:
+        """`watch` has heard of an address of the guest."""
+        from vfwhooks.model import Guest as TheirGuest
+        from vfwhooks.records import Intent
+        from vfwhooks.state import State
+
+        them = TheirGuest(guest.driver, guest.name, guest.uuid, [])
+        State(str(STATE)).note(Intent("moved", them, time.monotonic_ns()))
+        self.watch_looks(False)
+
+    def watch_looks(self, is_full: bool = True) -> None:
+        """`watch` has heard of rules that have changed."""
+        from vfwhooks.reconcile import Reconcile
+        from vfwhooks.state import State
+
+        reconcile = Reconcile(State(str(STATE)), str(CONFIG))
+        reconcile.check(is_full)
+        reconcile.close()
+        reap()
+
     def syslog(self) -> list[str]:
         """What has been logged since the last look."""
         found: list[str] = []
@@ -358,10 +389,24 @@ def kernel(backend: str) -> list[str]:
     return found
 
 
+def nft_json() -> str:
+    """What `nft -j list ruleset` prints, by the library behind it: no process."""
+    library = ctypes.CDLL("libnftables.so.1")
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+    context = ctypes.c_void_p(library.nft_ctx_new(0))
+    library.nft_ctx_output_set_flags(context, 1 << 4)
+    library.nft_ctx_buffer_output(context)
+    assert library.nft_run_cmd_from_buffer(context, b"list ruleset") == 0
+    found: bytes = library.nft_ctx_get_output_buffer(context)
+    library.nft_ctx_free(context)
+    return found.decode()
+
+
 def _nft_ruleset() -> list[str]:
     found: list[str] = []
     rules: Counter[str] = Counter()
-    for item in json.loads(run("nft", "-j", "list", "ruleset"))["nftables"]:
+    for item in json.loads(nft_json())["nftables"]:
         ((kind, about),) = item.items()
         if kind == "metainfo":
             continue

@@ -7,6 +7,7 @@ that a hook which has to restore a skeleton does not import it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -38,15 +39,20 @@ class Allow:
     sources: dict[str, tuple[str, ...]]
 
 
-def render_skeletons(allows: tuple[Allow, ...]) -> dict[str, str]:
-    """The text of every skeleton by the part of the kernel's rules that it makes."""
-    environment = Environment(
+@cache
+def _environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
     )
+
+
+def render_skeletons(allows: tuple[Allow, ...]) -> dict[str, str]:
+    """The text of every skeleton by the part of the kernel's rules that it makes."""
+    environment = _environment()
     nftables = environment.get_template("nftables.j2")
     libvirts = environment.get_template("libvirt_network.j2")
     iptables = environment.get_template("iptables.j2")

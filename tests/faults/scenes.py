@@ -21,6 +21,7 @@ from standin import (
     ipv4,
     kernel,
     mount_tmpfs,
+    nft_json,
     run,
 )
 
@@ -149,6 +150,6 @@ SCENES = {
 def published(backend: str) -> set[Published]:
     """What the kernel publishes, by the oracle's own reading."""
     if backend == "nftables":
-        return nft_published(run("nft", "-j", "list", "ruleset"))
+        return nft_published(nft_json())
     tools = ("iptables-save", "ip6tables-save")
     return {one for tool in tools for one in iptables_published(run(tool))}
