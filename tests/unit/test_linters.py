@@ -12,9 +12,13 @@ import pytest
 
 from unit.builders import CHECKOUT
 
+SHELL = (
+    *("hooks/*", "install.sh", "tests/run", ".ci/run", "tests/lab/*.sh"),
+    *("benchmarks/run", "benchmarks/wiki-hook"),
+)
 SCRIPTS = sorted(
     str(path.relative_to(CHECKOUT))
-    for pattern in ("hooks/*", "install.sh", "tests/run", ".ci/run", "tests/lab/*.sh")
+    for pattern in SHELL
     for path in CHECKOUT.glob(pattern)
 )
 SOURCES = sorted(
@@ -63,7 +67,7 @@ def test_mypy() -> None:
     argv = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull]
     argv.append("--explicit-package-bases")  # there is more than one conftest.py
 
-    found = complaints(*argv, "vfwhooks", "tests")
+    found = complaints(*argv, "vfwhooks", "tests", "benchmarks")
 
     assert found == ""
 

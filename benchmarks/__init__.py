@@ -1,0 +1,1 @@
+"""Side by side with others: what vfwhooks costs, measured in private namespaces."""

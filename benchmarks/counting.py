@@ -1,0 +1,79 @@
+"""What a hook does for one event, in counts that no other load changes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from .bed import STATUS, Bed
+from .guests import Guest, plain, with_reservations
+from .hosts import daemon_of, prepare
+from .lives import OURS, Event, spawn
+from .report import Section, Table
+
+_TRACE = Path("/run/trace")
+_CALL = re.compile(r"^\d+ +(\w+)\(")
+_READ = re.compile(r"(?:^\d+ +|<\.\.\. )(?:read|pread64)[( ].* = (\d+)$")
+EVENTS: tuple[Event, ...] = (
+    ("qemu", "prepare"),
+    ("network", "port-created"),
+    ("qemu", "started"),
+    ("qemu", "stopped"),
+)
+
+
+class Counts(NamedTuple):
+    """Programs executed, system calls of all processes, modules of ours imported, bytes
+    read, and nf_tables transactions."""
+
+    programs: int
+    calls: int
+    modules: int
+    read: int
+    transactions: int
+
+
+def measure(backends: tuple[str, ...]) -> Section:
+    """The counts of every kind of event, with 10 forwards."""
+    section = Section(
+        "In counts",
+        "What one event makes the processes of its hook do, with 10 forwards, as "
+        "strace sees it.",
+    )
+    table = Table(("backend", "event", *Counts._fields))
+    for backend in backends:
+        bed = Bed(backend)
+        bed.call(prepare, backend, {Guest(0).name: plain(10)}, 0)
+        for event in EVENTS:
+            counts = bed.call(trace, backend, event)
+            table.rows.append((backend, " ".join(event), *map(str, counts)))
+        bed.close()
+    section.tables.append(table)
+    return section
+
+
+def trace(backend: str, event: Event) -> Counts:
+    """On a host: guest 0's event, traced."""
+    driver, operation = event
+    guest, hook = Guest(0), OURS.file(driver)
+    name = guest.name if driver == "qemu" else "default"
+    xml = guest.xml(f"{driver}-{operation}", daemon_of(backend))
+    argv = ["/usr/bin/strace", "-f", "-o", str(_TRACE), str(hook)]
+    spawn([*argv, name, operation, "begin", "-"], with_reservations(xml, STATUS))
+    return parse(_TRACE.read_text(errors="replace"))
+
+
+def parse(text: str) -> Counts:
+    """The counts in strace's output."""
+    lines = text.split("\n")
+    calls = [found[1] for line in lines if (found := _CALL.match(line))]
+    return Counts(
+        sum("execve(" in line and " = -1" not in line for line in lines),
+        len(calls),
+        sum(
+            "/vfwhooks/" in line and ".pyc" in line and "open" in line for line in lines
+        ),
+        sum(int(found[1]) for line in lines if (found := _READ.search(line))),
+        text.count("type=NFNL_MSG_BATCH_BEGIN"),
+    )

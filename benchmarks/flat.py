@@ -1,0 +1,117 @@
+"""The same events on hosts with ever more other forwards."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from .bed import IPT, LEGACY, NFT, Bed
+from .guests import Guest, others, plain
+from .hosts import daemon_of, others_rules, prepare
+from .lives import LIFE, OURS, Cost, Hook, life
+from .measure import Series, in_turn
+from .plot import render
+from .report import Section, Table, Verdict
+
+TARGETS = {NFT: 1.2, IPT: 2.0}
+WIKI = Path(__file__).resolve().parent / "wiki-hook"
+MOST = 10_000
+RESERVATIONS = 101
+PEAK = 40 << 10
+
+
+def measure(runs: int, is_whole: bool) -> Section:
+    """A guest's start and stop with 10 forwards, alone and beside up to 10,000."""
+    section = Section(
+        "Flat, however large the host",
+        "All seven events, in ms, of a guest with 10 forwards on a network with "
+        f"{RESERVATIONS} reservations, beside so many forwards of other guests, a "
+        "tenth of them with allow_from and one in a hundred a range. Alone and beside "
+        "others in turn on two hosts; the ratio is that of the pairs. Peak is the "
+        "largest process of the hook.",
+    )
+    table = Table(("hook, backend", "others", "ms", "to alone", "peak MB"))
+    section.tables.append(table)
+    lines: dict[str, list[tuple[float, float]]] = {}
+    sizes = (100, 1_000, MOST) if is_whole else (MOST,)
+    for backend in (NFT, IPT, LEGACY):
+        name = f"vfwhooks, {backend}"
+        few = runs if backend == NFT else max(3, runs // 2)
+        alone = Bed(backend)
+        alone.call(prepare, backend, {Guest(0).name: plain(10)}, 0, RESERVATIONS)
+        for size in sizes:
+            full = Bed(backend)
+            guests = size // 100
+            mine = {Guest(0).name: plain(10), **others(guests)}
+            full.call(prepare, backend, mine, guests, RESERVATIONS)
+            ratio, peak = _compare(alone, full, OURS, few, table, lines, name, size)
+            full.close()
+        alone.close()
+        if backend in TARGETS:
+            what = f"beside {MOST:,} forwards ≤ {TARGETS[backend]} × alone, {backend}"
+            is_met = ratio <= TARGETS[backend]
+            section.verdicts.append(Verdict(what, f"{ratio:.2f} ×", is_met))
+        if backend == NFT:
+            what, figure = "peak memory of a hook ≤ 40 MB", f"{peak / 1024:.0f} MB"
+            section.verdicts.append(Verdict(what, figure, peak <= PEAK))
+    if is_whole:
+        _peers(sizes, table, lines)
+    title = "A guest's life, 10 forwards, by size of the host"
+    svg = render(title, "other forwards on the host", "ms", lines)
+    section.plots["event-cost.svg"] = svg
+    return section
+
+
+def _peers(
+    sizes: tuple[int, ...], table: Table, lines: dict[str, list[tuple[float, float]]]
+) -> None:
+    """The wiki's script beside as many rules of its own kind."""
+    for backend in (IPT, LEGACY):
+        hook = Hook("wiki", WIKI, 10)
+        alone = Bed(backend)
+        for size in sizes:
+            full = Bed(backend)
+            full.call(others_rules, size)
+            name = f"libvirt's wiki, {backend}"
+            _compare(alone, full, hook, 3, table, lines, name, size)
+            full.close()
+        alone.close()
+
+
+def _compare(
+    alone: Bed,
+    full: Bed,
+    hook: Hook,
+    runs: int,
+    table: Table,
+    lines: dict[str, list[tuple[float, float]]],
+    name: str,
+    size: int,
+) -> tuple[float, int]:
+    peaks: dict[str, list[int]] = {"alone": [], "full": []}
+    contenders = {
+        "alone": partial(_once, alone, hook, peaks["alone"]),
+        "full": partial(_once, full, hook, peaks["full"]),
+    }
+    for once in contenders.values():
+        once()
+    found = in_turn(contenders, runs, pause=0.05)
+    ratio = found["full"].ratio(found["alone"])
+    if name not in lines:
+        _row(table, name, "none", found["alone"], "", max(peaks["alone"]))
+        lines[name] = [(10, found["alone"].median * 1000)]
+    _row(table, name, f"{size:,}", found["full"], f"{ratio:.2f}", max(peaks["full"]))
+    lines[name].append((size, found["full"].median * 1000))
+    return ratio, max(peaks["full"])
+
+
+def _row(
+    table: Table, name: str, others_: str, series: Series, ratio: str, peak: int
+) -> None:
+    table.rows.append((name, others_, series.show(1000), ratio, f"{peak / 1024:.0f}"))
+
+
+def _once(bed: Bed, hook: Hook, peaks: list[int]) -> float:
+    costs: list[Cost] = bed.call(life, hook, Guest(0), daemon_of(bed.backend), LIFE)
+    peaks.append(max(cost.peak for cost in costs))
+    return sum(cost.seconds for cost in costs)

@@ -1,0 +1,109 @@
+"""Hooks as libvirt calls them, one event after the other, and what each costs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .bed import CONFIG, LIB, STATUS
+from .guests import Guest, with_reservations
+
+LIFE = (
+    ("qemu", "prepare"),
+    ("network", "port-created"),
+    ("qemu", "start"),
+    ("qemu", "started"),
+    ("qemu", "stopped"),
+    ("network", "port-deleted"),
+    ("qemu", "release"),
+)
+START, STOP = LIFE[:4], LIFE[4:]
+Event = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process and its children took: seconds, and the largest's peak in KiB."""
+
+    seconds: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook executable, or a directory of them by driver ("qemu", "network")."""
+
+    name: str
+    path: Path
+    forwards: int = 1
+
+    def file(self, driver: str) -> "Path | None":
+        """What libvirt would call for this driver."""
+        if self.path.is_dir():
+            return self.path / driver
+        return self.path if driver == "qemu" else None
+
+
+_OUTPUT = Path("/run/output")
+OURS = Hook("vfwhooks", LIB / "hooks")
+
+
+def life(
+    hook: Hook, guest: Guest, daemon: str, events: tuple[Event, ...]
+) -> list[Cost]:
+    """What each of the events costs."""
+    return [call(hook, guest, daemon, event) for event in events]
+
+
+def call(hook: Hook, guest: Guest, daemon: str, event: Event) -> Cost:
+    """Call the hook for one event, as libvirt does."""
+    driver, operation = event
+    file = hook.file(driver)
+    if file is None:
+        return Cost(0.0, 0)
+    name = guest.name if driver == "qemu" else "default"
+    argv = [str(file), name, operation, "begin", "-"]
+    xml = with_reservations(guest.xml(f"{driver}-{operation}", daemon), STATUS)
+    return spawn(argv, xml, hook.forwards)
+
+
+def spawn(argv: list[str], text: str = "", forwards: int = 0) -> Cost:
+    """Run a program with `text` as its standard input; it must succeed."""
+    stdin = open_input(text)
+    out = os.open(_OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    actions = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate((stdin, out, out))]
+    env = environment(forwards)
+    start = time.perf_counter()
+    child = os.posix_spawn(argv[0], argv, env, file_actions=actions)
+    _, status, usage = os.wait4(child, 0)
+    took = time.perf_counter() - start
+    os.close(stdin)
+    os.close(out)
+    if status:
+        said = _OUTPUT.read_text()
+        raise RuntimeError(f"{' '.join(argv)}: status {status}: {said}")
+    return Cost(took, usage.ru_maxrss)
+
+
+def open_input(text: str) -> int:
+    """The end of a pipe that holds the text, as libvirt gives it to hooks."""
+    stdin, its = os.pipe()
+    fcntl.fcntl(its, fcntl.F_SETPIPE_SZ, 1 << 20)
+    os.write(its, text.encode())
+    os.close(its)
+    return stdin
+
+
+def environment(forwards: int = 0) -> dict[str, str]:
+    """What libvirt gives its hooks, and where our file is; for peers how many forwards
+    there are."""
+    return {
+        "PATH": "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/",
+        "LC_ALL": "C",
+        "VFWHOOKS_CONFIG": str(CONFIG),
+        "FORWARDS": str(forwards),
+    }

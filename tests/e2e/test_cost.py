@@ -1,0 +1,88 @@
+"""What an event costs, in counts that do not depend on the machine: programs, system
+calls, modules, bytes read, transactions. The ceilings are about half above what was
+counted when they were written; benchmarks/run measures time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.bed import IPT, NFT, Bed
+from benchmarks.counting import Counts, trace
+from benchmarks.guests import Guest, others, plain
+from benchmarks.hosts import daemon_of, prepare
+from benchmarks.lives import OURS, call
+
+GUESTS = 100
+MOST_MEMORY = 40 << 10
+CEILINGS = {
+    (NFT, "qemu", "prepare"): Counts(1, 90, 0, 6_000, 0),
+    (NFT, "network", "port-created"): Counts(1, 1_100, 0, 7_000, 0),
+    (NFT, "qemu", "started"): Counts(2, 1_300, 36, 550_000, 2),
+    (NFT, "qemu", "stopped"): Counts(2, 1_300, 36, 550_000, 2),
+    (IPT, "qemu", "started"): Counts(3, 2_200, 40, 650_000, 2),
+    (IPT, "qemu", "stopped"): Counts(3, 2_300, 40, 650_000, 2),
+}
+# A page of the compiled configuration, and a few names for each list of sources.
+SLACK = Counts(0, 40, 0, 45_000, 0)
+
+
+@pytest.fixture(scope="module", params=[NFT, IPT])
+def beds(request: pytest.FixtureRequest) -> Iterator[tuple[Bed, Bed]]:
+    """A host with one guest's 10 forwards, and one with 10,000 of others as well."""
+    alone, full = Bed(request.param), Bed(request.param)
+    mine = {Guest(0).name: plain(10)}
+    alone.call(prepare, request.param, mine, 0, GUESTS + 1)
+    full.call(prepare, request.param, {**mine, **others(GUESTS)}, GUESTS)
+    yield alone, full
+    alone.close()
+    full.close()
+
+
+@pytest.mark.parametrize(("backend", "driver", "operation"), CEILINGS)
+def test_no_event_costs_much_more_than_it_did(
+    backend: str, driver: str, operation: str
+) -> None:
+    """Only gross regressions fail: a module, a program or a dump too many."""
+    bed = Bed(backend)
+    bed.call(prepare, backend, {Guest(0).name: plain(10)}, 0)
+    if operation == "stopped":
+        bed.call(call, OURS, Guest(0), daemon_of(backend), ("qemu", "started"))
+
+    found = bed.call(trace, backend, (driver, operation))
+
+    bed.close()
+    ceiling = CEILINGS[backend, driver, operation]
+    assert excess(found, ceiling) == {}
+
+
+@pytest.mark.parametrize("operation", ["started", "stopped"])
+def test_others_forwards_cost_nothing(beds: tuple[Bed, Bed], operation: str) -> None:
+    """The same event does the same beside 10,000 forwards of others as without."""
+    counts = []
+    for bed in beds:
+        if operation == "stopped":
+            bed.call(call, OURS, Guest(0), daemon_of(bed.backend), ("qemu", "started"))
+        counts.append(bed.call(trace, bed.backend, ("qemu", operation)))
+
+    alone, full = counts
+
+    ceiling = Counts(*(a + b for a, b in zip(alone, SLACK)))
+    assert excess(full, ceiling) == {}
+
+
+def test_memory_beside_others(beds: tuple[Bed, Bed]) -> None:
+    """No process of a hook needs more than 40 MB, however many forwards others have."""
+    cost = beds[1].call(
+        call, OURS, Guest(0), daemon_of(beds[1].backend), ("qemu", "started")
+    )
+
+    assert cost.peak <= MOST_MEMORY
+
+
+def excess(found: Counts, ceiling: Counts) -> dict[str, tuple[int, int]]:
+    """What is above its ceiling: the count, and the ceiling."""
+    pairs = zip(Counts._fields, found, ceiling)
+    return {name: (count, most) for name, count, most in pairs if count > most}
