@@ -83,13 +83,13 @@ def _cold(text: str) -> float:
     wipe_rules(NFT)
     Path("/run/vfwhooks/compiled").unlink()
     write(CONFIG, text)
-    return apply().seconds
+    return apply()
 
 
 def _bare() -> float:
     sh("nft delete table inet vfwhooks 2>/dev/null || true")
     sh("nft flush set ip libvirt_network vfwhooks 2>/dev/null || true")
-    return spawn(["/usr/sbin/nft", "-f", str(_RULES)]).seconds
+    return spawn(["/usr/sbin/nft", "-f", str(_RULES)])
 
 
 def _change(port: int) -> float:
@@ -98,4 +98,4 @@ def _change(port: int) -> float:
     forwards[Guest(GUESTS).name][-1] = f"{port}:22"
     write(STATUS, network_xml(NFT, GUESTS + 1))
     write(CONFIG, forwards_yaml(forwards))
-    return apply().seconds
+    return apply()

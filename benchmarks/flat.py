@@ -8,7 +8,7 @@ from pathlib import Path
 from .bed import IPT, LEGACY, NFT, Bed
 from .guests import Guest, others, plain
 from .hosts import daemon_of, others_rules, prepare
-from .lives import LIFE, OURS, Cost, Hook, life
+from .lives import LIFE, OURS, Hook, life, peak
 from .measure import Series, in_turn
 from .plot import render
 from .report import Section, Table, Verdict
@@ -44,7 +44,7 @@ def measure(runs: int, is_whole: bool) -> Section:
             guests = size // 100
             mine = {Guest(0).name: plain(10), **others(guests)}
             full.call(prepare, backend, mine, guests, RESERVATIONS)
-            ratio, peak = _compare(alone, full, OURS, few, table, lines, name, size)
+            ratio, most = _compare(alone, full, OURS, few, table, lines, name, size)
             full.close()
         alone.close()
         if backend in TARGETS:
@@ -52,8 +52,8 @@ def measure(runs: int, is_whole: bool) -> Section:
             is_met = ratio <= TARGETS[backend]
             section.verdicts.append(Verdict(what, f"{ratio:.2f} ×", is_met))
         if backend == NFT:
-            what, figure = "peak memory of a hook ≤ 40 MB", f"{peak / 1024:.0f} MB"
-            section.verdicts.append(Verdict(what, figure, peak <= PEAK))
+            what, figure = "peak memory of a hook ≤ 40 MB", f"{most / 1024:.0f} MB"
+            section.verdicts.append(Verdict(what, figure, most <= PEAK))
     if is_whole:
         _peers(sizes, table, lines)
     title = "A guest's life, 10 forwards, by size of the host"
@@ -88,30 +88,33 @@ def _compare(
     name: str,
     size: int,
 ) -> tuple[float, int]:
-    peaks: dict[str, list[int]] = {"alone": [], "full": []}
     contenders = {
-        "alone": partial(_once, alone, hook, peaks["alone"]),
-        "full": partial(_once, full, hook, peaks["full"]),
+        "alone": partial(_once, alone, hook),
+        "full": partial(_once, full, hook),
     }
     for once in contenders.values():
         once()
     found = in_turn(contenders, runs, pause=0.05)
     ratio = found["full"].ratio(found["alone"])
     if name not in lines:
-        _row(table, name, "none", found["alone"], "", max(peaks["alone"]))
+        _row(table, name, "none", found["alone"], "", _peak(alone, hook))
         lines[name] = [(10, found["alone"].median * 1000)]
-    _row(table, name, f"{size:,}", found["full"], f"{ratio:.2f}", max(peaks["full"]))
+    most = _peak(full, hook)
+    _row(table, name, f"{size:,}", found["full"], f"{ratio:.2f}", most)
     lines[name].append((size, found["full"].median * 1000))
-    return ratio, max(peaks["full"])
+    return ratio, most
 
 
 def _row(
-    table: Table, name: str, others_: str, series: Series, ratio: str, peak: int
+    table: Table, name: str, size: str, series: Series, ratio: str, most: int
 ) -> None:
-    table.rows.append((name, others_, series.show(1000), ratio, f"{peak / 1024:.0f}"))
+    table.rows.append((name, size, series.show(1000), ratio, f"{most / 1024:.0f}"))
 
 
-def _once(bed: Bed, hook: Hook, peaks: list[int]) -> float:
-    costs: list[Cost] = bed.call(life, hook, Guest(0), daemon_of(bed.backend), LIFE)
-    peaks.append(max(cost.peak for cost in costs))
-    return sum(cost.seconds for cost in costs)
+def _once(bed: Bed, hook: Hook) -> float:
+    return sum(bed.call(life, hook, Guest(0), daemon_of(bed.backend), LIFE))
+
+
+def _peak(bed: Bed, hook: Hook) -> int:
+    daemon = daemon_of(bed.backend)
+    return max(bed.call(peak, hook, Guest(0), daemon, event) for event in LIFE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .bed import CONFIG, LIB, NFT, STATUS, sh, write
 from .guests import Guest, GuestsForwards, forwards_yaml, network_xml
-from .lives import OURS, Cost, call, spawn
+from .lives import OURS, call, spawn
 
 STARTED = "qemu", "started"
 _FILE_SETTLES = 0.3
@@ -43,8 +43,8 @@ def prepare(
     time.sleep(0.1)
 
 
-def apply() -> Cost:
-    """`vfwhooks apply`, as somebody would type it."""
+def apply() -> float:
+    """`vfwhooks apply`, as somebody would type it; seconds."""
     command = f"PYTHONPATH={LIB} exec /usr/bin/python3 -m vfwhooks apply"
     return spawn(["/bin/sh", "-c", command])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from .bed import IPT, LEGACY, NFT, Bed
 from .guests import Guest, plain
 from .hosts import configure, daemon_of, prepare
-from .lives import LIFE, OURS, Cost, Hook, life
+from .lives import LIFE, OURS, Hook, life
 from .measure import Series, in_turn
 from .plot import render
 from .report import Section, Table, Verdict
@@ -74,21 +74,21 @@ def _round(
         hook = Hook(name, hooks[name].path, forwards)
 
         def once(bed: Bed = bed, hook: Hook = hook) -> float:
-            return sum(cost.seconds for cost in _life(bed, hook))
+            return sum(_life(bed, hook))
 
         once()
         contenders[name] = once
     return in_turn(contenders, runs, pause=0.05)
 
 
-def _life(bed: Bed, hook: Hook) -> list[Cost]:
+def _life(bed: Bed, hook: Hook) -> list[float]:
     return bed.call(life, hook, Guest(0), daemon_of(bed.backend), LIFE)
 
 
 def _by_event(beds: dict[str, Bed], hooks: dict[str, Hook], runs: int) -> Table:
     """Where the time goes, with one forward."""
     table = Table(("event, 1 forward, ms", *beds))
-    costs: dict[str, list[list[Cost]]] = {}
+    costs: dict[str, list[list[float]]] = {}
     for name, bed in beds.items():
         if hooks[name] is OURS:
             forwards = {Guest(0).name: plain(1)}
@@ -99,7 +99,7 @@ def _by_event(beds: dict[str, Bed], hooks: dict[str, Hook], runs: int) -> Table:
     for number, (driver, operation) in enumerate(LIFE):
         cells = []
         for name in beds:
-            taken = [one[number].seconds for one in costs[name]]
+            taken = [one[number] for one in costs[name]]
             cells.append(f"{Series(tuple(taken)).median * 1000:.1f}")
         table.rows.append((f"{driver} {operation}", *cells))
     return table

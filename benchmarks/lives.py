@@ -25,14 +25,6 @@ Event = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a process and its children took: seconds, and the largest's peak in KiB."""
-
-    seconds: float
-    peak: int
-
-
-@dataclass(frozen=True)
 class Hook:
     """A hook executable, or a directory of them by driver ("qemu", "network")."""
 
@@ -47,45 +39,65 @@ class Hook:
         return self.path if driver == "qemu" else None
 
 
+_MEASURE_PEAK = (
+    "import posix, sys\n"
+    "child = posix.posix_spawn(sys.argv[1], sys.argv[1:], posix.environ)\n"
+    "print(posix.wait4(child, 0)[2].ru_maxrss)"
+)
 _OUTPUT = Path("/run/output")
 OURS = Hook("vfwhooks", LIB / "hooks")
 
 
 def life(
     hook: Hook, guest: Guest, daemon: str, events: tuple[Event, ...]
-) -> list[Cost]:
-    """What each of the events costs."""
+) -> list[float]:
+    """The seconds that each of the events takes."""
     return [call(hook, guest, daemon, event) for event in events]
 
 
-def call(hook: Hook, guest: Guest, daemon: str, event: Event) -> Cost:
-    """Call the hook for one event, as libvirt does."""
+def call(
+    hook: Hook, guest: Guest, daemon: str, event: Event, before: tuple[str, ...] = ()
+) -> float:
+    """Call the hook for one event, as libvirt does; the seconds it takes.
+
+    `before` are words of a program that runs it.
+    """
     driver, operation = event
     file = hook.file(driver)
     if file is None:
-        return Cost(0.0, 0)
+        return 0.0
     name = guest.name if driver == "qemu" else "default"
-    argv = [str(file), name, operation, "begin", "-"]
+    argv = [*before, str(file), name, operation, "begin", "-"]
     xml = with_reservations(guest.xml(f"{driver}-{operation}", daemon), STATUS)
     return spawn(argv, xml, hook.forwards)
 
 
-def spawn(argv: list[str], text: str = "", forwards: int = 0) -> Cost:
-    """Run a program with `text` as its standard input; it must succeed."""
+def peak(hook: Hook, guest: Guest, daemon: str, event: Event) -> int:
+    """The most memory that a process of the hook has, in KiB.
+
+    A process counts the memory of whoever has spawned it as its own, so a small one
+    does that, which is what is told of processes smaller than itself.
+    """
+    call(hook, guest, daemon, event, ("/usr/bin/python3", "-ISc", _MEASURE_PEAK))
+    return int(_OUTPUT.read_text())
+
+
+def spawn(argv: list[str], text: str = "", forwards: int = 0) -> float:
+    """Run a program with `text` as its standard input; it must succeed. Seconds."""
     stdin = open_input(text)
     out = os.open(_OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     actions = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate((stdin, out, out))]
     env = environment(forwards)
     start = time.perf_counter()
     child = os.posix_spawn(argv[0], argv, env, file_actions=actions)
-    _, status, usage = os.wait4(child, 0)
+    _, status = os.waitpid(child, 0)
     took = time.perf_counter() - start
     os.close(stdin)
     os.close(out)
     if status:
         said = _OUTPUT.read_text()
         raise RuntimeError(f"{' '.join(argv)}: status {status}: {said}")
-    return Cost(took, usage.ru_maxrss)
+    return took
 
 
 def open_input(text: str) -> int:
