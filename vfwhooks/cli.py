@@ -17,7 +17,10 @@ from . import __version__, configuration
 from .backend import clear_all
 from .compiler import compile_file
 from .config import Problem, find_files, in_file_order
+from .doctor import check_config, examine
 from .errors import VfwError, show
+from .explain import explain
+from .findings import WRONG
 from .fit import find_misfits
 from .inventory import Inventory
 from .libvirtd import Answer, reserve, running_guests
@@ -68,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("status", help="what is forwarded, and why not")
     one.add_argument("--json", action="store_true", help="for programs")
     one.set_defaults(command=status)
+    one = commands.add_parser("doctor", help="what is wrong with the host as a whole")
+    one.set_defaults(command=doctor)
+    one = commands.add_parser("explain", help="one guest's forwards, or one port's")
+    one.add_argument("about", metavar="GUEST|PORT", help="web1, 8080, 53/udp")
+    one.set_defaults(command=explain_forwards)
     one = commands.add_parser("watch", help="do all of that by itself, as a service")
     one.set_defaults(command=watch)
     one = commands.add_parser("reserve", help="have a guest keep its address by DHCP")
@@ -134,6 +142,24 @@ def status(arguments: argparse.Namespace) -> int:
     else:
         _print_overview(overview)
     return FAILED if overview.problems else DONE
+
+
+def doctor(_: argparse.Namespace) -> int:
+    """Look at the host as a whole."""
+    found = examine(State(_state_path()), _config(), _ask_libvirtd())
+    for finding in found:
+        print(show(str(finding)))
+    if any(one.level == WRONG for one in check_config(_config())):
+        return BAD
+    return FAILED if any(one.level == WRONG for one in found) else DONE
+
+
+def explain_forwards(arguments: argparse.Namespace) -> int:
+    """Tell all about one guest's forwards, or one port's."""
+    lines, is_well = explain(State(_state_path()), _config(), arguments.about)
+    for line in lines:
+        print(line)
+    return DONE if is_well else FAILED
 
 
 def watch(_: argparse.Namespace) -> int:

@@ -80,7 +80,7 @@ def _strict_firewalld(root: str) -> Iterator[Obstacle]:
     if any(line.replace(" ", "").lower() == "strictforwardports=yes" for line in lines):
         change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ /{_FIREWALLD}"
         for family in COMMANDS:
-            what = "firewalld rejects it (StrictForwardPorts=yes)"
+            what = "firewalld rejects forwarded packets (StrictForwardPorts=yes)"
             yield Obstacle(family, what, f"{change} && firewall-cmd --reload")
 
 
@@ -143,14 +143,16 @@ def _iptables(
     if "DOCKER-USER" in chains:
         if not _is_there(run, tool, f"DOCKER-USER {_DNATED}"):
             cure = f"{tool} -I DOCKER-USER {_DNATED}"
-            yield Obstacle(family, f"Docker drops it {where}", cure)
+            yield Obstacle(family, f"Docker drops forwarded packets {where}", cure)
     elif ufw in chains:
         for bridge in bridges:
             if not _is_there(run, tool, f"{ufw} -o {bridge} -j ACCEPT"):
                 cure = f"ufw route allow out on {bridge}"
-                yield Obstacle(family, f"ufw drops it {where}", cure, bridge)
+                yield Obstacle(
+                    family, f"ufw drops forwarded packets {where}", cure, bridge
+                )
     elif not _is_there(run, tool, f"FORWARD {_DNATED}"):
-        what = f"the policy of FORWARD ({tool}) drops it"
+        what = f"the policy of FORWARD ({tool}) drops forwarded packets"
         yield Obstacle(family, what, f"{tool} -I FORWARD {_DNATED}")
 
 

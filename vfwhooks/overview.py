@@ -29,13 +29,15 @@ from .status import (
 
 @dataclass(frozen=True)
 class Overview:
-    """The backend's name ('' before the first event), guests, forwards, and what is
-    wrong with the files or with the firewall as a whole."""
+    """The backend's name ('' before the first event), guests, forwards, what is wrong
+    with the files or with the firewall as a whole, and the connections of every entry
+    that the kernel holds."""
 
     backend: str
     guests: tuple[GuestStatus, ...]
     forwards: tuple[ForwardStatus, ...]
     problems: tuple[str, ...]
+    held: dict[str, int]
 
 
 def look(state: State, main: str) -> Overview:
@@ -45,7 +47,7 @@ def look(state: State, main: str) -> Overview:
     base = state.base()
     problems = _stale(config, state, main)
     if config is None:
-        return Overview(base.get("backend", ""), (), (), tuple(problems))
+        return Overview(base.get("backend", ""), (), (), tuple(problems), {})
     planner = Planner(config, inventory, state.record)
     planned = planner.all(state.records())
     held: dict[str, int] = {}
@@ -75,9 +77,8 @@ def look(state: State, main: str) -> Overview:
             forwards += stopped_statuses(
                 name, Settings(lines).forwards, claims.get(name), held
             )
-    return Overview(
-        base.get("backend", ""), tuple(guests), tuple(forwards), tuple(problems)
-    )
+    name = base.get("backend", "")
+    return Overview(name, tuple(guests), tuple(forwards), tuple(problems), held)
 
 
 def _obstacles(

@@ -130,7 +130,7 @@ def test_docker(host: Host, outside: Net, clean: None) -> None:
     after = cured(host, outside)
 
     reasons = [
-        f"Docker drops it (chain FORWARD of {t}); run: {t} -I DOCKER-USER {DNATED}"
+        f"Docker drops forwarded packets (chain FORWARD of {t}); run: {t} -I DOCKER-USER {DNATED}"
         for t in ("iptables", "ip6tables")
     ]
     assert (lost, found) == (LOST, [("blocked", reason) for reason in reasons])
@@ -148,7 +148,7 @@ def test_docker_by_the_old_variant(host: Host, outside: Net, clean: None) -> Non
 
     after = cured(host, outside)
 
-    what = "Docker drops it (chain FORWARD of iptables-legacy)"
+    what = "Docker drops forwarded packets (chain FORWARD of iptables-legacy)"
     cure = f"iptables-legacy -I DOCKER-USER {DNATED}"
     assert (lost, found) == (
         ["timed out", "answered"],
@@ -164,7 +164,7 @@ def test_a_policy_alone(host: Host, outside: Net, clean: None) -> None:
 
     after = cured(host, outside)
 
-    what = "the policy of FORWARD (iptables) drops it"
+    what = "the policy of FORWARD (iptables) drops forwarded packets"
     reason = f"{what}; run: iptables -I FORWARD {DNATED}"
     assert (lost, found) == (
         ["timed out", "answered"],
@@ -200,7 +200,7 @@ def test_ufw(host: Host, outside: Net, clean: None) -> None:
 
     cure = "ufw route allow out on virbr0"
     reasons = [
-        f"ufw drops it (chain FORWARD of {tool}); run: {cure}"
+        f"ufw drops forwarded packets (chain FORWARD of {tool}); run: {cure}"
         for tool in ("iptables", "ip6tables")
     ]
     assert (lost, found) == (LOST, [("blocked", reason) for reason in reasons])
@@ -231,7 +231,7 @@ def test_firewalld(host: Host, outside: Net, clean: None) -> None:
 
     after = cured(host, outside)
 
-    what = "firewalld rejects it (StrictForwardPorts=yes)"
+    what = "firewalld rejects forwarded packets (StrictForwardPorts=yes)"
     change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ {CONF}"
     reason = f"{what}; run: {change} && firewall-cmd --reload"
     assert plain == ANSWERED

@@ -1,0 +1,177 @@
+"""`vfwhooks doctor`: what is wrong with the host as a whole, and what to do about it.
+
+It looks and changes nothing. What concerns one forward is for `status` and `explain`.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import compiled
+from .backend import IPTABLES, open_backend
+from .errors import show
+from .findings import NOTE, OK, WRONG, Finding
+from .hookfiles import check_hooks
+from .inventory import Inventory
+from .iprules import FILTER, parse_save
+from .libvirtd import Answer
+from .libvirtrules import is_libvirts
+from .listeners import list_listeners
+from .model import Guest
+from .netlink import SOCK_DIAG, Netlink
+from .nfnetlink import PARTS, has_table
+from .obstacles import find_obstacles
+from .planner import Planner
+from .process import Run
+from .schema import read_forwards
+from .state import State
+
+_APPLY = "run: vfwhooks apply"
+_BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+
+
+def examine(
+    state: State, main: str, answer: Answer | None, root: str = ""
+) -> list[Finding]:
+    """Everything that there is to say, what is well included; `answer` is libvirtd's
+    word on who runs, if it gave one."""
+    inventory = Inventory(f"{state.path}/networks")
+    config = compiled.load(f"{state.path}/compiled")
+    found = [*check_config(main), *_rights(main), *check_hooks(root)]
+    found += _firewall(state.base(), inventory)
+    found += _kernel(state.base(), inventory, root)
+    found += _watch(root)
+    if config:
+        planner = Planner(config, inventory, state.record)
+        found += _guests(state, planner, answer)
+        config.close()
+    return found
+
+
+def check_config(main: str) -> Iterator[Finding]:
+    """What is wrong with forwards.yaml."""
+    wrong = [p for p in read_forwards(Path(main))[1] if not p.is_warning]
+    if wrong:
+        count = f"{len(wrong)} problems" if len(wrong) > 1 else "a problem"
+        yield Finding(WRONG, f"{main} has {count}", "run: vfwhooks check")
+    else:
+        yield Finding(OK, main)
+
+
+def _rights(main: str) -> Iterator[Finding]:
+    """Who may write to where it lies."""
+    for path in (Path(main).parent, Path(main).parent / "forwards.d"):
+        if path.exists():
+            about = path.stat()
+            if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or about.st_uid:
+                what = f"{path} can be written by others than root"
+                yield Finding(
+                    WRONG, what, f"run: chown root {path} && chmod go-w {path}"
+                )
+
+
+def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
+    """The backend, and whether libvirt's own rules are there."""
+    if "backend" not in base:
+        yield Finding(NOTE, "no guest with forwards has started since the last boot")
+        return
+    name, link = base["backend"], Netlink()
+    networks = [inventory.network(one) for one in inventory.names()]
+    known = [n for n in networks if n and n.is_ours and n.mode != "open"]
+    if name == IPTABLES:
+        rules = parse_save(Run()(["iptables-save", "-t", "filter"]))
+        forward = FILTER, "FORWARD"
+        texts = [rule for _, rule in rules.get(forward, [])]
+        missing = (
+            [] if any(is_libvirts(forward, t, known) for t in texts) else ["FORWARD"]
+        )
+    else:
+        missing = [" ".join(PARTS[f][1:]) for f in "46" if not has_table(link, f)]
+        if not open_backend(base, link, Run(), inventory).is_intact():
+            yield Finding(WRONG, "our rules have been changed by somebody", _APPLY)
+    if missing and known:
+        what = f"libvirt's rules are missing ({', '.join(missing)})"
+        yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
+    else:
+        yield Finding(OK, f"backend {name}, beside libvirt's rules")
+
+
+def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
+    """What else is in the packets' way, and what the kernel does not tell us."""
+    networks = [n for n in map(inventory.network, inventory.names()) if n]
+    families = {"6" if ":" in a else "4" for n in networks for a, _ in n.subnets}
+    bridges = [network.bridge for network in networks]
+    obstacles = [
+        one
+        for one in find_obstacles(base, bridges, Netlink(), Run(), root or "/")
+        if one.family in families
+    ]
+    for line in dict.fromkeys(map(str, obstacles)):
+        yield Finding(WRONG, line)
+    if not obstacles:
+        yield Finding(OK, "nobody else drops what is forwarded")
+    path = Path(root + _BRIDGES)
+    if path.exists() and path.read_text().strip() == "1":
+        what = "br_netfilter is on: a guest does not reach itself through the host"
+        cure = "where it must, run: bridge link set dev vnetN hairpin on"
+        yield Finding(NOTE, what, cure)
+    try:
+        list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
+    except OSError as error:
+        what = f"the kernel does not say who listens ({error.strerror})"
+        yield Finding(NOTE, what, "forwards yield to no service of the host")
+
+
+def _watch(root: str) -> Iterator[Finding]:
+    for process in Path(f"{root}/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"vfwhooks.watch" in process.read_bytes():
+                yield Finding(OK, f"watch runs (pid {process.parent.name})")
+                return
+        except OSError:
+            continue
+    what = "watch does not run: edits and late addresses wait for the next event"
+    yield Finding(NOTE, what, "run: systemctl enable --now vfwhooks")
+
+
+def _guests(state: State, planner: Planner, answer: Answer | None) -> Iterator[Finding]:
+    """Guests that libvirt and our records disagree on, and those that get in each
+    other's way."""
+    if answer is None:
+        what = "libvirtd does not answer: guests are those that the hooks have recorded"
+        yield Finding(NOTE, what)
+        return
+    records = {r.key: r for r in state.records() if r.key[0] in answer.drivers}
+    by_uuid = {record.guest.uuid: record for record in records.values()}
+    for guest in answer.guests:
+        name = show(guest.name)
+        known = records.pop((guest.driver, guest.name), None)
+        other = by_uuid.get(guest.uuid)
+        if other and other.guest.name != guest.name:
+            records.pop(other.key, None)
+            what = f"{show(other.guest.name)} is called {name} now"
+            yield Finding(WRONG, what, f"rename it in forwards.yaml, then {_APPLY}")
+        elif known is None and planner.settings(guest).forwards:
+            yield Finding(WRONG, f"{name} runs and is not forwarded to", _APPLY)
+        elif known and known.guest.uuid != guest.uuid:
+            yield Finding(WRONG, f"{name} is another guest than recorded", _APPLY)
+    for record in records.values():
+        what = f"{show(record.guest.name)} does not run and is still recorded"
+        yield Finding(WRONG, what, _APPLY)
+    yield from _twins(list(answer.guests))
+
+
+def _twins(guests: list[Guest]) -> Iterator[Finding]:
+    """Two interfaces with one MAC: leases and neighbours cannot tell them apart."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for guest in guests:
+        for nic in guest.nics:
+            if nic.mac:
+                place = nic.mac, nic.network or nic.bridge
+                owners.setdefault(place, []).append(show(guest.name))
+    for (mac, _), names in owners.items():
+        if len(names) > 1:
+            both = " and ".join(sorted(set(names)))
+            yield Finding(WRONG, f"{both} have one MAC, {mac}", "give each its own")

@@ -1,0 +1,176 @@
+"""`vfwhooks explain`: one guest's forwards, or those of one port: where each is written,
+what the kernel holds for it, which way its packets go, and why they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import compiled
+from .address import is_inside
+from .backend import IPTABLES
+from .config import Place
+from .elements import set_name
+from .errors import VfwError, show
+from .holders import name_listeners
+from .inventory import Inventory
+from .iprules import rules_of
+from .listeners import Listener
+from .model import Network
+from .netlink import Netlink
+from .nfnetlink import LIBVIRT, OWN, PARTS, list_base_chains
+from .overview import Overview, look
+from .plan import Forward, Settings
+from .ports import PROTOCOLS, parse_ports
+from .schema import read_forwards
+from .state import State
+from .status import ForwardStatus
+
+
+def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
+    """The lines, and whether all is well; `about` is a guest's name or UUID, or a port:
+    8080, 8080/udp."""
+    overview = look(state, main)
+    names = {g.uuid: g.name for g in overview.guests if g.uuid}
+    name = names.get(about, about)
+    rows = [row for row in overview.forwards if row.guest == name]
+    if not rows and name not in [guest.name for guest in overview.guests]:
+        first, protocols = _port(about)
+        rows = [
+            row
+            for row in overview.forwards
+            if row.protocol in protocols and _has(row.published, first)
+        ]
+        if not rows:
+            return list(_nobodys(first, protocols, state)), False
+    explainer = _Explainer(state, main, overview)
+    lines = [line for row in rows for line in explainer.row(row)]
+    if not rows:
+        lines = [f"{show(name)}: forwards.yaml forwards nothing to it"]
+    return lines, bool(rows) and all(row.state == "active" for row in rows)
+
+
+def _port(text: str) -> tuple[int, tuple[str, ...]]:
+    port, slash, protocol = text.partition("/")
+    if not port.isdigit() or (slash and protocol not in PROTOCOLS):
+        hint = "a guest in forwards.yaml, or a port: 8080, 53/udp"
+        raise VfwError(f"{show(text)} is neither a guest nor a port", hint)
+    return parse_ports(port).first, (protocol,) if slash else PROTOCOLS
+
+
+def _has(published: str, port: int) -> bool:
+    ports = parse_ports(published)
+    return ports.first <= port <= ports.last
+
+
+def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[str]:
+    """A port that nobody publishes is the host's."""
+    inventory = Inventory(f"{state.path}/networks")
+    listeners: list[Listener] = []
+    for protocol in protocols:
+        listeners += inventory.listeners(protocol, [(port, port)])
+    names = name_listeners(listeners)
+    yield f"{port}/{','.join(protocols)}: nobody publishes it"
+    yield from ("  " + names.get(one.reason, one.reason) for one in listeners)
+
+
+class _Explainer:
+    """What is looked up once for all rows."""
+
+    def __init__(self, state: State, main: str, overview: Overview) -> None:
+        self._overview = overview
+        self._inventory = Inventory(f"{state.path}/networks")
+        self._config = compiled.load(f"{state.path}/compiled")
+        self._written = read_forwards(Path(main))[0]
+        self._others = [
+            f"{chain.family} {chain.table} {chain.name}"
+            for chain in list_base_chains(Netlink())
+            if chain.table not in (OWN, LIBVIRT)
+        ]
+
+    def row(self, row: ForwardStatus) -> Iterator[str]:
+        """One forward towards one address."""
+        where = "" if row.host_ip == "*" else f"{row.host_ip} "
+        to = f" [{row.address}]" if ":" in row.address else f" {row.address}"
+        to = to.rstrip() + f":{row.target}"
+        head = f"{where}{row.published}/{row.protocol} → {show(row.guest)}"
+        yield f"{head}{to}: {row.state}"
+        yield from _line("written", [str(p) for p in self._places(row)])
+        yield from _line("why", [show(row.reason)] if row.reason else [])
+        if row.address:
+            yield from _line("kernel", self._entries(row))
+            yield from _line("way", [self._way(row)])
+            yield from _line("then", self._foreign(row))
+
+    def _places(self, row: ForwardStatus) -> list[Place]:
+        uuids = [g.uuid for g in self._overview.guests if g.name == row.guest]
+        return [
+            forward.place
+            for guest in self._written
+            if guest.name in (row.guest, *uuids)
+            for forward in guest.forwards
+            if forward.protocol == row.protocol
+            and str(forward.published) == row.published
+            and str(forward.host_ip or "*") == row.host_ip
+        ]
+
+    def _forwards(self, row: ForwardStatus) -> list[Forward]:
+        if self._config is None:
+            return []
+        uuids = [g.uuid for g in self._overview.guests if g.name == row.guest]
+        lines = [ln for name in (row.guest, *uuids) for ln in self._config.lookup(name)]
+        return [
+            forward
+            for forward in Settings(lines).forwards
+            if (forward.host, forward.protocol) == (row.host_ip, row.protocol)
+            and forward.first == parse_ports(row.published).first
+        ]
+
+    def _entries(self, row: ForwardStatus) -> list[str]:
+        """What the kernel holds or should hold; of a long shifted range, the first."""
+        family = "6" if ":" in row.address else "4"
+        found = []
+        for forward in self._forwards(row)[:1]:
+            entries = forward.entries(family, row.address)[:3]
+            for entry in [*entries, f"accept {family} {row.address}"]:
+                count = self._overview.held.get(entry)
+                there = "missing" if count is None else "there"
+                found += [
+                    f"{text}: {there}" for text in self._texts(row, entry, family)
+                ]
+        return found
+
+    def _texts(self, row: ForwardStatus, entry: str, family: str) -> list[str]:
+        """The entry as the backend's own tool shows it, or nearly."""
+        owner = next(g.uuid for g in self._overview.guests if g.name == row.guest)
+        if self._overview.backend == IPTABLES:
+            rules = rules_of(owner, entry, family)
+            return [f"{table} {chain} {rule}" for (table, chain), rule in rules]
+        part = family if entry.startswith("accept ") else "own"
+        return [f"{' '.join(PARTS[part][1:])} {set_name(entry)}: {entry}"]
+
+    def _way(self, row: ForwardStatus) -> str:
+        family = "6" if ":" in row.address else "4"
+        network = self._network(row.address)
+        bridge = network.bridge if network else "?"
+        if self._overview.backend == IPTABLES:
+            return f"nat VFW-PUBLISH → filter VFW-FORWARD → {bridge}"
+        table = " ".join(PARTS[family][1:])
+        return f"inet {OWN} publish{family} → {table} forward → {bridge}"
+
+    def _network(self, address: str) -> Network | None:
+        for name in self._inventory.names():
+            network = self._inventory.network(name)
+            if network and is_inside(address, [s for _, s in network.subnets]):
+                return network
+        return None
+
+    def _foreign(self, row: ForwardStatus) -> list[str]:
+        """Base chains of others that the packet has to get through as well."""
+        family = "ip6 " if ":" in row.address else "ip "
+        return [one for one in self._others if one.startswith((family, "inet "))]
+
+
+def _line(head: str, texts: list[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        yield f"  {head if number == 0 else '':8} {text}"
