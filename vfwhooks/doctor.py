@@ -23,7 +23,6 @@ from .model import Guest
 from .netlink import SOCK_DIAG, Netlink
 from .nfnetlink import PARTS, has_table
 from .obstacles import find_obstacles
-from .planner import Planner
 from .process import Run
 from .schema import read_forwards
 from .state import State
@@ -38,15 +37,13 @@ def examine(
     """Everything that there is to say, what is well included; `answer` is libvirtd's
     word on who runs, if it gave one."""
     inventory = Inventory(f"{state.path}/networks")
-    config = compiled.load(f"{state.path}/compiled")
-    found = [*check_config(main), *_rights(main), *check_hooks(root)]
+    found = [*check_config(main), *_in_force(state, main), *_rights(main)]
+    found += check_hooks(root)
     found += _firewall(state.base(), inventory)
     found += _kernel(state.base(), inventory, root)
     found += _watch(root)
-    if config:
-        planner = Planner(config, inventory, state.record)
-        found += _guests(state, planner, answer)
-        config.close()
+    written = {one.name for one in read_forwards(Path(main))[0] if one.forwards}
+    found += _guests(state, written, answer)
     return found
 
 
@@ -58,6 +55,13 @@ def check_config(main: str) -> Iterator[Finding]:
         yield Finding(WRONG, f"{main} has {count}", "run: vfwhooks check")
     else:
         yield Finding(OK, main)
+
+
+def _in_force(state: State, main: str) -> Iterator[Finding]:
+    """Whether the last good configuration is what the files say."""
+    config = compiled.load(f"{state.path}/compiled")
+    if config and not compiled.is_current(config.stamps, main):
+        yield Finding(WRONG, f"{main} is not in force as it is", _APPLY)
 
 
 def _rights(main: str) -> Iterator[Finding]:
@@ -136,9 +140,11 @@ def _watch(root: str) -> Iterator[Finding]:
     yield Finding(NOTE, what, "run: systemctl enable --now vfwhooks")
 
 
-def _guests(state: State, planner: Planner, answer: Answer | None) -> Iterator[Finding]:
+def _guests(
+    state: State, written: set[str], answer: Answer | None
+) -> Iterator[Finding]:
     """Guests that libvirt and our records disagree on, and those that get in each
-    other's way."""
+    other's way; `written` are the names and UUIDs with forwards."""
     if answer is None:
         what = "libvirtd does not answer: guests are those that the hooks have recorded"
         yield Finding(NOTE, what)
@@ -153,7 +159,7 @@ def _guests(state: State, planner: Planner, answer: Answer | None) -> Iterator[F
             records.pop(other.key, None)
             what = f"{show(other.guest.name)} is called {name} now"
             yield Finding(WRONG, what, f"rename it in forwards.yaml, then {_APPLY}")
-        elif known is None and planner.settings(guest).forwards:
+        elif known is None and written & {guest.name, guest.uuid}:
             yield Finding(WRONG, f"{name} runs and is not forwarded to", _APPLY)
         elif known and known.guest.uuid != guest.uuid:
             yield Finding(WRONG, f"{name} is another guest than recorded", _APPLY)

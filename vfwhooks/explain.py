@@ -1,5 +1,5 @@
-"""`vfwhooks explain`: one guest's forwards, or those of one port: where each is written,
-what the kernel holds for it, which way its packets go, and why they do not."""
+"""`vfwhooks explain`: all about one guest's forwards, or one port's: where each is
+written, what the kernel holds for it, which way its packets go, and why they do not."""
 
 from __future__ import annotations
 

@@ -130,8 +130,9 @@ def test_docker(host: Host, outside: Net, clean: None) -> None:
     after = cured(host, outside)
 
     reasons = [
-        f"Docker drops forwarded packets (chain FORWARD of {t}); run: {t} -I DOCKER-USER {DNATED}"
-        for t in ("iptables", "ip6tables")
+        f"Docker drops forwarded packets (chain FORWARD of {tool}); "
+        f"run: {tool} -I DOCKER-USER {DNATED}"
+        for tool in ("iptables", "ip6tables")
     ]
     assert (lost, found) == (LOST, [("blocked", reason) for reason in reasons])
     row = f"web1 * 8080/tcp 192.168.122.10 80 blocked {reasons[0]}"
