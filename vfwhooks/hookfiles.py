@@ -18,7 +18,7 @@ _COARSE = 2  # the kernel tells its own start in whole seconds
 
 
 def check_hooks(root: str = "") -> Iterator[Finding]:
-    """The hooks that libvirt has to call; those of other drivers where they are ours."""
+    """The hooks that libvirt has to call, and those of other drivers that are ours."""
     directory = Path(f"{root}{_HOOKS}")
     found, faults = [], []
     for driver in (*_NEEDED, "lxc", "libxl"):
