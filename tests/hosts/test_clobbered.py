@@ -31,6 +31,7 @@ DISTRIBUTIONS = """\
 -A FORWARD -j REJECT --reject-with icmp-host-prohibited
 COMMIT
 """
+PHYSDEV = "-A FORWARD -m physdev --physdev-in vif9.0 -j ACCEPT"
 REJECT_ALL = "-A FORWARD -j REJECT --reject-with icmp-host-prohibited"
 HOSTS = [(r, v) for r in ("kvm-fedora13", "xen-vm-running") for v in VARIANTS]
 
@@ -111,18 +112,62 @@ CLOBBERERS: dict[str, Callable[[RecordedHost], None]] = {
 
 @pytest.mark.parametrize("clobberer", CLOBBERERS)
 def test_at_the_next_event(running: RecordedHost, clobberer: str) -> None:
-    """Another guest starts and stops: all is as it was."""
+    """A guest that is none of ours starts and stops: all is as it was."""
     before = running.standing()
 
     CLOBBERERS[clobberer](running)
     is_changed = running.standing() != before
-    running.start("mail")
-    served = running.ask(8080), running.ask(8025)
-    running.stop("mail")
+    running.start("lan1", "br0")
+    seen = [running.ask(port) for port in (8080, 8025, 8888)]
+    running.stop("lan1")
 
-    bodies = tuple(running.guests[name].body for name in ("web1", "mail"))
-    assert (is_changed, served) == (True, bodies)
+    web1 = running.guests["web1"].body
+    assert (is_changed, seen) == (True, [web1, "refused", "refused"])
     assert running.standing() == before
+
+
+def test_a_rule_behind_ours(running: RecordedHost) -> None:
+    """Xen's vif script appends a rule for one interface: it stays where it is, and
+    nothing of ours is put in a second time."""
+    rules, order = running.standing()
+    running.shell(f"iptables {PHYSDEV}")
+
+    running.start("lan1", "br0")
+    after, served = running.standing(), running.ask()
+    running.stop("lan1")
+    running.shell(f"iptables {PHYSDEV.replace('-A', '-D')}")
+
+    forward = [line for line in order if line.startswith("-A FORWARD")]
+    rest = [line for line in order if line not in forward]
+    assert after == (sorted([*rules, PHYSDEV]), [*forward, PHYSDEV, *rest])
+    assert served == running.guests["web1"].body
+
+
+@pytest.mark.parametrize("is_libvirtd_first", [True, False])
+def test_after_a_boot(running: RecordedHost, is_libvirtd_first: bool) -> None:
+    """The firewall starts with a file that rejects what nobody has accepted, and
+    libvirtd before it (which takes a reload then) or after it; then a guest starts."""
+    recorded = [rule for rule in running.rules("filter") if "VFW-" not in rule]
+    running.stop("web1")
+    vfwhooks(running.host, "purge")
+    running.shell(WIPE)
+    running.host.write(SAVED, DISTRIBUTIONS)
+
+    if is_libvirtd_first:
+        running.libvirt.insert_rules()
+    running.shell(RESTART)
+    running.libvirt.reload_rules()
+    running.start("web1")
+    forward = [rule for rule in running.rules("filter") if "-A FORWARD" in rule]
+    served = running.ask()
+    restart_with_libvirts_rules(running)
+    running.start("web1")
+
+    libvirts = [r for r in recorded if "-A FORWARD" in r and "physdev" not in r]
+    assert (forward, served) == (
+        [JUMP, *libvirts, REJECT_ALL],
+        running.guests["web1"].body,
+    )
 
 
 @pytest.fixture(scope="module")
