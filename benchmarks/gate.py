@@ -46,7 +46,7 @@ def measure(runs: int) -> Section:
     ratio = found[worst].ratio(floor)
     what = f"an event that is not ours ≤ {TARGET} × `{FLOOR}`"
     figure = f"{ratio:.2f} × (the dearest, {worst})"
-    section.verdicts.append(Verdict(what, figure, ratio <= TARGET))
+    section.verdicts.append(Verdict(what, figure, round(ratio, 2) <= TARGET))
     return section
 
 
