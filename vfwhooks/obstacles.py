@@ -2,9 +2,9 @@
 
 Every base chain on the forward hook has to let a packet through, so ours can do nothing
 about another's drop. Foreign rules are not read for their meaning: a chain's policy is
-an attribute of the chain, products are known by the names of their chains, and the one
-rule that is looked for is the cure itself, word by word. Nothing is changed here, and
-nothing here is for the hook path.
+an attribute of the chain, products are known by the names of their chains, and the only
+rules that are looked for are the cures in use, word by word. Nothing is changed here,
+and nothing here is for the hook path.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _TABLES = {"4": "ip", "6": "ip6"}
 _PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
 _DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
 _NATIVE = "ct status dnat accept"
+_TO_BRIDGE = 'oifname "{}" accept', 'oif "{}" accept'
 _FORWARDING = {"4": "net.ipv4.ip_forward", "6": "net.ipv6.conf.all.forwarding"}
 _FIREWALLD = "etc/firewalld/firewalld.conf"
 
@@ -99,12 +100,20 @@ def _dropping(
             yield from _iptables(family, "nft", names, bridges, run)
         return
     where = f"{chain.family} {chain.table} {chain.name}"
-    rules = run(["nft", "-s", "list", "chain", *where.split(" ")]).split("\n")
-    if any(_bare(rule) == _NATIVE for rule in rules):
+    listed = run(["nft", "-s", "list", "chain", *where.split(" ")]).split("\n")
+    rules = [_bare(rule) for rule in listed]
+    if _NATIVE in rules:
         return
+    open_ones = [b for b in bridges if any(w.format(b) in rules for w in _TO_BRIDGE)]
+    what = f"chain {where} drops what it does not accept"
     for one in family:
-        what = f"chain {where} drops what it does not accept"
-        yield Obstacle(one, what, f"nft insert rule {where} {_NATIVE}")
+        for bridge in _shut(bridges, open_ones):
+            yield Obstacle(one, what, f"nft insert rule {where} {_NATIVE}", bridge)
+
+
+def _shut(bridges: Sequence[str], open_ones: Sequence[str]) -> Sequence[str]:
+    """The bridges that packets do not get to; '' for all of them."""
+    return [one for one in bridges if one not in open_ones] if open_ones else [""]
 
 
 def _bare(rule: str) -> str:
@@ -139,27 +148,30 @@ def _iptables(
     is_default = variant in run(["iptables", "--version"]).replace("nf_tables", "nft")
     tool = COMMANDS[family] if is_default else f"{COMMANDS[family]}-{variant}"
     ufw = "ufw-user-forward" if family == "4" else "ufw6-user-forward"
-    where = f"(chain FORWARD of {tool})"
-    if "DOCKER-USER" in chains:
-        if not _is_there(run, tool, f"DOCKER-USER {_DNATED}"):
-            cure = f"{tool} -I DOCKER-USER {_DNATED}"
-            yield Obstacle(family, f"Docker drops forwarded packets {where}", cure)
-    elif ufw in chains:
+    chain = next((one for one in ("DOCKER-USER", ufw) if one in chains), "FORWARD")
+    places = {chain, "FORWARD"}
+    if _is_there(run, tool, places, _DNATED):
+        return
+    accept = "-o {} -j ACCEPT"
+    open_ones = [b for b in bridges if _is_there(run, tool, places, accept.format(b))]
+    who = {ufw: "ufw", "FORWARD": "a policy"}.get(chain, "Docker")
+    what = f"{who} drops forwarded packets (chain FORWARD of {tool})"
+    if chain == ufw:
         for bridge in bridges:
-            if not _is_there(run, tool, f"{ufw} -o {bridge} -j ACCEPT"):
+            if bridge not in open_ones:
                 cure = f"ufw route allow out on {bridge}"
-                yield Obstacle(
-                    family, f"ufw drops forwarded packets {where}", cure, bridge
-                )
-    elif not _is_there(run, tool, f"FORWARD {_DNATED}"):
-        what = f"the policy of FORWARD ({tool}) drops forwarded packets"
-        yield Obstacle(family, what, f"{tool} -I FORWARD {_DNATED}")
+                yield Obstacle(family, what, cure, bridge)
+    else:
+        for bridge in _shut(bridges, open_ones):
+            yield Obstacle(family, what, f"{tool} -I {chain} {_DNATED}", bridge)
 
 
-def _is_there(run: Run, tool: str, rule: str) -> bool:
-    """Whether a chain has just this rule."""
-    try:
-        run([tool, "-C", *rule.split(" ")])
-    except VfwError:
-        return False
-    return True
+def _is_there(run: Run, tool: str, chains: set[str], rule: str) -> bool:
+    """Whether one of the chains has just this rule."""
+    for chain in chains:
+        try:
+            run([tool, "-C", chain, *rule.split(" ")])
+        except VfwError:
+            continue
+        return True
+    return False

@@ -142,6 +142,19 @@ def test_docker(host: Host, outside: Net, clean: None) -> None:
     assert after == ANSWERED
 
 
+def test_cured_by_the_bridge(host: Host, outside: Net, clean: None) -> None:
+    """What people put into DOCKER-USER for libvirt is known as well."""
+    restore(host, "iptables", "ip6tables")
+    back = "DOCKER-USER -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    for tool in ("iptables", "ip6tables"):
+        for rule in (back, "DOCKER-USER -o virbr0 -j ACCEPT"):
+            host.run([tool, "-I", *rule.split(" ")])
+
+    found = outcomes(outside), [state for state, _ in rows(host)]
+
+    assert found == ANSWERED
+
+
 def test_docker_by_the_old_variant(host: Host, outside: Net, clean: None) -> None:
     """Rules of iptables-legacy are found as well, and IPv6 is told apart."""
     restore(host, "iptables-legacy")
@@ -165,7 +178,7 @@ def test_a_policy_alone(host: Host, outside: Net, clean: None) -> None:
 
     after = cured(host, outside)
 
-    what = "the policy of FORWARD (iptables) drops forwarded packets"
+    what = "a policy drops forwarded packets (chain FORWARD of iptables)"
     reason = f"{what}; run: iptables -I FORWARD {DNATED}"
     assert (lost, found) == (
         ["timed out", "answered"],

@@ -135,3 +135,17 @@ def test_the_cure_is_known_again(tmp_path: Path, rule: str, is_cured: bool) -> N
     found = find_obstacles({}, [], Chains(SITE), Nft(listed), str(tmp_path))
 
     assert (found == []) is is_cured
+
+
+def test_a_cure_for_one_bridge(tmp_path: Path) -> None:
+    """What lets everything out to a bridge is known as well; others are still shut."""
+    rules = 'iifname "lo" accept\n\t\toifname "virbr0" accept'
+    listed = f"table ip site {{\n\tchain routed {{\n\t\t{rules}\n\t}}\n}}\n"
+    chain = IP, "site", "routed", FORWARD, "filter", DROP
+    bridges = ["virbr0", "virbr1"]
+
+    found = find_obstacles({}, bridges, Chains(chain), Nft(listed), str(tmp_path))
+    without = find_obstacles({}, bridges, Chains(chain), Nft(), str(tmp_path))
+
+    assert [one.bridge for one in found] == ["virbr1"]
+    assert [one.bridge for one in without] == [""]
