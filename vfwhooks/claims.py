@@ -1,7 +1,7 @@
 """Who claims which host port: two claims on one address and port are a conflict.
 
 A port bound to an address and the same port on every address may stand side by side:
-the bound one wins.
+the bound one wins. A public_ip is one guest's alone, ports and all.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .config import Problem
+from .elements import WHOLE
 from .errors import show
 from .forwards import Forward, GuestForwards
-from .ports import Ports
+from .ports import Address, Ports
 
 Claim = tuple[int, int, int, GuestForwards, Forward]
 
@@ -20,8 +21,11 @@ def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
     """A problem for every forward whose port an earlier one has."""
     claims: dict[tuple[int, str, str], list[Claim]] = {}
     number = 0
+    guests = list(guests)
     for guest in guests:
         for forward in guest.forwards:
+            if forward.protocol == WHOLE:
+                continue
             number += 1
             ports = forward.published
             for family, host in forward.claims():
@@ -32,7 +36,32 @@ def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
     for of_one_address in claims.values():
         for later, taken, first in _overlaps(of_one_address):
             found.setdefault(later[2], _problem(later, taken, first))
-    return list(found.values())
+    return [*found.values(), *_intruders(guests)]
+
+
+def _intruders(guests: list[GuestForwards]) -> Iterable[Problem]:
+    """A problem for whatever is on an address that is another guest's public_ip, said
+    at the later of the two."""
+    owners: dict[Address, GuestForwards] = {}
+    tenants: dict[Address, list[tuple[GuestForwards, Forward]]] = {}
+    for guest in guests:
+        for address in guest.public_ips:
+            owner = owners.setdefault(address, guest)
+            if owner is not guest:
+                whose = f"public_ip {address} is {show(owner.name)}'s already"
+                yield Problem(guest.public_place, whose)
+                continue
+            for other, forward in tenants.get(address, ())[:1]:
+                port = f"{forward.protocol}/{forward.published}"
+                by = f"is not free: {port} there is {show(other.name)}'s"
+                yield Problem(guest.public_place, f"public_ip {address} {by}")
+        for forward in guest.forwards:
+            if forward.host_ip is None or forward.host_ip in guest.public_ips:
+                continue
+            tenants.setdefault(forward.host_ip, []).append((guest, forward))
+            if forward.host_ip in owners:
+                whose = f"the public_ip of {show(owners[forward.host_ip].name)}"
+                yield Problem(forward.place, f"{forward.host_ip} is {whose}")
 
 
 def _overlaps(claims: list[Claim]) -> Iterable[tuple[Claim, Ports, Claim]]:

@@ -18,6 +18,7 @@ from .backend import clear_all
 from .compiler import compile_file
 from .config import Problem, find_files, in_file_order
 from .doctor import check_config, examine
+from .elements import WHOLE
 from .errors import VfwError, show
 from .explain import explain
 from .findings import WRONG
@@ -190,7 +191,8 @@ def purge(_: argparse.Namespace) -> int:
     lock = state.lock()
     inventory = Inventory(f"{state.path}/networks")
     link = Netlink()
-    close_others(state, set())
+    for problem in close_others(state, set()):
+        _complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     shutil.rmtree(state.kept, ignore_errors=True)
     shutil.rmtree(state.path)
@@ -223,11 +225,18 @@ def _diff(outcome: Outcome) -> list[str]:
         guarded = {e.rpartition(" ")[0][6:] for _, e in changed if e[:6] == "guard "}
         for name, entry in changed:
             verb, _, host, *words = entry.split(" ")
+            if verb == "snat":
+                lines.append(f"{sign} {name} {host} → leaves from {words[0]}")
             is_claim = verb == "reject" and entry[7:] not in guarded
             if verb != "dnat" and not is_claim:
                 continue
             protocol, first, last, *to = words
             ports = first if first == last else f"{first}-{last}"
+            if protocol == WHOLE:
+                where = f"{host} {WHOLE}"
+                what = f"{name} {to[0]}" if to else f"rejected but for {name}"
+                lines.append(f"{sign} {where} → {what}")
+                continue
             at = "" if host == "*" else f"{host} "
             where = f"{at}{protocol} {ports}"
             if is_claim:

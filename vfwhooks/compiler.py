@@ -15,7 +15,7 @@ from . import compiled
 from .config import Place, Problem
 from .files import quote
 from .forwards import Forward, GuestForwards
-from .plan import LEFT
+from .plan import LEFT, whole
 from .ports import Subnet
 from .schema import read_forwards
 from .state import State
@@ -83,6 +83,15 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append("wide")
     if any(f.host_ip and f.host_ip.is_loopback for f in guest.forwards):
         lines.append("loopback")
+    for address in guest.public_ips:
+        if not guest.is_hosts_own:
+            lines.append(f"public {address}")
+        if not guest.is_whole and not guest.is_hosts_own:
+            lines.append(f"{'kept' if guest.is_claimed else 'whole'} {address}")
+        if guest.is_hosts_own:
+            lines.append(f"over {whole(str(address))[2:]}")
+        if guest.is_outgoing:
+            lines.append(f"outgoing {address}")
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
     lines += [

@@ -18,8 +18,8 @@ _CONNTRACK = 1 << 8
 _GET, _DELETE = 1, 2
 _ORIGINAL, _REPLY, _ID, _FILTER = 1, 2, 12, 25
 _ORIGINAL_FLAGS, _REPLY_FLAGS = 1, 2
-_IP_SOURCE, _PROTOCOL = 1, 8
-_UDP = PROTOCOLS["udp"]
+_IP_SOURCE, _IP_DESTINATION, _PROTOCOL = 1, 2, 8
+_TCP, _UDP = PROTOCOLS["tcp"], PROTOCOLS["udp"]
 
 
 class Tuple:
@@ -46,7 +46,7 @@ class Published:
     def __init__(self, entry: str) -> None:
         words = entry.split(" ")
         self.host = words[2]
-        self.protocol = PROTOCOLS[words[3]]
+        self.protocol = PROTOCOLS.get(words[3], 0)  # 0 for all of them
         self.first, self.last = int(words[4]), int(words[5])
         self.address, target = [*words[6:], "", "0"][:2]
         self.target = int(target)
@@ -54,7 +54,7 @@ class Published:
     def has(self, original: Tuple) -> bool:
         """Whether a connection to this destination is one to the published port."""
         return (
-            original.protocol == self.protocol
+            self.protocol in (0, original.protocol)
             and self.first <= original.port <= self.last
             and self.host in ("*", original.destination)
         )
@@ -69,18 +69,24 @@ class Published:
         )
 
 
+Connection = tuple[bytes, Tuple, Tuple]
+
+
 def may_cut(removed: list[str], added: list[str]) -> bool:
     """Whether connections may have to be cut for these entries."""
-    ended = [entry for entry in removed if entry.startswith("dnat ")]
-    begun = [entry for entry in added if entry.startswith(("dnat ", "reject "))]
-    return bool(ended or [entry for entry in begun if " udp " in entry])
+    ended = [entry for entry in removed if entry.startswith(("dnat ", "snat "))]
+    verbs = ("dnat ", "reject ", "snat ")
+    begun = [entry for entry in added if entry.startswith(verbs)]
+    others = " tcp ", " sctp "
+    return bool(ended or [e for e in begun if not any(one in e for one in others)])
 
 
 def cut(
     link: Netlink, inventory: Inventory, removed: list[str], added: list[str]
 ) -> int:
-    """Cut what the removed entries still lead somewhere, and the UDP flows that end at
-    the host itself though an added entry now forwards or rejects them; how many."""
+    """Cut what the removed entries still lead somewhere, and the flows of UDP (for a
+    whole address, of all but TCP) that end at the host itself or leave from another
+    address, though an added entry now says otherwise; how many."""
     gone: dict[str, list[Published]] = {}
     for entry in removed:
         if entry.startswith("dnat "):
@@ -94,28 +100,53 @@ def cut(
                 count += _delete(link, address, data)
     for family in "46":
         verbs = f"dnat {family} ", f"reject {family} "
-        udp = [Published(entry) for entry in added if entry.startswith(verbs)]
-        udp = [one for one in udp if one.protocol == _UDP]
+        some = [Published(entry) for entry in added if entry.startswith(verbs)]
+        udp = [one for one in some if one.protocol == _UDP]
         if udp:
             everywhere = "0.0.0.0" if family == "4" else "::"
-            count += _cut_at_host(link, inventory, udp, everywhere)
+            found = _connections(link, _ORIGINAL, everywhere)
+            count += _cut_at_host(link, inventory, udp, found)
+        for one in some:
+            if not one.protocol:
+                found = _connections(link, _ORIGINAL, one.host, _IP_DESTINATION)
+                count += _cut_at_host(link, inventory, [one], found)
+    for is_new, changed in ((False, removed), (True, added)):
+        ways_out = [entry for entry in changed if entry.startswith("snat ")]
+        count += sum(_cut_from_guest(link, entry, is_new) for entry in ways_out)
+    return count
+
+
+def _cut_from_guest(link: Netlink, entry: str, is_new: bool) -> int:
+    """Cut what a guest has open towards outside: by the address that it is not to leave
+    from any more, or, but for TCP, by any that is not its `is_new` one."""
+    _, _, guest, public = entry.split(" ")
+    count = 0
+    for data, original, reply in _connections(link, _ORIGINAL, guest, _IP_SOURCE):
+        is_out = original.source == guest != reply.destination
+        is_by_it = reply.destination == public
+        is_stale = is_by_it != is_new and not (is_new and original.protocol == _TCP)
+        if is_out and is_stale and original.destination == reply.source:
+            count += _delete(link, guest, data)
     return count
 
 
 def _cut_at_host(
-    link: Netlink, inventory: Inventory, udp: list[Published], family: str
+    link: Netlink,
+    inventory: Inventory,
+    published: list[Published],
+    found: "list[Connection]",
 ) -> int:
     count = 0
-    for data, original, reply in _connections(link, _ORIGINAL, family):
+    for data, original, reply in found:
         if (
-            original.protocol == _UDP
+            original.protocol != _TCP
             and original.destination == reply.source
             and original.port == reply.source_port
-            and any(one.has(original) for one in udp)
+            and any(one.has(original) for one in published)
             and inventory.is_local(original.destination)
             and not _is_left(inventory, original)
         ):
-            count += _delete(link, family, data)
+            count += _delete(link, original.destination, data)
     return count
 
 
@@ -133,19 +164,24 @@ def _is_left(inventory: Inventory, original: Tuple) -> bool:
 
 
 def _connections(
-    link: Netlink, direction: int, address: str
-) -> list[tuple[bytes, Tuple, Tuple]]:
-    """The connections whose reply comes from `address`, or the UDP ones of a family.
+    link: Netlink, direction: int, address: str, by: int = 0
+) -> "list[Connection]":
+    """The connections whose reply comes from `address`; whose original direction has it
+    (`by` says as what); or else, for the original direction, the family's UDP ones.
 
     Kernels before 5.8 ignore the filter and list everything; callers compare again.
     Every kernel so far lists all but the IPv6 address it is asked for: `::` is all.
     """
     number = AF_INET6 if ":" in address else AF_INET
     wanted = flags = b""
-    if direction == _ORIGINAL:
+    if by and number == AF_INET:
+        where = attribute(by, inet_pton(number, address))
+        wanted = nested(_ORIGINAL, nested(1, where))
+        flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", by))
+    elif direction == _ORIGINAL and not by:
         wanted = nested(_ORIGINAL, nested(2, attribute(1, bytes((_UDP,)))))
         flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", _PROTOCOL))
-    elif number == AF_INET:
+    elif number == AF_INET and not by:
         source = attribute(1, inet_pton(number, address))
         wanted = nested(_REPLY, nested(1, source))
         flags = attribute(_REPLY_FLAGS, struct.pack("=I", _IP_SOURCE))

@@ -4,16 +4,18 @@ An entry is one text line, the same on disk, in a diff and here:
 
     dnat 4 * tcp 8080 8080 192.168.122.10 80      published first and last, target
     dnat 4 203.0.113.5 udp 5000 5010 192.168.122.10 5000
+    dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0      a whole address, all protocols
     guard 4 * tcp 8443 8443 allow_0f5c            that chain decides on the source
     reject 4 * tcp 8443 8443                      what is left for the host is rejected
     left 4 192.168.122.1 udp 53 53                this address and port stay the host's
+    snat 4 192.168.122.10 203.0.113.7             leaves from that address
     hairpin 4 192.168.122.0/24                    masquerade within this subnet
     inside 4 192.168.122.0/24                     who connects there keeps his address
     localnet 4 virbr0                             there the host's loopback is forwarded
     accept 4 192.168.122.10                       let in by libvirt's own table
 
 An address `*` is every local address. A range is one element and keeps its numbers.
-The set that holds an entry is named by its verb, family, `_any` and `_range`.
+The set that holds an entry is named by its verb, family, `_any` and `_range`, `_all`.
 """
 
 import struct
@@ -21,6 +23,7 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from .netlink import attribute, attributes, each, named, nested
 
+WHOLE = "all"  # in place of a protocol: all of them, and all of their ports
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 _FAMILIES = {"4": (AF_INET, 4), "6": (AF_INET6, 16)}
@@ -38,6 +41,8 @@ def set_name(line: str) -> str:
     if verb == "accept":
         return "vfwhooks"
     name = verb + family
+    if rest and rest[0] == WHOLE:
+        return name + "_all"
     if host == "*":
         name += "_any"
     if verb != "left" and len(rest) > 2 and rest[1] != rest[2]:
@@ -58,21 +63,30 @@ def encode(line: str) -> tuple[bytes, bytes]:
         if verb == "hairpin":
             return _keys(low * 2, high * 2), b""
         return _keys(low + bytes(4), high + b"\xff\0\0\0"), b""
+    if verb == "snat":
+        source = nested(_DATA, attribute(_VALUE, inet_pton(number, rest[0])))
+        return _keys(inet_pton(number, host), b""), source
     protocol, first, last, *value = rest
+    if protocol == WHOLE:
+        return _keys(inet_pton(number, host), b""), _encoded(verb, number, value, True)
     prefix = b"" if host == "*" else inet_pton(number, host)
     prefix += bytes((PROTOCOLS[protocol], 0, 0, 0))
     low, high = _PORT.pack(int(first)), _PORT.pack(int(last))
     is_range = first != last
     keys = _keys(prefix + low, prefix + high if is_range else b"")
+    return keys, _encoded(verb, number, value, is_range)
+
+
+def _encoded(verb: str, number: int, value: list[str], keeps_port: bool) -> bytes:
     if verb == "dnat":
         target = inet_pton(number, value[0])
-        if not is_range:
+        if not keeps_port:
             target += _PORT.pack(int(value[1]))
-        return keys, nested(_DATA, attribute(_VALUE, target))
+        return nested(_DATA, attribute(_VALUE, target))
     if verb == "guard":
         verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, value[0]))
-        return keys, nested(_DATA, verdict)
-    return keys, b""
+        return nested(_DATA, verdict)
+    return b""
 
 
 def comment(owner: str) -> bytes:
@@ -100,6 +114,18 @@ def decode(name: str, data: bytes) -> tuple[str, str, int]:
         return f"localnet {family} {bridge}", owner, 0
     if verb in ("hairpin", "inside"):
         return f"{verb} {family} {_prefix(number, key[:size], end[:size])}", owner, 0
+    if verb == "snat":
+        source = inet_ntop(number, attributes(found[_DATA])[_VALUE])
+        return (
+            f"snat {family} {inet_ntop(number, key)} {source}",
+            owner,
+            _packets(found),
+        )
+    if name.endswith("_all"):
+        line = f"{verb} {family} {inet_ntop(number, key)} {WHOLE} 0 65535"
+        if verb != "reject":
+            line += _value(attributes(found[_DATA]), number, size, 0)
+        return line, owner, _packets(found)
     host = "*"
     if "_any" not in name:
         host, key, end = inet_ntop(number, key[:size]), key[size:], end[size:]

@@ -10,7 +10,7 @@ from . import compiled
 from .address import is_inside
 from .backend import IPTABLES
 from .config import Place
-from .elements import set_name
+from .elements import WHOLE, set_name
 from .errors import VfwError, show
 from .holders import name_listeners
 from .inventory import Inventory
@@ -21,7 +21,7 @@ from .netlink import Netlink
 from .nfnetlink import LIBVIRT, OWN, PARTS, list_base_chains
 from .overview import Overview, look
 from .plan import Forward, Settings
-from .ports import PROTOCOLS, parse_ports
+from .ports import PROTOCOLS, Ports, parse_ports
 from .schema import read_forwards
 from .state import State
 from .status import ForwardStatus
@@ -39,7 +39,7 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
         rows = [
             row
             for row in overview.forwards
-            if row.protocol in protocols and _has(row.published, first)
+            if row.protocol in (*protocols, WHOLE) and _has(row.published, first)
         ]
         if not rows:
             return list(_nobodys(first, protocols, state)), False
@@ -59,8 +59,13 @@ def _port(text: str) -> tuple[int, tuple[str, ...]]:
 
 
 def _has(published: str, port: int) -> bool:
-    ports = parse_ports(published)
+    ports = _ports(published)
     return ports.first <= port <= ports.last
+
+
+def _ports(published: str) -> Ports:
+    """The ports of a row, which may be all of an address."""
+    return Ports(0, 65535) if published == WHOLE else parse_ports(published)
 
 
 def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[str]:
@@ -110,7 +115,7 @@ class _Explainer:
             if guest.name in (row.guest, *uuids)
             for forward in guest.forwards
             if forward.protocol == row.protocol
-            and str(forward.published) == row.published
+            and forward.published == _ports(row.published)
             and str(forward.host_ip or "*") == row.host_ip
         ]
 
@@ -123,7 +128,7 @@ class _Explainer:
             forward
             for forward in Settings(lines).forwards
             if (forward.host, forward.protocol) == (row.host_ip, row.protocol)
-            and forward.first == parse_ports(row.published).first
+            and forward.first == _ports(row.published).first
         ]
 
     def _entries(self, row: ForwardStatus) -> list[str]:

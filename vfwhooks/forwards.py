@@ -37,7 +37,10 @@ class Forward:
 class GuestForwards:
     """What forwards.yaml says of one guest; `name` may be its UUID.
 
-    What `is_claimed` stays rejected while the guest does not run.
+    What `is_claimed` stays rejected while the guest does not run. `public_ips` are
+    addresses for this guest alone: `is_whole` is forwarded from them, else what is in
+    `forwards` only; its own connections leave from them if it `is_outgoing`; the host
+    itself may use them only if it `is_hosts_own`.
     """
 
     name: str
@@ -46,3 +49,8 @@ class GuestForwards:
     addresses: tuple[Address, ...] = ()
     network: str = ""
     is_claimed: bool = False
+    public_ips: tuple[Address, ...] = ()
+    public_place: Place = Place("")  # noqa: RUF009 - frozen
+    is_whole: bool = False
+    is_outgoing: bool = False
+    is_hosts_own: bool = False

@@ -8,12 +8,15 @@ above a tail that does not (see templates/iptables.j2):
 
     PREROUTING, OUTPUT > VFW-PUBLISH > VFW-BOUND > VFW-B-…, then VFW-CLAIMED > VFW-C-…,
                                        then VFW-ANY > VFW-A-…
-    POSTROUTING > VFW-POSTROUTING, then VFW-INSIDE
+    POSTROUTING > VFW-POSTROUTING > VFW-INSIDE for what was DNATed, or else
+    POSTROUTING > VFW-OUT > VFW-SNAT
     INPUT > VFW-INPUT > VFW-REJECT > VFW-R-…;  FORWARD > VFW-FORWARD
     raw's PREROUTING > VFW-GUARD, only while the host's loopback leads to a guest
 """
 
 from binascii import Error, b2a_base64, unhexlify
+
+from .elements import WHOLE
 
 FILTER, NAT, RAW = "filter", "nat", "raw"
 _PORTS_A_RULE = 15
@@ -59,12 +62,15 @@ def rules_of(owner: str, entry: str, family: str) -> list[tuple[Chain, str]]:
         chain = NAT, f"VFW-{'A' if words[0] == '*' else 'B'}-{short(owner)}"
         return [(chain, f"{_match(words, family)} {target}")]
     if verb == "reject":
-        how = "tcp-reset" if words[1] == "tcp" else _REJECTS[family]
-        rule = f"{_match(words, family)} -j REJECT --reject-with {how}"
-        found = [((FILTER, f"VFW-R-{short(owner)}"), rule)]
+        chain = FILTER, f"VFW-R-{short(owner)}"
+        match, by = _match(words, family), "-j REJECT --reject-with"
+        found = [(chain, f"{match} {by} {_REJECTS[family]}")]
+        if words[1] == "tcp":
+            found = [(chain, f"{match} {by} tcp-reset")]
+        elif words[1] == WHOLE:
+            found.insert(0, (chain, f"{match} -p tcp {by} tcp-reset"))
         if words[0] != "*":
-            kept = f"{_match(words, family)} -j ACCEPT"
-            found.append(((NAT, f"VFW-C-{short(owner)}"), kept))
+            found.append(((NAT, f"VFW-C-{short(owner)}"), f"{match} -j ACCEPT"))
         return found
     return _among_others(owner, verb, words, family)
 
@@ -101,9 +107,16 @@ def _among_others(
     if verb == "left":
         rule = f"{_match(words, family)} {comment} -j RETURN"
         return [((NAT, "VFW-PUBLISH"), rule), ((FILTER, "VFW-INPUT"), rule)]
+    if verb == "snat":
+        rule = f"-s {address} {comment} -j SNAT --to-source {words[1]}"
+        return [((NAT, "VFW-SNAT"), rule)]
     chain = NAT, "VFW-POSTROUTING"
     if verb == "hairpin":
-        return [(chain, f"-s {words[0]} -d {words[0]} {comment} -j MASQUERADE")]
+        match = f"-s {words[0]} -d {words[0]} {comment}"
+        return [
+            (chain, f"{match} -j MASQUERADE"),
+            ((NAT, "VFW-OUT"), f"{match} -j RETURN"),
+        ]
     accept = f"! -s {words[0]} -d {words[0]} {comment} -j ACCEPT"
     return [((NAT, "VFW-INSIDE"), accept)]
 
@@ -112,6 +125,7 @@ def _jumps(owner: str, entries: list[str], family: str) -> Chains:
     """Jumps to the owner's chains, each for at most 15 ports, which is what keeps a
     connection from walking through every guest's rules."""
     ports: dict[tuple[Chain, str, str], list[tuple[int, int]]] = {}
+    found: Chains = {}
     for entry in entries:
         verb, number, host, *words = entry.split(" ")
         if number != family or verb not in ("dnat", "guard", "reject"):
@@ -121,9 +135,14 @@ def _jumps(owner: str, entries: list[str], family: str) -> Chains:
         else:
             places = _LEADING[:1] if host == "*" else _LEADING[1:]
         for chain, to in places:
+            if words[0] == WHOLE:
+                match = f"-d {host}/{_LENGTHS[family]} -m comment --comment {owner}"
+                rule = f"{match} -j VFW-{to}-{short(owner)}"
+                if rule not in found.setdefault(chain, []):
+                    found[chain].append(rule)
+                continue
             published = ports.setdefault((chain, to, words[0]), [])
             published.append((int(words[1]), int(words[2])))
-    found: Chains = {}
     for (chain, to, protocol), published in ports.items():
         for some in _chunks(sorted(set(published))):
             match = f"-p {protocol} -m multiport --dports {some}"
@@ -148,6 +167,8 @@ def _chunks(published: list[tuple[int, int]]) -> list[str]:
 
 def _match(words: list[str], family: str) -> str:
     host, protocol, first, last = words[:4]
+    if protocol == WHOLE:
+        return f"-d {host}/{_LENGTHS[family]}"
     ports = first if first == last else f"{first}:{last}"
     match = f"-p {protocol} -m {protocol} --dport {ports}"
     return match if host == "*" else f"-d {host}/{_LENGTHS[family]} {match}"

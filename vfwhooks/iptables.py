@@ -39,6 +39,10 @@ _JUMPS = (
     ((NAT, "PREROUTING"), f"{_LOCAL} -j VFW-PREROUTING"),
     ((NAT, "OUTPUT"), f"{_LOCAL} -j VFW-PUBLISH"),
     ((NAT, "POSTROUTING"), "-m conntrack --ctstate DNAT -j VFW-POSTROUTING"),
+    (
+        (NAT, "POSTROUTING"),
+        "-m addrtype --dst-type UNICAST -m conntrack ! --ctstate DNAT -j VFW-OUT",
+    ),
 )
 Saved = dict[Chain, list[tuple[str, str]]]
 Index = dict[tuple[Chain, str], str]

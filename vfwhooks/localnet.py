@@ -6,7 +6,6 @@ rule goes. What it was before is kept in the state directory from before the cha
 """
 
 from . import files
-from .errors import VfwError
 from .state import State
 
 if False:  # the annotations alone need it
@@ -26,8 +25,12 @@ def open_bridges(
     bridges: "set[str]",
     root: str = "",
     write: "Callable[[str, bytes], None]" = files.overwrite,
-) -> None:
-    """Let loopback addresses through; a bridge that is not there is passed over."""
+) -> list[str]:
+    """Let loopback addresses through; a bridge that is not there is passed over.
+
+    Returns what the kernel did not let us do.
+    """
+    problems = []
     for bridge in bridges:
         path = root + _PATH.format(bridge)
         before = files.read(path)
@@ -36,29 +39,38 @@ def open_bridges(
         if not state.read(f"{_KEPT}/{bridge}"):
             state.write(f"{_KEPT}/{bridge}", before.decode())
         if before.strip() != b"1":
-            _set(path, bridge, b"1", write)
+            problems += _set(path, bridge, b"1", write)
+    return problems
 
 
-def close_bridges(state: State, bridges: "set[str]", root: str = "") -> None:
-    """Give the bridges back what was there before."""
+def close_bridges(
+    state: State,
+    bridges: "set[str]",
+    root: str = "",
+    write: "Callable[[str, bytes], None]" = files.overwrite,
+) -> list[str]:
+    """Give the bridges back what was before; what the kernel did not let us do."""
+    problems = []
     for bridge in bridges.intersection(state.names(_KEPT)):
         before = state.read(f"{_KEPT}/{bridge}").strip().encode()
         path = root + _PATH.format(bridge)
         if before and files.read(path) is not None:
-            _set(path, bridge, before, files.overwrite)
+            problems += _set(path, bridge, before, write)
         state.remove(f"{_KEPT}/{bridge}")
+    return problems
 
 
-def close_others(state: State, bridges: "set[str]", root: str = "") -> None:
+def close_others(state: State, bridges: "set[str]", root: str = "") -> list[str]:
     """Give every bridge but these back what was there before."""
-    close_bridges(state, set(state.names(_KEPT)) - bridges, root)
+    return close_bridges(state, set(state.names(_KEPT)) - bridges, root)
 
 
 def _set(
     path: str, bridge: str, value: bytes, write: "Callable[[str, bytes], None]"
-) -> None:
+) -> list[str]:
     try:
         write(path, value)
     except OSError as error:
         name = f"net.ipv4.conf.{bridge}.route_localnet"
-        raise VfwError(f"{name} cannot be set: {error.strerror}") from error
+        return [f"{name} cannot be set: {error.strerror}"]
+    return []

@@ -5,10 +5,15 @@ Lines in, as the compiler wrote them for one guest:
     address 192.168.122.50
     network default
     allow allow_0f5c 198.51.100.0/24
-    claim 659a7fb2-af47-6fae-688d-711213d91dc1    the owner of what is rejected for it
+    claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of what is rejected for it
     wide                                     takes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
+    public 203.0.113.7                       an address for this guest, not the host's
+    whole 203.0.113.7                        what is not published there is rejected
+    kept 203.0.113.7                         the same, whether the guest runs or not
+    outgoing 203.0.113.7                     its own connections leave from there
     forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
+    forward 203.0.113.7 all 0 65535 0 65535 -   everything that comes to that address
     claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
     over * tcp 8080 8080                     that one yields to no listener of the host
 
@@ -57,7 +62,7 @@ class Forward:
         """The families it publishes on: "4", "6" or both."""
         if self.host == "*":
             return "46"
-        return "6" if ":" in self.host else "4"
+        return _family(self.host)
 
     def published(self, family: str) -> str:
         """What it publishes in the family: the middle of all of its entries."""
@@ -107,8 +112,12 @@ class Settings:
         "forwards",
         "is_loopback",
         "is_wide",
+        "kept",
         "network",
+        "outgoing",
         "over",
+        "public",
+        "whole",
     )
 
     def __init__(self, lines: list[str]) -> None:
@@ -117,6 +126,10 @@ class Settings:
         self.forwards: list[Forward] = []
         self.network = ""
         self.claim = ""
+        self.public: list[str] = []
+        self.whole: list[str] = []
+        self.kept: list[str] = []
+        self.outgoing: list[str] = []
         self.is_wide = self.is_loopback = False
         self.over: set[str] = set()
         for line in lines:
@@ -132,6 +145,8 @@ class Settings:
             elif word == "allow":
                 chain, _, sources = rest.partition(" ")
                 self.allows[chain] = sources.split(",")
+            elif word in ("public", "whole", "kept", "outgoing"):
+                getattr(self, word).append(rest)
             elif word == "claim":
                 self.claim = rest
             elif word == "wide":
@@ -139,14 +154,28 @@ class Settings:
             elif word == "loopback":
                 self.is_loopback = True
 
+    @property
+    def wanted(self) -> list[str]:
+        """The families that it needs an address of, one of each."""
+        found = [forward.families for forward in self.forwards]
+        return found + [_family(address) for address in self.outgoing]
+
     def published(self, families: "Collection[str]") -> list[str]:
         """What it publishes in these families, but for what yields to no listener."""
-        return [
+        found = [
             forward.published(family)
             for forward in self.forwards
             for family in forward.families
             if family in families and forward.published(family)[2:] not in self.over
         ]
+        hosts = [*self.whole, *self.kept]
+        return found + [whole(host) for host in hosts if _family(host) in families]
+
+    def at(self, host: str) -> list[str]:
+        """What it publishes at an address of the host's, the address itself, and the
+        way out by it."""
+        found = [f.published(_family(host)) for f in self.forwards if f.host == host]
+        return [*found, whole(host), way_out(host)]
 
     def entries(
         self, addresses: Addresses, without: "Collection[str]" = ()
@@ -158,6 +187,12 @@ class Settings:
             for family in forward.families:
                 if family in addresses and forward.published(family) not in without:
                     found += forward.entries(family, addresses[family])
+        for host in self.whole:
+            if _family(host) in addresses and whole(host) not in without:
+                found.append(f"reject {whole(host)}")
+        for host in self.outgoing:
+            if _family(host) in addresses and way_out(host) not in without:
+                found.append(f"snat {_family(host)} {addresses[_family(host)]} {host}")
         used = {line.split(" ", 2)[1] for line in found}
         found += [f"accept {f} {addresses[f]}" for f in addresses if f in used]
         return found
@@ -165,24 +200,30 @@ class Settings:
     def claimed(self, without: "Collection[str]" = ()) -> list[str]:
         """What stays rejected whether the guest runs or not: where it is forwarded to,
         nothing of that gets through to the host."""
-        return [
+        found = [
             forward.rejected(family)
             for forward in self.forwards
             if not forward.is_loopback
             for family in forward.families
             if forward.published(family) not in without
         ]
+        kept = [whole(host) for host in self.kept]
+        return found + [f"reject {one}" for one in kept if one not in without]
 
 
 def network_entries(subnets: list[tuple[str, str]]) -> list[str]:
     """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
     found = []
     for address, subnet in subnets:
-        family = "6" if ":" in address else "4"
+        family = _family(address)
         left = _LEFT6 if family == "6" else _LEFT4
         found += [f"left {family} {address} {p} {p.split(' ')[1]}" for p in left]
         found += [f"hairpin {family} {subnet}", f"inside {family} {subnet}"]
     return found
+
+
+def _family(address: str) -> str:
+    return "6" if ":" in address else "4"
 
 
 _LEFT4 = ("tcp 53", "udp 53", "udp 67", "udp 69")
@@ -190,8 +231,20 @@ _LEFT6 = ("tcp 53", "udp 53", "udp 547")
 LEFT = (53, 67, 69, 547)
 
 
+def whole(host: str) -> str:
+    """A whole address of the host's, as it stands in the middle of entries."""
+    return f"{_family(host)} {host} all 0 65535"
+
+
+def way_out(host: str) -> str:
+    """The way out by an address of the host's, among what is published."""
+    return f"{_family(host)} {host} out"
+
+
 def key_of(entry: str) -> str:
     """What two entries cannot both have: everything but where a packet is sent."""
+    if entry.startswith("snat "):
+        return entry.rpartition(" ")[0]
     if entry.startswith(("dnat ", "guard ")):
         return " ".join(entry.split(" ", 6)[:6])
     return entry

@@ -24,7 +24,8 @@ class Planned:
     """A record's entries as they should be, and what keeps others from being there:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
     `networks` are those whose entries it needs, once it has any itself; `rivals` are
-    listeners of the host by what they keep from being published.
+    listeners of the host by what they keep from being published, and `without` is all
+    that is kept from it.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Planned:
         "rivals",
         "settings",
         "where",
+        "without",
     )
 
     def __init__(self, record: Record, settings: Settings, where: Whereabouts) -> None:
@@ -45,6 +47,7 @@ class Planned:
         self.entries: list[str] = []
         self.conflicts: dict[str, str] = {}
         self.rivals: dict[str, Listener] = {}
+        self.without: set[str] = set()
 
     def settled(self) -> Record:
         """The record as it is when all of this has been done."""
@@ -53,22 +56,27 @@ class Planned:
         since, stamp = record.since, record.stamp
         settled = Record(record.guest, since, stamp, self.entries, networks)
         settled.is_waiting = any(
-            not any(family in self.where.addresses for family in forward.families)
-            for forward in self.settings.forwards
+            not any(family in self.where.addresses for family in families)
+            for families in self.settings.wanted
         )
         settled.yields = list(self.rivals)
         return settled
 
-    def yield_to(self, rivals: dict[str, Listener]) -> None:
-        """Plan the entries without what these listeners have."""
+    def yield_to(self, rivals: dict[str, Listener], own: list[str]) -> None:
+        """Plan the entries without what these listeners have, and without what is on
+        these addresses, which are the host's own."""
         self.rivals = rivals
-        self.entries = self.settings.entries(self.where.addresses, rivals)
-        for forward in self.settings.forwards if rivals else ():
+        reasons = {one: rival.reason for one, rival in rivals.items()}
+        for host in own:
+            reasons.update(dict.fromkeys(self.settings.at(host), _own_reason(host)))
+        self.without = set(reasons)
+        self.entries = self.settings.entries(self.where.addresses, reasons)
+        for forward in self.settings.forwards if reasons else ():
             for family, address in self.where.addresses.items():
-                rival = rivals.get(forward.published(family))
-                if rival:
+                reason = reasons.get(forward.published(family))
+                if reason:
                     for entry in forward.entries(family, address):
-                        self.conflicts[key_of(entry)] = rival.reason
+                        self.conflicts[key_of(entry)] = reason
 
     def summary(self) -> str:
         """One line for the log."""
@@ -103,7 +111,7 @@ class Planner:
     def guest(self, record: Record) -> Planned:
         """The guest's entries, as if it were alone."""
         settings = self.settings(record.guest)
-        if not settings.forwards:
+        if not settings.wanted:
             return Planned(record, settings, Whereabouts({}, [], ""))
         now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
         where = find_guest(record.guest, settings, self.inventory, now)
@@ -112,7 +120,8 @@ class Planner:
         if settings.claim:
             held = held + self._claimed(record.guest)
         published = settings.published(where.addresses)
-        planned.yield_to(find_rivals(published, held, self.inventory))
+        rivals = find_rivals(published, held, self.inventory)
+        planned.yield_to(rivals, self._own(settings))
         if settings.is_wide:
             planned.networks = self._networks()
         if settings.is_loopback:
@@ -121,6 +130,10 @@ class Planner:
                 n.name + LOOPBACK for n in where.networks if _has(n, address)
             ]
         return planned
+
+    def _own(self, settings: Settings) -> list[str]:
+        """The guest's public addresses that are those the world knows the host by."""
+        return [h for h in settings.public if self.inventory.is_default_source(h)]
 
     def _claimed(self, guest: Guest) -> list[str]:
         """What is rejected for the guest already, whether it runs or not."""
@@ -135,9 +148,12 @@ class Planner:
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         published, held = settings.published("46"), self._claimed(guest)
         planned.rivals = find_rivals(published, held, self.inventory)
-        planned.entries = settings.claimed(planned.rivals)
-        for one, rival in planned.rivals.items():
-            planned.conflicts[f"reject {one}"] = rival.reason
+        reasons = {one: rival.reason for one, rival in planned.rivals.items()}
+        for host in self._own(settings):
+            reasons.update(dict.fromkeys(settings.at(host), _own_reason(host)))
+        planned.entries = settings.claimed(reasons)
+        for one, reason in reasons.items():
+            planned.conflicts[f"reject {one}"] = reason
         if settings.is_wide:
             planned.networks = self._networks()
         return planned
@@ -187,6 +203,10 @@ class Planner:
         return planned
 
 
+def _own_reason(host: str) -> str:
+    return f"{host} is the host's own address; public_ip_of_host: true gives it away"
+
+
 def _has(network: Network, address: str) -> bool:
     subnets = [subnet for _, subnet in network.subnets]
     return bool(address) and (not subnets or is_inside(address, subnets))
@@ -203,7 +223,7 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
             planned.conflicts[f"accept {family} {address}"] = reason
     planned.where.addresses = addresses
     planned.entries = []
-    for entry in planned.settings.entries(addresses, planned.rivals):
+    for entry in planned.settings.entries(addresses, planned.without):
         other = taken.get(key_of(entry))
         if other:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"

@@ -128,6 +128,14 @@ def parse_host_ip(text: str) -> Address:
     return address
 
 
+def parse_public_ip(text: str) -> Address:
+    """An address of this host that one guest can have whole."""
+    address = parse_host_ip(text)
+    if address.is_unspecified or address.is_loopback or address.is_link_local:
+        raise VfwError(f"{text} is not an address that the world knows one guest by")
+    return address
+
+
 def parse_subnet(text: str) -> Subnet:
     """A network in CIDR form, or one address, that may connect."""
     try:

@@ -4,6 +4,7 @@ A forward yields to a listener that was there first, as a second bind() would, a
 where the listener came later: what is in force does not depend on who listens now.
 """
 
+from .elements import WHOLE
 from .inventory import Inventory
 from .listeners import Listener, Range
 
@@ -26,10 +27,11 @@ def find_rivals(
     for one in published:
         if one not in known:
             family, host, protocol, *ports = one.split(" ")
-            first, last = _looked_at(protocol, int(ports[0]), int(ports[1]))
-            asked = one, family, host, (first, last)
-            if first <= last:
-                wanted.setdefault(protocol, []).append(asked)
+            for each in ("tcp", "udp") if protocol == WHOLE else (protocol,):
+                first, last = _looked_at(each, int(ports[0]), int(ports[1]))
+                asked = one, family, host, (first, last)
+                if first <= last:
+                    wanted.setdefault(each, []).append(asked)
     found: dict[str, Listener] = {}
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
@@ -38,7 +40,7 @@ def find_rivals(
                 if (
                     first <= listener.port <= last
                     and not _is_covered(had, family, host, listener)
-                    and _is_rival(family, host, listener, inventory)
+                    and _is_rival(family, host, listener, inventory, WHOLE in one)
                 ):
                     found[one] = listener
                     break
@@ -60,24 +62,27 @@ def _is_covered(
     return any(
         words[0] == family
         and words[1] in ("*", host)
-        and words[2] == listener.protocol
+        and words[2] in (listener.protocol, WHOLE)
         and int(words[3]) <= listener.port <= int(words[4])
         for words in had
     )
 
 
-def _is_rival(family: str, host: str, listener: Listener, inventory: Inventory) -> bool:
+def _is_rival(
+    family: str, host: str, listener: Listener, inventory: Inventory, is_whole: bool
+) -> bool:
     """Whether a forward on the address would take the listener's clients from it.
 
     On every address: unless it serves the host itself or libvirt's guests only. On one:
-    if it listens just there, or everywhere and this is how the world knows the host.
+    if it listens just there, or everywhere and this is how the world knows the host; a
+    whole address that is so is not given away in the first place.
     """
     if family not in listener.families:
         return False
     if host != "*":
         if listener.address:
             return listener.address == host
-        return inventory.is_default_source(host)
+        return not is_whole and inventory.is_default_source(host)
     if listener.device == _LOOPBACK_DEVICE or listener.device in inventory.bridges():
         return False
     if listener.address in inventory.bridge_addresses():

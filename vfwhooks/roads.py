@@ -95,12 +95,12 @@ class Roads:
         if closed := _bridges(removed):
             from .localnet import close_bridges  # for those who need it
 
-            close_bridges(self._state, closed)
+            self._report.problems += close_bridges(self._state, closed)
         self._backend().change(changes)
         if opened := _bridges(added):
             from .localnet import open_bridges
 
-            open_bridges(self._state, opened)
+            self._report.problems += open_bridges(self._state, opened)
         if self._base != base:
             self._state.keep_base(self._base)
         self._note_cut(removed, added)
@@ -152,10 +152,11 @@ class Roads:
             return self._backend().sync(wanted, skeletons)
         from .localnet import close_others, open_bridges
 
-        close_others(self._state, opened)
+        problems = close_others(self._state, opened)
         synced = self._backend().sync(wanted, skeletons)
         if not synced.problems:
-            open_bridges(self._state, opened)
+            problems += open_bridges(self._state, opened)
+        synced.problems += problems
         return synced
 
     def _backend(self) -> "Backend":
@@ -206,7 +207,7 @@ class Roads:
                 self._state.keep(new)
 
     def _say(self, old: "Record | None", planned: "Planned | None") -> None:
-        if planned and planned.settings.forwards:
+        if planned and planned.settings.wanted:
             self._report.said.append(planned.summary())
         elif old and old.entries and planned is None:
             name = show(old.guest.name)

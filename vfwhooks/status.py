@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from .elements import WHOLE
 from .localnet import is_open
 from .plan import Forward, key_of
 from .planner import LOOPBACK, Planned
@@ -149,8 +150,8 @@ def _row(
     return ForwardStatus(
         guest,
         forward.host,
-        _ports(forward.first, forward.last),
-        _ports(forward.target, forward.target_last),
+        _ports(forward, forward.first, forward.last),
+        _ports(forward, forward.target, forward.target_last),
         forward.protocol,
         address,
         state,
@@ -159,5 +160,7 @@ def _row(
     )
 
 
-def _ports(first: int, last: int) -> str:
+def _ports(forward: Forward, first: int, last: int) -> str:
+    if forward.protocol == WHOLE:
+        return WHOLE
     return f"{first}-{last}" if last > first else f"{first}"

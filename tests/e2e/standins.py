@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
 from lab.network import mac_for
-from product import call_hook
+from product import call_hook, configure, vfwhooks
 
 XML = """<domain type='qemu'>
   <name>{name}</name>
@@ -33,6 +34,17 @@ def check_everything(host: Host, event: str = "updated") -> None:
     assert (done.status, done.stdout) == (0, "")
 
 
+def put_in_force(host: Host, forwards: str) -> None:
+    """An edit, and events until one has found it."""
+
+    def is_in_force() -> bool:
+        check_everything(host)
+        return vfwhooks(host, "status").status == 0
+
+    configure(host, forwards)
+    wait_until(is_in_force, "the edit to be in force")
+
+
 class Standin:
     """A guest by name, for libvirt's hook; `net` is where its servers run."""
 
@@ -54,6 +66,8 @@ class Standin:
         device = f"vm{number}-{bridge}"[:15]
         own = [f"{self.address}/24", *([f"{self.ipv6}/64"] if ipv6 else [])]
         self.net: Net = host.standin(device, *own, mac=self.mac, bridge=bridge)
+        # Who connects to himself needs it, where br_netfilter is on.
+        host.run(["bridge", "link", "set", "dev", device, "hairpin", "on"])
         self.net.ip(f"route add default via {subnet}.1")
         if ipv6:
             self.net.ip(f"route add default via {ipv6}1")

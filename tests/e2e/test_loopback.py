@@ -9,9 +9,9 @@ from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
 from lab.network import second_network
-from product import configure, ruleset, status, vfwhooks
+from product import ruleset, status, vfwhooks
 
-from e2e.standins import Standin, check_everything
+from e2e.standins import Standin, check_everything, put_in_force
 
 FORWARDS = """
 defaults: {allow_from: 198.51.100.0/24, when_stopped: reject}
@@ -29,8 +29,7 @@ KEYS = ("all", "default", "virbr0", "virbr150", "outside")
 @pytest.fixture(scope="module")
 def web1(host: Host, outside: Net) -> Iterator[Standin]:
     """A guest that only the host itself reaches, by its loopback addresses."""
-    configure(host, FORWARDS)
-    check_everything(host)
+    put_in_force(host, FORWARDS)
     guest = Standin(host, "web1", 10)
     guest.start()
     yield guest

@@ -148,7 +148,7 @@ def forwards(data: bytes) -> object:
         reader.document(parse_tree(data, "forwards.yaml", problems), True)
     except NotRead as error:
         return str(error.problem)
-    found = problems + reader.problems + find_conflicts(reader.guests)
+    found = problems + reader.read.problems + find_conflicts(reader.guests)
     for problem in found:
         str(problem).encode("utf-8", "surrogateescape")
     if not found:

@@ -191,6 +191,18 @@ def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
             "203.0.113.5 udp 53-54 → web1 192.168.122.10:53",
         ),
         ("dnat 6 * tcp 80 80 fd00:122::10 80", "tcp 80 → web1 [fd00:122::10]:80"),
+        (
+            "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
+            "203.0.113.7 all → web1 192.168.122.10",
+        ),
+        (
+            "reject 4 203.0.113.7 all 0 65535",
+            "203.0.113.7 all → rejected but for web1",
+        ),
+        (
+            "snat 4 192.168.122.10 203.0.113.7",
+            "web1 192.168.122.10 → leaves from 203.0.113.7",
+        ),
     ],
 )
 def test_a_change_as_people_read_it(entry: str, line: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,46 @@ def test_who_takes_what_libvirts_bridges_need(
     found = guest_lines(guest)
 
     assert ("wide" in found) == is_wide
+
+
+@pytest.mark.parametrize(
+    ("flags", "lines"),
+    [
+        ({"is_outgoing": True}, ["public {0}", "whole {0}", "outgoing {0}"]),
+        ({}, ["public {0}", "whole {0}"]),
+        ({"is_whole": True, "is_outgoing": True}, ["public {0}", "outgoing {0}"]),
+        (
+            {"is_whole": True, "is_hosts_own": True},
+            ["over {0} all 0 65535"],
+        ),
+        (
+            {"is_hosts_own": True, "is_outgoing": True},
+            ["over {0} all 0 65535", "outgoing {0}"],
+        ),
+    ],
+)
+def test_lines_of_a_guest_with_a_whole_address(
+    flags: dict[str, bool], lines: list[str]
+) -> None:
+    """What is not listed is rejected, unless it is the host's own address."""
+    public = parse_address("203.0.113.7")
+    guest = GuestForwards("web1", forward().place, public_ips=(public,))
+    guest = replace(guest, **dict[str, Any](flags))
+
+    found = guest_lines(guest)
+
+    assert found == [line.format("203.0.113.7") for line in lines]
+
+
+def test_lines_of_a_guest_that_keeps_a_whole_address() -> None:
+    """It is the claim's to reject the rest."""
+    public = parse_address("203.0.113.7")
+    place = forward().place
+    guest = GuestForwards("web1", place, public_ips=(public,), is_claimed=True)
+
+    found = guest_lines(guest)
+
+    assert found[1:] == ["public 203.0.113.7", "kept 203.0.113.7"]
 
 
 def test_lines_of_a_guest_on_loopback() -> None:

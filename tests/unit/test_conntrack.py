@@ -253,3 +253,96 @@ def test_a_kernel_that_does_not_let_us() -> None:
             [f"dnat 4 * tcp 8080 8080 {GUEST} 80"],
             [],
         )
+
+
+PUBLIC, ELSE, FAR = "203.0.113.7", "203.0.113.1", "198.51.100.9"
+# Who asked whom, who answered to whom, over what.
+OWN = {
+    "by its own address": (GUEST, FAR, FAR, PUBLIC, TCP),
+    "by its own address, UDP": (GUEST, FAR, FAR, PUBLIC, UDP),
+    "by the host's address": (GUEST, FAR, FAR, ELSE, TCP),
+    "by the host's address, UDP": (GUEST, FAR, FAR, ELSE, UDP),
+    "to the host itself": (GUEST, BRIDGE, BRIDGE, GUEST, UDP),
+    "to a forward": (GUEST, HOST, OTHER, BRIDGE, UDP),
+    "another guest's": (OTHER, FAR, FAR, ELSE, UDP),
+    "somebody's to the address": (FAR, PUBLIC, PUBLIC, FAR, UDP),
+    "somebody's TCP to the address": (FAR, PUBLIC, PUBLIC, FAR, TCP),
+    "somebody's to the guest": (FAR, PUBLIC, GUEST, FAR, UDP),
+    "somebody's TCP to the guest": (FAR, PUBLIC, GUEST, FAR, TCP),
+    "through the host to the address": (FAR, ELSE, ELSE, FAR, UDP),
+}
+
+
+class OwnTable(Table):
+    """A connection table with what guests have open towards outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = list(OWN)
+
+    def dump(self, one: bytes) -> list[tuple[int, bytes]]:
+        found = []
+        for number, (source, to, answers, back, kind) in enumerate(OWN.values()):
+            original = direction(1, to, 999, source, 40000, kind)
+            reply = direction(2, back, 40000, answers, 999, kind)
+            listed = bytes(4) + original + reply + nla(12, struct.pack(">I", number))
+            found.append((0, listed))
+        return found if one[16] == 2 else []
+
+    def request(self, one: bytes) -> None:
+        self.cut.append(self.names[int.from_bytes(attributes(one[20:])[12], "big")])
+
+
+class Public(Host):
+    """The host that has these addresses."""
+
+    def is_local(self, address: str) -> bool:
+        return address in (HOST, PUBLIC, BRIDGE)
+
+
+WAY_OUT = f"snat 4 {GUEST} {PUBLIC}"
+IN = f"dnat 4 {PUBLIC} all 0 65535 {GUEST} 0"
+
+
+@pytest.mark.parametrize(
+    ("removed", "added", "names"),
+    [
+        ([WAY_OUT], [], ["by its own address", "by its own address, UDP"]),
+        ([], [WAY_OUT], ["by the host's address, UDP"]),
+        ([IN], [], ["somebody's to the guest", "somebody's TCP to the guest"]),
+        ([], [IN], ["somebody's to the address"]),
+        ([], [f"reject 4 {PUBLIC} all 0 65535"], ["somebody's to the address"]),
+    ],
+)
+def test_what_is_open_by_a_whole_address(
+    removed: list[str], added: list[str], names: list[str]
+) -> None:
+    """What is taken away is cut, in and out; what is given takes the flows over that
+    are not TCP's; nobody else's."""
+    table = OwnTable()
+
+    count = cut(table, Public(network()), removed, added)
+
+    assert (table.cut, count) == (names, len(names))
+
+
+@pytest.mark.parametrize(
+    ("removed", "added", "expected"),
+    [
+        ([WAY_OUT], [], True),
+        ([], [WAY_OUT], True),
+        ([IN], [], True),
+        ([], [IN], True),
+        ([], ["reject 4 * udp 53 53"], True),
+        ([], ["reject 4 * tcp 53 53"], False),
+        ([], [f"dnat 4 * tcp 80 80 {GUEST} 80"], False),
+        ([], [f"accept 4 {GUEST}"], False),
+    ],
+)
+def test_when_connections_are_looked_at(
+    removed: list[str], added: list[str], expected: bool
+) -> None:
+    """A look takes the kernel its time: not for a start that only adds TCP."""
+    found = may_cut(removed, added)
+
+    assert found == expected

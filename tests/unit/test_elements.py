@@ -33,6 +33,12 @@ ENTRIES = {
     "inside 4 192.168.122.0/24": "inside4",
     "inside 6 fd00:122::/64": "inside6",
     "localnet 4 virbr0": "localnet4",
+    "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0": "dnat4_all",
+    "dnat 6 2001:db8::7 all 0 65535 fd00:122::10 0": "dnat6_all",
+    "guard 4 203.0.113.7 all 0 65535 allow_0f5c": "guard4_all",
+    "reject 6 2001:db8::7 all 0 65535": "reject6_all",
+    "snat 4 192.168.122.10 203.0.113.7": "snat4",
+    "snat 6 fd00:122::10 2001:db8::7": "snat6",
     "accept 4 192.168.122.10": "vfwhooks",
     "accept 6 fd00:122::10": "vfwhooks",
 }
@@ -112,6 +118,15 @@ def test_set_of_an_entry(entry: str, name: str) -> None:
         (
             "inside 4 10.0.0.0/8",
             (key("0a000000 00000000") + key_end("0affffff ff000000"), b""),
+        ),
+        (
+            "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
+            (key("cb007107"), data("c0a87a0a")),
+        ),
+        ("reject 4 203.0.113.7 all 0 65535", (key("cb007107"), b"")),
+        (
+            "snat 4 192.168.122.10 203.0.113.7",
+            (key("c0a87a0a"), data("cb007107")),
         ),
         ("localnet 4 virbr0", (key("766972627230" + "00" * 10), b"")),
         ("accept 4 192.168.122.10", (key("c0a87a0a"), b"")),

@@ -125,8 +125,53 @@ def test_rules_of_a_network() -> None:
         "nat VFW-POSTROUTING": [
             f"-s {net} -d {net} {owned} -j MASQUERADE",
         ],
+        "nat VFW-OUT": [f"-s {net} -d {net} {owned} -j RETURN"],
         "nat VFW-INSIDE": [f"! -s {net} -d {net} {owned} -j ACCEPT"],
     }
+
+
+WHOLE = [
+    "guard 4 203.0.113.7 all 0 65535 allow_0f5c",
+    "reject 4 203.0.113.7 all 0 65535",
+    "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
+    "snat 4 192.168.122.10 203.0.113.7",
+]
+
+
+def test_rules_of_a_whole_address() -> None:
+    """By the address alone, whatever the protocol; what is rejected gets a reset where
+    there is one, and no port on every address is looked at any more."""
+    found = rules(UUID, WHOLE)
+
+    to = "-d 203.0.113.7/32"
+    reject = f"{to} {{0}}-j REJECT --reject-with {{1}}".format
+    assert found == {
+        f"nat VFW-B-{SHORT}": [
+            f"{to} -j VFW-S-0f5c",
+            f"{to} -j DNAT --to-destination 192.168.122.10",
+        ],
+        f"nat VFW-C-{SHORT}": [f"{to} -j ACCEPT"],
+        f"filter VFW-R-{SHORT}": [
+            reject("-p tcp ", "tcp-reset"),
+            reject("", "icmp-port-unreachable"),
+        ],
+        "nat VFW-BOUND": [f"{to} {OWNED} -j VFW-B-{SHORT}"],
+        "nat VFW-CLAIMED": [f"{to} {OWNED} -j VFW-C-{SHORT}"],
+        "filter VFW-REJECT": [f"{to} {OWNED} -j VFW-R-{SHORT}"],
+        "nat VFW-SNAT": [
+            f"-s 192.168.122.10/32 {OWNED} -j SNAT --to-source 203.0.113.7"
+        ],
+    }
+
+
+def test_a_whole_address_and_ports_on_it_have_their_jumps() -> None:
+    """The rest of an address is rejected, and two of its ports lead to the guest."""
+    dnat = "dnat 4 203.0.113.7 tcp {0} {0} 192.168.122.10 {0}".format
+
+    found = rules(UUID, [dnat(25), dnat(22), "reject 4 203.0.113.7 all 0 65535"])
+
+    jump = f"-p tcp -m multiport --dports 22,25 {OWNED} -j VFW-B-{SHORT}"
+    assert found["nat VFW-BOUND"] == [jump]
 
 
 def test_rules_of_a_bridge_that_loopback_leads_to() -> None:

@@ -32,9 +32,11 @@ LAYERS = {
     "libvirtxml": PURE,
     "plan": PURE,
     "ports": PURE,
+    "public": PURE,
     "records": PURE,
     "render": PURE,
     "schema": PURE,
+    "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,
     "basechains": HOST,

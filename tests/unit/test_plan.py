@@ -253,6 +253,72 @@ def test_what_is_claimed() -> None:
     ]
 
 
+PUBLIC = [
+    "public 203.0.113.7",
+    "whole 203.0.113.7",
+    "outgoing 203.0.113.7",
+    "forward 203.0.113.7 tcp 25 25 25 25 -",
+]
+
+
+def test_a_whole_address() -> None:
+    """Everything that comes there leads to the guest."""
+    lines = ["outgoing 203.0.113.7", "forward 203.0.113.7 all 0 65535 0 65535 -"]
+
+    found = Settings(lines).entries({"4": FOUR, "6": SIX})
+
+    assert found == [
+        "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
+        "snat 4 192.168.122.10 203.0.113.7",
+        "accept 4 192.168.122.10",
+    ]
+
+
+def test_a_whole_address_with_ports() -> None:
+    """Those lead to the guest; the rest is rejected."""
+    found = Settings(PUBLIC).entries({"4": FOUR})
+
+    assert found == [
+        "dnat 4 203.0.113.7 tcp 25 25 192.168.122.10 25",
+        "reject 4 203.0.113.7 all 0 65535",
+        "snat 4 192.168.122.10 203.0.113.7",
+        "accept 4 192.168.122.10",
+    ]
+
+
+def test_what_is_at_an_address() -> None:
+    """What is withheld where the address cannot be given away, all of it."""
+    settings = Settings(PUBLIC)
+
+    found = settings.entries({"4": FOUR}, settings.at("203.0.113.7"))
+
+    assert found == []
+
+
+def test_the_way_out_alone() -> None:
+    """A guest without ports waits for its address as others do."""
+    settings = Settings(["outgoing 203.0.113.7"])
+
+    found = settings.wanted, settings.entries({"4": FOUR})
+
+    assert found == (
+        ["4"],
+        ["snat 4 192.168.122.10 203.0.113.7", "accept 4 192.168.122.10"],
+    )
+
+
+def test_a_whole_address_that_is_claimed() -> None:
+    """It is rejected whether the guest runs or not, once for both."""
+    settings = Settings(["kept 203.0.113.7", "claimed 203.0.113.7 tcp 25 25 25 25 -"])
+
+    found = settings.claimed(), settings.entries({"4": FOUR})
+
+    assert found == (
+        ["reject 4 203.0.113.7 tcp 25 25", "reject 4 203.0.113.7 all 0 65535"],
+        ["dnat 4 203.0.113.7 tcp 25 25 192.168.122.10 25", "accept 4 192.168.122.10"],
+    )
+
+
 def test_loopback_is_not_claimed() -> None:
     """127.x stays the host's while the guest is off."""
     found = Settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).claimed()
@@ -350,6 +416,7 @@ def test_network_entries() -> None:
         ("reject 4 * tcp 80 81", "reject 4 * tcp 80 81"),
         ("left 4 192.168.122.1 udp 53 53", "left 4 192.168.122.1 udp 53 53"),
         ("accept 4 192.168.122.10", "accept 4 192.168.122.10"),
+        ("snat 4 192.168.122.10 203.0.113.7", "snat 4 192.168.122.10"),
     ],
 )
 def test_key_of_an_entry(entry: str, key: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from unit.builders import MAC, OTHER_MAC, OTHER_UUID, UUID, Host, guest, network
 from unit.builders import nic as interface
 from unit.builders import record as running
@@ -463,3 +465,74 @@ def test_what_is_shared(tmp_path: Path) -> None:
         (("network", "default"), "virbr0", DEFAULT),
         (("network", "default/loopback"), "virbr0", ["localnet 4 virbr0"]),
     ]
+
+
+PUBLIC = ["public 203.0.113.7", "outgoing 203.0.113.7"]
+WHOLE = [*PUBLIC, "forward 203.0.113.7 all 0 65535 0 65535 -"]
+
+
+def test_a_whole_address(tmp_path: Path) -> None:
+    """In and out."""
+    found = planner(tmp_path, {"web1": WHOLE}).guest(running())
+
+    assert (found.entries, found.conflicts) == (
+        [
+            "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
+            "snat 4 192.168.122.10 203.0.113.7",
+            "accept 4 192.168.122.10",
+        ],
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [WHOLE, [*PUBLIC, "whole 203.0.113.7", "forward 203.0.113.7 tcp 25 25 25 25 -"]],
+)
+def test_the_hosts_own_address_is_not_given_away(
+    tmp_path: Path, lines: list[str]
+) -> None:
+    """Nothing on it is forwarded, and nothing of it is rejected."""
+    host = Host(network(reservations=RESERVED), default_sources=["203.0.113.7"])
+    plan = planner(tmp_path, {"web1": lines}, host)
+
+    found = plan.guest(running())
+
+    why = "203.0.113.7 is the host's own address; public_ip_of_host: true gives it away"
+    assert (found.entries, set(found.conflicts.values())) == ([], {why})
+
+
+def test_the_hosts_own_address_is_not_claimed(tmp_path: Path) -> None:
+    """An absent guest does not shut the host's own address."""
+    host = Host(network(), default_sources=["203.0.113.7"])
+    claim = ["claim 8a3c", "public 203.0.113.7", "kept 203.0.113.7"]
+    plan = planner(tmp_path, {"": ["claims web1"], "web1": claim}, host)
+
+    found = entries(plan.all([]))
+
+    assert found == {"web1": []}
+
+
+def test_a_listener_on_a_whole_address(tmp_path: Path) -> None:
+    """One that listens just there was first; one on every address is no obstacle."""
+    everywhere, there = (
+        Listener("tcp", "4", "", 22),
+        Listener("tcp", "4", "203.0.113.7", 22),
+    )
+    hosts = [
+        Host(network(reservations=RESERVED), listeners=[one])
+        for one in (everywhere, there)
+    ]
+
+    found = [planner(tmp_path, {"web1": WHOLE}, h).guest(running()) for h in hosts]
+
+    assert [len(one.conflicts) for one in found] == [0, 1]
+
+
+def test_who_leaves_by_an_address_waits_for_its_own(tmp_path: Path) -> None:
+    """A guest that has nothing but a way out is followed like others."""
+    plan = planner(tmp_path, {"web1": PUBLIC}, Host(network()))
+
+    found = settled(plan.guest(running()))
+
+    assert (found.entries, found.is_waiting) == ([], True)

@@ -10,6 +10,7 @@ import pytest
 from unit.builders import forward, place, working_in
 from vfwhooks.config import Problem
 from vfwhooks.forwards import Forward, GuestForwards
+from vfwhooks.ports import Ports
 from vfwhooks.schema import read_forwards
 
 
@@ -174,6 +175,72 @@ guests: {web1: [{target: 80, host_ip: [127.0.0.1, 203.0.113.5]}]}
     assert found == [
         forward("80", host_ip=ip_address("127.0.0.1")),
         forward("80", host_ip=ip_address("203.0.113.5"), allow_from=lan),
+    ]
+
+
+def test_a_whole_address(tmp_path: Path) -> None:
+    """Without ports everything is forwarded, to whom allow_from of the guest names."""
+    text = """\
+defaults: {host_ip: 203.0.113.5}
+guests:
+  mail:
+    public_ip: [203.0.113.7, "2001:db8::7"]
+    allow_from: [10.0.0.0/8, fd00::/8]
+"""
+
+    (guest,), problems = read(tmp_path, main=text)
+
+    lan = ip_network("10.0.0.0/8"), ip_network("fd00::/8")
+    whole = Ports(0, 65535)
+    at = guest.public_place
+    assert (guest.is_whole, guest.is_outgoing, guest.is_hosts_own) == (
+        True,
+        True,
+        False,
+    )
+    assert (list(guest.forwards), problems) == (
+        [
+            Forward(ip_address(a), "all", whole, whole, lan, at)
+            for a in ("203.0.113.7", "2001:db8::7")
+        ],
+        [],
+    )
+
+
+def test_ports_of_a_guest_with_an_address_of_its_own(tmp_path: Path) -> None:
+    """They are published there unless they say otherwise; the next guest's are not."""
+    text = """\
+guests:
+  mail: {public_ip: 203.0.113.7, outgoing: false, ports: [25, "203.0.113.5:26:26"]}
+  web1: [80]
+"""
+
+    guests, problems = read(tmp_path, main=text)
+
+    found = [(str(f.host_ip), f.published.first) for g in guests for f in g.forwards]
+    assert (found, problems) == (
+        [("203.0.113.7", 25), ("203.0.113.5", 26), ("None", 80)],
+        [],
+    )
+    assert (guests[0].is_whole, guests[0].is_outgoing) == (False, False)
+
+
+def test_allow_from_of_a_guest(tmp_path: Path) -> None:
+    """It holds for its ports in place of the defaults', and for no other guest's."""
+    text = """\
+defaults: {allow_from: 10.0.0.0/8}
+guests:
+  web1: {ports: [80, {target: 81, allow_from: 10.1.0.0/16}], allow_from: 10.2.0.0/16}
+  web2: [82]
+"""
+
+    guests, _ = read(tmp_path, main=text)
+
+    found = [one for guest in guests for one in guest.forwards]
+    assert [str(one.allow_from[0]) for one in found] == [
+        "10.2.0.0/16",
+        "10.1.0.0/16",
+        "10.0.0.0/8",
     ]
 
 
