@@ -28,6 +28,7 @@ from .schema import read_forwards
 from .state import State
 
 _APPLY = "run: vfwhooks apply"
+_ENDS = "ifindex", "iflink"
 _BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -121,11 +122,32 @@ def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[F
         what = "br_netfilter is on: a guest does not reach itself through the host"
         cure = "where it must, run: bridge link set dev vnetN hairpin on"
         yield Finding(NOTE, what, cure)
+        for name in _cables_to_ourselves(Path(f"{root}/sys/class/net")):
+            what = f"{name} leads into a bridge of this host: no DNAT works by that way"
+            cure = "run: sysctl net.bridge.bridge-nf-call-iptables=0"
+            yield Finding(WRONG, what, cure)
     try:
         list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
     except OSError as error:
         what = f"the kernel does not say who listens ({error.strerror})"
         yield Finding(NOTE, what, "forwards yield to no service of the host")
+
+
+def _cables_to_ourselves(links: Path) -> list[str]:
+    """Interfaces whose other end is a port of a bridge here, as on an old Xen Dom-0:
+    with br_netfilter on, a packet passes netfilter twice, its answer as a stranger."""
+    ends = {}
+    for link in sorted(links.iterdir()):
+        own, other = ((link / name).read_text().strip() for name in _ENDS)
+        if own != other:
+            ends[own, other] = link
+    return [
+        link.name
+        for (own, other), link in ends.items()
+        if (other, own) in ends
+        and not (link / "brport").exists()
+        and (ends[other, own] / "brport").exists()
+    ]
 
 
 def _watch(root: str) -> Iterator[Finding]:

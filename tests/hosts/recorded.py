@@ -18,7 +18,7 @@ from pathlib import Path
 from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
-from product import call_hook, put_in
+from product import call_hook, configure, put_in, vfwhooks
 
 RULESETS = Path(__file__).parents[1] / "unit/rulesets"
 RECORDINGS = ("kvm-fedora13", "xen-default", "xen-vm-running")
@@ -100,6 +100,11 @@ class RecordedHost:
     outside: Net
     libvirt: OldLibvirt
     guests: dict[str, Standin]
+
+    def configure(self, forwards: str) -> None:
+        """Write forwards.yaml and put it in force, so that no hook has to read it."""
+        configure(self.host, forwards)
+        vfwhooks(self.host, "apply")
 
     def start(self, name: str, interface: str = "network") -> None:
         """A guest starts, as its driver's hook hears of it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lab.box import wait_until
-from product import configure, start_watch, stop_watch, vfwhooks
+from product import start_watch, stop_watch, vfwhooks
 
 from .recorded import (
     JUMP,
@@ -46,7 +46,7 @@ def recorded(request: pytest.FixtureRequest) -> Iterator[RecordedHost]:
 @pytest.fixture(scope="module")
 def running(recorded: RecordedHost) -> Iterator[RecordedHost]:
     """The recorded host while web1 runs."""
-    configure(recorded.host, FORWARDS)
+    recorded.configure(FORWARDS)
     recorded.start("web1")
     yield recorded
     recorded.stop("web1")
@@ -69,11 +69,9 @@ def restore_what_was_saved_while_another_ran(host: RecordedHost) -> None:
 
 def restore_what_was_saved_under_another_configuration(host: RecordedHost) -> None:
     """Our own rules come back, for ports that forwards.yaml does not have any more."""
-    configure(host.host, FORWARDS.replace("8080", "8888"))
-    vfwhooks(host.host, "apply")
+    host.configure(FORWARDS.replace("8080", "8888"))
     host.shell(f"mkdir -p /etc/sysconfig; iptables-save >{SAVED}")
-    configure(host.host, FORWARDS)
-    vfwhooks(host.host, "apply")
+    host.configure(FORWARDS)
     host.shell(f"iptables-restore <{SAVED}")
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from product import call_hook, configure, vfwhooks
+from product import call_hook, vfwhooks
 
 from .recorded import VARIANTS, RecordedHost, recorded_host
 
@@ -64,7 +64,7 @@ def test_generation(hosts: Hosts, name: str, variant: str) -> None:
     lines = (CASES / name / "events").read_text().splitlines()
     expected = [line.split(maxsplit=1) for line in lines if not line.startswith("#")]
     host = hosts(expected.pop(0)[1], variant)
-    configure(host.host, "guests:\n  web1: [8080:80]\n  mail: [8025:80]\n")
+    host.configure("guests:\n  web1: [8080:80]\n  mail: [8025:80]\n")
     host.libvirt.delete_rules()
     words = {host.guests["web1"].body: "served"}
 

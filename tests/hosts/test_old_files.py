@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from lab.box import wait_until
-from product import configure, start_watch, states, stop_watch
+from product import start_watch, states, stop_watch
 
 from .recorded import NETWORK, NETWORK_XML, RecordedHost, leases_file
 
@@ -21,7 +21,7 @@ def test_reservation_in_the_networks_xml(recorded: RecordedHost) -> None:
     leases = recorded.host.read(file)
     recorded.host.write(NETWORK_XML, xml)
     recorded.host.write(file, leases.replace(web1.net.address, "192.168.122.99"))
-    configure(recorded.host, FORWARDS)
+    recorded.configure(FORWARDS)
 
     recorded.start("web1")
     seen = recorded.ask()
@@ -39,7 +39,7 @@ def test_lease_that_comes_later(recorded: RecordedHost) -> None:
     leases = recorded.host.read(file)
     recorded.host.path(file).write_text("")
     recorded.host.net.ip("neigh flush dev virbr0")
-    configure(recorded.host, FORWARDS)
+    recorded.configure(FORWARDS)
     start_watch(recorded.host)
     recorded.start("web1")
     before = states(recorded.host)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from lab.box import wait_until
-from product import call_hook, configure, start_watch, stop_watch
+from product import call_hook, start_watch, stop_watch
 
 from .recorded import JUMP, RecordedHost
 
@@ -18,7 +18,7 @@ DROP = "-A FORWARD -s 198.51.100.66/32 -j DROP"
 @pytest.fixture(scope="module")
 def running(recorded: RecordedHost) -> Iterator[RecordedHost]:
     """The recorded host while web1 runs."""
-    configure(recorded.host, FORWARDS)
+    recorded.configure(FORWARDS)
     recorded.start("web1")
     yield recorded
     recorded.stop("web1")

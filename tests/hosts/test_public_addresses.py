@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from product import configure, states
+from product import states
 
 from .recorded import PUBLIC, RecordedHost, add_address
 
 
 def test_one_address_split_by_port(recorded: RecordedHost) -> None:
     """80 and 443 lead to one guest, 25 and 143 to another, 22 stays the host's."""
-    configure(recorded.host, "guests:\n  web1: [80, 443]\n  mail: [25, 143]\n")
+    recorded.configure("guests:\n  web1: [80, 443]\n  mail: [25, 143]\n")
     web1, mail = recorded.guests["web1"], recorded.guests["mail"]
     with ExitStack() as servers:
         for guest, port in ((web1, 443), (mail, 25), (mail, 143)):
@@ -39,8 +39,7 @@ def test_one_address_for_each_guest(recorded: RecordedHost) -> None:
     addresses = "203.0.113.11", "203.0.113.12"
     for address in addresses:
         add_address(recorded.host, address)
-    configure(
-        recorded.host,
+    recorded.configure(
         """
 guests:
   web1: ["203.0.113.11:80:80"]
