@@ -58,3 +58,32 @@ guests:
     web1, mail = (recorded.guests[name].body for name in ("web1", "mail"))
     assert seen == [web1, mail, "refused", "refused", mail]
     assert known == {"web1 80/tcp": "active", "mail 80/tcp": "active"}
+
+
+def test_a_whole_address_for_each_guest(recorded: RecordedHost) -> None:
+    """Every port of an address leads to its guest, which goes out by it; libvirt that
+    puts its MASQUERADE on top anew does not take that away."""
+    addresses = "203.0.113.21", "203.0.113.22"
+    for address in addresses:
+        add_address(recorded.host, address)
+    recorded.configure(
+        f"""
+guests:
+  web1: {{public_ip: {addresses[0]}}}
+  mail: {{public_ip: {addresses[1]}}}
+"""
+    )
+
+    recorded.start("web1")
+    recorded.start("mail")
+    recorded.libvirt.reload_rules()
+    recorded.start("lan1", "br0")
+    seen = [recorded.ask(80, address) for address in (*addresses, PUBLIC)]
+    seen += [recorded.ask_out(name) for name in ("web1", "mail")]
+    recorded.stop("web1")
+    recorded.stop("mail")
+    seen += [recorded.ask_out("web1")]
+
+    web1, mail = (recorded.guests[name].body for name in ("web1", "mail"))
+    out = [f"outside 7 {address}" for address in (*addresses, PUBLIC)]
+    assert seen == [web1, mail, "refused", *out]
