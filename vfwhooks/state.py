@@ -31,20 +31,11 @@ from .records import Intent, Key, Record, parse_intent, parse_record
 DEFAULT = "/run/vfwhooks"
 _KEPT = "/var/lib/vfwhooks"
 DRIVERS = ("libxl", "lxc", "network", "qemu")
+# In the order they are made: where the last one is, all are. New ones go to the end.
 _DIRECTORIES = (
-    "addresses",
-    "aside",
-    "asking",
-    "claims",
-    "cuts",
-    "gone",
-    "guests",
+    *("addresses", "aside", "asking", "cuts", "gone", "guests"),
     *(f"guests/{driver}" for driver in DRIVERS),
-    "intents",
-    "localnet",
-    "members",
-    "networks",
-    "tmp",
+    *("intents", "members", "networks", "tmp", "claims", "localnet"),
 )
 
 
@@ -55,7 +46,7 @@ class State:
         self.path = path
         self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
         self.problems: list[str] = []
-        if not posix.access(f"{path}/cuts", posix.F_OK):
+        if not posix.access(f"{path}/{_DIRECTORIES[-1]}", posix.F_OK):
             self._make()
         about = posix.lstat(path)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != posix.geteuid():

@@ -17,7 +17,7 @@ from unit.builders import (
     refusal,
 )
 from vfwhooks.records import Intent
-from vfwhooks.state import State, record_name
+from vfwhooks.state import _DIRECTORIES, State, record_name
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
 ENTRIES = ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
@@ -57,13 +57,18 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_was_made_in_part(tmp_path: Path) -> None:
-    """Whoever was killed at it left the rest to the next one."""
-    (tmp_path / "state").mkdir(mode=0o700)
-    (tmp_path / "state" / "guests").mkdir()
+    """Whoever was killed at it, wherever he got to, left the rest to the next one."""
+    order = list(_DIRECTORIES)
+    lacking = []
 
-    state = fresh_state(tmp_path)
+    for count in range(len(order)):
+        directory = tmp_path / f"{count}"
+        for name in ["state", *(f"state/{name}" for name in order[:count])]:
+            (directory / name).mkdir(0o700, parents=True)
+        fresh_state(directory)
+        lacking += [n for n in order if not (directory / "state" / n).is_dir()]
 
-    assert (state.names("intents"), state.names("guests/qemu")) == ([], [])
+    assert lacking == []
 
 
 def test_the_directory_is_found_as_it_was(tmp_path: Path) -> None:
