@@ -60,6 +60,7 @@ class Watch:
         self._listen()
         self._ask_libvirtd()
         self._take_base()
+        self._try_again()
         notify("READY=1")
         beat = time.monotonic() + self._period
         while True:
@@ -71,6 +72,8 @@ class Watch:
             ready = {what for what, when in self._due.items() if when <= now}
             for what in ready:
                 del self._due[what], self._first[what]
+            if "listeners" in ready and not self._try_again():
+                ready.remove("listeners")
             if ready:
                 self._reconcile("elements" in ready)
                 beat = min(beat, now + self._period)
@@ -78,7 +81,6 @@ class Watch:
                 notify("WATCHDOG=1")
                 beat = now + self._period
                 self._listen()
-                self._try_again()
                 self._schedule("check", 0)
 
     def _listen(self) -> None:
@@ -126,6 +128,8 @@ class Watch:
                 self._schedule("config", configuration.SETTLED + _SOON, 3600)
         if records:
             self._residents.read(records)
+            if self._residents.yielding():
+                self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
             # A lease may have come between the hook's look at it and the record.
             for mac in self._residents.waiting():
                 for leases in self._leases.values():
@@ -147,9 +151,10 @@ class Watch:
                     for bridge in {nic.bridge for nic in record.guest.nics}:
                         self._inventory.probe(bridge, entry[9:])
 
-    def _try_again(self) -> None:
-        """Have the guests planned anew whose ports a listener had, and has no more."""
-        yielding = self._residents.yielding()
+    def _try_again(self) -> bool:
+        """Have the guests planned anew whose ports a listener had, and has no more;
+        whether there are any. Nobody tells of listeners that end."""
+        yielding, news = self._residents.yielding(), False
         config = compiled.load(f"{self._state.path}/compiled") if yielding else None
         if config:
             inventory = Inventory(f"{self._state.path}/networks")
@@ -158,7 +163,10 @@ class Watch:
                 if list(planner.guest(record).rivals) != record.yields:
                     now = time.monotonic_ns()
                     self._state.note(Intent("moved", record.guest, now))
+                    news = True
             config.close()
+            self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
+        return news
 
     def _schedule(self, what: str, delay: float, longest: float = _PATIENCE) -> None:
         """Have something done when all is quiet for `delay`, or after `longest`."""
@@ -191,8 +199,6 @@ class Watch:
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
         self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else self._tick
-        if self._residents.yielding():
-            self._period = min(self._period, _LISTENER_CHECK)
 
     def _ask_libvirtd(self) -> None:
         """At the start, whatever happened before it: who runs, by libvirtd's word."""

@@ -228,13 +228,13 @@ def test_a_listener_that_goes(
     host: Host, outside: Net, web1: Net, measured: Callable[[str, float], None]
 ) -> None:
     """Its port is the guest's soon after, by itself."""
+    # libvirtd, asked by the watch, would not know the stand-in.
+    host.stop_libvirtd()
+    start_watch(host)
     with web1.serve_tcp(80):
         with serving(host, "nginx", 80):
             start(host, '["0.0.0.0:80:80"]')
             before = states(host)
-            # libvirtd, asked by the watch, would not know the stand-in.
-            host.stop_libvirtd()
-            start_watch(host)
         begun = time.monotonic()
         url = "http://203.0.113.1/"
         wait_until(lambda: outside.http(url, timeout=0.5).answered, "web1", 20)
