@@ -24,7 +24,7 @@ import time
 import traceback
 import types
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -185,6 +185,8 @@ class StandIn:
         run("ip", "addr", "add", "192.168.122.1/24", "dev", "virbr0")
         run("ip", "addr", "add", "fd00:122::1/64", "dev", "virbr0", "nodad")
         run("ip", "link", "set", "virbr0", "up")
+        for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            Path(f"/proc/sys/net/{switch}").write_text("1")
         self.open_log()
         self.libvirts_rules()
         self.network()
@@ -234,7 +236,7 @@ class StandIn:
         name: str,
         operation: str,
         xml: str = "",
-        more: Mapping[str, str] | None = None,
+        limit: float = LIMIT,
     ) -> Called:
         """Call a hook's gate as libvirtd does."""
         done = subprocess.run(
@@ -242,9 +244,9 @@ class StandIn:
             input=os.fsencode(xml),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**ENVIRONMENT, **(more or {})},
+            env=ENVIRONMENT,
             check=False,
-            timeout=LIMIT,
+            timeout=limit,
         )
         return Called(done.returncode, done.stdout.decode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from . import compiled
 from .backend import IPTABLES, open_backend
@@ -15,7 +16,7 @@ from .obstacles import Obstacle, find_obstacles
 from .plan import Settings
 from .planner import Planned, Planner
 from .process import Run
-from .records import Key
+from .records import Key, Record
 from .rivals import find_rivals
 from .state import State
 from .status import (
@@ -49,7 +50,9 @@ def look(state: State, main: str) -> Overview:
     if config is None:
         return Overview(base.get("backend", ""), (), (), tuple(problems), {})
     planner = Planner(config, inventory, state.record)
-    planned = planner.all(state.records())
+    records = state.records()
+    problems += _vanished(records)
+    planned = planner.all(records)
     held: dict[str, int] = {}
     if "backend" in base:
         wanted = {e: p.record.owner for p in planned for e in p.entries}
@@ -134,6 +137,19 @@ def _missing(base: dict[str, str]) -> dict[str, str]:
     names = {"4": "table ip libvirt_network", "6": "table ip6 libvirt_network"}
     why = "is missing: restart libvirtd"
     return {f: f"{name} {why}" for f, name in names.items() if f not in base}
+
+
+def _vanished(records: list[Record], root: str = "") -> list[str]:
+    """Guests that are recorded as running, where libvirt has left no process id."""
+    directory = Path(f"{root}/run/libvirt/qemu")
+    cure = "does not run any more, and no hook was called; run vfwhooks apply"
+    return [
+        f"{record.guest.name} {cure}"
+        for record in records
+        if record.guest.driver == "qemu"
+        and directory.is_dir()
+        and not (directory / f"{record.guest.name}.pid").exists()
+    ]
 
 
 def _stale(config: compiled.Compiled | None, state: State, main: str) -> list[str]:

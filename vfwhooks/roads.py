@@ -111,6 +111,7 @@ class Roads:
         old = {record.key: record for record in self._state.records()}
         now = {**{k: r for k, r in old.items() if not r.is_off}, **events.after}
         guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
+        guests = _without_former_names(guests)
         guests.sort(key=lambda record: record.since)
         planned = {p.record.key: p for p in planner.all(guests)}
         new = {key: one.settled() for key, one in planned.items()}
@@ -249,6 +250,17 @@ def _changes(old: "Record | None", new: "Record | None") -> list[Change]:
 def _bridges(entries: list[str]) -> set[str]:
     """The bridges that are to pass packets with loopback addresses."""
     return {entry[11:] for entry in entries if entry.startswith("localnet ")}
+
+
+def _without_former_names(records: list[Record]) -> list[Record]:
+    """A guest that has come under another name runs under that one alone."""
+    latest = sorted(records, key=lambda record: record.stamp)
+    newest = {(one.guest.driver, one.guest.uuid): one for one in latest}
+    return [
+        one
+        for one in records
+        if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
+    ]
 
 
 def _addresses(record: "Record | None") -> set[str]:

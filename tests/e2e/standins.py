@@ -81,7 +81,9 @@ class Standin:
         )
 
     def start(self) -> None:
-        """What libvirt's hook is told when the guest has started."""
+        """What libvirt's hook is told when the guest has started, and what libvirt
+        leaves on disk while it runs."""
+        self._host.write(f"/run/libvirt/qemu/{self.name}.pid", "")
         self._tell("started", "begin")
 
     def stop(self) -> None:

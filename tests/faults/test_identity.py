@@ -1,0 +1,98 @@
+"""Who is who: one MAC twice, another name for the same guest, guests that vanish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from oracle import Published, expected
+from standin import BACKENDS, CONFIG, QUIET, STATE, Guest, StandIn, alone, ipv4
+
+from faults.scenes import published
+
+FIRST = Guest("first", 10)
+
+
+class Twin(Guest):
+    """A guest with the MAC of another: a copied definition."""
+
+    @property
+    def mac(self) -> str:
+        return FIRST.mac
+
+
+TWIN = Twin("second", 11)
+
+
+def made(backend: str) -> StandIn:
+    """A host where `first` runs."""
+    host = StandIn(backend, "guests:\n  first: [8001:80]\n  second: [8002:80]\n")
+    host.network(FIRST)
+    assert host.start(FIRST) == QUIET
+    return host
+
+
+def ports(*names: str) -> set[Published]:
+    """What is published for these guests, at the first one's address."""
+    text = CONFIG.read_text()
+    return expected(text, {name: [ipv4(FIRST)] for name in names})
+
+
+def said() -> tuple[dict[str, str], list[str]]:
+    """The state of each guest's forward, and the problems, in `status`."""
+    from vfwhooks.overview import look
+    from vfwhooks.state import State
+
+    overview = look(State(str(STATE)), str(CONFIG))
+    states = {row.guest: f"{row.state}: {row.reason}" for row in overview.forwards}
+    return states, list(overview.problems)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_two_guests_with_one_mac(backend: str) -> None:
+    """Who runs longer has the address; status says why the other has nothing, and it
+    has all when the first has stopped and somebody has looked again."""
+    host = made(backend)
+    called = [host.start(TWIN)]
+    first, (states, problems) = published(backend), said()
+    called.append(host.stop(FIRST))
+
+    status = host.apply(TWIN)
+
+    assert (called, first, problems) == ([QUIET] * 2, ports("first"), [])
+    reason = f"conflict: {ipv4(FIRST)} is the address of first"
+    assert states == {"first": "active: ", "second": reason}
+    assert (status, published(backend)) == (0, ports("second"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_guest_under_another_name(backend: str) -> None:
+    """The same UUID comes under another name, without a word of the old one: it is the
+    same guest, and what the old name had is taken out."""
+    host = made(backend)
+    host.configure("guests:\n  first: [8001:80]\n  renamed: [8003:80]\n")
+    renamed = Guest("renamed", 10)
+
+    called = host.start(renamed)
+
+    assert (called, published(backend)) == (QUIET, ports("renamed"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_guest_that_vanishes(backend: str) -> None:
+    """No hook said so, and libvirt does not run it: status says so, apply cleans up."""
+    host = made(backend)
+    Path("/run/libvirt/qemu").mkdir()
+    Path("/run/libvirt/qemu/second.pid").touch()
+    host.start(Guest("second", 11))
+    before = said()
+
+    status = host.apply()
+
+    problem = "first does not run any more, and no hook was called; run vfwhooks apply"
+    assert before[1] == [problem]
+    assert (status, published(backend), said()[1]) == (0, set(), [])
+    assert [*STATE.glob("guests/*/*")] == []
