@@ -75,6 +75,7 @@ def outside_and_guest(host: Host) -> Iterator[Net]:
     web1.ip("route add default via 192.168.122.1", "route add default via fd00:122::1")
     xml = domain_xml("web1", mac_for(10))
     with web1.serve_tcp(80):
+        host.write("/run/libvirt/qemu/web1.pid", "")  # as libvirt does
         call_hook(host, "qemu", "web1", "started", "begin", "-", xml=xml)
         # The bridge's own IPv6 address is new as well, and of no use at first.
         wait_until(lambda: outcomes(outside) == ANSWERED[0], "both families", 10)

@@ -103,7 +103,7 @@ class Crowd:
         self.longest = 0.0
 
     def call(self, guest: Guest, operation: str) -> Called:
-        """One hook; libvirtd has the guest in its list before and while it is called."""
+        """One hook; libvirtd knows who runs before it is called."""
         begun = time.monotonic()
         if operation == "started":
             self.alive[guest.name] = guest
