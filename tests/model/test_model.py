@@ -93,6 +93,7 @@ class Model(RuleBasedStateMachine):
         for network in SUBNETS:
             self.world.write_network(network)
             self.world.write_leases(network)
+        self.apply()
 
     def event(
         self, by_gate: bool, driver: str, name: str, operation: str, xml: str = ""
