@@ -12,7 +12,7 @@ import time
 
 from . import compiled, files
 from .compiled import Compiled
-from .errors import VfwError
+from .errors import Refused, VfwError
 from .process import Run
 from .state import State
 
@@ -91,9 +91,10 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
     try:
         run([sys.executable, "-I", "-c", _CHILD, package, main, state.path])
     except VfwError as error:
-        # It may have been out of memory for a moment: without the stamps, the next
-        # event tries once more; failing twice is left alone until the files change.
-        known = taken if problems and not before else ""
+        # The host may have no memory, or no time, for a moment: without the stamps, the
+        # next event tries again. Failing twice is left alone until the files change.
+        is_known = problems and not before and isinstance(error, Refused)
+        known = taken if is_known else ""
         state.write("broken", f"{known}\n\n{main}: {error}")
     newer = compiled.load(f"{state.path}/compiled")
     if newer and (good is None or newer.stamps != good.stamps):

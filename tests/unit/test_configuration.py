@@ -18,7 +18,7 @@ from vfwhooks.configuration import (
     is_settled,
     refresh,
 )
-from vfwhooks.errors import VfwError
+from vfwhooks.errors import Refused, VfwError
 from vfwhooks.process import Run
 from vfwhooks.state import State
 
@@ -26,8 +26,14 @@ from vfwhooks.state import State
 class Child(Run):
     """Stands in for the child that compiles; `argv` is what it was given."""
 
-    def __init__(self, error: str = "", does_compile: bool = False) -> None:
+    def __init__(
+        self,
+        error: str = "",
+        does_compile: bool = False,
+        kind: type[VfwError] = Refused,
+    ) -> None:
         super().__init__()
+        self._kind = kind
         self.argv: list[list[str]] = []
         self._error = error
         self._does_compile = does_compile
@@ -35,7 +41,7 @@ class Child(Run):
     def __call__(self, argv: list[str], text: str = "") -> str:
         self.argv.append(argv)
         if self._error:
-            raise VfwError(self._error)
+            raise self._kind(self._error)
         if self._does_compile:
             compile_file(Path(argv[-2]), State(argv[-1]))
         return ""
@@ -162,6 +168,18 @@ def test_a_child_that_failed_is_not_run_by_every_hook(tmp_path: Path) -> None:
 
     runs = [len(child.argv) for child in children]
     assert (found, runs) == ([[f"{main}: python3: no yaml"]] * 4, [1, 1, 0, 0])
+
+
+def test_a_child_that_came_to_no_end(tmp_path: Path) -> None:
+    """A host that was too busy is asked again by every hook."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [81]}\n")
+    children = [Child("not within 3 s", kind=VfwError) for _ in range(4)]
+
+    for child in children:
+        refresh(state, main, child)
+
+    assert [len(child.argv) for child in children] == [1, 1, 1, 1]
 
 
 def test_a_child_that_failed_once(tmp_path: Path) -> None:
