@@ -116,7 +116,12 @@ def await_found_broken(host: Host, seen: str) -> None:
 
 def await_published(host: Host, want: set[Published]) -> None:
     """Until the kernel publishes this, and nothing else."""
-    wait_until(lambda: published(host) == want, f"{len(want)} ports to be published")
+
+    def missed() -> str:
+        said = "\n".join(host.syslog("vfwhooks")[-5:])
+        return f"{sorted(want ^ published(host))} to come or go; {said}"
+
+    wait_until(lambda: published(host) == want, missed)
 
 
 def test_edit_after_edit(
