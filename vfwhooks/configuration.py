@@ -60,12 +60,18 @@ def is_settled(main: str) -> bool:
     return True
 
 
+def stamps_in_force(state: State) -> str:
+    """The stamps of the last good configuration; '' where there is none."""
+    good = compiled.load(f"{state.path}/compiled")
+    if good is None:
+        return ""
+    good.close()
+    return good.stamps
+
+
 def is_in_force(state: State, main: str) -> bool:
     """Whether what the files say is compiled, or known to be broken."""
-    good = compiled.load(f"{state.path}/compiled")
-    taken = good.stamps if good else ""
-    if good:
-        good.close()
+    taken = stamps_in_force(state)
     if taken and compiled.is_current(taken, main):
         return True
     taken = state.read("broken").partition("\n\n")[0]

@@ -74,6 +74,8 @@ class Reconcile:
         is_full = is_full or not self._roads.is_known or not self._roads.is_intact()
         if not configuration.is_in_force(self._state, self._main):
             is_full = True
+        stamps = configuration.stamps_in_force(self._state)
+        is_full = is_full or (bool(stamps) and not self._roads.is_of(stamps))
         waiting = self._state.intents()
         if waiting or is_full or self._state.is_full_asked():
             self._round(waiting, None, is_full)
@@ -110,7 +112,8 @@ class Reconcile:
         config = configuration.refresh(self._state, self._main, self._run)
         self.report.said += config.problems
         planner = Planner(config.compiled, self._inventory, self._state.record)
-        is_full = is_full or config.is_new or "network" in kinds
+        is_new = config.is_new or not self._roads.is_of(config.compiled.stamps)
+        is_full = is_full or is_new or "network" in kinds
         if not is_full and "reconnected" in kinds:
             is_full = not self._roads.is_intact()
         if not is_full:

@@ -7,6 +7,7 @@ to be cut are written down too, so that a kill at any point leaks nothing.
 """
 
 import time
+from binascii import crc32
 
 from .backend import choose, clear_others, open_backend
 from .conntrack import cut, may_cut
@@ -68,6 +69,11 @@ class Roads:
         """Whether a backend has been chosen and set up since the last boot."""
         return "backend" in self._base
 
+    def is_of(self, stamps: str) -> bool:
+        """Whether all guests were planned by the configuration with these stamps: who
+        compiled it may have been ended before they were."""
+        return self._base.get("config") == _mark(stamps)
+
     def is_intact(self) -> bool:
         """Whether libvirt still uses the backend that we do, and our skeleton there is
         as it was left; elements are not looked at."""
@@ -127,6 +133,7 @@ class Roads:
             self._base = {"backend": name}
         if self._inventory.has_networks():
             self._base["networks"] = "known"
+        self._base["config"] = _mark(planner.compiled.stamps)
         wanted = {e: r.owner for r in new.values() for e in r.entries}
         synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
@@ -238,6 +245,10 @@ class Roads:
                 self._report.problems.append(f"conntrack: {error}")
             self._state.remove(f"cuts/{name}")
         self.has_noted = False
+
+
+def _mark(stamps: str) -> str:
+    return f"{crc32(stamps.encode()):08x}"
 
 
 def _changes(old: "Record | None", new: "Record | None") -> list[Change]:

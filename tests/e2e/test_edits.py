@@ -11,7 +11,15 @@ from lab.box import wait_until
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from product import CONFIG, configure, start_watch, status, stop_watch, vfwhooks
+from product import (
+    CONFIG,
+    call_hook,
+    configure,
+    start_watch,
+    status,
+    stop_watch,
+    vfwhooks,
+)
 
 BEFORE = "guests:\n  web1: [8000, 8080:80]\n"
 AFTER = "guests:\n  web1: [8000, 9090:80]\n"
@@ -187,6 +195,25 @@ def test_edit_without_the_watch(host: Host, outside: Net, web1: Guest) -> None:
         f"- tcp 8080 → web1 {web1.address}:80\n+ tcp 9090 → web1 {web1.address}:80\n"
     )
     assert (done.status, done.stdout, serves(outside, 9090)) == (0, lines, True)
+
+
+def test_apply_ended_when_it_had_compiled(
+    host: Host, outside: Net, web1: Guest
+) -> None:
+    """What was compiled and not put in force, because `apply` was killed, comes with
+    the next event, whosever that is."""
+    put_in_force(host, outside, BEFORE, 8080)
+    stop_watch(host)
+    configure(host, AFTER)
+    code = "import sys; from vfwhooks.compiler import main; main(*sys.argv[1:])"
+    command = ["/usr/bin/python3", "-c", code, CONFIG, "/run/vfwhooks"]
+    host.run(command, env={"PYTHONPATH": Host.CHECKOUT})
+
+    call_hook(host, "qemu", "somebody-else", "stopped", "end", "-")
+    seen = serves(outside, 8080), serves(outside, 9090)
+    start_watch(host)
+
+    assert seen == (False, True)
 
 
 def test_dry_run_changes_nothing(host: Host, outside: Net, web1: Guest) -> None:
