@@ -92,8 +92,18 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
     if not is_settled(main):
         state.write("full", "")
         return Configuration(good, False, "" if good else f"{main} is being written")
+    compile_apart(state, main, run)
+    newer = compiled.load(f"{state.path}/compiled")
+    if newer and (good is None or newer.stamps != good.stamps):
+        return Configuration(newer, True, "")
+    return Configuration(good, False, state.read("broken").partition("\n\n")[2])
+
+
+def compile_apart(state: State, main: str, run: Run) -> None:
+    """Compile the files in a child; what comes of it is for is_in_force to say."""
     package = __file__.rpartition("/vfwhooks/")[0]
     taken = compiled.stamps(main)
+    before, _, problems = state.read("broken").partition("\n\n")
     try:
         run([sys.executable, "-I", "-c", _CHILD, package, main, state.path])
     except VfwError as error:
@@ -102,10 +112,6 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
         is_known = problems and not before and isinstance(error, Refused)
         known = taken if is_known else ""
         state.write("broken", f"{known}\n\n{main}: {error}")
-    newer = compiled.load(f"{state.path}/compiled")
-    if newer and (good is None or newer.stamps != good.stamps):
-        return Configuration(newer, True, "")
-    return Configuration(good, False, state.read("broken").partition("\n\n")[2])
 
 
 def _is_being_written(path: str) -> bool:

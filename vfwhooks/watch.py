@@ -29,6 +29,7 @@ _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE
 _SOON, _DEBOUNCE, _PATIENCE = 0.02, 0.1, 0.5
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
+_LONGEST_COMPILE = 60.0
 _APPLY = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from vfwhooks.cli import main; sys.exit(main(['apply']))"
@@ -176,9 +177,10 @@ class Watch:
 
     def _reconcile(self, is_full: bool) -> None:
         try:
+            is_new = self._compile()
             reconcile = Reconcile(self._state, self._config)
             try:
-                reconcile.check(is_full)
+                reconcile.check(is_full or is_new)
             finally:
                 reconcile.close()
             problems = self._state.problems + reconcile.report.problems
@@ -199,6 +201,16 @@ class Watch:
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
         self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else self._tick
+
+    def _compile(self) -> bool:
+        """Compile what was edited, if something was, before the lock is taken: a large
+        file takes longer than a hook may wait for it."""
+        state, config = self._state, self._config
+        if configuration.is_in_force(state, config):
+            return False
+        if configuration.is_settled(config):
+            configuration.compile_apart(state, config, Run(seconds=_LONGEST_COMPILE))
+        return True
 
     def _ask_libvirtd(self) -> None:
         """At the start, whatever happened before it: who runs, by libvirtd's word."""
