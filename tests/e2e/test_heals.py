@@ -171,7 +171,7 @@ def test_networks_daemon_restarted_alone(
             timeout=20,
         )
     call_hook(host, "qemu", "standin", "stopped", "end", "-")
-    host.run(["ip", "link", "delete", "standin"])
+    host.run(["ip", "netns", "delete", "standin"])
     configure(host, FORWARDS)
     if not is_watched:
         start_watch(host)
