@@ -412,7 +412,8 @@ BROKEN = {
 @pytest.mark.parametrize("driver", [*GUESTS, "network"])
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_package(tmp_path: Path, driver: str, what: str) -> None:
-    """libvirt hears success and nothing else; syslog hears what happened."""
+    """libvirt hears success and nothing else; syslog hears what happened, and the watch
+    that something was left undone."""
     hook, number = BROKEN[what]
     root = installed(tmp_path, hook)
 
@@ -420,6 +421,18 @@ def test_a_broken_package(tmp_path: Path, driver: str, what: str) -> None:
 
     words = f"{driver} web1 started: hook failed, status {number}"
     log = f"-t vfwhooks -p daemon.err {words}\n" if number else ""
+    assert found == Called(None, b"", log, 0, b"")
+    assert (root / "state/full").exists() is bool(number)
+
+
+def test_a_broken_package_and_no_state(tmp_path: Path) -> None:
+    """Where nothing can be marked, nothing is said of that either."""
+    root = installed(tmp_path, BROKEN["a syntax error"][0])
+    shutil.rmtree(root / "state")
+
+    found = call(root, "qemu", "web1", "started", "begin", "-")
+
+    log = "-t vfwhooks -p daemon.err qemu web1 started: hook failed, status 1\n"
     assert found == Called(None, b"", log, 0, b"")
 
 
