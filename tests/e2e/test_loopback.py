@@ -129,10 +129,10 @@ def test_open_on_that_bridge_while_it_is_needed(
 
     for step in (web2.start, lab1.start, web1.stop, lab1.stop, web2.stop, web1.start):
         step()
-        before = sorted(ruleset(host).split("\n"))
+        before = "+".join(opened(host)), sorted(ruleset(host).split("\n"))
         check_everything(host)
-        after = sorted(ruleset(host).split("\n"))
-        seen.append(("+".join(opened(host)), before == after))
+        after = "+".join(opened(host)), sorted(ruleset(host).split("\n"))
+        seen.append((before[0], before == after))
     host.virsh("net-destroy", "lab")
 
     assert seen == [
