@@ -126,7 +126,8 @@ def test_docker(host: Host, outside: Net, clean: None) -> None:
     """An accept in DOCKER-USER, which Docker leaves alone, cures its FORWARD."""
     restore(host, "iptables", "ip6tables")
     lost, found = outcomes(outside), rows(host)
-    line = vfwhooks(host, "status").stdout.splitlines()[4]
+    lines = vfwhooks(host, "status").stdout.splitlines()
+    line = next(line for line in lines if "8080/tcp" in line)
 
     after = cured(host, outside)
 
