@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from lab.box import wait_until
+from lab.docker import install_rules
 from lab.firewalld import CONF, start_firewalld
 from lab.host import Host
 from lab.net import Net
@@ -19,30 +20,6 @@ FORWARDS = """guests:
   web1: {ports: [8080:80], address: [192.168.122.10, "fd00:122::10"]}
 """
 DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
-
-# What Docker 28 installs for its default network, both families alike.
-DOCKER = """*filter
-:FORWARD DROP [0:0]
-:DOCKER - [0:0]
-:DOCKER-BRIDGE - [0:0]
-:DOCKER-CT - [0:0]
-:DOCKER-FORWARD - [0:0]
-:DOCKER-ISOLATION-STAGE-1 - [0:0]
-:DOCKER-ISOLATION-STAGE-2 - [0:0]
-:DOCKER-USER - [0:0]
--A FORWARD -j DOCKER-USER
--A FORWARD -j DOCKER-FORWARD
--A DOCKER ! -i docker0 -o docker0 -j DROP
--A DOCKER-BRIDGE -o docker0 -j DOCKER
--A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A DOCKER-FORWARD -j DOCKER-CT
--A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
--A DOCKER-FORWARD -j DOCKER-BRIDGE
--A DOCKER-FORWARD -i docker0 -j ACCEPT
--A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
--A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
-COMMIT
-"""
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +93,10 @@ def clean(host: Host, outside: Net) -> Iterator[None]:
         host.call(["nft", "delete", "table", "inet", "site"])
 
 
-def restore(host: Host, *tools: str) -> None:
-    """Install Docker's rules."""
-    for tool in tools:
-        host.run([f"{tool}-restore", "-n"], input=DOCKER)
-
-
 def test_docker(host: Host, outside: Net, clean: None) -> None:
     """An accept in DOCKER-USER, which Docker leaves alone, cures its FORWARD."""
-    restore(host, "iptables", "ip6tables")
+    install_rules(host, "iptables")
+    install_rules(host, "ip6tables")
     lost, found = outcomes(outside), rows(host)
     lines = vfwhooks(host, "status").stdout.splitlines()
     line = next(line for line in lines if "8080/tcp" in line)
@@ -159,7 +131,7 @@ def test_cured_by_the_bridge(host: Host, outside: Net, clean: None) -> None:
 
 def test_docker_by_the_old_variant(host: Host, outside: Net, clean: None) -> None:
     """Rules of iptables-legacy are found as well, and IPv6 is told apart."""
-    restore(host, "iptables-legacy")
+    install_rules(host, "iptables-legacy")
     lost, found = outcomes(outside), rows(host)
 
     after = cured(host, outside)
@@ -261,7 +233,8 @@ def test_docker_beside_rules_in_the_same_chain() -> None:
     with Host.debian13("iptables") as host:
         prepare(host)
         with outside_and_guest(host) as outside:
-            restore(host, "iptables", "ip6tables")
+            install_rules(host, "iptables")
+            install_rules(host, "ip6tables")
 
             found = outcomes(outside), [state for state, _ in rows(host)]
 

@@ -18,7 +18,7 @@ def test_cell(
     """Who asks gets the answer that the table promises, and no other."""
     record_property(PROPERTY, (cell.row, cell.origin, cell.backend, cell.family))
 
-    wanted = expected(rows_by_name()[cell.row], cell.origin, cell.family)
+    wanted = expected(rows_by_name()[cell.row], cell)
 
     assert found.seen[cell] == wanted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .asking import DNS_ANSWER
+from .cells import Cell
 from .places import (
     BEYOND,
     CABLES,
@@ -62,10 +63,11 @@ def third_party(origin: str) -> str:
     return "elsewhere" if origin == "outside" else "outside"
 
 
-def expected(row: Row, origin: str, family: str) -> tuple[str, ...]:
+def expected(row: Row, cell: Cell) -> tuple[str, ...]:
     """What each question comes to, before the row's forwards (if it asks then) and
     with them."""
-    index = 0 if family == "4" else 1
+    origin = cell.origin
+    index = 0 if cell.family == "4" else 1
     asks = row.asked_by(origin)
     before = [
         _answer(row, ask, origin, index, ask.was, ask.was_guest or row.guest)
@@ -73,7 +75,14 @@ def expected(row: Row, origin: str, family: str) -> tuple[str, ...]:
         if row.before is not None
     ]
     now = [
-        _answer(row, ask, origin, index, ask.word(origin), ask.guest or row.guest)
+        _answer(
+            row,
+            ask,
+            origin,
+            index,
+            ask.word(origin, cell.backend),
+            ask.guest or row.guest,
+        )
         for ask in asks
     ]
     return (*before, *now)

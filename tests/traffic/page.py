@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .cells import LEFT_OUT, all_cells, is_left_out
+from .cells import LEFT_OUT, Cell, all_cells, is_left_out
 from .expect import expected
 from .places import GUESTS, LANS
 from .rulesets import is_networks, is_skeleton
@@ -104,11 +104,19 @@ def _matrix() -> str:
 
 def _words(row: Row, origin: str) -> str:
     asks = row.asked_by(origin)
-    now = ", ".join(dict.fromkeys(ask.word(origin) for ask in asks))
+    by_backend = {b: _now(row, origin, b) for b in SHOWN}
+    now = by_backend[SHOWN[0]]
+    if len(set(by_backend.values())) > 1:
+        now = "; ".join(f"{words} ({b})" for b, words in by_backend.items())
     if row.before is None:
         return now
     before = ", ".join(dict.fromkeys(ask.was for ask in asks))
     return f"{before} → {now}" if before != now else now
+
+
+def _now(row: Row, origin: str, backend: str) -> str:
+    words = (ask.word(origin, backend) for ask in row.asked_by(origin))
+    return ", ".join(dict.fromkeys(words))
 
 
 def _left_out() -> str:
@@ -152,7 +160,8 @@ def _answers(row: Row) -> str:
     for origin in ("outside", "attacker", *ORIGINS):
         asks = row.asked_by(origin)
         if asks and not lines:
-            answers = expected(row, origin, FAMILIES[0])[-len(asks) :]
+            cell = Cell(row.name, origin, BACKENDS[0], FAMILIES[0])
+            answers = expected(row, cell)[-len(asks) :]
             for ask, answer in zip(asks, answers):
                 to = f"{ask.protocol} {ask.port}"
                 lines.append(f"{origin} asks {ask.at}, {to}: `{answer}`")

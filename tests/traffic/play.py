@@ -16,6 +16,7 @@ from .frames import Frame
 from .places import CABLES, GUESTS, LANS, LOOPBACK, RESOLVER, Pair
 from .rulesets import read_ruleset
 from .servers import Servers
+from .stages import settle, stage
 from .table import FAMILIES, ORIGINS, ROWS, Ask, Row
 from .world import World, alone
 
@@ -61,23 +62,19 @@ def play(host: Host, backend: str) -> Found:
             if not GUESTS[key].off:
                 world.started(key)
         seen: dict[Cell, tuple[str, ...]] = {}
-        for stage in _STAGES:
-            rows = [row for row in ROWS if row.stage == stage]
-            seen.update(_play_stage(world, backend, stage, rows))
+        for name in _STAGES:
+            rows = [row for row in ROWS if row.stage == name]
+            seen.update(_play_stage(world, backend, name, rows))
         return Found(seen, _rulesets(world, backend))
 
 
 def _play_stage(
-    world: World, backend: str, stage: str, rows: list[Row]
+    world: World, backend: str, name: str, rows: list[Row]
 ) -> dict[Cell, tuple[str, ...]]:
     questions = [
         question for row in rows for question in _questions(world, backend, row)
     ]
-    if stage == "bridge-nf":
-        world.bridge_nf(True)
-    if stage == "routes":
-        world.default_routes(True)
-    with Servers() as standing, Servers() as later:
+    with stage(world, name), Servers() as standing, Servers() as later:
         _standing_services(world, rows, standing)
         if any(row.before is not None for row in rows):
             world.put_in_force(rows, is_before=True)
@@ -91,12 +88,9 @@ def _play_stage(
                 world.started(row.starts)
         world.late_addresses(True)
         _own_services(world, rows, later)
+        settle(world, name)
         _put(questions)
         world.late_addresses(False)
-    if stage == "bridge-nf":
-        world.bridge_nf(False)
-    if stage == "routes":
-        world.default_routes(False)
     heard: dict[Cell, list[list[str]]] = {}
     for question in questions:
         heard.setdefault(question.cell, []).append(question.heard)
@@ -116,7 +110,7 @@ def _questions(world: World, backend: str, row: Row) -> list[Question]:
             cell = Cell(row.name, origin, backend, family)
             if is_left_out(cell):
                 continue
-            wanted = expected(row, origin, family)
+            wanted = expected(row, cell)
             asks = row.asked_by(origin)
             for number, ask in enumerate(asks):
                 address = asked_address(row, ask, origin)[index]

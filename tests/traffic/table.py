@@ -29,6 +29,11 @@ FAMILIES = ("4", "6")
 Sees = Mapping[str, str]
 SERVED: Sees = {}
 BY_HOST: Sees = {"other": "host"}
+# Another firewall drops what is forwarded, where no rule of its own table accepts it.
+DROPPED: Sees = {
+    f"nftables {origin}": "silence"
+    for origin in ("outside", "elsewhere", "guest", "neighbour", "stranger", "attacker")
+}
 REFUSED: Sees = {"other": "refused"}
 CLOSED: Sees = {"other": "closed"}
 _NOT_HERE = ("beyond", "loopback", "resolver")
@@ -56,20 +61,22 @@ class Ask:
     kept: bool = False
     by: tuple[str, ...] = ORIGINS
 
-    def word(self, origin: str) -> str:
-        """What that origin sees."""
-        return self.sees.get(origin, self.other)
+    def word(self, origin: str, backend: str) -> str:
+        """What that origin sees; one with a backend's name before it is that one's."""
+        ours = self.sees.get(f"{backend.partition('-')[0]} {origin}", "")
+        return ours or self.sees.get(origin, self.other)
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the matrix.
 
-    `straight` is what becomes of who routes straight at the guest: "refused", or
-    "served" by libvirt's own rules. `before` are the forwards that were in force until
-    these took their place; `stops` and `starts` are guests that come and go with them.
-    `standing` are services that the host had before, "everywhere" or on the addresses
-    named; its others start afterwards.
+    `straight` is what becomes of who routes straight at the guest: "refused", "served"
+    by libvirt's own rules, or "dropped" by another firewall, where that comes first.
+    `before` are the forwards that were in force until these took their place; `stops`
+    and `starts` are guests that come and go with them. `standing` are services that the
+    host had before, "everywhere" or on the addresses named; its others start
+    afterwards.
     """
 
     name: str
@@ -96,7 +103,10 @@ class Row:
             elif ask.target:
                 straight = Ask(ask.protocol, ask.target, ask.target, "guest")
                 was = self.straight if self.before is not None else ""
-                straight = replace(straight, other=self.straight, was=was)
+                if self.straight == "dropped":
+                    straight = replace(straight, sees=DROPPED, other="refused")
+                else:
+                    straight = replace(straight, other=self.straight, was=was)
                 tried[ask.protocol, ask.target, "guest"] = straight
         return tuple(tried.values())
 
@@ -537,4 +547,49 @@ _CHANGES = (
         standing=(tcp(7008),),
     ),
 )
-ROWS = (*_REACHED, *_SHUT, *_UNTOUCHED, *_LISTENERS, *_STOPPED, *_CHANGES)
+_BESIDE = (
+    Row(
+        "beside Docker, whose FORWARD drops",
+        "web1: [8100:80, 8100:53/udp]",
+        (tcp(8100, 80, sees=DROPPED), udp(8100, 53, sees=DROPPED)),
+        stage="docker",
+        straight="dropped",
+        note="Every table has to accept a packet, and with nftables ours is not the one"
+        " that Docker has: the forward is `blocked`, and `status` names the cure.",
+    ),
+    Row(
+        "beside Docker, with the cure that status names",
+        "web1: [8101:80, 8101:53/udp]",
+        (tcp(8101, 80), udp(8101, 53)),
+        stage="docker, cured",
+        straight="dropped",
+    ),
+    Row(
+        "beside ufw, which drops what is forwarded",
+        "web1: [8102:80, 8102:53/udp]",
+        (tcp(8102, 80, sees=DROPPED), udp(8102, 53, sees=DROPPED)),
+        stage="ufw",
+        straight="dropped",
+    ),
+    Row(
+        "beside ufw, with the cure that status names",
+        "web1: [8103:80, 8103:53/udp]",
+        (tcp(8103, 80), udp(8103, 53)),
+        stage="ufw, cured",
+    ),
+    Row(
+        "beside firewalld",
+        "web1: [8104:80, 8104:53/udp]",
+        (tcp(8104, 80), udp(8104, 53)),
+        stage="firewalld",
+    ),
+)
+ROWS = (
+    *_REACHED,
+    *_SHUT,
+    *_UNTOUCHED,
+    *_LISTENERS,
+    *_STOPPED,
+    *_CHANGES,
+    *_BESIDE,
+)

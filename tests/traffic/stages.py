@@ -1,0 +1,79 @@
+"""What the host is like while some rows are played, and plain again after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lab.docker import install_rules, remove_rules
+from lab.firewalld import start_firewalld
+from product import status
+
+from .world import World
+
+Enter = Callable[[World], Iterator[None]]
+
+
+def _plain(world: World) -> Iterator[None]:
+    yield
+
+
+def _bridge_nf(world: World) -> Iterator[None]:
+    world.bridge_nf(True)
+    yield
+    world.bridge_nf(False)
+
+
+def _routes(world: World) -> Iterator[None]:
+    world.default_routes(True)
+    yield
+    world.default_routes(False)
+
+
+def _docker(world: World) -> Iterator[None]:
+    for tool in ("iptables", "ip6tables"):
+        install_rules(world.host, tool)
+    yield
+    for tool in ("iptables", "ip6tables"):
+        remove_rules(world.host, tool)
+
+
+def _ufw(world: World) -> Iterator[None]:
+    world.host.run(["ufw", "--force", "enable"])
+    yield
+    world.host.run(["ufw", "--force", "reset"])
+
+
+def _firewalld(world: World) -> Iterator[None]:
+    start_firewalld(world.host)
+    yield
+    world.host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
+
+
+_STAGES: dict[str, Enter] = {
+    "plain": _plain,
+    "bridge-nf": _bridge_nf,
+    "routes": _routes,
+    "changes": _plain,
+    "docker": _docker,
+    "docker, cured": _docker,
+    "ufw": _ufw,
+    "ufw, cured": _ufw,
+    "firewalld": _firewalld,
+}
+
+
+@contextmanager
+def stage(world: World, name: str) -> Iterator[None]:
+    """The host as the rows of that stage want it."""
+    yield from _STAGES[name](world)
+
+
+def settle(world: World, name: str) -> None:
+    """Do what status names as the cure for each forward that is blocked, where the rows
+    of that stage want it."""
+    if name.endswith(", cured"):
+        rows = status(world.host)["forwards"]
+        cures = (row["reason"].partition("; run: ")[2] for row in rows)
+        for cure in dict.fromkeys(filter(None, cures)):
+            world.host.run(["sh", "-c", cure])
