@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-from .table import BACKENDS, FAMILIES, ORIGINS, ROWS, Row
+from .table import BACKENDS, FAMILIES, ON_LOOPBACK, ORIGINS, ROWS, Row
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,14 @@ class LeftOut:
         )
 
 
-LEFT_OUT: tuple[LeftOut, ...] = ()
+LEFT_OUT = (
+    LeftOut(
+        ON_LOOPBACK,
+        "the kernel drops what comes from ::1 and leaves the host, with no setting like"
+        " IPv4's route_localnet; check refuses `::1` as a host_ip",
+        families=("6",),
+    ),
+)
 
 
 def rows_by_name() -> dict[str, Row]:

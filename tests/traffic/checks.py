@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from .cells import Cell, rows_by_name
 from .expect import expected
 from .page import PAGE, blocks_of, read_blocks, render
 from .play import Found
 from .report import PROPERTY
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The other backends' processes wait: each writes its own part of the page."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def test_cell(
@@ -25,13 +39,13 @@ def test_cell(
 
 def test_page(backend: str, found: Found) -> None:
     """docs/traffic.md holds the table, and the rulesets that the kernel had."""
-    page = PAGE.read_text() if PAGE.exists() else ""
     shown = backend.partition("-")[0]
-
-    made = render({**read_blocks(page), shown: blocks_of(found.rulesets)})
-    if os.environ.get("VFWHOOKS_WRITE"):
-        PAGE.write_text(made)
-        page = made
+    with locked(PAGE.parent):
+        page = PAGE.read_text()
+        made = render({**read_blocks(page), shown: blocks_of(found.rulesets)})
+        if os.environ.get("VFWHOOKS_WRITE"):
+            PAGE.write_text(made)
+            page = made
 
     assert made == page
 

@@ -105,7 +105,7 @@ def _answer(row: Row, ask: Ask, origin: str, index: int, word: str, guest: str) 
 def _client(row: Row, ask: Ask, origin: str, word: str) -> Pair:
     """Whom the answering side sees: who asks, but for hairpin and libvirt's own NAT."""
     guest = resident(row, origin)
-    if ask.at in ("loopback", "resolver"):
+    if ask.at in ("loopback", "resolver") and word != "served":
         return LOOPBACK
     if ask.at == "beyond":
         hidden = origin == "host" or (guest and LANS[GUESTS[guest].lan].is_masqueraded)
@@ -113,6 +113,8 @@ def _client(row: Row, ask: Ask, origin: str, word: str) -> Pair:
     bridge = LANS[GUESTS[row.guest].lan].bridge_address
     if ask.at == "guest":
         return bridge if origin == "host" else own_address(row, origin)
+    if ask.at == "loopback":
+        return bridge
     if origin == "host":
         # Towards itself it has the address asked, of IPv4 that interface's first one.
         four, six = asked_address(row, ask, origin)

@@ -1,6 +1,6 @@
 """docs/traffic.md: the matrix, each row's forwards and rulesets, from the table.
 
-Written by `VFWHOOKS_WRITE=1 tests/run -n 0 tests/traffic`, which plays the table on
+Written by `VFWHOOKS_WRITE=1 tests/run tests/traffic`, which plays the table on
 real hosts; compared by every other run.
 """
 

@@ -156,11 +156,11 @@ def _own_services(world: World, rows: list[Row], servers: Servers) -> None:
     the loopback address that a question names."""
     standing = {(a.protocol, a.port) for row in rows for a in row.standing}
     asks = [a for row in rows for a in row.asks if a.at not in _ELSEWHERE]
-    asks.sort(key=lambda ask: ask.at in _OWN)
+    asks.sort(key=lambda ask: ask.at in _OWN and not ask.target)
     services = {(a.protocol, a.port): a for a in asks}
     for key, ask in services.items():
         if key not in standing:
-            where = _OWN.get(ask.at, ("", ""))
+            where = ("", "") if ask.target else _OWN.get(ask.at, ("", ""))
             _put_up(servers, world.host.net, ask, [where])
 
 
@@ -177,7 +177,7 @@ def _standing_services(world: World, rows: list[Row], servers: Servers) -> None:
 
 
 def _put_up(servers: Servers, net: Net, ask: Ask, addresses: list[Pair]) -> None:
-    name = ask.at if ask.at in _OWN else "host"
+    name = ask.at if ask.at in _OWN and not ask.target else "host"
     for pair in addresses:
         for family, address in zip(FAMILIES, pair):
             servers.put_up(net, name, ask.protocol, ask.port, family, address)

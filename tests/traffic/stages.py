@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from lab.docker import install_rules, remove_rules
 from lab.firewalld import start_firewalld
-from product import status
+from product import settled_ruleset, status
 
 from .world import World
 
@@ -46,6 +46,8 @@ def _ufw(world: World) -> Iterator[None]:
 
 def _firewalld(world: World) -> Iterator[None]:
     start_firewalld(world.host)
+    world.host.restart_libvirtd()  # which has it put the bridges in a zone of theirs
+    settled_ruleset(world.host)
     yield
     world.host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
 

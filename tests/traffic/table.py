@@ -26,6 +26,7 @@ ORIGINS = (
 OLDER = "iptables-9.0"
 BACKENDS = ("nftables", "iptables", OLDER)
 FAMILIES = ("4", "6")
+ON_LOOPBACK = "published on 127.0.0.1"
 Sees = Mapping[str, str]
 SERVED: Sees = {}
 BY_HOST: Sees = {"other": "host"}
@@ -132,6 +133,7 @@ def _published(protocol: str, port: int, target: int, at: str, sees: Sees) -> As
 
 
 ONLY_ELSEWHERE: Sees = {"other": "refused", "elsewhere": "served"}
+HOST_ALONE: Sees = {"host": "served"}
 ONLY_INSIDE: Sees = {"other": "refused", "guest": "served", "neighbour": "served"}
 STRAIGHT: Sees = {
     "other": "refused",
@@ -436,6 +438,26 @@ _LISTENERS = (
         standing=(tcp(8096, at="bridge"),),
     ),
 )
+_LOOPBACK = (
+    Row(
+        ON_LOOPBACK,
+        "web1: [127.0.0.1:8105:80, 127.0.0.1:8105:53/udp]",
+        (
+            Ask("tcp", 8105, 80, "loopback", sees=HOST_ALONE, other="silence"),
+            Ask("udp", 8105, 53, "loopback", sees=HOST_ALONE, other="silence"),
+            tcp(8105, 80, sees=BY_HOST),
+        ),
+        note="For the host alone; the guest sees its bridge's address. On the host's"
+        " other addresses its own service answers.",
+    ),
+    Row(
+        "the host's other services on 127.0.0.1 beside that",
+        "web1: [127.0.0.1:8105:80]",
+        (local("tcp", 8106, "loopback"), local("udp", 8106, "loopback")),
+        standing=(local("tcp", 8106, "loopback"), local("udp", 8106, "loopback")),
+        note="The bridge has route_localnet on then, and a guard at raw -300.",
+    ),
+)
 _STOPPED = (
     Row(
         "a guest that is off, its ports being the host's",
@@ -589,6 +611,7 @@ ROWS = (
     *_SHUT,
     *_UNTOUCHED,
     *_LISTENERS,
+    *_LOOPBACK,
     *_STOPPED,
     *_CHANGES,
     *_BESIDE,
