@@ -118,7 +118,8 @@ def test_docker(host: Host, outside: Net, clean: None) -> None:
 
 def test_cured_by_the_bridge(host: Host, outside: Net, clean: None) -> None:
     """What people put into DOCKER-USER for libvirt is known as well."""
-    restore(host, "iptables", "ip6tables")
+    install_rules(host, "iptables")
+    install_rules(host, "ip6tables")
     back = "DOCKER-USER -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
     for tool in ("iptables", "ip6tables"):
         for rule in (back, "DOCKER-USER -o virbr0 -j ACCEPT"):

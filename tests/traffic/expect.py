@@ -107,6 +107,8 @@ def _client(row: Row, ask: Ask, origin: str, word: str) -> Pair:
     guest = resident(row, origin)
     if ask.at in ("loopback", "resolver") and word != "served":
         return LOOPBACK
+    if word == "public":
+        return HOST[row.guest]
     if ask.at == "beyond":
         hidden = origin == "host" or (guest and LANS[GUESTS[guest].lan].is_masqueraded)
         return CABLES[third_party(origin)] if hidden else own_address(row, origin)

@@ -39,6 +39,7 @@ _WORDS = {
     "silence": "no answer",
     "host": "a service of the host answers",
     "closed": "the old connection is over",
+    "public": "who was asked answers, and sees the guest's public address",
     "untouched": "who was asked answers, as if nothing were forwarded",
 }
 

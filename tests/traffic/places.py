@@ -19,9 +19,13 @@ BEYOND: dict[str, Pair] = {
     "elsewhere": ("198.51.100.2", "2001:db8:2::2"),
     "attacker": ("192.0.2.2", "2001:db8:3::2"),
 }
-# More addresses of the host; the last one comes when the forwards are in force.
+# More addresses of the host; some are whole ones of guests, and the last one comes
+# when the forwards are in force.
 HOST: dict[str, Pair] = {
     "second": ("203.0.113.5", "2001:db8:1::5"),
+    "whole": ("203.0.113.7", "2001:db8:1::7"),
+    "part": ("203.0.113.8", "2001:db8:1::8"),
+    "inward": ("203.0.113.9", "2001:db8:1::9"),
     "later": ("203.0.113.77", "2001:db8:1::77"),
 }
 RESOLVER: Pair = ("127.0.0.53", "::1")
@@ -115,6 +119,9 @@ GUESTS = {
         Resident("new", 18, at="old", off=True),
         Resident("brief", 19),
         Resident("idle", 20, off=True),
+        Resident("whole", 21),
+        Resident("part", 22),
+        Resident("inward", 23),
         Resident("app", 30, "second"),
         Resident("app2", 31, "second"),
         Resident("cards", 32, "second", more="default"),

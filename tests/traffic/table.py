@@ -7,6 +7,7 @@ in force. What an origin sees is said in one word, and spelled out in `expect`:
     refused     rejected at once          silence     no answer
     host        the host's own service answers    closed   the old connection is cut
     untouched   who was asked answers, as if nothing were forwarded
+    public      the same, and sees the guest's public address
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class Ask:
     """One question: a port at a place, and the word for what each origin sees.
 
     `at` is "host" (the host's address next to who asks), another address of the host
-    ("first", "second", "later", "bridge", "loopback", "resolver"), "guest" (straight at
-    it), "beyond" (somebody past the host) or "dns" (the network's own dnsmasq).
+    ("first", "second", "later", "bridge", "loopback", "resolver", or the guest's whose
+    name it is), "guest" (straight at it), "beyond" (somebody past the host) or "dns"
+    (the network's own dnsmasq).
     `was` is what was seen before the row's forwards; `kept` asks on the same flow.
     """
 
@@ -438,6 +440,44 @@ _LISTENERS = (
         standing=(tcp(8096, at="bridge"),),
     ),
 )
+_PUBLIC = (
+    Row(
+        "public_ip: a whole address for one guest, in and out",
+        "whole:\n  public_ip: [203.0.113.7, '2001:db8:1::7']",
+        (
+            tcp(80, at="whole"),
+            tcp(22, at="whole"),
+            udp(53, at="whole"),
+            sctp(9001, at="whole"),
+            beyond("tcp", 8110, guest="public"),
+            beyond("udp", 8110, guest="public"),
+        ),
+        guest="whole",
+    ),
+    Row(
+        "public_ip with ports: those alone come in",
+        "part:\n  public_ip: [203.0.113.8, '2001:db8:1::8']\n  ports: [22, 2526:25]",
+        (
+            tcp(22, at="part"),
+            tcp(2526, 25, "part"),
+            tcp(80, at="part", sees=REFUSED),
+            udp(5355, at="part", sees=REFUSED),
+            beyond("tcp", 8111, guest="public"),
+        ),
+        guest="part",
+    ),
+    Row(
+        "public_ip with allow_from and without the way out",
+        "inward:\n  public_ip: [203.0.113.9, '2001:db8:1::9']\n  outgoing: false\n"
+        "  allow_from: [198.51.100.0/24, '2001:db8:2::/64']",
+        (
+            tcp(80, at="inward", sees=ONLY_ELSEWHERE),
+            udp(5356, at="inward", sees=ONLY_ELSEWHERE),
+            beyond("tcp", 8112),
+        ),
+        guest="inward",
+    ),
+)
 _LOOPBACK = (
     Row(
         ON_LOOPBACK,
@@ -611,6 +651,7 @@ ROWS = (
     *_SHUT,
     *_UNTOUCHED,
     *_LISTENERS,
+    *_PUBLIC,
     *_LOOPBACK,
     *_STOPPED,
     *_CHANGES,

@@ -70,9 +70,9 @@ class World:
         for name in CABLES:
             four, six = BEYOND[name]
             self.nets[name] = host.outside(f"{four}/24", f"{six}/64", name=name)
-        four, six = HOST["second"]
-        host.net.ip(f"addr add {four}/24 dev outside")
-        host.net.ip(f"addr add {six}/64 dev outside {_NEVER_OWN}")
+        for name in HOST:
+            if name != "later":
+                self._address("add", name)
         for guest in GUESTS.values():
             self.nets[guest.key] = self._stand_in(guest)
         host.run(["sysctl", "-qw", *_EVERY_REFUSAL])
@@ -129,8 +129,11 @@ class World:
 
     def late_addresses(self, are_there: bool) -> None:
         """The host's addresses that come when all else is in force."""
-        four, six = HOST["later"]
-        verb, how = ("add", _NEVER_OWN) if are_there else ("del", "")
+        self._address("add" if are_there else "del", "later")
+
+    def _address(self, verb: str, name: str) -> None:
+        four, six = HOST[name]
+        how = _NEVER_OWN if verb == "add" else ""
         self.host.net.ip(f"addr {verb} {four}/24 dev outside")
         self.host.net.ip(f"addr {verb} {six}/64 dev outside {how}")
 
@@ -192,7 +195,9 @@ def together(texts: Iterable[str]) -> str:
     for text in texts:
         for name, given in (yaml.load(text, yaml.BaseLoader) or {}).items():
             settings = given if isinstance(given, dict) else {"ports": given}
-            ports = guests.setdefault(name, {"ports": []})["ports"]
-            ports += [port for port in settings["ports"] if port not in ports]
-            guests[name] = {**guests[name], **settings, "ports": ports}
+            before = guests.get(name, {})
+            guests[name] = {**before, **settings}
+            if "ports" in before:
+                more = [p for p in settings["ports"] if p not in before["ports"]]
+                guests[name]["ports"] = before["ports"] + more
     return yaml.safe_dump({"guests": guests}, allow_unicode=True, default_style='"')
