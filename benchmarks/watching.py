@@ -95,7 +95,7 @@ def _edit(port: int) -> float:
 
 def _idle(pid: int, seconds: int) -> tuple[int, int]:
     """KiB resident, and how often the process was woken meanwhile."""
-    time.sleep(1)
+    time.sleep(5)
     before = _status(pid, "voluntary_ctxt_switches")
     time.sleep(seconds)
     woken = _status(pid, "voluntary_ctxt_switches") - before
