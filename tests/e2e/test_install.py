@@ -197,6 +197,55 @@ def test_upgrade_keeps_serving(host: Host) -> None:
     assert host.syslog("hook failed|Error") == []
 
 
+def test_upgrade_and_downgrade_lose_nothing(
+    host: Host, measured: Callable[[str, float], None]
+) -> None:
+    """A connection that is open stays so and a UDP stream has every datagram answered
+    while one release is put over another and back, each reading the other's state."""
+    outside, web1 = host.outside(), host.define_guest("web1")
+    install(host).check()
+    configure(host, "guests:\n  web1: [8080:80, 5353:5353/udp]\n")
+    web1.start(wait=True)
+    other = copy_checkout(host)
+    change(host, f"{other}/vfwhooks/model.py", '"""', '"""Another. ')
+    before = ruleset(host)
+
+    with streaming(host, outside) as answered:
+        install(host, checkout=other).check()
+        install(host).check()
+
+    measured("datagrams and lines", len(answered))
+    measured("lost", answered.count(False))
+    assert (set(answered), ruleset(host)) == ({True}, before)
+
+
+@contextmanager
+def streaming(host: Host, outside: Net) -> Iterator[list[bool]]:
+    """One connection and one UDP flow through a guest's forwards, without a pause."""
+    answered: list[bool] = []
+    connection = outside.connect("203.0.113.1", 8080)
+
+    def stream() -> None:
+        while not host.path("/run/over").exists():
+            reply = outside.udp("203.0.113.1", 5353, source_port=4000)
+            answered.append(reply.answered)
+
+    def load() -> None:
+        while not host.path("/run/over").exists():
+            answered.append(outside.ask(connection).answered)
+
+    threads = [threading.Thread(target=stream), threading.Thread(target=load)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        host.write("/run/over", "")
+        for thread in threads:
+            thread.join()
+        connection.close()
+
+
 @contextmanager
 def busy(host: Host, outside: Net) -> Iterator[list[str]]:
     """Somebody who connects, and a libvirtd that calls a hook, over and over."""
