@@ -16,7 +16,6 @@ from vfwhooks import address, compiled, files, schema
 from vfwhooks.claims import find_conflicts
 from vfwhooks.compiler import guest_lines
 from vfwhooks.config import NotRead, Problem, parse_tree
-from vfwhooks.conntrack import Published
 from vfwhooks.elements import encode
 from vfwhooks.errors import VfwError
 from vfwhooks.hook import read_port
@@ -24,7 +23,7 @@ from vfwhooks.inventory import Inventory
 from vfwhooks.leases import Leases
 from vfwhooks.libvirtxml import parse_domain, parse_networks
 from vfwhooks.plan import Settings
-from vfwhooks.records import parse_cut, parse_intent, parse_record
+from vfwhooks.records import parse_intent, parse_record
 
 RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
 CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
@@ -111,33 +110,23 @@ def intent(data: bytes) -> object:
     return found
 
 
-def entries(data: bytes) -> object:
-    """The entries of a record that is sound otherwise, on their way to the kernel."""
-    try:
-        found = parse_record("1 2\nguest qemu web1 u\n" + _text(data))
-    except (ValueError, IndexError):
-        return None
-    for entry in found.entries:
-        encode(entry)
-        if entry.startswith("dnat "):
-            Published(entry)
-    parse_cut(_text(data))
-    return found
-
-
 def compilation(data: bytes) -> object:
     """A compiled configuration: whole, or none."""
     fd = os.memfd_create("compiled")
     os.write(fd, data)
     try:
         found = compiled.Compiled(fd)
+    except (ValueError, struct.error):
+        os.close(fd)
+        return None
+    try:
         for name in ("web1", "a", *found.guests()):
             Settings(found.lookup(name))
         return found.skeletons()
-    except (VfwError, ValueError, IndexError, struct.error):
+    except (VfwError, ValueError, IndexError):
         return None
     finally:
-        os.close(fd)
+        found.close()
 
 
 def forwards(data: bytes) -> object:

@@ -133,7 +133,6 @@ BOMBS = {
         b"9" * LONG + b" 1\n",
     ],
     "intent": [b"started " + b"9" * LONG + b"\nguest a b c", b"a" * LONG],
-    "entries": [],
     "compiled": [b"vfw2" + b"\xff" * 16, b"\0" * LONG],
     "forwards": [
         b"[" * DEEP,

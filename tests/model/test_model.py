@@ -138,14 +138,15 @@ class Model(RuleBasedStateMachine):
         self.world.running[name] = Running(guest, nics)
 
     @precondition(has_guests)
-    @rule(number=st.integers(0, 9), by_gate=GATE)
-    def stop(self, number: int, by_gate: bool) -> None:
-        """Stopped, crashed or migrated away: the hooks are the same."""
+    @rule(number=st.integers(0, 9), by_gate=GATE, has_ports=st.booleans())
+    def stop(self, number: int, by_gate: bool, has_ports: bool) -> None:
+        """Stopped, crashed or migrated away: the hooks are the same, but that a libvirt
+        from before 5.1 has no ports."""
         one = self.pick(number)
         self.event(
             by_gate, "qemu", one.guest.name, "stopped", domain(one.guest, one.nics)
         )
-        for network in one.nics:
+        for network in one.nics if has_ports else ():
             xml = port(one.guest, network)
             self.event(by_gate, "network", network, "port-deleted", xml)
         self.event(by_gate, "qemu", one.guest.name, "release")
@@ -285,6 +286,8 @@ class Model(RuleBasedStateMachine):
         Model.steps += 1
         wanted, found = self.world.expected(), self.world.held()
         assert found == wanted
+        recorded = {path.name for path in STATE.glob("guests/qemu/*")}
+        assert recorded == set(self.world.running)
         waiting = [*STATE.glob("intents/*"), *STATE.glob("working")]
         assert (waiting, [*STATE.glob("aside/*")]) == ([], [])
 
