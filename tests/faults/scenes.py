@@ -108,6 +108,8 @@ class Stage:
             wrong.append("the later event's hook failed")
         if is_known:
             wrong += self.differs(scene.runs, "a later event")
+            if any("did not end within" in line for line in self.host.syslog()):
+                wrong, is_known = [], False  # a busy machine: `apply` has no such limit
         self.plays += 1
         if wrong or not is_known or self.plays % 8 == 0:
             if self.host.apply(*scene.runs) != 0:
