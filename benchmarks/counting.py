@@ -58,7 +58,8 @@ def trace(backend: str, event: Event) -> Counts:
     driver, operation = event
     guest, hook = Guest(0), OURS.file(driver)
     name = guest.name if driver == "qemu" else "default"
-    xml = guest.xml(f"{driver}-{operation}", daemon_of(backend))
+    said = "started" if operation == "reconnect" else operation
+    xml = guest.xml(f"{driver}-{said}", daemon_of(backend))
     argv = ["/usr/bin/strace", "-f", "-o", str(_TRACE), str(hook)]
     spawn([*argv, name, operation, "begin", "-"], with_reservations(xml, STATUS))
     return parse(_TRACE.read_text(errors="replace"))

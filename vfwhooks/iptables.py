@@ -97,8 +97,9 @@ class Iptables:
         return all(self.base[f] == self._mark(f) for f in COMMANDS if f in self.base)
 
     def is_intact(self) -> bool:
-        """Never known without a full look: others' rules move ours about."""
-        return False
+        """Whether the base chains are as they were left; what is in our own is not
+        looked at. Of legacy that is not known without a full look."""
+        return self.base["variant"] == "nft" and self.is_undisturbed()
 
     def sync(self, wanted: dict[str, str], skeletons: dict[str, str]) -> Synced:
         """Make everything of ours what it should be, changing only what is not.

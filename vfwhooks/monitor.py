@@ -15,6 +15,7 @@ from .nfnetlink import jump_target
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
 _DELTABLE, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 6, 8, 12, 14
 _NEWGENERATION = 15
+_IPTABLES = b"filter", b"nat"
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH = 28
@@ -35,7 +36,8 @@ class Rulesets:
         return self._link.fileno()
 
     def read(self, base: "dict[str, str]") -> "tuple[bool, bool]":
-        """Whether the rules around us changed, and whether elements of ours did.
+        """Whether the rules around us changed, and whether elements of ours did, which
+        on iptables are rules as well.
 
         `base` says which backend is in use, and whether libvirt's rules stand in the
         base chains themselves: only then is every rule there of interest.
@@ -54,8 +56,8 @@ class Rulesets:
                 elements = elements or is_ours
             elif table in (b"vfwhooks", b"libvirt_network"):
                 rules = True
-            elif table in (b"filter", b"nat"):
-                rules = rules or _is_watched(kind & 0xFF, about, is_direct)
+            elif table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct):
+                rules = elements = True
         return rules, elements
 
 

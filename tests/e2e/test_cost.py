@@ -58,12 +58,12 @@ def test_no_event_costs_much_more_than_it_did(
     assert excess(found, ceiling) == {}
 
 
-@pytest.mark.parametrize("operation", ["started", "stopped"])
+@pytest.mark.parametrize("operation", ["started", "reconnect", "stopped"])
 def test_others_forwards_cost_nothing(beds: tuple[Bed, Bed], operation: str) -> None:
     """The same event does the same beside 10,000 forwards of others as without."""
     counts = []
     for bed in beds:
-        if operation == "stopped":
+        if operation != "started":
             bed.call(call, OURS, Guest(0), daemon_of(bed.backend), STARTED)
         counts.append(bed.call(trace, bed.backend, ("qemu", operation)))
 
