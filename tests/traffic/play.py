@@ -188,6 +188,7 @@ def _rulesets(world: World, backend: str) -> dict[str, list[str]]:
     found = {}
     for row in ROWS:
         world.host.write("/etc/vfwhooks/forwards.yaml", alone(row.forwards))
+        world.meet()
         world.started("web1")
         found[row.name] = read_ruleset(world.host, backend)
     return found

@@ -77,7 +77,7 @@ class World:
             self.nets[guest.key] = self._stand_in(guest)
         host.run(["sysctl", "-qw", *_EVERY_REFUSAL])
         self.bridge_nf(False)
-        self._meet()
+        self.meet()
 
     def _stand_in(self, guest: Resident) -> Net:
         if guest.at:
@@ -93,8 +93,9 @@ class World:
         net.ip(*(f"route add default via {gateway}" for gateway in lan.bridge_address))
         return net
 
-    def _meet(self) -> None:
-        """Have every guest in the neighbour tables, where its IPv6 address is found."""
+    def meet(self) -> None:
+        """Have every guest in the neighbour tables, where its IPv6 address is found:
+        the kernel forgets who has been silent for a minute."""
 
         def knock(guest: Resident) -> str:
             return Flow(self.host.net, "tcp", guest.addresses[1], 1).ask(5)
