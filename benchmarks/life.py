@@ -15,6 +15,7 @@ from .report import Section, Table, Verdict
 HERE = Path(__file__).resolve().parent
 TARGETS = {1: 1.3, 10: 0.2, 100: 0.025}
 WIKI = "libvirt's wiki"
+END = "to the end"
 
 
 def measure(runs: int, peers: list[Path]) -> Section:
@@ -32,10 +33,12 @@ def measure(runs: int, peers: list[Path]) -> Section:
         "A guest's life",
         "Milliseconds that libvirt waits for hooks in one guest's life: "
         + ", ".join(f"{driver} {operation}" for driver, operation in LIFE)
-        + f". Median (min–max); the ratio is that of pairs of runs in turn. {WIKI}'s "
+        + f". What is done {END} counts what goes on when libvirt has been let go as "
+        "well: connections are cut, and the kernel's grace period is waited for. "
+        f"Median (min–max); the ratio is that of pairs of runs in turn. {WIKI}'s "
         "script and other peers have a qemu hook only, and their rules are iptables'.",
     )
-    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in beds}
+    lines: dict[str, list[tuple[float, float]]] = {}
     table = Table(("forwards", "hook", "ms", f"to {WIKI}'s, same kernel tables"))
     section.tables.append(table)
     for forwards in TARGETS:
@@ -44,14 +47,17 @@ def measure(runs: int, peers: list[Path]) -> Section:
         for name, series in found.items():
             wiki = found[f"{WIKI}, {'legacy' if LEGACY in name else 'nft variant'}"]
             ratio = series.ratio(wiki)
-            shown = f"{ratio:.3f}" if name not in hooks or WIKI not in name else ""
+            shown = "" if WIKI in name else f"{ratio:.3f}"
             table.rows.append((str(forwards), name, series.show(1000), shown))
-            lines[name].append((forwards, series.median * 1000))
-        first = found[ours[0]]
-        ratio = first.ratio(found[f"{WIKI}, nft variant"])
-        what = f"life with {forwards} forwards ≤ {TARGETS[forwards]} × {WIKI}'s"
-        is_met = ratio <= TARGETS[forwards]
-        section.verdicts.append(Verdict(what, f"{ratio:.3f} ×", is_met))
+            lines.setdefault(name, []).append((forwards, series.median * 1000))
+        for name in (ours[0], f"{ours[0]}, {END}"):
+            ratio = found[name].ratio(found[f"{WIKI}, nft variant"])
+            how = "" if name in ours else f", {END}"
+            what = (
+                f"life with {forwards} forwards{how} ≤ {TARGETS[forwards]} × {WIKI}'s"
+            )
+            is_met = ratio <= TARGETS[forwards]
+            section.verdicts.append(Verdict(what, f"{ratio:.3f} ×", is_met))
     section.tables.append(_by_event(beds, hooks, runs))
     title = "Hook time in a guest's life, by number of forwards"
     section.plots["hook-time.svg"] = render(title, "forwards", "ms", lines)
@@ -76,13 +82,19 @@ def _round(
         def once(bed: Bed = bed, hook: Hook = hook) -> float:
             return sum(_life(bed, hook))
 
+        def whole(bed: Bed = bed, hook: Hook = hook) -> float:
+            return sum(_life(bed, hook, True))
+
         once()
         contenders[name] = once
+        if name in ours:
+            contenders[f"{name}, {END}"] = whole
     return in_turn(contenders, runs, pause=0.05)
 
 
-def _life(bed: Bed, hook: Hook) -> list[float]:
-    return bed.call(life, hook, Guest(0), daemon_of(bed.backend), LIFE)
+def _life(bed: Bed, hook: Hook, to_the_end: bool = False) -> list[float]:
+    daemon = daemon_of(bed.backend)
+    return bed.call(life, hook, Guest(0), daemon, LIFE, to_the_end)
 
 
 def _by_event(beds: dict[str, Bed], hooks: dict[str, Hook], runs: int) -> Table:

@@ -7,7 +7,10 @@ from math import log10
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 70, 170, 40, 50
-COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#8d6a9f", "#b08900", "#555555")
+COLOURS = (
+    *("#0b6e4f", "#c8553d", "#3d5a80", "#8d6a9f"),
+    *("#b08900", "#555555", "#1f9bcf", "#7a9e2f"),
+)
 Points = list[tuple[float, float]]
 
 

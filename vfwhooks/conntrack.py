@@ -105,6 +105,8 @@ def cut(
         if udp:
             everywhere = "0.0.0.0" if family == "4" else "::"
             found = _connections(link, _ORIGINAL, everywhere)
+            left = [entry for entry in added if entry.startswith(f"left {family} ")]
+            found = [one for one in found if _left(one[1]) not in left]
             count += _cut_at_host(link, inventory, udp, found)
         for one in some:
             if not one.protocol:
@@ -157,10 +159,15 @@ def _is_left(inventory: Inventory, original: Tuple) -> bool:
         network = inventory.network(name)
         for address, subnet in network.subnets if network else ():
             if address == original.destination:
-                family = "6" if ":" in address else "4"
-                what = f"left {family} {address} udp {original.port} {original.port}"
-                return what in network_entries([(address, subnet)])
+                return _left(original) in network_entries([(address, subnet)])
     return False
+
+
+def _left(original: Tuple) -> str:
+    """The entry that would leave the flow's destination to the host."""
+    family = "6" if ":" in original.destination else "4"
+    port = f"{original.port} {original.port}"
+    return f"left {family} {original.destination} udp {port}"
 
 
 def _connections(

@@ -224,9 +224,14 @@ class Inventory:
         """The kernel's numbers of the bridges that libvirt has made."""
         return [self._index(network.bridge) for network in self._own()]
 
-    def bridge_addresses(self) -> list[str]:
-        """The host's own addresses on them."""
-        return [address for network in self._own() for address, _ in network.subnets]
+    def bridge_addresses(self, device: int = 0) -> list[str]:
+        """The host's own addresses on them, or on the one of this number."""
+        return [
+            address
+            for network in self._own()
+            if not device or self._index(network.bridge) == device
+            for address, _ in network.subnets
+        ]
 
     def _own(self) -> list[Network]:
         networks = [self.network(name) for name in self.names()]

@@ -9,9 +9,9 @@ from .errors import show
 from .inventory import Inventory
 from .listeners import Listener
 from .model import Guest, Network
-from .plan import Settings, key_of, network_entries
+from .plan import Addresses, Settings, key_of, network_entries
 from .records import Key, Record
-from .rivals import find_rivals
+from .rivals import find_left, find_rivals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ class Planned:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
     `networks` are those whose entries it needs, once it has any itself; `rivals` are
     listeners of the host by what they keep from being published, and `without` is all
-    that is kept from it.
+    that is kept from it; `left` are entries that leave listeners on bridges theirs.
     """
 
     __slots__ = (
         "conflicts",
         "entries",
+        "left",
         "networks",
         "record",
         "rivals",
@@ -45,6 +46,7 @@ class Planned:
         self.where = where
         self.networks = [network.name for network in where.networks]
         self.entries: list[str] = []
+        self.left: list[str] = []
         self.conflicts: dict[str, str] = {}
         self.rivals: dict[str, Listener] = {}
         self.without: set[str] = set()
@@ -70,13 +72,18 @@ class Planned:
         for host in own:
             reasons.update(dict.fromkeys(self.settings.at(host), _own_reason(host)))
         self.without = set(reasons)
-        self.entries = self.settings.entries(self.where.addresses, reasons)
+        self.entries = self.planned(self.where.addresses)
         for forward in self.settings.forwards if reasons else ():
             for family, address in self.where.addresses.items():
                 reason = reasons.get(forward.published(family))
                 if reason:
                     for entry in forward.entries(family, address):
                         self.conflicts[key_of(entry)] = reason
+
+    def planned(self, addresses: Addresses) -> list[str]:
+        """The entries at these addresses, with what is left to services on bridges."""
+        entries = self.settings.entries(addresses, self.without)
+        return entries + self.left if entries else []
 
     def summary(self) -> str:
         """One line for the log."""
@@ -121,6 +128,7 @@ class Planner:
             held = held + self._claimed(record.guest)
         published = settings.published(where.addresses)
         rivals = find_rivals(published, held, self.inventory)
+        planned.left = find_left(published, held, self.inventory)
         planned.yield_to(rivals, self._own(settings))
         if settings.is_wide:
             planned.networks = self._networks()
@@ -223,7 +231,7 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
             planned.conflicts[f"accept {family} {address}"] = reason
     planned.where.addresses = addresses
     planned.entries = []
-    for entry in planned.settings.entries(addresses, planned.without):
+    for entry in planned.planned(addresses):
         other = taken.get(key_of(entry))
         if other:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"

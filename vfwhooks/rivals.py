@@ -1,12 +1,19 @@
 """Which listeners of the host stand in the way of a forward.
 
 A forward yields to a listener that was there first, as a second bind() would, and stays
-where the listener came later: what is in force does not depend on who listens now.
+where the listener came later: what is in force does not depend on who listens now. One
+that serves libvirt's guests alone keeps its address on their bridge, and the forward
+has all others.
 """
 
 from .elements import WHOLE
 from .inventory import Inventory
 from .listeners import Listener, Range
+from .plan import LEFT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LOOPBACK_DEVICE = 1
 _PRIVILEGED = 1024
@@ -20,6 +27,54 @@ def find_rivals(
     It is named by the middle of its entries ("4 * tcp 22 22"). The ports of `held`,
     entries that are in force, are published already: who listens there came later.
     """
+    found: dict[str, Listener] = {}
+    for one, listener in _meetings(published, held, inventory):
+        family, host, protocol, _ = one.split(" ", 3)
+        is_whole = protocol == WHOLE
+        if one not in found and _is_rival(family, host, listener, inventory, is_whole):
+            found[one] = listener
+    return found
+
+
+def find_left(published: list[str], held: list[str], inventory: Inventory) -> list[str]:
+    """The entries that leave services on libvirt's bridges what they listen on, where a
+    port is about to be published on every address; and those that are in force already.
+    """
+    every = [one.split(" ") for one in published if " * " in one]
+    found = []
+    for entry in held:
+        verb, family, *words = entry.split(" ")
+        if verb == "left" and any(
+            (family, words[1]) == (one[0], one[2])
+            and int(one[3]) <= int(words[2]) <= int(one[4])
+            for one in every
+        ):
+            found.append(entry)
+    for one, listener in _meetings(published, held, inventory):
+        family, host, protocol, _ = one.split(" ", 3)
+        if host == "*" and listener.port not in LEFT:
+            for address in _on_bridges(family, listener, inventory):
+                port = f"{listener.port} {listener.port}"
+                found.append(f"left {family} {address} {protocol} {port}")
+    return list(dict.fromkeys(found))
+
+
+def _on_bridges(family: str, listener: Listener, inventory: Inventory) -> list[str]:
+    """The addresses on libvirt's bridges that the listener is bound to."""
+    if listener.address:
+        own = inventory.bridge_addresses()
+        return [listener.address] if listener.address in own else []
+    if listener.device in inventory.bridges():
+        own = inventory.bridge_addresses(listener.device)
+        return [address for address in own if (":" in address) == (family == "6")]
+    return []
+
+
+def _meetings(
+    published: list[str], held: list[str], inventory: Inventory
+) -> "Iterator[tuple[str, Listener]]":
+    """What is to be published with each listener on a port of it, as far as `held` has
+    not published that port before."""
     heads = "dnat ", "reject "
     had = [entry.split(" ", 6)[1:6] for entry in held if entry.startswith(heads)]
     known = {" ".join(words) for words in had}
@@ -32,19 +87,16 @@ def find_rivals(
                 asked = one, family, host, (first, last)
                 if first <= last:
                     wanted.setdefault(each, []).append(asked)
-    found: dict[str, Listener] = {}
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
         for one, family, host, (first, last) in some if listeners else ():
             for listener in listeners:
                 if (
                     first <= listener.port <= last
+                    and family in listener.families
                     and not _is_covered(had, family, host, listener)
-                    and _is_rival(family, host, listener, inventory, WHOLE in one)
                 ):
-                    found[one] = listener
-                    break
-    return found
+                    yield one, listener
 
 
 def _looked_at(protocol: str, first: int, last: int) -> Range:
@@ -77,8 +129,6 @@ def _is_rival(
     if it listens just there, or everywhere and this is how the world knows the host; a
     whole address that is so is not given away in the first place.
     """
-    if family not in listener.families:
-        return False
     if host != "*":
         if listener.address:
             return listener.address == host

@@ -185,6 +185,37 @@ def test_what_is_left_to_the_host_anyway(host: Host, outside: Net, web1: Net) ->
     assert [state for _, state, _ in found] == ["active"] * 4
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_service_on_libvirts_bridge(
+    host: Host, outside: Net, web1: Net, protocol: str
+) -> None:
+    """What serves the guests on their bridge's address goes on doing so: the forward
+    has the port on all other addresses, also after a full check."""
+    with (
+        serving(host, "cache", 5000, "192.168.122.1", protocol),
+        web1.serve_tcp(5000),
+        web1.serve_udp(5000),
+    ):
+        found = start(host, f"['0.0.0.0:5000:5000/{protocol}']")
+        host.write("/run/vfwhooks/full", "")
+        event(host, "reconnect")
+        seen = [
+            net.http(f"http://{address}:5000/").body
+            if protocol == "tcp"
+            else net.udp(address, 5000).body
+            for net, address in (
+                (web1, "192.168.122.1"),
+                (host.net, "192.168.122.1"),
+                (outside, "203.0.113.1"),
+            )
+        ]
+    event(host, "stopped")
+
+    assert [state for _, state, _ in found] == ["active"]
+    assert [body.partition(" ")[0] for body in seen] == ["cache", "cache", "web1"]
+    assert "5000" not in ruleset(host)
+
+
 def test_a_listener_that_comes_later(host: Host, outside: Net, web1: Net) -> None:
     """What is in force stays: through an edit, a reconnect, a full check and a wipe;
     status says that somebody listens in vain."""

@@ -434,10 +434,14 @@ _LISTENERS = (
         note="It is how the world knows the host: a conflict, as on every address.",
     ),
     Row(
-        "a service on a libvirt bridge is no conflict",
-        "web1: [8096:80]",
-        (tcp(8096, 80),),
-        standing=(tcp(8096, at="bridge"),),
+        "a service on a libvirt bridge keeps its port there, and is no conflict",
+        "web1: [8096:80, 8096:53/udp]",
+        (
+            *(tcp(8096, 80, "first"), udp(8096, 53, "first")),
+            tcp(8096, 80, "bridge", sees=BY_HOST),
+            udp(8096, 53, "bridge", sees=BY_HOST),
+        ),
+        standing=(tcp(8096, at="bridge"), udp(8096, at="bridge")),
     ),
 )
 _PUBLIC = (

@@ -198,8 +198,8 @@ class Host(Inventory):
     def is_default_source(self, address: str) -> bool:
         return address in self._default_source
 
-    def bridges(self) -> list[int]:
-        return [7]
+    def _index(self, interface: str) -> int:
+        return 7
 
 
 def descriptors() -> list[str]:

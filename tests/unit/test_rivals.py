@@ -6,7 +6,7 @@ import pytest
 
 from unit.builders import Host, network
 from vfwhooks.listeners import Listener
-from vfwhooks.rivals import find_rivals
+from vfwhooks.rivals import find_left, find_rivals
 
 DEFAULT = "203.0.113.1"
 
@@ -78,6 +78,57 @@ def test_who_yields(name: str) -> None:
     claim, other, yields = CASES[name]
 
     assert is_rival(claim, other) is yields
+
+
+LEFT = {
+    # claims, what is in force, the listener, what is left to the host
+    "a bridge's address": (
+        "4 * tcp 22 22",
+        "",
+        listener("192.168.122.1"),
+        "left 4 192.168.122.1 tcp 22 22",
+    ),
+    "a bridge": (
+        "4 * tcp 10 30",
+        "",
+        listener(device=BRIDGE),
+        "left 4 192.168.122.1 tcp 22 22",
+    ),
+    "bound elsewhere": ("4 203.0.113.5 tcp 22 22", "", listener("192.168.122.1"), ""),
+    "not of a bridge": ("4 * tcp 22 22", "", listener("203.0.113.5"), ""),
+    "every address": ("4 * tcp 22 22", "", listener(), ""),
+    "libvirt's DNS": ("4 * tcp 53 53", "", listener("192.168.122.1", port=53), ""),
+    "came later": (
+        "4 * tcp 22 22",
+        "dnat 4 * tcp 22 22 192.168.122.10 22",
+        listener("192.168.122.1"),
+        "",
+    ),
+    "in force": (
+        "4 * tcp 22 22",
+        "left 4 192.168.122.1 tcp 22 22",
+        listener("203.0.113.5"),
+        "left 4 192.168.122.1 tcp 22 22",
+    ),
+    "not published any more": (
+        "4 * tcp 23 23",
+        "left 4 192.168.122.1 tcp 22 22",
+        listener("203.0.113.5"),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_is_left_to_services_on_bridges(name: str) -> None:
+    """A service bound to libvirt's bridge keeps its port there, as long as the port is
+    published on every address."""
+    claim, held, other, left = LEFT[name]
+    host = Host(network(), listeners=[other])
+
+    found = find_left([claim], [held] * bool(held), host)
+
+    assert found == [left] * bool(left)
 
 
 HELD = {
