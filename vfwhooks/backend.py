@@ -37,7 +37,7 @@ def choose(inventory: Inventory, link: Netlink, now: str) -> str:
     if any(n and n.is_ours and n.mode != "open" for n in networks):
         if find("iptables-restore"):
             return IPTABLES
-        raise VfwError("libvirt's rules are nowhere, and iptables-restore is not there")
+        raise VfwError("iptables-restore is not installed", "install iptables")
     if find("nft"):
         return NFTABLES
     if find("iptables-restore"):

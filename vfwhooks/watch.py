@@ -30,6 +30,7 @@ _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE
 _SOON, _DEBOUNCE, _PATIENCE = 0.02, 0.1, 0.5
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
 _LONGEST_COMPILE = 60.0
+_RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
 _APPLY = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from vfwhooks.cli import main; sys.exit(main(['apply']))"
@@ -50,6 +51,7 @@ class Watch:
         self._residents = Residents(state)
         self._period = self._tick = watchdog_seconds() / 2
         self._base = state.base()
+        self._retry = _RETRY_AT_FIRST
         self._due: dict[str, float] = {}
         self._first: dict[str, float] = {}
         self._poll = select.poll()
@@ -191,8 +193,13 @@ class Watch:
         for line in problems + said:
             syslog.syslog(syslog.LOG_NOTICE, show(line))
         if problems:
-            # A failed reconcile leaves a mark: no reason to fail again at once.
+            # A failed reconcile leaves a mark: no reason to fail again at once, but
+            # whatever was in the way may have gone without a word.
             self._files(self._inotify.read() - {f"{self._state.path}/full"})
+            self._schedule("again", self._retry, self._retry)
+            self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
+        else:
+            self._retry = _RETRY_AT_FIRST
         self._take_base()
 
     def _take_base(self) -> None:
