@@ -48,13 +48,21 @@ def nft_lines(text: str, table: str) -> list[str]:
 
 
 def iptables_lines(save: str, tool: str) -> list[str]:
-    """The rules in our chains, and those that lead there."""
-    found, table = [], ""
+    """The rules in our chains, and those that lead there.
+
+    Which of our jumps in POSTROUTING is the first depends on which was put back last,
+    and decides nothing: what one takes is not the other's.
+    """
+    found: list[str] = []
+    table = ""
     for line in save.split("\n"):
         if line.startswith("*"):
             table = line[1:]
         elif line.startswith("-A ") and "VFW-" in line:
             found.append(f"{tool} -t {table} {line}")
+    places = [n for n, line in enumerate(found) if " -A POSTROUTING " in line]
+    for place, line in zip(places, sorted(found[n] for n in places)):
+        found[place] = line
     return found
 
 
