@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
@@ -12,7 +11,15 @@ import pytest
 from lab.box import Done
 from lab.host import HOOKS, Host
 from lab.net import Net
-from product import CONFIG, DRIVERS, HERE, configure, hook_files, ruleset
+from product import (
+    CONFIG,
+    DRIVERS,
+    HERE,
+    configure,
+    hook_files,
+    ruleset,
+    settled_ruleset,
+)
 
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-9.0": Host.debian12,
@@ -496,15 +503,6 @@ def test_removal_gives_the_host_back(host: Host) -> None:
     assert (done.status, done.stderr) == (0, "")
     assert files(host) ^ before == set()
     assert settled_ruleset(host) == rules
-
-
-def settled_ruleset(host: Host) -> str:
-    """The ruleset when libvirtd, after SIGHUP, has stopped changing it."""
-    seen = [ruleset(host)]
-    while len(seen) < 3 or len(set(seen[-3:])) > 1:
-        time.sleep(0.3)
-        seen.append(ruleset(host))
-    return seen[-1]
 
 
 def test_removal_leaves_what_is_not_ours(quiet: Host) -> None:
