@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,11 @@ def published(host: Host) -> set[Published]:
     for tool in ("iptables-save", "ip6tables-save"):
         found |= iptables_published(host.run([tool]))
     return found
+
+
+def sealed(text: str) -> str:
+    """A file of the state directory's, as the product writes it."""
+    return f"vfw1 {zlib.crc32(text.encode()):08x}\n{text}"
 
 
 def domain_xml(name: str, mac: str) -> str:

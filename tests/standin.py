@@ -371,6 +371,14 @@ def ipv4(guest: Guest) -> str:
     return f"192.168.122.{guest.number}"
 
 
+def wait_for(probe: Callable[[], object]) -> None:
+    """Until the probe says so; what hangs is noticed."""
+    deadline = time.monotonic() + LIMIT
+    while not probe():
+        assert time.monotonic() < deadline, "nothing has come of it"
+        time.sleep(0.01)
+
+
 def put(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     path.with_suffix(".new").write_text(text)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from . import __version__, configuration
+from . import __version__, configuration, kept
 from .backend import clear_all
 from .compiler import compile_file
 from .config import Problem, find_files, in_file_order
@@ -126,12 +126,22 @@ def apply(arguments: argparse.Namespace) -> int:
         finally:
             reconcile.close()
         report = reconcile.report
-        outcome = Outcome(report.removed, report.added, report.problems)
+        problems = report.problems + _keep(state)
+        outcome = Outcome(report.removed, report.added, problems)
     for line in _diff(outcome):
         print(show(line))
     for problem in outcome.problems:
         _complain(problem)
     return BAD if wrong else FAILED if outcome.problems else DONE
+
+
+def _keep(state: State) -> list[str]:
+    """Keep what is in force over a boot; what is in the way of that."""
+    try:
+        kept.keep(state)
+    except OSError as error:
+        return [kept.complaint(state, error)]
+    return []
 
 
 def status(arguments: argparse.Namespace) -> int:

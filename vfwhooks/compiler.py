@@ -15,6 +15,7 @@ from . import compiled
 from .config import Place, Problem
 from .files import quote
 from .forwards import Forward, GuestForwards
+from .kept import keep_behind
 from .plan import LEFT, whole
 from .ports import Subnet
 from .schema import read_forwards
@@ -24,6 +25,7 @@ from .state import State
 def main(path: str, state: str) -> None:
     """Compile the file at `path` into the state directory `state`."""
     compile_file(Path(path), State(state))
+    keep_behind(State(state))
 
 
 def compile_file(path: Path, state: State) -> list[Problem]:

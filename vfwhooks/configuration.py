@@ -18,6 +18,7 @@ from .state import State
 
 DEFAULT = "/etc/vfwhooks/forwards.yaml"
 SETTLED = 0.2
+_SIGURG = 23
 _CHILD = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from vfwhooks.compiler import main; main(*sys.argv[2:])"
@@ -82,7 +83,9 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
     """The configuration to go by; the caller holds the lock."""
     good = compiled.load(f"{state.path}/compiled")
     if good is None:
-        state.take_kept()
+        from .kept import take  # for a host's first event
+
+        take(state)
         good = compiled.load(f"{state.path}/compiled")
     if good and compiled.is_current(good.stamps, main):
         return Configuration(good, False, "")
@@ -115,12 +118,17 @@ def compile_apart(state: State, main: str, run: Run) -> None:
 
 
 def _is_being_written(path: str) -> bool:
-    """Whether somebody has the file open for writing: then no read lease is given."""
+    """Whether somebody has the file open for writing: then no read lease is given.
+
+    Who opens it while we have the lease has the kernel send us a signal: by default
+    SIGIO, which would end us; SIGURG does nothing.
+    """
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
     except OSError:
         return False
     try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, _SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:

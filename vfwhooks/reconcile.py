@@ -102,7 +102,9 @@ class Reconcile:
         except (VfwError, OSError) as error:
             self.report.problems.append(str(error))
             if isinstance(error, Damaged):
-                self._state.drop_compiled()
+                from .kept import drop  # for those who need it
+
+                drop(self._state)
             events.postpone()
         if self.report.problems:
             self._state.ask_full()

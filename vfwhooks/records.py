@@ -1,5 +1,6 @@
 """Records of guests and of events as text, and back. Text in, values out.
 
+vfw1 5d41402a                               the format, and the sum of what follows
 1203344455 1203344455                       since, stamp; of an event OPERATION STAMP
 guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
@@ -8,10 +9,13 @@ yields 4 * tcp 22 22
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
+from binascii import crc32
+
 from .files import quote, unquote
 from .model import Guest, Nic
 
 Key = tuple[str, str]
+_FORMAT = "vfw1"
 
 
 class Record:
@@ -77,7 +81,7 @@ class Record:
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
-        return head + networks + entries
+        return seal(head + networks + entries)
 
 
 class Intent:
@@ -96,12 +100,13 @@ class Intent:
 
     def text(self) -> str:
         """The intent as it is kept."""
-        return f"{self.operation} {self.stamp}\n{guest_text(self.guest)}"
+        head = f"{self.operation} {self.stamp}\n"
+        return seal(head + guest_text(self.guest))
 
 
 def parse_record(text: str) -> Record:
     """The record that was kept. Raises ValueError for anything else."""
-    first, _, rest = text.partition("\n")
+    first, _, rest = unseal(text).partition("\n")
     since, stamp = map(int, first.split(" "))
     lines = rest.split("\n")
     entries = [line[6:] for line in lines if line.startswith("entry ")]
@@ -115,9 +120,26 @@ def parse_record(text: str) -> Record:
 
 def parse_intent(text: str) -> Intent:
     """The intent that was kept. Raises ValueError for anything else."""
-    first, _, rest = text.partition("\n")
+    first, _, rest = unseal(text).partition("\n")
     operation, stamp = first.split(" ")
     return Intent(operation, _guest(rest.split("\n")), int(stamp))
+
+
+def seal(text: str) -> str:
+    """The text behind a line with the format and its sum."""
+    return f"{_FORMAT} {_sum(text)}\n{text}"
+
+
+def unseal(text: str) -> str:
+    """What was sealed. Raises ValueError for another format, or what is not whole."""
+    head, _, rest = text.partition("\n")
+    if head != f"{_FORMAT} {_sum(rest)}":
+        raise ValueError(f"{head[:40]!r} is not the head of a whole record")
+    return rest
+
+
+def _sum(text: str) -> str:
+    return f"{crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def cut_text(removed: list[str], added: list[str]) -> str:

@@ -78,25 +78,8 @@ class State:
         files.write(f"{self.path}/{name}", data, f"{self.path}/tmp/{posix.getpid()}")
 
     def put_compiled(self, data: bytes) -> None:
-        """Put another configuration in force, and keep it across the next boot."""
+        """Have another configuration come into force."""
         self._write("compiled", data)
-        try:
-            if not posix.access(self.kept, posix.F_OK):
-                posix.mkdir(self.kept, 0o700)
-            files.write(f"{self.kept}/compiled", data, f"{self.kept}/.new", True)
-        except OSError as error:
-            self.problems.append(f"{self.kept}: {error.strerror}; not kept over a boot")
-
-    def take_kept(self) -> None:
-        """After a boot, the configuration that was in force before it."""
-        data = files.read(f"{self.kept}/compiled")
-        if data:
-            self._write("compiled", data)
-
-    def drop_compiled(self) -> None:
-        """Have the configuration compiled anew."""
-        self.remove("compiled")
-        files.remove(f"{self.kept}/compiled")
 
     def remove(self, name: str) -> bool:
         """Remove a file; False where there was none."""

@@ -14,6 +14,7 @@ from lab.network import mac_for, second_network
 from product import (
     configure,
     ruleset,
+    sealed,
     states,
     status,
     vfwhooks,
@@ -127,7 +128,7 @@ def test_apply_beside_a_slow_hook(host: Host, outside: Net, web1: Guest) -> None
 
 def test_guest_that_vanished(host: Host, outside: Net, web1: Guest) -> None:
     """A guest that went away while nobody was told is cleaned up by `apply`."""
-    host.write("/run/vfwhooks/guests/qemu/ghost", GHOST)
+    host.write("/run/vfwhooks/guests/qemu/ghost", sealed(GHOST))
 
     done = vfwhooks(host, "apply")
 

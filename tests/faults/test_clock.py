@@ -12,6 +12,7 @@ import pytest
 from standin import BACKENDS, CONFIG, QUIET, STATE, Guest, alone, ipv4, put
 
 from faults.scenes import WEB0, WEB1, Stage, edit
+from vfwhooks.records import parse_record
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
 
@@ -51,13 +52,9 @@ def test_stamps_of_another_boot(backend: str) -> None:
     stage.learn()
     stage.host.event("qemu", "web1", "started", WEB1.xml())
     for path in STATE.glob("guests/qemu/*"):
-        text = path.read_text()
-        since, _, rest = text.partition(" ")
-        put(
-            path,
-            f"{int(since) + 10**18} {10**18 + int(rest.split()[0])}\n"
-            + text.partition("\n")[2],
-        )
+        known = parse_record(path.read_text())
+        known.since, known.stamp = known.since + 10**18, known.stamp + 10**18
+        put(path, known.text())
 
     status = stage.host.apply(WEB0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from standin import BACKENDS, QUIET, STATE, alone, run
+from standin import BACKENDS, QUIET, STATE, alone, run, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage, edit
 
@@ -89,7 +89,9 @@ def test_a_compiled_configuration_that_is_damaged(backend: str) -> None:
     after the one that finds it so."""
     stage = Stage(backend)
     stage.learn()
-    for path in (STATE / "compiled", Path("/var/lib/vfwhooks/compiled")):
+    kept = Path("/var/lib/vfwhooks/compiled")
+    wait_for(kept.exists)  # nobody waits for the disk
+    for path in (STATE / "compiled", kept):
         data = path.read_bytes()
         path.write_bytes(data[:300] + b"\xff" * (len(data) - 300))
     called = [stage.host.start(WEB1)]

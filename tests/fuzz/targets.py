@@ -23,7 +23,7 @@ from vfwhooks.inventory import Inventory
 from vfwhooks.leases import Leases
 from vfwhooks.libvirtxml import parse_domain, parse_networks
 from vfwhooks.plan import Settings
-from vfwhooks.records import parse_intent, parse_record
+from vfwhooks.records import parse_intent, parse_record, seal
 
 RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
 CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
@@ -44,7 +44,7 @@ def domain(data: bytes) -> object:
         guest = parse_domain(data, "qemu")
     except VfwError:
         return None
-    text = f"1 2\n{_lines(guest)}"
+    text = seal(f"1 2\n{_lines(guest)}")
     assert _lines(parse_record(text).guest) == _lines(guest)
     return files.file_name(guest.name)
 
@@ -92,7 +92,7 @@ def leases(data: bytes) -> object:
 def record(data: bytes) -> object:
     """A guest's record; what can be read is written the same way again."""
     try:
-        found = parse_record(_text(data))
+        found = parse_record(seal(_text(data)))
     except (ValueError, IndexError):
         return None
     again = parse_record(found.text())
@@ -103,7 +103,7 @@ def record(data: bytes) -> object:
 def intent(data: bytes) -> object:
     """An event that waits."""
     try:
-        found = parse_intent(_text(data))
+        found = parse_intent(seal(_text(data)))
     except (ValueError, IndexError):
         return None
     assert parse_intent(found.text()).text() == found.text()

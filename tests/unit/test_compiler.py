@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -460,9 +461,12 @@ def test_a_name_of_any_length(tmp_path: Path) -> None:
 
 
 def test_main_compiles_into_a_directory(tmp_path: Path) -> None:
-    """What a hook runs in a child."""
+    """What a hook runs in a child; it is kept over a boot by one of that one's."""
     (tmp_path / "forwards.yaml").write_text("guests: {web1: [80]}\n")
 
     main(f"{tmp_path}/forwards.yaml", f"{tmp_path}/state")
+    os.wait()
 
-    assert [*in_force(State(f"{tmp_path}/state"))] == ["web1"]
+    state = State(f"{tmp_path}/state")
+    made, kept = (Path(d, "compiled").read_bytes() for d in (state.path, state.kept))
+    assert ([*in_force(state)], kept) == (["web1"], made)

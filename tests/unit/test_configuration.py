@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from unit.builders import descriptors, fresh_state, refusal
+from unit.builders import CHECKOUT, descriptors, fresh_state, refusal
 from vfwhooks import configuration
 from vfwhooks.compiler import compile_file
 from vfwhooks.configuration import (
@@ -19,6 +20,7 @@ from vfwhooks.configuration import (
     refresh,
 )
 from vfwhooks.errors import Refused, VfwError
+from vfwhooks.kept import keep
 from vfwhooks.process import Run
 from vfwhooks.state import State
 
@@ -67,6 +69,7 @@ def in_force(
     """A state directory with this configuration in force."""
     state, main = fresh_state(directory), edit(directory, text)
     compile_file(Path(main), state)
+    keep(state)
     return state, main
 
 
@@ -254,6 +257,39 @@ def test_a_file_that_is_being_written_is_not_taken(tmp_path: Path) -> None:
     )
 
 
+OPENED_MEANWHILE = """
+import fcntl, os, sys
+from vfwhooks import configuration
+path, real = sys.argv[1], fcntl.fcntl
+def opened(fd, command, argument):
+    real(fd, command, argument)
+    if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
+        try:
+            os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except BlockingIOError:
+            print("has the lease")
+configuration.fcntl.fcntl = opened
+print(configuration.is_settled(path))
+"""
+
+
+def test_an_editor_that_opens_the_file_meanwhile(tmp_path: Path) -> None:
+    """The kernel's signal to whoever has a lease on the file does not end us: it would
+    end a hook, or the watch."""
+    main = edit(tmp_path, "guests: {}\n")
+
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED_MEANWHILE, main],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        check=False,
+    )
+
+    said = "has the lease\nTrue\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
 def test_a_first_file_that_is_being_written(tmp_path: Path) -> None:
     """Where there is no configuration to go by yet, the reason is said."""
     state, main = fresh_state(tmp_path), edit(tmp_path, "guests: {}\n")
@@ -354,8 +390,6 @@ def test_a_file_that_somebody_writes_is_not_settled(tmp_path: Path, name: str) -
 def test_a_file_that_has_just_changed_is_not_settled(tmp_path: Path) -> None:
     """Whatever its times say: a change counts, and its time is the kernel's."""
     main = edit(tmp_path, "guests: {}\n")
-
-    os.utime(main, (1, 1))
 
     assert not is_settled(main)
 

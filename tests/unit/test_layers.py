@@ -46,6 +46,7 @@ LAYERS = {
     "hookfiles": HOST,
     "inotify": HOST,
     "inventory": HOST,
+    "kept": HOST,
     "iptables": HOST,
     "leases": HOST,
     "libvirtd": HOST,

@@ -15,9 +15,10 @@ from vfwhooks.records import (
     parse_cut,
     parse_intent,
     parse_record,
+    seal,
 )
 
-TEXT = f"""\
+BODY = f"""\
 1000 2000
 guest qemu my%20web {UUID}
 nic 52:54:00:00:00:10 network default virbr0 vnet0
@@ -26,6 +27,7 @@ on my%20net
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 entry accept 4 192.168.122.10
 """
+TEXT = seal(BODY)
 ENTRIES = ["dnat 4 * tcp 8080 8080 192.168.122.10 80", "accept 4 192.168.122.10"]
 
 
@@ -136,21 +138,44 @@ def test_any_text_is_a_record_or_refused(text: str) -> None:
 def test_what_is_no_record(text: str) -> None:
     """Anything but what was kept is refused."""
     with pytest.raises((ValueError, IndexError)):
-        parse_record(text)
+        parse_record(seal(text))
 
 
 @pytest.mark.parametrize("text", ["", "started\n", "started x\nguest qemu w u\n"])
 def test_what_is_no_intent(text: str) -> None:
     """Anything but what was kept is refused."""
     with pytest.raises((ValueError, IndexError)):
-        parse_intent(text)
+        parse_intent(seal(text))
 
 
 def test_an_intents_text() -> None:
     """Operation and stamp, then the guest as in a record."""
     found = Intent("stopped", guest("web1", "", []), 1234).text()
 
-    assert found == "stopped 1234\nguest qemu web1 %\n"
+    assert found == seal("stopped 1234\nguest qemu web1 %\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT.rpartition("entry ")[0],
+        TEXT + "entry accept 4 192.168.122.11\n",
+        TEXT.replace("8080 8080", "8080 8081"),
+        TEXT.replace("vfw1 ", "vfw2 "),
+        BODY,
+        TEXT.partition("\n")[0],
+    ],
+)
+def test_what_is_not_whole_or_of_another_format(text: str) -> None:
+    """A line more or less, a digit that is another, a format that is not known, and a
+    text that has none are refused."""
+    with pytest.raises(ValueError, match="is not the head of a whole record"):
+        parse_record(text)
+
+
+def test_a_seal() -> None:
+    """The format, and what zlib's crc32 says of the rest."""
+    assert seal("1 2\n") == "vfw1 5c3bbb57\n1 2\n"
 
 
 def test_key_and_owner() -> None:

@@ -512,37 +512,13 @@ def test_index_is_made_of_the_records(tmp_path: Path) -> None:
     }
 
 
-def test_a_configuration_is_kept_across_a_boot(tmp_path: Path) -> None:
-    """It is in force, and beside the state directory that a boot takes away."""
+def test_a_configuration_comes_into_force(tmp_path: Path) -> None:
+    """It is for the next boot only when somebody keeps it."""
     state = fresh_state(tmp_path)
 
     state.put_compiled(b"compiled")
 
-    assert contents(state) == {"compiled": "compiled", "kept/compiled": "compiled"}
-
-
-def test_a_configuration_that_cannot_be_kept(tmp_path: Path) -> None:
-    """It is in force all the same, and what is lost is said."""
-    state = fresh_state(tmp_path)
-    state.kept = "/proc/nowhere"
-
-    state.put_compiled(b"compiled")
-
-    said = "/proc/nowhere: No such file or directory; not kept over a boot"
-    assert (state.read("compiled"), state.problems) == ("compiled", [said])
-
-
-def test_the_kept_configuration_is_taken(tmp_path: Path) -> None:
-    """After a boot, what was in force before it; on a new host, nothing."""
-    state = fresh_state(tmp_path)
-    state.take_kept()
-    before = state.read("compiled")
-    state.put_compiled(b"compiled")
-    state.remove("compiled")
-
-    state.take_kept()
-
-    assert (before, state.read("compiled")) == ("", "compiled")
+    assert contents(state) == {"compiled": "compiled"}
 
 
 def test_what_killed_writers_left(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""The last good configuration, kept for the time after a boot.
+
+The state directory does not outlive a boot, and this does. A busy disk may take many
+seconds to have something safe: nobody waits for that before the rules are in force, or
+with the lock held.
+"""
+
+import os
+import syslog
+from pathlib import Path
+
+from . import files
+from .lock import Lock
+from .state import State
+
+_FIRST, _LAST = 3, 1 << 12
+
+
+def keep(state: State) -> None:
+    """Have on disk what is in force. Raises OSError where that cannot be written."""
+    if _in_force(state) in (None, files.read(_path(state))):
+        return
+    Path(state.kept).mkdir(0o700, exist_ok=True)
+    lock = Lock(f"{state.kept}/lock")
+    try:
+        # Somebody may have put a newer one in force while we waited.
+        data = _in_force(state)
+        if data is not None:
+            files.write(_path(state), data, f"{state.kept}/.new", durable=True)
+    finally:
+        lock.close()
+
+
+def keep_behind(state: State) -> None:
+    """The same in a process of its own, which nobody waits for, and which holds nothing
+    of ours open: no lock, and no pipe whose end somebody awaits."""
+    if os.fork():
+        return
+    try:
+        os.setsid()
+        os.closerange(_FIRST, _LAST)
+        keep(state)
+    except OSError as error:
+        syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(syslog.LOG_WARNING, complaint(state, error))
+    finally:
+        os._exit(0)
+
+
+def complaint(state: State, error: OSError) -> str:
+    """What an administrator is told when it cannot be kept."""
+    return f"{state.kept}: {error.strerror}; not kept over a boot"
+
+
+def take(state: State) -> None:
+    """After a boot: what was in force before it."""
+    data = files.read(_path(state))
+    if data:
+        state.put_compiled(data)
+
+
+def drop(state: State) -> None:
+    """Have the configuration compiled anew."""
+    state.remove("compiled")
+    files.remove(_path(state))
+
+
+def _path(state: State) -> str:
+    return f"{state.kept}/compiled"
+
+
+def _in_force(state: State) -> "bytes | None":
+    return files.read(f"{state.path}/compiled")
