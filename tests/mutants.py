@@ -5,24 +5,29 @@
 
 Each mutant is a copy of the package in which one comparison, operator, constant,
 condition or statement is another. The unit tests of its module run against it in a
-child; a mutant is caught when they fail or do not end. Survivors are printed.
+child; a mutant is caught when they fail or do not end. Survivors are printed. Left out
+is what no test can see: imports for type checkers alone, and __slots__.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import difflib
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "vfwhooks"
@@ -32,9 +37,16 @@ TESTS = {
     "address": "address planner",
     "elements": "elements nfnetlink plan",
     "iprules": "iprules",
-    "state": "state records events",
+    "records": "records state",
+    "state": "state records events kept",
 }
 SECONDS = 240
+# hypothesis looks at its source for every failure: the first is enough.
+_RUN = (
+    "import sys, pytest; sys.path[:0] = ['tests', '.']; "
+    "options = '-x -q -p no:cacheprovider -p no:xdist -p measured'; "
+    "sys.exit(pytest.main([*options.split(), *sys.argv[1:]]))"
+)
 _COMPARED = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -58,22 +70,39 @@ _COMPUTED = {
 }
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
-    """Every mutant of a module: the line, what was changed, and the whole."""
-    nodes = list(ast.walk(tree))
-    for number, node in enumerate(nodes):
+class Mutant(NamedTuple):
+    """Where it is, what is another there, and the whole of its module."""
+
+    module: str
+    line: int
+    said: str
+    source: str
+
+
+def mutants(module: str, text: str) -> Iterator[Mutant]:
+    """Every mutant of a module."""
+    tree = ast.parse(text)
+    for number, node in enumerate(ast.walk(tree)):
         for change in _changes(node):
             other = copy.deepcopy(tree)
             twin = list(ast.walk(other))[number]
-            before = ast.unparse(twin)
+            before = ast.unparse(other).splitlines()
             change(twin)
-            after = ast.unparse(twin)
-            if before != after:
-                said = f"{before.splitlines()[0]}  →  {after.splitlines()[0]}"
-                yield getattr(node, "lineno", 0), said, ast.fix_missing_locations(other)
+            source = ast.unparse(ast.fix_missing_locations(other))
+            said = _difference(before, source.splitlines())
+            if said:
+                yield Mutant(module, getattr(node, "lineno", 0), said, source)
+
+
+def _difference(before: list[str], after: list[str]) -> str:
+    lines = difflib.unified_diff(before, after, n=0, lineterm="")
+    changed = [line for line in lines if line[0] in "-+" and line[1:3] not in "--++"]
+    return "  →  ".join(line[1:].strip() for line in changed[:2])
 
 
 def _changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARED:
         yield lambda n: n.ops.__setitem__(0, _COMPARED[type(n.ops[0])]())
     elif isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
@@ -91,11 +120,15 @@ def _changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
         yield lambda n: setattr(n, "value", n.value + 1)
     if isinstance(getattr(node, "body", None), list):
         for at, statement in enumerate(node.body):  # type: ignore[attr-defined]  # has it
-            if isinstance(statement, (ast.Expr, ast.Assign, ast.AugAssign)) and not (
-                isinstance(statement, ast.Expr)
-                and isinstance(statement.value, ast.Constant)
-            ):
+            kinds = ast.Expr, ast.Assign, ast.AugAssign
+            if isinstance(statement, kinds) and not _is_unseen(statement):
                 yield partial(_empty, at)
+
+
+def _is_unseen(statement: ast.Expr | ast.Assign | ast.AugAssign) -> bool:
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.targets[0]) in ("__slots__", "TYPE_CHECKING")
+    return isinstance(statement.value, ast.Constant)
 
 
 def _empty(at: int, node: Any) -> None:
@@ -115,38 +148,31 @@ def is_caught(module: str, source: str) -> bool:
             shutil.copytree(PACKAGE.parent / name, checkout / name, ignore=ignored)
         shutil.copy(PACKAGE.parent / "setup.cfg", checkout)
         (checkout / "vfwhooks" / f"{module}.py").write_text(source)
-        child = os.fork()
-        if child == 0:
-            os.setpgrp()
-            signal.alarm(SECONDS)
-            os._exit(_run(checkout, TESTS[module].split()))
-        _, status = os.waitpid(child, 0)
+        files = [f"tests/unit/test_{name}.py" for name in TESTS[module].split()]
+        files = [file for file in files if (checkout / file).exists()]
+        argv = [sys.executable, "-c", _RUN, *files]
+        child = subprocess.Popen(
+            argv,
+            cwd=checkout,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            os.killpg(child, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+            status = child.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            status = 1
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
     return status != 0
 
 
-def _run(checkout: Path, names: list[str]) -> int:
-    import pytest
-
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(nowhere, fd)
-    os.chdir(checkout)
-    sys.path[:0] = [str(checkout / "tests"), str(checkout)]
-    files = [f"tests/unit/test_{name}.py" for name in names]
-    files = [file for file in files if Path(file).exists()]
-    # hypothesis looks at its source for every failure: the first is enough.
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return int(pytest.main([*arguments, "-p", "measured", *files]))
-
-
 def main() -> None:
-    """Try so many mutants of each module, spread evenly at random."""
+    """Try so many mutants of each module, spread evenly at random, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-n", type=int, default=50, help="mutants of each module")
+    parser.add_argument("-n", type=int, help="mutants of each module (all of them)")
     parser.add_argument("-s", type=int, default=1, help="the seed")
     parser.add_argument("modules", nargs="*")
     arguments = parser.parse_args()
@@ -154,17 +180,23 @@ def main() -> None:
     for module in arguments.modules or TESTS:
         text = (PACKAGE / f"{module}.py").read_text()
         assert not is_caught(module, text), f"{module}: its tests fail as they are"
-        every = list(mutants(ast.parse(text)))
-        some = random.Random(arguments.s).sample(every, min(arguments.n, len(every)))
-        seen = 0
-        for line, said, tree in sorted(some, key=lambda one: one[0]):
-            if is_caught(module, ast.unparse(tree)):
-                seen += 1
-            else:
-                print(f"survived: {module}.py:{line}: {said}", flush=True)
-        print(f"{module}: {seen} of {len(some)} caught, of {len(every)}", flush=True)
-        total, caught = total + len(some), caught + seen
+        every = list(mutants(module, text))
+        wanted = len(every) if arguments.n is None else min(arguments.n, len(every))
+        some = random.Random(arguments.s).sample(every, wanted)
+        some.sort(key=lambda one: one.line)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(is_mutant_caught, some))
+        for one, seen in zip(some, found):
+            if not seen:
+                print(f"survived: {module}.py:{one.line}: {one.said}", flush=True)
+        print(f"{module}: {sum(found)} of {wanted} caught, of {len(every)}", flush=True)
+        total, caught = total + wanted, caught + sum(found)
     print(f"{caught} of {total} caught: {100 * caught / total:.1f} %")
+
+
+def is_mutant_caught(one: Mutant) -> bool:
+    """Whether the module's unit tests fail with the mutant in its place."""
+    return is_caught(one.module, one.source)
 
 
 if __name__ == "__main__":

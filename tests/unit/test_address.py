@@ -97,6 +97,16 @@ def test_lease_wins_over_neighbour() -> None:
     )
 
 
+def test_of_two_neighbours_the_one_that_it_is_at() -> None:
+    """A guest with both addresses stays where it is."""
+    both = ["192.168.122.30", "192.168.122.31"]
+    host = Host(network(), neighbours={("virbr0", MAC): both})
+
+    found = [find(host, now={"4": now})[0] for now in both]
+
+    assert found == [{"4": now} for now in both]
+
+
 def test_neighbour_is_the_last_resort() -> None:
     """Without reservation and lease, the bridge's neighbour table by MAC."""
     host = Host(network(), neighbours={("virbr0", MAC): ["192.168.122.30"]})
@@ -364,8 +374,10 @@ def test_a_bridge_of_libvirts_without_its_networks_name() -> None:
     default = network()
 
     found = find_network(nic(kind="bridge", network=""), Xen())
+    macvtap = find_network(nic(kind="direct", network=""), Xen())
 
-    assert found == (default, "")
+    reason = f"interface {MAC} (direct virbr0) is reached without forwards"
+    assert (found, macvtap) == ((default, ""), (None, reason))
 
 
 def test_a_network_that_is_not_active() -> None:

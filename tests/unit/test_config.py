@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import CHECKOUT, PROPERTY, place, working_in
+from vfwhooks import config
 from vfwhooks.config import (
     Items,
     Node,
@@ -155,6 +156,8 @@ def test_a_key_that_is_no_text() -> None:
         (b"a: 1\n--- b", "f.yaml:2:1: a second document starts here; a file holds"),
         (b"ok\nb\xfcd", "f.yaml:2:2: byte 0xfc is not UTF-8"),
         (b"\xff", "f.yaml:1:1: byte 0xff is not UTF-8"),
+        (b"\n\xff", "f.yaml:2:1: byte 0xff is not UTF-8"),
+        (b"\n\x07", "f.yaml:2:1: not YAML: unacceptable character #x0007"),
         ("ü: \udcff".encode(errors="surrogateescape"), "f.yaml:1:5: byte 0xff is not"),
         (b"a: \x07", "f.yaml:1:4: not YAML: unacceptable character #x0007"),
         (b"a: 1\nb: \x00", "f.yaml:2:4: not YAML: unacceptable character #x0000"),
@@ -179,6 +182,17 @@ def test_depth(depth: int, is_taken: bool) -> None:
         said = str(error.problem)
 
     assert said == ("" if is_taken else "f.yaml:1:13: nested too deeply")
+
+
+def test_so_much_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has more values and brackets than any host has forwards is not read on."""
+    monkeypatch.setattr(config, "_MOST", 7)  # begin and end count, too
+    enough = plain(parse_tree(b"[a, b]", "f.yaml", []))
+
+    problem = refused(b"[a, b, c]")
+
+    said = "f.yaml:1:10: more than 7 values and brackets"
+    assert (enough, problem) == (["a", "b"], said)
 
 
 def test_no_depth_reaches_the_stack() -> None:

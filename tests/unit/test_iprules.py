@@ -111,14 +111,14 @@ def test_rules_of_a_network() -> None:
     entries = [
         "left 4 192.168.122.1 udp 53 53",
         "hairpin 4 192.168.122.0/24",
-        "inside 4 192.168.122.0/24",
+        "inside 4 192.168.123.0/24",
     ]
 
     found = rules("virbr0", entries)
 
     owned = "-m comment --comment virbr0"
     left = f"-d 192.168.122.1/32 -p udp -m udp --dport 53 {owned} -j RETURN"
-    net = "192.168.122.0/24"
+    net, other = "192.168.122.0/24", "192.168.123.0/24"
     assert found == {
         "nat VFW-PUBLISH": [left],
         "filter VFW-INPUT": [left],
@@ -126,7 +126,7 @@ def test_rules_of_a_network() -> None:
             f"-s {net} -d {net} {owned} -j MASQUERADE",
         ],
         "nat VFW-OUT": [f"-s {net} -d {net} {owned} -j RETURN"],
-        "nat VFW-INSIDE": [f"! -s {net} -d {net} {owned} -j ACCEPT"],
+        "nat VFW-INSIDE": [f"! -s {other} -d {other} {owned} -j ACCEPT"],
     }
 
 
@@ -230,13 +230,13 @@ def test_chain_names_of_two_guests_differ(one: uuid.UUID, other: uuid.UUID) -> N
 
 
 @pytest.mark.parametrize(
-    "owner", ["qemu", "lxc", "virbr0", "abcd", "network", "br1234"]
+    "owner", ["qemu", "lxc", "virbr0", "abcd", "network", "br1234", "a" * 40]
 )
 def test_chain_names_of_owners_without_a_uuid(owner: str) -> None:
     """Letters and digits, so that no owner makes another word of its rule."""
     name = short(owner)
 
-    assert name and all(c.isalnum() or c in "-_" for c in name)
+    assert 0 < len(name) < 23 and all(c.isalnum() or c in "-_" for c in name)
 
 
 def test_sources_chain() -> None:

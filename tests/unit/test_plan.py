@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY
-from vfwhooks.plan import Change, Forward, Settings, key_of, network_entries
+from vfwhooks.plan import Change, Forward, Settings, key_of, network_entries, whole
 
 FOUR, SIX = "192.168.122.10", "fd00:122::10"
 
@@ -195,6 +195,11 @@ def test_settings() -> None:
         {"allow_0f5c": ["198.51.100.0/24", "10.0.0.0/8"]},
         "my net",
     )
+    assert (settings.is_wide, settings.is_loopback, settings.claim) == (
+        False,
+        False,
+        "",
+    )
 
 
 TWO_FORWARDS = ["forward * tcp 80 80 80 80 -", "forward 0.0.0.0 udp 53 53 53 53 -"]
@@ -360,6 +365,15 @@ def test_what_is_published() -> None:
     four = ["4 * tcp 22 22", "4 * udp 5000 5010"]
     six = ["6 * udp 5000 5010", "6 2001:db8::5 tcp 80 80"]
     assert found == [four + six, four[1:] + six, four]
+
+
+def test_whole_addresses_are_published_in_their_family() -> None:
+    """Those of a family that the guest has no address of are not."""
+    settings = Settings(["whole 203.0.113.7", "kept 2001:db8::7"])
+
+    found = [settings.published({family}) for family in ("4", "6")]
+
+    assert found == [[whole("203.0.113.7")], [whole("2001:db8::7")]]
 
 
 def test_entries_without_what_somebody_else_has() -> None:
