@@ -191,7 +191,7 @@ def test_so_much_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
     problem = refused(b"[a, b, c]")
 
-    said = "f.yaml:1:10: more than 7 values and brackets"
+    said = "f.yaml:2:1: more than 7 values and brackets"
     assert (enough, problem) == (["a", "b"], said)
 
 
