@@ -17,9 +17,10 @@ class Residents:
             [f"guests/{d}/{n}" for d in GUESTS for n in state.names(f"guests/{d}")]
         )
 
-    def read(self, names: "list[str]") -> None:
-        """Read the record files again that changed."""
+    def read(self, names: "list[str]") -> bool:
+        """Read the record files again that changed; False if one cannot be read."""
         self._known.clear()
+        is_whole = True
         for name in names:
             self._records.pop(name, None)
             text = self._state.read(name)
@@ -27,7 +28,8 @@ class Residents:
                 if text:
                     self._records[name] = parse_record(text)
             except (ValueError, IndexError):
-                continue
+                is_whole = False
+        return is_whole
 
     def waiting(self) -> "list[str]":
         """The MACs of the guests that have forwards and no address for them."""

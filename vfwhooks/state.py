@@ -276,7 +276,8 @@ class State:
         aside = f"aside/{files.file_name(name)}"
         posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
         self.write("full", "")
-        self.problems.append(f"{self.path}/{name} cannot be read and is now {aside}")
+        said = f"{self.path}/{name} cannot be read and is now {aside}"
+        self.problems.append(f"{said}: run vfwhooks apply, which asks libvirtd")
 
 
 def record_name(key: Key) -> str:

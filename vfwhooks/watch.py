@@ -77,6 +77,8 @@ class Watch:
                 del self._due[what], self._first[what]
             if "listeners" in ready and not self._try_again():
                 ready.remove("listeners")
+            if "aside" in ready:
+                self._ask_libvirtd()
             if ready:
                 self._reconcile("elements" in ready)
                 beat = min(beat, now + self._period)
@@ -96,7 +98,8 @@ class Watch:
             (f"{directory}/forwards.d", _CHANGED),
             *((d, _WRITTEN | MODIFY) for d in self._leases),  # dnsmasq keeps it open
             (self._state.path, _WRITTEN | CREATE),
-            *((f"{self._state.path}/guests/{d}", MOVED_TO | DELETE) for d in GUESTS),
+            (f"{self._state.path}/aside", MOVED_TO),
+            *((f"{self._state.path}/guests/{d}", _WRITTEN | DELETE) for d in GUESTS),
         ):
             self._inotify.add(path, mask)
 
@@ -119,6 +122,8 @@ class Watch:
             where, _, name = path.rpartition("/")
             if path == f"{self._state.path}/full":
                 self._schedule("full", _DEBOUNCE)
+            elif where == f"{self._state.path}/aside":
+                self._schedule("aside", _DEBOUNCE)
             elif where.startswith(f"{self._state.path}/guests/"):
                 records.append(path[len(self._state.path) + 1 :])
             elif where in self._leases and name.endswith((".status", ".leases")):
@@ -130,7 +135,8 @@ class Watch:
                 self._listen()
                 self._schedule("config", configuration.SETTLED + _SOON, 3600)
         if records:
-            self._residents.read(records)
+            if not self._residents.read(records):
+                self._schedule("elements", _DEBOUNCE)  # the full road sets it aside
             if self._residents.yielding():
                 self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
             # A lease may have come between the hook's look at it and the record.
@@ -220,7 +226,8 @@ class Watch:
         return True
 
     def _ask_libvirtd(self) -> None:
-        """At the start, whatever happened before it: who runs, by libvirtd's word."""
+        """Who runs, by libvirtd's word: at the start, whatever happened before it, and
+        when a record could not be read."""
         package = __file__.rpartition("/vfwhooks/")[0]
         try:
             Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, package])

@@ -57,6 +57,30 @@ WIPES = {
 }
 
 
+DAMAGES = {
+    "cut short": "truncate -s 60 {}",
+    "another letter": "sed -i 's/8080/8081/' {}",
+    "another release's": "sed -i 's/^vfw1/vfw9/' {}",
+    "nothing of ours": "echo hello >{}",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_record(host: Host, outside: Net, web1: Guest, damage: str) -> None:
+    """A record that cannot be read is set aside, and made anew from what libvirtd says:
+    the guest is served on."""
+    before = sorted(settled_ruleset(host).split("\n"))
+    seen = len(host.syslog("cannot be read"))
+
+    record = "/run/vfwhooks/guests/qemu/web1"
+    host.run(["sh", "-c", DAMAGES[damage].format(record)])
+    wait_until(lambda: len(host.syslog("cannot be read")) > seen, "the log to say so")
+    wait_until(host.path(record).exists, "another record")
+    wait_until(lambda: is_served(outside), "the guest")
+
+    assert sorted(settled_ruleset(host).split("\n")) == before
+
+
 @pytest.mark.parametrize("wipe", WIPES)
 def test_wiped(
     host: Host,

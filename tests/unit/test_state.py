@@ -23,6 +23,8 @@ WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
 ENTRIES = ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
 PID = os.getpid()
 
+CURE = ": run vfwhooks apply, which asks libvirtd"
+
 
 def contents(state: State) -> dict[str, str]:
     """Every file of the state directory."""
@@ -214,7 +216,7 @@ def test_an_intent_that_cannot_be_read_is_set_aside(tmp_path: Path, text: str) -
     found = [intent.stamp for _, intent in state.intents()]
 
     aside = "aside/intents%2F0-7"
-    said = f"{state.path}/intents/0-7 cannot be read and is now {aside}"
+    said = f"{state.path}/intents/0-7 cannot be read and is now {aside}{CURE}"
     assert (found, state.problems, state.read(aside), state.take_full()) == (
         [1],
         [said],
@@ -287,7 +289,7 @@ def test_a_record_that_cannot_be_read_is_set_aside(tmp_path: Path, text: str) ->
     found = [one.guest.name for one in state.records()]
 
     aside = "aside/guests%2Fqemu%2Fweb1"
-    said = f"{state.path}/guests/qemu/web1 cannot be read and is now {aside}"
+    said = f"{state.path}/guests/qemu/web1 cannot be read and is now {aside}{CURE}"
     assert (found, state.problems, state.take_full(), aside in contents(state)) == (
         ["web2"],
         [said],
