@@ -38,11 +38,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong at a place; one that `is_warning` leaves the file valid."""
+    """What is wrong at a place; one that `is_warning` leaves the file valid, one that
+    `is_passing` may be over without an edit: the file could not be read."""
 
     place: Place
     message: str
     is_warning: bool = False
+    is_passing: bool = False
 
     def __str__(self) -> str:
         word = "warning: " if self.is_warning else ""
@@ -108,7 +110,8 @@ def read_tree(path: Path, problems: list[Problem]) -> Node | None:
             _refuse_stranger(os.fstat(file.fileno()), place)
             return parse_tree(file.read(_LARGEST + 1), place.file, problems)
     except OSError as error:
-        problems.append(Problem(place, (error.strerror or str(error)).lower()))
+        said = (error.strerror or str(error)).lower()
+        problems.append(Problem(place, said, is_passing=True))
     except NotRead as error:
         problems.append(error.problem)
     return None

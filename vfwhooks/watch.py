@@ -184,6 +184,7 @@ class Watch:
         self._due[what] = min(now + delay, first + longest)
 
     def _reconcile(self, is_full: bool) -> None:
+        is_in_force = False
         try:
             is_new = self._compile()
             reconcile = Reconcile(self._state, self._config)
@@ -194,6 +195,7 @@ class Watch:
             problems = self._state.problems + reconcile.report.problems
             said = reconcile.report.said
             self._state.problems = []
+            is_in_force = configuration.is_in_force(self._state, self._config)
         except (OSError, VfwError) as error:
             problems, said = [str(error)], []
         for line in problems + said:
@@ -202,6 +204,8 @@ class Watch:
             # A failed reconcile leaves a mark: no reason to fail again at once, but
             # whatever was in the way may have gone without a word.
             self._files(self._inotify.read() - {f"{self._state.path}/full"})
+        # What the files say is not in force where they could not be read.
+        if problems or not is_in_force:
             self._schedule("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
         else:

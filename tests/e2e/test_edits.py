@@ -182,6 +182,22 @@ def test_gone_or_empty_is_a_broken_edit(
     assert still
 
 
+def test_file_that_can_be_read_later(host: Host, outside: Net, web1: Guest) -> None:
+    """A link to where nothing is yet changes nothing, and counts by itself when there
+    is, of which nobody tells."""
+    put_in_force(host, outside, BEFORE, 8080)
+    seen = len(host.syslog(CONFIG))
+
+    host.run(["ln", "-sf", "/srv/later.yaml", CONFIG])
+    wait_until(lambda: len(host.syslog(CONFIG)) > seen, "the log to say so")
+    still = serves(outside, 8080)
+    host.write("/srv/later.yaml", AFTER)
+    wait_until(lambda: serves(outside, 9090), "9090 to be served")
+
+    host.run(["rm", CONFIG])
+    assert still
+
+
 def test_edit_without_the_watch(host: Host, outside: Net, web1: Guest) -> None:
     """Without the watch an edit is in force with `apply`, which prints what changed."""
     put_in_force(host, outside, BEFORE, 8080)

@@ -460,6 +460,23 @@ def test_a_name_of_any_length(tmp_path: Path) -> None:
     assert len(problems) == 1 or in_force(state)
 
 
+def test_what_cannot_be_read_may_be_read_later(tmp_path: Path) -> None:
+    """Without an edit: the next event tries again, and what is in force stays."""
+    state, main = fresh_state(tmp_path), tmp_path / "forwards.yaml"
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+    main.unlink()
+    main.symlink_to(main)
+
+    problems = compile_file(main, state)
+
+    said = "forwards.yaml:1:1: too many levels of symbolic links"
+    assert str(problems[-1]).endswith(said)
+    assert (state.read("broken").partition("\n\n")[0], [*in_force(state)]) == (
+        "",
+        ["web1"],
+    )
+
+
 def test_main_compiles_into_a_directory(tmp_path: Path) -> None:
     """What a hook runs in a child; it is kept over a boot by one of that one's."""
     (tmp_path / "forwards.yaml").write_text("guests: {web1: [80]}\n")
