@@ -126,7 +126,9 @@ class Crowd:
         self.host.apply(*list(self.alive.values()))
 
     def edit(self) -> None:
-        """Every other edit is the first again."""
+        """Every other edit is the first again; each is left alone for long enough to
+        be taken."""
+        time.sleep(0.5)
         self.edits += 1
         text = forwards(self.guests, 1000 * (self.edits % 2))
         self.host.configure(text, settle=False)
