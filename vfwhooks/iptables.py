@@ -20,15 +20,14 @@ from .iprules import (
     render,
     rules_of,
 )
+from .iptools import COMMANDS, Saved, Tools, texts
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
-from .nfnetlink import list_iptables_chains, list_iptables_handles
+from .nfnetlink import list_iptables_handles
 from .plan import Change, Synced
-from .process import Run, find
+from .process import Run
 
-COMMANDS = {"4": "iptables", "6": "ip6tables"}
-_LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
 _HAS_IPV6 = "/proc/net/if_inet6"
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _JUMPS = (
@@ -44,7 +43,6 @@ _JUMPS = (
         "-m addrtype --dst-type UNICAST -m conntrack ! --ctstate DNAT -j VFW-OUT",
     ),
 )
-Saved = dict[Chain, list[tuple[str, str]]]
 Index = dict[tuple[Chain, str], str]
 
 
@@ -70,6 +68,7 @@ class Iptables:
         self.run = run
         self.base = base
         self.networks = networks
+        self.tools = Tools(link, run)
 
     def change(self, changes: list[Change]) -> None:
         """Bring each owner from its old entries to its new ones.
@@ -86,7 +85,7 @@ class Iptables:
             is_in_place = f"raw{family}" in self.base or not script.needs(RAW)
             if family not in self.base or not is_in_place:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
-            self._restore(family, script)
+            self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
                 self.base[family] = self._mark(family)
 
@@ -106,7 +105,7 @@ class Iptables:
 
         `wanted` is every entry with its owner.
         """
-        variant = self._libvirts_variant()
+        variant = self.tools.libvirts_variant(self.networks)
         if self.base.get("variant") != variant:
             self.clear()
         self.base["variant"] = variant
@@ -136,9 +135,9 @@ class Iptables:
         from .basechains import note_missing  # the short road does without
 
         note_missing(self.link, self.base, family, owners)
-        saved = self._saved(family)
+        saved = self.tools.saved(family, self.base["variant"])
         tails = {
-            chain: _texts(rules)
+            chain: texts(rules)
             for chain, rules in parse_save(skeleton).items()
             if chain[0] != RAW or f"raw{family}" in self.base
         }
@@ -156,18 +155,18 @@ class Iptables:
         script = Script()
         for chain, rules in {**tails, **own}.items():
             head, counted = heads.get(chain, []), saved.get(chain)
-            if counted is None or not _is_same(_texts(counted), head, rules):
+            if counted is None or not _is_same(texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
         for chain, jump in _JUMPS:
             if chain[0] != RAW or f"raw{family}" in self.base:
-                self._place(script, chain, jump, _texts(saved.get(chain, [])))
-        forward = _texts(saved.get((FILTER, "FORWARD"), []))
+                self._place(script, chain, jump, texts(saved.get(chain, [])))
+        forward = texts(saved.get((FILTER, "FORWARD"), []))
         has_chains = any("-j LIBVIRT_" in rule for rule in forward)
         self.base["libvirt"] = "chains" if has_chains else "direct"
         script.drop([c for c in saved if _is_ours(c) and c not in {**tails, **own}])
         if not script.is_empty():
-            self._restore(family, script)
+            self.tools.restore(family, self.base["variant"], script)
         return added
 
     def _mark(self, family: str) -> str:
@@ -177,7 +176,7 @@ class Iptables:
         the legacy one has only the text of all rules.
         """
         if self.base["variant"] == "legacy":
-            saved = "".join(self._lines(family, "legacy"))
+            saved = "".join(self.tools.lines(family, "legacy"))
         else:
             saved = ""
             has_raw = f"raw{family}" in self.base
@@ -187,12 +186,6 @@ class Iptables:
                 handles = list_iptables_handles(self.link, family, table, name)
                 saved += f"{name} {handles}\n"
         return f"{len(saved)}-{crc32(saved.encode()):08x}"
-
-    def _lines(self, family: str, variant: str) -> list[str]:
-        """The rules of all tables as they are saved, without counters."""
-        tool = self._tool(family, variant, "save")
-        text = self.run([tool]) if tool else ""
-        return [line for line in text.splitlines(True) if line.startswith("-A ")]
 
     def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
         """See that our jump stands in its base chain once, and where it works."""
@@ -214,7 +207,7 @@ class Iptables:
         found = {}
         for family in COMMANDS:
             if family in self.base:
-                index = _index(self._saved(family))
+                index = _index(self.tools.saved(family, self.base["variant"]))
                 for entry, owner in wanted.items():
                     count = _connections(owner, entry, family, index)
                     if entry.split(" ", 2)[1] == family and count is not None:
@@ -226,13 +219,13 @@ class Iptables:
         was = False
         for family in COMMANDS:
             for variant in ("nft", "legacy"):
-                if self._tool(family, variant, "save"):
+                if self.tools.can_save(family, variant):
                     was = self._clear(family, variant) or was
             self.base.pop(family, None)
         return was
 
     def _clear(self, family: str, variant: str) -> bool:
-        saved = self._saved(family, variant)
+        saved = self.tools.saved(family, variant)
         script = Script()
         for chain, jump in _JUMPS:
             for _, rule in saved.get(chain, []):
@@ -240,59 +233,11 @@ class Iptables:
                     script.delete(chain, jump)
         script.drop([chain for chain in saved if _is_ours(chain)])
         if not script.is_empty():
-            self._restore(family, script, variant)
+            self.tools.restore(family, variant, script)
             from .basechains import unmake
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
-
-    def _libvirts_variant(self) -> str:
-        """nft or legacy: the variant that libvirt's rules are in, else the default's.
-
-        Listing by iptables-legacy makes its tables, so /proc is asked first.
-        """
-        forward = FILTER, "FORWARD"
-        for variant in ("legacy", "nft"):
-            if self._tool("4", variant, "save"):
-                rules = _texts(self._saved("4", variant).get(forward, []))
-                if any(is_libvirts(forward, rule, self.networks) for rule in rules):
-                    return variant
-        return self.run(["iptables", "--version"]).rpartition("(")[2].strip(")\n")
-
-    def _tool(self, family: str, variant: str, kind: str) -> "str | None":
-        """The tool of this variant; legacy only where its tables are in the kernel."""
-        if variant == "legacy":
-            tables = files.read(_LEGACY_TABLES[family]) or b""
-            if b"filter" not in tables.split() and kind == "save":
-                return None
-        name = f"{COMMANDS[family]}-{variant}-{kind}"
-        plain = f"{COMMANDS[family]}-{kind}"
-        return name if find(name) else plain if find(plain) else None
-
-    def _saved(self, family: str, variant: str = "") -> Saved:
-        tool = self._tool(family, variant or self.base["variant"], "save")
-        if tool is None:
-            return {}
-        tables = [FILTER, NAT]
-        if self._has_raw(family, variant or self.base["variant"]):
-            tables.append(RAW)
-        return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
-
-    def _has_raw(self, family: str, variant: str) -> bool:
-        """Whether there is a table raw; to list it would make it."""
-        if variant == "legacy":
-            return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
-        return bool(list_iptables_chains(self.link, family, RAW))
-
-    def _restore(self, family: str, script: Script, variant: str = "") -> None:
-        tool = self._tool(family, variant or self.base["variant"], "restore")
-        if tool is None:
-            raise VfwError(f"{COMMANDS[family]}-restore is not installed")
-        self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
-
-
-def _texts(rules: list[tuple[str, str]]) -> list[str]:
-    return [rule for _, rule in rules]
 
 
 def _is_ours(chain: Chain) -> bool:

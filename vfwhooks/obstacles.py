@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import VfwError
-from .iptables import COMMANDS
+from .iptools import COMMANDS
 from .netlink import Netlink
 from .nfnetlink import LIBVIRT, OWN, BaseChain, list_base_chains, list_iptables_chains
 from .process import Run, find

@@ -48,6 +48,7 @@ LAYERS = {
     "inventory": HOST,
     "kept": HOST,
     "iptables": HOST,
+    "iptools": HOST,
     "leases": HOST,
     "libvirtd": HOST,
     "listeners": HOST,
@@ -274,12 +275,12 @@ def test_what_the_hook_path_imports() -> None:
 
 
 def test_what_the_iptables_backend_imports_on_top() -> None:
-    """Three modules of ours, and nothing of Python's."""
+    """Four modules of ours, and nothing of Python's."""
     found = loaded(
         "import vfwhooks.hook; before = set(sys.modules); import vfwhooks.iptables"
     )
 
-    names = "iprules", "iptables", "libvirtrules"
+    names = "iprules", "iptables", "iptools", "libvirtrules"
     assert found == {f"vfwhooks.{name}" for name in names}
 
 

@@ -1,0 +1,86 @@
+"""The tools of iptables on a host: of both variants, what they save and are given."""
+
+from . import files
+from .errors import VfwError
+from .iprules import FILTER, NAT, RAW, Chain, Script, parse_save
+from .libvirtrules import is_libvirts
+from .model import Network
+from .netlink import Netlink
+from .nfnetlink import list_iptables_chains
+from .process import Run, find
+
+COMMANDS = {"4": "iptables", "6": "ip6tables"}
+_LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
+# The rules of each chain in their order, each with its counters ("[packets:bytes]").
+Saved = dict[Chain, list[tuple[str, str]]]
+
+
+class Tools:
+    """Save and restore the tables of a family ("4", "6") in a variant (nft, legacy)."""
+
+    def __init__(self, link: Netlink, run: Run) -> None:
+        self.link = link
+        self.run = run
+
+    def saved(self, family: str, variant: str) -> Saved:
+        """The chains of the tables that we use; none where the kernel has none."""
+        tool = _tool(family, variant, "save")
+        if tool is None:
+            return {}
+        tables = [FILTER, NAT]
+        if self._has_raw(family, variant):
+            tables.append(RAW)
+        return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
+
+    def lines(self, family: str, variant: str) -> list[str]:
+        """The rules of all tables as they are saved, without counters."""
+        tool = _tool(family, variant, "save")
+        text = self.run([tool]) if tool else ""
+        return [line for line in text.splitlines(True) if line.startswith("-A ")]
+
+    def can_save(self, family: str, variant: str) -> bool:
+        """Whether the variant can be listed, and changes nothing by that."""
+        return _tool(family, variant, "save") is not None
+
+    def restore(self, family: str, variant: str, script: Script) -> None:
+        """Carry out the script. Raises VfwError where the tool is missing, Refused
+        with its own words."""
+        tool = _tool(family, variant, "restore")
+        if tool is None:
+            raise VfwError(f"{COMMANDS[family]}-restore is not installed")
+        self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
+
+    def libvirts_variant(self, networks: list[Network]) -> str:
+        """nft or legacy: the variant that libvirt's rules are in, else the default's.
+
+        Listing by iptables-legacy makes its tables, so /proc is asked first.
+        """
+        forward = FILTER, "FORWARD"
+        for variant in ("legacy", "nft"):
+            if self.can_save("4", variant):
+                rules = texts(self.saved("4", variant).get(forward, []))
+                if any(is_libvirts(forward, rule, networks) for rule in rules):
+                    return variant
+        return self.run(["iptables", "--version"]).rpartition("(")[2].strip(")\n")
+
+    def _has_raw(self, family: str, variant: str) -> bool:
+        """Whether there is a table raw; to list it would make it."""
+        if variant == "legacy":
+            return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
+        return bool(list_iptables_chains(self.link, family, RAW))
+
+
+def texts(rules: list[tuple[str, str]]) -> list[str]:
+    """Rules without their counters."""
+    return [rule for _, rule in rules]
+
+
+def _tool(family: str, variant: str, kind: str) -> "str | None":
+    """The tool of this variant; legacy only where its tables are in the kernel."""
+    if variant == "legacy":
+        tables = files.read(_LEGACY_TABLES[family]) or b""
+        if b"filter" not in tables.split() and kind == "save":
+            return None
+    name = f"{COMMANDS[family]}-{variant}-{kind}"
+    plain = f"{COMMANDS[family]}-{kind}"
+    return name if find(name) else plain if find(plain) else None
