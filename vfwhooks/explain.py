@@ -158,6 +158,10 @@ class _Explainer:
         family = "6" if ":" in row.address else "4"
         network = self._network(row.address)
         bridge = network.bridge if network else "?"
+        if _is_loopback(row):
+            if self._overview.backend == IPTABLES:
+                return f"nat VFW-PUBLISH → nat VFW-POSTROUTING → {bridge}"
+            return f"inet {OWN} publish4 → inet {OWN} postrouting → {bridge}"
         if self._overview.backend == IPTABLES:
             return f"nat VFW-PUBLISH → filter VFW-FORWARD → {bridge}"
         table = " ".join(PARTS[family][1:])
@@ -172,8 +176,15 @@ class _Explainer:
 
     def _foreign(self, row: ForwardStatus) -> list[str]:
         """Base chains of others that the packet has to get through as well."""
+        if _is_loopback(row):
+            return []  # it is the host's own, and not forwarded
         family = "ip6 " if ":" in row.address else "ip "
         return [one for one in self._others if one.startswith((family, "inet "))]
+
+
+def _is_loopback(row: ForwardStatus) -> bool:
+    """Whether the port is published to the host alone."""
+    return row.host_ip.startswith("127.")
 
 
 def _line(head: str, texts: list[str]) -> Iterator[str]:

@@ -70,6 +70,18 @@ def test_the_host_reaches_it_over_udp(host: Host, web1: Standin) -> None:
     assert replies == [True, True]
 
 
+def test_its_way_is_explained(host: Host, web1: Standin) -> None:
+    """What the host sends itself passes no forward chain, ours or of others."""
+    lines = vfwhooks(host, "explain", "8080").stdout.splitlines()
+
+    ways = (
+        "inet vfwhooks publish4 → inet vfwhooks postrouting → virbr0",
+        "nat VFW-PUBLISH → nat VFW-POSTROUTING → virbr0",
+    )
+    found = [line for line in lines if line.split()[0] in ("way", "then")]
+    assert [line.removeprefix("  way      ") in ways for line in found] == [True]
+
+
 def test_nobody_else_does(host: Host, outside: Net, web1: Standin) -> None:
     """Not from outside and not by another address of the host."""
     with web1.net.serve_tcp(80):
