@@ -93,11 +93,29 @@ def forward_chain(host: Host) -> list[str]:
 
 
 def start_watch(host: Host, **environment: str) -> None:
-    """Run `vfwhooks watch` on the host, as the service does, until stop_watch."""
-    command = "/usr/bin/python3 -m vfwhooks watch"
-    script = f"setsid {command} >/tmp/watch.log 2>&1 & echo $! >/run/watch.pid"
-    host.run(["sh", "-c", script], env={"PYTHONPATH": Host.CHECKOUT, **environment})
-    wait_until(lambda: host.path("/run/vfwhooks/base").exists(), "watch has started")
+    """Run `vfwhooks watch` on the host, as the service does, until stop_watch; it has
+    said that it is ready."""
+    env = {"PYTHONPATH": Host.CHECKOUT, **environment}
+    host.run(["/usr/bin/python3", "-c", _START_WATCH], env=env)
+
+
+_START_WATCH = """
+import os, socket, subprocess
+ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+ready.settimeout(50)
+ready.bind("\\0watch-is-ready")
+watch = subprocess.Popen(
+    ["/usr/bin/python3", "-m", "vfwhooks", "watch"],
+    env={**os.environ, "NOTIFY_SOCKET": "@watch-is-ready"},
+    start_new_session=True,
+    stdin=subprocess.DEVNULL,
+    stdout=open("/tmp/watch.log", "w"),
+    stderr=subprocess.STDOUT,
+)
+with open("/run/watch.pid", "w") as file:
+    file.write(f"{watch.pid}\\n")
+assert ready.recv(4096) == b"READY=1"
+"""
 
 
 def stop_watch(host: Host) -> None:

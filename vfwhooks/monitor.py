@@ -15,7 +15,7 @@ from .nfnetlink import jump_target
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
 _DELTABLE, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 6, 8, 12, 14
 _NEWGENERATION = 15
-_IPTABLES = b"filter", b"nat"
+_IPTABLES = b"filter", b"nat", b"raw"
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH = 28

@@ -9,7 +9,14 @@ from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
 from lab.network import second_network
-from product import ruleset, status, vfwhooks
+from product import (
+    ruleset,
+    settled_ruleset,
+    start_watch,
+    status,
+    stop_watch,
+    vfwhooks,
+)
 
 from e2e.standins import Standin, check_everything, put_in_force
 
@@ -117,16 +124,28 @@ def test_nobody_reaches_the_hosts_loopback(
             or net.http("http://127.0.0.1:7777/", timeout=0.3).answered
             for net in (attacker.net, stranger)
         ]
-        for command in (
-            ["nft", "flush", "chain", "inet", "vfwhooks", "raw"],
-            ["iptables", "-t", "raw", "-F", "VFW-GUARD"],
-        ):
-            host.call(command)
+        unguard(host)
         unguarded = attacker.net.udp("127.0.0.1", 7777).answered
         check_everything(host)
         again = attacker.net.udp("127.0.0.1", 7777, timeout=0.3).answered
 
     assert (tries, unguarded, again) == ([False, False], True, False)
+
+
+def unguard(host: Host) -> None:
+    """Take our rule away, whichever backend it is in."""
+    host.call(["nft", "flush", "chain", "inet", "vfwhooks", "raw"])
+    host.call(["iptables", "-t", "raw", "-F", "VFW-GUARD"])
+
+
+def test_the_watch_sees_to_the_guard(host: Host, web1: Standin) -> None:
+    """Our rule comes back by itself when somebody takes it away."""
+    start_watch(host)
+    before = sorted(settled_ruleset(host).split("\n"))
+
+    unguard(host)
+    wait_until(lambda: sorted(ruleset(host).split("\n")) == before, "the guard")
+    stop_watch(host)
 
 
 def test_open_on_that_bridge_while_it_is_needed(
