@@ -9,28 +9,29 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
+
+from typing_extensions import Self
 
 
 def _plain(address: str) -> str:
     return address.removeprefix("::ffff:")
 
 
-class Server:
-    """Answers on one socket, and remembers in `clients` who came."""
+Answer = Callable[[socket.socket], None]
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
-        self.clients: list[str] = []
-        self._name = name
-        self._sock = sock
-        self._port = sock.getsockname()[1]
-        self._over = threading.Event()
+
+class Answering:
+    """A thread that answers on sockets for as long as its `with` block lasts."""
+
+    def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._selector.register(sock, selectors.EVENT_READ)
-        self._datagrams = sock.type == socket.SOCK_DGRAM
+        self._lock = threading.Lock()
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -47,42 +48,63 @@ class Server:
                 key.fileobj.close()
         self._selector.close()
 
+    def watch(self, sock: socket.socket, answer: Answer) -> None:
+        """Call `answer` whenever the socket has something to read."""
+        sock.setblocking(False)
+        with self._lock:
+            self._selector.register(sock, selectors.EVENT_READ, answer)
+
     def _serve(self) -> None:
         while not self._over.is_set():
             for key, _ in self._selector.select(timeout=0.05):
                 assert isinstance(key.fileobj, socket.socket)
                 try:
-                    self._serve_one(key.fileobj)
+                    key.data(key.fileobj)
+                except BlockingIOError:
+                    continue
                 except OSError:
                     # A client that went away in the middle is its own affair.
                     self._drop(key.fileobj)
 
-    def _serve_one(self, sock: socket.socket) -> None:
-        if self._datagrams:
-            data, client = sock.recvfrom(65535)
-            sock.sendto(self._greet(client[0]) + b" " + data, client)
-        elif sock is self._sock:
-            accepted, client = sock.accept()
-            self._selector.register(accepted, selectors.EVENT_READ)
-            self.clients.append(_plain(client[0]))
-        else:
-            data = sock.recv(65535)
-            if not data:
-                self._drop(sock)
-                return
-            greeting = self._greet(sock.getpeername()[0], note=False)
-            if data.startswith((b"GET ", b"HEAD ")):
-                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(greeting)}\r\n\r\n"
-                sock.sendall(head.encode() + greeting)
-            else:
-                sock.sendall(greeting + b" " + data)
-
-    def _greet(self, client: str, note: bool = True) -> bytes:
-        if note:
-            self.clients.append(_plain(client))
-        return f"{self._name} {self._port} {_plain(client)}".encode()
-
     def _drop(self, sock: socket.socket) -> None:
-        if sock is not self._sock:
-            self._selector.unregister(sock)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if sock.type == socket.SOCK_STREAM and not listens:
+            with self._lock:
+                self._selector.unregister(sock)
             sock.close()
+
+
+class Server(Answering):
+    """Answers on one socket, and remembers in `clients` who came."""
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        super().__init__()
+        self.clients: list[str] = []
+        self._name = name
+        self._port = sock.getsockname()[1]
+        is_udp = sock.type == socket.SOCK_DGRAM
+        self.watch(sock, self._datagram if is_udp else self._accept)
+
+    def _datagram(self, sock: socket.socket) -> None:
+        data, client = sock.recvfrom(65535)
+        self.clients.append(_plain(client[0]))
+        sock.sendto(self._greeting(client[0]) + b" " + data, client)
+
+    def _accept(self, sock: socket.socket) -> None:
+        accepted, client = sock.accept()
+        self.clients.append(_plain(client[0]))
+        self.watch(accepted, self._stream)
+
+    def _stream(self, sock: socket.socket) -> None:
+        data = sock.recv(65535)
+        if not data:
+            raise ConnectionError
+        greeting = self._greeting(sock.getpeername()[0])
+        if data.startswith((b"GET ", b"HEAD ")):
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(greeting)}\r\n\r\n"
+            sock.sendall(head.encode() + greeting)
+        else:
+            sock.sendall(greeting + b" " + data)
+
+    def _greeting(self, client: str) -> bytes:
+        return f"{self._name} {self._port} {_plain(client)}".encode()

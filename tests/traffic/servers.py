@@ -6,49 +6,22 @@ asked at, and the client's address as it saw it.
 
 from __future__ import annotations
 
-import selectors
 import socket
 import struct
-import threading
-from collections.abc import Callable
-from types import TracebackType
 
 from lab.net import Net
+from lab.server import Answer, Answering
 
 from . import sctp
 
-Answer = Callable[[socket.socket], None]
 FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6}
 _ANYWHERE = {"4": "0.0.0.0", "6": "::"}
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50
 
 
-class Servers:
+class Servers(Answering):
     """Servers that can be put up and taken down together, for a `with` block."""
-
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> Servers:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            if isinstance(key.fileobj, socket.socket):
-                key.fileobj.close()
-        self._selector.close()
 
     def put_up(
         self, net: Net, name: str, protocol: str, port: int, family: str, at: str = ""
@@ -67,24 +40,19 @@ class Servers:
         sock.bind((address, 0 if protocol == "sctp" else port))
         if protocol == "tcp":
             sock.listen(64)
-            self._watch(sock, self._accept(name, port))
+            self.watch(sock, self._accept(name, port))
         elif protocol == "udp":
             level = socket.IPPROTO_IPV6 if family == "6" else socket.IPPROTO_IP
             option = _IPV6_RECVPKTINFO if family == "6" else _IP_PKTINFO
             sock.setsockopt(level, option, 1)
-            self._watch(sock, _datagram(name, port, family))
+            self.watch(sock, _datagram(name, port, family))
         else:
-            self._watch(sock, _init(name, port, family))
-
-    def _watch(self, sock: socket.socket, answer: Answer) -> None:
-        sock.setblocking(False)
-        with self._lock:
-            self._selector.register(sock, selectors.EVENT_READ, answer)
+            self.watch(sock, _init(name, port, family))
 
     def _accept(self, name: str, port: int) -> Answer:
         def accept(sock: socket.socket) -> None:
             accepted, client = sock.accept()
-            self._watch(accepted, self._line(f"{name} {port} {_plain(client[0])}"))
+            self.watch(accepted, self._line(f"{name} {port} {_plain(client[0])}"))
 
         return accept
 
@@ -96,24 +64,6 @@ class Servers:
                 raise ConnectionError
 
         return answer
-
-    def _serve(self) -> None:
-        while not self._over.is_set():
-            for key, _ in self._selector.select(timeout=0.1):
-                assert isinstance(key.fileobj, socket.socket)
-                try:
-                    key.data(key.fileobj)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    self._gone(key.fileobj)
-
-    def _gone(self, sock: socket.socket) -> None:
-        """A client that went away, or a datagram's sender that did."""
-        if sock.type == socket.SOCK_STREAM:
-            with self._lock:
-                self._selector.unregister(sock)
-            sock.close()
 
 
 def _datagram(name: str, port: int, family: str) -> Answer:
