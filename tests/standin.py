@@ -177,7 +177,9 @@ QUIET = Called(0, "")
 class StandIn:
     """The host: one NAT network, 192.168.122.0/24 and fd00:122::/64, both backends."""
 
-    def __init__(self, backend: str, forwards: str = "guests: {}\n") -> None:
+    def __init__(
+        self, backend: str, forwards: str = "guests: {}\n", settle: bool = True
+    ) -> None:
         self.backend = backend
         self.reserved: dict[str, list[str]] = {}
         CONFIG.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +194,7 @@ class StandIn:
         self.open_log()
         self.libvirts_rules()
         self.network()
-        self.configure(forwards)
+        self.configure(forwards, settle)
 
     def open_log(self) -> None:
         """Be the system's log, which nobody reads until `syslog`."""
