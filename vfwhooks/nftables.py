@@ -88,14 +88,17 @@ class Nftables:
         """
         problems = []
         for part in PARTS:
+            said = f"{_shown(part)} is missing: restart libvirtd"
             try:
                 if part == "own" or has_table(self.link, part):
                     self._restore(part, skeletons[part])
                     continue
-                if any(part_of(entry) == part for entry in wanted):
-                    problems.append(f"{_shown(part)} is missing: restart libvirtd")
             except VfwError as error:
-                problems.append(f"{_shown(part)}: {error}")
+                # It may have gone meanwhile: then nft's words would tell less.
+                if part == "own" or has_table(self.link, part):
+                    said = f"{_shown(part)}: {error}"
+            if any(part_of(entry) == part for entry in wanted):
+                problems.append(said)
             self.base.pop(part, None)
         held = self._held()
         remove = [e for e, (owner, _) in held.items() if wanted.get(e) != owner]

@@ -125,9 +125,23 @@ class Soak:
         self.wait_for_plan(what)
         assert self.all_run(), f"after {what}: {self.host.virsh('list')}"
         for connection in (self.forwarded, self.foreign):
-            assert self.outside.ask(connection, timeout=30).answered, f"after {what}"
+            answer = self.outside.ask(connection, timeout=30)
+            assert answer.answered, f"after {what}: {answer}\n{self.dossier()}"
         errors = self.host.syslog("hook failed|Error|Traceback")
+        # libvirt's table may go, or come, while we are at it.
+        errors = [line for line in errors if "libvirt_network: nft:" not in line]
         assert errors == [], f"after {what}"
+
+    def dossier(self) -> str:
+        """What may say why a connection has not lived on."""
+        looks = (
+            "ip -br link; ip -br addr; bridge link; ip neigh",
+            "nft list ruleset; iptables-save",
+            "conntrack -L 2>/dev/null",
+            "cat /run/vfwhooks/base /run/vfwhooks/guests/qemu/*",
+        )
+        found = [self.host.call(["sh", "-c", look]).stdout for look in looks]
+        return "\n".join([*found, *self.host.syslog("")[-60:]])
 
     def all_run(self) -> bool:
         names = {self.stays.name, *(guest.name for guest in self.running)}
