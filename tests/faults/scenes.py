@@ -7,6 +7,7 @@ undisturbed, and the first play is compared with the oracle.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -130,8 +131,10 @@ class Stage:
         wanted, found = self.golden[self.edition, runs], kernel(self.backend)
         if wanted == found:
             return []
-        more = [line for line in found if line not in wanted]
-        less = [line for line in wanted if line not in found]
+        more = list((Counter(found) - Counter(wanted)).elements())
+        less = list((Counter(wanted) - Counter(found)).elements())
+        if not more + less:
+            return [f"after {when}: in another order: {found}"]
         return [f"after {when}: more {more[:9]}, less {less[:9]}"]
 
     def left_over(self) -> list[str]:
