@@ -135,7 +135,7 @@ class Iptables:
         from .basechains import note_missing  # the short road does without
 
         note_missing(self.link, self.base, family, owners)
-        saved = self.tools.saved(family, self.base["variant"])
+        saved = self._saved(family)
         tails = {
             chain: texts(rules)
             for chain, rules in parse_save(skeleton).items()
@@ -168,6 +168,26 @@ class Iptables:
         if not script.is_empty():
             self.tools.restore(family, self.base["variant"], script)
         return added
+
+    def _saved(self, family: str) -> Saved:
+        """The chains as they are saved: all rules of those that our jumps are in.
+
+        A save whose questions the kernel has not answered leaves rules out and ends
+        well; what is there would be put in a second time.
+        """
+        for _ in range(2):  # somebody else may have been at them meanwhile
+            saved = self.tools.saved(family, self.base["variant"])
+            if self.base["variant"] == "legacy" or self._is_whole(family, saved):
+                return saved
+        raise VfwError(f"{COMMANDS[family]}-save leaves out rules that are there")
+
+    def _is_whole(self, family: str, saved: Saved) -> bool:
+        for chain in dict.fromkeys(chain for chain, _ in _JUMPS):
+            if chain[0] != RAW or f"raw{family}" in self.base:
+                held = list_iptables_handles(self.link, family, *chain)
+                if len(held) != len(saved.get(chain, [])):
+                    return False
+        return True
 
     def _mark(self, family: str) -> str:
         """What changes when somebody touches the base chains.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from standin import BACKENDS, QUIET, STATE, alone, run
+from standin import BACKENDS, QUIET, STATE, alone, run, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage
 
@@ -101,6 +102,35 @@ def test_a_tool_that_lies(backend: str) -> None:
     stage.host.apply(WEB0)
 
     assert (called, stage.differs((WEB0,), "apply")) == (QUIET, [])
+
+
+LEAVES_OUT = """#!/bin/sh
+case $0 in
+*-save) /run/real ${0##*/} "$@" | grep -v -- '-A POSTROUTING' ;;
+*) exec /run/real ${0##*/} "$@" ;;
+esac
+exit 0
+"""
+
+
+@alone
+def test_a_save_that_leaves_out_rules() -> None:
+    """iptables-save ends well though the kernel has not answered all its questions:
+    what it leaves out is not put in a second time."""
+    stage = Stage("iptables")
+    stage.learn()
+    shutil.copy(TOOLS["iptables"][0], "/run/real")
+    replace("iptables", LEAVES_OUT)
+    (STATE / "full").touch()
+    called = [stage.host.start(WEB1)]
+    said = "iptables-save leaves out rules that are there"
+    wait_for(lambda: said in stage.host.syslog())  # who is let go logs behind our back
+    restore("iptables")
+
+    called.append(stage.host.call("qemu", "idle", "stopped"))
+
+    wrong = stage.differs((WEB0, WEB1), "the tool was whole")
+    assert (called, wrong) == ([QUIET] * 2, [])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
