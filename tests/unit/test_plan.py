@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY
-from vfwhooks.plan import Change, Forward, Settings, key_of, network_entries, whole
+from vfwhooks.plan import (
+    LEFT,
+    Change,
+    Forward,
+    Settings,
+    Synced,
+    key_of,
+    network_entries,
+    way_out,
+    whole,
+)
 
 FOUR, SIX = "192.168.122.10", "fd00:122::10"
 
@@ -420,6 +430,34 @@ def test_network_entries() -> None:
         "hairpin 6 fd00:122::/64",
         "inside 6 fd00:122::/64",
     ]
+
+
+def test_the_ports_that_are_left() -> None:
+    """Those that a forward on every address may meet on a bridge of libvirt's."""
+    subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+
+    left = [one for one in network_entries(subnets) if one.startswith("left ")]
+
+    assert {int(one.split(" ")[4]) for one in left} == set(LEFT)
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_the_way_out(family: str) -> None:
+    """One in each family; no entry has the same words."""
+    host = {"4": "203.0.113.7", "6": "2001:db8::7"}[family]
+
+    assert way_out(host) == f"{family} {host} out"
+
+
+def test_what_was_synced() -> None:
+    """Three lists, in this order."""
+    found = Synced(["removed"], ["added"], ["problem"])
+
+    assert (found.removed, found.added, found.problems) == (
+        ["removed"],
+        ["added"],
+        ["problem"],
+    )
 
 
 @pytest.mark.parametrize(
