@@ -11,8 +11,10 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from typing_extensions import Self
+if TYPE_CHECKING:  # the demo has Python's own modules alone
+    from typing_extensions import Self
 
 
 def _plain(address: str) -> str:
