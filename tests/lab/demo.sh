@@ -34,8 +34,15 @@ end_job() {
 
 clean_up() {
     trap '' INT TERM HUP
+    session=$job tries=0
     [ -z "$job" ] || kill -s TERM -- "-$job" 2>/dev/null || :
     [ -z "$job" ] || end_job || :
+    # What it has started ends a moment after it, and writes until then.
+    while [ -n "$session" ] && kill -0 -- "-$session" 2>/dev/null; do
+        [ $tries -lt 100 ] || break
+        tries=$((tries + 1))
+        sleep 0.05
+    done
     [ -z "$work" ] || rm -rf --one-file-system "$work"
 }
 
