@@ -58,6 +58,16 @@ def test_a_record_that_is_off() -> None:
     assert found == [True, False]
 
 
+def test_a_record_that_waits() -> None:
+    """A guest without an address is kept as that, also with entries of before."""
+    known = record(entries=ENTRIES)
+    known.is_waiting = True
+
+    found = [parse_record(known.with_entries([]).text()), parse_record(TEXT)]
+
+    assert [one.is_waiting for one in found] == [True, False]
+
+
 def test_a_record_that_yields() -> None:
     """Which claims of its forwards a listener has is kept, and what may be added."""
     known = record(entries=ENTRIES)
