@@ -158,7 +158,7 @@ class _Explainer:
         family = "6" if ":" in row.address else "4"
         network = self._network(row.address)
         bridge = network.bridge if network else "?"
-        if _is_loopback(row):
+        if row.is_loopback:
             if self._overview.backend == IPTABLES:
                 return f"nat VFW-PUBLISH → nat VFW-POSTROUTING → {bridge}"
             return f"inet {OWN} publish4 → inet {OWN} postrouting → {bridge}"
@@ -176,15 +176,10 @@ class _Explainer:
 
     def _foreign(self, row: ForwardStatus) -> list[str]:
         """Base chains of others that the packet has to get through as well."""
-        if _is_loopback(row):
+        if row.is_loopback:
             return []  # it is the host's own, and not forwarded
         family = "ip6 " if ":" in row.address else "ip "
         return [one for one in self._others if one.startswith((family, "inet "))]
-
-
-def _is_loopback(row: ForwardStatus) -> bool:
-    """Whether the port is published to the host alone."""
-    return row.host_ip.startswith("127.")
 
 
 def _line(head: str, texts: list[str]) -> Iterator[str]:

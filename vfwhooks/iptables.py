@@ -182,12 +182,17 @@ class Iptables:
         raise VfwError(f"{COMMANDS[family]}-save leaves out rules that are there")
 
     def _is_whole(self, family: str, saved: Saved) -> bool:
-        for chain in dict.fromkeys(chain for chain, _ in _JUMPS):
-            if chain[0] != RAW or f"raw{family}" in self.base:
-                held = list_iptables_handles(self.link, family, *chain)
-                if len(held) != len(saved.get(chain, [])):
-                    return False
-        return True
+        return all(
+            len(list_iptables_handles(self.link, family, *chain))
+            == len(saved.get(chain, []))
+            for chain in self._base_chains(family)
+        )
+
+    def _base_chains(self, family: str) -> list[Chain]:
+        """The chains that our jumps are in."""
+        chains = dict.fromkeys(chain for chain, _ in _JUMPS)
+        has_raw = f"raw{family}" in self.base
+        return [chain for chain in chains if chain[0] != RAW or has_raw]
 
     def _mark(self, family: str) -> str:
         """What changes when somebody touches the base chains.
@@ -199,10 +204,7 @@ class Iptables:
             saved = "".join(self.tools.lines(family, "legacy"))
         else:
             saved = ""
-            has_raw = f"raw{family}" in self.base
-            for table, name in dict.fromkeys(chain for chain, _ in _JUMPS):
-                if table == RAW and not has_raw:
-                    continue
+            for table, name in self._base_chains(family):
                 handles = list_iptables_handles(self.link, family, table, name)
                 saved += f"{name} {handles}\n"
         return f"{len(saved)}-{crc32(saved.encode()):08x}"

@@ -5,9 +5,8 @@ seconds to have something safe: nobody waits for that before the rules are in fo
 with the lock held.
 """
 
-import os
+import posix
 import syslog
-from pathlib import Path
 
 from . import files
 from .lock import Lock
@@ -20,7 +19,10 @@ def keep(state: State) -> None:
     """Have on disk what is in force. Raises OSError where that cannot be written."""
     if _in_force(state) in (None, files.read(_path(state))):
         return
-    Path(state.kept).mkdir(0o700, exist_ok=True)
+    try:
+        posix.mkdir(state.kept, 0o700)
+    except FileExistsError:
+        pass
     lock = Lock(f"{state.kept}/lock")
     try:
         # Somebody may have put a newer one in force while we waited.
@@ -34,17 +36,17 @@ def keep(state: State) -> None:
 def keep_behind(state: State) -> None:
     """The same in a process of its own, which nobody waits for, and which holds nothing
     of ours open: no lock, and no pipe whose end somebody awaits."""
-    if os.fork():
+    if posix.fork():
         return
     try:
-        os.setsid()
-        os.closerange(_FIRST, _LAST)
+        posix.setsid()
+        posix.closerange(_FIRST, _LAST)
         keep(state)
     except OSError as error:
         syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(syslog.LOG_WARNING, complaint(state, error))
     finally:
-        os._exit(0)
+        posix._exit(0)
 
 
 def complaint(state: State, error: OSError) -> str:

@@ -103,7 +103,7 @@ def _hindered(
     family = "6" if ":" in row.address else "4"
     for one in obstacles:
         is_there = one.family == family and (not one.bridge or one.bridge in bridges)
-        if is_there and row.state == "active" and not row.host_ip.startswith("127."):
+        if is_there and row.state == "active" and not row.is_loopback:
             return replace(row, state="blocked", reason=str(one))
     return row
 

@@ -32,6 +32,11 @@ class ForwardStatus:
     reason: str
     connections: int
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is for the host alone, whose own packets pass no forward chain."""
+        return self.host_ip.startswith("127.")
+
 
 @dataclass(frozen=True)
 class GuestStatus:
