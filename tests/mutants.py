@@ -96,7 +96,8 @@ def mutants(module: str, text: str) -> Iterator[Mutant]:
 
 def _difference(before: list[str], after: list[str]) -> str:
     lines = difflib.unified_diff(before, after, n=0, lineterm="")
-    changed = [line for line in lines if line[0] in "-+" and line[1:3] not in "--++"]
+    heads = "---", "+++", "@@"
+    changed = [line for line in lines if not line.startswith(heads)]
     return "  →  ".join(line[1:].strip() for line in changed[:2])
 
 

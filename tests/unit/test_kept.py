@@ -19,6 +19,13 @@ def read(path: str) -> str:
     return Path(path, "compiled").read_text()
 
 
+def wait_for(path: Path) -> None:
+    """Until the file is there; at most a minute, against hanging."""
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def test_what_is_in_force_is_kept(tmp_path: Path) -> None:
     """Each newer one in place of the last; where nothing is in force, nothing."""
     state = fresh_state(tmp_path)
@@ -69,13 +76,15 @@ def test_nobody_waits_for_the_disk(
     is not held open: whoever awaits its end does not wait either."""
     state = fresh_state(tmp_path)
     state.put_compiled(b"compiled")
-    monkeypatch.setattr(posix, "fsync", lambda _: time.sleep(0.5))
+    is_safe = tmp_path / "safe"
+    monkeypatch.setattr(posix, "fsync", lambda _: wait_for(is_safe))
     awaited, its_end = os.pipe()
 
     kept.keep_behind(state)
     os.close(its_end)
     ended = os.read(awaited, 1)
     seen = Path(state.kept, "compiled").exists()
+    is_safe.touch()
     os.wait()
 
     os.close(awaited)
