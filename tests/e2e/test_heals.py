@@ -47,6 +47,18 @@ def is_served(outside: Net) -> bool:
     return outside.http(URL, timeout=0.5).answered
 
 
+def refused(outside: Net, host: Host) -> float:
+    """For how many seconds from now on a request was refused now and then; the rules
+    have settled when this returns."""
+    start = time.monotonic()
+    last = start
+    while time.monotonic() < start + 1.5:
+        if not is_served(outside):
+            last = time.monotonic()
+    settled_ruleset(host)
+    return last - start
+
+
 WIPES = {
     "nft flush ruleset": ["nft flush ruleset"],
     "iptables -F": ["iptables -F", "iptables -t nat -F"],
@@ -223,9 +235,8 @@ def test_firewalld_reload(
 
         for _ in range(2):
             reload_firewalld(host)
-            start = time.monotonic()
-            wait_until(lambda: is_served(outside), "the guest", timeout=20)
-            measured("seconds from the reload to an answer", time.monotonic() - start)
+            # libvirtd hears of it later, and puts its own rules in ahead of ours then.
+            measured("seconds of refusals after a reload", refused(outside, host))
             served.append(is_served(outside))
         jumps = forward_chain(host)
         stop_watch(host)
