@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import zlib
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,14 @@ def forward_chain(host: Host) -> list[str]:
     else:
         text = host.run(["iptables", "-S", "FORWARD"])
     return re.findall(r"(?:jump|-j) (\S+)", text)
+
+
+def is_acknowledged(host: Host, connection: socket.socket) -> bool:
+    """Whether all that was said on a connection through the host has been heard of: the
+    kernel gives it days then, and five minutes until then."""
+    port = str(connection.getsockname()[1])
+    found = host.run(["conntrack", "-L", "-p", "tcp", "--orig-port-src", port])
+    return int(found.split()[2]) > 300
 
 
 def start_watch(host: Host, **environment: str) -> None:

@@ -11,8 +11,10 @@ from lab.host import Host
 from lab.machine import Nic
 from lab.net import Net
 from lab.network import mac_for, second_network
+from lab.probe import Outcome
 from product import (
     configure,
+    is_acknowledged,
     ruleset,
     sealed,
     states,
@@ -50,6 +52,47 @@ def test_network_stopped_and_started(host: Host, web1: Guest) -> None:
     reason = "network default is not active"
     assert (row["state"], row["reason"], held) == ("pending", reason, 0)
     assert after == before
+
+
+def test_connections_over_a_network_restart(
+    host: Host, outside: Net, web1: Guest
+) -> None:
+    """A connection on which nobody speaks while its network is away lives on. One is
+    over whose guest has not heard that its answer arrived, and repeats it first: it
+    went with the forward. Who connects anew is served in either case."""
+    quiet, waiting = (outside.connect("203.0.113.1", 8080) for _ in range(2))
+    before = outside.ask(quiet).answered
+    wait_until(lambda: is_acknowledged(host, quiet), "the acknowledgement")
+    port = waiting.getsockname()[1]
+    host.write("/tmp/lossy.nft", LOSSY.format(port=port))
+    host.run(["nft", "-f", "/tmp/lossy.nft"])
+    before = before and outside.ask(waiting).answered
+
+    host.virsh("net-destroy", "default")
+    host.virsh("net-start", "default")
+    host.restart_libvirtd()
+    wait_until(
+        lambda: "packets 0" not in host.run(["nft", "list", "counter", *REPEATED]),
+        "the guest repeats its answer",
+    )
+    host.run(["nft", "delete", "table", "netdev", "lossy"])
+    answers = [outside.ask(one).outcome for one in (quiet, waiting)]
+
+    assert (before, answers) == (True, [Outcome.ANSWERED, Outcome.CLOSED])
+    assert outside.http(URL).answered
+
+
+REPEATED = ("netdev", "lossy", "repeated")
+LOSSY = """
+table netdev lossy {{
+    counter repeated {{ }}
+    chain heard {{
+        type filter hook ingress device "outside" priority 0
+        tcp flags & rst == rst counter name repeated accept
+        tcp sport {port} tcp flags & psh == 0 drop
+    }}
+}}
+"""
 
 
 def test_reservation_changed(host: Host, outside: Net) -> None:

@@ -22,6 +22,7 @@ from lab.network import default_network
 from oracle import Published, expected
 from product import (
     configure,
+    is_acknowledged,
     published,
     put_in,
     start_watch,
@@ -112,7 +113,14 @@ class Soak:
         self.restart_libvirtd()
 
     def restart_network(self) -> None:
-        """Interfaces come back to their bridge when libvirtd is restarted."""
+        """Interfaces come back to their bridge when libvirtd is restarted.
+
+        The forwards go with their network. A connection lives on if its guest is not
+        the first to speak again, so it is not left waiting for an acknowledgement.
+        """
+        wait_until(
+            lambda: is_acknowledged(self.host, self.forwarded), "the acknowledgement"
+        )
         self.host.virsh("net-destroy", "default")
         self.host.virsh("net-start", "default")
         self.restart_libvirtd()
