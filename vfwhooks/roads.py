@@ -88,11 +88,12 @@ class Roads:
             raise InDoubt("the rules around ours have changed")
         base = dict(self._base)
         pairs: list[Pair] = []
+        said: list[str] = []
         for key, old in events.before.items():
             record = events.after[key]
             planned = planner.guest(record) if record else None
             new = planned.settled() if planned else None
-            self._say(old, planned)
+            said += _line(old, planned)
             pairs += [(old, new), *self._shared(key, old, new, planner)]
         self._expect(pairs)
         changes = [change for pair in pairs for change in _changes(*pair)]
@@ -103,6 +104,7 @@ class Roads:
 
             self._report.problems += close_bridges(self._state, closed)
         self._backend().change(changes)
+        self._report.said += said
         if opened := _bridges(added):
             from .localnet import open_bridges
 
@@ -122,8 +124,6 @@ class Roads:
         planned = {p.record.key: p for p in planner.all(guests)}
         new = {key: one.settled() for key, one in planned.items()}
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
-        for key in events.after:
-            self._say(old.get(key), planned.get(key))
         name = self._choose()
         self._expect(pairs)
         if self._base.get("backend") != name:
@@ -138,6 +138,9 @@ class Roads:
         synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
         self._report.problems += synced.problems
+        if not synced.problems:
+            for key in events.after:
+                self._report.said += _line(old.get(key), planned.get(key))
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = {entry for change in changes for entry in change.removed()}
         added = {entry for change in changes for entry in change.added()}
@@ -214,13 +217,6 @@ class Roads:
             elif new and old and set(old.entries) - set(new.entries):
                 self._state.keep(new)
 
-    def _say(self, old: "Record | None", planned: "Planned | None") -> None:
-        if planned and planned.settings.wanted:
-            self._report.said.append(planned.summary())
-        elif old and old.entries and planned is None:
-            name = show(old.guest.name)
-            self._report.said.append(f"{name}: stopped, nothing is forwarded")
-
     def _note_cut(self, removed: list[str], added: list[str]) -> None:
         """Write down what connections may have to be cut for.
 
@@ -245,6 +241,15 @@ class Roads:
                 self._report.problems.append(f"conntrack: {error}")
             self._state.remove(f"cuts/{name}")
         self.has_noted = False
+
+
+def _line(old: "Record | None", planned: "Planned | None") -> list[str]:
+    """What the log says of a guest, once it is so."""
+    if planned and planned.settings.wanted:
+        return [planned.summary()]
+    if old and old.entries and planned is None:
+        return [f"{show(old.guest.name)}: stopped, nothing is forwarded"]
+    return []
 
 
 def _mark(stamps: str) -> str:

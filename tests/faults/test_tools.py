@@ -71,20 +71,25 @@ def test_a_broken_tool(backend: str, how: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @alone
 def test_a_tool_that_is_not_there_at_a_hosts_first_event(backend: str) -> None:
-    """Nothing can be set up yet; when it can be, nobody has to ask for it again."""
+    """Nothing can be set up yet, and the log does not say that it was; when it can be,
+    nobody has to ask for it again."""
     stage = Stage(backend)
     stage.learn()
     run("nft", "flush", "ruleset")
     run("rm", "-r", str(STATE))
     stage.host.libvirts_rules()
     replace(backend, "", 0o644)
+    stage.host.syslog()
     called = [stage.host.start(WEB0), stage.host.start(WEB1)]
+    said = stage.host.syslog()
     restore(backend)
 
     called.append(stage.host.call("qemu", "idle", "stopped"))
 
     wrong = stage.differs((WEB0, WEB1), "the tool was there")
     assert (called, wrong) == ([QUIET] * 3, [])
+    assert said
+    assert not [line for line in said if "forwarded to" in line]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
