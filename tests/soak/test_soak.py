@@ -138,7 +138,7 @@ class Soak:
         errors = self.host.syslog("hook failed|Error|Traceback")
         # libvirt's table may go, or come, while we are at it.
         errors = [line for line in errors if "libvirt_network: nft:" not in line]
-        assert errors == [], f"after {what}"
+        assert errors == [], f"after {what}: {errors}\n{self.dossier()}"
 
     def dossier(self) -> str:
         """What may say why a connection has not lived on."""
