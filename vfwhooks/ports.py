@@ -48,7 +48,14 @@ def parse_short(text: str) -> Short:
     body, slash, protocol = text.partition("/")
     if slash and not protocol:
         raise VfwError(f"{show(text)}: no protocol behind the slash")
+    if slash and not body:
+        raise VfwError(f"{show(text)}: no port in front of the slash")
+    if any(character in " ,\t\n" for character in body):
+        several = "no blanks and commas in one; several are a list, [8080:80, 443]"
+        raise VfwError(f"{show(text)}: {several}")
     host_ip, published, target = _split(body, text)
+    if body and not target:
+        raise VfwError(f"{show(text)}: no target port; write it out")
     ports = parse_ports(target)
     if published is None:
         return Short(host_ip, ports, ports, protocol)
@@ -64,7 +71,8 @@ def _split(body: str, text: str) -> tuple[str, str | None, str]:
         if not bracket or rest.count(":") != 1:
             raise VfwError(f"{show(text)}: write [IPv6 address]:published:target")
     elif body.count(":") > 2:
-        raise VfwError(f"{show(text)}: write an IPv6 address in [brackets]")
+        cure = "write an IPv6 address in [brackets], and all in quotes"
+        raise VfwError(f"{show(text)}: {cure}")
     elif body.count(":") == 2:
         host_ip, _, rest = body.partition(":")
     else:
@@ -87,7 +95,8 @@ def parse_ports(text: str) -> Ports:
 
 def _port(digits: str, text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
-        raise VfwError(f"{show(text)!r} is not a port or a range of ports")
+        # In ASCII: not every dash and not every quote is what it looks like.
+        raise VfwError(f"{text!a} is not a port or a range of ports")
     number = int(digits[:9])
     if not 0 < number < 65536:
         raise VfwError(f"{show(text)}: ports are 1 to 65535")
@@ -100,7 +109,7 @@ def parse_address(text: str) -> Address:
         address = ip_address(text)
     except ValueError:
         hint = "an IPv4 or IPv6 address is needed here"
-        raise VfwError(f"{show(text)!r} is not an address: {hint}") from None
+        raise VfwError(f"{text!r} is not an address: {hint}") from None
     if isinstance(address, IPv6Address):
         if address.scope_id:
             raise VfwError(f"{text}: an address with a zone cannot be forwarded")
@@ -144,25 +153,26 @@ def parse_subnet(text: str) -> Subnet:
         if "host bits" in str(error):
             right = ip_network(text, strict=False)
             raise VfwError(f"{text} has host bits set; write {right}") from None
-        raise VfwError(f"{show(text)!r} is not an address or a network") from None
+        what = f"{text!r} is not an address or a network like 10.0.0.0/8"
+        raise VfwError(what) from None
 
 
 def parse_when_stopped(text: str) -> bool:
     """reject or pass: whether a guest's ports are its own while it does not run."""
     if text not in ("reject", "pass"):
-        raise VfwError(f"{show(text)!r} is neither reject nor pass")
+        raise VfwError(f"{text!r} is neither reject nor pass")
     return text == "reject"
 
 
 def parse_protocol(text: str) -> str:
     """tcp, udp or sctp."""
     if text not in PROTOCOLS:
-        raise VfwError(f"{show(text)!r} is not a protocol: {', '.join(PROTOCOLS)}")
+        raise VfwError(f"{text!r} is not a protocol; write tcp, udp or sctp")
     return text
 
 
 def parse_switch(text: str) -> bool:
     """true or false, and no other word for it."""
     if text not in ("true", "false"):
-        raise VfwError(f"{show(text)!r} is neither true nor false")
+        raise VfwError(f"{text!r} is neither true nor false")
     return text == "true"

@@ -79,5 +79,5 @@ class Values:
 def kind_of(node: Node) -> str:
     """What a node is, for a problem's message."""
     if isinstance(node, Text):
-        return f"{show(node.value)!r}" if node.value else "nothing"
+        return repr(node.value) if node.value else "nothing"
     return "a list" if isinstance(node, Items) else "a mapping"

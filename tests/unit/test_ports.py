@@ -20,6 +20,8 @@ from vfwhooks.ports import (
 )
 
 HTTP, ALT = Ports(80, 80), Ports(8080, 8080)
+SEVERAL = "no blanks and commas in one; several are a list, [8080:80, 443]"
+BRACKETS = "write an IPv6 address in [brackets], and all in quotes"
 
 
 @pytest.mark.parametrize(
@@ -53,11 +55,17 @@ def test_short_syntax(text: str, short: Short) -> None:
         ("80/", "80/: no protocol behind the slash"),
         (":80", ":80: no published port; write it out"),
         ("1.2.3.4::80", "1.2.3.4::80: no published port; write it out"),
-        ("80:", "'' is not a port or a range of ports"),
+        ("80:", "80:: no target port; write it out"),
+        ("/udp", "/udp: no port in front of the slash"),
+        ("80, 443", f"80, 443: {SEVERAL}"),
+        ("80:80 443:443", f"80:80 443:443: {SEVERAL}"),
+        ("[80, 443]", f"[80, 443]: {SEVERAL}"),
+        ("8080 : 80", f"8080 : 80: {SEVERAL}"),
+        ("80\n", f"80\\n: {SEVERAL}"),
         ("80:web", "'web' is not a port or a range of ports"),
         ("203.0.113.5:80", "'203.0.113.5' is not a port or a range of ports"),
-        ("1:2:3:4", "1:2:3:4: write an IPv6 address in [brackets]"),
-        ("2001:db8::5:80:80", "2001:db8::5:80:80: write an IPv6 address in [brackets]"),
+        ("1:2:3:4", f"1:2:3:4: {BRACKETS}"),
+        ("2001:db8::5:80:80", f"2001:db8::5:80:80: {BRACKETS}"),
         ("[::1", "[::1: write [IPv6 address]:published:target"),
         ("[::1]", "[::1]: write [IPv6 address]:published:target"),
         ("[::1]80:80", "[::1]80:80: write [IPv6 address]:published:target"),
@@ -120,8 +128,9 @@ def test_ports(text: str, ports: Ports) -> None:
         ("http", "'http' is not a port or a range of ports"),
         ("8_0", "'8_0' is not a port or a range of ports"),
         (" 80", "' 80' is not a port or a range of ports"),
-        ("٨٠", "'٨٠' is not a port or a range of ports"),  # digits, of another script
-        ("²", "'²' is not a port or a range of ports"),
+        ("٨٠", r"'\u0668\u0660' is not a port or a range of ports"),  # another script's
+        ("²", r"'\xb2' is not a port or a range of ports"),
+        ("80‑90", r"'80\u201190' is not a port or a range of ports"),  # no hyphen
     ],
 )
 def test_ports_that_are_none(text: str, said: str) -> None:
@@ -202,10 +211,10 @@ def test_subnet(text: str) -> None:
             "198.51.100.1/24 has host bits set; write 198.51.100.0/24",
         ),
         ("2001:db8::1/32", "2001:db8::1/32 has host bits set; write 2001:db8::/32"),
-        ("office", "'office' is not an address or a network"),
-        ("10.0.0.0/33", "'10.0.0.0/33' is not an address or a network"),
-        ("", "'' is not an address or a network"),
-        ("a\nb", "'a\\\\nb' is not an address or a network"),
+        ("office", "'office' is not an address or a network like 10.0.0.0/8"),
+        ("10.0.0.0/33", "'10.0.0.0/33' is not an address or a network like 10.0.0.0/8"),
+        ("", "'' is not an address or a network like 10.0.0.0/8"),
+        ("a\nb", "'a\\nb' is not an address or a network like 10.0.0.0/8"),
     ],
 )
 def test_subnet_that_is_none(text: str, said: str) -> None:
@@ -228,4 +237,4 @@ def test_protocol_that_is_none(text: str) -> None:
     """Any other word is refused, and the three are named."""
     found = refusal(parse_protocol, text)
 
-    assert found == f"'{text}' is not a protocol: tcp, udp, sctp"
+    assert found == f"'{text}' is not a protocol; write tcp, udp or sctp"
