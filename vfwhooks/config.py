@@ -21,6 +21,7 @@ from .errors import show
 _DEEPEST = 12
 _LARGEST = 16 << 20
 _MOST = 300_000
+_NO_KEY = "a key must be plain text; an entry that begins with [ stands in quotes"
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -145,15 +146,32 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
-        byte = f"byte 0x{data[error.start]:02x} is not UTF-8"
+        byte = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise NotRead(Place(name, line, column), byte) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
-        raise NotRead(place, f"not YAML: {error.problem}") from error
+        what = f"not YAML: {error.problem}{_advice(error, text)}"
+        raise NotRead(place, what) from error
     except yaml.YAMLError as error:
         place = _place_of(text, getattr(error, "character", None), name)
         raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}") from error
+
+
+def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
+    """The cure of a usual slip, which YAML has no word for; else where it began."""
+    mark, began = error.problem_mark, error.context_mark
+    line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+    before, after = (line[: mark.column], line[mark.column :]) if mark else ("", "")
+    if after.startswith("\t"):
+        return "; write blanks in place of tabs"
+    if "::" in before[-1:] + after[:2] or "]:" in before[-1:] + after[:1]:
+        return "; an address with :: or in brackets stands in quotes"
+    if after and "cannot start any token" in str(error.problem):
+        return f"; what begins with {after[0]} stands in quotes"
+    if mark and began and began.line < mark.line:
+        return f" ({error.context}, line {began.line + 1})"
+    return ""
 
 
 def _place_of(text: str, character: object, name: str) -> Place:
@@ -178,7 +196,7 @@ class _Open:
         pairs = []
         for key, value in zip(self.nodes[::2], self.nodes[1::2]):
             if not isinstance(key, Text):
-                problems.append(Problem(key.place, "a key must be plain text"))
+                problems.append(Problem(key.place, _NO_KEY))
             elif key.value in lines:
                 first = f"it stands in line {lines[key.value]} already"
                 problems.append(Problem(key.place, f"{show(key.value)}: {first}"))

@@ -28,6 +28,8 @@ from vfwhooks.config import (
     read_tree,
 )
 
+ADDRESS = "; an address with :: or in brackets stands in quotes"
+QUOTES = "an entry that begins with [ stands in quotes"
 Plain = Union[str, list["Plain"], dict[str, "Plain"]]
 
 
@@ -141,8 +143,8 @@ def test_a_key_that_is_no_text() -> None:
     assert (plain(tree), list(map(str, problems))) == (
         {"d": "3"},
         [
-            "f.yaml:1:2: a key must be plain text",
-            "f.yaml:1:10: a key must be plain text",
+            f"f.yaml:1:2: a key must be plain text; {QUOTES}",
+            f"f.yaml:1:10: a key must be plain text; {QUOTES}",
         ],
     )
 
@@ -168,6 +170,32 @@ def test_what_gives_no_tree(data: bytes, said: str) -> None:
     problem = refused(data)
 
     assert problem[: len(said)] == said
+
+
+@pytest.mark.parametrize(
+    ("data", "cure"),
+    [
+        (b"a:\n\tb: 1", "; write blanks in place of tabs"),
+        (b"a:\n -\t1", "; write blanks in place of tabs"),
+        (b"a: [2001:db8::5]:443:443", ADDRESS),
+        (b"a:\n- [2001:db8::5]:443:443", ADDRESS),
+        (b"a: ::", ADDRESS),
+        (b"a: 2001:db8::", ADDRESS),
+        (b"a: [::]", ADDRESS),
+        (b"a: [::/0]", ADDRESS),
+        (b"a: @b", "; what begins with @ stands in quotes"),
+        (b"a:\n- 'b\n", " (while scanning a quoted scalar, line 2)"),
+        (b"a: [b\nc: 1\n", " (while parsing a flow sequence, line 1)"),
+        (b"a: b: c", "mapping values are not allowed in this context"),
+        (b"a: [b}", "expected ',' or ']'"),
+    ],
+)
+def test_usual_slips(data: bytes, cure: str) -> None:
+    """What an administrator's hand does to YAML is said with the cure, or with the line
+    where what is not closed began; what is neither has YAML's words alone."""
+    problem = refused(data)
+
+    assert problem.endswith(cure)
 
 
 @pytest.mark.parametrize(("depth", "is_taken"), [(12, True), (13, False)])
