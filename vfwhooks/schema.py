@@ -101,9 +101,8 @@ class _Reader:
                 self.guest(key, node)
         else:
             at = parts["guests"]
-            self.read.wrong(
-                at.place, f"guests: is {kind_of(at)}; guests: {{}} says none"
-            )
+            what = f"guests: is {kind_of(at)}; below it, indented, stand lines like"
+            self.read.wrong(at.place, f"{what} web1: [8080:80]; guests: {{}} says none")
         if not is_main:
             self.defaults = above
 
@@ -137,7 +136,7 @@ class _Reader:
             self.read.wrong(key.place, "a guest without a name")
         parts: dict[str, Node] | None = {"ports": node}
         if isinstance(node, Pairs):
-            parts = self.read.mapping(node, show(name), _GUEST)
+            parts = self.read.mapping(node, show(name), _GUEST, _PORT)
         if parts is None:
             return
         above = self.defaults

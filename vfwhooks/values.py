@@ -28,19 +28,19 @@ class Values:
         self.problems.append(Problem(place, message))
 
     def mapping(
-        self, node: Node, name: str, keys: tuple[str, ...]
+        self, node: Node, name: str, keys: tuple[str, ...], inner: tuple[str, ...] = ()
     ) -> dict[str, Node] | None:
-        """The values of a mapping by key; None where it is no mapping."""
+        """The values of a mapping by key; None where it is no mapping.
+
+        `inner` are the keys of the ports in it, which are easily written too far out.
+        """
         if not isinstance(node, Pairs):
             what = f"{name} is {kind_of(node)}"
             self.wrong(node.place, f"{what}, not a mapping of {', '.join(keys)}")
             return None
-        for key, _ in node.nodes:
+        for key, value in node.nodes:
             if key.value not in keys:
-                near = get_close_matches(key.value, keys, 1)
-                hint = (
-                    f"did you mean {near[0]}" if near else f"known: {', '.join(keys)}"
-                )
+                hint = _hint(key, value, keys, inner)
                 self.wrong(key.place, f"unknown key {show(key.value)}; {hint}")
         return {key.value: value for key, value in node.nodes if key.value in keys}
 
@@ -74,6 +74,16 @@ class Values:
         except VfwError as error:
             self.wrong(node.place, error.message)
             return None
+
+
+def _hint(key: Text, value: Node, keys: tuple[str, ...], inner: tuple[str, ...]) -> str:
+    """What to write in place of a key that nobody reads."""
+    near = get_close_matches(key.value, keys, 1)
+    if key.value in inner:
+        return "it is a key of a port: ports: [{published: 8080}]"
+    if key.value[:1].isdigit() and isinstance(value, Text):
+        return f"a port has no blank in it: [{show(f'{key.value}:{value.value}')}]"
+    return f"did you mean {near[0]}" if near else f"known: {', '.join(keys)}"
 
 
 def kind_of(node: Node) -> str:
