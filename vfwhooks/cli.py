@@ -16,7 +16,7 @@ from pathlib import Path
 from . import __version__, configuration, kept
 from .backend import clear_all
 from .compiler import compile_file
-from .config import Problem, find_files, in_file_order
+from .config import Problem, find_files, find_passed_over, in_file_order
 from .doctor import check_config, examine
 from .elements import WHOLE
 from .errors import VfwError, show
@@ -93,6 +93,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.file and not path.exists():
         raise VfwError(f"{path}: no such file")
     files = find_files(path)
+    _print_problems(sorted(find_passed_over(path), key=str))
     if not files:
         print(f"{path}: there is none, so nothing is forwarded")
         return DONE

@@ -94,6 +94,16 @@ def find_files(main: Path) -> list[Path]:
     return found + [path for path in drop_ins if not path.name.startswith(".")]
 
 
+def find_passed_over(main: Path) -> list[Problem]:
+    """A warning for each file beside them that looks like one and is none."""
+    directory, what = main.parent, "is not read; its name has to end in .yaml"
+    return [
+        Problem(Place(str(path)), what, is_warning=True)
+        for path in [directory / "forwards.yml", *directory.glob("forwards.d/*.yml")]
+        if path != main and path.exists() and not path.name.startswith(".")
+    ]
+
+
 def in_file_order(problems: Iterable[Problem], files: list[Path]) -> list[Problem]:
     """The problems as a reader of the files meets them."""
     order = {str(path): number for number, path in enumerate(files)}

@@ -113,6 +113,30 @@ def test_drop_ins_alone(tmp_path: Path) -> None:
     assert found == [2, "", said]
 
 
+def test_files_that_are_not_read(tmp_path: Path) -> None:
+    """A name that ends in .yml is no mistake, but its author should hear of it."""
+    (tmp_path / "forwards.d").mkdir()
+    for name in "forwards.yml", "forwards.d/20-b.yml", "forwards.d/10-a.yml":
+        (tmp_path / name).write_text("guests: {web1: [80]}\n")
+    (tmp_path / "forwards.d" / ".hidden.yml").write_text("")
+
+    found = check(tmp_path, VFWHOOKS_CONFIG="forwards.yaml")
+
+    why = ":1:1: warning: is not read; its name has to end in .yaml\n"
+    names = "forwards.d/10-a.yml", "forwards.d/20-b.yml", "forwards.yml"
+    said = "forwards.yaml: there is none, so nothing is forwarded\n"
+    assert found == [0, said, "".join(name + why for name in names)]
+
+
+def test_a_named_file_is_read(tmp_path: Path) -> None:
+    """Whatever its name is: it was named."""
+    (tmp_path / "forwards.yml").write_text("guests: {}\n")
+
+    found = check(tmp_path, "forwards.yml")
+
+    assert found == [0, "forwards.yml: 0 forwards for 0 guests\n", ""]
+
+
 def test_a_named_file_that_is_absent(tmp_path: Path) -> None:
     """A file named on the command line has to be there."""
     found = check(tmp_path, "mistyped.yaml")
