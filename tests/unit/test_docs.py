@@ -99,6 +99,15 @@ def test_every_command_is_described() -> None:
     assert (len(commands) > 4, missing) == (True, [])
 
 
+def test_every_module_is_described() -> None:
+    """Whoever looks for a module finds in design.md what it is for."""
+    _, _, table = (DOCS / "design.md").read_text().partition("| layer | modules |")
+    described = set(re.findall(r"\w+", table.partition("\n\n")[0]))
+    modules = {path.stem for path in (TOP / "vfwhooks").glob("[!_]*.py")}
+
+    assert modules - described == set()
+
+
 @pytest.mark.parametrize("manual", MANUALS, ids=lambda page: page.name)
 def test_manuals_are_sound(manual: Path) -> None:
     """mandoc has nothing to say against them."""
