@@ -6,6 +6,7 @@ shows them all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,9 @@ _GUEST = (
     *PUBLIC,
 )
 _PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listener")
+
+_UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
+_LIBVIRTS_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,10 @@ class _Reader:
         self.known[name] = key.place
         if not name:
             self.read.wrong(key.place, "a guest without a name")
+        if _UUID.fullmatch(name) and not _LIBVIRTS_UUID.fullmatch(name):
+            cure = "write a UUID as virsh domuuid does, in small letters, with dashes"
+            what = f"{name} is no guest's UUID; {cure}"
+            self.read.problems.append(Problem(key.place, what, is_warning=True))
         parts: dict[str, Node] | None = {"ports": node}
         if isinstance(node, Pairs):
             parts = self.read.mapping(node, show(name), _GUEST, _PORT)
