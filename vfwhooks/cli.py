@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import __version__, configuration, kept
 from .backend import clear_all
-from .compiler import compile_file
+from .compiler import compile_file, find_gone
 from .config import Problem, find_files, find_passed_over, in_file_order
 from .doctor import check_config, examine
 from .elements import WHOLE
@@ -93,11 +93,13 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.file and not path.exists():
         raise VfwError(f"{path}: no such file")
     files = find_files(path)
+    gone = [] if arguments.file else _find_gone(path)
     _print_problems(sorted(find_passed_over(path), key=str))
-    if not files:
+    if not files and not gone:
         print(f"{path}: there is none, so nothing is forwarded")
         return DONE
     guests, problems = read_forwards(path)
+    problems += gone
     problems += find_misfits(guests, Inventory(f"{_state_path()}/networks"))
     _print_problems(in_file_order(problems, files))
     if any(not problem.is_warning for problem in problems):
@@ -105,6 +107,14 @@ def check(arguments: argparse.Namespace) -> int:
     count = sum(len(guest.forwards) for guest in guests)
     print(f"{path}: {count} forwards for {len(guests)} guests")
     return DONE
+
+
+def _find_gone(path: Path) -> list[Problem]:
+    """What was there and is not any more, as far as whoever asks may know of it."""
+    try:
+        return find_gone(path, _state_path())
+    except (OSError, VfwError):
+        return []
 
 
 def apply(arguments: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     """
     taken = compiled.stamps(str(path))
     guests, problems = read_forwards(path)
-    problems = [*_gone(path, state), *problems]
+    problems = [*find_gone(path, state.path), *problems]
     wrong = [problem for problem in problems if not problem.is_warning]
     if compiled.stamps(str(path)) != taken:
         wrong.append(Problem(Place(str(path)), "changed while it was read"))
@@ -154,9 +154,9 @@ def _by_family(sources: tuple[Subnet, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _gone(path: Path, state: State) -> list[Problem]:
+def find_gone(path: Path, state: str) -> list[Problem]:
     """A file that was there and suddenly is not is a broken edit, not an empty one."""
-    last = compiled.load(f"{state.path}/compiled")
+    last = compiled.load(f"{state}/compiled")
     if last is None:
         return []
     had = compiled.stamped(last.stamps)

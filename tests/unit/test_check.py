@@ -12,6 +12,8 @@ import pytest
 
 from unit.builders import CHECKOUT, working_in
 from vfwhooks.cli import main
+from vfwhooks.compiler import compile_file
+from vfwhooks.state import State
 
 CASES = sorted(path.name for path in (CHECKOUT / "tests/cases/check").iterdir())
 
@@ -100,6 +102,19 @@ def test_no_file_at_all(tmp_path: Path) -> None:
         "forwards.yaml: there is none, so nothing is forwarded\n",
         "",
     ]
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    """What was there is in force still, and `check` does not say that nothing is."""
+    (tmp_path / "forwards.yaml").write_text("guests: {web1: [80]}\n")
+    with working_in(tmp_path):
+        compile_file(Path("forwards.yaml"), State("state"))
+        Path("forwards.yaml").unlink()
+
+    found = check(tmp_path, VFWHOOKS_CONFIG="forwards.yaml", VFWHOOKS_STATE="state")
+
+    cure = "the last good configuration stays; guests: {} says none"
+    assert found == [2, "", f"forwards.yaml:1:1: is gone; {cure}\n"]
 
 
 def test_drop_ins_alone(tmp_path: Path) -> None:
