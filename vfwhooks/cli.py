@@ -171,7 +171,7 @@ def doctor(_: argparse.Namespace) -> int:
     found = examine(State(_state_path()), _config(), _ask_libvirtd())
     for finding in found:
         print(show(str(finding)))
-    if any(one.level == WRONG for one in check_config(_config())):
+    if any(one.level == WRONG for one in check_config(_config(), _state_path())):
         return BAD
     return FAILED if any(one.level == WRONG for one in found) else DONE
 

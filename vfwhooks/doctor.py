@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import compiled
 from .backend import IPTABLES, open_backend
+from .compiler import find_gone
 from .errors import show
 from .findings import NOTE, OK, WRONG, Finding
 from .hookfiles import check_hooks
@@ -38,7 +39,7 @@ def examine(
     """Everything that there is to say, what is well included; `answer` is libvirtd's
     word on who runs, if it gave one."""
     inventory = Inventory(f"{state.path}/networks")
-    found = [*check_config(main), *_in_force(state, main), *_rights(main)]
+    found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
     found += check_hooks(root)
     found += _firewall(state.base(), inventory)
     found += _kernel(state.base(), inventory, root)
@@ -48,9 +49,10 @@ def examine(
     return found
 
 
-def check_config(main: str) -> Iterator[Finding]:
-    """What is wrong with forwards.yaml."""
-    wrong = [p for p in read_forwards(Path(main))[1] if not p.is_warning]
+def check_config(main: str, state: str) -> Iterator[Finding]:
+    """What is wrong with forwards.yaml; what was there and is gone included."""
+    problems = find_gone(Path(main), state) + read_forwards(Path(main))[1]
+    wrong = [problem for problem in problems if not problem.is_warning]
     if wrong:
         count = f"{len(wrong)} problems" if len(wrong) > 1 else "a problem"
         yield Finding(WRONG, f"{main} has {count}", "run: vfwhooks check")

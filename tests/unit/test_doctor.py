@@ -14,6 +14,7 @@ from unit.builders import (
     nic,
     record,
 )
+from vfwhooks.compiler import compile_file
 from vfwhooks.doctor import _guests, check_config
 from vfwhooks.libvirtd import Answer
 from vfwhooks.model import Guest
@@ -95,10 +96,22 @@ def test_the_configuration(tmp_path: Path) -> None:
     said: list[str] = []
     for text in ("guests: {}\n", "guests: [\n", "guests: {a: [x, y]}\n"):
         path.write_text(text)
-        said += map(str, check_config(str(path)))
+        said += map(str, check_config(str(path), str(tmp_path)))
 
     assert said == [
         f"ok     {path}",
         f"wrong  {path} has a problem; run: vfwhooks check",
         f"wrong  {path} has 2 problems; run: vfwhooks check",
     ]
+
+
+def test_a_configuration_that_is_gone(tmp_path: Path) -> None:
+    """It is not well because there is nothing to find fault with."""
+    state, path = fresh_state(tmp_path), tmp_path / "forwards.yaml"
+    path.write_text("guests: {}\n")
+    compile_file(path, state)
+    path.unlink()
+
+    said = list(map(str, check_config(str(path), state.path)))
+
+    assert said == [f"wrong  {path} has a problem; run: vfwhooks check"]
