@@ -20,7 +20,6 @@ from .nfnetlink import LIBVIRT, OWN, BaseChain, list_base_chains, list_iptables_
 from .process import Run, find
 
 _FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
-_TABLES = {"4": "ip", "6": "ip6"}
 _PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
 _DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
 _NATIVE = "ct status dnat accept"

@@ -29,9 +29,9 @@ def find_rivals(
     """
     found: dict[str, Listener] = {}
     for one, listener in _meetings(published, held, inventory):
-        family, host, protocol, _ = one.split(" ", 3)
+        _, host, protocol, _ = one.split(" ", 3)
         is_whole = protocol == WHOLE
-        if one not in found and _is_rival(family, host, listener, inventory, is_whole):
+        if one not in found and _is_rival(host, listener, inventory, is_whole):
             found[one] = listener
     return found
 
@@ -121,7 +121,7 @@ def _is_covered(
 
 
 def _is_rival(
-    family: str, host: str, listener: Listener, inventory: Inventory, is_whole: bool
+    host: str, listener: Listener, inventory: Inventory, is_whole: bool
 ) -> bool:
     """Whether a forward on the address would take the listener's clients from it.
 

@@ -77,7 +77,7 @@ def forward_statuses(
             found.append(_row(name, forward, "", "pending", reason))
         for family in families:
             entries = forward.entries(family, addresses[family])
-            state, reason = _judge(planned, family, entries, held, root)
+            state, reason = _judge(planned, entries, held, root)
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
             if state == "active" and family in missing and not is_let_in:
                 state, reason = "blocked", missing[family]
@@ -116,7 +116,7 @@ def _withheld(planned: Planned, families: str) -> list[str]:
 
 
 def _judge(
-    planned: Planned, family: str, entries: list[str], held: dict[str, int], root: str
+    planned: Planned, entries: list[str], held: dict[str, int], root: str
 ) -> tuple[str, str]:
     for entry in entries:
         if key_of(entry) in planned.conflicts:

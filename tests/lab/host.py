@@ -155,10 +155,6 @@ class Host:
         """Tells libvirtd to reload; returns before it has."""
         self.libvirtd.signal("HUP")
 
-    def libvirt_log(self) -> str:
-        """libvirtd's warnings and errors so far."""
-        return self.libvirtd.log()
-
     def syslog(self, pattern: str = "") -> list[str]:
         """What was logged on the host so far, where it matches the pattern."""
         return self._syslog.lines(pattern)
