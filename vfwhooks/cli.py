@@ -24,7 +24,7 @@ from .explain import explain
 from .findings import WRONG
 from .fit import find_misfits
 from .inventory import Inventory
-from .libvirtd import Answer, reserve, running_guests
+from .libvirtd import Answer, known_guests, reserve, running_guests
 from .localnet import close_others
 from .netlink import Netlink
 from .overview import Overview, look
@@ -168,7 +168,9 @@ def status(arguments: argparse.Namespace) -> int:
 
 def doctor(_: argparse.Namespace) -> int:
     """Look at the host as a whole."""
-    found = examine(State(_state_path()), _config(), _ask_libvirtd())
+    answer = _ask_libvirtd()
+    known = known_guests() if answer else set()
+    found = examine(State(_state_path()), _config(), answer, known)
     for finding in found:
         print(show(str(finding)))
     if any(one.level == WRONG for one in check_config(_config(), _state_path())):

@@ -34,10 +34,11 @@ _BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
 def examine(
-    state: State, main: str, answer: Answer | None, root: str = ""
+    state: State, main: str, answer: Answer | None, known: set[str], root: str = ""
 ) -> list[Finding]:
     """Everything that there is to say, what is well included; `answer` is libvirtd's
-    word on who runs, if it gave one."""
+    word on who runs, if it gave one, and `known` are the names and UUIDs of all guests
+    that it has."""
     inventory = Inventory(f"{state.path}/networks")
     found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
     found += check_hooks(root)
@@ -46,6 +47,7 @@ def examine(
     found += _watch(root)
     written = {one.name for one in read_forwards(Path(main))[0] if one.forwards}
     found += _guests(state, written, answer)
+    found += _strangers(written, known) if answer else []
     return found
 
 
@@ -191,6 +193,13 @@ def _guests(
         what = f"{show(record.guest.name)} does not run and is still recorded"
         yield Finding(WRONG, what, _APPLY)
     yield from _twins(list(answer.guests))
+
+
+def _strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
+    """Who is forwarded to and is nobody here: misspelt, or on another host just now."""
+    for name in sorted(written - known):
+        what = f"forwards.yaml names {show(name)}, and libvirt has no such guest"
+        yield Finding(NOTE, what, "virsh list --all shows who there is")
 
 
 def _twins(guests: list[Guest]) -> Iterator[Finding]:

@@ -51,6 +51,21 @@ def running_guests() -> Answer:
     return Answer(tuple(guests), tuple(drivers))
 
 
+def known_guests() -> set[str]:
+    """The names and UUIDs of all guests, running or not, of the drivers that answer."""
+    libvirt = _libvirt()
+    known: set[str] = set()
+    for uri in _URIS.values():
+        try:
+            connection = libvirt.openReadOnly(uri)
+        except libvirt.libvirtError:
+            continue
+        for domain in connection.listAllDomains(0):
+            known |= {domain.name(), domain.UUIDString()}
+        connection.close()
+    return known
+
+
 def reserve(name: str, mac: str, address: str) -> bool:
     """Have a network's DHCP give the address to the MAC for good, in the network as it
     runs and, unless it is transient, as it is defined; False where both do already.

@@ -22,6 +22,7 @@ NO_WATCH = (
     "note   watch does not run: edits and late addresses wait for the next event; "
     "run: systemctl enable --now vfwhooks"
 )
+NOBODY = "and libvirt has no such guest; virsh list --all shows who there is"
 STILL = "wrong  web1 does not run and is still recorded; run: vfwhooks apply"
 
 
@@ -65,6 +66,8 @@ def test_a_sound_host(host: Host, backend: str) -> None:
             "ok     nobody else drops what is forwarded",
             NO_WATCH,
             STILL,
+            f"note   forwards.yaml names off, {NOBODY}",
+            f"note   forwards.yaml names web1, {NOBODY}",
         ],
     )
 

@@ -15,7 +15,7 @@ from unit.builders import (
     record,
 )
 from vfwhooks.compiler import compile_file
-from vfwhooks.doctor import _guests, check_config
+from vfwhooks.doctor import _guests, _strangers, check_config
 from vfwhooks.libvirtd import Answer
 from vfwhooks.model import Guest
 
@@ -80,6 +80,14 @@ def test_two_guests_with_one_mac(tmp_path: Path) -> None:
     assert found(tmp_path, [guest()], guest(uuid=UUID), twin, far) == [
         f"wrong  twin and web1 have one MAC, {MAC}; give each its own"
     ]
+
+
+def test_a_guest_that_libvirt_does_not_have() -> None:
+    """A name that is misspelt in forwards.yaml forwards nothing, and nobody says so."""
+    said = [str(f) for f in _strangers({"web1", "wbe2\x1b", UUID}, {"web1", UUID, "x"})]
+
+    what = "forwards.yaml names wbe2\\x1b, and libvirt has no such guest"
+    assert said == [f"note   {what}; virsh list --all shows who there is"]
 
 
 def test_a_libvirtd_that_does_not_answer(tmp_path: Path) -> None:
