@@ -63,7 +63,7 @@ def topics(runs: int, peers: list[Path]) -> dict[str, Callable[[], Section]]:
 
 def write_page(sections: list[Section]) -> None:
     """Write what was measured into the page, and the plots beside it."""
-    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, "
+    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
     machine += f"Python {sh('/usr/bin/python3 -V').split()[1]}, "
     machine += sh("nft -v").split(" (")[0].replace("nftables v", "nft ") + ", "
     machine += sh("iptables -V").split(" (")[0].replace("iptables v", "iptables ")

@@ -23,32 +23,44 @@ class Answer:
     drivers: tuple[str, ...]
 
 
-def running_guests() -> Answer:
-    """Every running guest of every driver that libvirtd has.
+def running_guests(libvirt: Any = None) -> Answer:
+    """Every running guest of every driver that libvirtd has; `libvirt` is the module.
 
     Raises VfwError when no libvirtd answers at all.
     """
-    libvirt = _libvirt()
+    libvirt = libvirt or _libvirt()
     guests: list[Guest] = []
     drivers, reasons = [], []
     for driver, uri in _URIS.items():
         try:
-            connection = libvirt.openReadOnly(uri)
+            guests += _running(libvirt, uri, driver)
         except libvirt.libvirtError as error:
             reasons.append(str(error))
-            continue
+        else:
+            drivers.append(driver)
+    if not drivers:
+        raise VfwError(f"no libvirtd answers: {reasons[0]}")
+    return Answer(tuple(guests), tuple(drivers))
+
+
+def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
+    """All guests of a driver that run, or libvirtError: a daemon that ends while it is
+    asked has not said that the others do not."""
+    guests = []
+    connection = libvirt.openReadOnly(uri)
+    try:
         for domain in connection.listAllDomains(
             libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
         ):
             try:
                 guests.append(parse_domain(domain.XMLDesc().encode(), driver))
-            except libvirt.libvirtError:
-                continue  # it has stopped since it was listed
+            except libvirt.libvirtError as error:
+                # It may have stopped since it was listed.
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+    finally:
         connection.close()
-        drivers.append(driver)
-    if not drivers:
-        raise VfwError(f"no libvirtd answers: {reasons[0]}")
-    return Answer(tuple(guests), tuple(drivers))
+    return guests
 
 
 def known_guests() -> set[str]:
@@ -60,9 +72,13 @@ def known_guests() -> set[str]:
             connection = libvirt.openReadOnly(uri)
         except libvirt.libvirtError:
             continue
-        for domain in connection.listAllDomains(0):
-            known |= {domain.name(), domain.UUIDString()}
-        connection.close()
+        try:
+            for domain in connection.listAllDomains(0):
+                known |= {domain.name(), domain.UUIDString()}
+        except libvirt.libvirtError as error:
+            raise VfwError(f"libvirtd: {error}") from error
+        finally:
+            connection.close()
     return known
 
 

@@ -8,6 +8,7 @@ import pytest
 from lab.box import wait_until
 from lab.guest import Guest
 from lab.host import Host
+from lab.libvirtd import PID_FILE
 from lab.machine import Nic
 from lab.net import Net
 from lab.network import mac_for, second_network
@@ -177,6 +178,42 @@ def test_guest_that_vanished(host: Host, outside: Net, web1: Guest) -> None:
 
     left = host.path("/run/vfwhooks/guests/qemu/ghost").exists()
     assert (done.stdout, left) == ("- tcp 99 → ghost 192.168.122.98:99\n", False)
+
+
+def test_libvirtd_that_ends_while_it_is_asked(host: Host, web1: Guest) -> None:
+    """It has not said that nobody runs: there is no answer, not an empty one."""
+    asked = host.call(
+        ["/usr/bin/python3", "-c", ASKED, host.read(PID_FILE).strip()],
+        env={"PYTHONPATH": Host.CHECKOUT},
+    )
+    host.start_libvirtd()
+
+    assert "no libvirtd answers: " in asked.stderr.splitlines()[-1]
+
+
+ASKED = """
+import os, signal, sys, time
+import libvirt
+from vfwhooks.libvirtd import running_guests
+
+class Ending:
+    def __getattr__(self, name):
+        return getattr(libvirt, name)
+    def openReadOnly(self, uri):
+        self.connection = libvirt.openReadOnly(uri)
+        return self
+    def listAllDomains(self, flags):
+        domains = self.connection.listAllDomains(flags)
+        assert domains
+        os.kill(int(sys.argv[1]), signal.SIGKILL)
+        while os.path.exists(f"/proc/{sys.argv[1]}"):
+            time.sleep(0.05)
+        return domains
+    def close(self):
+        self.connection.close()
+
+print(running_guests(Ending()))
+"""
 
 
 GHOST = """1 1
