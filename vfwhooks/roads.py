@@ -18,7 +18,7 @@ from .netlink import Netlink
 from .plan import Change, Synced
 from .planner import Planned, Planner
 from .process import Run
-from .records import Key, Record, cut_text, parse_cut
+from .records import Record, cut_text, parse_cut
 from .state import State
 
 TYPE_CHECKING = False
@@ -94,7 +94,8 @@ class Roads:
             planned = planner.guest(record) if record else None
             new = planned.settled() if planned else None
             said += _line(old, planned)
-            pairs += [(old, new), *self._shared(key, old, new, planner)]
+            pairs.append((old, new))
+        pairs += self._shared(pairs, planner)
         self._expect(pairs)
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
@@ -173,29 +174,35 @@ class Roads:
     def _backend(self) -> "Backend":
         return open_backend(self._base, self._link, self._run, self._inventory)
 
-    def _shared(
-        self, key: Key, old: "Record | None", new: "Record | None", planner: Planner
-    ) -> list[Pair]:
-        """What the guest shares with others: it claims its addresses for itself, and
-        may be the first or the last to need a network's entries."""
-        for address in _addresses(old) - _addresses(new):
-            self._state.release(address, key)
-        for address in _addresses(new) - _addresses(old):
-            if not self._state.claim(address, key):
-                raise InDoubt(f"another guest is at {address}")
-        before = set(old.networks) if old else set()
-        after = set(new.networks) if new else set()
-        pairs: list[Pair] = []
-        for name in after - before:
-            self._state.join(name, key)
+    def _shared(self, pairs: list[Pair], planner: Planner) -> list[Pair]:
+        """What the guests share with others: they claim their addresses for themselves,
+        and may be the first or the last to need a network's entries.
+
+        All come before any goes: what the last one leaves, another may need.
+        """
+        changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
+        for key, old, new in changed:
+            for address in _addresses(old) - _addresses(new):
+                self._state.release(address, key)
+        joined: dict[str, None] = {}
+        for key, old, new in changed:
+            for address in _addresses(new) - _addresses(old):
+                if not self._state.claim(address, key):
+                    raise InDoubt(f"another guest is at {address}")
+            for name in _networks(new) - _networks(old):
+                self._state.join(name, key)
+                joined[name] = None
+        found: list[Pair] = []
+        for name in joined:
             if not self._state.record(("network", name)):
                 shared = planner.shared(name)
                 if shared:
-                    pairs.append((None, shared.settled()))
-        for name in before - after:
-            if self._state.leave(name, key):
-                pairs.append((self._state.record(("network", name)), None))
-        return pairs
+                    found.append((None, shared.settled()))
+        for key, old, new in changed:
+            for name in _networks(old) - _networks(new):
+                if self._state.leave(name, key):
+                    found.append((self._state.record(("network", name)), None))
+        return found
 
     def _expect(self, pairs: list[Pair]) -> None:
         """Write down what the kernel may hold from now on."""
@@ -277,6 +284,10 @@ def _without_former_names(records: list[Record]) -> list[Record]:
         for one in records
         if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
     ]
+
+
+def _networks(record: "Record | None") -> set[str]:
+    return set(record.networks) if record else set()
 
 
 def _addresses(record: "Record | None") -> set[str]:

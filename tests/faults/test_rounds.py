@@ -1,0 +1,85 @@
+"""Many events in one hand: what a holder of the lock finds waiting, and what comes
+while he is at work.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from oracle import Published, expected
+from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel
+
+from faults.scenes import published
+from vfwhooks.libvirtxml import parse_domain
+from vfwhooks.model import Guest as TheirGuest
+from vfwhooks.records import Intent
+from vfwhooks.state import State
+
+WEB0, WEB1 = Guest("web0", 10), Guest("web1", 11)
+FORWARDS = "guests:\n  web0: [8000:80]\n  web1: [8001:80]\n"
+
+
+def made(backend: str) -> StandIn:
+    """A host on which nobody runs, and somebody has: it needs no full look."""
+    host = StandIn(backend, FORWARDS)
+    host.network(WEB0, WEB1)
+    host.event("qemu", "web0", "started", WEB0.xml())
+    host.event("qemu", "web0", "stopped")
+    return host
+
+
+def note(operation: str, guest: Guest) -> None:
+    """The event waits for whoever comes next."""
+    them = TheirGuest(guest.driver, guest.name, "", [])
+    if operation == "started":
+        them = parse_domain(guest.xml().encode(), guest.driver)
+    State(str(STATE)).note(Intent(operation, them, time.monotonic_ns()))
+
+
+def come_by(host: StandIn) -> None:
+    """Somebody takes the lock whose own event changes nothing."""
+    host.event("qemu", "idle", "stopped")
+
+
+def ports(*guests: Guest) -> set[Published]:
+    """What is published while these run."""
+    return expected(CONFIG.read_text(), {one.name: [ipv4(one)] for one in guests})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_two_that_are_the_first_on_their_network(backend: str) -> None:
+    """What their network needs is put in once, and the last one leaves nothing."""
+    host = made(backend)
+    before = kernel(backend)
+    note("started", WEB0)
+    note("started", WEB1)
+    come_by(host)
+    while_up = kernel(backend), published(backend)
+    host.apply(WEB0, WEB1)
+    wanted = kernel(backend)
+
+    note("stopped", WEB0)
+    note("stopped", WEB1)
+    come_by(host)
+
+    assert while_up == (wanted, ports(WEB0, WEB1))
+    assert kernel(backend) == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_one_goes_and_another_comes(backend: str) -> None:
+    """The network's last guest stops and its next one starts: what the network needs
+    stays."""
+    host = made(backend)
+    host.event("qemu", "web0", "started", WEB0.xml())
+    note("stopped", WEB0)
+    note("started", WEB1)
+
+    come_by(host)
+
+    found = kernel(backend)
+    host.apply(WEB1)
+    assert (found, published(backend)) == (kernel(backend), ports(WEB1))
