@@ -34,7 +34,8 @@ _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, pe
 
 
 class Inventory:
-    """Networks, leases and neighbours of this host, each read at most once.
+    """Networks, leases and neighbours of this host; a network is read once, until
+    `look_anew`.
 
     `noted` is the directory where network hooks leave what libvirt told them: libvirt
     writes its own status file only after its hook has ended.
@@ -48,6 +49,10 @@ class Inventory:
         self._networks: dict[str, Network | None] = {}
         self._route: Netlink | None = None
         self._diag: Netlink | None = None
+
+    def look_anew(self) -> None:
+        """Something may have changed: read networks again."""
+        self._networks.clear()
 
     def network(self, name: str) -> "Network | None":
         """The network of this name, if it is active."""

@@ -89,6 +89,7 @@ class Reconcile:
         asked: int = 0,
     ) -> None:
         self._roads.cut_noted()
+        self._inventory.look_anew()  # what events tell of may be newer than our look
         intents = [intent for _, intent in waiting] + ([mine] if mine else [])
         is_full = self._state.begin() or is_full
         is_full = self._state.take_full() or is_full or not self._roads.is_known

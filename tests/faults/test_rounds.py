@@ -11,8 +11,11 @@ from oracle import Published, expected
 from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel
 
 from faults.scenes import published
+from vfwhooks.inventory import Inventory
 from vfwhooks.libvirtxml import parse_domain
 from vfwhooks.model import Guest as TheirGuest
+from vfwhooks.model import Network
+from vfwhooks.reconcile import Reconcile
 from vfwhooks.records import Intent
 from vfwhooks.state import State
 
@@ -35,6 +38,21 @@ def note(operation: str, guest: Guest) -> None:
     if operation == "started":
         them = parse_domain(guest.xml().encode(), guest.driver)
     State(str(STATE)).note(Intent(operation, them, time.monotonic_ns()))
+
+
+class Overtaken(Inventory):
+    """Looks at a network a moment before it is stopped."""
+
+    is_over = False
+
+    def network(self, name: str) -> Network | None:
+        found = super().network(name)
+        if not self.is_over:
+            self.is_over = True
+            state, network = State(str(STATE)), TheirGuest("network", name, "", [])
+            state.note_network(name, b"")
+            state.note(Intent("network", network, time.monotonic_ns()))
+        return found
 
 
 def come_by(host: StandIn) -> None:
@@ -83,3 +101,21 @@ def test_one_goes_and_another_comes(backend: str) -> None:
     found = kernel(backend)
     host.apply(WEB1)
     assert (found, published(backend)) == (kernel(backend), ports(WEB1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_network_that_stops_while_somebody_is_at_work(backend: str) -> None:
+    """Who has looked at a network and then finds that it has stopped looks again: the
+    event is his to carry out, and nobody comes after him."""
+    host = made(backend)
+    host.event("qemu", "web0", "started", WEB0.xml())
+    note("started", WEB1)
+
+    reconcile = Reconcile(
+        State(str(STATE)), str(CONFIG), Overtaken(f"{STATE}/networks")
+    )
+    reconcile.carry_out()
+    reconcile.close()
+
+    assert (published(backend), [*STATE.glob("intents/*")]) == (set(), [])
