@@ -48,7 +48,7 @@ class Events:
         """An interface of a running guest; a guest that starts is not recorded yet."""
         for driver in DRIVERS:
             owner = self._now((driver, port.name)) if driver != "network" else None
-            if owner and not owner.is_off and owner.guest.uuid == port.uuid:
+            if owner and owner.guest.uuid == port.uuid:
                 rest = [nic for nic in owner.guest.nics if nic.mac != port.nics[0].mac]
                 nics = rest + (port.nics if intent.operation == "plugged" else [])
                 guest = Guest(driver, port.name, port.uuid, nics)
@@ -76,12 +76,21 @@ class Events:
                 stamp = min(now.stamp, asked)
                 same = now.guest.uuid == guest.uuid
                 self._put(guest, now.since if same else asked, stamp)
-            elif now is None and self._state.stopped_at(key) <= asked:
+            elif now is None and not _is_later(self._stopped_at(key), asked):
                 self._put(guest, asked, asked)
 
+    def _stopped_at(self, key: Key) -> int:
+        """When the guest stopped, whether that has been carried out or not."""
+        old = self.before[key]
+        if key in self._stopped:
+            return self._stopped[key]
+        return old.stamp if old and old.is_off else self._state.stopped_at(key)
+
     def _now(self, key: Key) -> "Record | None":
+        """The guest's record after the events so far; one that is off does not run."""
         if key not in self.before:
-            self.before[key] = self.after[key] = self._state.record(key)
+            old = self.before[key] = self._state.record(key)
+            self.after[key] = None if old and old.is_off else old
         return self.after[key]
 
 

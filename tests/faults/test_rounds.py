@@ -11,7 +11,9 @@ from oracle import Published, expected
 from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel
 
 from faults.scenes import published
+from vfwhooks.events import Events
 from vfwhooks.inventory import Inventory
+from vfwhooks.libvirtd import Answer
 from vfwhooks.libvirtxml import parse_domain
 from vfwhooks.model import Guest as TheirGuest
 from vfwhooks.model import Network
@@ -119,3 +121,42 @@ def test_a_network_that_stops_while_somebody_is_at_work(backend: str) -> None:
     reconcile.close()
 
     assert (published(backend), [*STATE.glob("intents/*")]) == (set(), [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_stop_that_had_to_wait(backend: str) -> None:
+    """News of a guest's address come behind a stop that could not be carried out yet:
+    the guest stays stopped."""
+    host = made(backend)
+    host.event("qemu", "web0", "started", WEB0.xml())
+    note("stopped", WEB0)
+    events = Events(State(str(STATE)))
+    for name, intent in State(str(STATE)).intents():
+        events.follow(intent)
+        State(str(STATE)).remove(name)
+    events.postpone()
+    State(str(STATE)).ask_full()
+
+    host.moved(WEB0)
+
+    assert (published(backend), [*STATE.glob("guests/*/*")]) == (set(), [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_stop_behind_a_question_to_libvirtd(backend: str) -> None:
+    """The guest ran when `apply` asked, and its stop waits for the lock: `apply`
+    carries it out, and does not take the guest for one that runs."""
+    host = made(backend)
+    host.event("qemu", "web0", "started", WEB0.xml())
+    state, asked = State(str(STATE)), time.monotonic_ns()
+    state.asking()
+    answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
+    note("stopped", WEB0)
+
+    reconcile = Reconcile(state, str(CONFIG))
+    reconcile.apply(answer, asked)
+    reconcile.close()
+
+    assert published(backend) == set()

@@ -357,8 +357,18 @@ def test_a_guest_that_is_off_is_not_brought_back_by_its_own_ports(
 
     events = followed(state, Intent("unplugged", port(mac=MAC), 3000))
 
-    found = events.after[WEB]
-    assert found is None or found.is_off
+    assert (fields(events.before[WEB]), events.after[WEB]) == (fields(off), None)
+
+
+def test_a_guest_that_is_off_is_not_brought_back_by_its_address(tmp_path: Path) -> None:
+    """Somebody else is where it was, or it has a lease still: it stays stopped."""
+    off = running()
+    off.is_off = True
+    state = known(tmp_path, off)
+
+    events = followed(state, Intent("moved", guest(), 3000))
+
+    assert (fields(events.before), events.after) == ({WEB: fields(off)}, {WEB: None})
 
 
 def test_a_guest_that_is_off_is_not_brought_back_by_an_older_answer(
@@ -370,8 +380,33 @@ def test_a_guest_that_is_off_is_not_brought_back_by_an_older_answer(
 
     events = corrected(state, guest())
 
-    found = events.after[WEB]
-    assert found is None or found.is_off
+    assert events.after == {WEB: None}
+
+
+def test_a_guest_that_is_off_and_runs_by_a_newer_answer(tmp_path: Path) -> None:
+    """It was started without a hook."""
+    state = known(tmp_path, running())
+    followed(state, Intent("stopped", guest(nics=[]), ASKED - 1)).postpone()
+
+    events = corrected(state, guest())
+
+    expected = record(guest(), ASKED, ASKED, ENTRIES, ["default"])
+    assert after(events) == {WEB: fields(expected)}
+
+
+@pytest.mark.parametrize(("stamp", "is_back"), [(ASKED, True), (ASKED + 1, False)])
+def test_a_stop_and_an_answer_in_one_round(
+    tmp_path: Path, stamp: int, is_back: bool
+) -> None:
+    """A guest that has stopped since libvirtd was asked stays so, also where the stop
+    is carried out by whoever asked."""
+    events = followed(
+        known(tmp_path, running()), Intent("stopped", guest(nics=[]), stamp)
+    )
+
+    events.correct([guest()], ["qemu"], ASKED)
+
+    assert (events.after[WEB] is not None) is is_back
 
 
 def test_a_guest_that_is_off_and_starts_again(tmp_path: Path) -> None:
