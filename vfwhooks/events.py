@@ -44,6 +44,13 @@ class Events:
                 old.stamp = self._stopped.get(key, old.stamp)
                 self._state.keep(old)
 
+    def note_stops(self) -> None:
+        """Tell whoever is asking libvirtd of guests that nobody had heard of: they may
+        be named in the answer, and do not run any more."""
+        for key, stamp in self._stopped.items():
+            if self.before[key] is None and self.after[key] is None:
+                self._state.forget(key, stamp)
+
     def _plug(self, port: Guest, intent: Intent) -> None:
         """An interface of a running guest; a guest that starts is not recorded yet."""
         for driver in DRIVERS:

@@ -107,6 +107,7 @@ class Reconcile:
 
                 drop(self._state)
             events.postpone()
+        events.note_stops()
         if self.report.problems:
             self._state.ask_full()
         self._state.end([name for name, _ in waiting])

@@ -160,3 +160,21 @@ def test_a_stop_behind_a_question_to_libvirtd(backend: str) -> None:
     reconcile.close()
 
     assert published(backend) == set()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_guest_that_nobody_had_heard_of_and_that_stops(backend: str) -> None:
+    """It was started without a hook, and stops while `apply` asks libvirtd, which says
+    that it runs: it does not."""
+    host = made(backend)
+    state, asked = State(str(STATE)), time.monotonic_ns()
+    state.asking()
+    answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
+    host.event("qemu", "web0", "stopped")
+
+    reconcile = Reconcile(state, str(CONFIG))
+    reconcile.apply(answer, asked)
+    reconcile.close()
+
+    assert published(backend) == set()
