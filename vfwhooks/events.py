@@ -2,7 +2,7 @@
 
 import time
 
-from .model import Guest
+from .model import Guest, Nic
 from .records import Intent, Key, Record
 from .state import DRIVERS, State
 
@@ -52,12 +52,16 @@ class Events:
                 self._state.forget(key, stamp)
 
     def _plug(self, port: Guest, intent: Intent) -> None:
-        """An interface of a running guest; a guest that starts is not recorded yet."""
+        """An interface of a running guest; a guest that starts is not recorded yet.
+
+        libvirt changes an interface (its link, its network) by making it a second port
+        and deleting one of the two, and makes all ports anew before `reconnect`.
+        """
         for driver in DRIVERS:
             owner = self._now((driver, port.name)) if driver != "network" else None
             if owner and owner.guest.uuid == port.uuid:
-                rest = [nic for nic in owner.guest.nics if nic.mac != port.nics[0].mac]
-                nics = rest + (port.nics if intent.operation == "plugged" else [])
+                change = _plugged if intent.operation == "plugged" else _unplugged
+                nics = change(owner.guest.nics, port.nics[0])
                 guest = Guest(driver, port.name, port.uuid, nics)
                 self._put(guest, owner.since, intent.stamp)
 
@@ -99,6 +103,21 @@ class Events:
             old = self.before[key] = self._state.record(key)
             self.after[key] = None if old and old.is_off else old
         return self.after[key]
+
+
+def _plugged(nics: list[Nic], port: Nic) -> list[Nic]:
+    """The interfaces and one more: beside the one that it is, else behind all."""
+    macs = [nic.mac for nic in nics]
+    at = macs.index(port.mac) + 1 if port.mac in macs else len(nics)
+    return [*nics[:at], port, *nics[at:]]
+
+
+def _unplugged(nics: list[Nic], port: Nic) -> list[Nic]:
+    """The interfaces without one of those that it may be."""
+    for at in range(len(nics) - 1, -1, -1):
+        if (nics[at].mac, nics[at].network) == (port.mac, port.network):
+            return nics[:at] + nics[at + 1 :]
+    return nics
 
 
 def _is_later(stamp: int, asked: int) -> bool:

@@ -135,6 +135,19 @@ def test_interface_plugged_and_unplugged(host: Host, outside: Net, web1: Guest) 
     assert (row["state"], row["address"]) == ("active", "192.168.150.60")
 
 
+def test_interface_that_is_changed(host: Host, outside: Net, web1: Guest) -> None:
+    """Its link goes down and comes up again, for which libvirt makes it a second port
+    and deletes one of the two: the forwards stay, and who is connected stays so."""
+    connection = outside.connect("203.0.113.1", 8080)
+    before = outside.ask(connection).answered, sorted(ruleset(host).split("\n"))
+
+    for link in ("down", "up"):
+        host.virsh("domif-setlink", "web1", mac_for(40), link)
+
+    after = outside.ask(connection).answered, sorted(ruleset(host).split("\n"))
+    assert (before[0], after) == (True, before)
+
+
 def test_installed_under_running_guests(host: Host, outside: Net, web1: Guest) -> None:
     """Guests that were started before the product are served after one `apply`."""
     vfwhooks(host, "purge")

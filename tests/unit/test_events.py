@@ -149,13 +149,41 @@ def test_an_interface_that_is_plugged_in(tmp_path: Path) -> None:
 
 
 def test_an_interface_that_is_plugged_in_again(tmp_path: Path) -> None:
-    """After a daemon's restart every port is created anew: it is the same one."""
+    """After a daemon's restart every port is created anew, one after the other, and
+    then comes `reconnect`: meanwhile it is the same interfaces in the same order."""
     again = port(mac=MAC)
+    state = known(tmp_path, record(guest(nics=[nic(), PLUGGED]), 1000, 2000))
 
-    events = followed(known(tmp_path, running()), Intent("plugged", again, 3000))
+    events = followed(state, Intent("plugged", again, 3000))
 
-    expected = record(guest(nics=again.nics), 1000, 3000, ENTRIES, ["default"])
-    assert after(events)[WEB] == fields(expected)
+    found = events.after[WEB]
+    assert found and [one.mac for one in found.guest.nics] == [MAC, MAC, OTHER_MAC]
+
+
+@pytest.mark.parametrize("network", ["default", "lab"])
+def test_an_interface_that_is_changed(tmp_path: Path, network: str) -> None:
+    """libvirt makes it a second port, and deletes one of the two: its link was set, or
+    it is on another network now. It is where it was among the others."""
+    now = nic(network=network, device="")
+    state = known(tmp_path, record(guest(nics=[nic(), PLUGGED]), 1000, 2000))
+
+    events = followed(
+        state,
+        Intent("plugged", Guest("port", "web1", UUID, [now]), 3000),
+        Intent("unplugged", port(mac=MAC), 4000),
+    )
+
+    found = events.after[WEB]
+    networks = [(one.mac, one.network) for one in found.guest.nics] if found else []
+    assert networks == [(MAC, network), (OTHER_MAC, "default")]
+
+
+def test_an_interface_that_is_not_the_guests(tmp_path: Path) -> None:
+    """One that was never plugged in is not taken out."""
+    events = followed(known(tmp_path, running()), Intent("unplugged", port(), 3000))
+
+    found = events.after[WEB]
+    assert found and fields(found.guest) == fields(guest())
 
 
 def test_an_interface_that_is_unplugged(tmp_path: Path) -> None:
