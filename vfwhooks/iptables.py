@@ -20,7 +20,7 @@ from .iprules import (
     render,
     rules_of,
 )
-from .iptools import COMMANDS, Saved, Tools, texts
+from .iptools import COMMANDS, Saved, Tools, is_ours, texts
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
@@ -115,11 +115,9 @@ class Iptables:
             for entry, owner in wanted.items():
                 if entry.split(" ", 2)[1] == family:
                     owners.setdefault(owner, []).append(entry)
-            # Once there, they stay: an event takes out no chains that all share.
-            is_used = owners or family in self.base
-            if family == "6" and not (is_used and files.exists(_HAS_IPV6)):
-                continue
             try:
+                if family == "6" and not self._is_used(family, bool(owners)):
+                    continue
                 skeleton = skeletons["iptables" + family]
                 synced.added += self._sync(family, owners, skeleton)
                 self.base[family] = self._mark(family)
@@ -127,6 +125,15 @@ class Iptables:
                 self.base.pop(family, None)
                 synced.problems.append(str(error))
         return synced
+
+    def _is_used(self, family: str, is_wanted: bool) -> bool:
+        """Whether the family has chains of ours, or is to have them. Once there, they
+        stay: an event takes out no chains that all share. Whoever failed at them, or
+        was killed, may have left some that nobody knows of."""
+        if not files.exists(_HAS_IPV6):
+            return False
+        is_known = is_wanted or family in self.base
+        return is_known or self.tools.has_ours(family, self.base["variant"])
 
     def _sync(
         self, family: str, owners: dict[str, list[str]], skeleton: str
@@ -164,7 +171,7 @@ class Iptables:
         forward = texts(saved.get((FILTER, "FORWARD"), []))
         has_chains = any("-j LIBVIRT_" in rule for rule in forward)
         self.base["libvirt"] = "chains" if has_chains else "direct"
-        script.drop([c for c in saved if _is_ours(c) and c not in {**tails, **own}])
+        script.drop([c for c in saved if is_ours(c) and c not in {**tails, **own}])
         if not script.is_empty():
             self.tools.restore(family, self.base["variant"], script)
         return added
@@ -253,17 +260,13 @@ class Iptables:
             for _, rule in saved.get(chain, []):
                 if rule == jump:
                     script.delete(chain, jump)
-        script.drop([chain for chain in saved if _is_ours(chain)])
+        script.drop([chain for chain in saved if is_ours(chain)])
         if not script.is_empty():
             self.tools.restore(family, variant, script)
             from .basechains import unmake
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
-
-
-def _is_ours(chain: Chain) -> bool:
-    return chain[1].startswith("VFW-")
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:

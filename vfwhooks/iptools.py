@@ -42,6 +42,17 @@ class Tools:
         """Whether the variant can be listed, and changes nothing by that."""
         return _tool(family, variant, "save") is not None
 
+    def has_ours(self, family: str, variant: str) -> bool:
+        """Whether any chain of ours is there; the nft variant's cost no spawn."""
+        if variant == "legacy":
+            return any(map(is_ours, self.saved(family, variant)))
+        tables = FILTER, NAT, RAW
+        return any(
+            is_ours((table, name))
+            for table in tables
+            for name in list_iptables_chains(self.link, family, table)
+        )
+
     def restore(self, family: str, variant: str, script: Script) -> None:
         """Carry out the script. Raises VfwError where the tool is missing, Refused
         with its own words."""
@@ -68,6 +79,11 @@ class Tools:
         if variant == "legacy":
             return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
         return bool(list_iptables_chains(self.link, family, RAW))
+
+
+def is_ours(chain: Chain) -> bool:
+    """Whether the chain is one of ours."""
+    return chain[1].startswith("VFW-")
 
 
 def texts(rules: list[tuple[str, str]]) -> list[str]:

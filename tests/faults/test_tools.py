@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from standin import BACKENDS, QUIET, STATE, alone, run, wait_for
+from standin import BACKENDS, QUIET, STATE, StandIn, alone, run, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage
 
@@ -107,6 +107,39 @@ def test_a_tool_that_lies(backend: str) -> None:
     stage.host.apply(WEB0)
 
     assert (called, stage.differs((WEB0,), "apply")) == (QUIET, [])
+
+
+NO_IPV6 = """#!/bin/sh
+case $0 in *ip6tables*-restore) exit 1 ;; esac
+exec /run/real ${0##*/} "$@"
+"""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@alone
+def test_the_last_guest_with_ipv6(is_killed: bool) -> None:
+    """ip6tables does not take its rules out when it stops, or nobody has come to note
+    that there are any: the next event takes them out."""
+    where = "address: [192.168.122.10, 'fd00:122::10']"
+    host = StandIn("iptables", f"guests:\n  web0: {{ports: [8000:80], {where}}}\n")
+    host.event("qemu", "idle", "stopped")
+    before = (STATE / "base").read_text()
+    called = [host.start(WEB0)]
+    held = run("ip6tables-save").count("fd00:122::10")
+    if is_killed:
+        (STATE / "base").write_text(before)
+        (STATE / "working").touch()
+    else:
+        shutil.copy(TOOLS["iptables"][0], "/run/real")
+        replace("iptables", NO_IPV6)
+    called.append(host.stop(WEB0))
+    if not is_killed:
+        restore("iptables")
+
+    called.append(host.call("qemu", "idle", "stopped"))
+
+    assert (called, held > 0) == ([QUIET] * 3, True)
+    assert "fd00:122::10" not in run("ip6tables-save")
 
 
 LEAVES_OUT = """#!/bin/sh
