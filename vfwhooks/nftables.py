@@ -48,6 +48,9 @@ class Nftables:
         """
         remove = [entry for change in changes for entry in change.removed()]
         add = [(entry, c.owner) for c in changes for entry in c.added()]
+        for part in PARTS:
+            if any(part_of(entry) == part for entry, _ in add) and self._is_new(part):
+                raise Refused(f"{_shown(part)}: it has come back without our chain")
         self._apply(remove, add, commit)
 
     def _apply(
@@ -79,7 +82,13 @@ class Nftables:
     def is_intact(self) -> bool:
         """Whether the skeleton is as it was left; elements are not looked at."""
         marks = [(part, self._mark(part)) for part in PARTS if part in self.base]
-        return all(self.base[part].partition(" ")[2] == mark for part, mark in marks)
+        return not any(map(self._is_new, PARTS)) and all(
+            self.base[part].partition(" ")[2] == mark for part, mark in marks
+        )
+
+    def _is_new(self, part: str) -> bool:
+        """Whether its table has come since everything was last compared."""
+        return part not in self.base and has_table(self.link, part)
 
     def sync(self, wanted: dict[str, str], skeletons: Base) -> Synced:
         """Make everything of ours what it should be, changing only what is not.

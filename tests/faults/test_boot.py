@@ -111,6 +111,29 @@ def test_libvirts_table_is_made_anew_under_a_running_guest() -> None:
     assert stage.differs((WEB0, WEB1), "start") == []
 
 
+@pytest.mark.parametrize("is_watched", [False, True])
+@alone
+def test_libvirts_table_comes_back_while_no_guest_runs(is_watched: bool) -> None:
+    """Deleted, which somebody has noticed, and made again by virtnetworkd, which calls
+    no hook: the guest that starts next is let in, and one event costs no more."""
+    stage = Stage("nftables")
+    running(stage)
+    called = [stage.host.stop(WEB0), stage.host.stop(WEB1)]
+    run("nft", "delete", "table", "ip", "libvirt_network")
+    run("nft", "delete", "table", "ip6", "libvirt_network")
+    stage.host.watch_looks()
+    stage.host.libvirts_rules()
+    if is_watched:
+        stage.host.watch_looks(False)
+    stage.host.syslog()
+
+    called += [stage.host.start(WEB0), stage.host.start(WEB1)]
+
+    said = [line for line in stage.host.syslog() if "everything" in line]
+    assert (called, stage.differs((WEB0, WEB1), "all")) == ([QUIET] * 4, [])
+    assert len(said) == (0 if is_watched else 1)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @alone
 def test_a_network_that_stops_and_starts(backend: str) -> None:
