@@ -43,7 +43,7 @@ class Compiled:
             raise ValueError("not a whole compiled configuration of this release")
         if len(start) < self._skeletons:
             start = posix.pread(fd, self._skeletons, 0)
-        self.stamps = start[_HEADER.size : self._skeletons].decode()
+        self.stamps = _decoded(start[_HEADER.size : self._skeletons])
         self._fd = fd
 
     def close(self) -> None:

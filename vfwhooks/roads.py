@@ -260,7 +260,7 @@ def _line(old: "Record | None", planned: "Planned | None") -> list[str]:
 
 
 def _mark(stamps: str) -> str:
-    return f"{crc32(stamps.encode()):08x}"
+    return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def _changes(old: "Record | None", new: "Record | None") -> list[Change]:

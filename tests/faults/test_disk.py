@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
-from standin import BACKENDS, QUIET, STATE, alone, run, wait_for
+from standin import BACKENDS, CONFIG, QUIET, STATE, alone, run, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage, edit
 
@@ -100,3 +102,20 @@ def test_a_compiled_configuration_that_is_damaged(backend: str) -> None:
 
     wrong = stage.differs((WEB0, WEB1), "two events")
     assert (called, wrong, stage.left_over()) == ([QUIET] * 2, [], [])
+
+
+@alone
+def test_a_drop_in_whose_name_is_no_utf_8() -> None:
+    """It counts like any other, and so does everything beside it."""
+    stage = Stage("nftables")
+    stage.learn()
+    drop_ins = CONFIG.parent / "forwards.d"
+    drop_ins.mkdir()
+    Path(os.fsdecode(bytes(drop_ins) + b"/b\xfccher.yaml")).write_text("guests: {}\n")
+    time.sleep(0.25)
+
+    status = stage.host.apply(WEB0)
+
+    called = stage.host.start(WEB1)
+    wrong = stage.differs((WEB0, WEB1), "start")
+    assert (status, called, wrong) == (0, QUIET, [])
