@@ -109,7 +109,7 @@ class _Look:
         yield from self._network.reservations.get(mac, ())
         try:
             leases = self._inventory.leases(bridge, mac)
-        except VfwError as error:  # its guests alone have to wait for it
+        except (VfwError, OSError) as error:  # its guests alone have to wait for it
             self._trouble, leases = f"; {error}", []
         for _, address in leases:
             if not self._is_others(address):

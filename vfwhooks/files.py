@@ -8,6 +8,7 @@ _LONGEST = 240
 _LARGEST = 64 << 20
 _PIECE = 1 << 16
 _NOFOLLOW = posix.O_NOFOLLOW | posix.O_CLOEXEC
+FOLLOW = posix.O_CLOEXEC
 
 
 def quote(word: str) -> str:
@@ -35,13 +36,14 @@ def file_name(word: str) -> str:
     return "%" + sha256(word.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def read(path: str) -> "bytes | None":
+def read(path: str, flags: int = _NOFOLLOW) -> "bytes | None":
     """The file's content; None where there is no such file.
 
-    Raises OSError for one that is larger than anything we or libvirt would write.
+    Raises OSError for one that is larger than anything we or libvirt would write, and
+    for a link, unless the `flags` are FOLLOW.
     """
     try:
-        fd = posix.open(path, posix.O_RDONLY | _NOFOLLOW)
+        fd = posix.open(path, posix.O_RDONLY | flags)
     except FileNotFoundError:
         return None
     try:

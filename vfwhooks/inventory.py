@@ -92,7 +92,7 @@ class Inventory:
 
     def _status_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
         """The MAC's leases in the file of libvirt's own helper."""
-        data = files.read(f"{self._leases}/{bridge}.status")
+        data = files.read(f"{self._leases}/{bridge}.status", files.FOLLOW)
         if not data or mac.encode() not in data.lower():
             return []
         import json  # 5 ms, and most guests have a reservation
@@ -120,7 +120,7 @@ class Inventory:
 
         found = []
         for path in (f"{self._leases}/{network.name}.leases", *self._dnsmasqs):
-            leases = parse_leases(files.read(path) or b"")
+            leases = parse_leases(files.read(path, files.FOLLOW) or b"")
             found += [(e, address) for e, whose, address in leases if whose == mac]
         return found
 

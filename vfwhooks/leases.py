@@ -17,7 +17,10 @@ class Leases:
 
     def news(self, name: str) -> set[Lease]:
         """The leases in a bridge's or a network's file that were not there before."""
-        data = files.read(f"{self._directory}/{name}") or b""
+        try:
+            data = files.read(f"{self._directory}/{name}", files.FOLLOW) or b""
+        except OSError:
+            return set()  # who needs it is told by status
         if name.endswith(".leases"):
             now = {(mac, address) for _, mac, address in parse_leases(data)}
         else:

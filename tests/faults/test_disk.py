@@ -119,3 +119,22 @@ def test_a_drop_in_whose_name_is_no_utf_8() -> None:
     called = stage.host.start(WEB1)
     wrong = stage.differs((WEB0, WEB1), "start")
     assert (status, called, wrong) == (0, QUIET, [])
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@alone
+def test_leases_behind_a_link(is_there: bool) -> None:
+    """dnsmasq's own file may be a link, even one that leads to no file: a guest that is
+    not in there keeps nobody from anything."""
+    stage = Stage("nftables")
+    stage.learn()
+    stage.host.network(WEB0)  # web1 has no address
+    misc = Path("/var/lib/misc")
+    (misc / "kept").mkdir(parents=True)
+    (misc / "kept" / "leases").touch()
+    target = "kept/leases" if is_there else "kept"
+    (misc / "dnsmasq.leases").symlink_to(target)
+
+    status = stage.host.apply(WEB0, WEB1)
+
+    assert (status, stage.differs((WEB0,), "apply")) == (0, [])

@@ -74,6 +74,25 @@ def test_a_file_without_leases(tmp_path: Path, text: str) -> None:
     assert found == set()
 
 
+def test_a_link(tmp_path: Path) -> None:
+    """An administrator's dnsmasq may keep its leases elsewhere."""
+    write(tmp_path, lease("10.0.0.1"))
+    (tmp_path / "other.status").symlink_to(NAME)
+
+    found = Leases(str(tmp_path)).news("other.status")
+
+    assert found == {(MAC, "10.0.0.1")}
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    """No file at all: no news, no error."""
+    (tmp_path / NAME).mkdir()
+
+    found = Leases(str(tmp_path)).news(NAME)
+
+    assert found == set()
+
+
 def test_no_file(tmp_path: Path) -> None:
     """A network that is gone."""
     found = Leases(str(tmp_path)).news(NAME)
