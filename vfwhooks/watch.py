@@ -200,12 +200,12 @@ class Watch:
             problems, said = [str(error)], []
         for line in problems + said:
             syslog.syslog(syslog.LOG_NOTICE, show(line))
-        if problems:
-            # A failed reconcile leaves a mark: no reason to fail again at once, but
-            # whatever was in the way may have gone without a word.
-            self._files(self._inotify.read() - {f"{self._state.path}/full"})
-        # What the files say is not in force where they could not be read.
+        # What the files say is not in force where they could not be read, or are still
+        # being written.
         if problems or not is_in_force:
+            # That leaves a mark: no reason to do the same again at once, but whatever
+            # was in the way may have gone without a word.
+            self._files(self._inotify.read() - {f"{self._state.path}/full"})
             self._schedule("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
         else:

@@ -6,7 +6,6 @@ The long form: VFWHOOKS_CROWD=200 guests.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -19,9 +18,6 @@ import pytest
 from oracle import expected
 from standin import (
     BACKENDS,
-    CHECKOUT,
-    CONFIG,
-    ENVIRONMENT,
     QUIET,
     STATE,
     Called,
@@ -33,13 +29,10 @@ from standin import (
 )
 
 from faults.scenes import published
+from faults.watched import watching
 
 CROWD = int(os.environ.get("VFWHOOKS_CROWD", "24"))
 PATIENCE = 120  # seconds for a deadlock to show; a loaded machine is none
-_WATCH = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from vfwhooks.watch import main; main(*sys.argv[2:])"
-)
 
 
 def forwards(guests: list[Guest], shift: int) -> str:
@@ -48,20 +41,6 @@ def forwards(guests: list[Guest], shift: int) -> str:
         f"  {g.name}: [{8000 + g.number + shift}:80, {20000 + g.number}:53/udp]\n"
         for g in guests
     )
-
-
-@contextmanager
-def watching() -> Iterator[None]:
-    """`vfwhooks watch` as the service runs it."""
-    argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _WATCH, str(CHECKOUT)]
-    process = subprocess.Popen([*argv, str(STATE), str(CONFIG)], env=ENVIRONMENT)
-    try:
-        yield
-    finally:
-        status = process.poll()
-        process.terminate()
-        process.wait()
-        assert status is None, f"watch ended: {status}"
 
 
 @contextmanager

@@ -1,0 +1,37 @@
+"""The watch, where news come in the wrong order, get lost, or never end."""
+
+from __future__ import annotations
+
+import time
+
+from standin import CONFIG, STATE, StandIn, alone, wait_for
+
+from faults.scenes import WEB1, published
+from faults.watched import watching
+from vfwhooks.inotify import MOVED_TO, Inotify
+
+FORWARDS = "guests:\n  web1: [8080:80]\n"
+
+
+@alone
+def test_a_file_that_is_long_in_writing() -> None:
+    """While somebody has forwards.yaml open the watch looks now and then, and does not
+    set itself to work by what it notes of that."""
+    host = StandIn("nftables", FORWARDS)
+    host.network(WEB1)
+    host.start(WEB1)
+    with watching():
+        seen = Inotify()
+        with CONFIG.with_suffix(".new").open("w") as file:
+            file.write("guests: {}\n")
+            file.flush()
+            CONFIG.with_suffix(".new").rename(CONFIG)
+            seen.add(str(STATE), MOVED_TO)
+            rounds = 0
+            deadline = time.monotonic() + 3
+            while time.monotonic() < deadline:
+                rounds += f"{STATE}/full" in seen.read()
+                time.sleep(0.02)
+        wait_for(lambda: not published("nftables"))
+
+    assert 0 < rounds < 6
