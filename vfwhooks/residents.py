@@ -23,8 +23,8 @@ class Residents:
         is_whole = True
         for name in names:
             self._records.pop(name, None)
-            text = self._state.read(name)
             try:
+                text = self._state.read(name)
                 if text:
                     self._records[name] = parse_record(text)
             except (ValueError, IndexError):

@@ -35,3 +35,20 @@ def test_a_file_that_is_long_in_writing() -> None:
         wait_for(lambda: not published("nftables"))
 
     assert 0 < rounds < 6
+
+
+@alone
+def test_a_record_that_is_no_file() -> None:
+    """A directory where a guest's record is to be does not end the watch, neither when
+    it comes nor when it is there already: it is set aside like any damage."""
+    host = StandIn("nftables", FORWARDS)
+    host.network(WEB1)
+    host.start(WEB1)
+    record = STATE / "guests" / "qemu" / "other"
+    (STATE / "directory").mkdir()
+    record.mkdir()
+
+    with watching():
+        wait_for(lambda: not record.exists())
+        (STATE / "directory").rename(record)
+        wait_for(lambda: not record.exists())

@@ -89,10 +89,14 @@ def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
     state, found = residents(tmp_path, waiting("web2"))
     state.write("guests/qemu/web1", "1000")
 
-    found.read(["guests/qemu/web1", "guests/lxc/none"])
+    (Path(state.path) / "guests" / "lxc" / "none").mkdir()
+    (Path(state.path) / "guests" / "lxc" / "linked").symlink_to("/etc/passwd")
 
-    names = [one.guest.name for one in found.concerned(MAC, "192.168.122.10")]
-    assert names == ["web2"]
+    names = "qemu/web1", "lxc/none", "lxc/linked", "lxc/nowhere"
+    is_whole = found.read([f"guests/{name}" for name in names])
+
+    told = [one.guest.name for one in found.concerned(MAC, "192.168.122.10")]
+    assert (is_whole, told) == (False, ["web2"])
 
 
 def test_guests_of_every_driver_and_no_network(tmp_path: Path) -> None:
