@@ -3,6 +3,7 @@
 from .records import Record, parse_record
 from .state import DRIVERS, State
 
+_MOST = 10_000
 GUESTS = [driver for driver in DRIVERS if driver != "network"]
 
 
@@ -12,14 +13,14 @@ class Residents:
     def __init__(self, state: State) -> None:
         self._state = state
         self._records: dict[str, Record] = {}
-        self._known: set[tuple[str, str]] = set()
+        self._heard: dict[str, str] = {}
         self.read(
             [f"guests/{d}/{n}" for d in GUESTS for n in state.names(f"guests/{d}")]
         )
 
     def read(self, names: "list[str]") -> bool:
         """Read the record files again that changed; False if one cannot be read."""
-        self._known.clear()
+        self._heard.clear()
         is_whole = True
         for name in names:
             self._records.pop(name, None)
@@ -40,14 +41,22 @@ class Residents:
         """The guests some of whose ports a listener of the host has."""
         return [record for record in self._records.values() if record.yields]
 
+    def is_new(self, mac: str, address: str) -> bool:
+        """Whether the neighbour at the address is another than was heard last: one is
+        confirmed every few seconds. What was done about it is in the records, so that
+        one that changes makes everything new."""
+        if self._heard.get(address) == mac:
+            return False
+        if len(self._heard) > _MOST:  # somebody scans a network
+            self._heard.clear()
+        self._heard[address] = mac
+        return True
+
     def concerned(self, mac: str, address: str) -> "list[Record]":
         """The guests that this lease or neighbour is news to: whose interface it is,
         if they are not known to be there, and who was at that address before. A MAC
         of '' is nobody's: the address does not answer.
         """
-        if (mac, address) in self._known:
-            return []
-        self._known.add((mac, address))
         family = "6" if ":" in address else "4"
         found = []
         for record in self._records.values():

@@ -112,7 +112,8 @@ class Watch:
                 self._schedule("elements", _DEBOUNCE)
         elif fd == self._neighbours.fileno():
             for mac, address in self._neighbours.read():
-                self._found(mac, address)
+                if self._residents.is_new(mac, address):
+                    self._found(mac, address)
         else:
             self._files(self._inotify.read())
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
-from standin import CONFIG, STATE, StandIn, alone, wait_for
+from standin import CONFIG, STATE, Guest, StandIn, alone, ipv4, put, run, wait_for
 
 from faults.scenes import WEB1, published
 from faults.watched import watching
 from vfwhooks.inotify import MOVED_TO, Inotify
 
+LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
 FORWARDS = "guests:\n  web1: [8080:80]\n"
 
 
@@ -52,3 +55,32 @@ def test_a_record_that_is_no_file() -> None:
         wait_for(lambda: not record.exists())
         (STATE / "directory").rename(record)
         wait_for(lambda: not record.exists())
+
+
+def lease(guest: Guest) -> None:
+    """dnsmasq gives the guest its address."""
+    one = {"ip-address": ipv4(guest), "mac-address": guest.mac, "expiry-time": 0}
+    put(LEASES, json.dumps([one]))
+
+
+def neighbour(address: str, mac: str) -> None:
+    """The kernel learns who is there."""
+    where = "lladdr", mac, "dev", "virbr0", "nud", "stale"
+    run("ip", "neigh", "replace", address, *where)
+
+
+@alone
+def test_a_lease_of_an_address_that_somebody_had() -> None:
+    """As long as the kernel has another there, it is not the guest's; when it has the
+    guest, it is, though the address is no news then."""
+    host = StandIn("nftables", FORWARDS)
+    host.start(WEB1)
+    with watching():
+        neighbour(ipv4(WEB1), "52:54:00:99:99:99")
+        host.syslog()
+        lease(WEB1)
+        wait_for(lambda: any("web1: pending" in line for line in host.syslog()))
+
+        neighbour(ipv4(WEB1), WEB1.mac)
+
+        wait_for(lambda: published("nftables"))

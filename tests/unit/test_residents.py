@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -58,20 +59,44 @@ def test_the_same_news_twice(tmp_path: Path) -> None:
     """A neighbour is confirmed every few seconds: once is enough."""
     _, found = residents(tmp_path, waiting())
 
-    counts = [len(found.concerned(MAC, "192.168.122.10")) for _ in range(2)]
+    new = [found.is_new(MAC, "192.168.122.10") for _ in range(2)]
 
-    assert counts == [1, 0]
+    assert new == [True, False]
 
 
 def test_news_are_news_again_when_a_record_changes(tmp_path: Path) -> None:
     """What was done about it is in the record."""
     state, found = residents(tmp_path, waiting())
-    found.concerned(MAC, "192.168.122.10")
+    found.is_new(MAC, "192.168.122.10")
     state.keep(record(entries=["accept 4 192.168.122.99"]))
 
     found.read(["guests/qemu/web1"])
 
-    assert len(found.concerned(MAC, "192.168.122.10")) == 1
+    assert found.is_new(MAC, "192.168.122.10")
+
+
+def test_an_address_that_goes_to_and_fro(tmp_path: Path) -> None:
+    """Whoever was there once may come back; '' is nobody."""
+    _, found = residents(tmp_path)
+
+    new = [
+        found.is_new(mac, "192.168.122.10") for mac in (MAC, OTHER_MAC, MAC, "", MAC)
+    ]
+
+    assert new == [True] * 5
+
+
+def test_a_network_that_is_scanned(tmp_path: Path) -> None:
+    """What was heard of others' addresses takes no more memory than has a bound."""
+    _, found = residents(tmp_path)
+    numbers = range(1 << 17)
+    tracemalloc.start()
+
+    new = [found.is_new("", f"2001:db8::{number:x}") for number in numbers]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (all(new), held < 4 << 20) == (True, True)
 
 
 def test_a_guest_that_has_stopped(tmp_path: Path) -> None:
