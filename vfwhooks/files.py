@@ -58,6 +58,14 @@ def read(path: str, flags: int = _NOFOLLOW) -> "bytes | None":
         posix.close(fd)
 
 
+def names(directory: str) -> list[str]:
+    """What is in the directory; nothing where there is none."""
+    try:
+        return posix.listdir(directory)
+    except OSError:
+        return []
+
+
 def exists(path: str) -> bool:
     """Whether there is something at the path."""
     return posix.access(path, posix.F_OK)

@@ -7,6 +7,7 @@ import struct
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO = 0x002, 0x008, 0x040, 0x080
 CREATE, DELETE = 0x100, 0x200
 _GONE, _OVERFLOW = 0x8000, 0x4000
+_AS_WELL = 0x20000000  # what it is watched for already stays
 _EVENT = struct.Struct("=iIII")
 
 
@@ -27,9 +28,10 @@ class Inotify:
         return descriptor
 
     def add(self, directory: str, mask: int) -> bool:
-        """Watch a directory; False where there is none. Twice is once."""
-        number = self._libc.inotify_add_watch(self._fd, directory.encode(), mask)
-        if number < 0:
+        """Watch a directory, if there is one; whether it was not watched before."""
+        name = directory.encode()
+        number = self._libc.inotify_add_watch(self._fd, name, mask | _AS_WELL)
+        if number < 0 or number in self._directories:
             return False
         self._directories[number] = directory
         return True

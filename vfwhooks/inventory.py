@@ -71,13 +71,13 @@ class Inventory:
     def names(self) -> list[str]:
         """The names of all networks that are or were active."""
         found = set()
-        for name in _listed(self._noted):
+        for name in files.names(self._noted):
             try:
                 found.add(files.unquote(name))
             except ValueError:
                 continue  # no release of ours has named it
         for directory in self._directories:
-            found.update(n[:-4] for n in _listed(directory) if n.endswith(".xml"))
+            found.update(n[:-4] for n in files.names(directory) if n.endswith(".xml"))
         return sorted(found)
 
     def has_networks(self) -> bool:
@@ -277,10 +277,3 @@ def _changed(path: str) -> int:
         return posix.stat(path).st_mtime_ns
     except OSError:
         return 0
-
-
-def _listed(directory: str) -> list[str]:
-    try:
-        return posix.listdir(directory)
-    except OSError:
-        return []

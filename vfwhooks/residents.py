@@ -1,5 +1,6 @@
 """Who runs where, kept in memory by `watch`: MACs and addresses of recorded guests."""
 
+from . import files
 from .records import Record, parse_record
 from .state import DRIVERS, State
 
@@ -14,9 +15,16 @@ class Residents:
         self._state = state
         self._records: dict[str, Record] = {}
         self._heard: dict[str, str] = {}
-        self.read(
-            [f"guests/{d}/{n}" for d in GUESTS for n in state.names(f"guests/{d}")]
-        )
+        self.look()
+
+    def look(self) -> bool:
+        """Read all record files that are there; False if one cannot be read."""
+        self._records.clear()
+        names: list[str] = []
+        for place in [f"guests/{driver}" for driver in GUESTS]:
+            there = files.names(f"{self._state.path}/{place}")
+            names += [f"{place}/{name}" for name in there]
+        return self.read(names)
 
     def read(self, names: "list[str]") -> bool:
         """Read the record files again that changed; False if one cannot be read."""

@@ -37,6 +37,7 @@ _DIRECTORIES = (
     *(f"guests/{driver}" for driver in DRIVERS),
     *("intents", "members", "networks", "tmp", "claims", "localnet"),
 )
+MADE_LAST = _DIRECTORIES[-1]
 
 
 class State:
@@ -46,7 +47,7 @@ class State:
         self.path = path
         self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
         self.problems: list[str] = []
-        if not posix.access(f"{path}/{_DIRECTORIES[-1]}", posix.F_OK):
+        if not posix.access(f"{path}/{MADE_LAST}", posix.F_OK):
             self._make()
         about = posix.lstat(path)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != posix.geteuid():

@@ -11,7 +11,7 @@ import sys
 import syslog
 import time
 
-from . import compiled, configuration
+from . import compiled, configuration, files
 from .errors import VfwError, show
 from .inotify import CLOSE_WRITE, CREATE, DELETE, MODIFY, MOVED_FROM, MOVED_TO, Inotify
 from .inventory import DNSMASQS, LEASES, Inventory
@@ -23,7 +23,7 @@ from .reconcile import Reconcile
 from .records import Intent
 from .residents import GUESTS, Residents
 from .sdnotify import notify, watchdog_seconds
-from .state import State
+from .state import MADE_LAST, State
 
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE
@@ -49,6 +49,7 @@ class Watch:
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._residents = Residents(state)
+        self._guests = [f"{state.path}/guests/{driver}" for driver in GUESTS]
         self._period = self._tick = watchdog_seconds() / 2
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
@@ -89,19 +90,31 @@ class Watch:
                 self._schedule("check", 0)
 
     def _listen(self) -> None:
-        """Watch every directory that is there; those that come later are found by
-        their parents or at the next beat."""
-        directory = self._config.rpartition("/")[0]
+        """Watch every directory that is there, and look at what one has that was not
+        watched so far; those that come later are found by their parents or at the next
+        beat."""
+        directory, new = self._config.rpartition("/")[0], set()
         for path, mask in (
             (directory.rpartition("/")[0] or "/", CREATE | MOVED_TO),
             (directory, _CHANGED),
             (f"{directory}/forwards.d", _CHANGED),
             *((d, _WRITTEN | MODIFY) for d in self._leases),  # dnsmasq keeps it open
+            (self._state.path.rpartition("/")[0] or "/", CREATE | MOVED_TO),
             (self._state.path, _WRITTEN | CREATE),
             (f"{self._state.path}/aside", MOVED_TO),
-            *((f"{self._state.path}/guests/{d}", _WRITTEN | DELETE) for d in GUESTS),
+            *((d, _WRITTEN | DELETE) for d in self._guests),
         ):
-            self._inotify.add(path, mask)
+            if self._inotify.add(path, mask):
+                new.add(path)
+        self._look(new)
+
+    def _look(self, directories: set[str]) -> None:
+        """Look at all that is in directories whose news may have been missed."""
+        for directory in directories.intersection(self._leases):
+            for name in files.names(directory):
+                self._leased(directory, name)
+        if directories.intersection(self._guests):
+            self._heed(self._residents.look())
 
     def _hear(self, fd: int) -> None:
         if fd == self._rulesets.fileno():
@@ -127,24 +140,35 @@ class Watch:
                 self._schedule("aside", _DEBOUNCE)
             elif where.startswith(f"{self._state.path}/guests/"):
                 records.append(path[len(self._state.path) + 1 :])
-            elif where in self._leases and name.endswith((".status", ".leases")):
-                for mac, address in self._leases[where].news(name):
-                    self._found(mac, address)
+            elif where in self._leases:
+                self._leased(where, name)
+            elif path in (self._state.path, f"{self._state.path}/{MADE_LAST}"):
+                self._listen()  # it has been made anew
             elif path == self._config or where == f"{directory}/forwards.d":
                 self._schedule("config", configuration.SETTLED + _SOON, 3600)
             elif path in (directory, f"{directory}/forwards.d", directory + "/"):
                 self._listen()
                 self._schedule("config", configuration.SETTLED + _SOON, 3600)
         if records:
-            if not self._residents.read(records):
-                self._schedule("elements", _DEBOUNCE)  # the full road sets it aside
-            if self._residents.yielding():
-                self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
-            # A lease may have come between the hook's look at it and the record.
-            for mac in self._residents.waiting():
-                for leases in self._leases.values():
-                    for address in leases.of(mac):
-                        self._found(mac, address)
+            self._heed(self._residents.read(records))
+        self._look(paths)
+
+    def _leased(self, directory: str, name: str) -> None:
+        if name.endswith((".status", ".leases")):
+            for mac, address in self._leases[directory].news(name):
+                self._found(mac, address)
+
+    def _heed(self, is_whole: bool) -> None:
+        """Records have changed; whether all of them could be read."""
+        if not is_whole:
+            self._schedule("elements", _DEBOUNCE)  # the full road sets it aside
+        if self._residents.yielding():
+            self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
+        # A lease may have come between the hook's look at it and the record.
+        for mac in self._residents.waiting():
+            for leases in self._leases.values():
+                for address in leases.of(mac):
+                    self._found(mac, address)
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -10,9 +12,11 @@ from standin import CONFIG, STATE, Guest, StandIn, alone, ipv4, put, run, wait_f
 
 from faults.scenes import WEB1, published
 from faults.watched import watching
+from vfwhooks import cli
 from vfwhooks.inotify import MOVED_TO, Inotify
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
+QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 FORWARDS = "guests:\n  web1: [8080:80]\n"
 
 
@@ -82,5 +86,61 @@ def test_a_lease_of_an_address_that_somebody_had() -> None:
         wait_for(lambda: any("web1: pending" in line for line in host.syslog()))
 
         neighbour(ipv4(WEB1), WEB1.mac)
+
+        wait_for(lambda: published("nftables"))
+
+
+@alone
+def test_a_guest_of_a_state_directory_that_was_made_anew() -> None:
+    """After a purge under its eyes the watch follows the guests that start then."""
+    host = StandIn("nftables", FORWARDS)
+    with watching():
+        assert cli.main(["purge"]) == 0
+        wait_for((STATE / "base").exists)  # its own table is missed first
+        time.sleep(0.5)
+        host.start(WEB1)
+        time.sleep(0.5)
+
+        lease(WEB1)
+
+        wait_for(lambda: published("nftables"))
+
+
+def flood() -> None:
+    """More files than the kernel tells of."""
+    for number in range(int(QUEUE.read_text()) // 3 + 1):
+        file = CONFIG.with_name(f"{number}.new")
+        file.touch()
+        file.unlink()
+
+
+@alone
+def test_a_guest_that_starts_while_news_are_lost() -> None:
+    """When the kernel could not tell of all files, the watch looks at what it may have
+    missed: a guest's record."""
+    host = StandIn("nftables", FORWARDS)
+    with watching() as watch:
+        os.kill(watch, signal.SIGSTOP)
+        flood()
+        host.start(WEB1)
+        os.kill(watch, signal.SIGCONT)
+        time.sleep(0.5)
+
+        lease(WEB1)
+
+        wait_for(lambda: published("nftables"))
+
+
+@alone
+def test_a_lease_that_comes_while_news_are_lost() -> None:
+    """The same of a guest that it knows."""
+    host = StandIn("nftables", FORWARDS)
+    host.start(WEB1)
+    with watching() as watch:
+        time.sleep(2)  # what its start has set off is over
+        os.kill(watch, signal.SIGSTOP)
+        flood()
+        lease(WEB1)
+        os.kill(watch, signal.SIGCONT)
 
         wait_for(lambda: published("nftables"))
