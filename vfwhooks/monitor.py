@@ -9,7 +9,7 @@ import errno
 import struct
 from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 
-from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, split
+from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
 from .nfnetlink import jump_target
 
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
@@ -18,10 +18,12 @@ _NEWGENERATION = 15
 _IPTABLES = b"filter", b"nat", b"raw"
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
-_NEWNEIGH = 28
+_NEWNEIGH, _GETNEIGH = 28, 30
 _FAILED = 0x20
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _RECEIVE = 1 << 16
+# MAC and address; the MAC is '' where the kernel has asked and nobody answered.
+Neighbour = tuple[str, str]
 
 
 class Rulesets:
@@ -71,21 +73,35 @@ class Neighbours:
         """The descriptor, for poll."""
         return self._link.fileno()
 
-    def read(self) -> list[tuple[str, str]]:
-        """MAC and address of every neighbour that was learnt or confirmed; the MAC is
-        '' where the kernel has asked for the address and nobody answered."""
+    def read(self) -> list[Neighbour]:
+        """Every neighbour that was learnt or confirmed; all that there are, where news
+        were lost."""
         found = []
         for kind, _, payload in _messages(self._link):
-            if kind != _NEWNEIGH:
-                continue
-            family, _, state, _, _ = _NEIGHBOUR.unpack_from(payload)
-            about = attributes(payload[_NEIGHBOUR.size :])
-            if family not in (AF_INET, AF_INET6) or 1 not in about:
-                continue
-            mac = "" if state & _FAILED else about.get(2, b"").hex(":")
-            if mac or state & _FAILED:
-                found.append((mac, inet_ntop(family, about[1])))
+            if kind < 0:
+                found += self.known()
+            elif kind == _NEWNEIGH:
+                found += _neighbour(payload)
         return found
+
+    def known(self) -> list[Neighbour]:
+        """All neighbours that the kernel knows."""
+        link = Netlink(ROUTE)
+        try:
+            answers = link.dump(message(_GETNEIGH, bytes(_NEIGHBOUR.size)))
+        finally:
+            link.close()
+        return [one for _, answer in answers for one in _neighbour(answer)]
+
+
+def _neighbour(payload: bytes) -> list[Neighbour]:
+    """The neighbour that a message is about, if it is one."""
+    family, _, state, _, _ = _NEIGHBOUR.unpack_from(payload)
+    about = attributes(payload[_NEIGHBOUR.size :])
+    mac = "" if state & _FAILED else about.get(2, b"").hex(":")
+    if family in (AF_INET, AF_INET6) and 1 in about and (mac or state & _FAILED):
+        return [(mac, inet_ntop(family, about[1]))]
+    return []
 
 
 def _messages(link: Netlink) -> "list[tuple[int, int, bytes]]":

@@ -164,11 +164,16 @@ class Watch:
             self._schedule("elements", _DEBOUNCE)  # the full road sets it aside
         if self._residents.yielding():
             self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
-        # A lease may have come between the hook's look at it and the record.
-        for mac in self._residents.waiting():
+        # A lease may have come between the hook's look at it and the record, and so may
+        # a neighbour.
+        waiting = self._residents.waiting()
+        for mac in waiting:
             for leases in self._leases.values():
                 for address in leases.of(mac):
                     self._found(mac, address)
+        for mac, address in self._neighbours.known() if waiting else ():
+            if mac in waiting:
+                self._found(mac, address)
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.

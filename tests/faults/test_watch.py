@@ -144,3 +144,41 @@ def test_a_lease_that_comes_while_news_are_lost() -> None:
         os.kill(watch, signal.SIGCONT)
 
         wait_for(lambda: published("nftables"))
+
+
+@alone
+def test_a_neighbour_while_news_are_lost() -> None:
+    """When the kernel could not tell of all neighbours, the watch looks at them."""
+    host = StandIn("nftables", FORWARDS)
+    host.start(WEB1)
+    others = [f"fd00:122::9:{number:x} dev virbr0" for number in range(200)]
+    verbs = "replace", "del"
+    mac = "lladdr 52:54:00:99:99:99 nud stale"
+    noise = [f"neigh {verb} {other} {mac}\n" for other in others for verb in verbs]
+    with watching() as watch:
+        time.sleep(2)  # what its start has set off is over
+        os.kill(watch, signal.SIGSTOP)
+        run("ip", "-batch", "-", input="".join(10 * noise))
+        neighbour(ipv4(WEB1), WEB1.mac)
+        os.kill(watch, signal.SIGCONT)
+
+        wait_for(lambda: published("nftables"))
+
+
+@alone
+def test_a_neighbour_before_the_record() -> None:
+    """A neighbour that comes when the hook has looked, and before it has written down
+    that the guest waits, is not missed."""
+    host = StandIn("nftables", FORWARDS)
+    host.start(WEB1)
+    record = STATE / "guests" / "qemu" / "web1"
+    waits = record.read_text()
+    host.stop(WEB1)
+    with watching():
+        time.sleep(2)  # what its start has set off is over
+        neighbour(ipv4(WEB1), WEB1.mac)
+        time.sleep(0.5)
+
+        put(record, waits)
+
+        wait_for(lambda: published("nftables"))
