@@ -195,7 +195,7 @@ def parse_save(text: str) -> dict[Chain, list[tuple[str, str]]]:
         elif line.startswith(("-A ", "[")):
             counters, _, rule = line.partition("-A ")
             chain, _, rule = rule.partition(" ")
-            found[table, chain].append((counters.strip(), rule))
+            found.setdefault((table, chain), []).append((counters.strip(), rule))
     return found
 
 

@@ -44,6 +44,8 @@ _JUMPS = (
     ),
 )
 Index = dict[tuple[Chain, str], str]
+Handles = dict[Chain, list[int]]
+_TRIES = 5
 
 
 class Iptables:
@@ -87,7 +89,7 @@ class Iptables:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
-                self.base[family] = self._mark(family)
+                self.base[family] = self._legacy_mark(family)
 
     def is_undisturbed(self) -> bool:
         """Whether nobody else has touched the chains that our jumps are in. libvirt
@@ -119,8 +121,7 @@ class Iptables:
                 if family == "6" and not self._is_used(family, bool(owners)):
                     continue
                 skeleton = skeletons["iptables" + family]
-                synced.added += self._sync(family, owners, skeleton)
-                self.base[family] = self._mark(family)
+                synced.added += self._settle(family, owners, skeleton)
             except VfwError as error:
                 self.base.pop(family, None)
                 synced.problems.append(str(error))
@@ -135,14 +136,39 @@ class Iptables:
         is_known = is_wanted or family in self.base
         return is_known or self.tools.has_ours(family, self.base["variant"])
 
-    def _sync(
+    def _settle(
         self, family: str, owners: dict[str, list[str]], skeleton: str
     ) -> list[str]:
-        """The dnat entries that the kernel did not hold."""
+        """The dnat entries that the kernel did not hold.
+
+        libvirt, when it starts, puts in its own jumps one by one, and each on top: it
+        may have come between our look at them and our change.
+        """
         from .basechains import note_missing  # the short road does without
 
         note_missing(self.link, self.base, family, owners)
-        saved = self._saved(family)
+        added = []
+        for _ in range(_TRIES):
+            saved, handles = self._saved(family)
+            added += self._sync(family, owners, skeleton, saved)
+            if self.base["variant"] == "legacy":
+                self.base[family] = self._legacy_mark(family)
+                if self.base[family]:
+                    return added
+                continue
+            now = self._handles(family)
+            if _is_as_saved(saved, handles, now):
+                self.base[family] = _mark_of(now)
+                return added
+        raise VfwError(f"{COMMANDS[family]}: others change the rules all the time")
+
+    def _sync(
+        self,
+        family: str,
+        owners: dict[str, list[str]],
+        skeleton: str,
+        saved: Saved,
+    ) -> list[str]:
         tails = {
             chain: texts(rules)
             for chain, rules in parse_save(skeleton).items()
@@ -165,9 +191,8 @@ class Iptables:
             if counted is None or not _is_same(texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
-        for chain, jump in _JUMPS:
-            if chain[0] != RAW or f"raw{family}" in self.base:
-                self._place(script, chain, jump, texts(saved.get(chain, [])))
+        for chain, jump in self._jumps(family):
+            self._place(script, chain, jump, texts(saved.get(chain, [])))
         forward = texts(saved.get((FILTER, "FORWARD"), []))
         has_chains = any("-j LIBVIRT_" in rule for rule in forward)
         self.base["libvirt"] = "chains" if has_chains else "direct"
@@ -176,45 +201,52 @@ class Iptables:
             self.tools.restore(family, self.base["variant"], script)
         return added
 
-    def _saved(self, family: str) -> Saved:
-        """The chains as they are saved: all rules of those that our jumps are in.
+    def _saved(self, family: str) -> tuple[Saved, Handles]:
+        """The chains as they are saved, with the handles of all rules in those that our
+        jumps are in; legacy has none.
 
         A save whose questions the kernel has not answered leaves rules out and ends
         well; what is there would be put in a second time.
         """
-        for _ in range(2):  # somebody else may have been at them meanwhile
+        for _ in range(_TRIES):  # somebody else may be at them meanwhile
+            handles = self._handles(family)
             saved = self.tools.saved(family, self.base["variant"])
-            if self.base["variant"] == "legacy" or self._is_whole(family, saved):
-                return saved
+            counts = {chain: len(saved.get(chain, [])) for chain in handles}
+            if counts == {chain: len(some) for chain, some in handles.items()}:
+                return saved, handles
         raise VfwError(f"{COMMANDS[family]}-save leaves out rules that are there")
 
-    def _is_whole(self, family: str, saved: Saved) -> bool:
-        return all(
-            len(list_iptables_handles(self.link, family, *chain))
-            == len(saved.get(chain, []))
-            for chain in self._base_chains(family)
-        )
+    def _handles(self, family: str) -> Handles:
+        if self.base["variant"] == "legacy":
+            return {}
+        return {
+            chain: list_iptables_handles(self.link, family, *chain)
+            for chain in dict(self._jumps(family))
+        }
 
-    def _base_chains(self, family: str) -> list[Chain]:
-        """The chains that our jumps are in."""
-        chains = dict.fromkeys(chain for chain, _ in _JUMPS)
+    def _jumps(self, family: str) -> list[tuple[Chain, str]]:
+        """The chains that our jumps are in, each with a jump."""
         has_raw = f"raw{family}" in self.base
-        return [chain for chain in chains if chain[0] != RAW or has_raw]
+        return [one for one in _JUMPS if one[0][0] != RAW or has_raw]
 
     def _mark(self, family: str) -> str:
-        """What changes when somebody touches the base chains.
+        """What changes when somebody touches the base chains; never ''.
 
         The nft variant numbers its rules, and a chain's own are listed at little cost;
         the legacy one has only the text of all rules.
         """
         if self.base["variant"] == "legacy":
-            saved = "".join(self.tools.lines(family, "legacy"))
-        else:
-            saved = ""
-            for table, name in self._base_chains(family):
-                handles = list_iptables_handles(self.link, family, table, name)
-                saved += f"{name} {handles}\n"
-        return f"{len(saved)}-{crc32(saved.encode()):08x}"
+            return _sum("".join(self.tools.lines(family, "legacy")))
+        return _mark_of(self._handles(family))
+
+    def _legacy_mark(self, family: str) -> str:
+        """The mark of the legacy variant; '' where a jump is not where it works."""
+        lines = self.tools.lines(family, "legacy")
+        saved = parse_save("".join(lines))
+        cure = Script()
+        for chain, jump in self._jumps(family):
+            self._place(cure, chain, jump, texts(saved.get(chain, [])))
+        return _sum("".join(lines)) if cure.is_empty() else ""
 
     def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
         """See that our jump stands in its base chain once, and where it works."""
@@ -267,6 +299,26 @@ class Iptables:
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
+
+
+def _sum(text: str) -> str:
+    return f"{len(text)}-{crc32(text.encode()):08x}"
+
+
+def _mark_of(handles: Handles) -> str:
+    return _sum("".join(f"{name} {some}\n" for (_, name), some in handles.items()))
+
+
+def _is_as_saved(saved: Saved, before: Handles, now: Handles) -> bool:
+    """Whether the chains that our jumps are in have the same rules of others now as
+    when they were saved, and one of each jump of ours."""
+    for chain, handles in now.items():
+        ours = [jump for where, jump in _JUMPS if where == chain]
+        rules = zip(before[chain], texts(saved.get(chain, [])))
+        others = [handle for handle, rule in rules if rule not in ours]
+        if len(handles) != len(others) + len(ours) or not set(others) <= set(handles):
+            return False
+    return True
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:

@@ -33,10 +33,11 @@ class Tools:
         return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
 
     def lines(self, family: str, variant: str) -> list[str]:
-        """The rules of all tables as they are saved, without counters."""
+        """The rules of all tables as they are saved, without counters, each table's
+        behind its name."""
         tool = _tool(family, variant, "save")
         text = self.run([tool]) if tool else ""
-        return [line for line in text.splitlines(True) if line.startswith("-A ")]
+        return [line for line in text.splitlines(True) if line[:1] in "-*"]
 
     def can_save(self, family: str, variant: str) -> bool:
         """Whether the variant can be listed, and changes nothing by that."""

@@ -24,6 +24,7 @@ from .plan import Change, Synced
 from .process import Run
 
 _LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
+_TRIES = 5
 Base = dict[str, str]
 
 
@@ -83,7 +84,8 @@ class Nftables:
         """Whether the skeleton is as it was left; elements are not looked at."""
         marks = [(part, self._mark(part)) for part in PARTS if part in self.base]
         return not any(map(self._is_new, PARTS)) and all(
-            self.base[part].partition(" ")[2] == mark for part, mark in marks
+            _is_whole(part, mark) and self.base[part].partition(" ")[2] == mark
+            for part, mark in marks
         )
 
     def _is_new(self, part: str) -> bool:
@@ -155,7 +157,8 @@ class Nftables:
 
     def _restore(self, part: str, skeleton: str) -> None:
         """Bring the part's skeleton to what it should be; its elements stay."""
-        if self.base.get(part) == f"{_sum(skeleton)} {self._mark(part)}":
+        mark = self._mark(part)
+        if _is_whole(part, mark) and self.base.get(part) == f"{_sum(skeleton)} {mark}":
             return
         if part == "own":
             try:
@@ -163,9 +166,23 @@ class Nftables:
             except Refused:
                 anew = f"add table inet {OWN}\ndelete table inet {OWN}\n"
                 self.run(["nft", "-f", "-"], anew + skeleton)
+            mark = self._mark(part)
         else:
+            mark = self._place(part, skeleton)
+        self.base[part] = f"{_sum(skeleton)} {mark}"
+
+    def _place(self, part: str, skeleton: str) -> str:
+        """Put our chain and our jump into libvirt's table; the mark of what is there.
+
+        libvirt, when it starts, puts in its own jumps one by one, and each on top: it
+        may have come between our look at them and our change.
+        """
+        for _ in range(_TRIES):
             self.run(["nft", "-f", "-"], skeleton + self._jump(part))
-        self.base[part] = f"{_sum(skeleton)} {self._mark(part)}"
+            mark = self._mark(part)
+            if _is_whole(part, mark):
+                return mark
+        raise VfwError("others put rules ahead of ours all the time")
 
     def _mark(self, part: str) -> str:
         """The handles of everything of ours in the part but elements, in order.
@@ -215,6 +232,11 @@ class Nftables:
 def part_of(entry: str) -> str:
     """The part that holds the entry."""
     return entry[7] if entry.startswith("accept ") else "own"
+
+
+def _is_whole(part: str, mark: str) -> bool:
+    """Whether the part, by its mark, has our jump where it works."""
+    return part == "own" or " forward:" in mark
 
 
 def _shown(part: str) -> str:
