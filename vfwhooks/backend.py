@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Backend = Union[Nftables, Iptables]
 
 NFTABLES, IPTABLES = "nftables", "iptables"
+_MADE = "made", "raw"  # the base chains of iptables that are there because of us
+_UNCLEARED = "uncleared"  # in what is remembered: the other one may have ours
 
 
 def choose(inventory: Inventory, link: Netlink, now: str) -> str:
@@ -57,18 +59,31 @@ def open_backend(
     return Iptables(link, run, base, [network for network in networks if network])
 
 
+def move(name: str, base: dict[str, str]) -> dict[str, str]:
+    """What is remembered when `name` comes into use: the other one is to be cleared,
+    for which it is known what has been made there."""
+    made = {mark: rest for mark, rest in base.items() if mark.startswith(_MADE)}
+    return {"backend": name, _UNCLEARED: "", **made}
+
+
 def clear_others(
-    name: str, base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+    base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
 ) -> list[str]:
-    """Take what is ours out of the backend that is not `name`; what was done. `base` is
-    what was remembered while that one was in use."""
+    """Take what is ours out of the backend that is not in use, where that has not been
+    done yet; what was done. What fails is tried again by the next full look."""
+    if _UNCLEARED not in base:
+        return []
+    name = base["backend"]
     other = IPTABLES if name == NFTABLES else NFTABLES
+    held = {**base, "backend": other}
     try:
-        if open_backend({**base, "backend": other}, link, run, inventory).clear():
-            return [f"moved from {other} to {name}"]
+        was = open_backend(held, link, run, inventory).clear()
     except VfwError as error:
         return [f"{other}: {error}"]
-    return []
+    for mark in list(base):
+        if mark == _UNCLEARED or (mark.startswith(_MADE) and mark not in held):
+            del base[mark]
+    return [f"moved from {other} to {name}"] if was else []
 
 
 def clear_all(

@@ -9,7 +9,7 @@ to be cut are written down too, so that a kill at any point leaks nothing.
 import time
 from binascii import crc32
 
-from .backend import choose, clear_others, open_backend
+from .backend import choose, clear_others, move, open_backend
 from .conntrack import cut, may_cut
 from .errors import VfwError, show
 from .events import Events
@@ -128,10 +128,10 @@ class Roads:
         name = self._choose()
         self._expect(pairs)
         if self._base.get("backend") != name:
-            self._report.said += clear_others(
-                name, self._base, self._link, self._run, self._inventory
-            )
-            self._base = {"backend": name}
+            self._base = move(name, self._base)
+        self._report.said += clear_others(
+            self._base, self._link, self._run, self._inventory
+        )
         if self._inventory.has_networks():
             self._base["networks"] = "known"
         self._base["config"] = _mark(planner.compiled.stamps)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from standin import BACKENDS, QUIET, STATE, StandIn, alone, run, wait_for
 
-from faults.scenes import WEB0, WEB1, Stage
+from faults.scenes import WEB0, WEB1, Stage, published
 
 TOOLS = {
     "nftables": ("/usr/sbin/nft",),
@@ -140,6 +140,46 @@ def test_the_last_guest_with_ipv6(is_killed: bool) -> None:
 
     assert (called, held > 0) == ([QUIET] * 3, True)
     assert "fd00:122::10" not in run("ip6tables-save")
+
+
+CLEARS_NOTHING = {
+    "nftables": "#!/bin/sh\nexit 1\n",
+    "iptables": """#!/bin/sh
+case $0 in *-restore) exit 4 ;; esac
+exec /run/real ${0##*/} "$@"
+""",
+}
+
+
+@pytest.mark.parametrize("old", BACKENDS)
+@alone
+def test_a_host_that_changes_its_backend(old: str) -> None:
+    """What is ours in the old one cannot be taken out at once: the guest is served by
+    the new one, and the next full look takes it out."""
+    new = BACKENDS[1 - BACKENDS.index(old)]
+    host = StandIn(old, "guests:\n  web0: [8000:80]\n")
+    host.network(WEB0)
+    called = [host.start(WEB0)]
+    for family in ("ip", "ip6") if old == "nftables" else ():
+        run("nft", "delete", "table", family, "libvirt_network")
+    host.backend = new
+    host.libvirts_rules()
+    host.network(WEB0)
+    noted = f"<firewall name='fwRemoval' backend='{new}'/></networkstatus>"
+    status = Path("/run/libvirt/network/default.xml")
+    status.write_text(status.read_text().replace("</networkstatus>", noted))
+    shutil.copy(TOOLS[old][0], "/run/real")
+    replace(old, CLEARS_NOTHING[old])
+    called.append(host.call("qemu", "web0", "reconnect", WEB0.xml()))
+    restore(old)
+    served = published(new)
+
+    done = host.apply(WEB0)
+
+    assert (called, done, len(served)) == ([QUIET] * 2, 0, 1)
+    assert published(new) == served
+    assert published(old) == set()
+    assert ("VFW-" in run("iptables-save")) is (new == "iptables")
 
 
 LEAVES_OUT = """#!/bin/sh
