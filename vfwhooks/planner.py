@@ -25,12 +25,14 @@ class Planned:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
     `networks` are those whose entries it needs, once it has any itself; `rivals` are
     listeners of the host by what they keep from being published, and `without` is all
-    that is kept from it; `left` are entries that leave listeners on bridges theirs.
+    that is kept from it; `left` are entries that leave listeners on bridges theirs. One
+    that `is_contested` wants what another guest has.
     """
 
     __slots__ = (
         "conflicts",
         "entries",
+        "is_contested",
         "left",
         "networks",
         "record",
@@ -50,6 +52,7 @@ class Planned:
         self.conflicts: dict[str, str] = {}
         self.rivals: dict[str, Listener] = {}
         self.without: set[str] = set()
+        self.is_contested = False
 
     def settled(self) -> Record:
         """The record as it is when all of this has been done."""
@@ -228,6 +231,7 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
         if other:
             del addresses[family]
             reason = f"{address} is the address of {show(other.guest.name)}"
+            planned.is_contested = True
             planned.conflicts[f"accept {family} {address}"] = reason
     planned.where.addresses = addresses
     planned.entries = []
@@ -235,6 +239,7 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
         other = taken.get(key_of(entry))
         if other:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
+            planned.is_contested = True
             planned.conflicts[key_of(entry)] = reason
         else:
             planned.entries.append(entry)

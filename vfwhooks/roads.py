@@ -18,13 +18,14 @@ from .netlink import Netlink
 from .plan import Change, Synced
 from .planner import Planned, Planner
 from .process import Run
-from .records import Record, cut_text, parse_cut
-from .state import State
+from .records import Key, Record, cut_text, parse_cut
+from .state import DRIVERS, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .backend import Backend
 
+_CONTESTED = "contested"  # in the base: two guests want the same, and one has it
 Pair = tuple["Record | None", "Record | None"]
 
 
@@ -100,6 +101,8 @@ class Roads:
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
         added = [entry for change in changes for entry in change.added()]
+        if removed and _CONTESTED in self._base:
+            raise InDoubt("another guest may be waiting for this")
         if closed := _bridges(removed):
             from .localnet import close_bridges  # for those who need it
 
@@ -135,6 +138,9 @@ class Roads:
         if self._inventory.has_networks():
             self._base["networks"] = "known"
         self._base["config"] = _mark(planner.compiled.stamps)
+        self._base.pop(_CONTESTED, None)
+        if any(one.is_contested for one in planned.values()):
+            self._base[_CONTESTED] = ""
         wanted = {e: r.owner for r in new.values() for e in r.entries}
         synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
@@ -185,7 +191,10 @@ class Roads:
             for address in _addresses(old) - _addresses(new):
                 self._state.release(address, key)
         joined: dict[str, None] = {}
+        started = [key for key, _, new in changed if new]
         for key, old, new in changed:
+            if new and new.entries and self._has_namesake(key, started):
+                raise InDoubt(f"another driver has a guest {show(key[1])}, too")
             for address in _addresses(new) - _addresses(old):
                 if not self._state.claim(address, key):
                     raise InDoubt(f"another guest is at {address}")
@@ -203,6 +212,11 @@ class Roads:
                 if self._state.leave(name, key):
                     found.append((self._state.record(("network", name)), None))
         return found
+
+    def _has_namesake(self, key: Key, started: list[Key]) -> bool:
+        """Whether a guest of another driver has this name: forwards.yaml means both."""
+        others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
+        return any(one in started or self._state.record(one) for one in others)
 
     def _expect(self, pairs: list[Pair]) -> None:
         """Write down what the kernel may hold from now on."""
