@@ -14,6 +14,10 @@ from .inventory import Inventory
 from .netlink import Netlink, attribute, attributes, message, nested, netfilter
 from .plan import network_entries
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _CONNTRACK = 1 << 8
 _GET, _DELETE = 1, 2
 _ORIGINAL, _REPLY, _ID, _FILTER = 1, 2, 12, 25
@@ -81,22 +85,46 @@ def may_cut(removed: list[str], added: list[str]) -> bool:
     return bool(ended or [e for e in begun if not any(one in e for one in others)])
 
 
+def beside(removed: list[str], held: "Collection[str]") -> list[str]:
+    """Those of the entries that are held now which lead to a guest that removed ones
+    lead to: what they forward in the same way stays forwarded. An entry that is among
+    both has come to another guest."""
+    dnats = [entry for entry in removed if entry.startswith("dnat ")]
+    guests = {entry.split(" ")[6] for entry in dnats}
+    gone = set(dnats) if guests else set()
+    return [
+        entry
+        for entry in (held if guests else ())
+        if entry.startswith("dnat ")
+        and entry.split(" ", 7)[6] in guests
+        and entry not in gone
+    ]
+
+
 def cut(
-    link: Netlink, inventory: Inventory, removed: list[str], added: list[str]
+    link: Netlink,
+    inventory: Inventory,
+    removed: list[str],
+    added: list[str],
+    stay: "Collection[str]" = (),
 ) -> int:
-    """Cut what the removed entries still lead somewhere, and the flows of UDP (for a
-    whole address, of all but TCP) that end at the host itself or leave from another
-    address, though an added entry now says otherwise; how many."""
+    """Cut what the removed entries still lead somewhere, unless one of those that
+    `stay` leads it there as well; and the flows of UDP (for a whole address, of all but
+    TCP) that end at the host itself or leave from another address, though an added
+    entry now says otherwise; how many."""
     gone: dict[str, list[Published]] = {}
     for entry in removed:
         if entry.startswith("dnat "):
             published = Published(entry)
             where = "::" if ":" in published.address else published.address
             gone.setdefault(where, []).append(published)
+    others = [Published(entry) for entry in stay]
     count = 0
     for address, entries in gone.items():
         for data, original, reply in _connections(link, _REPLY, address):
-            if any(one.leads(original, reply) for one in entries):
+            if any(one.leads(original, reply) for one in entries) and not _leads_now(
+                others, original, reply
+            ):
                 count += _delete(link, address, data)
     for family in "46":
         verbs = f"dnat {family} ", f"reject {family} "
@@ -116,6 +144,14 @@ def cut(
         ways_out = [entry for entry in changed if entry.startswith("snat ")]
         count += sum(_cut_from_guest(link, entry, is_new) for entry in ways_out)
     return count
+
+
+def _leads_now(published: list[Published], original: Tuple, reply: Tuple) -> bool:
+    """Whether what is published leads the connection where it goes: first what is on
+    one address, then the whole of it, then what is on every address."""
+    found = [one for one in published if one.has(original)]
+    found.sort(key=lambda one: (one.host == "*", not one.protocol))
+    return bool(found) and found[0].leads(original, reply)
 
 
 def _cut_from_guest(link: Netlink, entry: str, is_new: bool) -> int:

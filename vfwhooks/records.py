@@ -142,16 +142,21 @@ def _sum(text: str) -> str:
     return f"{crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
-def cut_text(removed: list[str], added: list[str]) -> str:
-    """Entries whose connections are to be cut, as they are kept."""
-    return "".join([f"- {e}\n" for e in removed] + [f"+ {e}\n" for e in added])
+def cut_text(removed: list[str], added: list[str], stay: list[str]) -> str:
+    """Entries whose connections are to be cut, and those beside them, as they are
+    kept."""
+    signed = [("-", e) for e in removed] + [("+", e) for e in added]
+    return "".join(f"{sign} {e}\n" for sign, e in signed + [("=", e) for e in stay])
 
 
-def parse_cut(text: str) -> tuple[list[str], list[str]]:
-    """The removed and the added entries that were kept."""
+def parse_cut(text: str) -> tuple[list[str], list[str], list[str]]:
+    """The removed entries that were kept, the added ones, and those that stay."""
     lines = text.split("\n")
-    removed = [line[2:] for line in lines if line.startswith("- ")]
-    return removed, [line[2:] for line in lines if line.startswith("+ ")]
+    removed, added, stay = (
+        [line[2:] for line in lines if line.startswith(sign)]
+        for sign in ("- ", "+ ", "= ")
+    )
+    return removed, added, stay
 
 
 def guest_text(guest: Guest) -> str:

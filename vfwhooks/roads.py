@@ -10,7 +10,7 @@ import time
 from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
-from .conntrack import cut, may_cut
+from .conntrack import beside, cut, may_cut
 from .errors import VfwError, show
 from .events import Events
 from .inventory import Inventory
@@ -23,6 +23,8 @@ from .state import DRIVERS, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .backend import Backend
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
@@ -115,7 +117,8 @@ class Roads:
             self._report.problems += open_bridges(self._state, opened)
         if self._base != base:
             self._state.keep_base(self._base)
-        self._note_cut(removed, added)
+        held = [entry for _, new in pairs if new for entry in new.entries]
+        self._note_cut(removed, added, held)
         self._conclude(pairs)
 
     def full(self, events: Events, planner: Planner) -> None:
@@ -152,7 +155,7 @@ class Roads:
         removed = {entry for change in changes for entry in change.removed()}
         added = {entry for change in changes for entry in change.added()}
         added = added.union(synced.added)
-        self._note_cut(list(removed.union(synced.removed)), list(added))
+        self._note_cut(list(removed.union(synced.removed)), list(added), wanted)
         self._conclude(pairs)
         self._state.index(list(new.values()))
 
@@ -238,14 +241,17 @@ class Roads:
             elif new and old and set(old.entries) - set(new.entries):
                 self._state.keep(new)
 
-    def _note_cut(self, removed: list[str], added: list[str]) -> None:
+    def _note_cut(
+        self, removed: list[str], added: list[str], held: "Collection[str]"
+    ) -> None:
         """Write down what connections may have to be cut for.
 
         A look at them takes the kernel 9 ms, for which libvirt need not wait.
         """
         if may_cut(removed, added):
             name = f"cuts/{time.monotonic_ns():020d}"
-            self._state.write(name, cut_text(removed, added))
+            text = cut_text(removed, added, beside(removed, held))
+            self._state.write(name, text)
             self.has_noted = True
 
     def cut_noted(self) -> None:

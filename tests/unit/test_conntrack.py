@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from unit.builders import Host, network
-from vfwhooks.conntrack import cut, may_cut
+from vfwhooks.conntrack import beside, cut, may_cut
 from vfwhooks.netlink import Netlink, attributes
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
@@ -181,6 +181,48 @@ def test_what_a_removed_forward_still_leads_somewhere(
     found = cut_by(removed=entry, filters=filters)
 
     assert found == names
+
+
+@pytest.mark.parametrize(
+    ("stay", "names"),
+    [
+        ([], ["forwarded", "forwarded on another address"]),
+        ([f"dnat 4 {HOST} tcp 8080 8080 {GUEST} 80"], ["forwarded on another address"]),
+        ([f"dnat 4 * tcp 8079 8090 {GUEST} 79"], []),
+        (
+            [f"dnat 4 * tcp 8080 8080 {GUEST} 81"],
+            ["forwarded", "forwarded on another address"],
+        ),
+        (
+            [
+                f"dnat 4 * tcp 8079 8090 {GUEST} 79",
+                f"dnat 4 {HOST} tcp 8080 8080 {OTHER} 80",
+            ],
+            ["forwarded"],
+        ),
+    ],
+)
+def test_what_an_entry_that_stays_leads_there_as_well(
+    stay: list[str], names: list[str]
+) -> None:
+    """It is forwarded as before; what is on one address goes before what is on every
+    one."""
+    table = Table()
+
+    cut(table, Local(network()), [f"dnat 4 * tcp 8080 8080 {GUEST} 80"], [], stay)
+
+    assert table.cut == names
+
+
+def test_entries_beside_those_that_are_removed() -> None:
+    """Those of the same guest; one that is removed and put in again is another's."""
+    gone = [f"dnat 4 * tcp {port} {port} {GUEST} 80" for port in (80, 81)]
+    kept = f"dnat 4 * tcp 82 82 {GUEST} 80"
+    held = [gone[1], kept, f"dnat 4 * tcp 83 83 {OTHER} 80", f"accept 4 {GUEST}"]
+
+    found = beside([*gone, f"accept 4 {GUEST}"], held)
+
+    assert (found, beside([f"accept 4 {GUEST}"], held)) == ([kept], [])
 
 
 @pytest.mark.parametrize(

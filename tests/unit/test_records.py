@@ -223,7 +223,8 @@ def test_interfaces_keep_their_order() -> None:
 def test_what_is_to_be_cut() -> None:
     """Reads as it was written down."""
     removed, added = ["dnat 4 * tcp 80 80 192.168.122.10 80"], ["left 4 * udp 53 53"]
+    stay = ["dnat 4 * tcp 80 90 192.168.122.10 80"]
 
-    found = parse_cut(cut_text(removed, added))
+    found = parse_cut(cut_text(removed, added, stay))
 
-    assert found == (removed, added)
+    assert found == (removed, added, stay)
