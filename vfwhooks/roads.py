@@ -266,6 +266,8 @@ class Roads:
                 cut(self._link, self._inventory, *noted)
             except (OSError, VfwError) as error:
                 self._report.problems.append(f"conntrack: {error}")
+            except (ValueError, IndexError):
+                self._state.set_aside(f"cuts/{name}")
             self._state.remove(f"cuts/{name}")
         self.has_noted = False
 

@@ -67,8 +67,12 @@ class State:
         return Lock(f"{self.path}/lock")
 
     def read(self, name: str) -> str:
-        """A file's text; '' where there is none."""
-        data = self._data(name)
+        """A file's text; '' where there is none, and where what is there is no file."""
+        try:
+            data = self._data(name)
+        except ValueError:
+            self.set_aside(name)
+            data = None
         return _text(data) if data else ""
 
     def write(self, name: str, text: str) -> None:
@@ -149,10 +153,10 @@ class State:
         found = []
         for name in self.names("intents"):
             try:
-                intent = parse_intent(self.read(f"intents/{name}"))
+                intent = parse_intent(_text(self._data(f"intents/{name}") or b""))
                 found.append((f"intents/{name}", intent))
             except (ValueError, IndexError):
-                self._set_aside(f"intents/{name}")
+                self.set_aside(f"intents/{name}")
         return found
 
     def record(self, key: Key) -> "Record | None":
@@ -269,10 +273,10 @@ class State:
             data = self._data(name)
             return None if data is None else parse_record(_text(data))
         except (ValueError, IndexError):
-            self._set_aside(name)
+            self.set_aside(name)
             return None
 
-    def _set_aside(self, name: str) -> None:
+    def set_aside(self, name: str) -> None:
         """Keep what cannot be read for a look, and have everything made anew."""
         aside = f"aside/{files.file_name(name)}"
         posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")

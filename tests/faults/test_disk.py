@@ -138,3 +138,23 @@ def test_leases_behind_a_link(is_there: bool) -> None:
     status = stage.host.apply(WEB0, WEB1)
 
     assert (status, stage.differs((WEB0,), "apply")) == (0, [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "line", ["- dnat 4 * tcp x x 192 80", "- snat 4", "+ reject 4 *"]
+)
+@alone
+def test_connections_to_cut_that_cannot_be_read(backend: str, line: str) -> None:
+    """A letter has changed in what a holder of the lock has left: it is set aside, and
+    keeps nobody from his event."""
+    stage = Stage(backend)
+    stage.learn()
+    damaged = STATE / "cuts/00000000000000000001"
+    damaged.write_text(f"{line}\n")
+
+    called = [stage.host.call("qemu", "web1", "started", WEB1.xml())]
+
+    wrong = stage.differs((WEB0, WEB1), "the start")
+    aside = len([*STATE.glob("aside/*")])
+    assert (called, wrong, damaged.exists(), aside) == ([QUIET], [], False, 1)

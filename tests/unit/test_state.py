@@ -331,6 +331,18 @@ def test_what_is_no_file_is_set_aside(tmp_path: Path, where: str, kind: str) -> 
     assert (found, state.take_full()) == ((["web2"], [1]), True)
 
 
+@pytest.mark.parametrize("name", ["base", "broken", "cuts/1", "localnet/virbr0"])
+def test_what_is_no_file_reads_like_none(tmp_path: Path, name: str) -> None:
+    """It is set aside for a look; whatever was there is made anew."""
+    state = fresh_state(tmp_path)
+    (Path(state.path) / name).mkdir()
+
+    found = state.read(name)
+
+    is_left = (Path(state.path) / name).exists()
+    assert (found, is_left, state.take_full()) == ("", False, True)
+
+
 def test_a_guest_that_is_forgotten(tmp_path: Path) -> None:
     """Its record is gone; nobody asks libvirtd, so nothing else is noted."""
     state = fresh_state(tmp_path)
