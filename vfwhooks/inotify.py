@@ -4,7 +4,8 @@ import ctypes
 import posix
 import struct
 
-MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO = 0x002, 0x008, 0x040, 0x080
+MODIFY, ATTRIB, CLOSE_WRITE = 0x002, 0x004, 0x008
+MOVED_FROM, MOVED_TO = 0x040, 0x080
 CREATE, DELETE = 0x100, 0x200
 _GONE, _OVERFLOW = 0x8000, 0x4000
 _AS_WELL = 0x20000000  # what it is watched for already stays

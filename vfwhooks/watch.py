@@ -6,6 +6,7 @@ does not have, so it may be killed and started at any time. What is heavy (YAML,
 templates, asking libvirtd) runs in a child.
 """
 
+import posixpath
 import select
 import sys
 import syslog
@@ -13,7 +14,16 @@ import time
 
 from . import compiled, configuration, files
 from .errors import VfwError, show
-from .inotify import CLOSE_WRITE, CREATE, DELETE, MODIFY, MOVED_FROM, MOVED_TO, Inotify
+from .inotify import (
+    ATTRIB,
+    CLOSE_WRITE,
+    CREATE,
+    DELETE,
+    MODIFY,
+    MOVED_FROM,
+    MOVED_TO,
+    Inotify,
+)
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
@@ -26,7 +36,7 @@ from .sdnotify import notify, watchdog_seconds
 from .state import MADE_LAST, State
 
 _WRITTEN = CLOSE_WRITE | MOVED_TO
-_CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE
+_CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 _SOON, _DEBOUNCE, _PATIENCE = 0.02, 0.1, 0.5
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
 _LONGEST_COMPILE = 60.0
@@ -49,6 +59,7 @@ class Watch:
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._residents = Residents(state)
+        self._targets: set[str] = set()
         self._guests = [f"{state.path}/guests/{driver}" for driver in GUESTS]
         self._period = self._tick = watchdog_seconds() / 2
         self._base = state.base()
@@ -94,10 +105,12 @@ class Watch:
         watched so far; those that come later are found by their parents or at the next
         beat."""
         directory, new = self._config.rpartition("/")[0], set()
+        self._targets = _targets(self._config)
         for path, mask in (
             (directory.rpartition("/")[0] or "/", CREATE | MOVED_TO),
             (directory, _CHANGED),
             (f"{directory}/forwards.d", _CHANGED),
+            *((posixpath.dirname(target), _CHANGED) for target in self._targets),
             *((d, _WRITTEN | MODIFY) for d in self._leases),  # dnsmasq keeps it open
             (self._state.path.rpartition("/")[0] or "/", CREATE | MOVED_TO),
             (self._state.path, _WRITTEN | CREATE),
@@ -132,6 +145,7 @@ class Watch:
 
     def _files(self, paths: set[str]) -> None:
         directory, records = self._config.rpartition("/")[0], []
+        is_edited = False
         for path in paths:
             where, _, name = path.rpartition("/")
             if path == f"{self._state.path}/full":
@@ -144,11 +158,15 @@ class Watch:
                 self._leased(where, name)
             elif path in (self._state.path, f"{self._state.path}/{MADE_LAST}"):
                 self._listen()  # it has been made anew
-            elif path == self._config or where == f"{directory}/forwards.d":
-                self._schedule("config", configuration.SETTLED + _SOON, 3600)
-            elif path in (directory, f"{directory}/forwards.d", directory + "/"):
-                self._listen()
-                self._schedule("config", configuration.SETTLED + _SOON, 3600)
+            elif (
+                path in (self._config, directory, f"{directory}/forwards.d")
+                or where == f"{directory}/forwards.d"
+                or path in self._targets
+            ):
+                is_edited = True
+        if is_edited:
+            self._listen()
+            self._schedule("config", configuration.SETTLED + _SOON, 3600)
         if records:
             self._heed(self._residents.read(records))
         self._look(paths)
@@ -267,6 +285,13 @@ class Watch:
             Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, package])
         except VfwError as error:
             syslog.syslog(syslog.LOG_WARNING, show(str(error)))
+
+
+def _targets(config: str) -> set[str]:
+    """The files that forwards.yaml, and what is in forwards.d, are links to."""
+    drop_ins = f"{posixpath.dirname(config)}/forwards.d"
+    paths = [config, *(f"{drop_ins}/{name}" for name in files.names(drop_ins))]
+    return {posixpath.realpath(path) for path in paths if posixpath.islink(path)}
 
 
 def main(state: str, config: str) -> None:

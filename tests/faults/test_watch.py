@@ -6,14 +6,18 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from standin import CONFIG, STATE, Guest, StandIn, alone, ipv4, put, run, wait_for
 
 from faults.scenes import WEB1, published
 from faults.watched import watching
 from vfwhooks import cli
+from vfwhooks.configuration import is_in_force
 from vfwhooks.inotify import MOVED_TO, Inotify
+from vfwhooks.state import State
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -137,7 +141,6 @@ def test_a_lease_that_comes_while_news_are_lost() -> None:
     host = StandIn("nftables", FORWARDS)
     host.start(WEB1)
     with watching() as watch:
-        time.sleep(2)  # what its start has set off is over
         os.kill(watch, signal.SIGSTOP)
         flood()
         lease(WEB1)
@@ -156,7 +159,6 @@ def test_a_neighbour_while_news_are_lost() -> None:
     mac = "lladdr 52:54:00:99:99:99 nud stale"
     noise = [f"neigh {verb} {other} {mac}\n" for other in others for verb in verbs]
     with watching() as watch:
-        time.sleep(2)  # what its start has set off is over
         os.kill(watch, signal.SIGSTOP)
         run("ip", "-batch", "-", input="".join(10 * noise))
         neighbour(ipv4(WEB1), WEB1.mac)
@@ -175,10 +177,62 @@ def test_a_neighbour_before_the_record() -> None:
     waits = record.read_text()
     host.stop(WEB1)
     with watching():
-        time.sleep(2)  # what its start has set off is over
         neighbour(ipv4(WEB1), WEB1.mac)
         time.sleep(0.5)
 
         put(record, waits)
 
         wait_for(lambda: published("nftables"))
+
+
+def is_soon(probe: Callable[[], object]) -> bool:
+    """Whether it is so before the watch would look for itself, every minute."""
+    begun = time.monotonic()
+    wait_for(probe)
+    return time.monotonic() - begun < 20
+
+
+@alone
+def test_an_owner_that_changes() -> None:
+    """A file that was not taken for its owner counts when it is root's, though nothing
+    is written."""
+    host = StandIn("nftables", FORWARDS)
+    host.network(WEB1)
+    host.start(WEB1)
+    with watching():
+        new = CONFIG.with_suffix(".new")
+        new.write_text("guests: {}\n")
+        os.chown(new, 1000, 0)
+        new.rename(CONFIG)
+        wait_for(lambda: any("chown it" in line for line in host.syslog()))
+
+        os.chown(CONFIG, 0, 0)
+
+        assert is_soon(lambda: not published("nftables"))
+
+
+@pytest.mark.parametrize("name", ["forwards.yaml", "forwards.d/web1.yaml"])
+@pytest.mark.parametrize("way", ["in place", "by rename"])
+@alone
+def test_an_edit_of_what_a_link_leads_to(way: str, name: str) -> None:
+    """A file that is kept elsewhere, like a checkout, is edited there."""
+    kept = Path("/run/checkout/web1.yaml")
+    kept.parent.mkdir()
+    kept.write_text(FORWARDS)
+    host = StandIn("nftables")
+    host.network(WEB1)
+    with watching():
+        link = CONFIG.parent / name
+        link.parent.mkdir(exist_ok=True)
+        link.with_suffix(".new").symlink_to(kept)
+        link.with_suffix(".new").rename(link)
+        wait_for(lambda: is_in_force(State(str(STATE)), str(CONFIG)))
+        host.start(WEB1)
+        assert published("nftables")
+
+        if way == "in place":
+            kept.write_text("guests: {}\n")
+        else:
+            put(kept, "guests: {}\n")
+
+        assert is_soon(lambda: not published("nftables"))
