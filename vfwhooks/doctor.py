@@ -142,7 +142,10 @@ def _cables_to_ourselves(links: Path) -> list[str]:
     with br_netfilter on, a packet passes netfilter twice, its answer as a stranger."""
     ends = {}
     for link in sorted(links.iterdir()):
-        own, other = ((link / name).read_text().strip() for name in _ENDS)
+        try:
+            own, other = ((link / name).read_text().strip() for name in _ENDS)
+        except OSError:
+            continue  # it has just gone, or is no interface: bonding_masters
         if own != other:
             ends[own, other] = link
     return [

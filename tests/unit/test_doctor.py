@@ -15,7 +15,7 @@ from unit.builders import (
     record,
 )
 from vfwhooks.compiler import compile_file
-from vfwhooks.doctor import _guests, _strangers, check_config
+from vfwhooks.doctor import _cables_to_ourselves, _guests, _strangers, check_config
 from vfwhooks.libvirtd import Answer
 from vfwhooks.model import Guest
 
@@ -123,3 +123,16 @@ def test_a_configuration_that_is_gone(tmp_path: Path) -> None:
     said = list(map(str, check_config(str(path), state.path)))
 
     assert said == [f"wrong  {path} has a problem; run: vfwhooks check"]
+
+
+def test_cables(tmp_path: Path) -> None:
+    """An interface whose other end is a port of a bridge; what else the kernel has
+    among its interfaces is none."""
+    for name, own, other in (("peth0", 2, 3), ("vif0.0", 3, 2), ("eth0", 4, 4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ifindex").write_text(f"{own}\n")
+        (tmp_path / name / "iflink").write_text(f"{other}\n")
+    (tmp_path / "vif0.0" / "brport").mkdir()
+    (tmp_path / "bonding_masters").write_text("bond0\n")
+
+    assert _cables_to_ourselves(tmp_path) == ["peth0"]
