@@ -98,8 +98,10 @@ class Netlink:
 
     def __init__(self, protocol: int = NETFILTER, groups: int = 0) -> None:
         self.socket = Socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+        # Who listens leaves the port by which we are known to who makes changes.
+        port = 0 if groups else OUR_PORTS << 16 | posix.getpid() & 0xFFFF
         try:
-            self.socket.bind((OUR_PORTS << 16 | posix.getpid() & 0xFFFF, groups))
+            self.socket.bind((port, groups))
         except OSError:
             self.socket.bind((0, groups))  # we have one already
         self._sequence = 0

@@ -236,3 +236,21 @@ def test_an_edit_of_what_a_link_leads_to(way: str, name: str) -> None:
             put(kept, "guests: {}\n")
 
         assert is_soon(lambda: not published("nftables"))
+
+
+@alone
+def test_what_it_does_itself_is_no_news() -> None:
+    """A lease sets the watch to work once, and its own change not again."""
+    host = StandIn("nftables", FORWARDS)
+    host.start(WEB1)
+    with watching():
+        seen, rounds = Inotify(), 0
+        seen.add(str(STATE), MOVED_TO)
+
+        lease(WEB1)
+
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            rounds += f"{STATE}/working" in seen.read()
+            time.sleep(0.005)
+        assert (len(published("nftables")), rounds) == (1, 1)
