@@ -361,6 +361,7 @@ sys.path.insert(0, sys.argv[1])
 from vfwhooks.cli import main
 sys.exit(main(["purge"]))' "$here" ||
 		die 'the rules could not be taken out: see above, then run this again'
+	[ -n "$root" ] || rmdir /var/lib/vfwhooks 2>/dev/null || :
 	for file in "$root$prefix"/lib/python3*/*-packages/vfwhooks.py; do
 		remove "${file#"$root"}"
 		rm -f "${file%/*}/__pycache__"/vfwhooks.*.pyc

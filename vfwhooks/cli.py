@@ -217,7 +217,7 @@ def purge(_: argparse.Namespace) -> int:
     for problem in close_others(state, set()):
         _complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
-    shutil.rmtree(state.kept, ignore_errors=True)
+    kept.forget(state)
     shutil.rmtree(state.path)
     lock.close()
     link.close()

@@ -67,6 +67,13 @@ def drop(state: State) -> None:
     files.remove(_path(state))
 
 
+def forget(state: State) -> None:
+    """Keep nothing. The directory stays: to a service that runs confined another one
+    of its name is a place where it may not write."""
+    for name in files.names(state.kept):
+        files.remove(f"{state.kept}/{name}")
+
+
 def _path(state: State) -> str:
     return f"{state.kept}/compiled"
 

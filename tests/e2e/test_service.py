@@ -125,7 +125,7 @@ def test_watch_outlives_a_purge(
     host: Host, systemd: Systemd, web1: Guest, outside: Net
 ) -> None:
     """After a purge a hook makes the state directory anew: the watch goes on in that
-    one, though it is not the one it began with."""
+    one, though it is not the one it began with, and keeps an edit over a boot."""
     edit(host, outside, BEFORE, 8080)
     pid = main_pid(systemd)
     host.run(["vfwhooks", "purge"])
@@ -133,8 +133,10 @@ def test_watch_outlives_a_purge(
 
     call_hook(host, "qemu", "web1", "reconnect", "begin", "-", xml=xml)
     edit(host, outside, AFTER, 9090)
+    kept = host.path("/var/lib/vfwhooks/compiled")
+    wait_until(lambda: kept.exists() and b" 9090 " in kept.read_bytes(), "it is kept")
 
-    assert main_pid(systemd) == pid
+    assert (main_pid(systemd), host.syslog("not kept")) == (pid, [])
 
 
 @once
