@@ -5,46 +5,18 @@ rule. Our jump in FORWARD stands directly above libvirt's first rule, never abov
 foreign rule that is ahead of it. Foreign rules are not read for anything else.
 """
 
-from binascii import crc32
-
 from . import files
 from .errors import Refused, VfwError
-from .iprules import (
-    FILTER,
-    NAT,
-    RAW,
-    Chain,
-    Chains,
-    Script,
-    parse_save,
-    render,
-    rules_of,
-)
+from .iprules import FILTER, RAW, Chain, Chains, Script, parse_save, render, rules_of
 from .iptools import COMMANDS, Saved, Tools, is_ours, texts
-from .libvirtrules import is_libvirts
+from .jumps import JUMPS, Jumps
 from .model import Network
 from .netlink import Netlink
-from .nfnetlink import list_iptables_handles
 from .plan import Change, Synced
 from .process import Run
 
 _HAS_IPV6 = "/proc/net/if_inet6"
-_LOCAL = "-m addrtype --dst-type LOCAL"
-_JUMPS = (
-    ((RAW, "PREROUTING"), "-d 127.0.0.0/8 -j VFW-GUARD"),
-    ((RAW, "PREROUTING"), "-s 127.0.0.0/8 -j VFW-GUARD"),
-    ((FILTER, "FORWARD"), "-m conntrack --ctstate DNAT -j VFW-FORWARD"),
-    ((FILTER, "INPUT"), f"-m conntrack --ctstate NEW {_LOCAL} -j VFW-INPUT"),
-    ((NAT, "PREROUTING"), f"{_LOCAL} -j VFW-PREROUTING"),
-    ((NAT, "OUTPUT"), f"{_LOCAL} -j VFW-PUBLISH"),
-    ((NAT, "POSTROUTING"), "-m conntrack --ctstate DNAT -j VFW-POSTROUTING"),
-    (
-        (NAT, "POSTROUTING"),
-        "-m addrtype --dst-type UNICAST -m conntrack ! --ctstate DNAT -j VFW-OUT",
-    ),
-)
 Index = dict[tuple[Chain, str], str]
-Handles = dict[Chain, list[int]]
 _TRIES = 5
 
 
@@ -71,6 +43,7 @@ class Iptables:
         self.base = base
         self.networks = networks
         self.tools = Tools(link, run)
+        self.jumps = Jumps(link, self.tools, base, networks)
 
     def change(self, changes: list[Change]) -> None:
         """Bring each owner from its old entries to its new ones.
@@ -89,13 +62,14 @@ class Iptables:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
-                self.base[family] = self._legacy_mark(family)
+                self.base[family] = self.jumps.mark(family)
 
     def is_undisturbed(self) -> bool:
         """Whether nobody else has touched the chains that our jumps are in. libvirt
         before 5.1 puts its rules on top of them anew, and a file that is restored
         brings back what was ours when it was saved."""
-        return all(self.base[f] == self._mark(f) for f in COMMANDS if f in self.base)
+        marks = [(f, self.base[f]) for f in COMMANDS if f in self.base]
+        return all(mark and mark == self.jumps.mark(family) for family, mark in marks)
 
     def is_intact(self) -> bool:
         """Whether the base chains are as they were left; what is in our own is not
@@ -149,16 +123,10 @@ class Iptables:
         note_missing(self.link, self.base, family, owners)
         added = []
         for _ in range(_TRIES):
-            saved, handles = self._saved(family)
+            saved, handles = self.jumps.saved(family)
             added += self._sync(family, owners, skeleton, saved)
-            if self.base["variant"] == "legacy":
-                self.base[family] = self._legacy_mark(family)
-                if self.base[family]:
-                    return added
-                continue
-            now = self._handles(family)
-            if _is_as_saved(saved, handles, now):
-                self.base[family] = _mark_of(now)
+            self.base[family] = self.jumps.mark_since(family, saved, handles)
+            if self.base[family]:
                 return added
         raise VfwError(f"{COMMANDS[family]}: others change the rules all the time")
 
@@ -191,8 +159,7 @@ class Iptables:
             if counted is None or not _is_same(texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
-        for chain, jump in self._jumps(family):
-            self._place(script, chain, jump, texts(saved.get(chain, [])))
+        self.jumps.place(script, family, saved)
         forward = texts(saved.get((FILTER, "FORWARD"), []))
         has_chains = any("-j LIBVIRT_" in rule for rule in forward)
         self.base["libvirt"] = "chains" if has_chains else "direct"
@@ -200,68 +167,6 @@ class Iptables:
         if not script.is_empty():
             self.tools.restore(family, self.base["variant"], script)
         return added
-
-    def _saved(self, family: str) -> tuple[Saved, Handles]:
-        """The chains as they are saved, with the handles of all rules in those that our
-        jumps are in; legacy has none.
-
-        A save whose questions the kernel has not answered leaves rules out and ends
-        well; what is there would be put in a second time.
-        """
-        for _ in range(_TRIES):  # somebody else may be at them meanwhile
-            handles = self._handles(family)
-            saved = self.tools.saved(family, self.base["variant"])
-            counts = {chain: len(saved.get(chain, [])) for chain in handles}
-            if counts == {chain: len(some) for chain, some in handles.items()}:
-                return saved, handles
-        raise VfwError(f"{COMMANDS[family]}-save leaves out rules that are there")
-
-    def _handles(self, family: str) -> Handles:
-        if self.base["variant"] == "legacy":
-            return {}
-        return {
-            chain: list_iptables_handles(self.link, family, *chain)
-            for chain in dict(self._jumps(family))
-        }
-
-    def _jumps(self, family: str) -> list[tuple[Chain, str]]:
-        """The chains that our jumps are in, each with a jump."""
-        has_raw = f"raw{family}" in self.base
-        return [one for one in _JUMPS if one[0][0] != RAW or has_raw]
-
-    def _mark(self, family: str) -> str:
-        """What changes when somebody touches the base chains; never ''.
-
-        The nft variant numbers its rules, and a chain's own are listed at little cost;
-        the legacy one has only the text of all rules.
-        """
-        if self.base["variant"] == "legacy":
-            return _sum("".join(self.tools.lines(family, "legacy")))
-        return _mark_of(self._handles(family))
-
-    def _legacy_mark(self, family: str) -> str:
-        """The mark of the legacy variant; '' where a jump is not where it works."""
-        lines = self.tools.lines(family, "legacy")
-        saved = parse_save("".join(lines))
-        cure = Script()
-        for chain, jump in self._jumps(family):
-            self._place(cure, chain, jump, texts(saved.get(chain, [])))
-        return _sum("".join(lines)) if cure.is_empty() else ""
-
-    def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
-        """See that our jump stands in its base chain once, and where it works."""
-        known = self.networks
-        libvirts = [n for n, r in enumerate(rules) if is_libvirts(chain, r, known)]
-        ours = [n for n, rule in enumerate(rules) if rule == jump]
-        if len(ours) == 1 and not any(n < ours[0] for n in libvirts):
-            return
-        for _ in ours:
-            script.delete_first(chain, jump)
-        where = 0 if chain in ((NAT, "PREROUTING"), (NAT, "OUTPUT")) else 1
-        if chain[1] in ("FORWARD", "POSTROUTING"):
-            ahead = [n for n in ours if libvirts and n < libvirts[0]]
-            where = libvirts[0] + 1 - len(ahead) if libvirts else 0
-        script.insert(chain, jump, where)
 
     def held(self, wanted: dict[str, str]) -> dict[str, int]:
         """Those of the entries that the kernel holds: their connections so far."""
@@ -288,7 +193,7 @@ class Iptables:
     def _clear(self, family: str, variant: str) -> bool:
         saved = self.tools.saved(family, variant)
         script = Script()
-        for chain, jump in _JUMPS:
+        for chain, jump in JUMPS:
             for _, rule in saved.get(chain, []):
                 if rule == jump:
                     script.delete(chain, jump)
@@ -299,26 +204,6 @@ class Iptables:
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
-
-
-def _sum(text: str) -> str:
-    return f"{len(text)}-{crc32(text.encode()):08x}"
-
-
-def _mark_of(handles: Handles) -> str:
-    return _sum("".join(f"{name} {some}\n" for (_, name), some in handles.items()))
-
-
-def _is_as_saved(saved: Saved, before: Handles, now: Handles) -> bool:
-    """Whether the chains that our jumps are in have the same rules of others now as
-    when they were saved, and one of each jump of ours."""
-    for chain, handles in now.items():
-        ours = [jump for where, jump in _JUMPS if where == chain]
-        rules = zip(before[chain], texts(saved.get(chain, [])))
-        others = [handle for handle, rule in rules if rule not in ours]
-        if len(handles) != len(others) + len(ours) or not set(others) <= set(handles):
-            return False
-    return True
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:

@@ -49,6 +49,7 @@ LAYERS = {
     "kept": HOST,
     "iptables": HOST,
     "iptools": HOST,
+    "jumps": HOST,
     "leases": HOST,
     "libvirtd": HOST,
     "listeners": HOST,
@@ -275,12 +276,12 @@ def test_what_the_hook_path_imports() -> None:
 
 
 def test_what_the_iptables_backend_imports_on_top() -> None:
-    """Four modules of ours, and nothing of Python's."""
+    """Five modules of ours, and nothing of Python's."""
     found = loaded(
         "import vfwhooks.hook; before = set(sys.modules); import vfwhooks.iptables"
     )
 
-    names = "iprules", "iptables", "iptools", "libvirtrules"
+    names = "iprules", "iptables", "iptools", "jumps", "libvirtrules"
     assert found == {f"vfwhooks.{name}" for name in names}
 
 
