@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from oracle import Published, expected
-from standin import BACKENDS, CONFIG, QUIET, STATE, Guest, StandIn, alone, ipv4
+from standin import BACKENDS, CONFIG, QUIET, STATE, Guest, StandIn, alone, ipv4, kernel
 
 from faults.scenes import published
 
@@ -38,6 +38,13 @@ def ports(*names: str) -> set[Published]:
     return expected(text, {name: [ipv4(FIRST)] for name in names})
 
 
+def is_whole(host: StandIn, *running: Guest) -> bool:
+    """Whether the kernel holds what `apply` would put there."""
+    before = kernel(host.backend)
+    host.apply(*running)
+    return before == kernel(host.backend)
+
+
 def said() -> tuple[dict[str, str], list[str]]:
     """The state of each guest's forward, and the problems, in `status`."""
     from vfwhooks.overview import look
@@ -59,6 +66,7 @@ def test_two_guests_with_one_mac(backend: str) -> None:
 
     called.append(host.stop(FIRST))
 
+    assert is_whole(host, TWIN)
     assert (called, first, problems) == ([QUIET] * 2, ports("first"), [])
     reason = f"conflict: {ipv4(FIRST)} is the address of first"
     assert states == {"first": "active: ", "second": reason}
@@ -78,6 +86,7 @@ def test_two_guests_with_one_name(backend: str) -> None:
     both = published(backend)
     called.append(host.stop(FIRST))
 
+    assert is_whole(host, container)
     assert (called, both) == ([QUIET] * 2, ports("first"))
     assert published(backend) == expected(
         CONFIG.read_text(), {"first": [ipv4(container)]}
@@ -96,6 +105,31 @@ def test_a_guest_under_another_name(backend: str) -> None:
     called = host.start(renamed)
 
     assert (called, published(backend)) == (QUIET, ports("renamed"))
+
+
+class Replaced(Guest):
+    """A guest that was defined anew: another UUID."""
+
+    @property
+    def uuid(self) -> str:
+        return "6b33ec13-96d6-4581-bc2f-38dee79d5ae5"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("is_full", [False, True])
+@alone
+def test_another_guest_of_the_same_name(backend: str, is_full: bool) -> None:
+    """It comes without a word of the old one, and has the same address: it is let in
+    as the old one was."""
+    host = made(backend)
+    if is_full:
+        (STATE / "full").touch()
+    replaced = Replaced("first", 10)
+
+    called = host.start(replaced)
+
+    assert (called, published(backend)) == (QUIET, ports("first"))
+    assert is_whole(host, replaced)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -178,3 +178,28 @@ def test_a_guest_that_nobody_had_heard_of_and_that_stops(backend: str) -> None:
     reconcile.close()
 
     assert published(backend) == set()
+
+
+class Heir(Guest):
+    """A guest with the interface of another."""
+
+    @property
+    def uuid(self) -> str:
+        return "6b33ec13-96d6-4581-bc2f-38dee79d5ae5"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_an_address_that_goes_from_one_to_another(backend: str) -> None:
+    """One guest stops and the next one starts with its address: that one is let in."""
+    host = made(backend)
+    host.event("qemu", "web0", "started", WEB0.xml())
+    heir = Heir("web1", WEB0.number)
+    note("stopped", WEB0)
+    note("started", heir)
+
+    come_by(host)
+
+    found = kernel(backend)
+    host.apply(heir)
+    assert found == kernel(backend)
