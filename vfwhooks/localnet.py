@@ -49,14 +49,18 @@ def close_bridges(
     root: str = "",
     write: "Callable[[str, bytes], None]" = files.overwrite,
 ) -> list[str]:
-    """Give the bridges back what was before; what the kernel did not let us do."""
+    """Give the bridges back what was before; what the kernel did not let us do, which
+    stays to be done."""
     problems = []
     for bridge in bridges.intersection(state.names(_KEPT)):
         before = state.read(f"{_KEPT}/{bridge}").strip().encode()
         path = root + _PATH.format(bridge)
+        refused = []
         if before and files.read(path) is not None:
-            problems += _set(path, bridge, before, write)
-        state.remove(f"{_KEPT}/{bridge}")
+            refused = _set(path, bridge, before, write)
+        if not refused:
+            state.remove(f"{_KEPT}/{bridge}")
+        problems += refused
     return problems
 
 

@@ -57,16 +57,19 @@ def test_what_was_before_comes_back(tmp_path: Path, before: str) -> None:
 
 def test_a_setting_that_cannot_be_changed(tmp_path: Path) -> None:
     """Which setting, and the kernel's own word; what it was is remembered by then, so
-    that a kill at any point loses nothing."""
+    that a kill at any point loses nothing, until it could be given back."""
     state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0")
 
     opening = open_bridges(state, {"virbr0"}, str(root), read_only)
     kept = state.read("localnet/virbr0")
     closing = close_bridges(state, {"virbr0"}, str(root), read_only)
+    still_kept = state.read("localnet/virbr0")
+    close_bridges(state, {"virbr0"}, str(root))
 
     setting = "net.ipv4.conf.virbr0.route_localnet"
     said = [f"{setting} cannot be set: Read-only file system"]
-    assert (opening, kept, closing) == (said, "0", said)
+    assert (opening, kept, closing, still_kept) == (said, "0", said, "0")
+    assert state.names("localnet") == []
 
 
 def read_only(_: str, __: bytes) -> None:
