@@ -16,6 +16,7 @@ from .model import Guest, Nic
 
 Key = tuple[str, str]
 _FORMAT = "vfw1"
+_UUID = 36  # letters
 
 
 class Record:
@@ -62,8 +63,11 @@ class Record:
 
     @property
     def owner(self) -> str:
-        """What the kernel's comment says of the entries: names may be too long."""
-        return self.guest.uuid or self.guest.driver
+        """What the kernel's comment says of the entries: names may be too long. It gets
+        among the words of rules, so what is no UUID, nor a bridge, is not it."""
+        uuid = self.guest.uuid
+        is_plain = uuid.isascii() and uuid.replace("-", "").isalnum()
+        return uuid if is_plain and len(uuid) <= _UUID else self.guest.driver
 
     def with_entries(self, more: list[str]) -> "Record":
         """The same with more entries that the kernel may hold."""

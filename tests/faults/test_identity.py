@@ -133,6 +133,22 @@ def test_another_guest_of_the_same_name(backend: str, is_full: bool) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("uuid", ["x -s 6.6.6.6", "x\ncommit\n", "\u00fc" * 200])
+@alone
+def test_a_uuid_that_is_none(backend: str, uuid: str) -> None:
+    """It does not get among the words of a rule: the guest is served by its name, and
+    so is everybody else."""
+    host = made(backend)
+    xml = Guest("second", 11).xml().replace(Guest("second", 11).uuid, uuid)
+    host.network(FIRST, Guest("second", 11))
+
+    called = host.call("qemu", "second", "started", xml)
+
+    both = {"first": [ipv4(FIRST)], "second": [ipv4(Guest("second", 11))]}
+    assert (called, published(backend)) == (QUIET, expected(CONFIG.read_text(), both))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @alone
 def test_a_guest_that_vanishes(backend: str) -> None:
     """No hook said so, and libvirt does not run it: status says so, apply cleans up."""
