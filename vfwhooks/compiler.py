@@ -162,8 +162,16 @@ def find_gone(path: Path, state: str) -> list[Problem]:
     had = compiled.stamped(last.stamps)
     last.close()
     drop_ins = path.parent / "forwards.d"
-    gone = [path] if str(path) in had and not path.exists() else []
-    if any(Path(one).parent == drop_ins for one in had) and not drop_ins.exists():
+    gone = [path] if str(path) in had and not _is_there(path) else []
+    if any(Path(one).parent == drop_ins for one in had) and not _is_there(drop_ins):
         gone.append(drop_ins)
     cure = "the last good configuration stays; guests: {} says none"
     return [Problem(Place(str(one)), f"is gone; {cure}") for one in gone]
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something, which whoever reads it may find closed to him."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True

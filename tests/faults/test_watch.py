@@ -15,8 +15,9 @@ from standin import CONFIG, STATE, Guest, StandIn, alone, ipv4, put, run, wait_f
 from faults.scenes import WEB1, published
 from faults.watched import watching
 from vfwhooks import cli
-from vfwhooks.configuration import is_in_force
+from vfwhooks.configuration import compile_apart, is_in_force
 from vfwhooks.inotify import MOVED_TO, Inotify
+from vfwhooks.process import Run
 from vfwhooks.state import State
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
@@ -254,3 +255,31 @@ def test_what_it_does_itself_is_no_news() -> None:
             rounds += f"{STATE}/working" in seen.read()
             time.sleep(0.005)
         assert (len(published("nftables")), rounds) == (1, 1)
+
+
+@alone
+def test_a_file_where_the_service_may_not_look() -> None:
+    """A link into a directory that is closed to the watch, and to no administrator: it
+    says so in so many words."""
+    kept = Path("/run/private/forwards.yaml")
+    kept.parent.mkdir()
+    kept.write_text(FORWARDS)
+    host = StandIn("nftables")
+    CONFIG.unlink()
+    CONFIG.symlink_to(kept)
+    assert host.apply() == 0
+    os.chown(kept.parent, 1000, 0)
+    kept.parent.chmod(0o700)
+
+    compile_apart(State(str(STATE)), str(CONFIG), Confined())
+
+    said = (STATE / "broken").read_text().split("\n")
+    assert said == ["", "", f"{CONFIG}:1:1: permission denied"]
+
+
+class Confined(Run):
+    """Runs tools as the service does: root, but not past the rights of files."""
+
+    def __call__(self, argv: list[str], text: str = "") -> str:
+        less = "--bounding-set=-dac_override,-dac_read_search"
+        return super().__call__(["setpriv", less, *argv], text)
