@@ -217,7 +217,11 @@ class Watch:
             inventory = Inventory(f"{self._state.path}/networks")
             planner = Planner(config, inventory, self._state.record)
             for record in yielding:
-                if list(planner.guest(record).rivals) != record.yields:
+                try:
+                    is_same = list(planner.guest(record).rivals) == record.yields
+                except (OSError, VfwError):
+                    is_same = False  # who carries it out says why
+                if not is_same:
                     now = time.monotonic_ns()
                     self._state.note(Intent("moved", record.guest, now))
                     news = True

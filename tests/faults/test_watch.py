@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -283,3 +284,22 @@ class Confined(Run):
     def __call__(self, argv: list[str], text: str = "") -> str:
         less = "--bounding-set=-dac_override,-dac_read_search"
         return super().__call__(["setpriv", less, *argv], text)
+
+
+@alone
+def test_a_damaged_compilation_while_a_listener_has_a_port() -> None:
+    """What the watch looks up for a guest that waits for a port may be damaged: it goes
+    on, and has that compiled anew."""
+    host = StandIn("nftables", FORWARDS)
+    host.network(WEB1)
+    with socket.create_server(("0.0.0.0", 8080)) as server:
+        host.start(WEB1)
+        with watching():
+            path = STATE / "compiled"
+            data = path.read_bytes()
+            path.write_bytes(data[:300] + b"\xff" * (len(data) - 300))
+
+            wait_for(lambda: path.exists() and path.read_bytes() == data)
+
+            server.close()
+            wait_for(lambda: published("nftables"))
