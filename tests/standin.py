@@ -281,7 +281,7 @@ class StandIn:
             os.close(given)
             reap()
 
-    def apply(self, *running: Guest) -> int:
+    def apply(self, *running: Guest, options: Sequence[str] = ()) -> int:
         """`vfwhooks apply`, where libvirtd says that these guests run; its status."""
         from vfwhooks import cli
 
@@ -289,7 +289,7 @@ class StandIn:
         self.said = io.StringIO()
         out, errors = contextlib.redirect_stdout, contextlib.redirect_stderr
         with out(self.said), errors(self.said):
-            return cli.main(["apply"])
+            return cli.main(["apply", *options])
 
     def moved(self, guest: Guest) -> None:
         """`watch` has heard of an address of the guest."""

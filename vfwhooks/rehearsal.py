@@ -38,7 +38,7 @@ def rehearse(state: State, main: str, answer: Answer | None, asked: int) -> Outc
     """Take apply's road where it touches nothing."""
     with tempfile.TemporaryDirectory(prefix="vfwhooks-") as directory:
         copy = Path(directory) / "state"
-        shutil.copytree(state.path, copy, ignore=shutil.ignore_patterns("lock"))
+        _copy_state(state, copy)
         scratch = State(str(copy))
         compile_file(Path(main), scratch)
         inventory = Inventory(f"{copy}/networks")
@@ -61,6 +61,24 @@ def rehearse(state: State, main: str, answer: Answer | None, asked: int) -> Outc
     if not data:
         raise VfwError("the rehearsal did not come to its end")
     return Outcome(**json.loads(data))
+
+
+def _copy_state(state: State, copy: Path) -> None:
+    """Copy the state directory, while nobody changes what takes the lock; events are
+    noted without."""
+    lock = state.lock()
+    try:
+        no_lock = shutil.ignore_patterns("lock")
+        shutil.copytree(state.path, copy, ignore=no_lock, copy_function=_copy_file)
+    finally:
+        lock.close()
+
+
+def _copy_file(source: str, target: str) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        pass  # it has been removed, or has got its name, since it was listed
 
 
 def _perform(

@@ -44,7 +44,7 @@ def forwards(guests: list[Guest], shift: int) -> str:
 
 
 @contextmanager
-def again_and_again(*acts: Callable[[], object]) -> Iterator[None]:
+def again_and_again(*acts: Callable[[], object], pause: float = 0.05) -> Iterator[None]:
     """Each act over and over beside what the block does; a failure is ours."""
     is_over = threading.Event()
     failed: list[BaseException] = []
@@ -53,7 +53,7 @@ def again_and_again(*acts: Callable[[], object]) -> Iterator[None]:
         try:
             while not is_over.is_set():
                 act()
-                time.sleep(0.05)
+                time.sleep(pause)
         except BaseException as error:  # noqa: BLE001 - told by the main thread
             failed.append(error)
 
@@ -123,6 +123,26 @@ class Crowd:
                 "network", "default", operation, told, limit=PATIENCE
             )
             assert called == QUIET
+
+
+@alone
+def test_a_rehearsal_while_events_are_noted() -> None:
+    """`apply --dry-run` tells what apply would do, whoever writes something down."""
+    host = StandIn("nftables", "guests:\n  web1: [8080:80]\n")
+    web1 = Guest("web1", 11)
+    host.network(web1)
+    host.start(web1)
+
+    def note() -> None:
+        for number in range(50):
+            (STATE / "tmp" / f"{number}").touch()
+        for number in range(50):
+            (STATE / "tmp" / f"{number}").unlink()
+
+    with again_and_again(note, pause=0):
+        done = {host.apply(web1, options=["--dry-run"]) for _ in range(40)}
+
+    assert (done, host.said.getvalue()) == ({0}, "")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
