@@ -144,7 +144,9 @@ class Roads:
         self._base.pop(_CONTESTED, None)
         if any(one.is_contested for one in planned.values()):
             self._base[_CONTESTED] = ""
-        wanted = {e: r.owner for r in new.values() for e in r.entries}
+        wanted: dict[str, str] = {}
+        for record in new.values():
+            wanted.update(dict.fromkeys(record.entries, record.owner))
         synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
         self._report.problems += synced.problems
