@@ -18,7 +18,6 @@ from .backend import clear_all
 from .compiler import compile_file, find_gone
 from .config import Problem, find_files, find_passed_over, in_file_order
 from .doctor import check_config, examine
-from .elements import WHOLE
 from .errors import VfwError, show
 from .explain import explain
 from .findings import WRONG
@@ -27,10 +26,11 @@ from .inventory import Inventory
 from .libvirtd import Answer, known_guests, reserve, running_guests
 from .localnet import close_others
 from .netlink import Netlink
-from .overview import Overview, look
+from .overview import look
 from .process import Run
 from .reconcile import Reconcile
 from .rehearsal import Outcome, rehearse
+from .report import diff_lines, overview_lines
 from .reserve import reserve_guest
 from .schema import read_forwards
 from .state import DEFAULT, State
@@ -139,7 +139,7 @@ def apply(arguments: argparse.Namespace) -> int:
         report = reconcile.report
         problems = report.problems + _keep(state)
         outcome = Outcome(report.removed, report.added, problems)
-    for line in _diff(outcome):
+    for line in diff_lines(outcome):
         print(show(line))
     for problem in outcome.problems:
         _complain(problem)
@@ -162,7 +162,9 @@ def status(arguments: argparse.Namespace) -> int:
         shown = asdict(overview)
         print(json.dumps({k: shown[k] for k in ("backend", "guests", "forwards")}))
     else:
-        _print_overview(overview)
+        print(f"config   {_config()}")
+        print(f"state    {_state_path()}")
+        print("\n".join(overview_lines(overview)))
     return FAILED if overview.problems else DONE
 
 
@@ -241,35 +243,6 @@ def _ask_libvirtd() -> Answer | None:
         return None
 
 
-def _diff(outcome: Outcome) -> list[str]:
-    """The change, forward by forward, as + and - lines."""
-    lines = []
-    for sign, changed in (("-", outcome.removed), ("+", outcome.added)):
-        guarded = {e.rpartition(" ")[0][6:] for _, e in changed if e[:6] == "guard "}
-        for name, entry in changed:
-            verb, _, host, *words = entry.split(" ")
-            if verb == "snat":
-                lines.append(f"{sign} {name} {host} → leaves from {words[0]}")
-            is_claim = verb == "reject" and entry[7:] not in guarded
-            if verb != "dnat" and not is_claim:
-                continue
-            protocol, first, last, *to = words
-            ports = first if first == last else f"{first}-{last}"
-            if protocol == WHOLE:
-                where = f"{host} {WHOLE}"
-                what = f"{name} {to[0]}" if to else f"rejected but for {name}"
-                lines.append(f"{sign} {where} → {what}")
-                continue
-            at = "" if host == "*" else f"{host} "
-            where = f"{at}{protocol} {ports}"
-            if is_claim:
-                lines.append(f"{sign} {where} → rejected while {name} is stopped")
-            else:
-                address = f"[{to[0]}]" if ":" in to[0] else to[0]
-                lines.append(f"{sign} {where} → {name} {address}:{to[1]}")
-    return list(dict.fromkeys(lines))
-
-
 def _print_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         print(show(str(problem)), file=sys.stderr)
@@ -279,26 +252,6 @@ def _complain(message: str, hint: str = "") -> None:
     print(f"vfwhooks: {show(message)}", file=sys.stderr)
     if hint:
         print(f"  {show(hint)}", file=sys.stderr)
-
-
-def _print_overview(overview: Overview) -> None:
-    print(f"config   {_config()}")
-    print(f"state    {_state_path()}")
-    print(f"backend  {overview.backend or 'none yet'}")
-    for problem in overview.problems:
-        print(f"problem  {show(problem)}")
-    rows = [("GUEST", "HOST", "PUBLISHED", "TARGET", "STATE", "CONNECTIONS", "")]
-    for f in overview.forwards:
-        to = f"{f.address or '-'} {f.target}"
-        host, count = f.host_ip, str(f.connections)
-        published = f"{f.published}/{f.protocol}"
-        rows.append(
-            (show(f.guest), host, published, to, f.state, count, show(f.reason))
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for row in rows if overview.forwards else []:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-        print("  ".join([*cells, row[6]]).rstrip())
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import pytest
 
 from unit.builders import CHECKOUT, fresh_state
 from vfwhooks import __version__
-from vfwhooks.cli import _diff
 from vfwhooks.compiler import compile_file
 from vfwhooks.rehearsal import Outcome
+from vfwhooks.report import diff_lines
 
 
 def vfwhooks(directory: Path, *arguments: str) -> tuple[int, str, str]:
@@ -213,7 +213,7 @@ def test_a_change_as_people_read_it(entry: str, line: str) -> None:
         ("web1", "reject 4 * tcp 80 80"),
     ]
 
-    found = _diff(Outcome([("web1", entry), *others], [("web1", entry)], []))
+    found = diff_lines(Outcome([("web1", entry), *others], [("web1", entry)], []))
 
     assert found == [f"- {line}", f"+ {line}"]
 
@@ -222,6 +222,6 @@ def test_a_claim_as_people_read_it() -> None:
     """What stays rejected without a guest is said once, for both families."""
     entries = [("web1", f"reject {family} * tcp 80 81") for family in "46"]
 
-    found = _diff(Outcome([], entries, []))
+    found = diff_lines(Outcome([], entries, []))
 
     assert found == ["+ tcp 80-81 → rejected while web1 is stopped"]

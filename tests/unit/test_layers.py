@@ -84,6 +84,7 @@ LAYERS = {
     # what is called from outside
     "__main__": EDGE,
     "cli": EDGE,
+    "report": EDGE,
     "hook": EDGE,
     "watch": EDGE,
 }
