@@ -45,7 +45,7 @@ def prepare(
 
 def apply() -> float:
     """`vfwhooks apply`, as somebody would type it; seconds."""
-    command = f"PYTHONPATH={LIB} exec /usr/bin/python3 -m vfwhooks apply"
+    command = f"cd / && PYTHONPATH={LIB} exec /usr/bin/python3 -m vfwhooks apply"
     return spawn(["/bin/sh", "-c", command])
 
 

@@ -67,12 +67,17 @@ def _intruders(guests: list[GuestForwards]) -> Iterable[Problem]:
 def _overlaps(claims: list[Claim]) -> Iterable[tuple[Claim, Ports, Claim]]:
     """Pairs of overlapping claims: the later in the file, the ports, the earlier."""
     open_claims: list[Claim] = []
+    last = 0
     for claim in sorted(claims, key=lambda c: c[:3]):
+        if claim[0] > last:
+            open_claims, last = [claim], claim[1]
+            continue
         open_claims = [c for c in open_claims if c[1] >= claim[0]]
         for other in open_claims:
             later, first = (claim, other) if claim[2] > other[2] else (other, claim)
             yield later, Ports(claim[0], min(claim[1], other[1])), first
         open_claims.append(claim)
+        last = max(last, claim[1])
 
 
 def _problem(later: Claim, taken: Ports, first: Claim) -> Problem:

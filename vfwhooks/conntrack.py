@@ -78,11 +78,11 @@ Connection = tuple[bytes, Tuple, Tuple]
 
 def may_cut(removed: list[str], added: list[str]) -> bool:
     """Whether connections may have to be cut for these entries."""
-    ended = [entry for entry in removed if entry.startswith(("dnat ", "snat "))]
-    verbs = ("dnat ", "reject ", "snat ")
-    begun = [entry for entry in added if entry.startswith(verbs)]
-    others = " tcp ", " sctp "
-    return bool(ended or [e for e in begun if not any(one in e for one in others)])
+    verbs = "dnat ", "reject ", "snat "
+    return any(entry.startswith(("dnat ", "snat ")) for entry in removed) or any(
+        entry.startswith(verbs) and " tcp " not in entry and " sctp " not in entry
+        for entry in added
+    )
 
 
 def beside(removed: list[str], held: "Collection[str]") -> list[str]:

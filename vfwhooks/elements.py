@@ -28,6 +28,7 @@ PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 _FAMILIES = {"4": (AF_INET, 4), "6": (AF_INET6, 16)}
 _PORT = struct.Struct(">Hxx")
+_SERVICE = struct.Struct(">BxxxHxx")
 _KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
 _VALUE, _VERDICT = 1, 2
 _JUMP = struct.pack(">i", -3)
@@ -37,7 +38,10 @@ _NAME = 16  # an interface's name in the kernel, NULs included
 
 def set_name(line: str) -> str:
     """The set or map that holds the entry."""
-    verb, family, host, *rest = line.split(" ")
+    return _set_name(*line.split(" "))
+
+
+def _set_name(verb: str, family: str, host: str, *rest: str) -> str:
     if verb == "accept":
         return "vfwhooks"
     name = verb + family
@@ -50,9 +54,14 @@ def set_name(line: str) -> str:
     return name
 
 
-def encode(line: str) -> tuple[bytes, bytes]:
-    """The entry's key attributes, and those of its value (empty in a set)."""
-    verb, family, host, *rest = line.split(" ")
+def encode(line: str) -> tuple[str, bytes, bytes]:
+    """The set or map that holds the entry, its key attributes, and those of its value
+    (empty in a set)."""
+    words = line.split(" ")
+    return _set_name(*words), *_encode(*words)
+
+
+def _encode(verb: str, family: str, host: str, *rest: str) -> tuple[bytes, bytes]:
     number, _ = _FAMILIES[family]
     if verb == "accept":
         return _keys(inet_pton(number, host), b""), b""
@@ -69,12 +78,11 @@ def encode(line: str) -> tuple[bytes, bytes]:
     protocol, first, last, *value = rest
     if protocol == WHOLE:
         return _keys(inet_pton(number, host), b""), _encoded(verb, number, value, True)
-    prefix = b"" if host == "*" else inet_pton(number, host)
-    prefix += bytes((PROTOCOLS[protocol], 0, 0, 0))
-    low, high = _PORT.pack(int(first)), _PORT.pack(int(last))
     is_range = first != last
-    keys = _keys(prefix + low, prefix + high if is_range else b"")
-    return keys, _encoded(verb, number, value, is_range)
+    prefix = b"" if host == "*" else inet_pton(number, host)
+    low = prefix + _SERVICE.pack(PROTOCOLS[protocol], int(first))
+    high = prefix + _SERVICE.pack(PROTOCOLS[protocol], int(last)) if is_range else b""
+    return _keys(low, high), _encoded(verb, number, value, is_range)
 
 
 def _encoded(verb: str, number: int, value: list[str], keeps_port: bool) -> bytes:

@@ -34,16 +34,19 @@ OUR_PORTS = 0x5646  # the upper half of our sockets' ports: who listens knows us
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE = 1 << 18
+_PADDING = b"", b"\0\0\0", b"\0\0", b"\0"
 
 
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute: length, kind, value, padded to four bytes."""
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+    size = len(value)
+    return _ATTRIBUTE.pack(4 + size, kind) + value + _PADDING[size & 3]
 
 
 def nested(kind: int, *parts: bytes) -> bytes:
-    """An attribute that holds attributes."""
-    return attribute(kind | NESTED, b"".join(parts))
+    """An attribute that holds attributes, each of them padded already."""
+    value = b"".join(parts)
+    return _ATTRIBUTE.pack(4 + len(value), kind | NESTED) + value
 
 
 def named(kind: int, name: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import errno
 
-from .elements import comment, decode, encode, set_name
+from .elements import comment, decode, encode
 from .netlink import Netlink, attributes, each, message, named, nested, netfilter
 
 OWN, LIBVIRT = "vfwhooks", "libvirt_network"
@@ -135,28 +135,31 @@ def list_entries(link: Netlink, part: str, name: str) -> dict[str, tuple[str, in
 
 def removals(part: str, entries: list[str]) -> list[bytes]:
     """Messages that delete the entries."""
-    packed = [(entry, nested(1, encode(entry)[0])) for entry in entries]
+    packed = []
+    for entry in entries:
+        name, keys, _ = encode(entry)
+        packed.append((name, nested(1, keys)))
     return _messages(part, _DELELEMENT, 0, packed)
 
 
 def additions(part: str, entries: list[tuple[str, str]]) -> list[bytes]:
     """Messages that add the entries, each with its owner."""
+    comments = {owner: comment(owner) for owner in {owner for _, owner in entries}}
     packed = []
     for entry, owner in entries:
-        keys, value = encode(entry)
-        packed.append((entry, nested(1, keys, value, comment(owner))))
+        name, keys, value = encode(entry)
+        packed.append((name, nested(1, keys, value, comments[owner])))
     return _messages(part, _NEWELEMENT, _CREATE, packed)
 
 
 def _messages(
     part: str, kind: int, flags: int, packed: list[tuple[str, bytes]]
 ) -> list[bytes]:
-    """One message a set, or several: an attribute holds 64 KiB."""
+    """One message for each set, or several: an attribute holds 64 KiB."""
     family, _, table = PARTS[part]
     chunks: dict[str, list[list[bytes]]] = {}
     sizes: dict[str, int] = {}
-    for entry, element in packed:
-        name = set_name(entry)
+    for name, element in packed:
         if sizes.get(name, _CHUNK) + len(element) > _CHUNK:
             chunks.setdefault(name, []).append([])
             sizes[name] = 0

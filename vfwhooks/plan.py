@@ -30,10 +30,13 @@ Addresses = dict[str, str]
 
 
 class Forward:
-    """One forward as compiled: `host` is `*`, 0.0.0.0, :: or an address."""
+    """One forward as compiled: `host` is `*`, 0.0.0.0, :: or an address. `families` are
+    those that it publishes on: "4", "6" or both."""
 
     __slots__ = (
+        "_published",
         "allow",
+        "families",
         "first",
         "host",
         "is_claimed",
@@ -56,17 +59,13 @@ class Forward:
         ) = line.split(" ")
         self.first, self.last = int(first), int(last)
         self.target, self.target_last = int(target), int(target_last)
-
-    @property
-    def families(self) -> str:
-        """The families it publishes on: "4", "6" or both."""
-        if self.host == "*":
-            return "46"
-        return _family(self.host)
+        self.families = "46" if self.host == "*" else _family(self.host)
+        host = "*" if self.host in ("0.0.0.0", "::") else self.host
+        self._published = f"{host} {self.protocol} {first} {last}"
 
     def published(self, family: str) -> str:
         """What it publishes in the family: the middle of all of its entries."""
-        return f"{self._to(family)} {self.first} {self.last}"
+        return f"{family} {self._published}"
 
     @property
     def is_loopback(self) -> bool:
@@ -75,16 +74,16 @@ class Forward:
 
     def entries(self, family: str, address: str) -> list[str]:
         """What the kernel is to hold for it towards the guest at `address`."""
-        to = self._to(family)
-        ports = f"{self.first} {self.last}"
+        published = self.published(family)
         found = []
         if self.allow != "-":
-            found.append(f"guard {to} {ports} {self.allow}")
+            found.append(f"guard {published} {self.allow}")
             if not self.is_claimed:
                 found.append(self.rejected(family))
         if self.first == self.last or self.first == self.target < self.target_last:
-            found.append(f"dnat {to} {ports} {address} {self.target}")
+            found.append(f"dnat {published} {address} {self.target}")
             return found
+        to = published.rsplit(" ", 2)[0]
         step = 1 if self.target_last > self.target else 0
         for number, port in enumerate(range(self.first, self.last + 1)):
             target = self.target + number * step
@@ -94,10 +93,6 @@ class Forward:
     def rejected(self, family: str) -> str:
         """The entry by which whatever gets through to the host itself is rejected."""
         return f"reject {self.published(family)}"
-
-    def _to(self, family: str) -> str:
-        host = "*" if self.host in ("0.0.0.0", "::") else self.host
-        return f"{family} {host} {self.protocol}"
 
 
 class Settings:
@@ -166,8 +161,10 @@ class Settings:
             forward.published(family)
             for forward in self.forwards
             for family in forward.families
-            if family in families and forward.published(family)[2:] not in self.over
+            if family in families
         ]
+        if self.over:
+            found = [one for one in found if one[2:] not in self.over]
         hosts = [*self.whole, *self.kept]
         return found + [whole(host) for host in hosts if _family(host) in families]
 
@@ -185,7 +182,9 @@ class Settings:
         found = []
         for forward in self.forwards:
             for family in forward.families:
-                if family in addresses and forward.published(family) not in without:
+                if family not in addresses:
+                    continue
+                if not without or forward.published(family) not in without:
                     found += forward.entries(family, addresses[family])
         for host in self.whole:
             if _family(host) in addresses and whole(host) not in without:
@@ -246,7 +245,7 @@ def key_of(entry: str) -> str:
     if entry.startswith("snat "):
         return entry.rpartition(" ")[0]
     if entry.startswith(("dnat ", "guard ")):
-        return " ".join(entry.split(" ", 6)[:6])
+        return entry.rsplit(" ", 2 if entry[0] == "d" else 1)[0]
     return entry
 
 

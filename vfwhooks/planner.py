@@ -179,8 +179,6 @@ class Planner:
                 continue
             planned = self.guest(record)
             _withhold(planned, taken)
-            for entry in planned.entries:
-                taken[key_of(entry)] = record
             found.append(planned)
         needed = dict.fromkeys(
             name for one in found if one.entries for name in one.networks
@@ -224,7 +222,8 @@ def _has(network: Network, address: str) -> bool:
 
 
 def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
-    """Take out what an earlier guest has: its address, or one of its ports."""
+    """Take out what an earlier guest has, its address or one of its ports, and note
+    what this one has."""
     addresses = dict(planned.where.addresses)
     for family, address in planned.where.addresses.items():
         other = taken.get(f"accept {family} {address}")
@@ -233,11 +232,13 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
             reason = f"{address} is the address of {show(other.guest.name)}"
             planned.is_contested = True
             planned.conflicts[f"accept {family} {address}"] = reason
-    planned.where.addresses = addresses
-    planned.entries = []
-    for entry in planned.planned(addresses):
-        other = taken.get(key_of(entry))
-        if other:
+    if addresses != planned.where.addresses:
+        planned.where.addresses = addresses
+        planned.entries = planned.planned(addresses)
+    entries, planned.entries = planned.entries, []
+    for entry in entries:
+        other = taken.setdefault(key_of(entry), planned.record)
+        if other is not planned.record:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
             planned.is_contested = True
             planned.conflicts[key_of(entry)] = reason

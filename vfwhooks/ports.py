@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -18,6 +19,7 @@ from .errors import VfwError, show
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
 PROTOCOLS = ("tcp", "udp", "sctp")
+_BETWEEN = frozenset(" ,\t\n")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def parse_short(text: str) -> Short:
         raise VfwError(f"{show(text)}: no protocol behind the slash")
     if slash and not body:
         raise VfwError(f"{show(text)}: no port in front of the slash")
-    if any(character in " ,\t\n" for character in body):
+    if not _BETWEEN.isdisjoint(body):
         several = "no blanks and commas in one; several are a list, [8080:80, 443]"
         raise VfwError(f"{show(text)}: {several}")
     host_ip, published, target = _split(body, text)
@@ -83,6 +85,7 @@ def _split(body: str, text: str) -> tuple[str, str | None, str]:
     return host_ip or "", published if colon else None, target if colon else published
 
 
+@cache
 def parse_ports(text: str) -> Ports:
     """One port or a range, FIRST-LAST; ports are 1 to 65535."""
     low, dash, high = text.partition("-")

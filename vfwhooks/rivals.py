@@ -9,7 +9,7 @@ has all others.
 from .elements import WHOLE
 from .inventory import Inventory
 from .listeners import Listener, Range
-from .plan import LEFT
+from .plan import LEFT, key_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ def find_left(published: list[str], held: list[str], inventory: Inventory) -> li
     """The entries that leave services on libvirt's bridges what they listen on, where a
     port is about to be published on every address; and those that are in force already.
     """
-    every = [one.split(" ") for one in published if " * " in one]
+    left = [entry for entry in held if entry.startswith("left ")]
+    every = [one.split(" ") for one in published if " * " in one] if left else []
     found = []
-    for entry in held:
-        verb, family, *words = entry.split(" ")
-        if verb == "left" and any(
-            (family, words[1]) == (one[0], one[2])
-            and int(one[3]) <= int(words[2]) <= int(one[4])
+    for entry in left:
+        _, family, _, protocol, port, _ = entry.split(" ")
+        if any(
+            (family, protocol) == (one[0], one[2])
+            and int(one[3]) <= int(port) <= int(one[4])
             for one in every
         ):
             found.append(entry)
@@ -54,8 +55,8 @@ def find_left(published: list[str], held: list[str], inventory: Inventory) -> li
         family, host, protocol, _ = one.split(" ", 3)
         if host == "*" and listener.port not in LEFT:
             for address in _on_bridges(family, listener, inventory):
-                port = f"{listener.port} {listener.port}"
-                found.append(f"left {family} {address} {protocol} {port}")
+                ports = f"{listener.port} {listener.port}"
+                found.append(f"left {family} {address} {protocol} {ports}")
     return list(dict.fromkeys(found))
 
 
@@ -76,8 +77,7 @@ def _meetings(
     """What is to be published with each listener on a port of it, as far as `held` has
     not published that port before."""
     heads = "dnat ", "reject "
-    had = [entry.split(" ", 6)[1:6] for entry in held if entry.startswith(heads)]
-    known = {" ".join(words) for words in had}
+    known = {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
     wanted: dict[str, list[tuple[str, str, str, Range]]] = {}
     for one in published:
         if one not in known:
@@ -87,6 +87,7 @@ def _meetings(
                 asked = one, family, host, (first, last)
                 if first <= last:
                     wanted.setdefault(each, []).append(asked)
+    had = [one.split(" ") for one in known] if wanted else []
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
         for one, family, host, (first, last) in some if listeners else ():

@@ -7,7 +7,6 @@ shows them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,9 +164,9 @@ class _Reader:
         over = parts.get("over_listener")
         self.over_listener = bool(over and self.read.scalar(over, parse_switch))
         if public.is_whole:
-            forwards = list(self.whole(public))
+            forwards = self.whole(public)
         else:
-            forwards = list(self.ports(parts.get("ports"), node))
+            forwards = self.ports(parts.get("ports"), node)
         guest = replace(
             public,
             forwards=tuple(forwards),
@@ -179,40 +178,43 @@ class _Reader:
         self.check_families(guest)
         self.guests.append(guest)
 
-    def whole(self, guest: GuestForwards) -> Iterator[Forward]:
+    def whole(self, guest: GuestForwards) -> list[Forward]:
         """Everything that comes to its public addresses, as one forward for each."""
         everything, allow = Ports(0, 65535), self.defaults.allow_from
-        for address in guest.public_ips:
-            yield from self.forwards(
-                (address,), (WHOLE,), everything, everything, allow, guest.public_place
-            )
+        return self.forwards(
+            guest.public_ips,
+            (WHOLE,),
+            everything,
+            everything,
+            allow,
+            guest.public_place,
+        )
 
-    def ports(self, node: Node | None, guest: Node) -> Iterator[Forward]:
+    def ports(self, node: Node | None, guest: Node) -> list[Forward]:
         if node is None:
             self.read.wrong(
                 guest.place, "no ports: for this guest; ports: [] says none"
             )
         elif isinstance(node, Items):
-            for item in node.nodes:
-                yield from self.port(item)
+            return [forward for item in node.nodes for forward in self.port(item)]
         elif isinstance(node, Text) and node.value:
-            yield from self.port(node)
+            return self.port(node)
         else:
             self.read.wrong(
                 node.place, f"ports are {kind_of(node)}; write [8080:80, 443]"
             )
+        return []
 
-    def port(self, node: Node) -> Iterator[Forward]:
+    def port(self, node: Node) -> list[Forward]:
         if isinstance(node, Text):
             short = self.read.scalar(node, parse_short)
-            if short:
-                yield from self.short(short, node.place)
-        elif isinstance(node, Pairs):
-            yield from self.long(node)
-        else:
-            self.read.wrong(node.place, "a list in a list of ports")
+            return self.short(short, node.place) if short else []
+        if isinstance(node, Pairs):
+            return self.long(node)
+        self.read.wrong(node.place, "a list in a list of ports")
+        return []
 
-    def short(self, short: Short, place: Place) -> Iterator[Forward]:
+    def short(self, short: Short, place: Place) -> list[Forward]:
         host_ips, protocols = self.defaults.host_ips, ("tcp",)
         try:
             if short.host_ip:
@@ -221,16 +223,16 @@ class _Reader:
                 protocols = (parse_protocol(short.protocol),)
         except VfwError as error:
             self.read.wrong(place, error.message)
-            return
+            return []
         allow = self.defaults.allow_from
-        yield from self.forwards(
+        return self.forwards(
             host_ips, protocols, short.published, short.target, allow, place
         )
 
-    def long(self, node: Pairs) -> Iterator[Forward]:
+    def long(self, node: Pairs) -> list[Forward]:
         parts = self.read.mapping(node, "a port", _PORT)
         if parts is None:
-            return
+            return []
         before = len(self.read.problems)
         given = {
             key: self.read.scalar(parts[key], parse_ports)
@@ -254,11 +256,13 @@ class _Reader:
         if not published or not target:
             if not given:
                 self.read.wrong(node.place, "a port needs published: or target:")
-        elif len(self.read.problems) == before:
-            for forward in self.forwards(
-                host_ips, protocols, published, target, allow, node.place
-            ):
-                yield forward if over is None else replace(forward, over_listener=over)
+            return []
+        if len(self.read.problems) > before:
+            return []
+        found = self.forwards(host_ips, protocols, published, target, allow, node.place)
+        if over is None:
+            return found
+        return [replace(forward, over_listener=over) for forward in found]
 
     def forwards(
         self,
@@ -268,33 +272,41 @@ class _Reader:
         target: Ports,
         allow: tuple[Subnet, ...],
         place: Place,
-    ) -> Iterator[Forward]:
-        lengths = [ports.last - ports.first for ports in (published, target)]
+    ) -> list[Forward]:
+        lengths = published.last - published.first, target.last - target.first
         if lengths[1] and lengths[0] != lengths[1]:
             count = f"{lengths[0] + 1} to {lengths[1] + 1} ports"
             self.read.wrong(
                 place, f"{published} to {target} is {count}; make them as many"
             )
-            return
-        is_default = allow is self.defaults.allow_from
+            return []
+        found = []
         for host_ip in host_ips or (None,):
-            if host_ip and host_ip.is_loopback and allow:
-                if not is_default:
-                    only = f"only this host itself connects to {host_ip}"
-                    self.read.wrong(place, f"allow_from has no meaning here: {only}")
-                    continue
-                yield from self.forwards(
-                    (host_ip,), protocols, published, target, (), place
-                )
-                continue
-            families = {subnet.version for subnet in allow}
-            if host_ip and allow and host_ip.version not in families:
-                what = f"no IPv{host_ip.version} network for host_ip {host_ip}"
-                self.read.wrong(place, f"allow_from has {what}: nobody could connect")
+            sources = self.sources(host_ip, allow, place) if host_ip else allow
+            if sources is None:
                 continue
             for protocol in protocols:
                 over = self.over_listener
-                yield Forward(host_ip, protocol, published, target, allow, place, over)
+                found.append(
+                    Forward(host_ip, protocol, published, target, sources, place, over)
+                )
+        return found
+
+    def sources(
+        self, host_ip: Address, allow: tuple[Subnet, ...], place: Place
+    ) -> tuple[Subnet, ...] | None:
+        """Who may connect there; None, and a problem, where nobody could."""
+        if host_ip.is_loopback and allow:
+            if allow is self.defaults.allow_from:
+                return ()
+            only = f"only this host itself connects to {host_ip}"
+            self.read.wrong(place, f"allow_from has no meaning here: {only}")
+            return None
+        if allow and host_ip.version not in {subnet.version for subnet in allow}:
+            what = f"no IPv{host_ip.version} network for host_ip {host_ip}"
+            self.read.wrong(place, f"allow_from has {what}: nobody could connect")
+            return None
+        return allow
 
     def check_families(self, guest: GuestForwards) -> None:
         families = {address.version for address in guest.addresses}
