@@ -12,6 +12,7 @@ from .iptools import COMMANDS, Saved, Tools, is_ours, texts
 from .jumps import JUMPS, Jumps
 from .model import Network
 from .netlink import Netlink
+from .nftvariant import take_out
 from .plan import Change, Synced
 from .process import Run
 
@@ -50,6 +51,8 @@ class Iptables:
 
         A guest is let in before it is DNATed to and shut out after.
         """
+        if self._take_out(changes):
+            return
         for family in COMMANDS:
             script = Script()
             for change in changes:
@@ -63,6 +66,21 @@ class Iptables:
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
                 self.base[family] = self.jumps.mark(family)
+
+    def _take_out(self, changes: list[Change]) -> bool:
+        """Take out what goes altogether without a tool, where that can be done; whether
+        it was all that there is to do."""
+        if self.base.get("variant") != "nft" or any(change.new for change in changes):
+            return False
+        owners: dict[str, list[str]] = {}
+        for change in changes:
+            owners.setdefault(change.owner, []).extend(change.old)
+        gone = [
+            (owner, family, render(owner, entries, family))
+            for owner, entries in owners.items()
+            for family in COMMANDS
+        ]
+        return take_out(self.link, gone)
 
     def is_undisturbed(self) -> bool:
         """Whether nobody else has touched the chains that our jumps are in. libvirt

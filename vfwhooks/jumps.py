@@ -11,7 +11,7 @@ from .iptools import COMMANDS, Saved, Tools, texts
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
-from .nfnetlink import list_iptables_handles
+from .nftvariant import list_handles
 
 _LOCAL = "-m addrtype --dst-type LOCAL"
 JUMPS = (
@@ -94,7 +94,7 @@ class Jumps:
         if self._base["variant"] == "legacy":
             return {}
         return {
-            chain: list_iptables_handles(self._link, family, *chain)
+            chain: list_handles(self._link, family, chain)
             for chain in dict(self._all(family))
         }
 

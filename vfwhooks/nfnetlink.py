@@ -13,7 +13,6 @@ PARTS = {
 }
 _NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
-_DELTABLE = 2
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
 _CREATE = 0x400
 _CHUNK = 30_000
@@ -57,7 +56,7 @@ def list_base_chains(link: Netlink) -> list[BaseChain]:
         if family and hook and int.from_bytes(hook, "big") == _FORWARD:
             is_filter = about.get(7, b"") == b"filter\0"
             drops = is_filter and not any(about.get(5, b"\1"))
-            found.append(BaseChain(family, _text(about[1]), _text(about[3]), drops))
+            found.append(BaseChain(family, text_of(about[1]), text_of(about[3]), drops))
     return found
 
 
@@ -78,29 +77,6 @@ def list_chains(link: Netlink, part: str) -> dict[str, int]:
     return _named(link, part, _GETCHAIN, 3, 2)
 
 
-def list_iptables_chains(link: Netlink, family: str, table: str) -> list[str]:
-    """The chains that iptables' nft variant has made in one of its tables so far."""
-    number = PARTS[family][0]
-    asked = message(_NFT | _GETCHAIN, netfilter(number, named(1, table)))
-    answers = _dump(link, asked)
-    return [_text(answer[3]) for answer in answers if _text(answer[1]) == table]
-
-
-def list_iptables_handles(
-    link: Netlink, family: str, table: str, chain: str
-) -> list[int]:
-    """The handles of the rules in a chain of iptables' nft variant, in their order."""
-    asked = netfilter(PARTS[family][0], named(1, table) + named(2, chain))
-    answers = _dump(link, message(_NFT | _GETRULE, asked))
-    return [int.from_bytes(a[3], "big") for a in answers if _text(a[2]) == chain]
-
-
-def delete_table(link: Netlink, family: str, table: str) -> None:
-    """Delete a table of iptables' nft variant."""
-    number = PARTS[family][0]
-    link.batch([message(_NFT | _DELTABLE, netfilter(number, named(1, table)))])
-
-
 def list_sets(link: Netlink, part: str) -> dict[str, int]:
     """The handles of the table's named sets and maps by name."""
     return _named(link, part, _GETSET, 2, 16)
@@ -111,11 +87,11 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     family, _, table = PARTS[part]
     found = []
     asked = message(_NFT | _GETRULE, netfilter(family, named(1, table)))
-    for answer in _dump(link, asked):
-        if _text(answer[1]) == table:
+    for answer in dump(link, asked):
+        if text_of(answer[1]) == table:
             handle = int.from_bytes(answer[3], "big")
             found.append(
-                Rule(_text(answer[2]), handle, jump_target(answer.get(4, b"")))
+                Rule(text_of(answer[2]), handle, jump_target(answer.get(4, b"")))
             )
     return found
 
@@ -126,7 +102,7 @@ def list_entries(link: Netlink, part: str, name: str) -> dict[str, tuple[str, in
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
     found = {}
-    for answer in _dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
+    for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
         for _, element in each(answer.get(3, b"")):
             entry, owner, connections = decode(known, element)
             found[entry] = owner, connections
@@ -181,14 +157,15 @@ def _named(
 ) -> dict[str, int]:
     family, _, table = PARTS[part]
     found = {}
-    for answer in _dump(link, message(_NFT | kind, netfilter(family, named(1, table)))):
-        name = _text(answer[name_at])
-        if _text(answer[1]) == table and not name.startswith("__"):
+    for answer in dump(link, message(_NFT | kind, netfilter(family, named(1, table)))):
+        name = text_of(answer[name_at])
+        if text_of(answer[1]) == table and not name.startswith("__"):
             found[name] = int.from_bytes(answer[handle_at], "big")
     return found
 
 
-def _dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
+def dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
+    """The attributes of everything that is asked for; nothing where there is none."""
     try:
         return [attributes(answer[4:]) for _, answer in link.dump(asked)]
     except OSError as error:
@@ -203,9 +180,10 @@ def jump_target(expressions: bytes) -> str:
         got = attributes(expression)
         if got.get(1) == b"immediate\0":
             data = attributes(attributes(got[2]).get(2, b""))
-            return _text(attributes(data.get(2, b"")).get(2, b""))
+            return text_of(attributes(data.get(2, b"")).get(2, b""))
     return ""
 
 
-def _text(value: bytes) -> str:
+def text_of(value: bytes) -> str:
+    """A NUL-terminated name."""
     return value.rstrip(b"\0").decode("utf-8", "replace")

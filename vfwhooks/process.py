@@ -101,5 +101,8 @@ def _read(fd: int) -> str:
 
 
 def _said(files: list[int], status: int) -> str:
-    lines = [line for fd in (files[2], files[1]) for line in _read(fd).splitlines()]
-    return lines[0].strip() if lines else f"exit status {status}"
+    """The first line of what the tool printed; iptables-restore's is about the next."""
+    printed = _read(files[2]) + "\n" + _read(files[1])
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    count = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:count]) or f"exit status {status}"

@@ -23,7 +23,7 @@ CEILINGS = {
     (NFT, "qemu", "started"): Counts(2, 1_300, 36, 550_000, 2),
     (NFT, "qemu", "stopped"): Counts(2, 1_300, 36, 550_000, 2),
     (IPT, "qemu", "started"): Counts(3, 2_200, 40, 650_000, 2),
-    (IPT, "qemu", "stopped"): Counts(3, 2_300, 40, 650_000, 2),
+    (IPT, "qemu", "stopped"): Counts(2, 1_600, 40, 650_000, 2),
 }
 # A page of the compiled configuration, and a few names for each list of sources.
 SLACK = Counts(0, 40, 0, 45_000, 0)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from unit.builders import Host, network
+from unit.netlinks import nla
 from vfwhooks.conntrack import beside, cut, may_cut
 from vfwhooks.netlink import Netlink, attributes
 
@@ -56,13 +57,6 @@ CONNECTIONS = {
     "IPv6": Connection("2001:db8::1", 8080, "fd00:122::10", 80),
     "IPv6 at the host": Connection("2001:db8::1", 53, "2001:db8::1", 53, UDP),
 }
-
-
-def nla(kind: int, *parts: bytes) -> bytes:
-    """A netlink attribute, as the kernel's headers have it."""
-    payload = b"".join(parts)
-    padding = b"\0" * (-len(payload) % 4)
-    return struct.pack("=HH", 4 + len(payload), kind) + payload + padding
 
 
 def direction(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, UUID
+from unit.netlinks import nla
 from vfwhooks.elements import comment, decode, encode, set_name
 
 # Every verb: an entry, and the set that it stands in.
@@ -42,12 +43,6 @@ ENTRIES = {
     "accept 4 192.168.122.10": "vfwhooks",
     "accept 6 fd00:122::10": "vfwhooks",
 }
-
-
-def nla(kind: int, *parts: bytes) -> bytes:
-    """A netlink attribute, as the kernel's headers have it; all here are aligned."""
-    payload = b"".join(parts)
-    return struct.pack("=HH", 4 + len(payload), kind) + payload
 
 
 def key(value: str) -> bytes:
@@ -157,7 +152,7 @@ def test_an_element_reads_as_its_entry(entry: str, name: str) -> None:
         "accept" + family if name == "vfwhooks" else name, keys + value + comment(UUID)
     )
 
-    assert found == (entry, UUID, 0)
+    assert (found, found_in) == ((entry, UUID, 0), name)
 
 
 PORTS = st.integers(1, 65535)

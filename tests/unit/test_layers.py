@@ -59,6 +59,7 @@ LAYERS = {
     "netlink": HOST,
     "nfnetlink": HOST,
     "nftables": HOST,
+    "nftvariant": HOST,
     "obstacles": HOST,
     "process": HOST,
     "sdnotify": HOST,
@@ -277,12 +278,12 @@ def test_what_the_hook_path_imports() -> None:
 
 
 def test_what_the_iptables_backend_imports_on_top() -> None:
-    """Five modules of ours, and nothing of Python's."""
+    """Six modules of ours, and nothing of Python's."""
     found = loaded(
         "import vfwhooks.hook; before = set(sys.modules); import vfwhooks.iptables"
     )
 
-    names = "iprules", "iptables", "iptools", "jumps", "libvirtrules"
+    names = "iprules", "iptables", "iptools", "jumps", "libvirtrules", "nftvariant"
     assert found == {f"vfwhooks.{name}" for name in names}
 
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import OTHER_UUID, PROPERTY, UUID
-from vfwhooks.netlink import Netlink, split
+from unit.netlinks import Link, answer, handle, nla, request, text
+from vfwhooks.netlink import split
 from vfwhooks.nfnetlink import (
     additions,
     has_table,
     list_chains,
     list_entries,
-    list_iptables_handles,
     list_rules,
     list_sets,
     removals,
@@ -26,53 +26,6 @@ WEB = "dnat 4 * tcp 80 80 192.168.122.10 8080"
 SSH = "dnat 4 * tcp 22 22 192.168.122.10 22"
 ACCEPT = "accept 4 192.168.122.10"
 HEAD = 16 + 4 + 16 + 16 + 4  # headers, both names, and the list's own
-
-
-class Link(Netlink):
-    """A link whose answers are written down; `asked` is what it was sent."""
-
-    def __init__(self, *answers: bytes, error: int = 0) -> None:
-        self._given = answers
-        self._error = error
-        self.asked: list[bytes] = []
-
-    def dump(self, one: bytes) -> list[tuple[int, bytes]]:
-        self.request(one)
-        return [(0, answer) for answer in self._given]
-
-    def request(self, one: bytes) -> None:
-        self.asked.append(one)
-        if self._error:
-            raise OSError(self._error, "no")
-
-
-def nla(kind: int, *parts: bytes) -> bytes:
-    """A netlink attribute, as the kernel's headers have it."""
-    payload = b"".join(parts)
-    padding = b"\0" * (-len(payload) % 4)
-    return struct.pack("=HH", 4 + len(payload), kind) + payload + padding
-
-
-def text(kind: int, value: str) -> bytes:
-    """An attribute that holds a name."""
-    return nla(kind, value.encode() + b"\0")
-
-
-def answer(*attributes: bytes, family: int = 1) -> bytes:
-    """The payload of an answer: struct nfgenmsg and attributes."""
-    return bytes((family, 0, 0, 0)) + b"".join(attributes)
-
-
-def handle(kind: int, number: int) -> bytes:
-    """An attribute that holds a handle."""
-    return nla(kind, struct.pack(">Q", number))
-
-
-def request(kind: int, payload: bytes, flags: int = 0) -> bytes:
-    """A message to nf_tables (subsystem 10) that is not numbered yet."""
-    return struct.pack("=IHHII", 16 + len(payload), 10 << 8 | kind, 1 | flags, 0, 0) + (
-        payload
-    )
 
 
 @pytest.mark.parametrize(
@@ -314,26 +267,3 @@ def test_no_attribute_is_larger_than_it_can_say(count: int) -> None:
     lone = len(additions("own", [("dnat 4 * tcp 1 1 10.0.0.1 1", UUID)])[0])
     assert all(size < 1 << 15 for size in sizes)
     assert sum(sizes) - len(sizes) * HEAD == count * (lone - HEAD)
-
-
-def test_handles_of_an_iptables_chain() -> None:
-    """In the rules' order; a kernel that lists other chains too is not believed."""
-    link = Link(
-        answer(text(1, "filter"), text(2, "FORWARD"), handle(3, 7)),
-        answer(text(1, "filter"), text(2, "INPUT"), handle(3, 5)),
-        answer(text(1, "filter"), text(2, "FORWARD"), handle(3, 6)),
-    )
-
-    found = list_iptables_handles(link, "4", "filter", "FORWARD")
-
-    asked = answer(text(1, "filter"), text(2, "FORWARD"), family=2)
-    assert (found, link.asked) == ([7, 6], [request(7, asked)])
-
-
-def test_handles_of_a_chain_that_is_not_there() -> None:
-    """Nobody has used the table yet."""
-    link = Link(error=errno.ENOENT)
-
-    found = list_iptables_handles(link, "6", "nat", "PREROUTING")
-
-    assert found == []

@@ -61,12 +61,17 @@ def test_the_environment_is_ours() -> None:
         ("echo no >&2; exit 1", "sh: no"),
         ("echo out; echo '  err  ' >&2; echo more >&2; exit 2", "sh: err"),
         ("echo only; exit 3", "sh: only"),
+        (
+            "printf 'tool v1: \\n\\nline 3: busy\\n' >&2; exit 3",
+            "sh: tool v1: line 3: busy",
+        ),
         ("exit 4", "sh: exit status 4"),
         ("kill -9 $$", "sh: exit status -9"),
     ],
 )
 def test_a_tool_that_fails(script: str, said: str) -> None:
-    """The first line it has to say, or how it ended."""
+    """The first line it has to say, with the next where it has only begun there; or
+    how it ended."""
     with pytest.raises(Refused) as caught:
         run("sh", "-c", script)
     assert str(caught.value) == said
