@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from unit.builders import CHECKOUT, DAEMONS, RECORDED, fields
+from vfwhooks import residents
 from vfwhooks.files import file_name
 from vfwhooks.hook import read_port
 from vfwhooks.libvirtxml import parse_port
@@ -220,13 +221,14 @@ def test_events_of_networks(tmp_path: Path, operation: str, is_ours: bool) -> No
 
 
 @pytest.mark.parametrize("operation", ["port-created", "port-deleted"])
-@pytest.mark.parametrize("driver", ["qemu", "lxc", None])
+@pytest.mark.parametrize("driver", [*residents.GUESTS, None])
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_an_interface_of_a_guest(
     tmp_path: Path, operation: str, driver: str | None, daemon: str
 ) -> None:
     """Ours if its owner is recorded: one that is starting comes with `started`."""
     root = installed(tmp_path)
+    (root / "state" / "guests" / "libxl").mkdir()
     if driver:
         (root / "state" / "guests" / driver / "web1").write_text("")
     xml = port_created("web1", daemon=daemon)
