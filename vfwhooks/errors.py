@@ -1,10 +1,11 @@
-"""The one exception of the package, and names made safe to show."""
+"""The exceptions of the package, and names made safe to show."""
 
 
 class VfwError(Exception):
     """What went wrong, in one line that names the object, and the next step.
 
-    Only the mains catch it. Everything else that is raised is a defect.
+    Only the mains catch it. But for InDoubt, everything else that is raised is a
+    defect.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -18,6 +19,10 @@ class VfwError(Exception):
 
 class Refused(VfwError):
     """The kernel (or the tool in front of it) refused a whole transaction."""
+
+
+class InDoubt(Exception):
+    """The short road does not know enough; the full one does (see roads)."""
 
 
 def show(text: str) -> str:

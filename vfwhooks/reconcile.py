@@ -8,14 +8,14 @@ mark set by the daemon's hook) everything is checked (the full road).
 
 from . import configuration
 from .compiled import Damaged
-from .errors import Refused, VfwError
+from .errors import InDoubt, Refused, VfwError
 from .events import Events
 from .inventory import Inventory
 from .netlink import Netlink
 from .planner import Planner
 from .process import Run
 from .records import Intent
-from .roads import InDoubt, Report, Roads
+from .roads import Report, Roads
 from .state import State
 
 TYPE_CHECKING = False

@@ -11,15 +11,16 @@ from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
 from .conntrack import beside, cut, may_cut
-from .errors import VfwError, show
+from .errors import InDoubt, VfwError, show
 from .events import Events
 from .inventory import Inventory
 from .netlink import Netlink
 from .plan import Change, Synced
 from .planner import Planned, Planner
 from .process import Run
-from .records import Key, Record, cut_text, parse_cut
-from .state import DRIVERS, State
+from .records import Record, cut_text, parse_cut
+from .shared import Pair, Shared
+from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from .backend import Backend
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
-Pair = tuple["Record | None", "Record | None"]
-
-
-class InDoubt(Exception):
-    """The short road does not know enough; the full one does."""
 
 
 class Report:
@@ -64,6 +60,7 @@ class Roads:
         self._link = link
         self._run = run
         self._report = report
+        self._shared = Shared(state)
         self._base = state.base()
         self.has_noted = False
 
@@ -98,7 +95,7 @@ class Roads:
             new = planned.settled() if planned else None
             said += _line(old, planned)
             pairs.append((old, new))
-        pairs += self._shared(pairs, planner)
+        pairs += self._shared.change(pairs, planner)
         self._expect(pairs)
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
@@ -159,7 +156,8 @@ class Roads:
         added = added.union(synced.added)
         self._note_cut(list(removed.union(synced.removed)), list(added), wanted)
         self._conclude(pairs)
-        self._state.index(list(new.values()))
+        self._shared.note_anew(list(new.values()))
+        self._state.sweep()
 
     def _choose(self) -> str:
         """The backend to use: what it is now counts, unless it was chosen while there
@@ -184,44 +182,6 @@ class Roads:
 
     def _backend(self) -> "Backend":
         return open_backend(self._base, self._link, self._run, self._inventory)
-
-    def _shared(self, pairs: list[Pair], planner: Planner) -> list[Pair]:
-        """What the guests share with others: they claim their addresses for themselves,
-        and may be the first or the last to need a network's entries.
-
-        All come before any goes: what the last one leaves, another may need.
-        """
-        changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
-        for key, old, new in changed:
-            for address in _addresses(old) - _addresses(new):
-                self._state.release(address, key)
-        joined: dict[str, None] = {}
-        started = [key for key, _, new in changed if new]
-        for key, old, new in changed:
-            if new and new.entries and self._has_namesake(key, started):
-                raise InDoubt(f"another driver has a guest {show(key[1])}, too")
-            for address in _addresses(new) - _addresses(old):
-                if not self._state.claim(address, key):
-                    raise InDoubt(f"another guest is at {address}")
-            for name in _networks(new) - _networks(old):
-                self._state.join(name, key)
-                joined[name] = None
-        found: list[Pair] = []
-        for name in joined:
-            if not self._state.record(("network", name)):
-                shared = planner.shared(name)
-                if shared:
-                    found.append((None, shared.settled()))
-        for key, old, new in changed:
-            for name in _networks(old) - _networks(new):
-                if self._state.leave(name, key):
-                    found.append((self._state.record(("network", name)), None))
-        return found
-
-    def _has_namesake(self, key: Key, started: list[Key]) -> bool:
-        """Whether a guest of another driver has this name: forwards.yaml means both."""
-        others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
-        return any(one in started or self._state.record(one) for one in others)
 
     def _expect(self, pairs: list[Pair]) -> None:
         """Write down what the kernel may hold from now on."""
@@ -308,12 +268,3 @@ def _without_former_names(records: list[Record]) -> list[Record]:
         for one in records
         if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
     ]
-
-
-def _networks(record: "Record | None") -> set[str]:
-    return set(record.networks) if record else set()
-
-
-def _addresses(record: "Record | None") -> set[str]:
-    entries = record.entries if record else []
-    return {entry[9:] for entry in entries if entry.startswith("accept ")}

@@ -181,7 +181,7 @@ class State:
         when it stopped.
         """
         if stamp and self.names("asking"):
-            self.write(f"gone/{_member(key)}", f"{stamp}")
+            self.write(f"gone/{member_name(key)}", f"{stamp}")
         self.remove(record_name(key))
 
     def asking(self) -> None:
@@ -191,7 +191,7 @@ class State:
     def stopped_at(self, key: Key) -> int:
         """When the guest stopped, if it was while somebody was asking; else 0."""
         try:
-            return int(self.read(f"gone/{_member(key)}") or 0)
+            return int(self.read(f"gone/{member_name(key)}") or 0)
         except ValueError:
             return 0
 
@@ -205,58 +205,11 @@ class State:
             for name in self.names("gone"):
                 self.remove(f"gone/{name}")
 
-    def claim(self, address: str, key: Key) -> bool:
-        """Note that the guest is at the address; False if another one is."""
-        name, whose = f"addresses/{address}", record_name(key)
-        if self.read(name) in ("", whose):
-            self.write(name, whose)
-            return True
-        return False
-
-    def release(self, address: str, key: Key) -> None:
-        """The guest is not at the address any more."""
-        if self.read(f"addresses/{address}") == record_name(key):
-            self.remove(f"addresses/{address}")
-
-    def join(self, network: str, key: Key) -> None:
-        """Note that the guest needs the network's entries."""
-        directory = f"{self.path}/members/{files.file_name(network)}"
-        try:
-            posix.mkdir(directory, 0o700)
-        except FileExistsError:
-            pass
-        self.write(f"members/{files.file_name(network)}/{_member(key)}", "")
-
-    def leave(self, network: str, key: Key) -> bool:
-        """The guest does not need them any more; whether it was the last."""
-        directory = f"members/{files.file_name(network)}"
-        self.remove(f"{directory}/{_member(key)}")
-        try:
-            posix.rmdir(f"{self.path}/{directory}")
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return True
-
-    def index(self, records: list[Record]) -> None:
-        """Make addresses/ and members/ anew from all records, and clear away what
-        writers that were killed have left in tmp/."""
+    def sweep(self) -> None:
+        """Clear away what writers that were killed have left in tmp/."""
         for name in self.names("tmp"):
             if not posix.access(f"/proc/{name}", posix.F_OK):
                 self.remove(f"tmp/{name}")
-        for address in self.names("addresses"):
-            self.remove(f"addresses/{address}")
-        for network in self.names("members"):
-            for name in self.names(f"members/{network}"):
-                self.remove(f"members/{network}/{name}")
-            posix.rmdir(f"{self.path}/members/{network}")
-        for record in records:
-            for entry in record.entries:
-                if entry.startswith("accept "):
-                    self.claim(entry[9:], record.key)
-            for network in record.networks:
-                self.join(network, record.key)
 
     def _data(self, name: str) -> "bytes | None":
         """A file's content. Raises ValueError for a directory, and for a link, which
@@ -296,5 +249,6 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _member(key: Key) -> str:
+def member_name(key: Key) -> str:
+    """The guest's name among files of several drivers' guests."""
     return f"{key[0]}.{files.file_name(key[1])}"

@@ -82,6 +82,7 @@ LAYERS = {
     "reconcile": USE,
     "rehearsal": USE,
     "roads": USE,
+    "shared": USE,
     # what is called from outside
     "__main__": EDGE,
     "cli": EDGE,
@@ -142,6 +143,7 @@ OF_OURS = {
     "records",
     "rivals",
     "roads",
+    "shared",
     "state",
 }
 TOO_DEAR = [

@@ -475,57 +475,6 @@ def test_started_is_noted_once(tmp_path: Path) -> None:
     assert [*contents(state)] == ["started-qemu"]
 
 
-def test_an_address_is_one_guests(tmp_path: Path) -> None:
-    """The first to claim it has it, also when it claims it again."""
-    state = fresh_state(tmp_path)
-
-    found = [state.claim("fd00::1", key) for key in (WEB, LXC, WEB)]
-
-    assert found == [True, False, True]
-
-
-def test_an_address_that_was_released(tmp_path: Path) -> None:
-    """It is free for others; nobody releases another one's."""
-    state = fresh_state(tmp_path)
-    state.claim("10.0.0.1", WEB)
-    state.release("10.0.0.1", LXC)
-    first = state.claim("10.0.0.1", LXC)
-
-    state.release("10.0.0.1", WEB)
-
-    assert (first, state.claim("10.0.0.1", LXC)) == (False, True)
-
-
-def test_the_last_to_leave_a_network(tmp_path: Path) -> None:
-    """Who leaves hears whether somebody else still needs its entries."""
-    state = fresh_state(tmp_path)
-    for key in (WEB, LXC, WEB):
-        state.join("my net", key)
-
-    found = [state.leave("my net", key) for key in (WEB, WEB, LXC, LXC)]
-
-    assert found == [False, False, True, True]
-
-
-def test_index_is_made_of_the_records(tmp_path: Path) -> None:
-    """Who is where and who needs what, whatever was noted before."""
-    state = fresh_state(tmp_path)
-    state.claim("10.0.0.9", LXC)
-    state.claim("192.168.122.10", LXC)
-    state.join("gone", LXC)
-    state.join("default", LXC)
-    six = ["accept 6 fd00::10", *ENTRIES]
-
-    state.index([record(entries=six, networks=["default", "my net"])])
-
-    assert contents(state) == {
-        "addresses/192.168.122.10": "guests/qemu/web1",
-        "addresses/fd00::10": "guests/qemu/web1",
-        "members/default/qemu.web1": "",
-        "members/my%20net/qemu.web1": "",
-    }
-
-
 def test_a_configuration_comes_into_force(tmp_path: Path) -> None:
     """It is for the next boot only when somebody keeps it."""
     state = fresh_state(tmp_path)
@@ -541,6 +490,6 @@ def test_what_killed_writers_left(tmp_path: Path) -> None:
     state.write("tmp/99999999", "half")
     state.write(f"tmp/{os.getppid()}", "half")
 
-    state.index([])
+    state.sweep()
 
     assert state.names("tmp") == [str(os.getppid())]

@@ -1,0 +1,118 @@
+"""What guests share: an address, at which one of them can be, and a network, whose
+entries are needed once for all.
+
+It is noted in files of their own, so that an event reads no other guest's record:
+addresses/ADDRESS says whose it is, members/NETWORK/ has a file for each guest.
+"""
+
+import posix
+
+from . import files
+from .errors import InDoubt, show
+from .planner import Planner
+from .records import Key, Record
+from .state import DRIVERS, State, member_name, record_name
+
+Pair = tuple["Record | None", "Record | None"]
+
+
+class Shared:
+    """Who is where and needs what, for a holder of the lock."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def change(self, pairs: list[Pair], planner: Planner) -> list[Pair]:
+        """Note what changes for guests, each as it was and as it will be; what changes
+        by that for their networks. Raises InDoubt where others have a say.
+
+        All come before any goes: what the last one leaves, another may need.
+        """
+        changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
+        for key, old, new in changed:
+            for address in _addresses(old) - _addresses(new):
+                self.release(address, key)
+        joined: dict[str, None] = {}
+        started = [key for key, _, new in changed if new]
+        for key, old, new in changed:
+            if new and new.entries and self._has_namesake(key, started):
+                raise InDoubt(f"another driver has a guest {show(key[1])}, too")
+            for address in _addresses(new) - _addresses(old):
+                if not self.claim(address, key):
+                    raise InDoubt(f"another guest is at {address}")
+            for name in _networks(new) - _networks(old):
+                self.join(name, key)
+                joined[name] = None
+        found: list[Pair] = []
+        for name in joined:
+            if not self._state.record(("network", name)):
+                shared = planner.shared(name)
+                if shared:
+                    found.append((None, shared.settled()))
+        for key, old, new in changed:
+            for name in _networks(old) - _networks(new):
+                if self.leave(name, key):
+                    found.append((self._state.record(("network", name)), None))
+        return found
+
+    def _has_namesake(self, key: Key, started: list[Key]) -> bool:
+        """Whether a guest of another driver has this name: forwards.yaml means both."""
+        others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
+        return any(one in started or self._state.record(one) for one in others)
+
+    def claim(self, address: str, key: Key) -> bool:
+        """Note that the guest is at the address; False if another one is."""
+        name, whose = f"addresses/{address}", record_name(key)
+        if self._state.read(name) in ("", whose):
+            self._state.write(name, whose)
+            return True
+        return False
+
+    def release(self, address: str, key: Key) -> None:
+        """The guest is not at the address any more."""
+        if self._state.read(f"addresses/{address}") == record_name(key):
+            self._state.remove(f"addresses/{address}")
+
+    def join(self, network: str, key: Key) -> None:
+        """Note that the guest needs the network's entries."""
+        directory = f"members/{files.file_name(network)}"
+        try:
+            posix.mkdir(f"{self._state.path}/{directory}", 0o700)
+        except FileExistsError:
+            pass
+        self._state.write(f"{directory}/{member_name(key)}", "")
+
+    def leave(self, network: str, key: Key) -> bool:
+        """The guest does not need them any more; whether it was the last."""
+        directory = f"members/{files.file_name(network)}"
+        self._state.remove(f"{directory}/{member_name(key)}")
+        try:
+            posix.rmdir(f"{self._state.path}/{directory}")
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def note_anew(self, records: list[Record]) -> None:
+        """Note it all from everybody's records, and nothing else."""
+        for address in self._state.names("addresses"):
+            self._state.remove(f"addresses/{address}")
+        for network in self._state.names("members"):
+            for name in self._state.names(f"members/{network}"):
+                self._state.remove(f"members/{network}/{name}")
+            posix.rmdir(f"{self._state.path}/members/{network}")
+        for record in records:
+            for address in _addresses(record):
+                self.claim(address, record.key)
+            for network in record.networks:
+                self.join(network, record.key)
+
+
+def _networks(record: "Record | None") -> set[str]:
+    return set(record.networks) if record else set()
+
+
+def _addresses(record: "Record | None") -> set[str]:
+    entries = record.entries if record else []
+    return {entry[9:] for entry in entries if entry.startswith("accept ")}
