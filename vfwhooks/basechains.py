@@ -6,7 +6,7 @@ The nft variant makes a base chain when it is first used, and its save shows the
 from .errors import VfwError
 from .iprules import FILTER, NAT, RAW
 from .netlink import Netlink
-from .nftvariant import delete_table, list_chains
+from .nftvariant import delete_table, list_chain_names
 from .process import Run
 
 _TOOLS = {"4": "iptables", "6": "ip6tables"}
@@ -30,7 +30,7 @@ def note_missing(
             continue
         missing = []
         for table in tables if base["variant"] == "nft" else ():
-            there = list_chains(link, family, table)
+            there = list_chain_names(link, family, table)
             missing += [f"{table}/{n}" for n in _BASES[table] if n not in there]
         base[mark] = " ".join(missing)
 
@@ -46,5 +46,5 @@ def unmake(
             run([f"{_TOOLS[family]}-{variant}", "-t", table, "-X", chain])
         except VfwError:
             continue  # somebody else uses it
-        if table == RAW and not list_chains(link, family, RAW):
+        if table == RAW and not list_chain_names(link, family, RAW):
             delete_table(link, family, RAW)

@@ -15,6 +15,7 @@ from .netlink import Netlink
 from .nftvariant import take_out
 from .plan import Change, Synced
 from .process import Run
+from .state import DRIVERS
 
 _HAS_IPV6 = "/proc/net/if_inet6"
 Index = dict[tuple[Chain, str], str]
@@ -68,19 +69,31 @@ class Iptables:
                 self.base[family] = self.jumps.mark(family)
 
     def _take_out(self, changes: list[Change]) -> bool:
-        """Take out what goes altogether without a tool, where that can be done; whether
-        it was all that there is to do."""
+        """Take out what goes altogether, without a tool; whether that was all there is
+        to do. What has no comment of its own is left to the tool, and so is everything
+        where others change rules all the time.
+
+        Raises Refused where the kernel does not hold just what was recorded.
+        """
         if self.base.get("variant") != "nft" or any(change.new for change in changes):
             return False
         owners: dict[str, list[str]] = {}
         for change in changes:
             owners.setdefault(change.owner, []).extend(change.old)
+        if not all(_has_comment(owner, entries) for owner, entries in owners.items()):
+            return False
         gone = [
             (owner, family, render(owner, entries, family))
             for owner, entries in owners.items()
             for family in COMMANDS
         ]
-        return take_out(self.link, gone)
+        try:
+            take_out(self.link, gone)
+        except Refused:
+            raise
+        except (VfwError, OSError):
+            return False
+        return True
 
     def is_undisturbed(self) -> bool:
         """Whether nobody else has touched the chains that our jumps are in. libvirt
@@ -222,6 +235,16 @@ class Iptables:
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
+
+
+def _has_comment(owner: str, entries: list[str]) -> bool:
+    """Whether the owner's comment stands at these entries' rules alone. A driver's name
+    may be that of several; what guards a bridge's loopback has the comment of the rest
+    of its network, which goes no sooner."""
+    verbs = {entry.partition(" ")[0] for entry in entries}
+    return owner not in (*DRIVERS, "claim") and (
+        "localnet" not in verbs or "inside" in verbs
+    )
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:

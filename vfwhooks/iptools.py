@@ -6,7 +6,7 @@ from .iprules import FILTER, NAT, RAW, Chain, Script, parse_save
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
-from .nftvariant import list_chains
+from .nftvariant import list_chain_names
 from .process import Run, find
 
 COMMANDS = {"4": "iptables", "6": "ip6tables"}
@@ -51,7 +51,7 @@ class Tools:
         return any(
             is_ours((table, name))
             for table in tables
-            for name in list_chains(self.link, family, table)
+            for name in list_chain_names(self.link, family, table)
         )
 
     def restore(self, family: str, variant: str, script: Script) -> None:
@@ -79,7 +79,7 @@ class Tools:
         """Whether there is a table raw; to list it would make it."""
         if variant == "legacy":
             return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
-        return bool(list_chains(self.link, family, RAW))
+        return bool(list_chain_names(self.link, family, RAW))
 
 
 def is_ours(chain: Chain) -> bool:

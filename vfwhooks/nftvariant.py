@@ -16,7 +16,7 @@ _NFT = 10 << 8
 _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
 
 
-def list_chains(link: Netlink, family: str, table: str) -> list[str]:
+def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
     """The chains that have been made in the table so far."""
     answers = dump(link, _message(_GETCHAIN, family, table))
     return [text_of(answer[3]) for answer in answers if text_of(answer[1]) == table]
@@ -32,12 +32,12 @@ def delete_table(link: Netlink, family: str, table: str) -> None:
     link.batch([_message(_DELTABLE, family, table)])
 
 
-def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> bool:
-    """Take out, in one transaction, all that owners have; whether it was done.
+def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
+    """Take out, in one transaction, all that owners have.
 
     `gone` has each owner with a family and its rules there. Those among others' rules
-    are known by their comments: unless there are just as many as there should be, and
-    if the kernel refuses anything, nothing is done.
+    are known by their comments. Raises Refused, and changes nothing, unless there are
+    just as many as there should be; VfwError or OSError where they cannot be listed.
     """
     listed: dict[tuple[str, Chain], list[dict[int, bytes]]] = {}
     rules, chains = [], []
@@ -48,19 +48,16 @@ def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> bool:
                 listed[family, chain] = _rules(link, family, chain)
             found = [one for one in listed[family, chain] if _is_owners(one, owner)]
             if len(found) != len(texts):
-                return False
+                what = f"{len(found)} rules of {owner}, not {len(texts)}"
+                raise Refused(f"table {PARTS[family][1]} {table}, {name}: {what}")
             for rule in found:
                 which = named(2, name) + attribute(3, rule[3])
                 rules.append(_message(_DELRULE, family, table, which))
         for table, name in held.own:
             rules.append(_message(_DELRULE, family, table, named(2, name)))
             chains.append(_message(_DELCHAIN, family, table, named(3, name)))
-    try:
-        if rules:
-            link.batch(rules + chains)
-    except Refused:
-        return False
-    return True
+    if rules:
+        link.batch(rules + chains)
 
 
 def _message(kind: int, family: str, table: str, more: bytes = b"") -> bytes:

@@ -17,7 +17,7 @@ from .errors import VfwError
 from .iptools import COMMANDS
 from .netlink import Netlink
 from .nfnetlink import LIBVIRT, OWN, BaseChain, list_base_chains
-from .nftvariant import list_chains
+from .nftvariant import list_chain_names
 from .process import Run, find
 
 _FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
@@ -96,7 +96,7 @@ def _dropping(
     family = _FAMILIES[chain.family]
     if (chain.table, chain.name) == ("filter", "FORWARD") and find("iptables"):
         if base.get("variant") != "nft" or family not in base:
-            names = list_chains(link, family, "filter")
+            names = list_chain_names(link, family, "filter")
             yield from _iptables(family, "nft", names, bridges, run)
         return
     where = f"{chain.family} {chain.table} {chain.name}"

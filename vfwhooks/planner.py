@@ -205,8 +205,8 @@ class Planner:
 
     def network(self, network: Network) -> Planned:
         """A network's entries, needed once for all of its guests."""
-        bridge = network.bridge if network.bridge.isalnum() else ""
-        record = Record(Guest("network", network.name, bridge, []), 0, 0, [], [])
+        guest = Guest("network", network.name, network.bridge, [])
+        record = Record(guest, 0, 0, [], [])
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         planned.entries = network_entries(network.subnets)
         return planned

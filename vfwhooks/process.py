@@ -101,7 +101,8 @@ def _read(fd: int) -> str:
 
 
 def _said(files: list[int], status: int) -> str:
-    """The first line of what the tool printed; iptables-restore's is about the next."""
+    """The first line that the tool has to say, with the next where it has only begun
+    there; or how it ended."""
     printed = _read(files[2]) + "\n" + _read(files[1])
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     count = 2 if lines and lines[0].endswith(":") else 1

@@ -181,14 +181,13 @@ class _Reader:
     def whole(self, guest: GuestForwards) -> list[Forward]:
         """Everything that comes to its public addresses, as one forward for each."""
         everything, allow = Ports(0, 65535), self.defaults.allow_from
-        return self.forwards(
-            guest.public_ips,
-            (WHOLE,),
-            everything,
-            everything,
-            allow,
-            guest.public_place,
-        )
+        return [
+            forward
+            for address in guest.public_ips
+            for forward in self.forwards(
+                (address,), (WHOLE,), everything, everything, allow, guest.public_place
+            )
+        ]
 
     def ports(self, node: Node | None, guest: Node) -> list[Forward]:
         if node is None:

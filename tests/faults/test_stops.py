@@ -3,12 +3,16 @@ rules; what others have stays theirs."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from standin import Guest, StandIn, alone, kernel, run
 
+from vfwhooks import nftvariant
+from vfwhooks.errors import VfwError
 from vfwhooks.iprules import short
+from vfwhooks.iptables import Iptables
 from vfwhooks.iptools import Tools
 
 IPT = "iptables"
@@ -22,11 +26,13 @@ guests:
     - {published: 8001-8040, target: 80, allow_from: 198.51.100.0/24}
   web2: [127.0.0.1:8089:80]
   web3: [53:53/udp, 9000-9009:9000-9009]
+  web4: {ports: [9100:80], address: [192.168.122.14, "fd00:122::14"]}
 """
-ACCEPT_WEB0 = (
-    "VFW-FORWARD -d 192.168.122.10/32 -m conntrack --ctstate DNAT --ctdir ORIGINAL "
-    f"-m comment --comment {WEB0.uuid} -j ACCEPT"
+ACCEPT_WEB1 = (
+    "VFW-FORWARD -d 192.168.122.11/32 -m conntrack --ctstate DNAT --ctdir ORIGINAL "
+    f"-m comment --comment {WEB1.uuid} -j ACCEPT"
 ).split(" ")
+LOOKED_AT = "checking everything: table ip filter, VFW-FORWARD:"
 
 
 def running(*guests: Guest) -> StandIn:
@@ -90,28 +96,114 @@ def test_one_that_guards_a_loopback_beside_another() -> None:
 @alone
 def test_a_rule_of_ours_that_somebody_has_deleted() -> None:
     """Then everything is looked at; the same is left."""
-    host = running(WEB1)
+    host = running(WEB0)
     before = kernel(IPT)
-    start(host, WEB0)
-    run("iptables", "-D", *ACCEPT_WEB0)
+    start(host, WEB1)
+    run("iptables", "-D", *ACCEPT_WEB1)
 
-    stop(host, WEB0)
+    said = host.event("qemu", "web1", "stopped")
 
+    assert any(f"{LOOKED_AT} 1 rules of {WEB1.uuid}, not 2" in line for line in said)
     assert kernel(IPT) == before
+
+
+@pytest.mark.parametrize("verdict", ["ACCEPT", "DROP"])
+def test_a_rule_more_with_our_comment(verdict: str) -> None:
+    """Then everything is looked at, too; it is gone with the guest."""
+
+    @alone
+    def play() -> None:
+        host = running(WEB0)
+        before = kernel(IPT)
+        start(host, WEB1)
+        run("iptables", "-A", *ACCEPT_WEB1[:-1], verdict)
+
+        said = host.event("qemu", "web1", "stopped")
+
+        assert any(f"{LOOKED_AT} 3 rules" in line for line in said)
+        assert kernel(IPT) == before
+
+    play()
 
 
 @alone
-def test_a_rule_of_somebody_elses_with_our_comment() -> None:
-    """It is not taken for one of ours."""
+def test_what_guards_a_loopback_is_gone_already() -> None:
+    """No rule of its network that has the same comment is taken out for it."""
     host = running(WEB1)
-    theirs = *ACCEPT_WEB0[:-1], "DROP"
-    run("iptables", "-A", *theirs)
     before = kernel(IPT)
     start(host, WEB0)
+    masquerade = "-s 127.0.0.0/8 -o virbr0 -m comment --comment virbr0 -j MASQUERADE"
+    where = "-t", "nat", "-D", "VFW-POSTROUTING"
+    run("iptables", *where, *masquerade.split(" "))
 
     stop(host, WEB0)
 
     assert kernel(IPT) == before
+
+
+@pytest.mark.parametrize("bridge", ["br-lan", "br.100"])
+@pytest.mark.parametrize("others", [[], [WEB1]])
+def test_bridges_of_any_name(bridge: str, others: list[Guest]) -> None:
+    """One that is no word for a comment has its rules taken out by a tool."""
+
+    @alone
+    def play() -> None:
+        run("ip", "link", "add", "virbr1", "type", "bridge")
+        host = running(*others)
+        status = Path("/run/libvirt/network/default.xml")
+        other = status.with_name("other.xml")
+        text = status.read_text().replace("virbr0", bridge).replace("default", "other")
+        text = text.replace("192.168.122.", "192.168.123.")
+        run("ip", "link", "set", "virbr1", "name", bridge)
+        run("ip", "addr", "add", "192.168.123.1/24", "dev", bridge)
+        other.write_text(text)
+        before = kernel(IPT)
+        guest = Guest("web3", 10)
+        xml = guest.xml().replace("virbr0", bridge).replace("default", "other")
+        host.event("qemu", "web3", "started", xml)
+        while_up = "\n".join(kernel(IPT))
+
+        called = stop(host, guest)
+
+        assert "--to-destination 192.168.123.10:" in while_up
+        assert (called > 0, kernel(IPT)) == (bridge == "br.100", before)
+
+    play()
+
+
+@alone
+def test_in_both_families() -> None:
+    """IPv4 and IPv6 go together, without a tool."""
+    host = running()
+    guest = Guest("web4", 14)
+    start(host, guest)
+    stop(host, guest)
+    before = kernel(IPT)
+    start(host, guest)
+    while_up = "\n".join(kernel(IPT))
+
+    called = stop(host, guest)
+
+    assert "--to-destination 192.168.122.14:80" in while_up
+    assert "--to-destination [fd00:122::14]:80" in while_up
+    assert (called, kernel(IPT)) == (0, before)
+
+
+@alone
+def test_others_that_change_rules_all_the_time() -> None:
+    """What cannot be listed in peace is left to the tool."""
+    host = running(WEB1)
+    before = kernel(IPT)
+    start(host, WEB0)
+
+    with (
+        patch.object(nftvariant, "dump", side_effect=VfwError("the list changed")),
+        # The base chains have to be seen to be as they were left.
+        patch.object(Iptables, "is_undisturbed", return_value=True),
+    ):
+        called = stop(host, WEB0)
+
+    assert (called, kernel(IPT)) == (1, before)
 
 
 @alone

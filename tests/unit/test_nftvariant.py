@@ -6,11 +6,12 @@ import errno
 
 import pytest
 
-from unit.builders import OTHER_UUID, UUID
+from unit.builders import OTHER_UUID, UUID, refusal
 from unit.netlinks import Link, answer, handle, nla, request, text
+from vfwhooks.errors import Refused
 from vfwhooks.iprules import FILTER, NAT, Rules, render
 from vfwhooks.netlink import NotTaken
-from vfwhooks.nftvariant import list_handles, take_out
+from vfwhooks.nftvariant import list_chain_names, list_handles, take_out
 
 FORWARD = FILTER, "VFW-FORWARD"
 ACCEPT = "accept 4 192.168.122.10"
@@ -90,9 +91,9 @@ def test_the_rules_with_the_owners_comment(commented: object) -> None:
         rule(6, commented(UUID)),
     )
 
-    done = take_out(link, [accepting()])
+    take_out(link, [accepting()])
 
-    assert (done, link.batches) == (True, [[removal(4), removal(6)]])
+    assert link.batches == [[removal(4), removal(6)]]
 
 
 def test_chains_of_its_own() -> None:
@@ -103,11 +104,11 @@ def test_chains_of_its_own() -> None:
     held.shared.clear()
     link = Kernel()
 
-    done = take_out(link, [(UUID, "4", held)])
+    take_out(link, [(UUID, "4", held)])
 
     flushed = request(8, answer(text(1, NAT), text(2, chain), family=2))
     deleted = request(5, answer(text(1, NAT), text(3, chain), family=2))
-    assert (done, link.batches) == (True, [[flushed, deleted]])
+    assert link.batches == [[flushed, deleted]]
 
 
 def test_all_in_one_transaction() -> None:
@@ -117,9 +118,9 @@ def test_all_in_one_transaction() -> None:
         *(rule(n, matched(OTHER_UUID)) for n in (3, 4)),
     )
 
-    done = take_out(link, [accepting(), accepting(OTHER_UUID)])
+    take_out(link, [accepting(), accepting(OTHER_UUID)])
 
-    assert (done, link.batches) == (True, [[removal(n) for n in (1, 2, 3, 4)]])
+    assert link.batches == [[removal(number) for number in (1, 2, 3, 4)]]
 
 
 @pytest.mark.parametrize(
@@ -141,22 +142,48 @@ def test_not_just_as_many_as_there_should_be(there: list[bytes]) -> None:
     """Somebody has been at them: nothing is done here."""
     link = Kernel(*(rule(number, about) for number, about in enumerate(there)))
 
-    done = take_out(link, [accepting()])
+    said = refusal(take_out, link, [accepting()])
 
-    assert (done, link.batches) == (False, [])
+    count = sum(about == matched(UUID) for about in there)
+    what = f"{count} rules of {UUID}, not 2"
+    assert (said, link.batches) == (f"table ip filter, VFW-FORWARD: {what}", [])
 
 
 def test_a_transaction_that_is_refused() -> None:
     """Somebody else's rule may lead to a chain of ours."""
     link = Kernel(rule(1, matched(UUID)), rule(2, matched(UUID)), refuses=True)
 
-    assert take_out(link, [accepting()]) is False
+    with pytest.raises(Refused):
+        take_out(link, [accepting()])
 
 
 def test_nothing_to_take_out() -> None:
     """No transaction."""
     link = Kernel()
 
-    done = take_out(link, [(UUID, "4", Rules())])
+    take_out(link, [(UUID, "4", Rules())])
 
-    assert (done, link.batches) == (True, [])
+    assert link.batches == []
+
+
+def test_each_familys_own() -> None:
+    """What the one family holds is not looked for in the other."""
+    six = UUID, "6", render(UUID, ["accept 6 fd00::10"], "6")
+    link = Kernel(rule(1, matched(UUID)), rule(2, matched(UUID)))
+
+    take_out(link, [accepting(), six])
+
+    assert [one[16] for one in link.asked] == [2, 10]  # nfgenmsg's family
+
+
+def test_the_names_of_a_tables_chains() -> None:
+    """Of that table alone, which a kernel may list among others."""
+    link = Link(
+        answer(text(1, NAT), text(3, "PREROUTING")),
+        answer(text(1, FILTER), text(3, "FORWARD")),
+    )
+
+    found = list_chain_names(link, "4", NAT)
+
+    asked = request(4, answer(text(1, NAT), family=2))
+    assert (found, link.asked) == (["PREROUTING"], [asked])

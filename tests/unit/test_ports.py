@@ -62,6 +62,7 @@ def test_short_syntax(text: str, short: Short) -> None:
         ("[80, 443]", f"[80, 443]: {SEVERAL}"),
         ("8080 : 80", f"8080 : 80: {SEVERAL}"),
         ("80\n", f"80\\n: {SEVERAL}"),
+        ("80\t443", f"80\\t443: {SEVERAL}"),
         ("80:web", "'web' is not a port or a range of ports"),
         ("203.0.113.5:80", "'203.0.113.5' is not a port or a range of ports"),
         ("1:2:3:4", f"1:2:3:4: {BRACKETS}"),

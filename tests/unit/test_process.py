@@ -61,6 +61,7 @@ def test_the_environment_is_ours() -> None:
         ("echo no >&2; exit 1", "sh: no"),
         ("echo out; echo '  err  ' >&2; echo more >&2; exit 2", "sh: err"),
         ("echo only; exit 3", "sh: only"),
+        ("printf more; printf err >&2; exit 3", "sh: err"),
         (
             "printf 'tool v1: \\n\\nline 3: busy\\n' >&2; exit 3",
             "sh: tool v1: line 3: busy",

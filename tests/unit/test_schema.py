@@ -207,6 +207,16 @@ guests:
     )
 
 
+@pytest.mark.parametrize("what", ["garbage", "127.0.0.1", "[]", "''", "{}"])
+def test_a_whole_address_that_is_none(tmp_path: Path, what: str) -> None:
+    """Nothing is forwarded in its place, least of all everything everywhere."""
+    text = f"guests: {{mail: {{public_ip: {what}}}}}"
+
+    (guest,), problems = read(tmp_path, main=text)
+
+    assert (guest.forwards, len(problems)) == ((), 1)
+
+
 def test_ports_of_a_guest_with_an_address_of_its_own(tmp_path: Path) -> None:
     """They are published there unless they say otherwise; the next guest's are not."""
     text = """\
