@@ -38,6 +38,7 @@ TESTS = {
     "elements": "elements nfnetlink plan",
     "iprules": "iprules",
     "records": "records state",
+    "shared": "shared",
     "state": "state records events kept",
 }
 SECONDS = 240

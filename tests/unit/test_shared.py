@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unit.builders import files_of, fresh_state, record
-from vfwhooks.shared import Shared
+import pytest
+
+from unit.builders import Host, files_of, fresh_state, guest, network, record
+from vfwhooks import compiled
+from vfwhooks.errors import InDoubt
+from vfwhooks.planner import Planner
+from vfwhooks.records import Record
+from vfwhooks.shared import Pair, Shared
+from vfwhooks.state import State
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
 
@@ -61,3 +68,122 @@ def test_all_of_it_from_the_records(tmp_path: Path) -> None:
         "members/default/qemu.web1": "",
         "members/my%20net/qemu.web1": "",
     }
+    assert state.names("members") == ["default", "my%20net"]
+
+
+def at(
+    address: str, name: str = "web1", driver: str = "qemu", on: str = "default"
+) -> Record:
+    """A guest with a forward at the address."""
+    entries = [f"dnat 4 * tcp 80 80 {address} 80", f"accept 4 {address}"]
+    of = guest(name, driver=driver)
+    return record(of, entries=entries, networks=[on])
+
+
+def changed(state: State, *pairs: Pair) -> list[tuple[str, str, bool]]:
+    """What changes for networks: driver, name, and whether its entries come."""
+    Path(state.path, "compiled").write_bytes(compiled.build("", {}, {}))
+    config = compiled.load(f"{state.path}/compiled")
+    assert config
+    planner = Planner(config, Host(network(), network("lab", "virbr1")))
+    found = Shared(state).change(list(pairs), planner)
+    for old, new in found:
+        if new:
+            state.keep(new)
+        elif old:
+            state.forget(old.key)
+    return [(*one.key, new is one) for old, new in found if (one := new or old)]
+
+
+def test_the_first_and_the_last_on_a_network(tmp_path: Path) -> None:
+    """The network's entries come with the one and go with the other."""
+    state = fresh_state(tmp_path)
+    one, two = at("192.168.122.10"), at("192.168.122.11", "web2")
+
+    found = [
+        changed(state, pair)
+        for pair in ((None, one), (None, two), (one, None), (two, None))
+    ]
+
+    network = "network", "default"
+    assert found == [[(*network, True)], [], [], [(*network, False)]]
+    assert [n for n in files_of(Path(state.path)) if n != "compiled"] == []
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    """The network's entries come once, and go once."""
+    state = fresh_state(tmp_path)
+    one, two = at("192.168.122.10"), at("192.168.122.11", "web2")
+
+    found = (
+        changed(state, (None, one), (None, two)),
+        changed(state, (one, None), (two, None)),
+    )
+
+    assert found == ([("network", "default", True)], [("network", "default", False)])
+
+
+def test_one_comes_while_the_last_goes(tmp_path: Path) -> None:
+    """At the address of the one who goes, on its network: the entries stay."""
+    state = fresh_state(tmp_path)
+    one, two = at("192.168.122.10"), at("192.168.122.10", "web2")
+    changed(state, (None, one))
+
+    found = changed(state, (one, None), (None, two))
+
+    assert found == []
+    assert files_of(Path(state.path, "addresses")) == {
+        "192.168.122.10": "guests/qemu/web2"
+    }
+
+
+def test_one_who_moves_to_another_network(tmp_path: Path) -> None:
+    """The one's entries come and the other's go."""
+    state = fresh_state(tmp_path)
+    before, after = at("192.168.122.10"), at("192.168.123.10", on="lab")
+    changed(state, (None, before))
+
+    found = changed(state, (before, after))
+
+    assert found == [("network", "lab", True), ("network", "default", False)]
+    assert [*files_of(Path(state.path, "addresses"))] == ["192.168.123.10"]
+
+
+def test_a_network_that_is_not_active(tmp_path: Path) -> None:
+    """It needs nothing."""
+    state = fresh_state(tmp_path)
+
+    found = changed(state, (None, at("10.0.0.1", on="gone")))
+
+    assert found == []
+
+
+def test_an_address_where_another_is(tmp_path: Path) -> None:
+    """Who was first is for the full road to say."""
+    state = fresh_state(tmp_path)
+    changed(state, (None, at("192.168.122.10")))
+
+    with pytest.raises(InDoubt, match=r"another guest is at 192\.168\.122\.10"):
+        changed(state, (None, at("192.168.122.10", "web2")))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_guest_of_another_driver_with_the_name(
+    tmp_path: Path, is_known: bool
+) -> None:
+    """forwards.yaml means both, whether it ran before or starts at the same time."""
+    state = fresh_state(tmp_path)
+    lxc: Pair = (None, at("192.168.122.11", driver="lxc"))
+    if is_known:
+        state.keep(record(guest(driver="lxc")))
+
+    with pytest.raises(InDoubt, match="another driver has a guest web1, too"):
+        changed(state, (None, at("192.168.122.10")), *([] if is_known else [lxc]))
+
+
+def test_a_namesake_without_forwards(tmp_path: Path) -> None:
+    """Nobody forwards to it: whoever has the name is not asked for."""
+    state = fresh_state(tmp_path)
+    state.keep(record(guest(driver="lxc")))
+
+    assert changed(state, (None, record())) == []
