@@ -42,10 +42,10 @@ class Rules:
 def render(owner: str, entries: list[str], family: str) -> Rules:
     """The rules that one owner's entries of one family make."""
     rules = Rules()
-    mine = short(owner)
+    mine = [f"VFW-{letter}-{short(owner)}" for letter in "ABCR"]
     for entry in sorted(entries, key=lambda entry: not entry.startswith("guard ")):
         for chain, rule in rules_of(owner, entry, family):
-            where = rules.own if chain[1].endswith(mine) else rules.shared
+            where = rules.own if chain[1] in mine else rules.shared
             where.setdefault(chain, []).append(rule)
     for chain, jumps in _jumps(owner, entries, family).items():
         rules.shared.setdefault(chain, []).extend(jumps)

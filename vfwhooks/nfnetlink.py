@@ -166,8 +166,13 @@ def _named(
 
 def dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
     """The attributes of everything that is asked for; nothing where there is none."""
+    return [attributes(answer[4:]) for answer in answers(link, asked)]
+
+
+def answers(link: Netlink, asked: bytes) -> list[bytes]:
+    """The payloads of everything that is asked for; nothing where there is none."""
     try:
-        return [attributes(answer[4:]) for _, answer in link.dump(asked)]
+        return [answer for _, answer in link.dump(asked)]
     except OSError as error:
         if error.errno == errno.ENOENT:
             return []

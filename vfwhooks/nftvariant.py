@@ -6,7 +6,7 @@ anything, and libvirt waits for it: 30 ms. What goes altogether needs no tool.
 
 from .errors import Refused
 from .netlink import Netlink, attribute, attributes, each, message, named, netfilter
-from .nfnetlink import PARTS, dump, text_of
+from .nfnetlink import PARTS, answers, dump, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +18,14 @@ _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
 
 def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
     """The chains that have been made in the table so far."""
-    answers = dump(link, _message(_GETCHAIN, family, table))
-    return [text_of(answer[3]) for answer in answers if text_of(answer[1]) == table]
+    found = dump(link, _message(_GETCHAIN, family, table))
+    return [text_of(chain[3]) for chain in found if text_of(chain[1]) == table]
 
 
 def list_handles(link: Netlink, family: str, chain: "Chain") -> list[int]:
     """The handles of the chain's rules, in their order."""
-    return [int.from_bytes(rule[3], "big") for rule in _rules(link, family, chain)]
+    rules = map(_rule, answers(link, _ask(family, chain)))
+    return [int.from_bytes(rule[3], "big") for rule in rules if _is_in(rule, chain)]
 
 
 def delete_table(link: Netlink, family: str, table: str) -> None:
@@ -39,19 +40,19 @@ def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
     are known by their comments. Raises Refused, and changes nothing, unless there are
     just as many as there should be; VfwError or OSError where they cannot be listed.
     """
-    listed: dict[tuple[str, Chain], list[dict[int, bytes]]] = {}
+    listed: dict[tuple[str, Chain], list[bytes]] = {}
     rules, chains = [], []
     for owner, family, held in gone:
         for chain, texts in held.shared.items():
             table, name = chain
             if (family, chain) not in listed:
-                listed[family, chain] = _rules(link, family, chain)
-            found = [one for one in listed[family, chain] if _is_owners(one, owner)]
+                listed[family, chain] = answers(link, _ask(family, chain))
+            found = _owners_handles(listed[family, chain], chain, owner)
             if len(found) != len(texts):
                 what = f"{len(found)} rules of {owner}, not {len(texts)}"
                 raise Refused(f"table {PARTS[family][1]} {table}, {name}: {what}")
-            for rule in found:
-                which = named(2, name) + attribute(3, rule[3])
+            for handle in found:
+                which = named(2, name) + attribute(3, handle)
                 rules.append(_message(_DELRULE, family, table, which))
         for table, name in held.own:
             rules.append(_message(_DELRULE, family, table, named(2, name)))
@@ -64,22 +65,34 @@ def _message(kind: int, family: str, table: str, more: bytes = b"") -> bytes:
     return message(_NFT | kind, netfilter(PARTS[family][0], named(1, table) + more))
 
 
-def _rules(link: Netlink, family: str, chain: "Chain") -> list[dict[int, bytes]]:
-    """The rules of a chain, which kernels before 4.5 list with all others."""
+def _ask(family: str, chain: "Chain") -> bytes:
+    """What lists a chain's rules; kernels before 4.5 list all others as well."""
     table, name = chain
-    answers = dump(link, _message(_GETRULE, family, table, named(2, name)))
-    return [answer for answer in answers if text_of(answer[2]) == name]
+    return _message(_GETRULE, family, table, named(2, name))
 
 
-def _is_owners(rule: dict[int, bytes], owner: str) -> bool:
-    """Whether the rule's comment is the owner: it is one of its matches, or, from other
-    releases of iptables, data beside them."""
+def _rule(answer: bytes) -> dict[int, bytes]:
+    return attributes(answer[4:])
+
+
+def _is_in(rule: dict[int, bytes], chain: "Chain") -> bool:
+    return text_of(rule[2]) == chain[1]
+
+
+def _owners_handles(listed: list[bytes], chain: "Chain", owner: str) -> list[bytes]:
+    """The handles of the owner's rules. A chain may have thousands of others': they are
+    told apart before anything is taken to pieces."""
     name = owner.encode() + b"\0"
-    userdata, expressions = rule.get(7, b""), rule.get(4, b"")
-    if userdata == bytes((0, len(name))) + name:
-        return True
-    return name in expressions and any(
-        _comment(expression).startswith(name) for _, expression in each(expressions)
+    rules = [_rule(answer) for answer in listed if name in answer]
+    return [rule[3] for rule in rules if _is_in(rule, chain) and _has(rule, name)]
+
+
+def _has(rule: dict[int, bytes], name: bytes) -> bool:
+    """Whether the rule's comment is this, NUL behind it: it is one of its matches, or,
+    from other releases of iptables, data beside them."""
+    return rule.get(7, b"") == bytes((0, len(name))) + name or any(
+        _comment(expression).startswith(name)
+        for _, expression in each(rule.get(4, b""))
     )
 
 

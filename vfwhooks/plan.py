@@ -218,7 +218,7 @@ def network_entries(subnets: list[tuple[str, str]]) -> list[str]:
         left = _LEFT6 if family == "6" else _LEFT4
         found += [f"left {family} {address} {p} {p.split(' ')[1]}" for p in left]
         found += [f"hairpin {family} {subnet}", f"inside {family} {subnet}"]
-    return found
+    return list(dict.fromkeys(found))  # two of its addresses may be in one subnet
 
 
 def _family(address: str) -> str:

@@ -197,7 +197,7 @@ def test_others_that_change_rules_all_the_time() -> None:
     start(host, WEB0)
 
     with (
-        patch.object(nftvariant, "dump", side_effect=VfwError("the list changed")),
+        patch.object(nftvariant, "answers", side_effect=VfwError("the list changed")),
         # The base chains have to be seen to be as they were left.
         patch.object(Iptables, "is_undisturbed", return_value=True),
     ):

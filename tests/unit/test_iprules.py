@@ -20,6 +20,7 @@ from vfwhooks.iprules import (
     short,
     sources_chain,
 )
+from vfwhooks.plan import network_entries
 
 SHORT = urlsafe_b64encode(uuid.UUID(UUID).bytes).decode().rstrip("=")
 OWNED = f"-m comment --comment {UUID}"
@@ -239,6 +240,18 @@ def test_chain_names_of_owners_without_a_uuid(owner: str) -> None:
     assert 0 < len(name) < 23 and all(c.isalnum() or c in "-_" for c in name)
 
 
+@pytest.mark.parametrize("bridge", ["20-31", "4c8346", "48d013", "2031"])
+def test_a_bridge_whose_name_reads_as_a_chains(bridge: str) -> None:
+    """What all share is nobody's own, whatever a name in base64 ends like."""
+    entries = network_entries([("10.0.0.1", "10.0.0.0/24")])
+    entries += ["snat 4 10.0.0.5 203.0.113.7", "localnet 4 virbr0"]
+
+    found = render(bridge, entries, "4")
+
+    assert found.own == {}
+    assert (NAT, "VFW-INSIDE") in found.shared
+
+
 def test_sources_chain() -> None:
     """The chain of a list of allowed sources."""
     found = sources_chain("allow_0f5c")
@@ -285,6 +298,16 @@ def test_jumps_are_as_few_as_can_be() -> None:
     ]
 
     assert found == [1, 2]
+
+
+def test_seven_ranges_and_a_port_are_fifteen() -> None:
+    """They need one jump."""
+    entries = [f"dnat 4 * tcp {p} {p + 1} 10.0.0.1 {p}" for p in range(10, 80, 10)]
+    entries.append("dnat 4 * tcp 5 5 10.0.0.1 5")
+
+    found = render(UUID, entries, "4").shared[NAT, "VFW-ANY"]
+
+    assert len(found) == 1
 
 
 def test_a_guard_and_its_dnat_share_a_jump() -> None:

@@ -432,6 +432,16 @@ def test_network_entries() -> None:
     ]
 
 
+def test_entries_of_a_network_with_two_addresses_in_a_subnet() -> None:
+    """What holds for the subnet is there once."""
+    subnet = "10.0.0.0/24"
+
+    found = network_entries([("10.0.0.1", subnet), ("10.0.0.2", subnet)])
+
+    rest = [entry for entry in found if not entry.startswith("left ")]
+    assert (len(found), rest) == (10, [f"hairpin 4 {subnet}", f"inside 4 {subnet}"])
+
+
 def test_the_ports_that_are_left() -> None:
     """Those that a forward on every address may meet on a bridge of libvirt's."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
