@@ -31,6 +31,7 @@ LAYERS = {
     "libvirtrules": PURE,
     "libvirtxml": PURE,
     "plan": PURE,
+    "portlist": PURE,
     "ports": PURE,
     "public": PURE,
     "records": PURE,

@@ -1,0 +1,176 @@
+"""What stands in a guest's list of ports in forwards.yaml: nodes in, forwards out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .config import Items, Node, Pairs, Place, Text
+from .elements import WHOLE
+from .errors import VfwError
+from .forwards import Forward, GuestForwards
+from .ports import (
+    Address,
+    Ports,
+    Short,
+    Subnet,
+    parse_host_ip,
+    parse_ports,
+    parse_protocol,
+    parse_short,
+    parse_subnet,
+    parse_switch,
+)
+from .values import Values, kind_of
+
+PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listener")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for a port or a guest that does not say otherwise."""
+
+    host_ips: tuple[Address, ...] = ()
+    allow_from: tuple[Subnet, ...] = ()
+    is_claimed: bool = False
+
+
+class PortList:
+    """Reads one guest's ports, for which `defaults` hold; `is_over` says whether they
+    take their ports from listeners of the host. Problems go to `read`."""
+
+    def __init__(self, read: Values, defaults: Defaults, is_over: bool) -> None:
+        self._read = read
+        self._defaults = defaults
+        self._is_over = is_over
+
+    def whole(self, guest: GuestForwards) -> list[Forward]:
+        """Everything that comes to its public addresses, as one forward for each."""
+        everything, allow = Ports(0, 65535), self._defaults.allow_from
+        return [
+            forward
+            for address in guest.public_ips
+            for forward in self._forwards(
+                (address,), (WHOLE,), everything, everything, allow, guest.public_place
+            )
+        ]
+
+    def listed(self, node: Node | None, guest: Node) -> list[Forward]:
+        """The ports that are listed, or the one that stands in place of a list."""
+        if node is None:
+            self._read.wrong(
+                guest.place, "no ports: for this guest; ports: [] says none"
+            )
+        elif isinstance(node, Items):
+            return [forward for item in node.nodes for forward in self._port(item)]
+        elif isinstance(node, Text) and node.value:
+            return self._port(node)
+        else:
+            self._read.wrong(
+                node.place, f"ports are {kind_of(node)}; write [8080:80, 443]"
+            )
+        return []
+
+    def _port(self, node: Node) -> list[Forward]:
+        if isinstance(node, Text):
+            short = self._read.scalar(node, parse_short)
+            return self._short(short, node.place) if short else []
+        if isinstance(node, Pairs):
+            return self._long(node)
+        self._read.wrong(node.place, "a list in a list of ports")
+        return []
+
+    def _short(self, short: Short, place: Place) -> list[Forward]:
+        host_ips, protocols = self._defaults.host_ips, ("tcp",)
+        try:
+            if short.host_ip:
+                host_ips = (parse_host_ip(short.host_ip),)
+            if short.protocol:
+                protocols = (parse_protocol(short.protocol),)
+        except VfwError as error:
+            self._read.wrong(place, error.message)
+            return []
+        allow = self._defaults.allow_from
+        return self._forwards(
+            host_ips, protocols, short.published, short.target, allow, place
+        )
+
+    def _long(self, node: Pairs) -> list[Forward]:
+        parts = self._read.mapping(node, "a port", PORT)
+        if parts is None:
+            return []
+        before = len(self._read.problems)
+        given = {
+            key: self._read.scalar(parts[key], parse_ports)
+            for key in ("published", "target")
+            if key in parts
+        }
+        published = given.get("published") or given.get("target")
+        target = given.get("target") or published
+        protocols: tuple[str, ...] = ("tcp",)
+        host_ips = self._defaults.host_ips
+        allow = self._defaults.allow_from
+        if "protocol" in parts:
+            protocols = self._read.several(parts["protocol"], parse_protocol)
+        if "host_ip" in parts:
+            host_ips = self._read.several(parts["host_ip"], parse_host_ip)
+        if "allow_from" in parts:
+            allow = self._read.several(parts["allow_from"], parse_subnet)
+        over = None
+        if "over_listener" in parts:
+            over = self._read.scalar(parts["over_listener"], parse_switch)
+        if not published or not target:
+            if not given:
+                self._read.wrong(node.place, "a port needs published: or target:")
+            return []
+        if len(self._read.problems) > before:
+            return []
+        found = self._forwards(
+            host_ips, protocols, published, target, allow, node.place
+        )
+        if over is None:
+            return found
+        return [replace(forward, over_listener=over) for forward in found]
+
+    def _forwards(
+        self,
+        host_ips: tuple[Address, ...],
+        protocols: tuple[str, ...],
+        published: Ports,
+        target: Ports,
+        allow: tuple[Subnet, ...],
+        place: Place,
+    ) -> list[Forward]:
+        lengths = published.last - published.first, target.last - target.first
+        if lengths[1] and lengths[0] != lengths[1]:
+            count = f"{lengths[0] + 1} to {lengths[1] + 1} ports"
+            self._read.wrong(
+                place, f"{published} to {target} is {count}; make them as many"
+            )
+            return []
+        found = []
+        for host_ip in host_ips or (None,):
+            sources = self._sources(host_ip, allow, place) if host_ip else allow
+            if sources is None:
+                continue
+            for protocol in protocols:
+                over = self._is_over
+                found.append(
+                    Forward(host_ip, protocol, published, target, sources, place, over)
+                )
+        return found
+
+    def _sources(
+        self, host_ip: Address, allow: tuple[Subnet, ...], place: Place
+    ) -> tuple[Subnet, ...] | None:
+        """Who may connect there; None, and a problem, where nobody could."""
+        if host_ip.is_loopback and allow:
+            if allow is self._defaults.allow_from:
+                return ()
+            only = f"only this host itself connects to {host_ip}"
+            self._read.wrong(place, f"allow_from has no meaning here: {only}")
+            return None
+        if allow and host_ip.version not in {subnet.version for subnet in allow}:
+            what = f"no IPv{host_ip.version} network for host_ip {host_ip}"
+            self._read.wrong(place, f"allow_from has {what}: nobody could connect")
+            return None
+        return allow
