@@ -210,7 +210,7 @@ def test_networks_daemon_restarted_alone(
             timeout=20,
         )
     call_hook(host, "qemu", "standin", "stopped", "end", "-")
-    host.run(["ip", "netns", "delete", "standin"])
+    host.unplug(standin)
     configure(host, FORWARDS)
     if not is_watched:
         start_watch(host)

@@ -220,3 +220,11 @@ class Host:
         """A guest's network side without a guest, on a bridge of libvirt's."""
         own = mac or mac_for(next(self._numbers))
         return add_standin(self.net, self.box, name, own, addresses, bridge)
+
+    def unplug(self, net: Net) -> None:
+        """Takes an outside or a stand-in away; its name is free when this returns.
+
+        The cable goes by itself, since the kernel empties a namespace only later.
+        """
+        self.net.ip(f"link delete {net.name}")
+        self.run(["ip", "netns", "delete", net.name])
