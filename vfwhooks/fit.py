@@ -12,7 +12,7 @@ from .forwards import Forward, GuestForwards
 from .holders import name_listeners
 from .inventory import Inventory
 from .listeners import Listener
-from .rivals import find_rivals
+from .rivals import find_meetings, find_rivals
 
 
 def find_misfits(
@@ -58,7 +58,7 @@ def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]
         if not f.over_listener
         for family, host in f.claims()
     }
-    rivals = find_rivals(list(published), [], inventory)
+    rivals = find_rivals(find_meetings(list(published), [], inventory), inventory)
     names = name_listeners(rivals.values())
     met: dict[tuple[Forward, str], Listener] = {}
     for one, rival in rivals.items():

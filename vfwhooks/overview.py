@@ -17,7 +17,7 @@ from .plan import Settings
 from .planner import Planned, Planner
 from .process import Run
 from .records import Key, Record
-from .rivals import find_rivals
+from .rivals import find_meetings, find_rivals
 from .state import State
 from .status import (
     ForwardStatus,
@@ -117,7 +117,8 @@ def _listening(
     for one in planned:
         published = one.settings.published(one.where.addresses)
         rest = [name for name in published if name not in one.rivals]
-        later[one.record.key] = find_rivals(rest, [], inventory)
+        met = find_meetings(rest, [], inventory)
+        later[one.record.key] = find_rivals(met, inventory)
     everybody = [*later.values(), *(one.rivals for one in planned)]
     names = name_listeners([r for rivals in everybody for r in rivals.values()])
     for one in planned:

@@ -11,7 +11,7 @@ from .listeners import Listener
 from .model import Guest, Network
 from .plan import Addresses, Settings, key_of, network_entries
 from .records import Key, Record
-from .rivals import find_left, find_rivals
+from .rivals import find_left, find_meetings, find_rivals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ class Planner:
         if settings.claim:
             held = held + self._claimed(record.guest)
         published = settings.published(where.addresses)
-        rivals = find_rivals(published, held, self.inventory)
-        planned.left = find_left(published, held, self.inventory)
-        planned.yield_to(rivals, self._own(settings))
+        met = find_meetings(published, held, self.inventory)
+        planned.left = find_left(published, held, met, self.inventory)
+        planned.yield_to(find_rivals(met, self.inventory), self._own(settings))
         if settings.is_wide:
             planned.networks = self._networks()
         if settings.is_loopback:
@@ -158,7 +158,8 @@ class Planner:
         record = Record(guest, 0, 0, [], [])
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         published, held = settings.published("46"), self._claimed(guest)
-        planned.rivals = find_rivals(published, held, self.inventory)
+        met = find_meetings(published, held, self.inventory)
+        planned.rivals = find_rivals(met, self.inventory)
         reasons = {one: rival.reason for one, rival in planned.rivals.items()}
         for host in self._own(settings):
             reasons.update(dict.fromkeys(settings.at(host), _own_reason(host)))

@@ -11,24 +11,51 @@ from .inventory import Inventory
 from .listeners import Listener, Range
 from .plan import LEFT, key_of
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+# What is to be published, by the middle of its entries ("4 * tcp 22 22"), each time
+# with a listener on a port of it.
+Meetings = list[tuple[str, Listener]]
 _LOOPBACK_DEVICE = 1
 _PRIVILEGED = 1024
 
 
-def find_rivals(
+def find_meetings(
     published: list[str], held: list[str], inventory: Inventory
-) -> dict[str, Listener]:
-    """The listeners that keep what is to be published from being so.
+) -> Meetings:
+    """What is to be published with each listener on a port of it.
 
-    It is named by the middle of its entries ("4 * tcp 22 22"). The ports of `held`,
-    entries that are in force, are published already: who listens there came later.
+    The ports of `held`, entries that are in force, are published already: who listens
+    there came later and is left out.
     """
+    heads = "dnat ", "reject "
+    known = {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
+    wanted: dict[str, list[tuple[str, str, str, Range]]] = {}
+    for one in published:
+        if one not in known:
+            family, host, protocol, *ports = one.split(" ")
+            for each in ("tcp", "udp") if protocol == WHOLE else (protocol,):
+                first, last = _looked_at(each, int(ports[0]), int(ports[1]))
+                asked = one, family, host, (first, last)
+                if first <= last:
+                    wanted.setdefault(each, []).append(asked)
+    had = [one.split(" ") for one in known] if wanted else []
+    found = []
+    for protocol, some in wanted.items():
+        listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
+        for one, family, host, (first, last) in some if listeners else ():
+            for listener in listeners:
+                if (
+                    first <= listener.port <= last
+                    and family in listener.families
+                    and not _is_covered(had, family, host, listener)
+                ):
+                    found.append((one, listener))
+    return found
+
+
+def find_rivals(met: Meetings, inventory: Inventory) -> dict[str, Listener]:
+    """The listeners that keep what is to be published from being so."""
     found: dict[str, Listener] = {}
-    for one, listener in _meetings(published, held, inventory):
+    for one, listener in met:
         _, host, protocol, _ = one.split(" ", 3)
         is_whole = protocol == WHOLE
         if one not in found and _is_rival(host, listener, inventory, is_whole):
@@ -36,7 +63,9 @@ def find_rivals(
     return found
 
 
-def find_left(published: list[str], held: list[str], inventory: Inventory) -> list[str]:
+def find_left(
+    published: list[str], held: list[str], met: Meetings, inventory: Inventory
+) -> list[str]:
     """The entries that leave services on libvirt's bridges what they listen on, where a
     port is about to be published on every address; and those that are in force already.
     """
@@ -51,7 +80,7 @@ def find_left(published: list[str], held: list[str], inventory: Inventory) -> li
             for one in every
         ):
             found.append(entry)
-    for one, listener in _meetings(published, held, inventory):
+    for one, listener in met:
         family, host, protocol, _ = one.split(" ", 3)
         if host == "*" and listener.port not in LEFT:
             for address in _on_bridges(family, listener, inventory):
@@ -69,35 +98,6 @@ def _on_bridges(family: str, listener: Listener, inventory: Inventory) -> list[s
         own = inventory.bridge_addresses(listener.device)
         return [address for address in own if (":" in address) == (family == "6")]
     return []
-
-
-def _meetings(
-    published: list[str], held: list[str], inventory: Inventory
-) -> "Iterator[tuple[str, Listener]]":
-    """What is to be published with each listener on a port of it, as far as `held` has
-    not published that port before."""
-    heads = "dnat ", "reject "
-    known = {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
-    wanted: dict[str, list[tuple[str, str, str, Range]]] = {}
-    for one in published:
-        if one not in known:
-            family, host, protocol, *ports = one.split(" ")
-            for each in ("tcp", "udp") if protocol == WHOLE else (protocol,):
-                first, last = _looked_at(each, int(ports[0]), int(ports[1]))
-                asked = one, family, host, (first, last)
-                if first <= last:
-                    wanted.setdefault(each, []).append(asked)
-    had = [one.split(" ") for one in known] if wanted else []
-    for protocol, some in wanted.items():
-        listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
-        for one, family, host, (first, last) in some if listeners else ():
-            for listener in listeners:
-                if (
-                    first <= listener.port <= last
-                    and family in listener.families
-                    and not _is_covered(had, family, host, listener)
-                ):
-                    yield one, listener
 
 
 def _looked_at(protocol: str, first: int, last: int) -> Range:

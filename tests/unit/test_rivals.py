@@ -6,7 +6,7 @@ import pytest
 
 from unit.builders import Host, network
 from vfwhooks.listeners import Listener
-from vfwhooks.rivals import find_left, find_rivals
+from vfwhooks.rivals import find_left, find_meetings, find_rivals
 
 DEFAULT = "203.0.113.1"
 
@@ -23,7 +23,7 @@ def listener(
 def is_rival(claim: str, *listeners: Listener, held: tuple[str, ...] = ()) -> bool:
     """Whether the claim yields, on a host that the world knows by 203.0.113.1."""
     host = Host(network(), listeners=list(listeners), default_sources=[DEFAULT])
-    return claim in find_rivals([claim], list(held), host)
+    return claim in find_rivals(find_meetings([claim], list(held), host), host)
 
 
 CASES = {
@@ -126,7 +126,10 @@ def test_what_is_left_to_services_on_bridges(name: str) -> None:
     claim, held, other, left = LEFT[name]
     host = Host(network(), listeners=[other])
 
-    found = find_left([claim], [held] * bool(held), host)
+    in_force = [held] * bool(held)
+    met = find_meetings([claim], in_force, host)
+
+    found = find_left([claim], in_force, met, host)
 
     assert found == [left] * bool(left)
 
