@@ -20,6 +20,8 @@ from .state import DRIVERS
 _HAS_IPV6 = "/proc/net/if_inet6"
 Index = dict[tuple[Chain, str], str]
 _TRIES = 5
+# Owners that may be several (see Record.owner): their rules cannot be told apart.
+_SEVERAL = (*DRIVERS, "claim")
 
 
 class Iptables:
@@ -80,7 +82,7 @@ class Iptables:
         owners: dict[str, list[str]] = {}
         for change in changes:
             owners.setdefault(change.owner, []).extend(change.old)
-        if not all(_has_comment(owner, entries) for owner, entries in owners.items()):
+        if any(owner in _SEVERAL for owner in owners):
             return False
         gone = [
             (owner, family, render(owner, entries, family))
@@ -235,16 +237,6 @@ class Iptables:
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
-
-
-def _has_comment(owner: str, entries: list[str]) -> bool:
-    """Whether the owner's comment stands at these entries' rules alone. A driver's name
-    may be that of several; what guards a bridge's loopback has the comment of the rest
-    of its network, which goes no sooner."""
-    verbs = {entry.partition(" ")[0] for entry in entries}
-    return owner not in (*DRIVERS, "claim") and (
-        "localnet" not in verbs or "inside" in verbs
-    )
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOPBACK = "/loopback"  # no network's name has a slash
+_BEHIND = "loopback-behind-"  # no bridge's name is so long
 
 
 class Planned:
@@ -200,7 +201,8 @@ class Planner:
             return None
         planned = self.network(network)
         if name != network.name:
-            planned.record.guest.name = name
+            guest = planned.record.guest
+            guest.name, guest.uuid = name, _BEHIND + network.bridge
             planned.entries = [f"localnet 4 {network.bridge}"]
         return planned
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from standin import Guest, StandIn, alone, kernel, run
 
-from vfwhooks import nftvariant
+from vfwhooks import nftvariant, planner
 from vfwhooks.errors import VfwError
 from vfwhooks.iprules import short
 from vfwhooks.iptables import Iptables
@@ -32,6 +32,7 @@ ACCEPT_WEB1 = (
     "VFW-FORWARD -d 192.168.122.11/32 -m conntrack --ctstate DNAT --ctdir ORIGINAL "
     f"-m comment --comment {WEB1.uuid} -j ACCEPT"
 ).split(" ")
+GUARD = "loopback-behind-virbr0"
 LOOKED_AT = "checking everything: table ip filter, VFW-FORWARD:"
 
 
@@ -64,7 +65,7 @@ def stop(host: StandIn, guest: Guest) -> int:
 )
 def test_what_was_there_before_is_left(name: str, others: list[Guest]) -> None:
     """Neither a rule nor a chain more, and no tool. The last one takes along what all
-    guests of its network need, which has one comment with what guards loopback."""
+    guests of its network need."""
 
     @alone
     def play() -> None:
@@ -83,14 +84,14 @@ def test_what_was_there_before_is_left(name: str, others: list[Guest]) -> None:
 
 @alone
 def test_one_that_guards_a_loopback_beside_another() -> None:
-    """What guards it has the comment of the network's rules, which stay."""
+    """What guards it goes by itself; the network's rules stay."""
     host = running(WEB1)
     before = kernel(IPT)
     start(host, WEB0)
 
-    stop(host, WEB0)
+    called = stop(host, WEB0)
 
-    assert kernel(IPT) == before
+    assert (called, kernel(IPT)) == (0, before)
 
 
 @alone
@@ -128,17 +129,32 @@ def test_a_rule_more_with_our_comment(verdict: str) -> None:
 
 @alone
 def test_what_guards_a_loopback_is_gone_already() -> None:
-    """No rule of its network that has the same comment is taken out for it."""
+    """Then everything is looked at; no rule of its network is taken out for it."""
     host = running(WEB1)
     before = kernel(IPT)
     start(host, WEB0)
-    masquerade = "-s 127.0.0.0/8 -o virbr0 -m comment --comment virbr0 -j MASQUERADE"
+    masquerade = f"-s 127.0.0.0/8 -o virbr0 -m comment --comment {GUARD} -j MASQUERADE"
     where = "-t", "nat", "-D", "VFW-POSTROUTING"
     run("iptables", *where, *masquerade.split(" "))
 
-    stop(host, WEB0)
+    said = host.event("qemu", "web0", "stopped")
 
+    assert any(f"VFW-POSTROUTING: 0 rules of {GUARD}, not 1" in line for line in said)
     assert kernel(IPT) == before
+
+
+@alone
+def test_what_guards_a_loopback_as_releases_before_put_it_in() -> None:
+    """It had the comment of its network's rules: everything is looked at, and they
+    stay."""
+    host = running(WEB1)
+    before = kernel(IPT)
+    with patch.object(planner, "_BEHIND", ""):
+        start(host, WEB0)
+
+    called = stop(host, WEB0)
+
+    assert (called > 0, kernel(IPT)) == (True, before)
 
 
 @pytest.mark.parametrize("bridge", ["br-lan", "br.100"])

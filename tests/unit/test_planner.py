@@ -463,7 +463,11 @@ def test_what_is_shared(tmp_path: Path) -> None:
     shown = [(one.record.key, one.record.owner, one.entries) for one in found if one]
     assert shown == [
         (("network", "default"), "virbr0", DEFAULT),
-        (("network", "default/loopback"), "virbr0", ["localnet 4 virbr0"]),
+        (
+            ("network", "default/loopback"),
+            "loopback-behind-virbr0",
+            ["localnet 4 virbr0"],
+        ),
     ]
 
 
