@@ -17,6 +17,7 @@ from .model import Guest, Nic
 Key = tuple[str, str]
 _FORMAT = "vfw1"
 _UUID = 36  # letters
+_NO_DASHES = {ord("-"): None, ord("_"): None}
 
 
 class Record:
@@ -66,7 +67,7 @@ class Record:
         """What the kernel's comment says of the entries: names may be too long. It gets
         among the words of rules, so what is no UUID, nor a bridge, is not it."""
         uuid = self.guest.uuid
-        is_plain = uuid.isascii() and uuid.replace("-", "").isalnum()
+        is_plain = uuid.isascii() and uuid.translate(_NO_DASHES).isalnum()
         return uuid if is_plain and len(uuid) <= _UUID else self.guest.driver
 
     def with_entries(self, more: list[str]) -> "Record":

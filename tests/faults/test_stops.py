@@ -157,7 +157,7 @@ def test_what_guards_a_loopback_as_releases_before_put_it_in() -> None:
     assert (called > 0, kernel(IPT)) == (True, before)
 
 
-@pytest.mark.parametrize("bridge", ["br-lan", "br.100"])
+@pytest.mark.parametrize("bridge", ["br-lan", "br_lan", "br.100"])
 @pytest.mark.parametrize("others", [[], [WEB1]])
 def test_bridges_of_any_name(bridge: str, others: list[Guest]) -> None:
     """One that is no word for a comment has its rules taken out by a tool."""

@@ -201,6 +201,18 @@ def test_key_and_owner() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["virbr0", "br-lan", "br_lan", "x" * 36])
+def test_owners_that_are_words(name: str) -> None:
+    """iptables saves these as they are, without quotes."""
+    assert record(guest(name, driver="network", uuid=name)).owner == name
+
+
+@pytest.mark.parametrize("name", ["", "-", "br.100", "a b", 'a"b', "é", "x" * 37])
+def test_owners_that_are_none(name: str) -> None:
+    """What would not be one word of a rule, or a long one, does not get into it."""
+    assert record(guest("default", driver="network", uuid=name)).owner == "network"
+
+
 def test_with_entries_adds_what_is_missing() -> None:
     """Everything that the kernel may hold, once, and nothing else is changed."""
     known = record(since=1, stamp=2, entries=["a", "b"], networks=["n"])
