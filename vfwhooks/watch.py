@@ -6,7 +6,6 @@ does not have, so it may be killed and started at any time. What is heavy (YAML,
 templates, asking libvirtd) runs in a child.
 """
 
-import posixpath
 import select
 import sys
 import syslog
@@ -14,16 +13,6 @@ import time
 
 from . import compiled, configuration, files
 from .errors import VfwError, show
-from .inotify import (
-    ATTRIB,
-    CLOSE_WRITE,
-    CREATE,
-    DELETE,
-    MODIFY,
-    MOVED_FROM,
-    MOVED_TO,
-    Inotify,
-)
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
@@ -31,13 +20,13 @@ from .planner import Planner
 from .process import Run
 from .reconcile import Reconcile
 from .records import Intent
-from .residents import GUESTS, Residents
+from .residents import Residents
+from .schedule import Schedule
 from .sdnotify import notify, watchdog_seconds
-from .state import MADE_LAST, State
+from .state import State
+from .watched import ASIDE, CONFIG, DIRECTORY, FULL, LEASE, RECORD, STATE, Watched
 
-_WRITTEN = CLOSE_WRITE | MOVED_TO
-_CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
-_SOON, _DEBOUNCE, _PATIENCE = 0.02, 0.1, 0.5
+_SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
 _LONGEST_COMPILE = 60.0
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
@@ -48,26 +37,23 @@ _APPLY = (
 
 
 class Watch:
-    """The sources of news, and what is due when."""
+    """Listens to news, and sees to it that what they call for is done."""
 
     def __init__(self, state: State, config: str) -> None:
         self._state = state
         self._config = config
         self._leases = {d: Leases(d) for d in (LEASES, *DNSMASQS)}
-        self._inotify = Inotify()
+        self._watched = Watched(state.path, config, list(self._leases))
         self._inventory = Inventory(f"{state.path}/networks")
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._residents = Residents(state)
-        self._targets: set[str] = set()
-        self._guests = [f"{state.path}/guests/{driver}" for driver in GUESTS]
+        self._schedule = Schedule()
         self._period = self._tick = watchdog_seconds() / 2
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
-        self._due: dict[str, float] = {}
-        self._first: dict[str, float] = {}
         self._poll = select.poll()
-        for source in (self._inotify, self._rulesets, self._neighbours):
+        for source in (self._watched, self._rulesets, self._neighbours):
             self._poll.register(source, select.POLLIN)
 
     def run(self) -> None:
@@ -79,14 +65,11 @@ class Watch:
         notify("READY=1")
         beat = time.monotonic() + self._period
         while True:
-            until = min([beat, *self._due.values()])
+            until = min(beat, self._schedule.next())
             wait = max(0.0, until - time.monotonic())
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
-            now = time.monotonic()
-            ready = {what for what, when in self._due.items() if when <= now}
-            for what in ready:
-                del self._due[what], self._first[what]
+            now, ready = time.monotonic(), self._schedule.take()
             if "listeners" in ready and not self._try_again():
                 ready.remove("listeners")
             if "aside" in ready:
@@ -98,78 +81,52 @@ class Watch:
                 notify("WATCHDOG=1")
                 beat = now + self._period
                 self._listen()
-                self._schedule("check", 0)
+                self._schedule.add("check", 0)
 
     def _listen(self) -> None:
-        """Watch every directory that is there, and look at what one has that was not
-        watched so far; those that come later are found by their parents or at the next
-        beat."""
-        directory, new = self._config.rpartition("/")[0], set()
-        self._targets = _targets(self._config)
-        for path, mask in (
-            (directory.rpartition("/")[0] or "/", CREATE | MOVED_TO),
-            (directory, _CHANGED),
-            (f"{directory}/forwards.d", _CHANGED),
-            *((posixpath.dirname(target), _CHANGED) for target in self._targets),
-            *((d, _WRITTEN | MODIFY) for d in self._leases),  # dnsmasq keeps it open
-            (self._state.path.rpartition("/")[0] or "/", CREATE | MOVED_TO),
-            (self._state.path, _WRITTEN | CREATE),
-            (f"{self._state.path}/aside", MOVED_TO),
-            *((d, _WRITTEN | DELETE) for d in self._guests),
-        ):
-            if self._inotify.add(path, mask):
-                new.add(path)
-        self._look(new)
+        """Listen to all files that count, and look at what a directory has that was not
+        listened to so far."""
+        self._look(self._watched.listen())
 
     def _look(self, directories: set[str]) -> None:
         """Look at all that is in directories whose news may have been missed."""
         for directory in directories.intersection(self._leases):
             for name in files.names(directory):
                 self._leased(directory, name)
-        if directories.intersection(self._guests):
+        if directories.intersection(self._watched.guests):
             self._heed(self._residents.look())
 
     def _hear(self, fd: int) -> None:
         if fd == self._rulesets.fileno():
             rules, elements = self._rulesets.read(self._base)
             if rules:
-                self._schedule("rules", _DEBOUNCE)
+                self._schedule.add("rules", _DEBOUNCE)
             if elements:
-                self._schedule("elements", _DEBOUNCE)
+                self._schedule.add("elements", _DEBOUNCE)
         elif fd == self._neighbours.fileno():
             for mac, address in self._neighbours.read():
                 if self._residents.is_new(mac, address):
                     self._found(mac, address)
         else:
-            self._files(self._inotify.read())
+            self._files(self._watched.read())
 
-    def _files(self, paths: set[str]) -> None:
-        directory, records = self._config.rpartition("/")[0], []
-        is_edited = False
-        for path in paths:
-            where, _, name = path.rpartition("/")
-            if path == f"{self._state.path}/full":
-                self._schedule("full", _DEBOUNCE)
-            elif where == f"{self._state.path}/aside":
-                self._schedule("aside", _DEBOUNCE)
-            elif where.startswith(f"{self._state.path}/guests/"):
-                records.append(path[len(self._state.path) + 1 :])
-            elif where in self._leases:
-                self._leased(where, name)
-            elif path in (self._state.path, f"{self._state.path}/{MADE_LAST}"):
-                self._listen()  # it has been made anew
-            elif (
-                path in (self._config, directory, f"{directory}/forwards.d")
-                or where == f"{directory}/forwards.d"
-                or path in self._targets
-            ):
-                is_edited = True
-        if is_edited:
+    def _files(self, news: dict[str, set[str]]) -> None:
+        if FULL in news:
+            self._schedule.add("full", _DEBOUNCE)
+        if ASIDE in news:
+            self._schedule.add("aside", _DEBOUNCE)
+        if CONFIG in news or STATE in news:
             self._listen()
-            self._schedule("config", configuration.SETTLED + _SOON, 3600)
-        if records:
+        if CONFIG in news:
+            self._schedule.add("config", configuration.SETTLED + _SOON, 3600)
+        for path in news.get(LEASE, ()):
+            directory, _, name = path.rpartition("/")
+            self._leased(directory, name)
+        if RECORD in news:
+            start = len(self._state.path) + 1
+            records = [path[start:] for path in news[RECORD]]
             self._heed(self._residents.read(records))
-        self._look(paths)
+        self._look(news.get(DIRECTORY, set()))
 
     def _leased(self, directory: str, name: str) -> None:
         if name.endswith((".status", ".leases")):
@@ -179,9 +136,9 @@ class Watch:
     def _heed(self, is_whole: bool) -> None:
         """Records have changed; whether all of them could be read."""
         if not is_whole:
-            self._schedule("elements", _DEBOUNCE)  # the full road sets it aside
+            self._schedule.add("elements", _DEBOUNCE)  # the full road sets it aside
         if self._residents.yielding():
-            self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
+            self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
         # A lease may have come between the hook's look at it and the record, and so may
         # a neighbour.
         waiting = self._residents.waiting()
@@ -202,7 +159,7 @@ class Watch:
         family = "6" if ":" in address else "4"
         for record in self._residents.concerned(mac, address):
             self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
-            self._schedule("addresses", _SOON)
+            self._schedule.add("addresses", _SOON)
             for entry in record.entries:
                 if mac and entry.startswith(f"accept {family} "):
                     for bridge in {nic.bridge for nic in record.guest.nics}:
@@ -226,14 +183,8 @@ class Watch:
                     self._state.note(Intent("moved", record.guest, now))
                     news = True
             config.close()
-            self._schedule("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
+            self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
         return news
-
-    def _schedule(self, what: str, delay: float, longest: float = _PATIENCE) -> None:
-        """Have something done when all is quiet for `delay`, or after `longest`."""
-        now = time.monotonic()
-        first = self._first.setdefault(what, now)
-        self._due[what] = min(now + delay, first + longest)
 
     def _reconcile(self, is_full: bool) -> None:
         is_in_force = False
@@ -257,8 +208,10 @@ class Watch:
         if problems or not is_in_force:
             # That leaves a mark: no reason to do the same again at once, but whatever
             # was in the way may have gone without a word.
-            self._files(self._inotify.read() - {f"{self._state.path}/full"})
-            self._schedule("again", self._retry, self._retry)
+            news = self._watched.read()
+            news.pop(FULL, None)
+            self._files(news)
+            self._schedule.add("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
         else:
             self._retry = _RETRY_AT_FIRST
@@ -289,13 +242,6 @@ class Watch:
             Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, package])
         except VfwError as error:
             syslog.syslog(syslog.LOG_WARNING, show(str(error)))
-
-
-def _targets(config: str) -> set[str]:
-    """The files that forwards.yaml, and what is in forwards.d, are links to."""
-    drop_ins = f"{posixpath.dirname(config)}/forwards.d"
-    paths = [config, *(f"{drop_ins}/{name}" for name in files.names(drop_ins))]
-    return {posixpath.realpath(path) for path in paths if posixpath.islink(path)}
 
 
 def main(state: str, config: str) -> None:

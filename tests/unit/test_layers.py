@@ -63,6 +63,7 @@ LAYERS = {
     "nftvariant": HOST,
     "obstacles": HOST,
     "process": HOST,
+    "schedule": HOST,
     "sdnotify": HOST,
     "state": HOST,
     # what is decided with what was found there
@@ -76,6 +77,7 @@ LAYERS = {
     "residents": DECIDE,
     "rivals": DECIDE,
     "status": DECIDE,
+    "watched": DECIDE,
     # the one use case, carried out, looked at or rehearsed
     "doctor": USE,
     "explain": USE,

@@ -1,0 +1,109 @@
+"""The files that the watch listens to, and what it means that one has changed."""
+
+from posixpath import dirname, islink, realpath
+
+from . import files
+from .inotify import (
+    ATTRIB,
+    CLOSE_WRITE,
+    CREATE,
+    DELETE,
+    MODIFY,
+    MOVED_FROM,
+    MOVED_TO,
+    Inotify,
+)
+from .residents import GUESTS
+from .state import MADE_LAST
+
+CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
+FULL, ASIDE, DIRECTORY = "full", "aside", "directory"
+_WRITTEN = CLOSE_WRITE | MOVED_TO
+_CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
+
+
+class Watched:
+    """The files of a state directory, of a configuration, of directories with leases.
+
+    What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
+    guest's), STATE (the directory itself has been made anew), FULL (all is to be
+    compared), ASIDE (a record could not be read), DIRECTORY (news of records or leases
+    in there may have been lost).
+    """
+
+    def __init__(self, state: str, config: str, leases: list[str]) -> None:
+        self._inotify = Inotify()
+        self._state = state
+        self._config = config
+        self._drop_ins = f"{dirname(config)}/forwards.d"
+        self._targets: set[str] = set()
+        self._leases = leases
+        self.guests = [f"{state}/guests/{driver}" for driver in GUESTS]
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._inotify.fileno()
+
+    def listen(self) -> set[str]:
+        """Watch every directory that is there; those that were not watched so far.
+
+        One that comes later is found by its parent, or when this is called again.
+        """
+        self._targets = self._links()
+        return {
+            path for path, mask in self._directories() if self._inotify.add(path, mask)
+        }
+
+    def read(self) -> dict[str, set[str]]:
+        """The paths that changed since the last time, by what that means."""
+        news: dict[str, set[str]] = {}
+        for path in self._inotify.read():
+            for kind in self._kinds(path):
+                news.setdefault(kind, set()).add(path)
+        return news
+
+    def _directories(self) -> list[tuple[str, int]]:
+        """Each with the events that count there."""
+        directory = dirname(self._config)
+        return [
+            (dirname(directory), CREATE | MOVED_TO),
+            (directory, _CHANGED),
+            (self._drop_ins, _CHANGED),
+            *((dirname(target), _CHANGED) for target in self._targets),
+            *(
+                (path, _WRITTEN | MODIFY) for path in self._leases
+            ),  # dnsmasq keeps it open
+            (dirname(self._state), CREATE | MOVED_TO),
+            (self._state, _WRITTEN | CREATE),
+            (f"{self._state}/aside", MOVED_TO),
+            *((path, _WRITTEN | DELETE) for path in self.guests),
+        ]
+
+    def _links(self) -> set[str]:
+        """The files that forwards.yaml, and what is in forwards.d, are links to."""
+        names = files.names(self._drop_ins)
+        paths = [self._config, *(f"{self._drop_ins}/{name}" for name in names)]
+        return {realpath(path) for path in paths if islink(path)}
+
+    def _kinds(self, path: str) -> list[str]:
+        """What it means that the path, a file or a directory itself, has changed."""
+        where = dirname(path)
+        kinds = [DIRECTORY] if path in (*self._leases, *self.guests) else []
+        if path == f"{self._state}/full":
+            kinds.append(FULL)
+        elif where == f"{self._state}/aside":
+            kinds.append(ASIDE)
+        elif where in self.guests:
+            kinds.append(RECORD)
+        elif where in self._leases:
+            kinds.append(LEASE)
+        elif path in (self._state, f"{self._state}/{MADE_LAST}"):
+            kinds.append(STATE)
+        if self._is_config(path, where):
+            kinds.append(CONFIG)
+        return kinds
+
+    def _is_config(self, path: str, where: str) -> bool:
+        files_of_it = self._config, *self._targets
+        directories = self._drop_ins, *map(dirname, files_of_it)
+        return path in (*files_of_it, *directories) or where == self._drop_ins
