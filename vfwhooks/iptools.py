@@ -9,6 +9,10 @@ from .netlink import Netlink
 from .nftvariant import list_chain_names
 from .process import Run, find
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 COMMANDS = {"4": "iptables", "6": "ip6tables"}
 _LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
 # The rules of each chain in their order, each with its counters ("[packets:bytes]").
@@ -63,7 +67,7 @@ class Tools:
         self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
 
     def libvirts_variant(self, networks: list[Network]) -> str:
-        """nft or legacy: the variant that libvirt's rules are in, else the default's.
+        """nft or legacy: the variant that libvirt's rules are in, else iptables' own.
 
         Listing by iptables-legacy makes its tables, so /proc is asked first.
         """
@@ -73,13 +77,19 @@ class Tools:
                 rules = texts(self.saved("4", variant).get(forward, []))
                 if any(is_libvirts(forward, rule, networks) for rule in rules):
                     return variant
-        return self.run(["iptables", "--version"]).rpartition("(")[2].strip(")\n")
+        return own_variant(self.run)
 
     def _has_raw(self, family: str, variant: str) -> bool:
         """Whether there is a table raw; to list it would make it."""
         if variant == "legacy":
             return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
         return bool(list_chain_names(self.link, family, RAW))
+
+
+def own_variant(run: "Callable[[list[str]], str]") -> str:
+    """nft or legacy: the variant that `iptables` itself is; before 1.8 there was no
+    other than legacy, and it did not say so."""
+    return "nft" if "(nf_tables)" in run(["iptables", "--version"]) else "legacy"
 
 
 def is_ours(chain: Chain) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import VfwError
-from .iptools import COMMANDS
+from .iptools import COMMANDS, own_variant
 from .netlink import Netlink
 from .nfnetlink import LIBVIRT, OWN, BaseChain, list_base_chains
 from .nftvariant import list_chain_names
@@ -145,8 +145,8 @@ def _iptables(
     family: str, variant: str, chains: list[str], bridges: Sequence[str], run: Run
 ) -> Iterator[Obstacle]:
     """FORWARD drops, and these chains tell who has it so."""
-    is_default = variant in run(["iptables", "--version"]).replace("nf_tables", "nft")
-    tool = COMMANDS[family] if is_default else f"{COMMANDS[family]}-{variant}"
+    is_own = variant == own_variant(run)
+    tool = COMMANDS[family] if is_own else f"{COMMANDS[family]}-{variant}"
     ufw = "ufw-user-forward" if family == "4" else "ufw6-user-forward"
     chain = next((one for one in ("DOCKER-USER", ufw) if one in chains), "FORWARD")
     places = {chain, "FORWARD"}

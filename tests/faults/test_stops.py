@@ -205,6 +205,45 @@ def test_in_both_families() -> None:
     assert (called, kernel(IPT)) == (0, before)
 
 
+def flush() -> None:
+    """As somebody does who wants a clean slate."""
+    for tool in ("iptables", "ip6tables"):
+        for table in ("filter", "nat", "raw"):
+            run(tool, "-t", table, "-F")
+            run(tool, "-t", table, "-X")
+
+
+@alone
+def test_where_libvirt_has_no_rules() -> None:
+    """They were flushed, or it has none yet: the variant is iptables' own then, and a
+    stop there needs no tool either."""
+    host = running(WEB1)
+    flush()
+    host.watch_looks()
+    before = kernel(IPT)
+    start(host, WEB0)
+
+    called = stop(host, WEB0)
+
+    assert (called, kernel(IPT)) == (0, before)
+
+
+@alone
+def test_libvirts_rules_that_come_later() -> None:
+    """They are in the same variant: ours stay in the kernel meanwhile."""
+    host = running(WEB1)
+    flush()
+    host.watch_looks()
+    ours = "nft", "-a", "list", "chain", "ip", "nat", "VFW-ANY"
+    before = run(*ours)
+    host.libvirts_rules()
+
+    host.watch_looks()
+
+    assert "handle" in before
+    assert run(*ours) == before
+
+
 @alone
 def test_others_that_change_rules_all_the_time() -> None:
     """What cannot be listed in peace is left to the tool."""
