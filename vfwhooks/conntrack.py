@@ -1,45 +1,19 @@
 """Connections that still go where a forward used to lead: found and cut, exactly.
 
-One dump of the kernel's table a guest address (of IPv6 one in all), filtered, and each
-entry deleted by its own tuple. Never by a port alone: that would cut the
+Each is deleted by its own tuple. Never by a port alone: that would cut the
 administrator's own session, and the guests' outgoing connections to that port number.
 """
 
-import errno
-import struct
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-
-from .elements import PROTOCOLS
+from .elements import PROTOCOLS, WHOLE
+from .flows import Flow, Flows, Tuple
 from .inventory import Inventory
-from .netlink import Netlink, attribute, attributes, message, nested, netfilter
 from .plan import network_entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
-_CONNTRACK = 1 << 8
-_GET, _DELETE = 1, 2
-_ORIGINAL, _REPLY, _ID, _FILTER = 1, 2, 12, 25
-_ORIGINAL_FLAGS, _REPLY_FLAGS = 1, 2
-_IP_SOURCE, _IP_DESTINATION, _PROTOCOL = 1, 2, 8
-_TCP, _UDP = PROTOCOLS["tcp"], PROTOCOLS["udp"]
-
-
-class Tuple:
-    """One direction of a connection: addresses as text, ports as numbers."""
-
-    __slots__ = ("destination", "port", "protocol", "source", "source_port")
-
-    def __init__(self, data: bytes) -> None:
-        parts = attributes(data)
-        ip, protocol = attributes(parts.get(1, b"")), attributes(parts.get(2, b""))
-        family, first = (AF_INET, 1) if 1 in ip else (AF_INET6, 3)
-        self.source = inet_ntop(family, ip[first])
-        self.destination = inet_ntop(family, ip[first + 1])
-        self.protocol = protocol.get(1, b"\0")[0]
-        self.source_port = int.from_bytes(protocol.get(2, b""), "big")
-        self.port = int.from_bytes(protocol.get(3, b""), "big")
+_TCP = PROTOCOLS["tcp"]
 
 
 class Published:
@@ -63,195 +37,126 @@ class Published:
             and self.host in ("*", original.destination)
         )
 
-    def leads(self, original: Tuple, reply: Tuple) -> bool:
-        """Whether the connection was forwarded by this entry."""
-        target = self.target + original.port - self.first
+    def leads(self, flow: Flow) -> bool:
+        """Whether the connection, which is one to the published port, was forwarded by
+        this entry."""
+        target = self.target + flow.original.port - self.first
         return (
-            self.has(original)
-            and original.destination != reply.source == self.address
-            and reply.source_port == target
+            flow.original.destination != flow.reply.source == self.address
+            and flow.reply.source_port == target
         )
 
 
-Connection = tuple[bytes, Tuple, Tuple]
+class Ports:
+    """What entries publish, found by port: a host may have thousands of either."""
 
+    def __init__(self, entries: "Iterable[str]") -> None:
+        self._ports: dict[int, list[Published]] = {}
+        self._ranges: list[Published] = []
+        for one in map(Published, entries):
+            is_one = one.first == one.last
+            some = self._ports.setdefault(one.first, []) if is_one else self._ranges
+            some.append(one)
 
-def may_cut(removed: list[str], added: list[str]) -> bool:
-    """Whether connections may have to be cut for these entries."""
-    verbs = "dnat ", "reject ", "snat "
-    return any(entry.startswith(("dnat ", "snat ")) for entry in removed) or any(
-        entry.startswith(verbs) and " tcp " not in entry and " sctp " not in entry
-        for entry in added
-    )
-
-
-def beside(removed: list[str], held: "Collection[str]") -> list[str]:
-    """Those of the entries that are held now which lead to a guest that removed ones
-    lead to: what they forward in the same way stays forwarded. An entry that is among
-    both has come to another guest."""
-    dnats = [entry for entry in removed if entry.startswith("dnat ")]
-    guests = {entry.split(" ")[6] for entry in dnats}
-    gone = set(dnats) if guests else set()
-    return [
-        entry
-        for entry in (held if guests else ())
-        if entry.startswith("dnat ")
-        and entry.split(" ", 7)[6] in guests
-        and entry not in gone
-    ]
+    def of(self, original: Tuple) -> list[Published]:
+        """What publishes the destination."""
+        some = *self._ports.get(original.port, ()), *self._ranges
+        return [one for one in some if one.has(original)]
 
 
 def cut(
-    link: Netlink,
+    flows: Flows,
     inventory: Inventory,
     removed: list[str],
     added: list[str],
-    stay: "Collection[str]" = (),
+    stay: "Iterable[str]" = (),
 ) -> int:
     """Cut what the removed entries still lead somewhere, unless one of those that
     `stay` leads it there as well; and the flows of UDP (for a whole address, of all but
     TCP) that end at the host itself or leave from another address, though an added
     entry now says otherwise; how many."""
-    gone: dict[str, list[Published]] = {}
-    for entry in removed:
-        if entry.startswith("dnat "):
-            published = Published(entry)
-            where = "::" if ":" in published.address else published.address
-            gone.setdefault(where, []).append(published)
-    others = [Published(entry) for entry in stay]
-    count = 0
-    for address, entries in gone.items():
-        for data, original, reply in _connections(link, _REPLY, address):
-            if any(one.leads(original, reply) for one in entries) and not _leads_now(
-                others, original, reply
-            ):
-                count += _delete(link, address, data)
-    for family in "46":
-        verbs = f"dnat {family} ", f"reject {family} "
-        some = [Published(entry) for entry in added if entry.startswith(verbs)]
-        udp = [one for one in some if one.protocol == _UDP]
-        if udp:
-            everywhere = "0.0.0.0" if family == "4" else "::"
-            found = _connections(link, _ORIGINAL, everywhere)
-            left = [entry for entry in added if entry.startswith(f"left {family} ")]
-            found = [one for one in found if _left(one[1]) not in left]
-            count += _cut_at_host(link, inventory, udp, found)
-        for one in some:
-            if not one.protocol:
-                found = _connections(link, _ORIGINAL, one.host, _IP_DESTINATION)
-                count += _cut_at_host(link, inventory, [one], found)
-    for is_new, changed in ((False, removed), (True, added)):
-        ways_out = [entry for entry in changed if entry.startswith("snat ")]
-        count += sum(_cut_from_guest(link, entry, is_new) for entry in ways_out)
-    return count
+    found = [
+        *_led(flows, removed, stay),
+        *_taken_over(flows, inventory, added),
+        *_leaving(flows, removed, False),
+        *_leaving(flows, added, True),
+    ]
+    return flows.delete(found)
 
 
-def _leads_now(published: list[Published], original: Tuple, reply: Tuple) -> bool:
+def _led(flows: Flows, removed: list[str], stay: "Iterable[str]") -> list[Flow]:
+    """What the removed entries still lead somewhere."""
+    dnats = [entry for entry in removed if entry.startswith("dnat ")]
+    gone, others = Ports(dnats), Ports(stay)
+    return [
+        flow
+        for flow in flows.forwarded_to({entry.split(" ")[6] for entry in dnats})
+        if any(one.leads(flow) for one in gone.of(flow.original))
+        and not _leads_now(others.of(flow.original), flow)
+    ]
+
+
+def _leads_now(published: list[Published], flow: Flow) -> bool:
     """Whether what is published leads the connection where it goes: first what is on
     one address, then the whole of it, then what is on every address."""
-    found = [one for one in published if one.has(original)]
-    found.sort(key=lambda one: (one.host == "*", not one.protocol))
-    return bool(found) and found[0].leads(original, reply)
+    published.sort(key=lambda one: (one.host == "*", not one.protocol))
+    return bool(published) and published[0].leads(flow)
 
 
-def _cut_from_guest(link: Netlink, entry: str, is_new: bool) -> int:
-    """Cut what a guest has open towards outside: by the address that it is not to leave
-    from any more, or, but for TCP, by any that is not its `is_new` one."""
-    _, _, guest, public = entry.split(" ")
-    count = 0
-    for data, original, reply in _connections(link, _ORIGINAL, guest, _IP_SOURCE):
-        is_out = original.source == guest != reply.destination
-        is_by_it = reply.destination == public
-        is_stale = is_by_it != is_new and not (is_new and original.protocol == _TCP)
-        if is_out and is_stale and original.destination == reply.source:
-            count += _delete(link, guest, data)
-    return count
+def _taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> list[Flow]:
+    """What ends at the host itself, though the added entries publish it now."""
+    entries = [entry for entry in added if entry.startswith(("dnat ", "reject "))]
+    udp = [entry for entry in entries if " udp " in entry]
+    wholes = [entry for entry in entries if f" {WHOLE} " in entry]
+    found = flows.sent_to({entry.split(" ")[2] for entry in wholes})
+    for family in sorted({entry.split(" ")[1] for entry in udp}):
+        found += flows.over_udp(family)
+    ports = Ports(wholes + udp)
+    found = [
+        flow
+        for flow in found
+        if flow.original.protocol != _TCP
+        and flow.ends_where_it_was_sent
+        and ports.of(flow.original)
+    ]
+    left = _left(inventory, added) if found else set()
+    hosts = {flow.original.destination for flow in found}
+    ours = {host for host in hosts if inventory.is_local(host)}
+    return [
+        flow
+        for flow in found
+        if flow.original.destination in ours and _left_by(flow.original) not in left
+    ]
 
 
-def _cut_at_host(
-    link: Netlink,
-    inventory: Inventory,
-    published: list[Published],
-    found: "list[Connection]",
-) -> int:
-    count = 0
-    for data, original, reply in found:
-        if (
-            original.protocol != _TCP
-            and original.destination == reply.source
-            and original.port == reply.source_port
-            and any(one.has(original) for one in published)
-            and inventory.is_local(original.destination)
-            and not _is_left(inventory, original)
-        ):
-            count += _delete(link, original.destination, data)
-    return count
-
-
-def _is_left(inventory: Inventory, original: Tuple) -> bool:
-    """Whether the flow ends at a port that is left to libvirt on its bridge: the DNS
-    and DHCP of a network."""
+def _left(inventory: Inventory, added: list[str]) -> set[str]:
+    """The entries that leave a port to the host: those added, and the DNS and DHCP of
+    all networks."""
+    left = {entry for entry in added if entry.startswith("left ")}
     for name in inventory.names():
         network = inventory.network(name)
-        for address, subnet in network.subnets if network else ():
-            if address == original.destination:
-                return _left(original) in network_entries([(address, subnet)])
-    return False
+        left.update(network_entries(network.subnets) if network else ())
+    return left
 
 
-def _left(original: Tuple) -> str:
+def _left_by(original: Tuple) -> str:
     """The entry that would leave the flow's destination to the host."""
     family = "6" if ":" in original.destination else "4"
     port = f"{original.port} {original.port}"
     return f"left {family} {original.destination} udp {port}"
 
 
-def _connections(
-    link: Netlink, direction: int, address: str, by: int = 0
-) -> "list[Connection]":
-    """The connections whose reply comes from `address`; whose original direction has it
-    (`by` says as what); or else, for the original direction, the family's UDP ones.
-
-    Kernels before 5.8 ignore the filter and list everything; callers compare again.
-    Every kernel so far lists all but the IPv6 address it is asked for: `::` is all.
-    """
-    number = AF_INET6 if ":" in address else AF_INET
-    wanted = flags = b""
-    if by and number == AF_INET:
-        where = attribute(by, inet_pton(number, address))
-        wanted = nested(_ORIGINAL, nested(1, where))
-        flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", by))
-    elif direction == _ORIGINAL and not by:
-        wanted = nested(_ORIGINAL, nested(2, attribute(1, bytes((_UDP,)))))
-        flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", _PROTOCOL))
-    elif number == AF_INET and not by:
-        source = attribute(1, inet_pton(number, address))
-        wanted = nested(_REPLY, nested(1, source))
-        flags = attribute(_REPLY_FLAGS, struct.pack("=I", _IP_SOURCE))
-    asked = netfilter(number, wanted + nested(_FILTER, flags) if flags else b"")
+def _leaving(flows: Flows, changed: list[str], is_new: bool) -> list[Flow]:
+    """What guests have open towards outside: by the addresses that they are not to
+    leave from any more, or, but for TCP, by any that is not their `is_new` one."""
+    ways = [entry.split(" ") for entry in changed if entry.startswith("snat ")]
+    publics = {guest: public for _, _, guest, public in ways}
     found = []
-    try:
-        answers = link.dump(message(_CONNTRACK | _GET, asked))
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
-            answers = link.dump(message(_CONNTRACK | _GET, netfilter(number)))
-        else:
-            raise
-    for _, answer in answers:
-        parts = attributes(answer[4:])
-        if _ORIGINAL in parts and _REPLY in parts:
-            data = nested(_ORIGINAL, parts[_ORIGINAL])
-            data += attribute(_ID, parts[_ID]) if _ID in parts else b""
-            found.append((data, Tuple(parts[_ORIGINAL]), Tuple(parts[_REPLY])))
+    for flow in flows.sent_by(publics):
+        original, reply = flow.original, flow.reply
+        is_out = original.source != reply.destination
+        is_by_it = reply.destination == publics[original.source]
+        is_stale = is_by_it != is_new and not (is_new and original.protocol == _TCP)
+        if is_out and is_stale and original.destination == reply.source:
+            found.append(flow)
     return found
-
-
-def _delete(link: Netlink, address: str, data: bytes) -> int:
-    number = AF_INET6 if ":" in address else AF_INET
-    try:
-        link.request(message(_CONNTRACK | _DELETE, netfilter(number, data)))
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        return 0
-    return 1

@@ -98,7 +98,7 @@ def run(
     finally:
         if reconcile.is_slow_to_close:
             let_go()
-        reconcile.close()
+        reconcile.close(time.monotonic() + DEADLINE - _SPARE)
     return state.problems + reconcile.report.problems + reconcile.report.said
 
 

@@ -22,6 +22,10 @@ from _socket import socket as Socket
 
 from .errors import Refused, VfwError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 AF_NETLINK = 16
 ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
@@ -65,6 +69,19 @@ def each(data: bytes) -> list[tuple[int, bytes]]:
         found.append((kind & 0x3FFF, data[at + 4 : at + length]))
         at += length + (-length % 4)
     return found
+
+
+def find(data: bytes, kind: int, at: int = 0) -> bytes:
+    """The first attribute of a kind, from there on; nothing where there is none."""
+    end = len(data)
+    while at + 4 <= end:
+        length, found = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4:
+            break
+        if found & 0x3FFF == kind:
+            return data[at + 4 : at + length]
+        at += length + (-length % 4)
+    return b""
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
@@ -121,6 +138,11 @@ class Netlink:
             if error:
                 raise OSError(error, posix.strerror(error))
 
+    def tell(self, messages: list[bytes]) -> list[int]:
+        """Send a few dozen messages at once; the errnos of those that are refused."""
+        self._send(messages)
+        return [error for error, _ in self._answers() if error]
+
     def ask(self, one: bytes) -> bytes:
         """The payload of the one answer to a message; OSError when it is refused."""
         self._send([one])
@@ -152,10 +174,13 @@ class Netlink:
         if not answers:
             raise Refused("nf_tables: the kernel did not answer the transaction")
 
-    def dump(self, one: bytes) -> list[tuple[int, bytes]]:
-        """All answers to a dump request, as (message kind, payload)."""
+    def dump(
+        self, one: bytes, is_wanted: "Callable[[bytes], bool] | None" = None
+    ) -> list[tuple[int, bytes]]:
+        """All answers to a dump request, or those whose payloads are wanted, as
+        (message kind, payload)."""
         for _ in range(9):
-            found, whole = self._dump(one)
+            found, whole = self._dump(one, is_wanted)
             if whole:
                 return found
         raise VfwError("netlink: the list changed nine times while it was read")
@@ -197,7 +222,9 @@ class Netlink:
                 if kind == _ERROR:
                     found.append((-struct.unpack_from("=i", payload)[0], sequence))
 
-    def _dump(self, one: bytes) -> tuple[list[tuple[int, bytes]], bool]:
+    def _dump(
+        self, one: bytes, is_wanted: "Callable[[bytes], bool] | None"
+    ) -> tuple[list[tuple[int, bytes]], bool]:
         self._send([_flagged(one, DUMP)])
         found: list[tuple[int, bytes]] = []
         whole = True
@@ -208,7 +235,8 @@ class Netlink:
                     return found, whole
                 if kind == _ERROR:
                     raise _refusal(payload)
-                found.append((kind, payload))
+                if is_wanted is None or is_wanted(payload):
+                    found.append((kind, payload))
 
 
 def _refusal(payload: bytes) -> OSError:

@@ -38,14 +38,16 @@ class Reconcile:
         self._state = state
         self._main = main
         self._lock = state.lock()
+        self._until = until
         self._run = Run(keep=(self._lock.fd,), until=until)
         self._link = Netlink()
         self._inventory = inventory or Inventory(f"{state.path}/networks")
         self._roads = Roads(state, self._inventory, self._link, self._run, self.report)
 
-    def close(self) -> None:
-        """Cut the connections that are to be cut, and give the lock back."""
-        self._roads.cut_noted()
+    def close(self, until: float = float("inf")) -> None:
+        """Cut the connections that are to be cut, which may take `until` then, and give
+        the lock back."""
+        self._roads.cut_noted(until)
         self._lock.close()
         self._link.close()
 
@@ -88,7 +90,7 @@ class Reconcile:
         answer: "Answer | None" = None,
         asked: int = 0,
     ) -> None:
-        self._roads.cut_noted()
+        self._roads.cut_noted(self._until)
         self._inventory.look_anew()  # what events tell of may be newer than our look
         intents = [intent for _, intent in waiting] + ([mine] if mine else [])
         is_full = self._state.begin() or is_full

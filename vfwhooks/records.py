@@ -147,23 +147,6 @@ def _sum(text: str) -> str:
     return f"{crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
-def cut_text(removed: list[str], added: list[str], stay: list[str]) -> str:
-    """Entries whose connections are to be cut, and those beside them, as they are
-    kept."""
-    signed = [("-", e) for e in removed] + [("+", e) for e in added]
-    return "".join(f"{sign} {e}\n" for sign, e in signed + [("=", e) for e in stay])
-
-
-def parse_cut(text: str) -> tuple[list[str], list[str], list[str]]:
-    """The removed entries that were kept, the added ones, and those that stay."""
-    lines = text.split("\n")
-    removed, added, stay = (
-        [line[2:] for line in lines if line.startswith(sign)]
-        for sign in ("- ", "+ ", "= ")
-    )
-    return removed, added, stay
-
-
 def guest_text(guest: Guest) -> str:
     """A guest's lines in a record or an intent."""
     lines = [f"guest {guest.driver} {quote(guest.name)} {quote(guest.uuid)}\n"]

@@ -10,7 +10,7 @@ import time
 from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
-from .conntrack import beside, cut, may_cut
+from .cuts import beside, cut_text, may_cut, parse_cut
 from .errors import InDoubt, VfwError, show
 from .events import Events
 from .inventory import Inventory
@@ -18,7 +18,7 @@ from .netlink import Netlink
 from .plan import Change, Synced
 from .planner import Planned, Planner
 from .process import Run
-from .records import Record, cut_text, parse_cut
+from .records import Record
 from .shared import Pair, Shared
 from .state import State
 
@@ -216,20 +216,27 @@ class Roads:
             self._state.write(name, text)
             self.has_noted = True
 
-    def cut_noted(self) -> None:
+    def cut_noted(self, until: float) -> None:
         """Cut the connections that lead where nothing is forwarded any more, also those
         that a holder who was killed has left.
 
-        The lock is held on from the change, so that none of them is a newer one.
+        The lock is held on from the change, so that none of them is a newer one. What
+        cannot be done `until` then is left undone: nobody waits for it again.
         """
         for name in self._state.names("cuts"):
+            from .conntrack import cut  # for a child, as a rule
+            from .flows import Flows
+
             noted = parse_cut(self._state.read(f"cuts/{name}"))
+            link = Netlink()
             try:
-                cut(self._link, self._inventory, *noted)
+                cut(Flows(link, until), self._inventory, *noted)
             except (OSError, VfwError) as error:
                 self._report.problems.append(f"conntrack: {error}")
             except (ValueError, IndexError):
                 self._state.set_aside(f"cuts/{name}")
+            finally:
+                link.close()
             self._state.remove(f"cuts/{name}")
         self.has_noted = False
 

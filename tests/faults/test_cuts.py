@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+import time
+from unittest.mock import patch
 
 import pytest
-from standin import BACKENDS, Guest, StandIn, alone, ipv4, run
+from standin import BACKENDS, STATE, Guest, StandIn, alone, ipv4, run
+
+from vfwhooks import flows, hook
+from vfwhooks.model import Guest as Theirs
+from vfwhooks.records import Intent
+from vfwhooks.state import State
 
 WEB0 = Guest("web0", 10)
 CLIENT, HOST = "203.0.113.2", "203.0.113.1"
 
 
-def connect(published: int, target: int, protocol: str = "tcp") -> None:
+def connect(
+    published: int, target: int, protocol: str = "tcp", guest: Guest = WEB0
+) -> None:
     """Somebody outside is connected to the guest by a forward."""
     argv = ["conntrack", "-I", "-p", protocol, "-t", "600", "-s", CLIENT, "-d", HOST]
-    argv += ["-r", ipv4(WEB0), "-q", CLIENT]
     argv += ["--sport", f"{30000 + published}", "--dport", f"{published}"]
-    argv += ["--reply-port-src", f"{target}"]
-    argv += ["--reply-port-dst", f"{30000 + published}"]
+    argv += ["--dst-nat", f"{ipv4(guest)}:{target}"]
     state = ["--state", "ESTABLISHED"] if protocol == "tcp" else []
     run(*argv, *state, "-u", "SEEN_REPLY,ASSURED")
 
@@ -82,3 +89,55 @@ def test_a_connection_that_leads_elsewhere_now(
     host.apply(WEB0)
 
     assert connected() == []
+
+
+OTHERS = [Guest(f"web{number}", 10 + number) for number in (1, 2, 3)]
+FOUR = "guests:\n" + "".join(f"  web{n}: ['{8080 + n}:80']\n" for n in range(4))
+
+
+def four(backend: str) -> StandIn:
+    """Four guests run, and somebody is connected to each."""
+    host = StandIn(backend, FOUR)
+    host.network(WEB0, *OTHERS)
+    for number, guest in enumerate((WEB0, *OTHERS)):
+        host.start(guest)
+        connect(8080 + number, 80, guest=guest)
+    return host
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("a_look", [0, flows._A_LOOK])
+def test_guests_that_stop_together(backend: str, a_look: int) -> None:
+    """Their connections are found one guest after the other, or all at once; the one
+    that runs on keeps its own."""
+
+    @alone
+    def play() -> None:
+        host = four(backend)
+        before = connected()
+        for guest in OTHERS[:-1]:
+            theirs = Theirs("qemu", guest.name, "", [])
+            stopped = Intent("stopped", theirs, time.monotonic_ns())
+            State(str(STATE)).note(stopped)
+
+        with patch.object(flows, "_A_LOOK", a_look):
+            host.event("qemu", OTHERS[-1].name, "stopped")
+
+        assert len(before) == 4
+        assert connected() == ["8080"]
+
+    play()
+
+
+@alone
+def test_more_connections_than_there_is_time_for() -> None:
+    """The log has it; nobody is held up by them a second time."""
+    host = four("nftables")
+
+    with patch.object(hook, "_SPARE", 2 * hook.DEADLINE):
+        said = host.event("qemu", "web0", "stopped")
+
+    later = host.event("qemu", "web1", "stopped")
+    assert [line for line in said if line.startswith("conntrack: there are too many")]
+    assert not [line for line in later if line.startswith("conntrack: ")]
+    assert connected() == ["8080", "8082", "8083"]

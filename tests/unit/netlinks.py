@@ -4,6 +4,7 @@ what it was given."""
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from vfwhooks.netlink import Netlink
 
@@ -16,7 +17,9 @@ class Link(Netlink):
         self._error = error
         self.asked: list[bytes] = []
 
-    def dump(self, one: bytes) -> list[tuple[int, bytes]]:
+    def dump(
+        self, one: bytes, is_wanted: Callable[[bytes], bool] | None = None
+    ) -> list[tuple[int, bytes]]:
         self.request(one)
         return [(0, answer) for answer in self._given]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ class Chains(Netlink):
     def __init__(self, *chains: tuple[int, str, str, int, str, int]) -> None:
         self._chains = chains
 
-    def dump(self, one: bytes) -> list[tuple[int, bytes]]:
+    def dump(
+        self, one: bytes, is_wanted: Callable[[bytes], bool] | None = None
+    ) -> list[tuple[int, bytes]]:
         return [(0, self._answer(*chain)) for chain in self._chains]
 
     @staticmethod

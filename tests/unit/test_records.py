@@ -11,8 +11,6 @@ from vfwhooks.model import Guest, Nic
 from vfwhooks.records import (
     Intent,
     Record,
-    cut_text,
-    parse_cut,
     parse_intent,
     parse_record,
     seal,
@@ -230,13 +228,3 @@ def test_interfaces_keep_their_order() -> None:
     found = parse_record(record(guest(nics=nics)).text())
 
     assert [one.mac for one in found.guest.nics] == ["b", "a"]
-
-
-def test_what_is_to_be_cut() -> None:
-    """Reads as it was written down."""
-    removed, added = ["dnat 4 * tcp 80 80 192.168.122.10 80"], ["left 4 * udp 53 53"]
-    stay = ["dnat 4 * tcp 80 90 192.168.122.10 80"]
-
-    found = parse_cut(cut_text(removed, added, stay))
-
-    assert found == (removed, added, stay)

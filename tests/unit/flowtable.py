@@ -1,0 +1,149 @@
+"""A kernel's table of connections, as ctnetlink tells of it."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from unit.netlinks import nla
+from vfwhooks.netlink import Netlink, attributes
+
+TCP, UDP = 6, 17
+_INET6 = 10
+_GET_STATS = 5
+# What CTA_FILTER's flags say is to be compared, by the direction that they are for.
+_SOURCE, _DESTINATION, _PROTOCOL = 1, 2, 8
+CLIENTS = {4: "198.51.100.2", 6: "2001:db8::9"}
+
+
+class Connection(NamedTuple):
+    """Who asked whom for what port, and who answers to whom from which port."""
+
+    destination: str
+    port: int
+    answers: str
+    answers_from: int
+    protocol: int = TCP
+    source: str = ""
+    answers_to: str = ""
+
+    @property
+    def client(self) -> str:
+        """Who asked: somebody outside, as a rule."""
+        return self.source or CLIENTS[ip_address(self.destination).version]
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether somebody else answers than was asked."""
+        return self.answers != self.destination
+
+
+def direction(
+    kind: int, to: str, port: int, frm: str, sport: int, protocol: int
+) -> bytes:
+    """CTA_TUPLE_ORIG or CTA_TUPLE_REPLY."""
+    first = 1 if ip_address(to).version == 4 else 3
+    source, destination = ip_address(frm).packed, ip_address(to).packed
+    return nla(
+        0x8000 | kind,
+        nla(0x8001, nla(first, source), nla(first + 1, destination)),
+        nla(
+            0x8002,
+            nla(1, bytes((protocol,))),
+            nla(2, struct.pack(">H", sport)),
+            nla(3, struct.pack(">H", port)),
+        ),
+    )
+
+
+def listed(number: int, one: Connection) -> bytes:
+    """What a dump says of a connection from port 40000."""
+    kind = one.protocol
+    original = direction(1, one.destination, one.port, one.client, 40000, kind)
+    to = one.answers_to or one.client
+    reply = direction(2, to, 40000, one.answers, one.answers_from, kind)
+    return bytes(4) + original + reply + nla(12, struct.pack(">I", number))
+
+
+def is_asked_for(asked: bytes, one: Connection) -> bool:
+    """Whether a kernel that knows filters lists it. It compares IPv6 addresses the
+    wrong way round, and leaves out just the ones that it is asked for."""
+    wanted, has = attributes(asked), attributes(listed(0, one)[4:])
+    if 3 in wanted:
+        return one.is_forwarded
+    flags = attributes(wanted.get(25, b""))
+    for kind in (1, 2):
+        flag = int.from_bytes(flags.get(kind, b""), "little")
+        if not flag:
+            continue
+        mine, theirs = attributes(wanted[kind]), attributes(has[kind])
+        if flag == _PROTOCOL:
+            return attributes(mine[2])[1] == attributes(theirs[2])[1]
+        addresses, own = attributes(mine[1]), attributes(theirs[1])
+        ((which, address),) = addresses.items()
+        assert which in (flag, flag + 2)
+        return (own[which] == address) == (which < 3)
+    return True
+
+
+class Table(Netlink):
+    """A connection table. Its kernel filters, or it "ignores" or "refuses" that; other
+    requests may be an `error`; `dumps` counts how often it was looked through."""
+
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        kernel: str = "filters",
+        error: int = 0,
+        count: int = 0,
+    ) -> None:
+        self.connections = connections
+        self.names = list(connections)
+        self.cut: list[str] = []
+        self.dumps = 0
+        self._kernel = kernel
+        self._error = error
+        self._count = count or len(self.names)
+
+    def ask(self, one: bytes) -> bytes:
+        assert one[4] == _GET_STATS
+        return bytes(4) + nla(1, struct.pack(">I", self._count))
+
+    def dump(
+        self, one: bytes, is_wanted: Callable[[bytes], bool] | None = None
+    ) -> list[tuple[int, bytes]]:
+        asked = one[20:]
+        if asked and self._kernel == "refuses":
+            raise OSError(errno.EOPNOTSUPP, "no")
+        self.dumps += 1
+        version = 6 if one[16] == _INET6 else 4
+        found = [
+            listed(number, self.connections[name])
+            for number, name in enumerate(self.names)
+            if ip_address(self.connections[name].destination).version == version
+            and (
+                self._kernel != "filters" or is_asked_for(asked, self.connections[name])
+            )
+        ]
+        if self._kernel != "filters":
+            found += [bytes(4), bytes(4) + nla(12, b"\0\0\0\7")]
+        return [(0, one) for one in found if is_wanted is None or is_wanted(one)]
+
+    def tell(self, messages: list[bytes]) -> list[int]:
+        if self._error:
+            return [self._error] * len(messages)
+        for one in messages:
+            self._delete(one)
+        return []
+
+    def _delete(self, one: bytes) -> None:
+        parts = attributes(one[20:])
+        name = self.names[int.from_bytes(parts[12], "big")]
+        connection = self.connections[name]
+        original = attributes(listed(0, connection)[4:])[1]
+        family = 10 if ":" in connection.destination else 2
+        assert (parts[1], one[16]) == (original, family)
+        self.cut.append(name)

@@ -1,0 +1,47 @@
+"""What connections may have to be cut for, noted with a change and read later. Pure."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def may_cut(removed: list[str], added: list[str]) -> bool:
+    """Whether connections may have to be cut for these entries."""
+    verbs = "dnat ", "reject ", "snat "
+    return any(entry.startswith(("dnat ", "snat ")) for entry in removed) or any(
+        entry.startswith(verbs) and " tcp " not in entry and " sctp " not in entry
+        for entry in added
+    )
+
+
+def beside(removed: list[str], held: "Collection[str]") -> list[str]:
+    """Those of the entries that are held now which lead to a guest that removed ones
+    lead to: what they forward in the same way stays forwarded. An entry that is among
+    both has come to another guest."""
+    dnats = [entry for entry in removed if entry.startswith("dnat ")]
+    guests = {entry.split(" ")[6] for entry in dnats}
+    gone = set(dnats) if guests else set()
+    return [
+        entry
+        for entry in (held if guests else ())
+        if entry.startswith("dnat ")
+        and entry.split(" ", 7)[6] in guests
+        and entry not in gone
+    ]
+
+
+def cut_text(removed: list[str], added: list[str], stay: list[str]) -> str:
+    """Entries whose connections are to be cut, and those beside them, as they are
+    kept."""
+    signed = [("-", e) for e in removed] + [("+", e) for e in added]
+    return "".join(f"{sign} {e}\n" for sign, e in signed + [("=", e) for e in stay])
+
+
+def parse_cut(text: str) -> tuple[list[str], list[str], list[str]]:
+    """The removed entries that were kept, the added ones, and those that stay."""
+    lines = text.split("\n")
+    removed, added, stay = (
+        [line[2:] for line in lines if line.startswith(sign)]
+        for sign in ("- ", "+ ", "= ")
+    )
+    return removed, added, stay
