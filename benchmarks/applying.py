@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .bed import CONFIG, NFT, STATUS, Bed, sh, write
 from .guests import Guest, GuestsForwards, forwards_yaml, network_xml, plain
-from .hosts import apply, configure, start, wipe_rules
+from .hosts import apply, configure, expect_forwarded, start, wipe_rules
 from .lives import spawn
 from .measure import in_turn
 from .report import Section, Table, Verdict
@@ -29,6 +29,7 @@ def measure(runs: int) -> Section:
     bed = Bed(NFT)
     bed.call(_fill, _forwards(COLD))
     bed.call(apply)
+    bed.call(expect_forwarded, GUESTS)
     rules = bed.call(
         sh, "nft list table inet vfwhooks; nft list set ip libvirt_network vfwhooks"
     )

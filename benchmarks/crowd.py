@@ -1,4 +1,4 @@
-"""200 guests that start at once: what waiting for each other adds."""
+"""200 guests that start or stop at once: what waiting for each other adds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 
 from .bed import IPT, LIB, NFT, Bed
 from .guests import Guest, plain
-from .hosts import daemon_of, prepare
-from .lives import OURS, STOP, environment, life, open_input
+from .hosts import STARTED, daemon_of, expect_forwarded, prepare
+from .lives import OURS, call, environment, open_input
 from .measure import in_turn
 from .report import Section, Table, Verdict
 
@@ -25,12 +25,14 @@ def measure(runs: int) -> Section:
     """All hooks at once, beside as many that only start Python and import."""
     section = Section(
         f"{GUESTS} guests at once",
-        f"{GUESTS} `started` hooks called at the same moment, {FORWARDS} forwards "
-        "each; beside them as many processes that start Python and import the same, "
-        "and do nothing. The difference is what the queue and the work add. Seconds "
-        "until the last has ended, median (min–max).",
+        f"{GUESTS} `started` or `stopped` hooks called at the same moment, {FORWARDS} "
+        "forwards each; beside them as many processes that start Python and import the "
+        "same, and do nothing. The difference is what the queue and the work add. "
+        "Seconds until the last has ended, and after the stops the next guest's start, "
+        "which waits for what goes on behind libvirt's back; median (min–max).",
     )
-    table = Table(("backend", "hooks", "Python alone", "added per guest, ms"))
+    heads = "backend", "event", "hooks", "Python alone", "added per guest, ms"
+    table = Table(heads)
     section.tables.append(table)
     for backend in (NFT, IPT):
         bed = Bed(backend)
@@ -38,37 +40,53 @@ def measure(runs: int) -> Section:
             Guest(n).name: plain(FORWARDS, 2000 + n * FORWARDS)
             for n in range(1, GUESTS + 1)
         }
-        bed.call(prepare, backend, forwards, 0)
+        bed.call(prepare, backend, forwards, 0, GUESTS + 1)
         found = in_turn(
             {
-                "hooks": partial(bed.call, _starts, backend),
+                "started": partial(bed.call, _starts, backend),
+                "stopped": partial(bed.call, _stops, backend),
                 "bare": partial(bed.call, _bare),
             },
             runs,
         )
-        added = (found["hooks"].median - found["bare"].median) / GUESTS
-        cells = found["hooks"].show(1, 2), found["bare"].show(1, 2)
-        table.rows.append((backend, *cells, f"{added * 1000:.1f}"))
-        if backend == NFT:
-            what = f"{GUESTS} starts at once: the queue adds ≤ 10 ms a guest"
-            last = f"{added * 1000:.1f} ms; the last one is done after "
-            figure = f"{last}{found['hooks'].median:.1f} s"
-            section.verdicts.append(Verdict(what, figure, added <= TARGET))
+        for event in ("started", "stopped"):
+            added = (found[event].median - found["bare"].median) / GUESTS
+            cells = found[event].show(1, 2), found["bare"].show(1, 2)
+            table.rows.append((backend, event, *cells, f"{added * 1000:.1f}"))
+            if (backend, event) == (NFT, "started"):
+                what = f"{GUESTS} starts at once: the queue adds ≤ 10 ms a guest"
+                last = f"{added * 1000:.1f} ms; the last one is done after "
+                figure = f"{last}{found[event].median:.1f} s"
+                section.verdicts.append(Verdict(what, figure, added <= TARGET))
         bed.close()
     return section
 
 
 def _starts(backend: str) -> float:
-    """All start; then, one by one and not counted, all stop."""
+    """All start; then, not counted, all stop."""
+    took = _all(backend, "started")
+    expect_forwarded(GUESTS)
+    _all(backend, "stopped")
+    return took
+
+
+def _stops(backend: str) -> float:
+    """All start, not counted; then all stop, and somebody else starts."""
+    _all(backend, "started")
+    expect_forwarded(GUESTS)
+    took = _all(backend, "stopped")
+    took += call(OURS, Guest(0), daemon_of(backend), STARTED)
+    call(OURS, Guest(0), daemon_of(backend), ("qemu", "stopped"))
+    return took
+
+
+def _all(backend: str, operation: str) -> float:
     calls = []
     for number in range(1, GUESTS + 1):
         guest = Guest(number)
-        argv = [str(OURS.path / "qemu"), guest.name, "started", "begin", "-"]
-        calls.append((argv, guest.xml("qemu-started", daemon_of(backend))))
-    took = _at_once(calls)
-    for number in range(1, GUESTS + 1):
-        life(OURS, Guest(number), daemon_of(backend), STOP[:1])
-    return took
+        argv = [str(OURS.path / "qemu"), guest.name, operation, "begin", "-"]
+        calls.append((argv, guest.xml(f"qemu-{operation}", daemon_of(backend))))
+    return _at_once(calls)
 
 
 def _bare() -> float:
