@@ -35,11 +35,17 @@ TESTS = {
     "plan": "plan planner compiler elements iprules",
     "config": "config check schema",
     "address": "address planner",
+    "conntrack": "conntrack",
+    "cuts": "cuts",
     "elements": "elements nfnetlink plan",
+    "flows": "flows conntrack",
     "iprules": "iprules",
     "records": "records state",
+    "rivals": "rivals planner",
+    "schedule": "schedule",
     "shared": "shared",
     "state": "state records events kept",
+    "watched": "watched",
 }
 SECONDS = 240
 # hypothesis looks at its source for every failure: the first is enough.

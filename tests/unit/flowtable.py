@@ -13,7 +13,8 @@ from vfwhooks.netlink import Netlink, attributes
 
 TCP, UDP = 6, 17
 _INET6 = 10
-_GET_STATS = 5
+_GET, _DELETE, _GET_STATS = 0x0101, 0x0102, 0x0105
+_DNATED = struct.pack(">I", 0x20)
 # What CTA_FILTER's flags say is to be compared, by the direction that they are for.
 _SOURCE, _DESTINATION, _PROTOCOL = 1, 2, 8
 CLIENTS = {4: "198.51.100.2", 6: "2001:db8::9"}
@@ -73,7 +74,7 @@ def is_asked_for(asked: bytes, one: Connection) -> bool:
     wrong way round, and leaves out just the ones that it is asked for."""
     wanted, has = attributes(asked), attributes(listed(0, one)[4:])
     if 3 in wanted:
-        return one.is_forwarded
+        return one.is_forwarded and wanted[3] == _DNATED
     flags = attributes(wanted.get(25, b""))
     for kind in (1, 2):
         flag = int.from_bytes(flags.get(kind, b""), "little")
@@ -90,8 +91,9 @@ def is_asked_for(asked: bytes, one: Connection) -> bool:
 
 
 class Table(Netlink):
-    """A connection table. Its kernel filters, or it "ignores" or "refuses" that; other
-    requests may be an `error`; `dumps` counts how often it was looked through."""
+    """A connection table. Its kernel filters, or it "ignores", "refuses" or "forbids"
+    that; deletions may be an `error`. How many it says there are was `asked` so often;
+    `dumps` counts how often it was looked through, `told` has what it listed then."""
 
     def __init__(
         self,
@@ -103,32 +105,36 @@ class Table(Netlink):
         self.connections = connections
         self.names = list(connections)
         self.cut: list[str] = []
-        self.dumps = 0
+        self.told: list[str] = []
+        self.asked = self.dumps = 0
         self._kernel = kernel
         self._error = error
         self._count = count or len(self.names)
 
     def ask(self, one: bytes) -> bytes:
-        assert one[4] == _GET_STATS
+        assert (_kind(one), one[16:]) == (_GET_STATS, bytes(4))
+        self.asked += 1
         return bytes(4) + nla(1, struct.pack(">I", self._count))
 
     def dump(
         self, one: bytes, is_wanted: Callable[[bytes], bool] | None = None
     ) -> list[tuple[int, bytes]]:
-        asked = one[20:]
-        if asked and self._kernel == "refuses":
-            raise OSError(errno.EOPNOTSUPP, "no")
+        asked, is_filtering = one[20:], self._kernel == "filters"
+        assert _kind(one) == _GET
+        if asked and self._kernel in ("refuses", "forbids"):
+            number = errno.EPERM if self._kernel == "forbids" else errno.EOPNOTSUPP
+            raise OSError(number, "no")
         self.dumps += 1
         version = 6 if one[16] == _INET6 else 4
-        found = [
-            listed(number, self.connections[name])
-            for number, name in enumerate(self.names)
-            if ip_address(self.connections[name].destination).version == version
-            and (
-                self._kernel != "filters" or is_asked_for(asked, self.connections[name])
-            )
+        names = [
+            name
+            for name, connection in self.connections.items()
+            if ip_address(connection.destination).version == version
+            and (not is_filtering or is_asked_for(asked, connection))
         ]
-        if self._kernel != "filters":
+        self.told += names
+        found = [listed(self.names.index(n), self.connections[n]) for n in names]
+        if not is_filtering:
             found += [bytes(4), bytes(4) + nla(12, b"\0\0\0\7")]
         return [(0, one) for one in found if is_wanted is None or is_wanted(one)]
 
@@ -140,6 +146,7 @@ class Table(Netlink):
         return []
 
     def _delete(self, one: bytes) -> None:
+        assert _kind(one) == _DELETE
         parts = attributes(one[20:])
         name = self.names[int.from_bytes(parts[12], "big")]
         connection = self.connections[name]
@@ -147,3 +154,7 @@ class Table(Netlink):
         family = 10 if ":" in connection.destination else 2
         assert (parts[1], one[16]) == (original, family)
         self.cut.append(name)
+
+
+def _kind(one: bytes) -> int:
+    return int.from_bytes(one[4:6], "little")

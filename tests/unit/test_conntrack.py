@@ -48,7 +48,7 @@ class Local(Host):
     """The host that has these addresses."""
 
     def is_local(self, address: str) -> bool:
-        return address in (HOST, BRIDGE, "2001:db8::1")
+        return address in (HOST, BRIDGE, "2001:db8::1", "fd00:122::1")
 
 
 KERNELS = "filters", "ignores", "refuses"
@@ -111,6 +111,27 @@ def test_what_a_removed_forward_still_leads_somewhere(
             ],
             ["forwarded"],
         ),
+        (
+            [
+                f"dnat 4 * tcp 8080 8080 {GUEST} 80",
+                f"dnat 4 {HOST} tcp 8080 8080 {OTHER} 80",
+            ],
+            ["forwarded"],
+        ),
+        (
+            [
+                f"dnat 4 {HOST} all 0 65535 {OTHER} 0",
+                f"dnat 4 * tcp 8080 8080 {GUEST} 80",
+            ],
+            ["forwarded"],
+        ),
+        (
+            [
+                f"dnat 4 {HOST} all 0 65535 {OTHER} 0",
+                f"dnat 4 {HOST} tcp 8080 8080 {GUEST} 80",
+            ],
+            ["forwarded on another address"],
+        ),
     ],
 )
 def test_what_an_entry_that_stays_leads_there_as_well(
@@ -155,6 +176,25 @@ def test_what_an_added_forward_takes_over(
     found = cut_by(added=entry, kernel=kernel)
 
     assert found == names
+
+
+class Leaving(Local):
+    """A host on which a network is being taken down."""
+
+    def names(self) -> list[str]:
+        return [*super().names(), "gone"]
+
+
+def test_what_is_left_to_libvirts_dns() -> None:
+    """Of every network that is there, in both families."""
+    six = "fd00:122::1"
+    at = Connection(six, 53, six, 53, UDP)
+    table = Table({"DNS": at, "the host's": CONNECTIONS["IPv6 at the host"]})
+    host = Leaving(network(subnets=[(six, "fd00:122::/64")]))
+
+    cut(Flows(table), host, [], ["dnat 6 * udp 53 53 fd00:122::10 53"])
+
+    assert table.cut == ["the host's"]
 
 
 def test_nothing_changed() -> None:

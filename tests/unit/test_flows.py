@@ -63,6 +63,31 @@ def test_how_often_the_table_is_looked_through(
     assert table.dumps == dumps
 
 
+def test_one_guest() -> None:
+    """How many connections there are does not matter then."""
+    table = Table(TABLE)
+
+    answering(table, GUESTS[0])
+
+    assert (table.asked, table.told) == (0, [GUESTS[0]])
+
+
+def test_the_kernel_lists_no_more_than_it_has_to() -> None:
+    """What is forwarded, and UDP; the rest would have to be taken to pieces."""
+    table = Table(TABLE)
+
+    answering(table, *GUESTS)
+    Flows(table).over_udp("4")
+
+    assert table.told == [*GUESTS, "10.0.0.1", "to the host"]
+
+
+def test_a_kernel_that_does_not_let_us_look() -> None:
+    """That is an error, other than a filter that it does not know."""
+    with pytest.raises(PermissionError):
+        answering(Table(TABLE, "forbids"), GUESTS[0])
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("count", [1, 1_000_000])
 def test_the_other_ways_to_ask(kernel: str, count: int) -> None:
