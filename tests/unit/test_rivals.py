@@ -42,6 +42,8 @@ CASES = {
     "libvirt's bridge's device": ("4 * tcp 22 22", listener(device=BRIDGE), False),
     "another device": ("4 * tcp 22 22", listener(device=ELSEWHERE), True),
     "multicast": ("4 * tcp 22 22", listener("224.0.0.251"), False),
+    "the highest multicast": ("4 * tcp 22 22", listener("239.255.255.250"), False),
+    "beyond multicast": ("4 * tcp 22 22", listener("240.0.0.1"), True),
     "multicast, IPv6": ("6 * tcp 22 22", listener("ff02::fb", "6"), False),
     "an address that begins like loopback": (
         "4 * tcp 22 22",
@@ -67,6 +69,16 @@ CASES = {
         "4 * udp 100 5001",
         listener(port=161, protocol="udp"),
         True,
+    ),
+    "udp, the highest of the low in a range": (
+        "4 * udp 100 5001",
+        listener(port=1023, protocol="udp"),
+        True,
+    ),
+    "udp, the lowest of the high in a range": (
+        "4 * udp 100 5001",
+        listener(port=1024, protocol="udp"),
+        False,
     ),
     "sctp": ("4 * sctp 22 22", listener(protocol="sctp"), True),
 }
