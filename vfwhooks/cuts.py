@@ -1,5 +1,7 @@
 """What connections may have to be cut for, noted with a change and read later. Pure."""
 
+from .records import seal, unseal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,12 +36,14 @@ def cut_text(removed: list[str], added: list[str], stay: list[str]) -> str:
     """Entries whose connections are to be cut, and those beside them, as they are
     kept."""
     signed = [("-", e) for e in removed] + [("+", e) for e in added]
-    return "".join(f"{sign} {e}\n" for sign, e in signed + [("=", e) for e in stay])
+    signed += [("=", e) for e in stay]
+    return seal("".join(f"{sign} {e}\n" for sign, e in signed))
 
 
 def parse_cut(text: str) -> tuple[list[str], list[str], list[str]]:
-    """The removed entries that were kept, the added ones, and those that stay."""
-    lines = text.split("\n")
+    """The removed entries that were kept, the added ones, and those that stay. Raises
+    ValueError for what is not whole."""
+    lines = unseal(text).split("\n")
     removed, added, stay = (
         [line[2:] for line in lines if line.startswith(sign)]
         for sign in ("- ", "+ ", "= ")

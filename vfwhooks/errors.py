@@ -21,6 +21,10 @@ class Refused(VfwError):
     """The kernel (or the tool in front of it) refused a whole transaction."""
 
 
+class OutOfTime(VfwError):
+    """Something was not finished when it had to be."""
+
+
 class InDoubt(Exception):
     """The short road does not know enough; the full one does (see roads)."""
 

@@ -1,202 +1,170 @@
 """The kernel's table of connections, by ctnetlink: looked through, and taken out of.
 
-A look costs the kernel 9 ms, whatever it finds: it walks through a table that is mostly
-empty. To take a thousand connections to pieces costs us as much. So what a few
-addresses have is asked for one by one, and what many have at once.
+A look takes the kernel 9 ms and more, whatever it finds: it walks through a table that
+is mostly empty. So there is one for each question, for however many addresses.
 """
 
 import errno
 import struct
 import time
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6
 from posix import strerror
 
 from .elements import PROTOCOLS
-from .errors import VfwError
-from .netlink import Netlink, attribute, attributes, find, message, nested, netfilter
+from .errors import OutOfTime
+from .netlink import Netlink, attribute, find, message, nested, netfilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
+
+    IsStale = Callable[["Tuple", "Tuple"], bool]
 
 _CONNTRACK = 1 << 8
-_GET, _DELETE, _GET_STATS = 1, 2, 5
-_ORIGINAL, _REPLY, _STATUS, _ID, _FILTER = 1, 2, 3, 12, 25
+_GET, _DELETE = 1, 2
+_ORIGINAL, _REPLY, _STATUS, _ID, _ZONE, _FILTER = 1, 2, 3, 12, 18, 25
 _SOURCE, _DESTINATION = 1, 2
 _FLAGS = {_ORIGINAL: 1, _REPLY: 2}
 _FLAG_PROTOCOL = 8
-_DNATED = struct.pack(">I", 1 << 5)
-_A_LOOK = 1000  # connections
+_SNATED, _DNATED = struct.pack(">I", 1 << 4), struct.pack(">I", 1 << 5)
+_FAMILIES = {4: AF_INET, 16: AF_INET6}  # by the length of an address
+_HEAD = 4
+# The kernel answers each message that it refuses, and the socket has to have room.
 _AT_ONCE = 64
 _UDP = bytes((PROTOCOLS["udp"],))
 
 
 class Tuple:
-    """One direction of a connection: addresses as text, ports as numbers."""
+    """One direction of a connection: packed addresses, ports as numbers."""
 
     __slots__ = ("destination", "port", "protocol", "source", "source_port")
 
     def __init__(self, data: bytes) -> None:
-        parts = attributes(data)
-        ip, protocol = attributes(parts.get(1, b"")), attributes(parts.get(2, b""))
-        family, first = (AF_INET, 1) if 1 in ip else (AF_INET6, 3)
-        self.source = inet_ntop(family, ip[first])
-        self.destination = inet_ntop(family, ip[first + 1])
-        self.protocol = protocol.get(1, b"\0")[0]
-        self.source_port = int.from_bytes(protocol.get(2, b""), "big")
-        self.port = int.from_bytes(protocol.get(3, b""), "big")
-
-
-class Flow:
-    """A connection: what was asked for, and who answers."""
-
-    __slots__ = ("_key", "original", "reply")
-
-    def __init__(self, parts: dict[int, bytes]) -> None:
-        self._key = parts[_ORIGINAL], parts.get(_ID)
-        self.original = Tuple(parts[_ORIGINAL])
-        self.reply = Tuple(parts[_REPLY])
-
-    def deletion(self) -> bytes:
-        """The message that deletes it, and none that has the same tuple later."""
-        tuple_, number = self._key
-        key = nested(_ORIGINAL, tuple_)
-        if number is not None:
-            key += attribute(_ID, number)
-        family = AF_INET6 if ":" in self.original.source else AF_INET
-        return message(_CONNTRACK | _DELETE, netfilter(family, key))
-
-    @property
-    def ends_where_it_was_sent(self) -> bool:
-        """Whether it is not forwarded anywhere."""
-        return (self.original.destination, self.original.port) == (
-            self.reply.source,
-            self.reply.source_port,
-        )
+        ip, protocol = find(data, 1), find(data, 2)
+        self.source = find(ip, _SOURCE) or find(ip, _SOURCE + 2)
+        self.destination = find(ip, _DESTINATION) or find(ip, _DESTINATION + 2)
+        self.protocol = int.from_bytes(find(protocol, 1), "big")
+        self.source_port = int.from_bytes(find(protocol, 2), "big")
+        self.port = int.from_bytes(find(protocol, 3), "big")
 
 
 class Flows:
-    """The table; whoever looks at it may take `until` then (monotonic), for there may
-    be millions. Then VfwError is raised, and the socket is of no use any more."""
+    """The table, and who is stale in there by what `is_stale` says of both directions.
+
+    Whoever looks may take `until` then (monotonic), for there may be millions. Then
+    OutOfTime is raised, and the socket is of no use any more.
+    """
 
     def __init__(self, link: Netlink, until: float = float("inf")) -> None:
         self._link = link
         self._until = until
 
-    def forwarded_to(self, addresses: "Iterable[str]") -> list[Flow]:
-        """Those that one of the addresses answers in another's place."""
-        status = attribute(_STATUS, _DNATED)
-        return self._of(_REPLY, _SOURCE, addresses, status)
+    def cut_forwarded(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
+        """Cut what one of these addresses answers in another's place; how many."""
+        return self._cut_of(_REPLY, _SOURCE, to, _DNATED, is_stale)
 
-    def sent_by(self, addresses: "Iterable[str]") -> list[Flow]:
-        """Those that one of the addresses began."""
-        return self._of(_ORIGINAL, _SOURCE, addresses)
+    def cut_leaving(self, by: "Collection[bytes]", is_stale: "IsStale") -> int:
+        """Cut what one of these addresses began, and leaves by another one."""
+        return self._cut_of(_ORIGINAL, _SOURCE, by, _SNATED, is_stale)
 
-    def sent_to(self, addresses: "Iterable[str]") -> list[Flow]:
-        """Those that were begun towards one of the addresses."""
-        return self._of(_ORIGINAL, _DESTINATION, addresses)
+    def cut_sent(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
+        """Cut what was begun towards one of these addresses."""
+        return self._cut_of(_ORIGINAL, _DESTINATION, to, b"", is_stale)
 
-    def over_udp(self, family: str) -> list[Flow]:
-        """All UDP flows of a family ("4", "6")."""
+    def cut_udp(self, family: str, is_stale: "IsStale") -> int:
+        """Cut UDP flows of a family ("4", "6")."""
         flags = struct.pack("=I", _FLAG_PROTOCOL)
-        wanted = nested(_ORIGINAL, nested(2, attribute(1, _UDP)))
-        wanted += nested(_FILTER, attribute(_FLAGS[_ORIGINAL], flags))
-        number = AF_INET6 if family == "6" else AF_INET
-        return _flows(self._list(number, wanted, _is_udp)[0])
+        asked = nested(_ORIGINAL, nested(2, attribute(1, _UDP)))
+        asked += nested(_FILTER, attribute(_FLAGS[_ORIGINAL], flags))
 
-    def delete(self, flows: list[Flow]) -> int:
-        """Cut these connections; how many, for some may have ended meanwhile."""
-        count = 0
-        for at in range(0, len(flows), _AT_ONCE):
-            self._hurry()
-            some = [one.deletion() for one in flows[at : at + _AT_ONCE]]
-            refused = self._link.tell(some)
-            count += len(some) - len(refused)
-            for number in refused:
-                if number != errno.ENOENT:
-                    raise OSError(number, strerror(number))
-        return count
+        def is_it(payload: bytes) -> bool:
+            original = find(payload, _ORIGINAL, _HEAD)
+            return find(find(original, 2), 1) == _UDP and _is(is_stale, payload)
 
-    def _of(
+        return self._cut(AF_INET6 if family == "6" else AF_INET, asked, is_it)
+
+    def _cut_of(
         self,
         direction: int,
         which: int,
-        addresses: "Iterable[str]",
-        status: bytes = b"",
-    ) -> list[Flow]:
-        """The connections one of whose addresses is one of these; `status` leaves out
-        others where the kernel knows it."""
-        packed: dict[int, set[bytes]] = {}
-        for address in addresses:
-            number = AF_INET6 if ":" in address else AF_INET
-            packed.setdefault(number, set()).add(inet_pton(number, address))
-        found: list[bytes] = []
-        for number, some in packed.items():
-            kind = which if number == AF_INET else which + 2
-
-            def is_wanted(
-                payload: bytes, kind: int = kind, some: set[bytes] = some
-            ) -> bool:
-                way = find(payload, direction, 4)
-                return find(find(way, 1), kind) in some
-
+        addresses: "Collection[bytes]",
+        status: bytes,
+        is_stale: "IsStale",
+    ) -> int:
+        """Cut what is stale of the connections one of whose addresses is one of these;
+        `status` is what the kernel knows of all that may be."""
+        count = 0
+        for size, family in _FAMILIES.items():
+            some = {address for address in addresses if len(address) == size}
+            kind = which if family == AF_INET else which + 2
+            asked = attribute(_STATUS, status) if status else b""
             # Every kernel so far lists all but the IPv6 address it is asked for.
-            if number == AF_INET6 or not self._is_cheaper_one_by_one(len(some)):
-                found += self._list(number, status, is_wanted)[0]
-                continue
-            flags = attribute(_FLAGS[direction], struct.pack("=I", which))
-            for one in sorted(some):
-                asked = nested(direction, nested(1, attribute(kind, one)))
-                asked += nested(_FILTER, flags)
-                listed, is_all = self._list(number, asked, is_wanted)
-                found += listed
-                if is_all:
-                    break
-        return _flows(found)
+            if len(some) == 1 and family == AF_INET:
+                flags = struct.pack("=I", which)
+                asked += nested(direction, nested(1, attribute(kind, *some)))
+                asked += nested(_FILTER, attribute(_FLAGS[direction], flags))
+            is_of = _is_of(direction, kind, some, is_stale)
+            count += self._cut(family, asked, is_of) if some else 0
+        return count
 
-    def _is_cheaper_one_by_one(self, addresses: int) -> bool:
-        return addresses == 1 or (addresses - 1) * _A_LOOK < self._count()
-
-    def _count(self) -> int:
-        """How many connections there are."""
-        answer = self._link.ask(message(_CONNTRACK | _GET_STATS, netfilter(0)))
-        return int.from_bytes(find(answer, 1, 4), "big")
-
-    def _list(
-        self, number: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
-    ) -> tuple[list[bytes], bool]:
-        """The wanted ones of those that are asked for; and whether others came as well,
-        as from kernels before 5.8, which ignore what is asked, or refuse it."""
-        others = 0
+    def _cut(
+        self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
+    ) -> int:
+        """Look, and cut what is wanted. Kernels before 5.8 ignore what is asked, or
+        refuse it, and list everything."""
 
         def is_one(payload: bytes) -> bool:
-            nonlocal others
             self._hurry()
-            is_it = is_wanted(payload)
-            others += not is_it
-            return is_it
+            return is_wanted(payload)
 
+        self._hurry()
         kind = _CONNTRACK | _GET
         try:
-            found = self._link.dump(message(kind, netfilter(number, asked)), is_one)
+            found = self._link.dump(message(kind, netfilter(family, asked)), is_one)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
                 raise
-            found = self._link.dump(message(kind, netfilter(number)), is_one)
-        return [payload for _, payload in found], others > 0
+            found = self._link.dump(message(kind, netfilter(family)), is_one)
+        return self._delete([payload for _, payload in found])
+
+    def _delete(self, found: list[bytes]) -> int:
+        """How many were deleted: some may have ended meanwhile."""
+        count, wrong = 0, 0
+        for at in range(0, len(found), _AT_ONCE):
+            self._hurry()
+            some = found[at : at + _AT_ONCE]
+            refused = self._link.tell(list(map(_deletion, some)))
+            count += len(some) - len(refused)
+            wrong = next((one for one in refused if one != errno.ENOENT), wrong)
+        if wrong:
+            raise OSError(wrong, strerror(wrong))
+        return count
 
     def _hurry(self) -> None:
         if time.monotonic() > self._until:
-            raise VfwError(
-                "there are too many connections to look at all in time: some may still "
-                "go to guests that are not forwarded to any more"
-            )
+            raise OutOfTime("there are too many connections to look at all in time")
 
 
-def _is_udp(payload: bytes) -> bool:
-    return find(find(find(payload, _ORIGINAL, 4), 2), 1) == _UDP
+def _is_of(
+    direction: int, kind: int, addresses: set[bytes], is_stale: "IsStale"
+) -> "Callable[[bytes], bool]":
+    def is_it(payload: bytes) -> bool:
+        ip = find(find(payload, direction, _HEAD), 1)
+        return find(ip, kind) in addresses and _is(is_stale, payload)
+
+    return is_it
 
 
-def _flows(listed: list[bytes]) -> list[Flow]:
-    found = [attributes(payload[4:]) for payload in listed]
-    return [Flow(parts) for parts in found if _ORIGINAL in parts and _REPLY in parts]
+def _is(is_stale: "IsStale", payload: bytes) -> bool:
+    original, reply = find(payload, _ORIGINAL, _HEAD), find(payload, _REPLY, _HEAD)
+    return is_stale(Tuple(original), Tuple(reply))
+
+
+def _deletion(payload: bytes) -> bytes:
+    """The message that deletes a connection: by its tuple, and by its number, lest it
+    be another one that has come meanwhile."""
+    key = nested(_ORIGINAL, find(payload, _ORIGINAL, _HEAD))
+    for kind in (_ID, _ZONE):
+        value = find(payload, kind, _HEAD)
+        key += attribute(kind, value) if value else b""
+    return message(_CONNTRACK | _DELETE, netfilter(payload[0], key))

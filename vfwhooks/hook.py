@@ -98,7 +98,8 @@ def run(
     finally:
         if reconcile.is_slow_to_close:
             let_go()
-        reconcile.close(time.monotonic() + DEADLINE - _SPARE)
+            until = time.monotonic() + DEADLINE - _SPARE
+        reconcile.close(until)
     return state.problems + reconcile.report.problems + reconcile.report.said
 
 

@@ -6,6 +6,8 @@ after boot, another configuration, a transaction refused, a holder that was kill
 mark set by the daemon's hook) everything is checked (the full road).
 """
 
+import time
+
 from . import configuration
 from .compiled import Damaged
 from .errors import InDoubt, Refused, VfwError
@@ -21,6 +23,9 @@ from .state import State
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .libvirtd import Answer
+
+
+_LEFT_BEHIND = 1.0  # seconds for what others had no time for, ahead of an event
 
 
 class Reconcile:
@@ -47,9 +52,11 @@ class Reconcile:
     def close(self, until: float = float("inf")) -> None:
         """Cut the connections that are to be cut, which may take `until` then, and give
         the lock back."""
-        self._roads.cut_noted(until)
-        self._lock.close()
-        self._link.close()
+        try:
+            self._roads.cut_noted(until, is_last=True)
+        finally:
+            self._lock.close()
+            self._link.close()
 
     @property
     def is_slow_to_close(self) -> bool:
@@ -90,7 +97,8 @@ class Reconcile:
         answer: "Answer | None" = None,
         asked: int = 0,
     ) -> None:
-        self._roads.cut_noted(self._until)
+        soon = min(self._until, time.monotonic() + _LEFT_BEHIND)
+        self._roads.cut_noted(soon, is_last=False)
         self._inventory.look_anew()  # what events tell of may be newer than our look
         intents = [intent for _, intent in waiting] + ([mine] if mine else [])
         is_full = self._state.begin() or is_full

@@ -11,7 +11,7 @@ from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
 from .cuts import beside, cut_text, may_cut, parse_cut
-from .errors import InDoubt, VfwError, show
+from .errors import InDoubt, OutOfTime, VfwError, show
 from .events import Events
 from .inventory import Inventory
 from .netlink import Netlink
@@ -208,7 +208,7 @@ class Roads:
     ) -> None:
         """Write down what connections may have to be cut for.
 
-        A look at them takes the kernel 9 ms, for which libvirt need not wait.
+        A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
         """
         if may_cut(removed, added):
             name = f"cuts/{time.monotonic_ns():020d}"
@@ -216,29 +216,54 @@ class Roads:
             self._state.write(name, text)
             self.has_noted = True
 
-    def cut_noted(self, until: float) -> None:
+    def cut_noted(self, until: float, is_last: bool) -> None:
         """Cut the connections that lead where nothing is forwarded any more, also those
         that a holder who was killed has left.
 
         The lock is held on from the change, so that none of them is a newer one. What
-        cannot be done `until` then is left undone: nobody waits for it again.
+        there is no time for `until` then is left to be done by the one who `is_last`,
+        and then for good: what held one up, or killed two, is not to hold up everybody.
         """
-        for name in self._state.names("cuts"):
-            from .conntrack import cut  # for a child, as a rule
-            from .flows import Flows
-
-            noted = parse_cut(self._state.read(f"cuts/{name}"))
-            link = Netlink()
-            try:
-                cut(Flows(link, until), self._inventory, *noted)
-            except (OSError, VfwError) as error:
-                self._report.problems.append(f"conntrack: {error}")
-            except (ValueError, IndexError):
-                self._state.set_aside(f"cuts/{name}")
-            finally:
-                link.close()
-            self._state.remove(f"cuts/{name}")
         self.has_noted = False
+        for name in self._state.names("cuts"):
+            if not is_last and time.monotonic() > until:
+                self.has_noted = True
+                return
+            file = self._state.try_again(f"cuts/{name}")
+            if not file:
+                problem = (
+                    f"cuts/{name} was tried twice and never done: it is left undone"
+                )
+                self._report.problems.append(f"conntrack: {problem}")
+                self._state.remove(f"cuts/{name}")
+            elif self._cut(file, until, is_last):
+                self._state.remove(file)
+            else:
+                self.has_noted = True
+
+    def _cut(self, file: str, until: float, is_last: bool) -> bool:
+        """Cut what a file says; whether that is over, for good or ill."""
+        from .conntrack import cut  # for a child, as a rule
+        from .flows import Flows
+
+        text = self._state.read(file)
+        if not text:
+            return True
+        link = Netlink()
+        try:
+            cut(Flows(link, until), self._inventory, *parse_cut(text))
+        except OutOfTime as error:
+            if not is_last:
+                return False
+            problem = f"{error}: some still lead where nothing is forwarded any more"
+            self._report.problems.append(f"conntrack: {problem}")
+        except (OSError, VfwError) as error:
+            self._report.problems.append(f"conntrack: {error}")
+        except ValueError:
+            self._state.set_aside(file)
+        finally:
+            link.close()
+        return True
 
 
 def _line(old: "Record | None", planned: "Planned | None") -> list[str]:

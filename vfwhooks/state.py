@@ -6,7 +6,8 @@ its content made anew by a full reconcile; it is never fatal.
 
     lock                 one holder at a time changes anything below, and the kernel
     asking/PID, gone/    who is asking libvirtd; what stopped meanwhile
-    cuts/STAMP           entries whose connections have not been cut yet
+    cuts/STAMP           entries whose connections have not been cut yet, with a + for
+                         each try
     members/NETWORK/     the guests that need the network's entries
     intents/STAMP-PID    an event that has not been carried out
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
@@ -93,6 +94,14 @@ class State:
     def names(self, directory: str) -> list[str]:
         """The files of a directory, in the order of their names."""
         return sorted(posix.listdir(f"{self.path}/{directory}"))
+
+    def try_again(self, name: str) -> str:
+        """Note in a file's name that there is another try at what it says; its name
+        from now on, or nothing where two have not come to an end."""
+        if name.endswith("++"):
+            return ""
+        posix.rename(f"{self.path}/{name}", f"{self.path}/{name}+")
+        return f"{name}+"
 
     def ask_full(self) -> None:
         """Have the next holder of the lock take the full road."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import time
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from standin import BACKENDS, STATE, Guest, StandIn, alone, ipv4, run
 
-from vfwhooks import flows, hook
+from vfwhooks import conntrack, hook, reconcile
 from vfwhooks.model import Guest as Theirs
 from vfwhooks.records import Intent
 from vfwhooks.state import State
@@ -106,27 +108,20 @@ def four(backend: str) -> StandIn:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("a_look", [0, flows._A_LOOK])
-def test_guests_that_stop_together(backend: str, a_look: int) -> None:
-    """Their connections are found one guest after the other, or all at once; the one
-    that runs on keeps its own."""
+@alone
+def test_guests_that_stop_together(backend: str) -> None:
+    """Their connections are found in one look; the one that runs on keeps its own."""
+    host = four(backend)
+    before = connected()
+    for guest in OTHERS[:-1]:
+        theirs = Theirs("qemu", guest.name, "", [])
+        stopped = Intent("stopped", theirs, time.monotonic_ns())
+        State(str(STATE)).note(stopped)
 
-    @alone
-    def play() -> None:
-        host = four(backend)
-        before = connected()
-        for guest in OTHERS[:-1]:
-            theirs = Theirs("qemu", guest.name, "", [])
-            stopped = Intent("stopped", theirs, time.monotonic_ns())
-            State(str(STATE)).note(stopped)
+    host.event("qemu", OTHERS[-1].name, "stopped")
 
-        with patch.object(flows, "_A_LOOK", a_look):
-            host.event("qemu", OTHERS[-1].name, "stopped")
-
-        assert len(before) == 4
-        assert connected() == ["8080"]
-
-    play()
+    assert len(before) == 4
+    assert connected() == ["8080"]
 
 
 @alone
@@ -141,3 +136,88 @@ def test_more_connections_than_there_is_time_for() -> None:
     assert [line for line in said if line.startswith("conntrack: there are too many")]
     assert not [line for line in later if line.startswith("conntrack: ")]
     assert connected() == ["8080", "8082", "8083"]
+
+
+def killed_over(host: StandIn, guest: Guest) -> None:
+    """A stop that ends in the middle of cutting connections."""
+    with (
+        patch.object(conntrack, "cut", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        host.event("qemu", guest.name, "stopped")
+
+
+@alone
+def test_what_one_was_killed_over() -> None:
+    """The next one does it, ahead of its own event."""
+    host = four("nftables")
+    killed_over(host, WEB0)
+    before = connected()
+
+    host.event("qemu", "idle", "stopped")
+
+    assert len(before) == 4
+    assert connected() == ["8081", "8082", "8083"]
+
+
+@alone
+def test_what_two_were_killed_over() -> None:
+    """Nobody tries it again, whose event would wait for it."""
+    host = four("nftables")
+    killed_over(host, WEB0)
+    (note,) = (STATE / "cuts").iterdir()
+    State(str(STATE)).try_again(f"cuts/{note.name}")
+
+    said = host.event("qemu", "web1", "stopped")
+
+    assert [line for line in said if line.endswith("never done: it is left undone")]
+    assert connected() == ["8080", "8082", "8083"]
+    assert list((STATE / "cuts").iterdir()) == []
+
+
+@alone
+def test_an_event_that_comes_late_to_what_is_left() -> None:
+    """Whoever has waited for the lock until there was no time for it leaves it to the
+    end, where nobody waits any more."""
+    host = four("nftables")
+    killed_over(host, WEB0)
+
+    with patch.object(reconcile, "_LEFT_BEHIND", -1.0):
+        said = host.event("qemu", "web1", "stopped")
+
+    assert not [line for line in said if "conntrack" in line]
+    assert connected() == ["8082", "8083"]
+
+
+@alone
+def test_a_defect_while_connections_are_cut() -> None:
+    """The lock is given back."""
+    host = four("nftables")
+
+    killed_over(host, WEB0)
+
+    with Path(f"{STATE}/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@alone
+def test_an_address_that_is_written_in_another_way() -> None:
+    """Connections are compared by what an address is."""
+    text = (
+        "guests:\n  web0: {ports: [8080:80], address: '::192.168.9.9', public_ip: %s}\n"
+    )
+    host = StandIn("nftables", text % "'2001:db8::7'")
+    run("ip", "addr", "add", "2001:db8::1/64", "dev", "virbr0", "nodad")
+    run("ip", "addr", "add", "2001:db8::7/64", "dev", "virbr0", "nodad")
+    host.start(WEB0)
+    argv = ["conntrack", "-I", "-p", "tcp", "-t", "600", "--state", "ESTABLISHED"]
+    argv += ["-s", "::192.168.9.9", "-d", "2001:db8:1::1", "--sport", "40000"]
+    argv += ["--dport", "443", "--src-nat", "2001:db8::7", "-u", "SEEN_REPLY,ASSURED"]
+    run(*argv)
+    before = run("conntrack", "-L", "-f", "ipv6")
+
+    said = host.event("qemu", "web0", "stopped")
+
+    assert "dport=443" in before
+    assert run("conntrack", "-L", "-f", "ipv6") == ""
+    assert said == ["web0: stopped, nothing is forwarded"]

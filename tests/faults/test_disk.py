@@ -142,16 +142,19 @@ def test_leases_behind_a_link(is_there: bool) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    "line", ["- dnat 4 * tcp x x 192 80", "- snat 4", "+ reject 4 *"]
+    "line", ["- dnat 4 * tcp x x 192 80", "- snat 4", "+ reject 4 *", ""]
 )
 @alone
 def test_connections_to_cut_that_cannot_be_read(backend: str, line: str) -> None:
-    """A letter has changed in what a holder of the lock has left: it is set aside, and
-    keeps nobody from his event."""
+    """A letter has changed in what a holder of the lock has left, or it is a directory:
+    it is set aside, and keeps nobody from his event."""
     stage = Stage(backend)
     stage.learn()
     damaged = STATE / "cuts/00000000000000000001"
-    damaged.write_text(f"{line}\n")
+    if line:
+        damaged.write_text(f"{line}\n")
+    else:
+        damaged.mkdir()
 
     called = [stage.host.call("qemu", "web1", "started", WEB1.xml())]
 

@@ -13,8 +13,8 @@ from vfwhooks.netlink import Netlink, attributes
 
 TCP, UDP = 6, 17
 _INET6 = 10
-_GET, _DELETE, _GET_STATS = 0x0101, 0x0102, 0x0105
-_DNATED = struct.pack(">I", 0x20)
+_GET, _DELETE = 0x0101, 0x0102
+_SNATED, _DNATED = 0x10, 0x20
 # What CTA_FILTER's flags say is to be compared, by the direction that they are for.
 _SOURCE, _DESTINATION, _PROTOCOL = 1, 2, 8
 CLIENTS = {4: "198.51.100.2", 6: "2001:db8::9"}
@@ -37,9 +37,11 @@ class Connection(NamedTuple):
         return self.source or CLIENTS[ip_address(self.destination).version]
 
     @property
-    def is_forwarded(self) -> bool:
-        """Whether somebody else answers than was asked."""
-        return self.answers != self.destination
+    def status(self) -> int:
+        """Whether somebody else answers than was asked, and to somebody else."""
+        is_dnated = self.answers != self.destination
+        is_snated = (self.answers_to or self.client) != self.client
+        return _DNATED * is_dnated | _SNATED * is_snated
 
 
 def direction(
@@ -73,8 +75,9 @@ def is_asked_for(asked: bytes, one: Connection) -> bool:
     """Whether a kernel that knows filters lists it. It compares IPv6 addresses the
     wrong way round, and leaves out just the ones that it is asked for."""
     wanted, has = attributes(asked), attributes(listed(0, one)[4:])
-    if 3 in wanted:
-        return one.is_forwarded and wanted[3] == _DNATED
+    status = int.from_bytes(wanted.get(3, b""), "big")
+    if status & ~one.status:
+        return False
     flags = attributes(wanted.get(25, b""))
     for kind in (1, 2):
         flag = int.from_bytes(flags.get(kind, b""), "little")
@@ -92,29 +95,22 @@ def is_asked_for(asked: bytes, one: Connection) -> bool:
 
 class Table(Netlink):
     """A connection table. Its kernel filters, or it "ignores", "refuses" or "forbids"
-    that; deletions may be an `error`. How many it says there are was `asked` so often;
-    `dumps` counts how often it was looked through, `told` has what it listed then."""
+    that; all deletions may be an `error`, or those by name in `errors`. `looks` counts
+    how often it was looked through, `told` is what it listed last."""
 
     def __init__(
         self,
         connections: Mapping[str, Connection],
         kernel: str = "filters",
         error: int = 0,
-        count: int = 0,
     ) -> None:
         self.connections = connections
         self.names = list(connections)
+        self.errors = dict.fromkeys(self.names, error) if error else {}
         self.cut: list[str] = []
         self.told: list[str] = []
-        self.asked = self.dumps = 0
+        self.looks = 0
         self._kernel = kernel
-        self._error = error
-        self._count = count or len(self.names)
-
-    def ask(self, one: bytes) -> bytes:
-        assert (_kind(one), one[16:]) == (_GET_STATS, bytes(4))
-        self.asked += 1
-        return bytes(4) + nla(1, struct.pack(">I", self._count))
 
     def dump(
         self, one: bytes, is_wanted: Callable[[bytes], bool] | None = None
@@ -124,36 +120,37 @@ class Table(Netlink):
         if asked and self._kernel in ("refuses", "forbids"):
             number = errno.EPERM if self._kernel == "forbids" else errno.EOPNOTSUPP
             raise OSError(number, "no")
-        self.dumps += 1
+        self.looks += 1
         version = 6 if one[16] == _INET6 else 4
-        names = [
+        self.told = [
             name
             for name, connection in self.connections.items()
             if ip_address(connection.destination).version == version
             and (not is_filtering or is_asked_for(asked, connection))
         ]
-        self.told += names
-        found = [listed(self.names.index(n), self.connections[n]) for n in names]
+        found = [self._listed(name, one[16]) for name in self.told]
         if not is_filtering:
             found += [bytes(4), bytes(4) + nla(12, b"\0\0\0\7")]
         return [(0, one) for one in found if is_wanted is None or is_wanted(one)]
 
-    def tell(self, messages: list[bytes]) -> list[int]:
-        if self._error:
-            return [self._error] * len(messages)
-        for one in messages:
-            self._delete(one)
-        return []
+    def _listed(self, name: str, family: int) -> bytes:
+        payload = listed(self.names.index(name), self.connections[name])
+        return bytes((family,)) + payload[1:]
 
-    def _delete(self, one: bytes) -> None:
+    def tell(self, messages: list[bytes]) -> list[int]:
+        names = list(map(self._deleted, messages))
+        self.cut += [name for name in names if name not in self.errors]
+        return [self.errors[name] for name in names if name in self.errors]
+
+    def _deleted(self, one: bytes) -> str:
         assert _kind(one) == _DELETE
         parts = attributes(one[20:])
         name = self.names[int.from_bytes(parts[12], "big")]
         connection = self.connections[name]
         original = attributes(listed(0, connection)[4:])[1]
-        family = 10 if ":" in connection.destination else 2
+        family = _INET6 if ":" in connection.destination else 2
         assert (parts[1], one[16]) == (original, family)
-        self.cut.append(name)
+        return name
 
 
 def _kind(one: bytes) -> int:

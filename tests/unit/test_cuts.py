@@ -58,3 +58,10 @@ def test_what_is_to_be_cut() -> None:
     found = parse_cut(cut_text(removed, added, stay))
 
     assert found == (removed, added, stay)
+
+
+@pytest.mark.parametrize("text", ["", "- dnat 4 * tcp 80 80 192.168.122.10 80\n"])
+def test_what_is_not_whole(text: str) -> None:
+    """Is refused, like any record."""
+    with pytest.raises(ValueError, match="is not the head of a whole record"):
+        parse_cut(text)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
 
 from unit.flowtable import TCP, UDP, Connection, Table
-from vfwhooks.errors import VfwError
-from vfwhooks.flows import Flows
+from vfwhooks.errors import OutOfTime
+from vfwhooks.flows import Flows, Tuple
 
-HOST, HOST6 = "203.0.113.1", "2001:db8::1"
+HOST, HOST6, FAR = "203.0.113.1", "2001:db8::1", "1.1.1.1"
 GUESTS = [f"192.168.122.{number}" for number in range(10, 20)]
 GUESTS6 = [f"fd00:122::{number}" for number in range(10, 20)]
 TABLE = {
@@ -18,134 +20,162 @@ TABLE = {
     **{guest: Connection(HOST6, 8080, guest, 80) for guest in (*GUESTS6, "fd00::1")},
     "to the host": Connection(HOST, 53, HOST, 53, UDP),
     "to the host, IPv6": Connection(HOST6, 53, HOST6, 53, UDP),
-    "out of a guest": Connection("1.1.1.1", 443, "1.1.1.1", 443, TCP, GUESTS[0], HOST),
+    "out of a guest": Connection(FAR, 443, FAR, 443, TCP, GUESTS[0], HOST),
 }
 KERNELS = "filters", "ignores", "refuses"
 
 
-def answering(table: Table, *guests: str) -> list[str]:
-    """Who answers what is forwarded to these guests."""
-    return [flow.reply.source for flow in Flows(table).forwarded_to(guests)]
+def packed(*addresses: str) -> list[bytes]:
+    """As they are on the wire."""
+    return [ip_address(address).packed for address in addresses]
+
+
+def every(original: Tuple, reply: Tuple) -> bool:
+    """All are stale."""
+    return True
+
+
+def cut_forwarded(table: Table, *guests: str) -> int:
+    """Everything that is forwarded to these guests."""
+    return Flows(table).cut_forwarded(packed(*guests), every)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("count", [1, 1_000_000])
 @pytest.mark.parametrize("guests", [GUESTS[:1], GUESTS, GUESTS[:3] + GUESTS6[:3]])
-def test_what_is_forwarded_to_guests(
-    guests: list[str], count: int, kernel: str
-) -> None:
-    """To few or many, by whatever way is cheaper, and whatever the kernel can do."""
-    found = answering(Table(TABLE, kernel, count=count), *guests)
+def test_what_is_forwarded_to_guests(guests: list[str], kernel: str) -> None:
+    """To one or many, whatever the kernel can do."""
+    table = Table(TABLE, kernel)
 
-    assert sorted(found) == sorted(guests)
+    count = cut_forwarded(table, *guests)
+
+    assert (count, table.cut) == (len(guests), guests)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_other_ways_to_ask(kernel: str) -> None:
+    """By who began it, by what was asked for, by the protocol."""
+    table = Table(TABLE, kernel)
+    flows = Flows(table)
+
+    flows.cut_leaving(packed(*GUESTS), every)
+    flows.cut_sent(packed(FAR, "1.1.1.2"), every)
+    flows.cut_udp("4", every)
+    flows.cut_udp("6", every)
+
+    names = ["out of a guest"] * 2 + ["to the host", "to the host, IPv6"]
+    assert table.cut == names
 
 
 @pytest.mark.parametrize(
-    ("guests", "count", "kernel", "dumps"),
-    [
-        ([], 0, "filters", 0),
-        (GUESTS[:1], 1, "filters", 1),
-        (GUESTS, 9_000, "filters", 1),
-        (GUESTS, 9_001, "filters", 10),
-        (GUESTS, 9_001, "ignores", 1),
-        (GUESTS6, 9_001, "filters", 1),
-    ],
+    ("guests", "looks"),
+    [([], 0), (GUESTS[:1], 1), (GUESTS, 1), (GUESTS6, 1), (GUESTS + GUESTS6, 2)],
 )
-def test_how_often_the_table_is_looked_through(
-    guests: list[str], count: int, kernel: str, dumps: int
-) -> None:
-    """Each guest's connections by themselves only where all of them would take longer
-    than that; where the kernel lists all anyway, once."""
-    table = Table(TABLE, kernel, count=count)
-
-    answering(table, *guests)
-
-    assert table.dumps == dumps
-
-
-def test_one_guest() -> None:
-    """How many connections there are does not matter then."""
+def test_how_often_the_table_is_looked_through(guests: list[str], looks: int) -> None:
+    """Once a family, for however many guests."""
     table = Table(TABLE)
 
-    answering(table, GUESTS[0])
+    cut_forwarded(table, *guests)
 
-    assert (table.asked, table.told) == (0, [GUESTS[0]])
+    assert table.looks == looks
 
 
 def test_the_kernel_lists_no_more_than_it_has_to() -> None:
-    """What is forwarded, and UDP; the rest would have to be taken to pieces."""
+    """One guest's, or all that is forwarded; UDP; what leaves by another address. The
+    rest would have to be taken to pieces."""
     table = Table(TABLE)
-
-    answering(table, *GUESTS)
-    Flows(table).over_udp("4")
-
-    assert table.told == [*GUESTS, "10.0.0.1", "to the host"]
-
-
-def test_a_kernel_that_does_not_let_us_look() -> None:
-    """That is an error, other than a filter that it does not know."""
-    with pytest.raises(PermissionError):
-        answering(Table(TABLE, "forbids"), GUESTS[0])
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("count", [1, 1_000_000])
-def test_the_other_ways_to_ask(kernel: str, count: int) -> None:
-    """By who began it, by what was asked for, by the protocol."""
-    flows = Flows(Table(TABLE, kernel, count=count))
-
-    found = [
-        *flows.sent_by([*GUESTS]),
-        *flows.sent_to(["1.1.1.1", "1.1.1.2"]),
-        *flows.over_udp("4"),
-        *flows.over_udp("6"),
+    flows = Flows(table)
+    looks: list[Callable[[], int]] = [
+        lambda: cut_forwarded(table, GUESTS[0]),
+        lambda: cut_forwarded(table, *GUESTS[:2]),
+        lambda: flows.cut_udp("4", every),
+        lambda: flows.cut_leaving(packed(*GUESTS[:2]), every),
+        lambda: flows.cut_sent(packed(FAR), every),
     ]
+    told = []
 
-    assert [flow.original.destination for flow in found] == [
-        "1.1.1.1",
-        "1.1.1.1",
-        HOST,
-        HOST6,
+    for look in looks:
+        look()
+        told.append(table.told)
+
+    assert told == [
+        GUESTS[:1],
+        [*GUESTS, "10.0.0.1"],
+        ["to the host"],
+        ["out of a guest"],
+        ["out of a guest"],
     ]
 
 
-def test_a_host_that_has_too_many() -> None:
-    """Whoever may not take longer does not."""
-    flows = Flows(Table(TABLE), until=0.0)
+def test_what_both_directions_say() -> None:
+    """Packed addresses and ports of each."""
+    seen = []
 
-    with pytest.raises(VfwError, match="too many connections"):
-        flows.forwarded_to(GUESTS)
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        seen.extend([original, reply])
+        return False
+
+    count = Flows(Table(TABLE)).cut_leaving(packed(GUESTS[0]), is_stale)
+
+    guest, far, host = packed(GUESTS[0], FAR, HOST)
+    assert count == 0
+    assert [
+        (one.source, one.source_port, one.destination, one.port, one.protocol)
+        for one in seen
+    ] == [(guest, 40000, far, 443, TCP), (far, 443, host, 40000, TCP)]
 
 
-def test_there_is_no_time_left_to_cut() -> None:
-    """Looking through them may have taken it."""
+@pytest.mark.parametrize("guests", [GUESTS, ["10.0.0.2"]])
+def test_there_is_no_time_to_look(guests: list[str]) -> None:
+    """Not even where nothing would be found."""
     table = Table(TABLE)
-    found = Flows(table).forwarded_to(GUESTS)
 
-    with pytest.raises(VfwError, match="too many connections"):
-        Flows(table, until=0.0).delete(found)
+    with pytest.raises(OutOfTime):
+        Flows(table, until=0.0).cut_forwarded(packed(*guests), every)
 
-    assert table.cut == []
+    assert (table.looks, table.cut) == (0, [])
+
+
+def test_there_is_no_time_to_go_on() -> None:
+    """While a large table is looked through, and while much is cut."""
+    table = Table(TABLE)
+    flows = Flows(table, until=float("inf"))
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        flows._until = 0.0
+        return True
+
+    with pytest.raises(OutOfTime):
+        flows.cut_forwarded(packed(*GUESTS), is_stale)
+
+    assert (table.looks, table.cut) == (1, [])
 
 
 def test_many_are_cut() -> None:
     """Some dozens at once."""
     table = Table({str(n): Connection(HOST, n, GUESTS[0], n) for n in range(200)})
-    flows = Flows(table)
 
-    count = flows.delete(flows.forwarded_to(GUESTS))
+    count = cut_forwarded(table, GUESTS[0])
 
     assert (count, table.cut) == (200, [str(n) for n in range(200)])
 
 
-@pytest.mark.parametrize(("error", "count"), [(errno.ENOENT, 0), (errno.EPERM, None)])
-def test_some_that_cannot_be_cut(error: int, count: int | None) -> None:
-    """They have ended meanwhile; anything else is an error."""
-    flows = Flows(Table(TABLE, error=error))
-    found = flows.forwarded_to(GUESTS)
+def test_what_has_ended_meanwhile() -> None:
+    """Is as good as cut, and not counted."""
+    assert cut_forwarded(Table(TABLE, error=errno.ENOENT), *GUESTS) == 0
 
-    if count is None:
-        with pytest.raises(PermissionError):
-            flows.delete(found)
-    else:
-        assert flows.delete(found) == count
+
+def test_what_cannot_be_cut() -> None:
+    """That is an error, when all that can be cut has been."""
+    table = Table({str(n): Connection(HOST, n, GUESTS[0], n) for n in range(200)})
+    table.errors = {"0": errno.EBUSY, "1": errno.ENOENT}
+
+    with pytest.raises(OSError, match="busy"):
+        cut_forwarded(table, GUESTS[0])
+
+    assert len(table.cut) == 198
+
+
+def test_a_kernel_that_does_not_let_us_look() -> None:
+    """That is an error, other than a filter that it does not know."""
+    with pytest.raises(PermissionError):
+        cut_forwarded(Table(TABLE, "forbids"), GUESTS[0])
