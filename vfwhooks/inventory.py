@@ -16,26 +16,29 @@ from .listeners import Listener, Range, list_listeners
 from .model import Network
 from .netlink import ROUTE, SOCK_DIAG, Netlink, attribute, attributes, message, named
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .routes import Routes
+
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
 # Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
 # so: as its authors have it, and in Fedora.
 DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
-_GETLINK, _GETADDRESS, _GETROUTE, _NEWNEIGH, _GETNEIGH = 18, 22, 26, 28, 30
+_GETLINK, _NEWNEIGH, _GETNEIGH = 18, 28, 30
 _REPLACE, _PROBE = 0x100, 0x10
 _LINK = bytes(16)
-_LOCAL = 2
-_ENTRY_ITSELF = 0x2000  # the route that matches, not what comes of it
-# Addresses that are for tests and nobody's: a default route alone leads there.
-_FAR_AWAY = {AF_INET: "198.18.0.1", AF_INET6: "2001:2::1"}
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _CONFIRMED = 0x02 | 0x80
 _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 
 
+Leases = dict[str, list[tuple[int, str]]]  # by MAC: expiry and address
+
+
 class Inventory:
-    """Networks, leases and neighbours of this host; a network is read once, until
-    `look_anew`.
+    """Networks, leases and neighbours of this host. What many guests need is read once,
+    until `look_anew`.
 
     `noted` is the directory where network hooks leave what libvirt told them: libvirt
     writes its own status file only after its hook has ended.
@@ -46,13 +49,20 @@ class Inventory:
         self._directories = [root + directory for directory in STATUS_DIRECTORIES]
         self._leases = root + LEASES
         self._dnsmasqs = [f"{root}{directory}/dnsmasq.leases" for directory in DNSMASQS]
-        self._networks: dict[str, Network | None] = {}
         self._route: Netlink | None = None
         self._diag: Netlink | None = None
+        self.look_anew()
 
     def look_anew(self) -> None:
-        """Something may have changed: read networks again."""
-        self._networks.clear()
+        """Something may have changed: read everything again."""
+        self._names: list[str] | None = None
+        self._networks: dict[str, Network | None] = {}
+        self._status: dict[str, tuple[bytes, bytes]] = {}
+        self._leased: dict[str, Leases] = {}
+        self._neighbours: dict[tuple[int, str], list[str]] | None = None
+        self._bridges: dict[int, list[str]] | None = None
+        self._own: set[str] | None = None
+        self._routes: Routes | None = None
 
     def network(self, name: str) -> "Network | None":
         """The network of this name, if it is active."""
@@ -70,6 +80,11 @@ class Inventory:
 
     def names(self) -> list[str]:
         """The names of all networks that are or were active."""
+        if self._names is None:
+            self._names = self._read_names()
+        return self._names
+
+    def _read_names(self) -> list[str]:
         found = set()
         for name in files.names(self._noted):
             try:
@@ -92,23 +107,16 @@ class Inventory:
 
     def _status_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
         """The MAC's leases in the file of libvirt's own helper."""
-        data = files.read(f"{self._leases}/{bridge}.status", files.FOLLOW)
-        if not data or mac.encode() not in data.lower():
+        path = f"{self._leases}/{bridge}.status"
+        if path not in self._status:
+            data = files.read(path, files.FOLLOW) or b""
+            self._status[path] = data, data.lower()
+        data, lower = self._status[path]
+        if mac.encode() not in lower:
             return []
-        import json  # 5 ms, and most guests have a reservation
-
-        try:
-            leases = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise VfwError(f"{self._leases}/{bridge}.status: {error}") from error
-        found = []
-        for lease in leases if isinstance(leases, list) else []:
-            if isinstance(lease, dict):
-                expiry, address = lease.get("expiry-time"), lease.get("ip-address")
-                whose = str(lease.get("mac-address", "")).lower()
-                if whose == mac and isinstance(expiry, int):
-                    found.append((expiry, str(address)))
-        return found
+        if path not in self._leased:
+            self._leased[path] = _status(path, data)
+        return self._leased[path].get(mac, [])
 
     def _old_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
         """The MAC's leases in dnsmasq's own file: libvirt has one since 1.2.6, and at
@@ -118,26 +126,35 @@ class Inventory:
             return []
         from .dnsmasq import parse_leases  # hosts from before 1.2.6 alone need it
 
-        found = []
+        found: list[tuple[int, str]] = []
         for path in (f"{self._leases}/{network.name}.leases", *self._dnsmasqs):
-            leases = parse_leases(files.read(path, files.FOLLOW) or b"")
-            found += [(e, address) for e, whose, address in leases if whose == mac]
+            if path not in self._leased:
+                data = files.read(path, files.FOLLOW) or b""
+                self._leased[path] = _by_mac(parse_leases(data))
+            found += self._leased[path].get(mac, [])
         return found
 
     def neighbours(self, bridge: str, mac: str) -> list[str]:
         """The addresses that the neighbour table of the bridge has for the MAC, those
         confirmed of late first."""
         index = self._index(bridge)
-        found = []
+        if index and self._neighbours is None:
+            self._neighbours = self._read_neighbours()
+        return (self._neighbours or {}).get((index, mac), [])
+
+    def _read_neighbours(self) -> dict[tuple[int, str], list[str]]:
+        """By the number of the bridge and by MAC."""
+        found: dict[tuple[int, str], list[tuple[bool, str]]] = {}
         asked = message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
-        for _, answer in self.route.dump(asked) if index else ():
+        for _, answer in self.route.dump(asked):
             family, where, state, _, _ = _NEIGHBOUR.unpack_from(answer)
-            if where == index and state & _USABLE and family in (AF_INET, AF_INET6):
+            if state & _USABLE and family in (AF_INET, AF_INET6):
                 about = attributes(answer[_NEIGHBOUR.size :])
-                if about.get(2, b"").hex(":") == mac and 1 in about:
-                    is_old = not state & _CONFIRMED
-                    found.append((is_old, inet_ntop(family, about[1])))
-        return [address for _, address in sorted(found)]
+                if 1 in about:
+                    one = not state & _CONFIRMED, inet_ntop(family, about[1])
+                    key = where, about.get(2, b"").hex(":")
+                    found.setdefault(key, []).append(one)
+        return {key: [address for _, address in sorted(found[key])] for key in found}
 
     def neighbour_at(self, bridge: str, address: str) -> str:
         """The MAC that the neighbour table of the bridge has for the address."""
@@ -175,47 +192,20 @@ class Inventory:
 
     def is_local(self, address: str) -> bool:
         """Whether packets for the address are for this host, loopback left out."""
-        if address.startswith("127.") or address == "::1":
-            return False
-        family = AF_INET6 if ":" in address else AF_INET
-        packed = inet_pton(family, address)
-        asked = bytes((family, len(packed) * 8)) + bytes(10) + attribute(1, packed)
-        try:
-            return self.route.ask(message(_GETROUTE, asked))[7] == _LOCAL
-        except OSError:
-            return False
+        return self.routes.is_local(address)
 
     def is_default_source(self, address: str) -> bool:
         """Whether what leaves by a default route has this source address."""
-        family = AF_INET6 if ":" in address else AF_INET
-        own = inet_pton(family, address)
-        far = attribute(1, inet_pton(family, _FAR_AWAY[family]))
-        head = bytes((family, len(own) * 8)) + bytes(6)
-        for index in (0, *self._holders(family, own)):
-            by = attribute(4, struct.pack("=i", index)) if index else b""
-            try:
-                entry = struct.pack("=I", _ENTRY_ITSELF)
-                found = self.route.ask(message(_GETROUTE, head + entry + far + by))
-                if found[1] == 0:
-                    found = self.route.ask(
-                        message(_GETROUTE, head + bytes(4) + far + by)
-                    )
-                    if attributes(found[12:]).get(7) == own:
-                        return True
-            except OSError:
-                continue  # no default route, or none by this interface
-        return False
+        return self.routes.is_default_source(address)
 
-    def _holders(self, family: int, address: bytes) -> list[int]:
-        """The interfaces that have the address."""
-        found = []
-        for _, answer in self.route.dump(
-            message(_GETADDRESS, bytes((family,)) + bytes(7))
-        ):
-            about = attributes(answer[8:])
-            if about.get(2, about.get(1)) == address:
-                found.append(struct.unpack_from("=I", answer, 4)[0])
-        return found
+    @property
+    def routes(self) -> "Routes":
+        """The host's own addresses and routes."""
+        if self._routes is None:
+            from .routes import Routes  # few forwards need it
+
+            self._routes = Routes(self.route)
+        return self._routes
 
     def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
         """Who listens on these ports of the host; nobody, where the kernel does not
@@ -225,22 +215,22 @@ class Inventory:
         except OSError:
             return []
 
-    def bridges(self) -> list[int]:
-        """The kernel's numbers of the bridges that libvirt has made."""
-        return [self._index(network.bridge) for network in self._own()]
+    def bridges(self) -> dict[int, list[str]]:
+        """The host's own addresses on the bridges that libvirt has made, by the
+        kernel's numbers of them; 0 for those that are not there."""
+        if self._bridges is None:
+            self._bridges = {}
+            for network in map(self.network, self.names()):
+                if network and network.is_ours:
+                    own = self._bridges.setdefault(self._index(network.bridge), [])
+                    own += [address for address, _ in network.subnets]
+        return self._bridges
 
-    def bridge_addresses(self, device: int = 0) -> list[str]:
-        """The host's own addresses on them, or on the one of this number."""
-        return [
-            address
-            for network in self._own()
-            if not device or self._index(network.bridge) == device
-            for address, _ in network.subnets
-        ]
-
-    def _own(self) -> list[Network]:
-        networks = [self.network(name) for name in self.names()]
-        return [network for network in networks if network and network.is_ours]
+    def bridge_addresses(self) -> set[str]:
+        """The host's own addresses on all of them."""
+        if self._own is None:
+            self._own = {one for some in self.bridges().values() for one in some}
+        return self._own
 
     @property
     def diag(self) -> Netlink:
@@ -263,6 +253,29 @@ class Inventory:
         data = files.read(newest)
         found = parse_networks(data) if data else []
         return found[0] if found else None
+
+
+def _status(path: str, data: bytes) -> "Leases":
+    """The leases in a file of libvirt's own helper."""
+    import json  # 5 ms, and most guests have a reservation
+
+    try:
+        leases = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise VfwError(f"{path}: {error}") from error
+    found = []
+    for lease in leases if isinstance(leases, list) else []:
+        if isinstance(lease, dict) and isinstance(lease.get("expiry-time"), int):
+            whose = str(lease.get("mac-address", "")).lower()
+            found.append((lease["expiry-time"], whose, str(lease.get("ip-address"))))
+    return _by_mac(found)
+
+
+def _by_mac(leases: list[tuple[int, str, str]]) -> "Leases":
+    found: Leases = {}
+    for expiry, mac, address in leases:
+        found.setdefault(mac, []).append((expiry, address))
+    return found
 
 
 def _valid(leases: list[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -187,7 +187,8 @@ class Iptables:
             dnats = [entry for entry in entries if entry.startswith("dnat ")]
             added += [e for e in dnats if _connections(owner, e, family, index) is None]
         script = Script()
-        for chain, rules in {**tails, **own}.items():
+        chains = {**tails, **own}
+        for chain, rules in chains.items():
             head, counted = heads.get(chain, []), saved.get(chain)
             if counted is None or not _is_same(texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
@@ -196,7 +197,7 @@ class Iptables:
         forward = texts(saved.get((FILTER, "FORWARD"), []))
         has_chains = any("-j LIBVIRT_" in rule for rule in forward)
         self.base["libvirt"] = "chains" if has_chains else "direct"
-        script.drop([c for c in saved if is_ours(c) and c not in {**tails, **own}])
+        script.drop([c for c in saved if is_ours(c) and c not in chains])
         if not script.is_empty():
             self.tools.restore(family, self.base["variant"], script)
         return added

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .iprules import Chain, Rules
 
 _NFT = 10 << 8
+_FEW = 8
 _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
 
 
@@ -40,14 +41,16 @@ def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
     are known by their comments. Raises Refused, and changes nothing, unless there are
     just as many as there should be; VfwError or OSError where they cannot be listed.
     """
-    listed: dict[tuple[str, Chain], list[bytes]] = {}
+    owners = {owner.encode() + b"\0" for owner, _, _ in gone}
+    listed: dict[tuple[str, Chain], dict[bytes, list[bytes]]] = {}
     rules, chains = [], []
     for owner, family, held in gone:
         for chain, texts in held.shared.items():
             table, name = chain
             if (family, chain) not in listed:
-                listed[family, chain] = answers(link, _ask(family, chain))
-            found = _owners_handles(listed[family, chain], chain, owner)
+                rules_there = answers(link, _ask(family, chain))
+                listed[family, chain] = _handles_of(rules_there, chain, owners)
+            found = listed[family, chain].get(owner.encode() + b"\0", [])
             if len(found) != len(texts):
                 what = f"{len(found)} rules of {owner}, not {len(texts)}"
                 raise Refused(f"table {PARTS[family][1]} {table}, {name}: {what}")
@@ -79,21 +82,31 @@ def _is_in(rule: dict[int, bytes], chain: "Chain") -> bool:
     return text_of(rule[2]) == chain[1]
 
 
-def _owners_handles(listed: list[bytes], chain: "Chain", owner: str) -> list[bytes]:
-    """The handles of the owner's rules. A chain may have thousands of others': they are
-    told apart before anything is taken to pieces."""
-    name = owner.encode() + b"\0"
-    rules = [_rule(answer) for answer in listed if name in answer]
-    return [rule[3] for rule in rules if _is_in(rule, chain) and _has(rule, name)]
+def _handles_of(
+    listed: list[bytes], chain: "Chain", owners: set[bytes]
+) -> dict[bytes, list[bytes]]:
+    """The handles of these owners' rules. A chain may have thousands of others': few
+    owners are told apart before anything is taken to pieces."""
+    found: dict[bytes, list[bytes]] = {}
+    are_few = len(owners) <= _FEW
+    for answer in listed:
+        if are_few and not any(owner in answer for owner in owners):
+            continue
+        rule = _rule(answer)
+        for comment in _comments(rule) if _is_in(rule, chain) else ():
+            if comment in owners:
+                found.setdefault(comment, []).append(rule[3])
+    return found
 
 
-def _has(rule: dict[int, bytes], name: bytes) -> bool:
-    """Whether the rule's comment is this, NUL behind it: it is one of its matches, or,
-    from other releases of iptables, data beside them."""
-    return rule.get(7, b"") == bytes((0, len(name))) + name or any(
-        _comment(expression).startswith(name)
-        for _, expression in each(rule.get(4, b""))
-    )
+def _comments(rule: dict[int, bytes]) -> set[bytes]:
+    """What the rule comments, NUL behind it: one of its matches does, or, from other
+    releases of iptables, data beside them."""
+    found = {_comment(expression) for _, expression in each(rule.get(4, b""))}
+    data = rule.get(7, b"")
+    if data[:2] == bytes((0, len(data[2:]) & 0xFF)):
+        found.add(data[2:])
+    return found
 
 
 def _comment(expression: bytes) -> bytes:
@@ -102,4 +115,6 @@ def _comment(expression: bytes) -> bytes:
     if parts.get(1) != b"match\0":
         return b""
     match = attributes(parts.get(2, b""))
-    return match.get(3, b"") if match.get(1) == b"comment\0" else b""
+    if match.get(1) != b"comment\0":
+        return b""
+    return match.get(3, b"").partition(b"\0")[0] + b"\0"

@@ -37,7 +37,7 @@ def find_meetings(
                 asked = one, family, host, (first, last)
                 if first <= last:
                     wanted.setdefault(each, []).append(asked)
-    had = [one.split(" ") for one in known] if wanted else []
+    had = _Held(known if wanted else set())
     found = []
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
@@ -46,7 +46,7 @@ def find_meetings(
                 if (
                     first <= listener.port <= last
                     and family in listener.families
-                    and not _is_covered(had, family, host, listener)
+                    and not had.covers(family, host, listener)
                 ):
                     found.append((one, listener))
     return found
@@ -94,10 +94,8 @@ def _on_bridges(family: str, listener: Listener, inventory: Inventory) -> list[s
     if listener.address:
         own = inventory.bridge_addresses()
         return [listener.address] if listener.address in own else []
-    if listener.device in inventory.bridges():
-        own = inventory.bridge_addresses(listener.device)
-        return [address for address in own if (":" in address) == (family == "6")]
-    return []
+    there = inventory.bridges().get(listener.device, []) if listener.device else []
+    return [address for address in there if (":" in address) == (family == "6")]
 
 
 def _looked_at(protocol: str, first: int, last: int) -> Range:
@@ -108,17 +106,27 @@ def _looked_at(protocol: str, first: int, last: int) -> Range:
     return first, last
 
 
-def _is_covered(
-    had: list[list[str]], family: str, host: str, listener: Listener
-) -> bool:
-    """Whether what is in force has the listener's port there already."""
-    return any(
-        words[0] == family
-        and words[1] in ("*", host)
-        and words[2] in (listener.protocol, WHOLE)
-        and int(words[3]) <= listener.port <= int(words[4])
-        for words in had
-    )
+class _Held:
+    """What is in force already, found by port: a guest may have thousands."""
+
+    def __init__(self, known: set[str]) -> None:
+        self._ports: dict[int, list[list[str]]] = {}
+        self._ranges: list[list[str]] = []
+        for one in known:
+            words = one.split(" ")
+            is_one = words[3] == words[4]
+            some = self._ports.setdefault(int(words[3]), []) if is_one else self._ranges
+            some.append(words)
+
+    def covers(self, family: str, host: str, listener: Listener) -> bool:
+        """Whether it has the listener's port on the address."""
+        return any(
+            words[0] == family
+            and words[1] in ("*", host)
+            and words[2] in (listener.protocol, WHOLE)
+            and int(words[3]) <= listener.port <= int(words[4])
+            for words in (*self._ports.get(listener.port, ()), *self._ranges)
+        )
 
 
 def _is_rival(
@@ -134,7 +142,8 @@ def _is_rival(
         if listener.address:
             return listener.address == host
         return not is_whole and inventory.is_default_source(host)
-    if listener.device == _LOOPBACK_DEVICE or listener.device in inventory.bridges():
+    device = listener.device
+    if device and (device == _LOOPBACK_DEVICE or device in inventory.bridges()):
         return False
     if listener.address in inventory.bridge_addresses():
         return False

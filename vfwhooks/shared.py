@@ -33,7 +33,7 @@ class Shared:
             for address in _addresses(old) - _addresses(new):
                 self.release(address, key)
         joined: dict[str, None] = {}
-        started = [key for key, _, new in changed if new]
+        started = {key for key, _, new in changed if new}
         for key, old, new in changed:
             if new and new.entries and self._has_namesake(key, started):
                 raise InDoubt(f"another driver has a guest {show(key[1])}, too")
@@ -55,7 +55,7 @@ class Shared:
                     found.append((self._state.record(("network", name)), None))
         return found
 
-    def _has_namesake(self, key: Key, started: list[Key]) -> bool:
+    def _has_namesake(self, key: Key, started: set[Key]) -> bool:
         """Whether a guest of another driver has this name: forwards.yaml means both."""
         others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
         return any(one in started or self._state.record(one) for one in others)

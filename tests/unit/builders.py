@@ -165,6 +165,7 @@ class Host(Inventory):
         listeners: list[Listener] | None = None,
         default_sources: list[str] | None = None,
     ) -> None:
+        self.look_anew()
         self._known = {network.name: network for network in networks}
         self._lease = leases or {}
         self._neighbour = neighbours or {}

@@ -64,6 +64,7 @@ LAYERS = {
     "nftvariant": HOST,
     "obstacles": HOST,
     "process": HOST,
+    "routes": HOST,
     "schedule": HOST,
     "sdnotify": HOST,
     "state": HOST,
