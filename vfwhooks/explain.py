@@ -86,7 +86,15 @@ class _Explainer:
         self._overview = overview
         self._inventory = Inventory(f"{state.path}/networks")
         self._config = compiled.load(f"{state.path}/compiled")
-        self._written = read_forwards(Path(main))[0]
+        # Where each forward is written, and what it has become, found by its ports: a
+        # guest may have thousands.
+        self._written: dict[tuple[str, str, str, Ports], list[Place]] = {}
+        for guest in read_forwards(Path(main))[0]:
+            for one in guest.forwards:
+                host = str(one.host_ip or "*")
+                key = guest.name, host, one.protocol, one.published
+                self._written.setdefault(key, []).append(one.place)
+        self._compiled: dict[str, dict[tuple[str, str, int], Forward]] = {}
         self._others = [
             f"{chain.family} {chain.table} {chain.name}"
             for chain in list_base_chains(Netlink())
@@ -107,42 +115,39 @@ class _Explainer:
             yield from _line("way", [self._way(row)])
             yield from _line("then", self._foreign(row))
 
-    def _places(self, row: ForwardStatus) -> list[Place]:
-        uuids = [g.uuid for g in self._overview.guests if g.name == row.guest]
-        return [
-            forward.place
-            for guest in self._written
-            if guest.name in (row.guest, *uuids)
-            for forward in guest.forwards
-            if forward.protocol == row.protocol
-            and forward.published == _ports(row.published)
-            and str(forward.host_ip or "*") == row.host_ip
-        ]
+    def _names(self, guest: str) -> list[str]:
+        """What forwards.yaml may call the guest."""
+        return [guest, *(g.uuid for g in self._overview.guests if g.name == guest)]
 
-    def _forwards(self, row: ForwardStatus) -> list[Forward]:
+    def _places(self, row: ForwardStatus) -> list[Place]:
+        about = row.host_ip, row.protocol, _ports(row.published)
+        names = self._names(row.guest)
+        return [one for n in names for one in self._written.get((n, *about), ())]
+
+    def _forward(self, row: ForwardStatus) -> Forward | None:
         if self._config is None:
-            return []
-        uuids = [g.uuid for g in self._overview.guests if g.name == row.guest]
-        lines = [ln for name in (row.guest, *uuids) for ln in self._config.lookup(name)]
-        return [
-            forward
-            for forward in Settings(lines).forwards
-            if (forward.host, forward.protocol) == (row.host_ip, row.protocol)
-            and forward.first == _ports(row.published).first
-        ]
+            return None
+        if row.guest not in self._compiled:
+            names = self._names(row.guest)
+            lines = [line for name in names for line in self._config.lookup(name)]
+            found: dict[tuple[str, str, int], Forward] = {}
+            for one in Settings(lines).forwards:
+                found.setdefault((one.host, one.protocol, one.first), one)
+            self._compiled[row.guest] = found
+        key = row.host_ip, row.protocol, _ports(row.published).first
+        return self._compiled[row.guest].get(key)
 
     def _entries(self, row: ForwardStatus) -> list[str]:
         """What the kernel holds or should hold; of a long shifted range, the first."""
         family = "6" if ":" in row.address else "4"
+        forward = self._forward(row)
+        if forward is None:
+            return []
         found = []
-        for forward in self._forwards(row)[:1]:
-            entries = forward.entries(family, row.address)[:3]
-            for entry in [*entries, f"accept {family} {row.address}"]:
-                count = self._overview.held.get(entry)
-                there = "missing" if count is None else "there"
-                found += [
-                    f"{text}: {there}" for text in self._texts(row, entry, family)
-                ]
+        entries = forward.entries(family, row.address)[:3]
+        for entry in [*entries, f"accept {family} {row.address}"]:
+            there = "there" if entry in self._overview.held else "missing"
+            found += [f"{text}: {there}" for text in self._texts(row, entry, family)]
         return found
 
     def _texts(self, row: ForwardStatus, entry: str, family: str) -> list[str]:

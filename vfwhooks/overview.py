@@ -123,8 +123,9 @@ def _listening(
     names = name_listeners([r for rivals in everybody for r in rivals.values()])
     for one in planned:
         cure = "; over_listener: true takes the port from it"
+        reasons = {rival.reason for rival in one.rivals.values()}
         for key, reason in one.conflicts.items():
-            if reason in [rival.reason for rival in one.rivals.values()]:
+            if reason in reasons:
                 one.conflicts[key] = names.get(reason, reason) + cure
     came = "; the forward was first"
     return {

@@ -66,10 +66,11 @@ def forward_statuses(
     the families where libvirt's part is not there, and what that means; `notes` what
     is to be said of an active one, by what it publishes."""
     name, addresses = planned.record.guest.name, planned.where.addresses
+    taken = _withheld(planned)
     found = []
     for forward in planned.settings.forwards:
         families = [family for family in forward.families if family in addresses]
-        withheld = _withheld(planned, forward.families)
+        withheld = [why for family, why in taken if family in forward.families]
         found += [_row(name, forward, "", "conflict", reason) for reason in withheld]
         if not families and not withheld:
             which = " or ".join(f"IPv{family}" for family in forward.families)
@@ -109,10 +110,10 @@ def stopped_statuses(
     return found
 
 
-def _withheld(planned: Planned, families: str) -> list[str]:
-    """Why the guest's addresses of these families are not its: others are there."""
-    heads = tuple(f"accept {family} " for family in families)
-    return [why for key, why in planned.conflicts.items() if key.startswith(heads)]
+def _withheld(planned: Planned) -> list[tuple[str, str]]:
+    """The families whose address is not the guest's, and why: others are there."""
+    conflicts = planned.conflicts.items()
+    return [(key[7], why) for key, why in conflicts if key.startswith("accept ")]
 
 
 def _judge(
