@@ -12,7 +12,7 @@ import syslog
 import time
 
 from . import configuration
-from .errors import VfwError, show
+from .errors import OutOfTime, VfwError, show
 from .libvirtxml import parse_domain, parse_networks, parse_port
 from .model import Guest, Port
 from .reconcile import Reconcile
@@ -92,7 +92,15 @@ def run(
         mine = intent
         state.problems.append(f"{state.path}: {error.strerror}")
     configuration.await_settled(state, config)
-    reconcile = Reconcile(state, config, until=until)
+    try:
+        reconcile = Reconcile(state, config, until=until)
+    except OutOfTime as error:
+        if mine:
+            raise
+        # Whoever carries events out carries this one out too: no reason to have
+        # everything checked, as for a hook that died at work.
+        state.write("late", "")
+        return [f"{name} {operation}: {error}: left to it, or to whoever comes next"]
     try:
         reconcile.carry_out(mine)
     finally:

@@ -29,8 +29,8 @@ _LEFT_BEHIND = 1.0  # seconds for what others had no time for, ahead of an event
 
 
 class Reconcile:
-    """One holder of the lock, from taking it to giving it back; its tools may run
-    `until` then (monotonic)."""
+    """One holder of the lock, from taking it to giving it back; it may be waited for,
+    and tools may run, `until` then (monotonic). Raises OutOfTime."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Reconcile:
         self.report = Report()
         self._state = state
         self._main = main
-        self._lock = state.lock()
+        self._lock = state.lock(until)
         self._until = until
         self._run = Run(keep=(self._lock.fd,), until=until)
         self._link = Netlink()
@@ -76,10 +76,12 @@ class Reconcile:
     def apply(self, answer: "Answer | None", asked: int) -> None:
         """Check everything, with libvirtd's word on who runs."""
         self._round(self._state.intents(), None, True, answer, asked)
+        self.carry_out()
 
     def check(self, is_full: bool) -> None:
         """Carry out what waits, and check everything if that is asked for, by us or by
         a mark, or if what the files say or our skeleton has changed."""
+        self._state.remove("late")
         is_full = is_full or not self._roads.is_known or not self._roads.is_intact()
         if not configuration.is_in_force(self._state, self._main):
             is_full = True
@@ -88,6 +90,7 @@ class Reconcile:
         waiting = self._state.intents()
         if waiting or is_full or self._state.is_full_asked():
             self._round(waiting, None, is_full)
+            self.carry_out()
 
     def _round(
         self,

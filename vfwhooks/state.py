@@ -17,6 +17,7 @@ its content made anew by a full reconcile; it is never fatal.
     networks/NAME        what a network hook was told; empty: it was stopped
     base                 the backend in use and the marks of its skeleton
     full, working        (exist) take the full road next; somebody is at work, or was
+    late                 (exists) somebody has waited for the lock in vain
     compiled, broken     the last good configuration; why the newest is not good
 """
 
@@ -63,9 +64,9 @@ class State:
             except FileExistsError:
                 pass
 
-    def lock(self) -> Lock:
-        """Wait for the lock."""
-        return Lock(f"{self.path}/lock")
+    def lock(self, until: float = float("inf")) -> Lock:
+        """Wait for the lock, `until` then (monotonic). Raises OutOfTime."""
+        return Lock(f"{self.path}/lock", until)
 
     def read(self, name: str) -> str:
         """A file's text; '' where there is none, and where what is there is no file."""

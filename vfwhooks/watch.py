@@ -24,7 +24,17 @@ from .residents import Residents
 from .schedule import Schedule
 from .sdnotify import notify, watchdog_seconds
 from .state import State
-from .watched import ASIDE, CONFIG, DIRECTORY, FULL, LEASE, RECORD, STATE, Watched
+from .watched import (
+    ASIDE,
+    CONFIG,
+    DIRECTORY,
+    FULL,
+    LATE,
+    LEASE,
+    RECORD,
+    STATE,
+    Watched,
+)
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
@@ -113,6 +123,8 @@ class Watch:
     def _files(self, news: dict[str, set[str]]) -> None:
         if FULL in news:
             self._schedule.add("full", _DEBOUNCE)
+        if LATE in news:
+            self._schedule.add("late", _DEBOUNCE)
         if ASIDE in news:
             self._schedule.add("aside", _DEBOUNCE)
         if CONFIG in news or STATE in news:

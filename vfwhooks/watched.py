@@ -17,7 +17,7 @@ from .residents import GUESTS
 from .state import MADE_LAST
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
-FULL, ASIDE, DIRECTORY = "full", "aside", "directory"
+FULL, LATE, ASIDE, DIRECTORY = "full", "late", "aside", "directory"
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 
@@ -27,8 +27,8 @@ class Watched:
 
     What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
     guest's), STATE (the directory itself has been made anew), FULL (all is to be
-    compared), ASIDE (a record could not be read), DIRECTORY (news of records or leases
-    in there may have been lost).
+    compared), LATE (somebody waited for the lock in vain), ASIDE (a record could not be
+    read), DIRECTORY (news of records or leases in there may have been lost).
     """
 
     def __init__(self, state: str, config: str, leases: list[str]) -> None:
@@ -91,6 +91,8 @@ class Watched:
         kinds = [DIRECTORY] if path in (*self._leases, *self.guests) else []
         if path == f"{self._state}/full":
             kinds.append(FULL)
+        elif path == f"{self._state}/late":
+            kinds.append(LATE)
         elif where == f"{self._state}/aside":
             kinds.append(ASIDE)
         elif where in self.guests:

@@ -8,9 +8,10 @@ import signal
 import subprocess
 
 import pytest
-from standin import BACKENDS, ENVIRONMENT, QUIET, STATE, alone, hook_argv
+from standin import BACKENDS, ENVIRONMENT, QUIET, STATE, alone, hook_argv, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage
+from faults.watched import watching
 
 EVENTS = {
     "started": (WEB0, WEB1),
@@ -22,8 +23,8 @@ EVENTS = {
 @pytest.mark.parametrize("backend", BACKENDS)
 @alone
 def test_a_holder_that_is_stuck(backend: str, operation: str) -> None:
-    """A hook waits no longer than its deadline, and ends well; the next holder of the
-    lock carries its event out."""
+    """A hook waits no longer than its deadline, and ends well, with a word to the log;
+    the next holder of the lock carries its event out, and nothing else."""
     stage = Stage(backend)
     stage.learn()
     if operation == "stopped":
@@ -32,13 +33,35 @@ def test_a_holder_that_is_stuck(backend: str, operation: str) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
     called = [stage.host.call("qemu", "web1", operation, WEB1.xml())]
     waiting = len(list(STATE.glob("intents/*")))
+    marks = [(STATE / name).exists() for name in ("full", "late")]
+    said = stage.host.syslog()
     os.close(lock)
 
     called.append(stage.host.call("qemu", "idle", "stopped"))
 
     wrong = stage.differs(EVENTS[operation], "the lock was free")
     assert (called, waiting, wrong) == ([QUIET] * 2, 1, [])
-    assert stage.left_over() == []
+    assert (marks, stage.left_over()) == ([False, True], [])
+    why = "somebody else has the lock: left to it, or to whoever comes next"
+    assert said[-1] == f"web1 {operation}: {why}"
+
+
+@alone
+def test_the_watch_when_the_lock_is_free() -> None:
+    """It carries out what was left, without another event."""
+    stage = Stage("nftables")
+    stage.learn()
+    with watching():
+        lock = os.open(STATE / "lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        called = stage.host.call("qemu", "web1", "started", WEB1.xml())
+        waiting = len(list(STATE.glob("intents/*")))
+        os.close(lock)
+
+        wait_for(lambda: not list(STATE.glob("intents/*")))
+        wait_for(lambda: stage.differs((WEB0, WEB1), "the lock was free") == [])
+
+    assert (called, waiting) == (QUIET, 1)
 
 
 @alone

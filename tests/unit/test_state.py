@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from unit.builders import (
     record,
     refusal,
 )
+from vfwhooks.errors import OutOfTime
 from vfwhooks.records import Intent
 from vfwhooks.state import _DIRECTORIES, State, record_name
 
@@ -144,6 +147,36 @@ def test_one_holder_of_the_lock(tmp_path: Path) -> None:
 
     os.close(fd)
     assert found == ["held", "free"]
+
+
+def open_files() -> int:
+    """How many descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_lock_that_is_not_waited_for_any_longer(tmp_path: Path) -> None:
+    """Nothing is left of the wait: neither a descriptor nor an alarm."""
+    state = fresh_state(tmp_path)
+    held = state.lock()
+    before = open_files(), signal.getsignal(signal.SIGALRM)
+
+    with pytest.raises(OutOfTime, match="somebody else has the lock"):
+        state.lock(time.monotonic() + 0.05)
+
+    after = open_files(), signal.getsignal(signal.SIGALRM)
+    held.close()
+    assert (after, signal.getitimer(signal.ITIMER_REAL)) == (before, (0, 0))
+
+
+def test_a_lock_that_is_free_in_time(tmp_path: Path) -> None:
+    """It is held, and the alarm does not go off any more."""
+    state = fresh_state(tmp_path)
+
+    lock = state.lock(time.monotonic() + 60)
+
+    alarm = signal.getitimer(signal.ITIMER_REAL)
+    lock.close()
+    assert alarm == (0, 0)
 
 
 def test_the_lock_is_not_inherited(tmp_path: Path) -> None:

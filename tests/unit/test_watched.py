@@ -60,6 +60,7 @@ CASES = {
     "a record": (replace, "run/guests/qemu/web1", {"record": "run/guests/qemu/web1"}),
     "a lease": (write, "leases/virbr0.status", {"lease": "leases/virbr0.status"}),
     "a mark": (write, "run/full", {"full": "run/full"}),
+    "an event that is late": (replace, "run/late", {"late": "run/late"}),
     "set aside": (replace, "run/aside/web1", {"aside": "run/aside/web1"}),
     "made anew": (replace, ANEW, {"state": ANEW}),
     "another file of the state": (write, "run/lock", {}),
