@@ -174,6 +174,30 @@ def test_the_latest_lease_is_the_first(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "virbr0.status",
+            f'[{{"ip-address": "@", "mac-address": "{MAC}", "expiry-time": 0}}]',
+        ),
+        ("default.leases", f"0 {MAC} @ * *\n"),
+    ],
+)
+def test_leases_are_read_once(tmp_path: Path, name: str, text: str) -> None:
+    """However many guests ask for theirs, until the host is looked at anew."""
+    put(tmp_path, f"{RUN}/default.xml", XML)
+    inventory, found = host(tmp_path), []
+
+    for address in ("192.168.122.20", "192.168.122.21"):
+        put(tmp_path, STATUS.replace("virbr0.status", name), text.replace("@", address))
+        found += [where for _, where in inventory.leases("virbr0", MAC)]
+    inventory.look_anew()
+    found += [where for _, where in inventory.leases("virbr0", MAC)]
+
+    assert found == ["192.168.122.20", "192.168.122.20", "192.168.122.21"]
+
+
 def test_expired_leases_do_not_count(tmp_path: Path) -> None:
     """A lease stays on file after its guest is gone."""
     found = leases(tmp_path, lease("192.168.122.20", 1_600_000_000))

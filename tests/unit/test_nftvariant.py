@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import uuid
 
 import pytest
 
@@ -121,6 +122,21 @@ def test_all_in_one_transaction() -> None:
     take_out(link, [accepting(), accepting(OTHER_UUID)])
 
     assert link.batches == [[removal(number) for number in (1, 2, 3, 4)]]
+
+
+def test_many_owners_at_once() -> None:
+    """Each by its own comment; others' rules stay."""
+    owners = [str(uuid.UUID(int=number)) for number in range(1, 21)]
+    rules = [
+        rule(2 * number + place, matched(owner))
+        for number, owner in enumerate(owners)
+        for place in (0, 1)
+    ]
+    link = Kernel(rule(98, matched(UUID)), *rules, rule(99))
+
+    take_out(link, [accepting(owner) for owner in owners])
+
+    assert link.batches == [[removal(number) for number in range(40)]]
 
 
 @pytest.mark.parametrize(
