@@ -222,7 +222,7 @@ class Roads:
 
         The lock is held on from the change, so that none of them is a newer one. What
         there is no time for `until` then is left to be done by the one who `is_last`,
-        and then for good: what held one up, or killed two, is not to hold up everybody.
+        and then for good: what held some up, or killed them, is not to do so for ever.
         """
         self.has_noted = False
         for name in self._state.names("cuts"):
@@ -231,9 +231,7 @@ class Roads:
                 return
             file = self._state.try_again(f"cuts/{name}")
             if not file:
-                problem = (
-                    f"cuts/{name} was tried twice and never done: it is left undone"
-                )
+                problem = f"cuts/{name} was tried and never done: it is left undone"
                 self._report.problems.append(f"conntrack: {problem}")
                 self._state.remove(f"cuts/{name}")
             elif self._cut(file, until, is_last):
