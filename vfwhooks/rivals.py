@@ -28,27 +28,35 @@ def find_meetings(
     """
     heads = "dnat ", "reject "
     known = {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
-    wanted: dict[str, list[tuple[str, str, str, Range]]] = {}
-    for one in published:
-        if one not in known:
-            family, host, protocol, *ports = one.split(" ")
-            for each in ("tcp", "udp") if protocol == WHOLE else (protocol,):
-                first, last = _looked_at(each, int(ports[0]), int(ports[1]))
-                asked = one, family, host, (first, last)
-                if first <= last:
-                    wanted.setdefault(each, []).append(asked)
+    wanted = _wanted([one for one in published if one not in known])
     had = _Held(known if wanted else set())
     found = []
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
+        by_port: dict[int, list[Listener]] = {}
+        for listener in listeners:
+            by_port.setdefault(listener.port, []).append(listener)
         for one, family, host, (first, last) in some if listeners else ():
-            for listener in listeners:
+            for listener in listeners if first < last else by_port.get(first, ()):
                 if (
                     first <= listener.port <= last
                     and family in listener.families
                     and not had.covers(family, host, listener)
                 ):
                     found.append((one, listener))
+    return found
+
+
+def _wanted(published: list[str]) -> dict[str, list[tuple[str, str, str, Range]]]:
+    """What is to be published by protocol, each with its family, its host and the ports
+    to look at."""
+    found: dict[str, list[tuple[str, str, str, Range]]] = {}
+    for one in published:
+        family, host, protocol, *ports = one.split(" ")
+        for each in ("tcp", "udp") if protocol == WHOLE else (protocol,):
+            first, last = _looked_at(each, int(ports[0]), int(ports[1]))
+            if first <= last:
+                found.setdefault(each, []).append((one, family, host, (first, last)))
     return found
 
 
