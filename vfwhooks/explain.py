@@ -117,7 +117,8 @@ class _Explainer:
 
     def _names(self, guest: str) -> list[str]:
         """What forwards.yaml may call the guest."""
-        return [guest, *(g.uuid for g in self._overview.guests if g.name == guest)]
+        uuids = [g.uuid for g in self._overview.guests if g.name == guest]
+        return list(dict.fromkeys([guest, *uuids]))
 
     def _places(self, row: ForwardStatus) -> list[Place]:
         about = row.host_ip, row.protocol, _ports(row.published)

@@ -95,19 +95,19 @@ def run(
     try:
         reconcile = Reconcile(state, config, until=until)
     except OutOfTime as error:
+        why = f"{name} {operation}: {error}"
         if mine:
-            raise
-        # Whoever carries events out carries this one out too: no reason to have
-        # everything checked, as for a hook that died at work.
+            return [*state.problems, f"{why}: it is lost, run vfwhooks apply"]
+        # Whoever comes next carries it out: no reason to have everything checked, as
+        # for a hook that died at work.
         state.write("late", "")
-        return [f"{name} {operation}: {error}: left to it, or to whoever comes next"]
+        return [*state.problems, f"{why}: left to whoever comes next"]
     try:
         reconcile.carry_out(mine)
     finally:
         if reconcile.is_slow_to_close:
             let_go()
-            until = time.monotonic() + DEADLINE - _SPARE
-        reconcile.close(until)
+        reconcile.close()
     return state.problems + reconcile.report.problems + reconcile.report.said
 
 

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from .libvirtd import Answer
 
 
-_LEFT_BEHIND = 1.0  # seconds for what others had no time for, ahead of an event
+# Seconds for connections to be cut: while others wait for the lock, none of whom may
+# have to give up; and for those that somebody who was killed has left, ahead of an
+# event, at most and at least.
+_CUTTING = 3.0
+_LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 
 
 class Reconcile:
@@ -43,17 +47,22 @@ class Reconcile:
         self._state = state
         self._main = main
         self._lock = state.lock(until)
-        self._until = until
-        self._run = Run(keep=(self._lock.fd,), until=until)
-        self._link = Netlink()
-        self._inventory = inventory or Inventory(f"{state.path}/networks")
-        self._roads = Roads(state, self._inventory, self._link, self._run, self.report)
-
-    def close(self, until: float = float("inf")) -> None:
-        """Cut the connections that are to be cut, which may take `until` then, and give
-        the lock back."""
         try:
-            self._roads.cut_noted(until, is_last=True)
+            self._until = until
+            self._run = Run(keep=(self._lock.fd,), until=until)
+            self._link = Netlink()
+            self._inventory = inventory or Inventory(f"{state.path}/networks")
+            self._roads = Roads(
+                state, self._inventory, self._link, self._run, self.report
+            )
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Cut the connections that are to be cut, and give the lock back."""
+        try:
+            self._roads.cut_noted(time.monotonic() + _CUTTING)
         finally:
             self._lock.close()
             self._link.close()
@@ -65,18 +74,21 @@ class Reconcile:
 
     def carry_out(self, mine: "Intent | None" = None) -> None:
         """Carry out every event that waits, also those that arrive meanwhile, and one
-        that could not be written down."""
+        that could not be written down. Once connections are to be cut, the rest is left
+        to those who wait for the lock: nothing else may change before they are."""
         while True:
             waiting = self._state.intents()
             if not waiting and mine is None:
                 return
             self._round(waiting, mine, False)
             mine = None
+            if self._roads.has_noted:
+                return
 
     def apply(self, answer: "Answer | None", asked: int) -> None:
         """Check everything, with libvirtd's word on who runs."""
         self._round(self._state.intents(), None, True, answer, asked)
-        self.carry_out()
+        self._go_on()
 
     def check(self, is_full: bool) -> None:
         """Carry out what waits, and check everything if that is asked for, by us or by
@@ -90,6 +102,11 @@ class Reconcile:
         waiting = self._state.intents()
         if waiting or is_full or self._state.is_full_asked():
             self._round(waiting, None, is_full)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Carry out what came while everything was checked."""
+        if not self._roads.has_noted:
             self.carry_out()
 
     def _round(
@@ -100,8 +117,10 @@ class Reconcile:
         answer: "Answer | None" = None,
         asked: int = 0,
     ) -> None:
-        soon = min(self._until, time.monotonic() + _LEFT_BEHIND)
-        self._roads.cut_noted(soon, is_last=False)
+        now = time.monotonic()
+        until = max(min(self._until, now + _LEFT_BEHIND), now + _AT_LEAST)
+        self._roads.cut_noted(until)
+        before = len(self.report.problems)
         self._inventory.look_anew()  # what events tell of may be newer than our look
         intents = [intent for _, intent in waiting] + ([mine] if mine else [])
         is_full = self._state.begin() or is_full
@@ -121,7 +140,7 @@ class Reconcile:
                 drop(self._state)
             events.postpone()
         events.note_stops()
-        if self.report.problems:
+        if len(self.report.problems) > before:
             self._state.ask_full()
         self._state.end([name for name, _ in waiting])
 

@@ -62,7 +62,7 @@ class Roads:
         self._report = report
         self._shared = Shared(state)
         self._base = state.base()
-        self.has_noted = False
+        self.has_noted = bool(state.names("cuts"))
 
     @property
     def is_known(self) -> bool:
@@ -216,52 +216,45 @@ class Roads:
             self._state.write(name, text)
             self.has_noted = True
 
-    def cut_noted(self, until: float, is_last: bool) -> None:
+    def cut_noted(self, until: float) -> None:
         """Cut the connections that lead where nothing is forwarded any more, also those
         that a holder who was killed has left.
 
-        The lock is held on from the change, so that none of them is a newer one. What
-        there is no time for `until` then is left to be done by the one who `is_last`,
-        and then for good: what held some up, or killed them, is not to do so for ever.
+        The lock is held on from the change, so that none of them is a newer one. So
+        what there is no time for `until` then is left undone, and the next ones are not
+        held up by it; nor are they for ever by what kills whoever tries it.
         """
         self.has_noted = False
         for name in self._state.names("cuts"):
-            if not is_last and time.monotonic() > until:
-                self.has_noted = True
-                return
             file = self._state.try_again(f"cuts/{name}")
-            if not file:
-                problem = f"cuts/{name} was tried and never done: it is left undone"
-                self._report.problems.append(f"conntrack: {problem}")
-                self._state.remove(f"cuts/{name}")
-            elif self._cut(file, until, is_last):
+            if file:
+                self._cut(file, until)
                 self._state.remove(file)
             else:
-                self.has_noted = True
+                problem = f"cuts/{name} ended whoever tried it: it is left undone"
+                self._report.problems.append(f"conntrack: {problem}")
+                self._state.remove(f"cuts/{name}")
 
-    def _cut(self, file: str, until: float, is_last: bool) -> bool:
-        """Cut what a file says; whether that is over, for good or ill."""
+    def _cut(self, file: str, until: float) -> None:
         from .conntrack import cut  # for a child, as a rule
         from .flows import Flows
 
         text = self._state.read(file)
         if not text:
-            return True
-        link = Netlink()
+            return
         try:
-            cut(Flows(link, until), self._inventory, *parse_cut(text))
+            link = Netlink()
+            try:
+                cut(Flows(link, until), self._inventory, *parse_cut(text))
+            finally:
+                link.close()
         except OutOfTime as error:
-            if not is_last:
-                return False
             problem = f"{error}: some still lead where nothing is forwarded any more"
             self._report.problems.append(f"conntrack: {problem}")
         except (OSError, VfwError) as error:
             self._report.problems.append(f"conntrack: {error}")
-        except ValueError:
+        except (ValueError, LookupError):
             self._state.set_aside(file)
-        finally:
-            link.close()
-        return True
 
 
 def _line(old: "Record | None", planned: "Planned | None") -> list[str]:

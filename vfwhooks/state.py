@@ -98,8 +98,8 @@ class State:
 
     def try_again(self, name: str) -> str:
         """Note in a file's name that there is another try at what it says; its name
-        from now on, or nothing where three have not come to an end."""
-        if name.endswith("+++"):
+        from now on, or nothing where two have not come to an end."""
+        if name.endswith("++"):
             return ""
         posix.rename(f"{self.path}/{name}", f"{self.path}/{name}+")
         return f"{name}+"

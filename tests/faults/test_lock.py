@@ -6,12 +6,15 @@ import fcntl
 import os
 import signal
 import subprocess
+from unittest.mock import patch
 
 import pytest
 from standin import BACKENDS, ENVIRONMENT, QUIET, STATE, alone, hook_argv, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage
 from faults.watched import watching
+from vfwhooks import hook, reconcile
+from vfwhooks.state import State
 
 EVENTS = {
     "started": (WEB0, WEB1),
@@ -42,8 +45,42 @@ def test_a_holder_that_is_stuck(backend: str, operation: str) -> None:
     wrong = stage.differs(EVENTS[operation], "the lock was free")
     assert (called, waiting, wrong) == ([QUIET] * 2, 1, [])
     assert (marks, stage.left_over()) == ([False, True], [])
-    why = "somebody else has the lock: left to it, or to whoever comes next"
+    why = "somebody else has the lock: left to whoever comes next"
     assert said[-1] == f"web1 {operation}: {why}"
+
+
+@alone
+def test_a_holder_that_does_not_get_to_work() -> None:
+    """The lock is given back: the watch lives on, and takes it again."""
+    stage = Stage("nftables")
+    stage.learn()
+
+    with (
+        patch.object(reconcile, "Netlink", side_effect=OSError("no descriptors")),
+        pytest.raises(OSError, match="no descriptors"),
+    ):
+        stage.host.watch_looks()
+
+    stage.host.watch_looks()
+    assert stage.differs((WEB0,), "the second look") == []
+
+
+@alone
+def test_an_event_that_cannot_be_written_down_either() -> None:
+    """Then it is lost, and the log says so, and why."""
+    stage = Stage("nftables")
+    stage.learn()
+    lock = os.open(STATE / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    with (
+        patch.object(State, "note", side_effect=OSError(28, "No space left")),
+        patch.object(hook, "DEADLINE", 0.5),
+    ):
+        said = stage.host.event("qemu", "web1", "started", WEB1.xml())
+
+    why = "somebody else has the lock: it is lost, run vfwhooks apply"
+    assert said == [f"{STATE}: No space left", f"web1 started: {why}"]
 
 
 @alone
