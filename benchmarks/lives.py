@@ -20,7 +20,6 @@ LIFE = (
     ("network", "port-deleted"),
     ("qemu", "release"),
 )
-START, STOP = LIFE[:4], LIFE[4:]
 Event = tuple[str, str]
 
 

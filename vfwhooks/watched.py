@@ -70,9 +70,8 @@ class Watched:
             (directory, _CHANGED),
             (self._drop_ins, _CHANGED),
             *((dirname(target), _CHANGED) for target in self._targets),
-            *(
-                (path, _WRITTEN | MODIFY) for path in self._leases
-            ),  # dnsmasq keeps it open
+            # dnsmasq keeps it open
+            *((path, _WRITTEN | MODIFY) for path in self._leases),
             (dirname(self._state), CREATE | MOVED_TO),
             (self._state, _WRITTEN | CREATE),
             (f"{self._state}/aside", MOVED_TO),

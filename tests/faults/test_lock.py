@@ -22,6 +22,13 @@ EVENTS = {
 }
 
 
+def take_lock() -> int:
+    """The lock, until this descriptor is closed."""
+    lock = os.open(STATE / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 @pytest.mark.parametrize("operation", EVENTS)
 @pytest.mark.parametrize("backend", BACKENDS)
 @alone
@@ -32,8 +39,7 @@ def test_a_holder_that_is_stuck(backend: str, operation: str) -> None:
     stage.learn()
     if operation == "stopped":
         stage.host.event("qemu", "web1", "started", WEB1.xml())
-    lock = os.open(STATE / "lock", os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = take_lock()
     called = [stage.host.call("qemu", "web1", operation, WEB1.xml())]
     waiting = len(list(STATE.glob("intents/*")))
     marks = [(STATE / name).exists() for name in ("full", "late")]
@@ -70,8 +76,7 @@ def test_an_event_that_cannot_be_written_down_either() -> None:
     """Then it is lost, and the log says so, and why."""
     stage = Stage("nftables")
     stage.learn()
-    lock = os.open(STATE / "lock", os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    take_lock()
 
     with (
         patch.object(State, "note", side_effect=OSError(28, "No space left")),
@@ -89,8 +94,7 @@ def test_the_watch_when_the_lock_is_free() -> None:
     stage = Stage("nftables")
     stage.learn()
     with watching():
-        lock = os.open(STATE / "lock", os.O_RDWR)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = take_lock()
         called = stage.host.call("qemu", "web1", "started", WEB1.xml())
         waiting = len(list(STATE.glob("intents/*")))
         os.close(lock)
@@ -106,8 +110,7 @@ def test_a_stopped_process_with_the_lock() -> None:
     """A hook that is stopped in the middle of its work, and killed at last."""
     stage = Stage("nftables")
     stage.learn()
-    lock = os.open(STATE / "lock", os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = take_lock()
     stuck = subprocess.Popen(
         hook_argv("qemu", "web1", "started"),
         stdin=subprocess.PIPE,
