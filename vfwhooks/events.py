@@ -21,11 +21,17 @@ class Events:
         guest = intent.guest
         if intent.operation in ("plugged", "unplugged"):
             self._plug(guest, intent)
-        elif intent.operation in ("started", "reconnected"):
+        elif intent.operation in ("started", "reconnected", "found"):
             old = self._now((guest.driver, guest.name))
-            same = old is not None and old.guest.uuid == guest.uuid
-            since = old.since if old and same else intent.stamp
-            self._put(guest, since, intent.stamp)
+            same = old if old and old.guest.uuid == guest.uuid else None
+            since = same.since if same else intent.stamp
+            is_followed = same.is_followed if same else True
+            self._put(
+                guest,
+                since,
+                intent.stamp,
+                is_followed and intent.operation == "found",
+            )
         elif intent.operation == "moved":
             self._now((guest.driver, guest.name))
         elif intent.operation == "stopped":
@@ -63,13 +69,15 @@ class Events:
                 change = _plugged if intent.operation == "plugged" else _unplugged
                 nics = change(owner.guest.nics, port.nics[0])
                 guest = Guest(driver, port.name, port.uuid, nics)
-                self._put(guest, owner.since, intent.stamp)
+                self._put(guest, owner.since, intent.stamp, owner.is_followed)
 
-    def _put(self, guest: Guest, since: int, stamp: int) -> None:
+    def _put(self, guest: Guest, since: int, stamp: int, is_followed: bool) -> None:
         key = guest.driver, guest.name
         old = self.before[key]
         entries, networks = (old.entries, old.networks) if old else ([], [])
-        self.after[key] = Record(guest, since, stamp, entries, networks)
+        record = Record(guest, since, stamp, entries, networks)
+        record.is_followed = is_followed
+        self.after[key] = record
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
         """Take in what libvirtd said when it was asked at `asked`; of a guest that an
@@ -85,10 +93,12 @@ class Events:
             now = self._now(key)
             if now and not _is_later(now.stamp, asked):
                 stamp = min(now.stamp, asked)
-                same = now.guest.uuid == guest.uuid
-                self._put(guest, now.since if same else asked, stamp)
+                if now.guest.uuid == guest.uuid:
+                    self._put(guest, now.since, stamp, now.is_followed)
+                else:
+                    self._put(guest, asked, stamp, is_followed=True)
             elif now is None and not _is_later(self._stopped_at(key), asked):
-                self._put(guest, asked, asked)
+                self._put(guest, asked, asked, is_followed=True)
 
     def _stopped_at(self, key: Key) -> int:
         """When the guest stopped, whether that has been carried out or not."""

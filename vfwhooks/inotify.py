@@ -49,7 +49,9 @@ class Inotify:
         while at + _EVENT.size <= len(data):
             number, mask, _, length = _EVENT.unpack_from(data, at)
             at += _EVENT.size
-            name = data[at : at + length].rstrip(b"\0").decode("utf-8", "replace")
+            name = (
+                data[at : at + length].rstrip(b"\0").decode("utf-8", "surrogateescape")
+            )
             at += length
             if mask & _OVERFLOW:
                 found.update(self._directories.values())

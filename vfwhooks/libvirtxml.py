@@ -103,7 +103,7 @@ def parse_domain(data: bytes, driver: str) -> Guest:
         elif element.tag == "uuid":
             uuid = element.text.strip().lower()
         else:
-            nics.append(_nic(element))
+            nics.append(read_nic(element))
     if not name:
         raise VfwError("the XML describes no domain")
     return Guest(driver, name, uuid, nics)
@@ -155,17 +155,21 @@ def parse_port(data: bytes) -> "Port | None":
             port.content("owner/name"), port.content("owner/uuid").strip().lower(), nic
         )
     if domain and "interface" in found:
-        nic = _nic(found["interface"])
+        nic = read_nic(found["interface"])
         return Port(domain.content("name"), domain.content("uuid").strip().lower(), nic)
     return None
 
 
-def _nic(interface: Element) -> Nic:
+def read_nic(interface: Element) -> Nic:
+    """An interface of a domain. In libvirt's status files what it has come to be, with
+    its bridge, stands in an element of its own, `actual`."""
+    kind = interface.get("actual", "type") or interface.attributes.get("type", "")
+    bridge = interface.get("actual/source", "bridge")
     return Nic(
         interface.get("mac", "address").lower(),
-        interface.attributes.get("type", ""),
+        kind,
         interface.get("source", "network"),
-        interface.get("source", "bridge"),
+        bridge or interface.get("source", "bridge"),
         interface.get("target", "dev"),
     )
 

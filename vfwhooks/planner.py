@@ -61,6 +61,7 @@ class Planned:
         record = self.record
         since, stamp = record.since, record.stamp
         settled = Record(record.guest, since, stamp, self.entries, networks)
+        settled.is_followed = record.is_followed
         settled.is_waiting = any(
             not any(family in self.where.addresses for family in families)
             for families in self.settings.wanted

@@ -24,7 +24,8 @@ class Record:
     """A running guest, every entry the kernel may hold for it, and the names of the
     networks that it needs. `since` is when it started, `stamp` when libvirt last said
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
-    for them; one that `is_off` has stopped, but its entries could not be taken out.
+    for them; one that `is_off` has stopped, but its entries could not be taken out; one
+    that `is_followed` was found by itself: no hook has spoken of it since it started.
     What it `yields` would be published if no listener of the host had it (see rivals).
     Networks in use are recorded as guests of the driver `network`.
     """
@@ -32,6 +33,7 @@ class Record:
     __slots__ = (
         "entries",
         "guest",
+        "is_followed",
         "is_off",
         "is_waiting",
         "networks",
@@ -54,6 +56,7 @@ class Record:
         self.entries = entries
         self.networks = networks
         self.is_off = False
+        self.is_followed = False
         self.is_waiting = False
         self.yields: list[str] = []
 
@@ -75,6 +78,7 @@ class Record:
         known = set(self.entries)
         entries = self.entries + [entry for entry in more if entry not in known]
         both = Record(self.guest, self.since, self.stamp, entries, self.networks)
+        both.is_followed = self.is_followed
         both.is_waiting = self.is_waiting
         both.yields = self.yields
         return both
@@ -84,6 +88,7 @@ class Record:
         networks = "".join(f"on {quote(network)}\n" for network in self.networks)
         entries = "".join(f"entry {entry}\n" for entry in self.entries)
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
+        flags += "followed\n" * self.is_followed
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
@@ -92,8 +97,9 @@ class Record:
 class Intent:
     """An event: what happened to which guest, when, and what its XML said of it.
 
-    The operations: started, stopped; plugged and unplugged (one interface); network
-    (the guest is a network, and it started, stopped or changed).
+    The operations: started, reconnected, stopped; found (no hook told that it runs as
+    it does); plugged and unplugged (one interface); moved (its address is news);
+    network (the guest is a network, and it started, stopped or changed).
     """
 
     __slots__ = ("guest", "operation", "stamp")
@@ -118,6 +124,7 @@ def parse_record(text: str) -> Record:
     networks = [unquote(line[3:]) for line in lines if line.startswith("on ")]
     record = Record(_guest(lines), since, stamp, entries, networks)
     record.is_off = "off" in lines
+    record.is_followed = "followed" in lines
     record.is_waiting = "waiting" in lines
     record.yields = [line[7:] for line in lines if line.startswith("yields ")]
     return record

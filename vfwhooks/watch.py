@@ -1,7 +1,8 @@
-"""`vfwhooks watch`: what changes while no guest starts, and no hook is called.
+"""`vfwhooks watch`: what changes while no guest starts, and what no hook tells.
 
-It sleeps until a file, an address or a ruleset changes, and then does what a hook
-would: one reconcile, under the same lock. It holds nothing that the state directory
+It sleeps until a file, an address or a ruleset changes, or libvirt's own files say that
+a guest or a network does, and then does what a hook would: one reconcile, under the
+same lock. It holds nothing that the state directory
 does not have, so it may be killed and started at any time. What is heavy (YAML,
 templates, asking libvirtd) runs in a child.
 """
@@ -13,6 +14,7 @@ import time
 
 from . import compiled, configuration, files
 from .errors import VfwError, show
+from .follower import DIRECTORIES, Follower
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
 from .monitor import Neighbours, Rulesets
@@ -33,6 +35,7 @@ from .watched import (
     LEASE,
     RECORD,
     STATE,
+    STATUS,
     Watched,
 )
 
@@ -53,17 +56,19 @@ class Watch:
         self._state = state
         self._config = config
         self._leases = {d: Leases(d) for d in (LEASES, *DNSMASQS)}
-        self._watched = Watched(state.path, config, list(self._leases))
+        self._watched = Watched(state.path, config, list(self._leases), DIRECTORIES)
         self._inventory = Inventory(f"{state.path}/networks")
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._residents = Residents(state)
+        self._follower = Follower(state)
         self._schedule = Schedule()
         self._period = self._tick = watchdog_seconds() / 2
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
-        for source in (self._watched, self._rulesets, self._neighbours):
+        sources = self._watched, self._rulesets, self._neighbours, self._follower
+        for source in sources:
             self._poll.register(source, select.POLLIN)
 
     def run(self) -> None:
@@ -80,6 +85,8 @@ class Watch:
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
             now, ready = time.monotonic(), self._schedule.take()
+            if "guests" in ready and not self._follow():
+                ready.remove("guests")
             if "listeners" in ready and not self._try_again():
                 ready.remove("listeners")
             if "aside" in ready:
@@ -105,6 +112,9 @@ class Watch:
                 self._leased(directory, name)
         if directories.intersection(self._watched.guests):
             self._heed(self._residents.look())
+        for directory in directories.intersection(DIRECTORIES):
+            self._follower.look(directory)
+            self._schedule.add("guests", _SOON)
 
     def _hear(self, fd: int) -> None:
         if fd == self._rulesets.fileno():
@@ -117,6 +127,9 @@ class Watch:
             for mac, address in self._neighbours.read():
                 if self._residents.is_new(mac, address):
                     self._found(mac, address)
+        elif fd == self._follower.fileno():
+            self._follower.hear_processes()
+            self._schedule.add("guests", _SOON)
         else:
             self._files(self._watched.read())
 
@@ -125,6 +138,8 @@ class Watch:
             self._schedule.add("full", _DEBOUNCE)
         if LATE in news:
             self._schedule.add("late", _DEBOUNCE)
+        if self._follower.hear(news.get(STATUS, ())):
+            self._schedule.add("guests", _SOON)
         if ASIDE in news:
             self._schedule.add("aside", _DEBOUNCE)
         if CONFIG in news or STATE in news:
@@ -139,6 +154,14 @@ class Watch:
             records = [path[start:] for path in news[RECORD]]
             self._heed(self._residents.read(records))
         self._look(news.get(DIRECTORY, set()))
+
+    def _follow(self) -> bool:
+        """Note what libvirt's files say and no hook has told; whether that is news."""
+        is_news = self._follower.note()
+        for line in self._follower.problems:
+            syslog.syslog(syslog.LOG_WARNING, show(line))
+        self._follower.problems.clear()
+        return is_news
 
     def _leased(self, directory: str, name: str) -> None:
         if name.endswith((".status", ".leases")):

@@ -1,5 +1,6 @@
 """The files that the watch listens to, and what it means that one has changed."""
 
+from collections.abc import Sequence
 from posixpath import dirname, islink, realpath
 
 from . import files
@@ -18,26 +19,33 @@ from .state import MADE_LAST
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
 FULL, LATE, ASIDE, DIRECTORY = "full", "late", "aside", "directory"
+STATUS = "status"
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 
 
 class Watched:
-    """The files of a state directory, of a configuration, of directories with leases.
+    """The files of a state directory, of a configuration, of directories with leases
+    and of those with libvirt's `status` files, which are all in one.
 
     What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
-    guest's), STATE (the directory itself has been made anew), FULL (all is to be
-    compared), LATE (somebody waited for the lock in vain), ASIDE (a record could not be
-    read), DIRECTORY (news of records or leases in there may have been lost).
+    guest's), STATUS (a file beside libvirt's), STATE (a directory has been made anew),
+    FULL (all is to be compared), LATE (somebody waited for the lock in vain), ASIDE (a
+    record could not be read), DIRECTORY (news of what is in there may have been lost).
     """
 
-    def __init__(self, state: str, config: str, leases: list[str]) -> None:
+    def __init__(
+        self, state: str, config: str, leases: list[str], status: Sequence[str] = ()
+    ) -> None:
         self._inotify = Inotify()
         self._state = state
         self._config = config
         self._drop_ins = f"{dirname(config)}/forwards.d"
         self._targets: set[str] = set()
         self._leases = leases
+        self._status = status
+        self._libvirts = {dirname(path) for path in status}
+        self._made_anew = {state, f"{state}/{MADE_LAST}", *self._libvirts, *status}
         self.guests = [f"{state}/guests/{driver}" for driver in GUESTS]
 
     def fileno(self) -> int:
@@ -76,6 +84,9 @@ class Watched:
             (self._state, _WRITTEN | CREATE),
             (f"{self._state}/aside", MOVED_TO),
             *((path, _WRITTEN | DELETE) for path in self.guests),
+            *((dirname(path), CREATE | MOVED_TO) for path in self._libvirts),
+            *((path, CREATE | MOVED_TO) for path in self._libvirts),
+            *((path, _WRITTEN | MOVED_FROM | DELETE) for path in self._status),
         ]
 
     def _links(self) -> set[str]:
@@ -87,7 +98,8 @@ class Watched:
     def _kinds(self, path: str) -> list[str]:
         """What it means that the path, a file or a directory itself, has changed."""
         where = dirname(path)
-        kinds = [DIRECTORY] if path in (*self._leases, *self.guests) else []
+        directories = *self._leases, *self.guests, *self._status
+        kinds = [DIRECTORY] if path in directories else []
         if path == f"{self._state}/full":
             kinds.append(FULL)
         elif path == f"{self._state}/late":
@@ -98,7 +110,9 @@ class Watched:
             kinds.append(RECORD)
         elif where in self._leases:
             kinds.append(LEASE)
-        elif path in (self._state, f"{self._state}/{MADE_LAST}"):
+        elif where in self._status:
+            kinds.append(STATUS)
+        elif path in self._made_anew:
             kinds.append(STATE)
         if self._is_config(path, where):
             kinds.append(CONFIG)

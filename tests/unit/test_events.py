@@ -253,6 +253,34 @@ def test_a_guest_that_moved(tmp_path: Path) -> None:
 ASKED = 3000
 
 
+def unheard(one: Record) -> Record:
+    """The record of a guest of which no hook has told."""
+    one.is_followed = True
+    return one
+
+
+@pytest.mark.parametrize(
+    ("operations", "is_followed"),
+    [
+        (("found",), True),
+        (("found", "found"), True),
+        (("found", "started"), False),
+        (("found", "reconnected"), False),
+        (("started", "found"), False),
+        (("started", "stopped", "found"), True),
+    ],
+)
+def test_a_guest_whose_hook_was_not_called(
+    tmp_path: Path, operations: tuple[str, ...], is_followed: bool
+) -> None:
+    """It runs since it was found; a hook that was called once for it is enough."""
+    intents = [Intent(what, guest(), 3000 + n) for n, what in enumerate(operations)]
+
+    found = followed(known(tmp_path), *intents).after[WEB]
+
+    assert found and found.is_followed == is_followed
+
+
 def corrected(state: State, *answer: Guest, drivers: str = "qemu lxc") -> Events:
     """What libvirtd said at 3000, taken in."""
     events = Events(state)
@@ -264,7 +292,7 @@ def test_a_guest_that_libvirtd_knows_and_we_do_not(tmp_path: Path) -> None:
     """It has started without a hook: it runs since it was asked for."""
     events = corrected(known(tmp_path), guest())
 
-    assert after(events) == {WEB: fields(record(guest(), ASKED, ASKED))}
+    assert after(events) == {WEB: fields(unheard(record(guest(), ASKED, ASKED)))}
 
 
 def test_a_guest_that_libvirtd_does_not_know(tmp_path: Path) -> None:
@@ -306,7 +334,7 @@ def test_another_guest_of_that_name_runs(tmp_path: Path) -> None:
 
     events = corrected(known(tmp_path, running()), other)
 
-    expected = record(other, ASKED, 2000, ENTRIES, ["default"])
+    expected = unheard(record(other, ASKED, 2000, ENTRIES, ["default"]))
     assert after(events) == {WEB: fields(expected)}
 
 
@@ -418,7 +446,7 @@ def test_a_guest_that_is_off_and_runs_by_a_newer_answer(tmp_path: Path) -> None:
 
     events = corrected(state, guest())
 
-    expected = record(guest(), ASKED, ASKED, ENTRIES, ["default"])
+    expected = unheard(record(guest(), ASKED, ASKED, ENTRIES, ["default"]))
     assert after(events) == {WEB: fields(expected)}
 
 

@@ -1,0 +1,287 @@
+"""No hook is laid anywhere: the service follows libvirt's own files.
+
+Latencies are printed, from the moment at which virsh returned.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab.box import wait_until
+from lab.guest import Guest
+from lab.host import HOOKS, Host
+from lab.machine import Nic
+from lab.net import Net
+from lab.network import default_network, mac_for, second_network
+from product import (
+    configure,
+    hook_files,
+    published,
+    put_in,
+    start_watch,
+    status,
+    stop_watch,
+    vfwhooks,
+)
+
+from .conftest import KINDS
+
+WEB = mac_for(32)
+URL = "http://203.0.113.1:8080/"
+Measured = Callable[[str, float], None]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """libvirtd with its default network, our service, and not one hook."""
+    with KINDS[request.param]() as host:
+        prepare(host, "guests: {}\n")
+        yield host
+        stop_watch(host)
+
+
+def prepare(host: Host, forwards: str) -> None:
+    """Start the service, first, as it may be at boot; then libvirtd with its files."""
+    host.run(["mkdir", "-p", "/var/lib/vfwhooks"])
+    configure(host, forwards)
+    start_watch(host)
+    host.start_libvirtd()
+    host.start_network(default_network())
+
+
+@pytest.fixture
+def web1(host: Host) -> Iterator[Guest]:
+    """A guest whose port 80 is published at 8080; it does not run yet."""
+    configure(host, "guests:\n  web1: [8080:80, 5353:5353/udp]\n")
+    guest = host.define_guest("web1", mac=WEB)
+    yield guest
+    host.call(["virsh", "destroy", "web1"])
+    host.call(["virsh", "undefine", "web1"])
+    wait_until(lambda: not published(host), "no rule is left")
+
+
+def settled(host: Host, measured: Measured, what: str, is_there: bool) -> None:
+    """Wait until something is published, or nothing, and print how long it took."""
+    begun = time.monotonic()
+    wait_for_rules(host, is_there)
+    measured(f"ms to {what}", (time.monotonic() - begun) * 1000)
+
+
+def answer(outside: Net) -> str:
+    """The body of the answer, or what came instead of one."""
+    reply = outside.http(URL)
+    return reply.body if reply.answered else reply.outcome.value
+
+
+def test_reachable_from_start_to_stop(
+    host: Host, outside: Net, web1: Guest, measured: Measured
+) -> None:
+    """Refused before the start, served once the guest serves, refused after it."""
+    seen = [answer(outside)]
+
+    web1.start()
+    settled(host, measured, "forward to a guest that has started", True)
+    web1.wait_for()
+    seen += [answer(outside), outside.udp("203.0.113.1", 5353).body]
+    web1.destroy()
+    settled(host, measured, "take out what a destroyed guest had", False)
+    seen += [answer(outside)]
+
+    assert seen == [
+        "refused",
+        "web1 80 203.0.113.2",
+        "web1 5353 203.0.113.2 ?",
+        "refused",
+    ]
+
+
+def test_interface_plugged_in_and_out(
+    host: Host, outside: Net, web1: Guest, measured: Measured
+) -> None:
+    """A guest that had none on the network is reached as soon as it has one."""
+    host.start_network(second_network("other", 130))
+    web1.undefine()
+    configure(host, "guests:\n  web1: {ports: [8080:80], network: default}\n")
+    guest = host.define_guest("web1", nics=[Nic(mac_for(33), network="other")])
+    guest.start(wait=True)
+    nic = Nic(WEB)
+    seen = [answer(outside)]
+
+    guest.attach(nic)
+    settled(host, measured, "forward to an interface that was plugged in", True)
+    wait_until(lambda: answer(outside) != "timeout", "the guest answers")
+    seen.append(answer(outside))
+    detach = ["detach-interface", "web1", "network", "--mac", WEB, "--live"]
+    host.virsh(*detach)
+    settled(host, measured, "take out what an unplugged interface had", False)
+    seen.append(answer(outside))
+    guest.destroy()
+    host.virsh("net-destroy", "other")
+
+    assert seen == ["refused", "web1 80 203.0.113.2", "refused"]
+
+
+def test_network_that_restarts(host: Host, web1: Guest, measured: Measured) -> None:
+    """Its guests' forwards go with it and come with it, DNS and DHCP left alone."""
+    web1.start()
+    settled(host, measured, "forward", True)
+
+    host.virsh("net-destroy", "default")
+    settled(host, measured, "take out what is behind a destroyed network", False)
+    reason = status(host)["forwards"][0]["reason"]
+    host.virsh("net-start", "default")
+    settled(host, measured, "forward behind a network that has started", True)
+
+    assert reason == "network default is not active"
+
+
+def test_daemon_that_restarts(host: Host, outside: Net, web1: Guest) -> None:
+    """Guests that start, stop and go on while libvirtd is away or comes back: what is
+    forwarded is right again, and nothing was said of it that is not so."""
+    web1.start(wait=True)
+    host.restart_libvirtd()
+    seen = [answer(outside)]
+
+    host.stop_libvirtd()
+    seen.append(answer(outside))
+    host.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/web1.pid)"])
+    wait_until(lambda: not published(host), "a dead guest is not forwarded to")
+    host.start_libvirtd()
+    seen.append(answer(outside))
+    web1.start(wait=True)
+    wait_until(lambda: published(host), "the guest is forwarded to")
+    seen.append(answer(outside))
+
+    served = "web1 80 203.0.113.2"
+    assert seen == [served, served, "refused", served]
+
+
+def test_many_at_once(host: Host, measured: Measured) -> None:
+    """Twenty guests that start together, and stop together."""
+    names = [f"many{n}" for n in range(20)]
+    lines = [f"  {name}: [{9000 + n}:80]\n" for n, name in enumerate(names)]
+    configure(host, "guests:\n" + "".join(lines))
+    for n, name in enumerate(names):
+        host.define_guest(name, mac=mac_for(40 + n))
+    start = f"for g in {' '.join(names)}; do virsh -q start --paused $g & done; wait"
+
+    host.run(["sh", "-c", start], timeout=200)
+    begun = time.monotonic()
+    wait_until(lambda: len(published(host)) == 20, "all are forwarded to", timeout=30)
+    measured("ms to forward to the last of 20", (time.monotonic() - begun) * 1000)
+    host.run(["sh", "-c", start.replace("start --paused", "destroy")], timeout=200)
+    settled(host, measured, "take out the last of 20", False)
+    for name in names:
+        host.virsh("undefine", name)
+
+    assert host.syslog("lost|Error|refused|cannot") == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_happens_while_nothing_happens(kind: str) -> None:
+    """Not one wake-up in five seconds, with a guest that is there and says nothing,
+    and none while libvirtd is away, and no line in the log: what comes is heard."""
+    with KINDS[kind]() as host:  # on which nobody has spoken: neighbours are news
+        prepare(host, "guests:\n  web1: [8080:80]\n")
+        host.define_guest("web1", mac=WEB)
+        host.virsh("start", "web1", "--paused")
+        wait_for_rules(host, True)
+        seen = []
+
+        for is_away in (False, True):
+            if is_away:
+                host.stop_libvirtd()
+            time.sleep(2)  # what that has set off
+            before = switches(host), len(host.syslog())
+            time.sleep(5)
+            seen.append((switches(host) - before[0], len(host.syslog()) - before[1]))
+        stop_watch(host)
+
+    assert seen == [(0, 0), (0, 0)]
+
+
+def switches(host: Host) -> int:
+    """How often the service has been woken up so far."""
+    pid = host.read("/run/watch.pid").strip()
+    words = host.read(f"/proc/{pid}/status").split()
+    return int(words[words.index("voluntary_ctxt_switches:") + 1])
+
+
+def test_a_daemon_that_is_asked_by_nobody_else(host: Host, web1: Guest) -> None:
+    """A connection would keep a modular daemon from ending when it is idle: the
+    service has none."""
+    web1.start(wait=True)
+    wait_until(lambda: published(host), "the guest is forwarded to")
+
+    pid = host.read("/run/watch.pid").strip()
+    sockets = host.run(["ls", "-l", f"/proc/{pid}/fd"])
+
+    assert (len(clients(host)), "libvirt" in sockets) == (0, False)
+
+
+def clients(host: Host) -> list[str]:
+    """Whoever is connected to libvirtd, but for who asks."""
+    listed = host.run(["virt-admin", "-q", "client-list", "libvirtd"]).splitlines()
+    return [line for line in listed if line.strip()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hooks_and_files_together(kind: str, measured: Measured) -> None:
+    """Whichever comes first does the work, and the other finds nothing to do: a start
+    and a stop are as many transactions as with one of them alone."""
+    late = {"qemu": hook_files()["qemu"].replace("\n", "\nsleep 0.3\n", 1)}
+
+    with KINDS[kind]() as host:
+        put_in(host, "guests:\n  web1: [8080:80]\n")
+        host.start_libvirtd()
+        host.start_network(default_network())
+        host.define_guest("web1", mac=WEB)
+        vfwhooks(host, "apply").check()
+        count_transactions(host)  # the first start makes the base ruleset
+        counted = {"hooks alone": count_transactions(host)}
+        start_watch(host)
+        counted["both"] = count_transactions(host)
+        host.install_hooks(late)
+        counted["both, the hook last"] = count_transactions(host)
+        host.run(["sh", "-c", f"rm {HOOKS}/*"])
+        host.sighup()
+        counted["files alone"] = count_transactions(host)
+        stop_watch(host)
+
+    for how, (start, stop) in counted.items():
+        measured(f"transactions of a start, {how}", start)
+        measured(f"transactions of a stop, {how}", stop)
+    assert set(counted.values()) == {counted["hooks alone"]}
+
+
+def count_transactions(host: Host) -> tuple[int, int]:
+    """How many a guest's start and stop are, with all that comes after them."""
+    counts = []
+    for command, is_there in (("start --paused", True), ("destroy", False)):
+        time.sleep(0.7)
+        before = generation(host)
+        host.virsh(*command.split(), "web1")
+        wait_for_rules(host, is_there)
+        time.sleep(0.7)
+        counts.append(generation(host) - before)
+    return counts[0], counts[1]
+
+
+def wait_for_rules(host: Host, is_there: bool) -> None:
+    """Until something is published, or nothing."""
+    wait_until(lambda: bool(published(host)) == is_there, "the rules settle")
+
+
+def generation(host: Host) -> int:
+    """How many transactions nf_tables of the host has seen, whoever made them."""
+    return int(host.run(["/usr/bin/python3", "-c", _GENERATION]))
+
+
+_GENERATION = """
+import socket, struct
+link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+link.send(struct.pack("=IHHIIBBH", 20, 10 << 8 | 16, 1, 1, 0, 0, 0, 0))
+print(struct.unpack_from(">I", link.recv(4096), 24)[0])
+"""

@@ -1,0 +1,190 @@
+"""What libvirt's own files say of guests and networks, made into events for reconcile.
+
+The service follows libvirt by them: where no hook may run they are all it has, and
+where hooks run it finds what no hook tells (a guest whose hook was not called, an
+interface that was plugged in). The files are read and never kept open; libvirtd is
+not asked: a connection would keep a modular daemon from ending when it is idle.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import files
+from .domstatus import parse_domain_status
+from .errors import VfwError
+from .libvirtxml import parse_networks
+from .model import Guest, Network
+from .records import Intent, Key, guest_text
+from .state import State
+
+RUN = "/run/libvirt"
+_DRIVERS = {f"{RUN}/{driver}": driver for driver in ("qemu", "lxc", "libxl")}
+NETWORKS = f"{RUN}/network"
+DIRECTORIES = (*_DRIVERS, NETWORKS)
+_SUFFIX = ".xml"
+# libvirt writes a network's file when its hook has ended, which takes a few seconds
+# at most: until then the hook's word counts.
+_HOOK_SECONDS = 10
+
+
+class Follower:
+    """Compares what changed with what is recorded; `problems` are files that could not
+    be read, until somebody has said so. Its descriptor has news when a guest's process
+    has ended: with libvirtd away, nobody else tells."""
+
+    def __init__(self, state: State, root: str = "") -> None:
+        self.problems: list[str] = []
+        self._state = state
+        self._root = root
+        self._changed: set[str] = set()
+        self._processes: dict[int, tuple[str, int]] = {}
+        self._epoll = select.epoll()
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._epoll.fileno()
+
+    def hear(self, paths: Iterable[str]) -> bool:
+        """Files have changed; whether one of them is a status file."""
+        found = {path for path in paths if path.endswith(_SUFFIX)}
+        self._changed |= found
+        return bool(found)
+
+    def hear_processes(self, wait: float = 0) -> None:
+        """Processes of guests have ended, or do within so many seconds."""
+        for fd, _ in self._epoll.poll(wait):
+            path, _ = self._processes[fd]
+            self._forget(fd)
+            self._changed.add(path)
+
+    def look(self, directory: str) -> None:
+        """Look at all that is in a directory, and at what is recorded and not there."""
+        names = {n for n in files.names(self._root + directory) if n.endswith(_SUFFIX)}
+        if directory == NETWORKS:
+            names |= {f"{name}{_SUFFIX}" for name in self._noted_networks()}
+        else:
+            driver = _DRIVERS[directory]
+            records = [r for r in self._state.records() if r.guest.driver == driver]
+            names |= {f"{record.guest.name}{_SUFFIX}" for record in records}
+        self._changed |= {f"{directory}/{name}" for name in names}
+
+    def note(self) -> bool:
+        """Write down as events what has happened; whether anything has."""
+        changed, self._changed = self._changed, set()
+        found = []
+        for path in sorted(changed):
+            try:
+                event = self._event(path)
+            except (OSError, VfwError) as error:
+                self.problems.append(f"{path}: {error}")
+                continue
+            found += [event] if event else []
+        # A guest that has come under another name has gone first.
+        for operation, guest in sorted(found, key=lambda one: one[0] != "stopped"):
+            self._state.note(Intent(operation, guest, time.monotonic_ns()))
+        return bool(found)
+
+    def _event(self, path: str) -> tuple[str, Guest] | None:
+        directory, _, name = path.rpartition("/")
+        name = name[: -len(_SUFFIX)]
+        if directory == NETWORKS:
+            return self._network_event(name)
+        return self._guest_event(path, (_DRIVERS[directory], name))
+
+    def _guest_event(self, path: str, key: Key) -> tuple[str, Guest] | None:
+        driver, name = key
+        record = self._state.record(key)
+        is_running = record is not None and not record.is_off
+        data = files.read(self._root + path)
+        status = parse_domain_status(data, driver) if data else None
+        # libxl's guests have no process of their own.
+        pid = status.pid if status and driver != "libxl" else 0
+        if status is None or (pid and not self._is_alive(path, pid)):
+            return ("stopped", Guest(driver, name, "", [])) if is_running else None
+        guest = status.guest
+        guest.name = name  # as hooks are told it
+        if record and is_running and guest_text(record.guest) == guest_text(guest):
+            return None
+        return None if status.is_starting else ("found", guest)
+
+    def _network_event(self, name: str) -> tuple[str, Guest] | None:
+        """What is noted of a network, by its hook or by us, is what is in force."""
+        noted = f"networks/{files.file_name(name)}"
+        data = files.read(f"{self._root}{NETWORKS}/{name}{_SUFFIX}") or b""
+        before = files.read(f"{self._state.path}/{noted}") or b""
+        if _network(data) == _network(before):
+            return None
+        self._state.note_network(name, data)
+        return "network", Guest("network", name, "", [])
+
+    def _noted_networks(self) -> list[str]:
+        """The networks that are noted, but for those whose hook may still run."""
+        found = []
+        for name in self._state.names("networks"):
+            told = Path(f"{self._state.path}/networks/{name}").stat().st_mtime
+            if not 0 <= time.time() - told < _HOOK_SECONDS:
+                try:
+                    found.append(files.unquote(name))
+                except ValueError:
+                    continue  # no release of ours has named it
+        return found
+
+    def _is_alive(self, path: str, pid: int) -> bool:
+        """Whether the guest's process is there; its end will be news."""
+        for fd, known in list(self._processes.items()):
+            if known == (path, pid):
+                return not _has_ended(fd)
+            if known[0] == path:
+                self._forget(fd)
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        except (OSError, AttributeError):
+            return _exists(pid)  # before Linux 5.3 nobody tells
+        if _has_ended(fd):
+            os.close(fd)
+            return False
+        self._processes[fd] = path, pid
+        self._epoll.register(fd, select.EPOLLIN)
+        return True
+
+    def _forget(self, fd: int) -> None:
+        self._epoll.unregister(fd)
+        os.close(fd)
+        del self._processes[fd]
+
+
+def _network(data: bytes) -> object:
+    """What of a network is of interest here. libvirt's file names the backend as well,
+    and the hook is not told it."""
+    network: Network | None = next(iter(parse_networks(data)), None) if data else None
+    return network and (
+        network.bridge,
+        network.mode,
+        network.subnets,
+        network.reservations,
+    )
+
+
+def _has_ended(process: int) -> bool:
+    """Whether the process of a descriptor has, be it waited for or not."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process; one that is not ours to signal is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
