@@ -12,18 +12,23 @@ lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
 unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
-work='' fresh='' made=''
+selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
+work='' fresh='' made='' module=''
 
 usage() {
 	cat <<EOF
-usage: ./install.sh [--uninstall | --demo | --help]
+usage: ./install.sh [--selinux-module | --uninstall | --demo | --help]
 
 Installs vfwhooks or upgrades it, and the packages that it needs where they are missing.
-Guests go on running, and are forwarded to at once.
+Guests go on running, and are forwarded to at once. Hooks are laid for those of
+libvirt's daemons that may run them; the others are followed by their files.
 
-  --uninstall  take out all rules and all that was installed; an edited
-               $config stays
-  --demo       show it at work on a private host inside this one, and leave nothing
+  --selinux-module  load a policy module that lets them run hooks, and switch the
+                    boolean $boolean on
+  --uninstall       take out all rules and all that was installed; an edited
+                    $config stays
+  --demo            show it at work on a private host inside this one, and leave
+                    nothing
 
 For packagers: PREFIX is $prefix; with DESTDIR files are put there, and nothing else is
 touched or run.
@@ -60,7 +65,7 @@ make_directory() {
 # The release in a directory: its version, and a hash so that no two share a name.
 identify() {
 	(cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
-		sha256sum vfwhooks/*.py templates/* | sha256sum | cut -c 1-8) 2>/dev/null |
+		sha256sum vfwhooks/*.py templates/* hooks/* | sha256sum | cut -c 1-8) 2>/dev/null |
 		paste -s -d - -
 }
 
@@ -129,9 +134,10 @@ install_packages() {
 lay_release() {
 	make_directory "$lib"
 	new=$(mktemp -d "$root$lib/.new.XXXXXX")
-	install -d "$new/release/vfwhooks" "$new/release/templates"
+	install -d "$new/release/vfwhooks" "$new/release/templates" "$new/release/hooks"
 	install -m 644 "$here"/vfwhooks/*.py "$new/release/vfwhooks"
 	install -m 644 "$here"/templates/* "$new/release/templates"
+	install -m 755 "$here"/hooks/* "$new/release/hooks"
 	if [ "$(identify "$root$release")" != "${release##*/}" ]; then
 		compile "$new/release"
 		[ -d "$root$release" ] || fresh=$root$release
@@ -146,22 +152,21 @@ compile() {
 		die 'the package does not compile: see above, and take another checkout'
 }
 
-# The hooks, naming the release, beside their places until they have been tried.
-lay_hooks() {
-	make_directory "$hooks"
+# The hooks, naming the release, where they are tried.
+stage_hooks() {
+	work=$(mktemp -d)
+	mkdir "$work/hooks"
 	for driver in $drivers; do
-		sed "s|^lib=\${0%/\*}/\.\. |lib=$release |" "$here/hooks/$driver" |
-			put "$hooks/.vfwhooks.$driver" 755
+		sed "s|^lib=\${0%/\*}/\.\. |lib=$release |" "$here/hooks/$driver" >"$work/hooks/$driver"
 	done
 }
 
 # Calls every hook as libvirt does, but with a network and a state directory of its own:
 # there is seen that it worked, and no rule of this host's is touched.
-try_hooks() {
-	work=$(mktemp -d)
+call_hooks() {
 	for driver in $drivers; do
 		rm -f "$work/state/base" "$work/state/full"
-		said=$(call_alone "$hooks/.vfwhooks.$driver" vfwhooks-selftest stopped end - 2>&1) ||
+		said=$(call_alone sh "$work/hooks/$driver" vfwhooks-selftest stopped end - 2>&1) ||
 			die "the $driver hook fails here, nothing was changed: status $?: $said"
 		[ -z "$said" ] || die "the $driver hook fails here, nothing was changed: $said"
 		[ -e "$work/state/base" ] || [ -e "$work/state/full" ] && continue
@@ -184,17 +189,93 @@ print(*run(State('$work/state'), '$work/forwards.yaml', 'qemu', 'vfwhooks-selfte
 " 2>&1 | tail -n 1
 }
 
-switch() {
-	for driver in $drivers; do
-		place=$(find_place "$driver")
+# The daemon hook first, and then those of the daemons that have reached it: one that
+# libvirt may not execute keeps guests from starting.
+lay_hooks() {
+	if ! is_writable "$hooks"; then
+		say "$hooks is read-only: no hook is laid, the service follows libvirt's own files"
+		warn_alone
+		return 0
+	fi
+	make_directory "$hooks"
+	may=$drivers
+	if [ -z "$root" ]; then
+		relabel "$hooks"
+		place=$(find_place daemon)
 		make_directory "${place%/*}"
-		mv "$root$hooks/.vfwhooks.$driver" "$root$place"
-		if [ "$place" = "$hooks/$driver" ]; then
-			remove "$hooks/$driver.d/vfwhooks"
-		else
-			say "$hooks/$driver is not ours and stays; ours is $place"
-		fi
+		call_trial "$release" try "$work/hooks/daemon" "$place" >"$work/trial" ||
+			die 'it could not be tried whether libvirt may run hooks: see above'
+		may=$(sed -n 's/^may //p' "$work/trial")
+		sed -n 's/^say /install.sh: /p' "$work/trial"
+		! grep -q '^say ' "$work/trial" || warn_alone
+	fi
+	[ -z "$may" ] || may="$may daemon"
+	for driver in $drivers; do
+		case " $may " in *" $driver "*) lay_hook ;; *) take_hook_away ;; esac
 	done
+	[ -n "$root" ] && return 0
+	relabel "$hooks"
+	call_trial "$release" tell
+}
+
+# As the policy's own file contexts have it: a hook with another label is refused.
+relabel() {
+	[ ! -d $selinux ] || restorecon -RF "$@" 2>/dev/null || :
+}
+
+warn_alone() {
+	runs_systemd || say "there is no systemd here: have $bin watch run from boot on"
+}
+
+lay_hook() {
+	place=$(find_place "$driver")
+	make_directory "${place%/*}"
+	put "$place" 755 <"$work/hooks/$driver"
+	if [ "$place" = "$hooks/$driver" ]; then
+		remove "$hooks/$driver.d/vfwhooks"
+	else
+		say "$hooks/$driver is not ours and stays; ours is $place"
+	fi
+}
+
+take_hook_away() {
+	remove "$hooks/$driver"
+	remove "$hooks/$driver.d/vfwhooks"
+}
+
+# What hooktrial does, of the package in a directory.
+call_trial() {
+	package=$1
+	shift
+	$python -IBc 'import sys
+sys.path.insert(0, sys.argv.pop(1))
+from vfwhooks.hooktrial import main
+sys.exit(main())' "$package" "$@" --state "$state"
+}
+
+# What the boolean was before is kept, and given back by --uninstall.
+load_module() {
+	[ -d $selinux ] || die '--selinux-module: there is no SELinux here'
+	for tool in semodule setsebool; do
+		command -v $tool >/dev/null || die "$tool is missing: install policycoreutils"
+	done
+	[ -e $selinux/booleans/$boolean ] ||
+		die "this policy has no boolean $boolean, which our module depends on"
+	[ -e "$lib/selinux" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
+	if ! semodule -i "$release/templates/vfwhooks.cil" || ! setsebool -P $boolean on; then
+		die 'the policy module could not be loaded: see above'
+	fi
+	say "the policy module vfwhooks is loaded, and $boolean is on"
+}
+
+unload_module() {
+	[ -e "$lib/selinux" ] || return 0
+	semodule -r vfwhooks || say 'the policy module vfwhooks is still loaded: see above'
+	[ "$(cat "$lib/selinux")" = 1 ] || setsebool -P $boolean off || :
+}
+
+switch() {
+	lay_hooks
 	make_directory "${bin%/*}"
 	write_command | put "$bin" 755
 	site=$(find_site)
@@ -260,36 +341,11 @@ start_unit() {
 		die 'installed, but not running: see journalctl -u vfwhooks, then run this again'
 }
 
-# Libvirt's daemons look for hooks when they start and at SIGHUP. With `wait`, until each
-# has called the daemon hook: from then on it calls the others.
-tell_libvirt() {
-	for daemon in libvirtd virtqemud virtnetworkd virtlxcd virtxend; do
-		rm -f $state/full
-		hang_up $daemon || continue
-		tries=0
-		until [ "$*" != wait ] || [ -e $state/full ] || [ $tries = 20 ]; do
-			sleep 0.1
-			tries=$((tries + 1))
-		done
-	done
-}
-
-hang_up() {
-	if runs_systemd; then
-		systemctl --quiet is-active "$1.service" && systemctl reload "$1.service"
-	else
-		pid=$(cat "/run/$1.pid" 2>/dev/null) &&
-			[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] && kill -HUP "$pid"
-	fi
-}
-
-# Guests that run already. The state directory is there first: the daemon hook marks it.
+# Guests that run already.
 forward_now() {
 	for socket in /run/libvirt/*-sock; do
 		[ -S "$socket" ] || return 0
 	done
-	"$bin" status >/dev/null 2>&1 || :
-	tell_libvirt wait
 	"$bin" apply || die "installed, but not all is forwarded: see above, then: vfwhooks apply"
 }
 
@@ -317,20 +373,52 @@ remove_directories() {
 	done
 }
 
+# Nearest to the path, what is there already.
+is_writable() {
+	place=$root$1
+	until [ -e "${place:-/}" ]; do place=${place%/*}; done
+	[ -w "${place:-/}" ]
+}
+
+# On an image-based host /usr may be read-only, and hosts of the kind keep what is their
+# own elsewhere. Nothing has been changed yet.
+check_places() {
+	[ ! -e "$root/etc/NIXOS" ] ||
+		die 'NixOS makes such files anew from its own: docs/hosts.md says what to write there'
+	for place in "$lib" "${bin%/*}" "$man" "${unit%/*}"; do
+		is_writable "$place" || die "$prefix is read-only here: $(find_prefix)"
+	done
+	for place in "${config%/*}" /var/lib/vfwhooks; do
+		is_writable "$place" || die "$place cannot be made, for its place is read-only"
+	done
+}
+
+find_prefix() {
+	for other in /usr/local /opt/vfwhooks; do
+		! is_writable $other || {
+			echo "run PREFIX=$other ./install.sh, or put a package of vfwhooks into the image"
+			return 0
+		}
+	done
+	echo 'put a package of vfwhooks into the image'
+}
+
 install_all() {
 	[ -e "$here/vfwhooks/__init__.py" ] || die "$here has no vfwhooks: run this from a checkout"
 	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
 	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
 		die "$bin is not ours: move it away, then run this again"
+	check_places
 	[ -n "$root" ] || install_packages
 	trap undo EXIT
 	trap 'exit 1' HUP INT TERM
 	mkdir -p "$root/"
 	lay_release
-	lay_hooks
-	[ -n "$root" ] || try_hooks
+	stage_hooks
+	[ -n "$root" ] || call_hooks
 	fresh=''
+	if [ -z "$root" ] && [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ]; then load_module; fi
 	lay_sample
 	lay_unit
 	lay_manuals
@@ -342,8 +430,7 @@ install_all() {
 }
 
 finish() {
-	[ ! -d /sys/fs/selinux ] ||
-		restorecon -R "$lib" "$bin" "$hooks" "${config%/*}" 2>/dev/null || :
+	relabel "$lib" "$bin" "${config%/*}"
 	start_unit
 	forward_now
 }
@@ -351,11 +438,9 @@ finish() {
 uninstall() {
 	previous=$(find_installed)
 	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
-	for driver in $drivers; do
-		remove "$hooks/$driver"
-		remove "$hooks/$driver.d/vfwhooks"
-	done
-	[ -n "$root" ] || tell_libvirt
+	for driver in $drivers; do take_hook_away; done
+	[ -n "$root" ] || call_trial "$here" tell
+	[ -n "$root" ] || unload_module
 	[ -n "$root" ] || $python -IBc 'import sys
 sys.path.insert(0, sys.argv[1])
 from vfwhooks.cli import main
@@ -385,9 +470,15 @@ sys.exit(main(["purge"]))' "$here" ||
 	say 'vfwhooks is removed'
 }
 
+# systemd reads units below /usr and /usr/local, and of no other prefix.
+case $root:$prefix in
+:/usr | :/usr/local | [!:]*) ;;
+*) unit=/etc/systemd/system/vfwhooks.service ;;
+esac
 case $prefix in [!/]* | *[!A-Za-z0-9/._-]*) die "PREFIX=$prefix is not a plain absolute path" ;; esac
 case $#:${1:-} in
 0:*) action=install_all ;;
+1:--selinux-module) action=install_all module=1 ;;
 1:--uninstall) action=uninstall ;;
 1:--demo) exec sh "$here/tests/lab/demo.sh" ;;
 1:--help)

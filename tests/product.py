@@ -101,20 +101,22 @@ def is_acknowledged(host: Host, connection: socket.socket) -> bool:
     return int(found.split()[2]) > 300
 
 
-def start_watch(host: Host, **environment: str) -> None:
+def start_watch(host: Host, *command: str, **environment: str) -> None:
     """Run `vfwhooks watch` on the host, as the service does, until stop_watch; it has
-    said that it is ready."""
-    env = {"PYTHONPATH": Host.CHECKOUT, **environment}
-    host.run(["/usr/bin/python3", "-c", _START_WATCH], env=env)
+    said that it is ready. From the checkout, unless the command is another."""
+    env = {} if command else {"PYTHONPATH": Host.CHECKOUT}
+    command = command or ("/usr/bin/python3", "-m", "vfwhooks")
+    argv = ["/usr/bin/python3", "-c", _START_WATCH, *command, "watch"]
+    host.run(argv, env={**env, **environment})
 
 
 _START_WATCH = """
-import os, socket, subprocess
+import os, socket, subprocess, sys
 ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 ready.settimeout(50)
 ready.bind("\\0watch-is-ready")
 watch = subprocess.Popen(
-    ["/usr/bin/python3", "-m", "vfwhooks", "watch"],
+    sys.argv[1:],
     env={**os.environ, "NOTIFY_SOCKET": "@watch-is-ready"},
     start_new_session=True,
     stdin=subprocess.DEVNULL,

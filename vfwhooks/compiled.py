@@ -16,8 +16,8 @@ _HEADER = struct.Struct(">4sIIII")
 _SLOT = struct.Struct(">II")
 _RECORD = struct.Struct(">II")
 _FIRST = 1 << 14
-_HOME = __file__.rpartition("/vfwhooks/")[0]
-_TEMPLATES = (f"{_HOME}/templates", f"{_HOME}/vfwhooks/compiled.py")
+_PACKAGE = __file__.rpartition("/")[0]
+_TEMPLATES = files.find_templates(_PACKAGE), f"{_PACKAGE}/compiled.py"
 
 
 class Damaged(VfwError):

@@ -14,7 +14,8 @@ from .backend import IPTABLES, open_backend
 from .compiler import find_gone
 from .errors import show
 from .findings import NOTE, OK, WRONG, Finding
-from .hookfiles import check_hooks
+from .hookfiles import check_hooks, find_laid, find_service, find_uncalled
+from .hookrights import check_confinement, find_refused, refused_drivers
 from .inventory import Inventory
 from .iprules import FILTER, parse_save
 from .libvirtd import Answer
@@ -41,7 +42,11 @@ def examine(
     that it has."""
     inventory = Inventory(f"{state.path}/networks")
     found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
-    found += check_hooks(root)
+    refused = find_refused(root)
+    is_followed = find_service(root) > 0
+    found += check_hooks(state.path, refused_drivers(refused), is_followed, root)
+    found += check_confinement(state.path, refused, root)
+    found += _uncalled(state, root)
     found += _firewall(state.base(), inventory)
     found += _kernel(state.base(), inventory, root)
     found += _watch(root)
@@ -157,16 +162,25 @@ def _cables_to_ourselves(links: Path) -> list[str]:
     ]
 
 
+def _uncalled(state: State, root: str) -> Iterator[Finding]:
+    """Guests that the service had to find by itself, though hooks are laid."""
+    for record in find_uncalled(state.records(), state.path, root):
+        driver = record.guest.driver
+        what = f"{show(record.guest.name)} started and the {driver} hook was not called"
+        cure = "what is said of hooks above, and libvirt's log, tell why"
+        yield Finding(WRONG, f"{what}: the service found it", cure)
+
+
 def _watch(root: str) -> Iterator[Finding]:
-    for process in Path(f"{root}/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"vfwhooks.watch" in process.read_bytes():
-                yield Finding(OK, f"watch runs (pid {process.parent.name})")
-                return
-        except OSError:
-            continue
+    pid = find_service(root)
+    if pid:
+        yield Finding(OK, f"watch runs (pid {pid})")
+        return
     what = "watch does not run: edits and late addresses wait for the next event"
-    yield Finding(NOTE, what, "run: systemctl enable --now vfwhooks")
+    if not find_laid(root):
+        what = "watch does not run and no hook is laid: no guest is forwarded to"
+    level = NOTE if find_laid(root) else WRONG
+    yield Finding(level, what, "run: systemctl enable --now vfwhooks")
 
 
 def _guests(

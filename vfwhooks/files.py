@@ -1,4 +1,5 @@
-"""Small files, read whole and written by rename; words made safe for a line of one."""
+"""Small files, read whole and written by rename; words made safe for a line of one;
+where the templates are."""
 
 import errno
 import posix
@@ -69,6 +70,14 @@ def names(directory: str) -> list[str]:
 def exists(path: str) -> bool:
     """Whether there is something at the path."""
     return posix.access(path, posix.F_OK)
+
+
+def find_templates(package: str) -> str:
+    """The directory of the templates: inside the package in a wheel, beside it in a
+    checkout and where install.sh puts it. Inside comes first, because beside a wheel's
+    package may be somebody else's."""
+    inside = f"{package}/templates"
+    return inside if exists(inside) else f"{package.rpartition('/')[0]}/templates"
 
 
 def write(path: str, data: bytes, temporary: str, durable: bool = False) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import files
+from .daemons import find_daemons
 from .domstatus import parse_domain_status
 from .errors import VfwError
 from .libvirtxml import parse_networks
@@ -104,7 +105,7 @@ class Follower:
         status = parse_domain_status(data, driver) if data else None
         # libxl's guests have no process of their own.
         pid = status.pid if status and driver != "libxl" else 0
-        if status is None or (pid and not self._is_alive(path, pid)):
+        if status is None or (pid and self._has_ended(path, pid)):
             return ("stopped", Guest(driver, name, "", [])) if is_running else None
         guest = status.guest
         guest.name = name  # as hooks are told it
@@ -134,25 +135,29 @@ class Follower:
                     continue  # no release of ours has named it
         return found
 
-    def _is_alive(self, path: str, pid: int) -> bool:
-        """Whether the guest's process is there; its end will be news."""
+    def _has_ended(self, path: str, pid: int) -> bool:
+        """Whether the guest's process has; its end will be news.
+
+        A number that nobody has here is believed only where libvirt's own are seen: the
+        service, or libvirt, may be in a container with numbers of its own.
+        """
         for fd, known in list(self._processes.items()):
             if known == (path, pid):
-                return not _has_ended(fd)
+                return _is_over(fd)
             if known[0] == path:
                 self._forget(fd)
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
-            return False
+            return bool(find_daemons(self._root))
         except (OSError, AttributeError):
-            return _exists(pid)  # before Linux 5.3 nobody tells
-        if _has_ended(fd):
+            return not _exists(pid) and bool(find_daemons(self._root))  # before 5.3
+        if _is_over(fd):
             os.close(fd)
-            return False
+            return True
         self._processes[fd] = path, pid
         self._epoll.register(fd, select.EPOLLIN)
-        return True
+        return False
 
     def _forget(self, fd: int) -> None:
         self._epoll.unregister(fd)
@@ -172,7 +177,7 @@ def _network(data: bytes) -> object:
     )
 
 
-def _has_ended(process: int) -> bool:
+def _is_over(process: int) -> bool:
     """Whether the process of a descriptor has, be it waited for or not."""
     poll = select.poll()
     poll.register(process, select.POLLIN)

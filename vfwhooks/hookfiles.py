@@ -1,38 +1,99 @@
-"""Whether libvirt calls our hooks: the files, their rights, and the daemons' view."""
+"""Our hooks as files: where they are laid, and what is wrong with them there."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from .daemons import COARSE, SERVES, find_concerned, find_daemons, noticed_at
+from .daemons import process_began as _process_began
 from .findings import NOTE, OK, WRONG, Finding
+from .records import Record
 
-_HOOKS = "/etc/libvirt/hooks"
-_NEEDED = ("qemu", "network", "daemon")
-_DAEMONS = ("libvirtd", "virtqemud", "virtnetworkd", "virtlxcd", "virtxend")
-_TICKS = os.sysconf("SC_CLK_TCK")
-_COARSE = 2  # the kernel tells its own start in whole seconds
+DIRECTORY = "/etc/libvirt/hooks"
+DRIVERS = ("qemu", "lxc", "libxl", "network")
+_DAEMON = "daemon"
+_USUAL = ("qemu", "network")
+_PATIENCE = 5  # seconds that a hook has to be called, before one says that it was not
 
 
-def check_hooks(root: str = "") -> Iterator[Finding]:
-    """The hooks that libvirt has to call, and those of other drivers that are ours."""
-    directory = Path(f"{root}{_HOOKS}")
-    found, faults = [], []
-    for driver in (*_NEEDED, "lxc", "libxl"):
-        places = directory / driver, directory / f"{driver}.d" / "vfwhooks"
-        ours = next((path for path in places if _is_ours(path)), None)
-        if ours is None:
-            if driver in _NEEDED:
-                what = f"no {driver} hook of vfwhooks in {_HOOKS}"
-                faults.append(Finding(WRONG, what, "install.sh puts it there"))
-            continue
-        found.append(ours)
-        faults += _faults(ours, str(ours)[len(root) :], root)
-    yield from faults or [Finding(OK, f"hooks in {_HOOKS}")]
-    yield from _unseen(found, root)
+def find_ours(driver: str, root: str = "") -> Path | None:
+    """Our hook for a driver, be it libvirt's first or in the directory beside it."""
+    directory = Path(f"{root}{DIRECTORY}")
+    places = directory / driver, directory / f"{driver}.d" / "vfwhooks"
+    return next((path for path in places if _is_ours(path)), None)
+
+
+def find_laid(root: str = "") -> dict[str, Path]:
+    """Our hooks that are laid, by driver; the daemons' own among them."""
+    found = {driver: find_ours(driver, root) for driver in (*DRIVERS, _DAEMON)}
+    return {driver: path for driver, path in found.items() if path}
+
+
+def needed_drivers(root: str = "") -> list[str]:
+    """The drivers that libvirt has at work here; the usual ones where it has none."""
+    served = {driver for name in find_concerned(root) for driver in SERVES[name]}
+    return [driver for driver in DRIVERS if driver in served] or list(_USUAL)
+
+
+def is_on_noexec(path: Path) -> bool:
+    """Whether nothing may be executed on the file system that the path is on. libvirt
+    looks at a hook's mode alone: it calls one there, and fails."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def check_hooks(
+    state: str, refused: dict[str, str], is_followed: bool, root: str = ""
+) -> Iterator[Finding]:
+    """Whether libvirt's daemons call our hooks; `refused` are drivers whose daemons may
+    not, with the reason. Where the service follows libvirt nothing is lost by hooks
+    that are not called; those that fail keep guests from starting.
+    """
+    laid = find_laid(root)
+    lost = NOTE if is_followed else WRONG
+    faults = [
+        *_refused(laid, refused, lost, root),
+        *_missing(laid, refused, lost, root),
+    ]
+    if laid and is_on_noexec(next(iter(laid.values())).parent):
+        what = f"{DIRECTORY} is on a file system without exec"
+        what += ", and hooks there keep guests and networks from starting"
+        faults.append(Finding(WRONG, what, _remount(DIRECTORY)))
+    for path in laid.values():
+        faults += _faults(path, str(path)[len(root) :], lost, root)
+    yield from faults or [Finding(OK, f"hooks in {DIRECTORY}")]
+    yield from _unseen(laid, state, root)
+
+
+def _refused(
+    laid: dict[str, Path], refused: dict[str, str], lost: str, root: str
+) -> Iterator[Finding]:
+    for driver, reason in refused.items():
+        if driver in laid:
+            shown = str(laid[driver])[len(root) :]
+            what = f"{shown} keeps guests or networks from starting: {reason}"
+            cure = f"run install.sh again, or: rm {shown}, then reload libvirt"
+            yield Finding(WRONG, what, cure)
+        else:
+            what = f"no {driver} hook is laid, since {reason}; libvirt is followed"
+            yield Finding(lost, what, "to have hooks: install.sh --selinux-module")
+
+
+def _missing(
+    laid: dict[str, Path], refused: dict[str, str], lost: str, root: str
+) -> Iterator[Finding]:
+    needed = [driver for driver in needed_drivers(root) if driver not in refused]
+    for driver in [*needed, _DAEMON] if laid or not refused else ():
+        if driver not in laid:
+            what = f"no {driver} hook of vfwhooks in {DIRECTORY}"
+            yield Finding(lost, what, "install.sh lays those that libvirt may run")
 
 
 def _is_ours(path: Path) -> bool:
@@ -42,13 +103,14 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _faults(path: Path, shown: str, root: str) -> Iterator[Finding]:
+def _faults(path: Path, shown: str, lost: str, root: str) -> Iterator[Finding]:
     about = path.stat()
     if path.is_symlink():
         what = f"{shown} is a link, which libvirt's confinement may not follow"
         yield Finding(WRONG, what, "install.sh puts a file there")
-    if not os.access(path, os.X_OK):
-        yield Finding(WRONG, f"{shown} is not executable", f"run: chmod 755 {shown}")
+    if not about.st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
+        what = f"{shown} is not executable: libvirt does not call it"
+        yield Finding(lost, what, f"run: chmod 755 {shown}")
     if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         what = f"{shown} can be written by others"
         yield Finding(WRONG, what, f"run: chmod go-w {shown}")
@@ -58,33 +120,66 @@ def _faults(path: Path, shown: str, root: str) -> Iterator[Finding]:
         yield Finding(WRONG, what, "run install.sh again")
 
 
-def _unseen(hooks: list[Path], root: str) -> Iterator[Finding]:
-    """Hooks that are newer than a daemon, which looks for them at its start and at
-    SIGHUP only; whether it had one since, nobody can tell."""
-    newest = max((path.stat().st_ctime for path in hooks), default=0)
-    daemons = list(_running(root))
+def _remount(path: str) -> str:
+    mount = Path(path)
+    while not mount.is_mount():
+        mount = mount.parent
+    return f"run: mount -o remount,exec {mount}, and take noexec out of /etc/fstab"
+
+
+def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:
+    """Daemons that have not looked for hooks since ours are there."""
+    newest = max((path.stat().st_ctime for path in laid.values()), default=0)
+    daemons = find_daemons(root)
     if not daemons:
         yield Finding(NOTE, "no libvirt daemon is running")
-    for name, began in daemons:
-        if began + _COARSE < newest:
-            what = f"{name} runs since before the hooks were installed"
-            yield Finding(
-                NOTE, what, f"unless it was reloaded since: pkill -HUP {name}"
-            )
+    for daemon in daemons:
+        if noticed_at(daemon, state) + COARSE < newest:
+            what = f"{daemon.name} has not looked for hooks since they were laid"
+            yield Finding(WRONG, what, f"run: kill -HUP {daemon.pid}")
 
 
-def _running(root: str) -> Iterator[tuple[str, float]]:
-    """libvirt's daemons, and when each began (seconds since 1970)."""
-    boot = re.search(r"^btime (\d+)", _text(Path(f"{root}/proc/stat")), re.MULTILINE)
-    for process in Path(f"{root}/proc").glob("[0-9]*"):
-        name = _text(process / "comm").strip()
-        if name in _DAEMONS and boot:
-            ticks = _text(process / "stat").rpartition(")")[2].split()[19]
-            yield name, int(boot[1]) + int(ticks) / _TICKS
+def find_uncalled(
+    records: Iterable[Record],
+    state: str,
+    root: str = "",
+    now: Callable[[], float] = time.time,
+) -> list[Record]:
+    """The guests whose hook was not called, though it is laid and their daemon had
+    noticed it when they started, some seconds ago."""
+    laid = find_laid(root)
+    since: dict[str, float] = {}  # from when on a driver's hook is called
+    for daemon in find_daemons(root):
+        for driver in SERVES[daemon.name]:
+            there = laid[driver].stat().st_ctime if driver in laid else 0
+            noticed = noticed_at(daemon, state)
+            if there and noticed + COARSE >= there:
+                since[driver] = max(noticed, there)
+    found = []
+    for record in records:
+        driver, name = record.key
+        if record.is_followed and driver in since:
+            pid = _pid(Path(f"{root}/run/libvirt/{driver}/{name}.pid"))
+            began = _process_began(pid, root)
+            age = now() - began
+            if began > since[driver] + COARSE and age > _PATIENCE + COARSE:
+                found.append(record)
+    return found
 
 
-def _text(path: Path) -> str:
+def find_service(root: str = "") -> int:
+    """The process of `vfwhooks watch`; 0 where it does not run."""
+    for process in Path(f"{root}/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"vfwhooks.watch" in process.read_bytes():
+                return int(process.parent.name)
+        except OSError:
+            continue
+    return 0
+
+
+def _pid(path: Path) -> int:
     try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0

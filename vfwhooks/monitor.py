@@ -1,4 +1,5 @@
-"""The kernel's own news: rulesets that change, neighbours that appear.
+"""The kernel's own news: rulesets that change, neighbours that appear, what SELinux
+allows.
 
 A change of ours is told by the port of the socket that made it, so that nobody reacts
 to himself; everything that concerns neither us nor libvirt is dropped after a look at
@@ -20,6 +21,8 @@ _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH, _GETNEIGH = 28, 30
 _FAILED = 0x20
+_SELINUX = 7
+_POLICY_NEWS = {-1, 0x10, 0x11}  # lost, SELinux was switched, its policy was loaded
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _RECEIVE = 1 << 16
 # MAC and address; the MAC is '' where the kernel has asked and nobody answered.
@@ -92,6 +95,33 @@ class Neighbours:
         finally:
             link.close()
         return [one for _, answer in answers for one in _neighbour(answer)]
+
+
+class PolicyNews:
+    """The kernel's word that SELinux was switched, or that its policy or a boolean of
+    it has changed. A kernel without SELinux has none, and then `fileno` is -1."""
+
+    def __init__(self, protocol: int = _SELINUX) -> None:
+        try:
+            self._link: "Netlink | None" = Netlink(protocol, groups=1)
+        except OSError:
+            self._link = None
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno() if self._link else -1
+
+    def read(self) -> bool:
+        """Whether there was news since the last time; news that were lost are news."""
+        link = self._link
+        kinds = {kind for kind, _, _ in _messages(link)} if link else set[int]()
+        return bool(kinds & _POLICY_NEWS)
+
+    def close(self) -> None:
+        """No news from here on."""
+        if self._link:
+            self._link.close()
+            self._link = None
 
 
 def _neighbour(payload: bytes) -> list[Neighbour]:

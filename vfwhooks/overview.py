@@ -9,6 +9,8 @@ from . import compiled
 from .backend import IPTABLES, open_backend
 from .errors import VfwError
 from .holders import name_listeners
+from .hookfiles import find_uncalled
+from .hookrights import hooks_line
 from .inventory import Inventory
 from .listeners import Listener
 from .netlink import Netlink
@@ -31,14 +33,15 @@ from .status import (
 @dataclass(frozen=True)
 class Overview:
     """The backend's name ('' before the first event), guests, forwards, what is wrong
-    with the files or with the firewall as a whole, and the connections of every entry
-    that the kernel holds."""
+    with the files or with the firewall as a whole, the connections of every entry that
+    the kernel holds, and how guests that start are heard of."""
 
     backend: str
     guests: tuple[GuestStatus, ...]
     forwards: tuple[ForwardStatus, ...]
     problems: tuple[str, ...]
     held: dict[str, int]
+    hooks: str = ""
 
 
 def look(state: State, main: str) -> Overview:
@@ -48,10 +51,17 @@ def look(state: State, main: str) -> Overview:
     base = state.base()
     problems = _stale(config, state, main)
     if config is None:
-        return Overview(base.get("backend", ""), (), (), tuple(problems), {})
+        return Overview(
+            base.get("backend", ""), (), (), tuple(problems), {}, hooks_line()
+        )
     planner = Planner(config, inventory, state.record)
     records = state.records()
     problems += _vanished(records)
+    problems += [
+        f"{record.guest.name}: its hook was not called, the service found it; "
+        "vfwhooks doctor says more"
+        for record in find_uncalled(records, state.path)
+    ]
     planned = planner.all(records)
     held: dict[str, int] = {}
     if "backend" in base:
@@ -81,7 +91,9 @@ def look(state: State, main: str) -> Overview:
                 name, Settings(lines).forwards, claims.get(name), held
             )
     name = base.get("backend", "")
-    return Overview(name, tuple(guests), tuple(forwards), tuple(problems), held)
+    return Overview(
+        name, tuple(guests), tuple(forwards), tuple(problems), held, hooks_line()
+    )
 
 
 def _obstacles(

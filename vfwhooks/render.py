@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+from .files import find_templates
+
+TEMPLATES = find_templates(__file__.rpartition("/")[0])
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def diff_lines(outcome: Outcome) -> list[str]:
 
 def overview_lines(overview: Overview) -> list[str]:
     """The overview as `status` prints it: a line each, the forwards as a table."""
-    lines = [f"backend  {overview.backend or 'none yet'}"]
+    lines = [f"hooks    {show(overview.hooks)}"] if overview.hooks else []
+    lines += [f"backend  {overview.backend or 'none yet'}"]
     lines += [f"problem  {show(problem)}" for problem in overview.problems]
     rows = [("GUEST", "HOST", "PUBLISHED", "TARGET", "STATE", "CONNECTIONS", "")]
     for f in overview.forwards:

@@ -13,6 +13,7 @@ its content made anew by a full reconcile; it is never fatal.
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
     claims/NAME          what stays rejected for a guest, whether it runs or not
     addresses/ADDRESS    the guest that is there
+    daemons/PID          a daemon of libvirt's that has called our daemon hook, and when
     localnet/BRIDGE      what its route_localnet was before it was ours (see localnet)
     networks/NAME        what a network hook was told; empty: it was stopped
     base                 the backend in use and the marks of its skeleton
@@ -37,7 +38,7 @@ DRIVERS = ("libxl", "lxc", "network", "qemu")
 _DIRECTORIES = (
     *("addresses", "aside", "asking", "cuts", "gone", "guests"),
     *(f"guests/{driver}" for driver in DRIVERS),
-    *("intents", "members", "networks", "tmp", "claims", "localnet"),
+    *("intents", "members", "networks", "tmp", "claims", "localnet", "daemons"),
 )
 MADE_LAST = _DIRECTORIES[-1]
 
@@ -216,10 +217,11 @@ class State:
                 self.remove(f"gone/{name}")
 
     def sweep(self) -> None:
-        """Clear away what writers that were killed have left in tmp/."""
-        for name in self.names("tmp"):
-            if not posix.access(f"/proc/{name}", posix.F_OK):
-                self.remove(f"tmp/{name}")
+        """Clear away what processes have left that are gone."""
+        for directory in ("tmp", "daemons"):
+            for name in self.names(directory):
+                if not posix.access(f"/proc/{name}", posix.F_OK):
+                    self.remove(f"{directory}/{name}")
 
     def _data(self, name: str) -> "bytes | None":
         """A file's content. Raises ValueError for a directory, and for a link, which

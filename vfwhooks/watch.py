@@ -11,13 +11,16 @@ import select
 import sys
 import syslog
 import time
+from pathlib import Path
 
 from . import compiled, configuration, files
 from .errors import VfwError, show
 from .follower import DIRECTORIES, Follower
+from .hookfiles import DIRECTORY as HOOKS
+from .hookfiles import is_on_noexec
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
-from .monitor import Neighbours, Rulesets
+from .monitor import Neighbours, PolicyNews, Rulesets
 from .planner import Planner
 from .process import Run
 from .reconcile import Reconcile
@@ -25,6 +28,7 @@ from .records import Intent
 from .residents import Residents
 from .schedule import Schedule
 from .sdnotify import notify, watchdog_seconds
+from .selinuxfs import is_enforcing
 from .state import State
 from .watched import (
     ASIDE,
@@ -43,9 +47,14 @@ _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
 _LONGEST_COMPILE = 60.0
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
+_PACKAGE = __file__.rpartition("/vfwhooks/")[0]
 _APPLY = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from vfwhooks.cli import main; sys.exit(main(['apply']))"
+)
+_WITHDRAW = (
+    "import sys; sys.path[:0] = [sys.argv[1]]; from vfwhooks.hooktrial import main; "
+    "sys.exit(main(['withdraw', '--state', sys.argv[2]]))"
 )
 
 
@@ -60,6 +69,7 @@ class Watch:
         self._inventory = Inventory(f"{state.path}/networks")
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
+        self._policy = PolicyNews()
         self._residents = Residents(state)
         self._follower = Follower(state)
         self._schedule = Schedule()
@@ -70,10 +80,13 @@ class Watch:
         sources = self._watched, self._rulesets, self._neighbours, self._follower
         for source in sources:
             self._poll.register(source, select.POLLIN)
+        if self._policy.fileno() >= 0:
+            self._poll.register(self._policy, select.POLLIN)
 
     def run(self) -> None:
         """Until we are ended."""
         self._listen()
+        self._withdraw_hooks()
         self._ask_libvirtd()
         self._take_base()
         self._try_again()
@@ -89,6 +102,9 @@ class Watch:
                 ready.remove("guests")
             if "listeners" in ready and not self._try_again():
                 ready.remove("listeners")
+            if "policy" in ready:
+                self._withdraw_hooks()
+                ready.remove("policy")
             if "aside" in ready:
                 self._ask_libvirtd()
             if ready:
@@ -127,6 +143,9 @@ class Watch:
             for mac, address in self._neighbours.read():
                 if self._residents.is_new(mac, address):
                     self._found(mac, address)
+        elif fd == self._policy.fileno():
+            if self._policy.read():
+                self._schedule.add("policy", _DEBOUNCE)
         elif fd == self._follower.fileno():
             self._follower.hear_processes()
             self._schedule.add("guests", _SOON)
@@ -269,12 +288,24 @@ class Watch:
             configuration.compile_apart(state, config, Run(seconds=_LONGEST_COMPILE))
         return True
 
+    def _withdraw_hooks(self) -> None:
+        """Take hooks away that libvirt would fail over, by SELinux's policy as it is
+        now or by the mount they are on; where neither can be, nothing is asked."""
+        if not is_enforcing() and not is_on_noexec(Path(HOOKS)):
+            return
+        code = [sys.executable, "-IXutf8", "-c", _WITHDRAW]
+        try:
+            said = Run(seconds=60)([*code, _PACKAGE, self._state.path])
+        except VfwError as error:
+            said = str(error)
+        for line in said.splitlines():
+            syslog.syslog(syslog.LOG_WARNING, show(line))
+
     def _ask_libvirtd(self) -> None:
         """Who runs, by libvirtd's word: at the start, whatever happened before it, and
         when a record could not be read."""
-        package = __file__.rpartition("/vfwhooks/")[0]
         try:
-            Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, package])
+            Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, _PACKAGE])
         except VfwError as error:
             syslog.syslog(syslog.LOG_WARNING, show(str(error)))
 

@@ -13,6 +13,7 @@ import pytest
 from unit.builders import CHECKOUT, fresh_state
 from vfwhooks import __version__
 from vfwhooks.compiler import compile_file
+from vfwhooks.hookrights import hooks_line
 from vfwhooks.rehearsal import Outcome
 from vfwhooks.report import diff_lines
 
@@ -96,6 +97,7 @@ def test_status_for_people(tmp_path: Path) -> None:
     lines = [
         f"config   {tmp_path}/forwards.yaml",
         f"state    {tmp_path}/state",
+        f"hooks    {hooks_line()}",
         "backend  none yet",
         "GUEST      HOST  PUBLISHED  TARGET  STATE    CONNECTIONS",
         "a\\x1b[1mb  *     443/tcp    - 443   stopped  0            "
@@ -115,6 +117,7 @@ def test_status_of_a_host_without_forwards(tmp_path: Path) -> None:
     lines = [
         f"config   {tmp_path}/forwards.yaml",
         f"state    {tmp_path}/state",
+        f"hooks    {hooks_line()}",
         "backend  none yet",
     ]
     assert found == (0, "\n".join(lines) + "\n", "")
@@ -129,7 +132,7 @@ def test_status_while_an_edit_waits(tmp_path: Path) -> None:
 
     waits = "has changed and is not in force yet; run vfwhooks apply"
     problem = f"problem  {tmp_path}/forwards.yaml {waits}"
-    assert (status, output.splitlines()[3:]) == (1, [problem])
+    assert (status, output.splitlines()[4:]) == (1, [problem])
 
 
 def test_status_while_the_file_is_broken(tmp_path: Path) -> None:

@@ -50,6 +50,26 @@ def test_a_quoted_word_is_one_word_of_one_line(word: str) -> None:
     assert quoted and not set(quoted) & set("\n\r\t \0")
 
 
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (["templates"], "templates"),
+        (["vfwhooks/templates"], "vfwhooks/templates"),
+        (["templates", "vfwhooks/templates"], "vfwhooks/templates"),
+    ],
+    ids=["checkout", "wheel", "wheel beside another's"],
+)
+def test_where_the_templates_are(tmp_path: Path, there: list[str], found: str) -> None:
+    """Beside the package, or inside it; inside comes first, so that nobody else's are
+    taken."""
+    for directory in there:
+        (tmp_path / directory).mkdir(parents=True)
+
+    templates = files.find_templates(f"{tmp_path}/vfwhooks")
+
+    assert templates == f"{tmp_path}/{found}"
+
+
 def test_unquote_of_a_word_cut_short() -> None:
     """What is cut within an escape loses the escape only."""
     found = [files.unquote(word) for word in ("a%", "a%2", "%20%2", "a%20b")]

@@ -149,12 +149,25 @@ def dead() -> int:
     return child.pid
 
 
-def test_a_guest_whose_process_is_gone(tmp_path: Path) -> None:
-    """Whatever the file says: libvirtd is away, and nobody has unlinked it."""
+def with_daemon(root: Path) -> None:
+    """libvirt's daemon is seen there, by its file and its process."""
+    (root / "proc/77").mkdir(parents=True)
+    (root / "proc/77/comm").write_text("libvirtd\n")
+    (root / "run/libvirtd.pid").write_text("77\n")
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_guest_whose_process_is_gone(tmp_path: Path, is_seen: bool) -> None:
+    """Whatever the file says, nobody has unlinked it yet. Where libvirt's own processes
+    are not seen either, numbers mean nothing: one of both is in a container."""
     state, follower = following(tmp_path, guest())
+    if is_seen:
+        with_daemon(tmp_path)
     write(tmp_path, f"{QEMU}/web1.xml", status(f"state='running' pid='{dead()}'"))
 
-    assert heard(state, follower, f"{QEMU}/web1.xml") == ["stopped qemu web1"]
+    found = heard(state, follower, f"{QEMU}/web1.xml")
+
+    assert found == ["stopped qemu web1"] * is_seen
 
 
 def test_a_process_that_ends(tmp_path: Path) -> None:
@@ -185,6 +198,7 @@ def test_before_linux_5_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """There is no descriptor of a process: it is looked for when the file is news."""
     monkeypatch.delattr(os, "pidfd_open")
     state, follower = following(tmp_path, guest(), guest("web2"))
+    with_daemon(tmp_path)
     write(tmp_path, f"{QEMU}/web1.xml", status(f"state='running' pid='{dead()}'"))
     write(tmp_path, f"{QEMU}/web2.xml", status("state='running' pid='1'"))
 

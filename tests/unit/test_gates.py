@@ -55,13 +55,15 @@ def installed(root: Path, hook: str = RECORDER) -> Path:
     return root
 
 
-def call(root: Path, driver: str, *arguments: str, stdin: bytes = b"") -> Called:
+def call(
+    root: Path, driver: str, *arguments: str, stdin: bytes = b"", hooks: str = "hooks"
+) -> Called:
     """Call a hook as libvirt does, and wait for the logger that it leaves behind."""
     all_ended, its = os.pipe()
     # Who runs the tests under nohup, or behind its back, has these ignored.
     heeds = ("/usr/bin/env", "--default-signal=HUP,INT")
     done = subprocess.run(
-        [*heeds, root / "hooks" / driver, *(os.fsencode(word) for word in arguments)],
+        [*heeds, root / hooks / driver, *(os.fsencode(word) for word in arguments)],
         input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -555,6 +557,17 @@ def test_standard_input_may_be_closed(tmp_path: Path) -> None:
     )
 
     assert (done.returncode, done.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize("driver", [*GUESTS, "network"])
+def test_the_hooks_of_a_wheel(tmp_path: Path, driver: str) -> None:
+    """They lie in the package, and find it there."""
+    root = installed(tmp_path)
+    (root / "hooks").rename(root / "vfwhooks" / "hooks")
+
+    found = call(root, driver, "web1", "started", hooks="vfwhooks/hooks")
+
+    assert found == Called([driver, "web1", "started", ""], b"", "", 0, b"")
 
 
 def test_the_hooks_run_in_place() -> None:

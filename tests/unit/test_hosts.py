@@ -17,7 +17,7 @@ def test_there_are_rows() -> None:
     """Every row but the headings names a test."""
     lines = [line for line in PAGE.splitlines() if line.startswith("| ")]
 
-    assert (len(ROWS), len(lines) - len(ROWS)) == (22, 2)
+    assert (len(ROWS), len(lines) - len(ROWS)) == (35, 3)
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(NAMED)))

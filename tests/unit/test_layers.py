@@ -44,6 +44,8 @@ LAYERS = {
     "backend": HOST,
     "basechains": HOST,
     "compiled": HOST,
+    "daemons": HOST,
+    "denials": HOST,
     "flows": HOST,
     "holders": HOST,
     "hookfiles": HOST,
@@ -68,6 +70,8 @@ LAYERS = {
     "routes": HOST,
     "schedule": HOST,
     "sdnotify": HOST,
+    "selinux": HOST,
+    "selinuxfs": HOST,
     "state": HOST,
     # what is decided with what was found there
     "address": DECIDE,
@@ -85,6 +89,8 @@ LAYERS = {
     "watched": DECIDE,
     # the one use case, carried out, looked at or rehearsed
     "doctor": USE,
+    "hookrights": DECIDE,
+    "hooktrial": USE,
     "explain": USE,
     "overview": USE,
     "reconcile": USE,

@@ -47,6 +47,7 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
             "asking",
             "claims",
             "cuts",
+            "daemons",
             "gone",
             "guests",
             "intents",
