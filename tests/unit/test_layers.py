@@ -44,6 +44,7 @@ LAYERS = {
     "basechains": HOST,
     "compiled": HOST,
     "flows": HOST,
+    "hairpin": HOST,
     "holders": HOST,
     "hookfiles": HOST,
     "inotify": HOST,
