@@ -15,7 +15,7 @@ from . import compiled, configuration, files
 from .errors import VfwError, show
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
-from .monitor import Neighbours, Rulesets
+from .monitor import Neighbours, Ports, Rulesets
 from .planner import Planner
 from .process import Run
 from .reconcile import Reconcile
@@ -57,6 +57,7 @@ class Watch:
         self._inventory = Inventory(f"{state.path}/networks")
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
+        self._ports: Ports | None = None
         self._residents = Residents(state)
         self._schedule = Schedule()
         self._period = self._tick = watchdog_seconds() / 2
@@ -117,7 +118,9 @@ class Watch:
             for mac, address in self._neighbours.read():
                 if self._residents.is_new(mac, address):
                     self._found(mac, address)
-        else:
+        elif self._ports and fd == self._ports.fileno():
+            self._unset(self._ports.read())
+        elif fd == self._watched.fileno():
             self._files(self._watched.read())
 
     def _files(self, news: dict[str, set[str]]) -> None:
@@ -161,6 +164,28 @@ class Watch:
         for mac, address in self._neighbours.known() if waiting else ():
             if mac in waiting:
                 self._found(mac, address)
+        self._listen_to_ports()
+
+    def _listen_to_ports(self) -> None:
+        """Hear of ports of bridges while any is to be in hairpin mode: every interface
+        of the host that changes is news there."""
+        is_wanted = bool(self._residents.hairpins())
+        if is_wanted and self._ports is None:
+            self._ports = Ports()
+            self._poll.register(self._ports, select.POLLIN)
+            self._unset(self._ports.known())
+        elif self._ports and not is_wanted:
+            self._poll.unregister(self._ports)
+            self._ports.close()
+            self._ports = None
+
+    def _unset(self, devices: set[str]) -> None:
+        """These ports are not in hairpin mode: have the guests planned anew whose ports
+        are to be. A bridge that a port is plugged into again knows nothing of it."""
+        for device, record in self._residents.hairpins().items():
+            if device in devices:
+                self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
+                self._schedule.add("ports", _DEBOUNCE)
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.
