@@ -296,6 +296,25 @@ def test_the_watch_sees_to_it(host: Host, outside: Net, web1: Guest) -> None:
     assert (unplugged, host.syslog(REFUSAL)) == ("", [])
 
 
+def test_the_watch_looks_when_it_begins_to_listen(host: Host, web1: Guest) -> None:
+    """Of what happened to a port before it listens to any, nobody tells it. By IPv4
+    alone, so that no neighbour is news meanwhile."""
+    forwards = 'guests: {web1: {ports: ["0.0.0.0:8080:80"], hairpin: false}}\n'
+    in_force(host, forwards)
+    start_watch(host)
+    signal = "kill -{} $(cat /run/watch.pid)"
+    host.run(["sh", "-c", signal.format("STOP")])
+    in_force(host, forwards.replace("false", "true"))
+    set_by_hand(host, web1, "off")
+
+    host.run(["sh", "-c", signal.format("CONT")])
+    wait_until(lambda: modes(host, web1) == "1", "it is set again")
+    stop_watch(host)
+    in_force(host, WITHOUT)
+
+    assert modes(host, web1) == "0"
+
+
 def record(host: Host) -> str:
     """What is written down of web1."""
     return host.read("/run/vfwhooks/guests/qemu/web1")
