@@ -76,6 +76,19 @@ def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]"
     return None, f"interface {nic.mac} ({what}) is reached without forwards"
 
 
+def find_ports(
+    guest: Guest, settings: Settings, inventory: Inventory
+) -> list[tuple[str, str]]:
+    """The ports of bridges, as device and bridge, that its forwards may lead to; of an
+    interface that was plugged in later no device is known."""
+    found = []
+    for nic in guest.nics:
+        network, _ = find_network(nic, inventory)
+        if settings.network in ("", nic.network, nic.bridge) and network:
+            found.append((nic.device, network.bridge))
+    return [port for port in found if all(port)]
+
+
 class _Look:
     """The look for one interface's address."""
 

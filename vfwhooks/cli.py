@@ -22,6 +22,7 @@ from .errors import VfwError, show
 from .explain import explain
 from .findings import WRONG
 from .fit import find_misfits
+from .hairpin import Hairpins
 from .inventory import Inventory
 from .libvirtd import Answer, known_guests, reserve, running_guests
 from .localnet import close_others
@@ -216,7 +217,12 @@ def purge(_: argparse.Namespace) -> int:
     lock = state.lock()
     inventory = Inventory(f"{state.path}/networks")
     link = Netlink()
-    for problem in close_others(state, set()):
+    hairpins = Hairpins()
+    for record in state.records():
+        for port in record.hairpins:
+            hairpins.give_back(port)
+    hairpins.close()
+    for problem in close_others(state, set()) + hairpins.problems:
         _complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     kept.forget(state)

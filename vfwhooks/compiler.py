@@ -87,6 +87,8 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append("wide")
     if any(f.host_ip and f.host_ip.is_loopback for f in guest.forwards):
         lines.append("loopback")
+    if guest.hairpin and guest.forwards:
+        lines.append("hairpin")
     for address in guest.public_ips:
         if not guest.is_hosts_own:
             lines.append(f"public {address}")

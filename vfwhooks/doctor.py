@@ -14,6 +14,8 @@ from .backend import IPTABLES, open_backend
 from .compiler import find_gone
 from .errors import show
 from .findings import NOTE, OK, WRONG, Finding
+from .forwards import GuestForwards
+from .hairpin import is_set
 from .hookfiles import check_hooks, find_laid, find_service, find_uncalled
 from .hookrights import check_confinement, find_refused, refused_drivers
 from .inventory import Inventory
@@ -26,6 +28,7 @@ from .netlink import SOCK_DIAG, Netlink
 from .nfnetlink import PARTS, has_table
 from .obstacles import find_obstacles
 from .process import Run
+from .records import Record
 from .schema import read_forwards
 from .state import State
 
@@ -49,8 +52,10 @@ def examine(
     found += _uncalled(state, root)
     found += _firewall(state.base(), inventory)
     found += _kernel(state.base(), inventory, root)
+    forwarded = [one for one in read_forwards(Path(main))[0] if one.forwards]
+    found += _bridged(forwarded, state.records(), root)
     found += _watch(root)
-    written = {one.name for one in read_forwards(Path(main))[0] if one.forwards}
+    written = {one.name for one in forwarded}
     found += _guests(state, written, answer)
     found += _strangers(written, known) if answer else []
     return found
@@ -126,20 +131,45 @@ def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[F
         yield Finding(WRONG, line)
     if not obstacles:
         yield Finding(OK, "nobody else drops what is forwarded")
-    path = Path(root + _BRIDGES)
-    if path.exists() and path.read_text().strip() == "1":
-        what = "br_netfilter is on: a guest does not reach itself through the host"
-        cure = "where it must, run: bridge link set dev vnetN hairpin on"
-        yield Finding(NOTE, what, cure)
-        for name in _cables_to_ourselves(Path(f"{root}/sys/class/net")):
-            what = f"{name} leads into a bridge of this host: no DNAT works by that way"
-            cure = "run: sysctl net.bridge.bridge-nf-call-iptables=0"
-            yield Finding(WRONG, what, cure)
     try:
         list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
     except OSError as error:
         what = f"the kernel does not say who listens ({error.strerror})"
         yield Finding(NOTE, what, "forwards yield to no service of the host")
+
+
+def _bridged(
+    forwarded: list[GuestForwards], records: list[Record], root: str
+) -> Iterator[Finding]:
+    """What does not work while br_netfilter is on."""
+    path = Path(root + _BRIDGES)
+    if not path.exists() or path.read_text().strip() != "1":
+        return
+    if _does_not_reach_itself(forwarded, records, root):
+        what = "br_netfilter is on: a guest does not reach itself through the host"
+        cure = "where it must, write hairpin: true for it in forwards.yaml"
+        yield Finding(NOTE, what, cure)
+    for name in _cables_to_ourselves(Path(f"{root}/sys/class/net")):
+        what = f"{name} leads into a bridge of this host: no DNAT works by that way"
+        cure = "run: sysctl net.bridge.bridge-nf-call-iptables=0"
+        yield Finding(WRONG, what, cure)
+
+
+def _does_not_reach_itself(
+    forwarded: list[GuestForwards], records: list[Record], root: str
+) -> bool:
+    """Whether a guest that is forwarded to is not to be in hairpin mode, and nobody has
+    set that by hand: any that runs, or if none does, any in the file."""
+    running = [r for r in records if any(e.startswith("dnat ") for e in r.entries)]
+    if not running:
+        return not all(guest.hairpin for guest in forwarded)
+    return any(
+        not record.hairpins
+        and not any(
+            nic.device and is_set(nic.device, root) for nic in record.guest.nics
+        )
+        for record in running
+    )
 
 
 def _cables_to_ourselves(links: Path) -> list[str]:

@@ -3,17 +3,19 @@
 import time
 
 from .model import Guest, Nic
-from .records import Intent, Key, Record
+from .records import Hairpin, Intent, Key, Record
 from .state import DRIVERS, State
 
 
 class Events:
-    """Follows events; `before` and `after` are records by key, None for no guest."""
+    """Follows events; `before` and `after` are records by key, None for no guest;
+    `hairpins` are ports that may be set by now."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self.before: dict[Key, Record | None] = {}
         self.after: dict[Key, Record | None] = {}
+        self.hairpins: dict[Key, list[Hairpin]] = {}
         self._stopped: dict[Key, int] = {}
 
     def follow(self, intent: Intent) -> None:
@@ -44,6 +46,7 @@ class Events:
         for key, record in self.after.items():
             old = self.before[key]
             if record:
+                record.hairpins = self.hairpins.get(key, record.hairpins)
                 self._state.keep(record)
             elif old:
                 old.is_off = True
@@ -75,9 +78,9 @@ class Events:
         key = guest.driver, guest.name
         old = self.before[key]
         entries, networks = (old.entries, old.networks) if old else ([], [])
-        record = Record(guest, since, stamp, entries, networks)
+        record = self.after[key] = Record(guest, since, stamp, entries, networks)
         record.is_followed = is_followed
-        self.after[key] = record
+        record.hairpins = old.hairpins if old else []
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
         """Take in what libvirtd said when it was asked at `asked`; of a guest that an
@@ -113,6 +116,17 @@ class Events:
             old = self.before[key] = self._state.record(key)
             self.after[key] = None if old and old.is_off else old
         return self.after[key]
+
+
+def without_former_names(records: list[Record]) -> list[Record]:
+    """A guest that has come under another name runs under that one alone."""
+    latest = sorted(records, key=lambda record: record.stamp)
+    newest = {(one.guest.driver, one.guest.uuid): one for one in latest}
+    return [
+        one
+        for one in records
+        if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
+    ]
 
 
 def _plugged(nics: list[Nic], port: Nic) -> list[Nic]:

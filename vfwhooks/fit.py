@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .config import Problem
+from .config import Place, Problem
 from .elements import WHOLE
+from .errors import show
 from .forwards import Forward, GuestForwards
 from .holders import name_listeners
 from .inventory import Inventory
@@ -18,7 +19,8 @@ from .rivals import find_meetings, find_rivals
 def find_misfits(
     guests: Iterable[GuestForwards], inventory: Inventory
 ) -> list[Problem]:
-    """Addresses that the host does not have, and ports that it listens on itself."""
+    """Addresses that the host does not have, ports that it listens on itself, and
+    hairpin mode where it may do harm."""
     guests = list(guests)
     forwards = [forward for guest in guests for forward in guest.forwards]
     found = [
@@ -37,7 +39,7 @@ def find_misfits(
         and not f.host_ip.is_loopback
         and not inventory.is_local(str(f.host_ip))
     ]
-    return found + _listened_on(forwards, inventory)
+    return found + _listened_on(forwards, inventory) + _hairpins(guests, inventory)
 
 
 def _of_public(address: str, is_hosts_own: bool, inventory: Inventory) -> str:
@@ -69,6 +71,39 @@ def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]
         )
         for (f, _), r in met.items()
     ]
+
+
+def _hairpins(guests: list[GuestForwards], inventory: Inventory) -> list[Problem]:
+    """A warning a key: whoever hears himself ask for his own IPv6 address (duplicate
+    address detection) may believe that somebody else has it."""
+    harm = "a port in hairpin mode gets its own broadcasts back, and a guest may take"
+    harm += " them for another's that has its IPv6 address, and give it up"
+    cure = "Linux since 4.10 does not; for a guest that does, write hairpin: false"
+    found: dict[Place, Problem] = {}
+    for guest in guests:
+        where = _ipv6_of(guest, inventory) if guest.hairpin and guest.forwards else ""
+        if guest.hairpin and where:
+            what = f"{where}: {harm}; {cure}"
+            warning = Problem(guest.hairpin, what, is_warning=True)
+            found.setdefault(guest.hairpin, warning)
+    return list(found.values())
+
+
+def _ipv6_of(guest: GuestForwards, inventory: Inventory) -> str:
+    """Why the guest may have an IPv6 address; '' where nothing says so."""
+    hosts = [forward.host_ip for forward in guest.forwards]
+    for address in [*guest.addresses, *hosts]:
+        if address and address.version == 6:
+            return f"{show(guest.name)} is forwarded to by IPv6"
+    for network in map(inventory.network, inventory.names()):
+        if (
+            network
+            and network.is_ours
+            and any(":" in address for address, _ in network.subnets)
+            and guest.network in ("", network.name, network.bridge)
+        ):
+            return f"network {show(network.name)} has IPv6"
+    return ""
 
 
 def _cure(forward: Forward) -> str:

@@ -40,7 +40,8 @@ class GuestForwards:
     What `is_claimed` stays rejected while the guest does not run. `public_ips` are
     addresses for this guest alone: `is_whole` is forwarded from them, else what is in
     `forwards` only; its own connections leave from them if it `is_outgoing`; the host
-    itself may use them only if it `is_hosts_own`.
+    itself may use them only if it `is_hosts_own`. `hairpin` is where it stands that its
+    ports of bridges are to be in hairpin mode, if they are.
     """
 
     name: str
@@ -54,3 +55,4 @@ class GuestForwards:
     is_whole: bool = False
     is_outgoing: bool = False
     is_hosts_own: bool = False
+    hairpin: Place | None = None

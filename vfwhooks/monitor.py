@@ -1,5 +1,5 @@
 """The kernel's own news: rulesets that change, neighbours that appear, what SELinux
-allows.
+allows, and, where that matters, ports of bridges.
 
 A change of ours is told by the port of the socket that made it, so that nobody reacts
 to himself; everything that concerns neither us nor libvirt is dropped after a look at
@@ -13,13 +13,16 @@ from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
 from .nfnetlink import jump_target
 
-_NFTABLES_GROUP, _NEIGHBOUR_GROUP = 1 << 6, 1 << 2
+_NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
 _DELTABLE, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 6, 8, 12, 14
 _NEWGENERATION = 15
 _IPTABLES = b"filter", b"nat", b"raw"
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH, _GETNEIGH = 28, 30
+_NEWLINK, _GETLINK = 16, 18
+_OF_BRIDGES = bytes((7,)) + bytes(15)  # struct ifinfomsg: the family alone
+_DEVICE, _OF_PORT, _MODE = 3, 12, 4
 _FAILED = 0x20
 _SELINUX = 7
 _POLICY_NEWS = {-1, 0x10, 0x11}  # lost, SELinux was switched, its policy was loaded
@@ -122,6 +125,50 @@ class PolicyNews:
         if self._link:
             self._link.close()
             self._link = None
+
+
+class Ports:
+    """Ports of bridges that are not in hairpin mode, as they come or change."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(ROUTE, _LINK_GROUP)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> set[str]:
+        """Those that came or changed; all that there are, where news were lost."""
+        found: set[str] = set()
+        for kind, _, payload in _messages(self._link):
+            if kind < 0:
+                found |= self.known()
+            elif kind == _NEWLINK:
+                found |= _unset_port(payload)
+        return found
+
+    def known(self) -> set[str]:
+        """All that there are."""
+        link = Netlink(ROUTE)
+        try:
+            answers = link.dump(message(_GETLINK, _OF_BRIDGES))
+        finally:
+            link.close()
+        return {name for _, answer in answers for name in _unset_port(answer)}
+
+    def close(self) -> None:
+        """Hear no more of them."""
+        self._link.close()
+
+
+def _unset_port(payload: bytes) -> set[str]:
+    """The port that a message is about, if it is about one that is not in hairpin
+    mode."""
+    if payload[:1] != _OF_BRIDGES[:1]:
+        return set()
+    about = attributes(payload[len(_OF_BRIDGES) :])
+    mode = attributes(about.get(_OF_PORT, b"")).get(_MODE)
+    return {_text(about.get(_DEVICE))} if mode == b"\0" else set()
 
 
 def _neighbour(payload: bytes) -> list[Neighbour]:

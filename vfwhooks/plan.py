@@ -8,6 +8,7 @@ Lines in, as the compiler wrote them for one guest:
     claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of what is rejected for it
     wide                                     takes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
+    hairpin                                  its ports of bridges go into hairpin mode
     public 203.0.113.7                       an address for this guest, not the host's
     whole 203.0.113.7                        what is not published there is rejected
     kept 203.0.113.7                         the same, whether the guest runs or not
@@ -97,14 +98,16 @@ class Forward:
 
 class Settings:
     """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
-    rejected while it does not run, `is_wide` needs every network's entries, and what
-    `is_loopback` is forwarded from an address 127.x of the host's."""
+    rejected while it does not run, `is_wide` needs every network's entries, what
+    `is_loopback` is forwarded from an address 127.x of the host's, and what
+    `is_hairpin` is to reach itself through the host."""
 
     __slots__ = (
         "addresses",
         "allows",
         "claim",
         "forwards",
+        "is_hairpin",
         "is_loopback",
         "is_wide",
         "kept",
@@ -125,7 +128,7 @@ class Settings:
         self.whole: list[str] = []
         self.kept: list[str] = []
         self.outgoing: list[str] = []
-        self.is_wide = self.is_loopback = False
+        self.is_wide = self.is_loopback = self.is_hairpin = False
         self.over: set[str] = set()
         for line in lines:
             word, _, rest = line.partition(" ")
@@ -148,6 +151,8 @@ class Settings:
                 self.is_wide = True
             elif word == "loopback":
                 self.is_loopback = True
+            elif word == "hairpin":
+                self.is_hairpin = True
 
     @property
     def wanted(self) -> list[str]:

@@ -3,7 +3,7 @@
 Brings together what was compiled, where the guest is, and who was there first.
 """
 
-from .address import Whereabouts, find_guest, is_inside
+from .address import Whereabouts, find_guest, find_ports, is_inside
 from .compiled import Compiled
 from .errors import show
 from .inventory import Inventory
@@ -26,8 +26,9 @@ class Planned:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
     `networks` are those whose entries it needs, once it has any itself; `rivals` are
     listeners of the host by what they keep from being published, and `without` is all
-    that is kept from it; `left` are entries that leave listeners on bridges theirs. One
-    that `is_contested` wants what another guest has.
+    that is kept from it; `left` are entries that leave listeners on bridges theirs;
+    `ports` are those of bridges, as device and bridge, that are to be in hairpin mode
+    once it is forwarded to. One that `is_contested` wants what another guest has.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Planned:
         "is_contested",
         "left",
         "networks",
+        "ports",
         "record",
         "rivals",
         "settings",
@@ -53,6 +55,7 @@ class Planned:
         self.conflicts: dict[str, str] = {}
         self.rivals: dict[str, Listener] = {}
         self.without: set[str] = set()
+        self.ports: list[tuple[str, str]] = []
         self.is_contested = False
 
     def settled(self) -> Record:
@@ -67,6 +70,8 @@ class Planned:
             for families in self.settings.wanted
         )
         settled.yields = list(self.rivals)
+        if self.ports and any(e.startswith("dnat ") for e in self.entries):
+            settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         return settled
 
     def yield_to(self, rivals: dict[str, Listener], own: list[str]) -> None:
@@ -128,6 +133,8 @@ class Planner:
         now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
         where = find_guest(record.guest, settings, self.inventory, now)
         planned = Planned(record, settings, where)
+        if settings.is_hairpin:
+            planned.ports = find_ports(record.guest, settings, self.inventory)
         held = record.entries
         if settings.claim:
             held = held + self._claimed(record.guest)

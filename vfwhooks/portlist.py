@@ -27,11 +27,13 @@ PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listen
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for a port or a guest that does not say otherwise."""
+    """What holds for a port or a guest that does not say otherwise; `hairpin` is where
+    it says so."""
 
     host_ips: tuple[Address, ...] = ()
     allow_from: tuple[Subnet, ...] = ()
     is_claimed: bool = False
+    hairpin: Place | None = None
 
 
 class PortList:

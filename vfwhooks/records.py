@@ -5,6 +5,7 @@ vfw1 5d41402a                               the format, and the sum of what foll
 guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
 on default
+hairpin vnet0 virbr0 17
 yields 4 * tcp 22 22
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
@@ -14,7 +15,14 @@ from binascii import crc32
 from .files import quote, unquote
 from .model import Guest, Nic
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Key = tuple[str, str]
+# A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
+# number of the device where it is for us to set it back, else 0.
+Hairpin = tuple[str, str, int]
 _FORMAT = "vfw1"
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}
@@ -26,13 +34,15 @@ class Record:
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
     for them; one that `is_off` has stopped, but its entries could not be taken out; one
     that `is_followed` was found by itself: no hook has spoken of it since it started.
-    What it `yields` would be published if no listener of the host had it (see rivals).
+    What it `yields` would be published if no listener of the host had it (see rivals);
+    `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin).
     Networks in use are recorded as guests of the driver `network`.
     """
 
     __slots__ = (
         "entries",
         "guest",
+        "hairpins",
         "is_followed",
         "is_off",
         "is_waiting",
@@ -59,6 +69,7 @@ class Record:
         self.is_followed = False
         self.is_waiting = False
         self.yields: list[str] = []
+        self.hairpins: list[Hairpin] = []
 
     @property
     def key(self) -> Key:
@@ -73,14 +84,18 @@ class Record:
         is_plain = uuid.isascii() and uuid.translate(_NO_DASHES).isalnum()
         return uuid if is_plain and len(uuid) <= _UUID else self.guest.driver
 
-    def with_entries(self, more: list[str]) -> "Record":
-        """The same with more entries that the kernel may hold."""
+    def with_entries(
+        self, more: list[str], hairpins: "Sequence[Hairpin]" = ()
+    ) -> "Record":
+        """The same with more that the kernel may hold: entries, and ports that are to
+        be in hairpin mode."""
         known = set(self.entries)
         entries = self.entries + [entry for entry in more if entry not in known]
         both = Record(self.guest, self.since, self.stamp, entries, self.networks)
         both.is_followed = self.is_followed
         both.is_waiting = self.is_waiting
         both.yields = self.yields
+        both.hairpins = [p for p in hairpins if p not in self.hairpins] + self.hairpins
         return both
 
     def text(self) -> str:
@@ -89,6 +104,8 @@ class Record:
         entries = "".join(f"entry {entry}\n" for entry in self.entries)
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "followed\n" * self.is_followed
+        for device, bridge, number in self.hairpins:
+            flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
@@ -127,6 +144,10 @@ def parse_record(text: str) -> Record:
     record.is_followed = "followed" in lines
     record.is_waiting = "waiting" in lines
     record.yields = [line[7:] for line in lines if line.startswith("yields ")]
+    for line in lines:
+        if line.startswith("hairpin "):
+            device, bridge, number = line[8:].split(" ")
+            record.hairpins.append((unquote(device), unquote(bridge), int(number)))
     return record
 
 

@@ -17,6 +17,8 @@ def diff_lines(outcome: Outcome) -> list[str]:
             verb, _, host, *words = entry.split(" ")
             if verb == "snat":
                 lines.append(f"{sign} {name} {host} → leaves from {words[0]}")
+            elif verb == "mode":
+                lines.append(f"{sign} {name} {host} → hairpin mode")
             is_claim = verb == "reject" and entry[7:] not in guarded
             if verb != "dnat" and not is_claim:
                 continue

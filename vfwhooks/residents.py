@@ -49,6 +49,11 @@ class Residents:
         """The guests some of whose ports a listener of the host has."""
         return [record for record in self._records.values() if record.yields]
 
+    def hairpins(self) -> "dict[str, Record]":
+        """The guests whose ports of bridges are to be in hairpin mode, by device."""
+        records = self._records.values()
+        return {port[0]: record for record in records for port in record.hairpins}
+
     def is_new(self, mac: str, address: str) -> bool:
         """Whether the neighbour at the address is another than was heard last: one is
         confirmed every few seconds. What was done about it is in the records, so that

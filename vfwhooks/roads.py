@@ -12,7 +12,7 @@ from binascii import crc32
 from .backend import choose, clear_others, move, open_backend
 from .cuts import beside, cut_text, may_cut, parse_cut
 from .errors import InDoubt, OutOfTime, VfwError, show
-from .events import Events
+from .events import Events, without_former_names
 from .inventory import Inventory
 from .netlink import Netlink
 from .plan import Change, Synced
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .backend import Backend
+    from .hairpin import Hairpins
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
 
@@ -96,7 +97,8 @@ class Roads:
             said += _line(old, planned)
             pairs.append((old, new))
         pairs += self._shared.change(pairs, planner)
-        self._expect(pairs)
+        hairpins = self._look_at_ports(pairs)
+        self._expect(pairs, events)
         changes = [change for pair in pairs for change in _changes(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
         added = [entry for change in changes for entry in change.added()]
@@ -112,6 +114,8 @@ class Roads:
             from .localnet import open_bridges
 
             self._report.problems += open_bridges(self._state, opened)
+        if hairpins:
+            self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
             self._state.keep_base(self._base)
         held = [entry for _, new in pairs if new for entry in new.entries]
@@ -123,13 +127,14 @@ class Roads:
         old = {record.key: record for record in self._state.records()}
         now = {**{k: r for k, r in old.items() if not r.is_off}, **events.after}
         guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
-        guests = _without_former_names(guests)
+        guests = without_former_names(guests)
         guests.sort(key=lambda record: record.since)
         planned = {p.record.key: p for p in planner.all(guests)}
         new = {key: one.settled() for key, one in planned.items()}
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
         name = self._choose()
-        self._expect(pairs)
+        hairpins = self._look_at_ports(pairs)
+        self._expect(pairs, events)
         if self._base.get("backend") != name:
             self._base = move(name, self._base)
         self._report.said += clear_others(
@@ -147,6 +152,8 @@ class Roads:
         synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
         self._report.problems += synced.problems
+        if hairpins:
+            self._report.problems += hairpins.carry_out(pairs)
         if not synced.problems:
             for key in events.after:
                 self._report.said += _line(old.get(key), planned.get(key))
@@ -183,13 +190,28 @@ class Roads:
     def _backend(self) -> "Backend":
         return open_backend(self._base, self._link, self._run, self._inventory)
 
-    def _expect(self, pairs: list[Pair]) -> None:
+    def _look_at_ports(self, pairs: list[Pair]) -> "Hairpins | None":
+        """Note which ports of bridges are to go into hairpin mode, and out of it; None
+        where there are none."""
+        if not any(
+            new and (new.hairpins or (old and old.hairpins)) for old, new in pairs
+        ):
+            return None
+        from .hairpin import Hairpins  # for those who need it
+
+        found = Hairpins()
+        found.look(pairs)
+        return found
+
+    def _expect(self, pairs: list[Pair], events: Events) -> None:
         """Write down what the kernel may hold from now on."""
         for old, new in pairs:
             if new:
-                both = new.with_entries(old.entries if old else [])
+                more = (old.entries, old.hairpins) if old else ([], [])
+                both = new.with_entries(*more)
                 if old is None or both.text() != old.text():
                     self._state.keep(both)
+                events.hairpins[new.key] = both.hairpins
 
     def _conclude(self, pairs: list[Pair]) -> None:
         """Write down what the kernel holds now."""
@@ -198,10 +220,15 @@ class Roads:
                 name = new.guest.name if new else old.guest.name if old else ""
                 self._report.removed += [(name, entry) for entry in change.removed()]
                 self._report.added += [(name, entry) for entry in change.added()]
+            if new:
+                self._report.added += _modes(new, old)
             if new is None and old:
                 self._state.forget(old.key, time.monotonic_ns())
-            elif new and old and set(old.entries) - set(new.entries):
-                self._state.keep(new)
+            elif new and old:
+                self._report.removed += _modes(old, new)
+                is_less = set(old.hairpins) - set(new.hairpins)
+                if is_less or set(old.entries) - set(new.entries):
+                    self._state.keep(new)
 
     def _note_cut(
         self, removed: list[str], added: list[str], held: "Collection[str]"
@@ -282,12 +309,9 @@ def _bridges(entries: list[str]) -> set[str]:
     return {entry[11:] for entry in entries if entry.startswith("localnet ")}
 
 
-def _without_former_names(records: list[Record]) -> list[Record]:
-    """A guest that has come under another name runs under that one alone."""
-    latest = sorted(records, key=lambda record: record.stamp)
-    newest = {(one.guest.driver, one.guest.uuid): one for one in latest}
-    return [
-        one
-        for one in records
-        if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
-    ]
+def _modes(of: Record, other: "Record | None") -> list[tuple[str, str]]:
+    """The ports that are to be in hairpin mode by one record and not by the other, with
+    the guest's name."""
+    known = {port[:2] for port in other.hairpins} if other else set()
+    ports = [port[:2] for port in of.hairpins if port[:2] not in known]
+    return [(of.guest.name, f"mode {bridge} {device}") for device, bridge in ports]

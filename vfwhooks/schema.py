@@ -36,7 +36,7 @@ from .public import PUBLIC, read_public
 from .values import Values, kind_of
 
 _DOCUMENT = ("defaults", "guests")
-_DEFAULTS = ("host_ip", "allow_from", "when_stopped")
+_DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin")
 _GUEST = (
     "ports",
     "address",
@@ -44,6 +44,7 @@ _GUEST = (
     "allow_from",
     "when_stopped",
     "over_listener",
+    "hairpin",
     *PUBLIC,
 )
 
@@ -102,12 +103,19 @@ class _Reader:
             if "allow_from" in parts
             else above.allow_from,
             self.is_claimed(parts, above),
+            self.hairpin(parts, above),
         )
 
     def is_claimed(self, parts: dict[str, Node], above: Defaults) -> bool:
         if "when_stopped" not in parts:
             return above.is_claimed
         return bool(self.read.scalar(parts["when_stopped"], parse_when_stopped))
+
+    def hairpin(self, parts: dict[str, Node], above: Defaults) -> Place | None:
+        node = parts.get("hairpin")
+        if node is None:
+            return above.hairpin
+        return node.place if self.read.scalar(node, parse_switch) else None
 
     def guest(self, key: Text, node: Node) -> None:
         name = key.value
@@ -156,6 +164,7 @@ class _Reader:
             addresses=addresses,
             network=network,
             is_claimed=defaults.is_claimed,
+            hairpin=self.hairpin(parts, above),
         )
         self.check_families(guest)
         self.guests.append(guest)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .elements import WHOLE
+from .hairpin import is_set
 from .localnet import is_open
 from .plan import Forward, key_of
 from .planner import LOOPBACK, Planned
@@ -66,7 +67,7 @@ def forward_statuses(
     the families where libvirt's part is not there, and what that means; `notes` what
     is to be said of an active one, by what it publishes."""
     name, addresses = planned.record.guest.name, planned.where.addresses
-    taken = _withheld(planned)
+    taken, unset = _withheld(planned), _unset(planned, root)
     found = []
     for forward in planned.settings.forwards:
         families = [family for family in forward.families if family in addresses]
@@ -83,7 +84,7 @@ def forward_statuses(
             if state == "active" and family in missing and not is_let_in:
                 state, reason = "blocked", missing[family]
             elif state == "active":
-                reason = notes.get(forward.published(family), "")
+                reason = notes.get(forward.published(family), "") or unset
             count = sum(held.get(entry, 0) for entry in entries)
             found.append(_row(name, forward, addresses[family], state, reason, count))
     return found
@@ -137,6 +138,16 @@ def _judge(
             cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
             return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"
     return "active", ""
+
+
+def _unset(planned: Planned, root: str) -> str:
+    """What is to be said where a port was taken out of hairpin mode; whoever else
+    connects is served."""
+    for device, _ in planned.ports:
+        if is_set(device, root) is False:
+            what = f"{device} is not in hairpin mode: the guest does not reach itself"
+            return f"{what}; run vfwhooks apply"
+    return ""
 
 
 def _is_detached(device: str, bridge: str, root: str) -> bool:

@@ -8,19 +8,16 @@ templates, asking libvirtd) runs in a child.
 """
 
 import select
-import sys
 import syslog
 import time
-from pathlib import Path
 
 from . import compiled, configuration, files
+from .children import ask_libvirtd, withdraw_hooks
 from .errors import VfwError, show
 from .follower import DIRECTORIES, Follower
-from .hookfiles import DIRECTORY as HOOKS
-from .hookfiles import is_on_noexec
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
-from .monitor import Neighbours, PolicyNews, Rulesets
+from .monitor import Neighbours, PolicyNews, Ports, Rulesets
 from .planner import Planner
 from .process import Run
 from .reconcile import Reconcile
@@ -28,7 +25,6 @@ from .records import Intent
 from .residents import Residents
 from .schedule import Schedule
 from .sdnotify import notify, watchdog_seconds
-from .selinuxfs import is_enforcing
 from .state import State
 from .watched import (
     ASIDE,
@@ -47,15 +43,6 @@ _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
 _LONGEST_COMPILE = 60.0
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
-_PACKAGE = __file__.rpartition("/vfwhooks/")[0]
-_APPLY = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from vfwhooks.cli import main; sys.exit(main(['apply']))"
-)
-_WITHDRAW = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; from vfwhooks.hooktrial import main; "
-    "sys.exit(main(['withdraw', '--state', sys.argv[2]]))"
-)
 
 
 class Watch:
@@ -70,6 +57,7 @@ class Watch:
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._policy = PolicyNews()
+        self._ports: Ports | None = None
         self._residents = Residents(state)
         self._follower = Follower(state)
         self._schedule = Schedule()
@@ -86,8 +74,8 @@ class Watch:
     def run(self) -> None:
         """Until we are ended."""
         self._listen()
-        self._withdraw_hooks()
-        self._ask_libvirtd()
+        withdraw_hooks(self._state)
+        ask_libvirtd()
         self._take_base()
         self._try_again()
         notify("READY=1")
@@ -103,10 +91,10 @@ class Watch:
             if "listeners" in ready and not self._try_again():
                 ready.remove("listeners")
             if "policy" in ready:
-                self._withdraw_hooks()
+                withdraw_hooks(self._state)
                 ready.remove("policy")
             if "aside" in ready:
-                self._ask_libvirtd()
+                ask_libvirtd()
             if ready:
                 self._reconcile("elements" in ready)
                 beat = min(beat, now + self._period)
@@ -149,7 +137,9 @@ class Watch:
         elif fd == self._follower.fileno():
             self._follower.hear_processes()
             self._schedule.add("guests", _SOON)
-        else:
+        elif self._ports and fd == self._ports.fileno():
+            self._unset(self._ports.read())
+        elif fd == self._watched.fileno():
             self._files(self._watched.read())
 
     def _files(self, news: dict[str, set[str]]) -> None:
@@ -203,6 +193,28 @@ class Watch:
         for mac, address in self._neighbours.known() if waiting else ():
             if mac in waiting:
                 self._found(mac, address)
+        self._listen_to_ports()
+
+    def _listen_to_ports(self) -> None:
+        """Hear of ports of bridges while any is to be in hairpin mode: every interface
+        of the host that changes is news there."""
+        is_wanted = bool(self._residents.hairpins())
+        if is_wanted and self._ports is None:
+            self._ports = Ports()
+            self._poll.register(self._ports, select.POLLIN)
+            self._unset(self._ports.known())
+        elif self._ports and not is_wanted:
+            self._poll.unregister(self._ports)
+            self._ports.close()
+            self._ports = None
+
+    def _unset(self, devices: set[str]) -> None:
+        """These ports are not in hairpin mode: have the guests planned anew whose ports
+        are to be. A bridge that a port is plugged into again knows nothing of it."""
+        for device, record in self._residents.hairpins().items():
+            if device in devices:
+                self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
+                self._schedule.add("ports", _DEBOUNCE)
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.
@@ -287,27 +299,6 @@ class Watch:
         if configuration.is_settled(config):
             configuration.compile_apart(state, config, Run(seconds=_LONGEST_COMPILE))
         return True
-
-    def _withdraw_hooks(self) -> None:
-        """Take hooks away that libvirt would fail over, by SELinux's policy as it is
-        now or by the mount they are on; where neither can be, nothing is asked."""
-        if not is_enforcing() and not is_on_noexec(Path(HOOKS)):
-            return
-        code = [sys.executable, "-IXutf8", "-c", _WITHDRAW]
-        try:
-            said = Run(seconds=60)([*code, _PACKAGE, self._state.path])
-        except VfwError as error:
-            said = str(error)
-        for line in said.splitlines():
-            syslog.syslog(syslog.LOG_WARNING, show(line))
-
-    def _ask_libvirtd(self) -> None:
-        """Who runs, by libvirtd's word: at the start, whatever happened before it, and
-        when a record could not be read."""
-        try:
-            Run(seconds=60)([sys.executable, "-I", "-c", _APPLY, _PACKAGE])
-        except VfwError as error:
-            syslog.syslog(syslog.LOG_WARNING, show(str(error)))
 
 
 def main(state: str, config: str) -> None:

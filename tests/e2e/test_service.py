@@ -17,6 +17,7 @@ from product import HERE, call_hook, configure, published
 UNIT = "vfwhooks.service"
 TEXT = (HERE / "templates" / UNIT).read_text()
 BEFORE = "guests:\n  web1: [8080:80, '127.0.0.1:8081:80']\n"
+HAIRPIN = "guests:\n  web1: {ports: [8080:80], hairpin: true}\n"
 AFTER = "guests:\n  web1: [9090:80]\n"
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-9.0-iptables": Host.debian12,
@@ -90,6 +91,30 @@ def test_edit_is_followed_under_the_restrictions(
 
     said = host.syslog("denied|permitted|No such|Read-only|no libvirtd|cannot")
     assert (refused, said) == (True, [])
+
+
+def test_ports_of_bridges_under_the_restrictions(
+    host: Host, systemd: Systemd, web1: Guest, outside: Net
+) -> None:
+    """What it may only read below /sys it changes by netlink: into hairpin mode, and
+    again when somebody has set that back, and out of it."""
+    (port, *_) = host.virsh("domiflist", "web1").split()
+    mode = f"/sys/class/net/{port}/brport/hairpin_mode"
+    seen = []
+
+    def becomes(value: str) -> None:
+        wait_until(lambda: host.run(["cat", mode]) == f"{value}\n", f"mode {value}")
+        seen.append(value)
+
+    edit(host, outside, HAIRPIN, 8080)
+    becomes("1")
+    host.run(["bridge", "link", "set", "dev", port, "hairpin", "off"])
+    becomes("1")
+    edit(host, outside, AFTER, 9090)
+    becomes("0")
+
+    said = host.syslog("denied|permitted|Read-only|cannot")
+    assert (seen, said) == (["1", "1", "0"], [])
 
 
 def test_restrictions_hold(systemd: Systemd) -> None:

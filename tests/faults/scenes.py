@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from oracle import Published, expected, iptables_published, nft_published
@@ -33,7 +34,11 @@ PORTS = "[8080:80, 443, '5000-5003:5000-5003/udp']"
 EDITS = (
     f"guests:\n  web0: [8000:80, 222:22]\n  web1: {PORTS}\n",
     f"guests:\n  web0: [8001:80, 222:22/udp]\n  web1: {PORTS}\n",
+    # The same rules as the first, and ports of bridges in hairpin mode.
+    "defaults: {hairpin: true}\n"
+    f"guests:\n  web0: [8000:80, 222:22]\n  web1: {PORTS}\n",
 )
+HAIRPIN = 2
 ALLOWED = "    - {published: 2222, target: 22, allow_from: [10.0.0.0/8]}\n"
 
 
@@ -62,6 +67,32 @@ def edit(stage: Stage) -> None:
     stage.host.configure(EDITS[stage.edition])
 
 
+def edit_hairpin(stage: Stage) -> None:
+    """It has been edited: web0's port of its bridge goes into hairpin mode, or back."""
+    stage.edition = 0 if stage.edition == HAIRPIN else HAIRPIN
+    stage.host.configure(EDITS[stage.edition])
+
+
+def plug_in(stage: Stage) -> None:
+    """web1, whose port is to be in hairpin mode, has one of its own, as at every start;
+    nothing else is new."""
+    if stage.edition != HAIRPIN:
+        edit_hairpin(stage)
+        stage.host.event("qemu", "web0", "reconnect", WEB0.xml())
+    run("ip", "link", "del", tap(WEB1))
+    add_tap(WEB1)
+
+
+def tap(guest: Guest) -> str:
+    """The guest's interface on the host."""
+    return f"vnet{guest.number}"
+
+
+def add_tap(guest: Guest) -> None:
+    """Give it one that nothing has been set of."""
+    run("ip", "link", "add", tap(guest), "master", "virbr0", "type", "veth")
+
+
 class Stage:
     """A stand-in host on which scenes are played."""
 
@@ -71,6 +102,8 @@ class Stage:
             mount_tmpfs(str(STATE), "size=512k,nr_inodes=200,mode=700")
         self.host = StandIn(backend, EDITS[0])
         self.host.network(WEB0, WEB1)
+        for guest in (WEB0, WEB1):
+            add_tap(guest)
         self.backend = backend
         self.edition = 0
         self.plays = 0
@@ -128,14 +161,28 @@ class Stage:
 
     def differs(self, runs: tuple[Guest, ...], when: str) -> list[str]:
         """How the kernel differs from what it holds while these guests run."""
-        wanted, found = self.golden[self.edition, runs], kernel(self.backend)
-        if wanted == found:
-            return []
+        wanted = self.golden[self.edition % HAIRPIN, runs]
+        found = kernel(self.backend)
+        wrong = [f"after {when}: {one}" for guest in runs for one in self.port(guest)]
+        if wrong or wanted == found:
+            return wrong
         more = list((Counter(found) - Counter(wanted)).elements())
         less = list((Counter(wanted) - Counter(found)).elements())
         if not more + less:
             return [f"after {when}: in another order: {found}"]
         return [f"after {when}: more {more[:9]}, less {less[:9]}"]
+
+    def port(self, guest: Guest) -> list[str]:
+        """What is wrong with the guest's port of the bridge: with its mode, or with the
+        record of who set it."""
+        about = Path(f"/sys/class/net/{tap(guest)}")
+        mode = (about / "brport/hairpin_mode").read_text().strip()
+        ours = f"hairpin {about.name} virbr0 {(about / 'ifindex').read_text().strip()}"
+        record = STATE / "guests/qemu" / guest.name
+        noted = record.read_text().split("\n") if record.exists() else []
+        found = mode == "1", ours in noted
+        is_wanted = self.edition == HAIRPIN
+        return [f"{about.name}: {found}"] if found != (is_wanted, is_wanted) else []
 
     def left_over(self) -> list[str]:
         """What the state directory has that nobody needs any more."""
@@ -149,6 +196,8 @@ SCENES = {
     "stop": Scene(start, (WEB1, "stopped"), (WEB1, "release"), (WEB0,)),
     "reconnect": Scene(start, (WEB1, "reconnect"), (IDLE, "stopped"), (WEB0, WEB1)),
     "edit": Scene(edit, (WEB0, "reconnect"), (WEB0, "reconnect"), (WEB0,)),
+    "hairpin": Scene(edit_hairpin, (WEB0, "reconnect"), (WEB0, "reconnect"), (WEB0,)),
+    "bounce": Scene(plug_in, (WEB1, "started"), (IDLE, "stopped"), (WEB0, WEB1)),
 }
 
 

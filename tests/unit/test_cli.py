@@ -228,3 +228,12 @@ def test_a_claim_as_people_read_it() -> None:
     found = diff_lines(Outcome([], entries, []))
 
     assert found == ["+ tcp 80-81 → rejected while web1 is stopped"]
+
+
+def test_a_port_of_a_bridge_as_people_read_it() -> None:
+    """Which goes into hairpin mode, or out of it."""
+    vnet0, vnet1 = ("web1", "mode virbr0 vnet0"), ("web1", "mode virbr1 vnet1")
+
+    found = diff_lines(Outcome([vnet0], [vnet1], []))
+
+    assert found == ["- web1 vnet0 → hairpin mode", "+ web1 vnet1 → hairpin mode"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards
+from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards, place
 from vfwhooks import compiled
 from vfwhooks.compiler import chain_name, collapse, compile_file, guest_lines, main
 from vfwhooks.forwards import GuestForwards
@@ -164,6 +164,15 @@ def test_lines_of_a_guest_on_loopback() -> None:
     found = guest_lines(guest_forwards("web1", bound))
 
     assert found == ["loopback", "forward 127.0.0.1 tcp 80 80 80 80 -"]
+
+
+def test_lines_of_a_guest_that_reaches_itself() -> None:
+    """Only where anything is forwarded."""
+    guests = guest_forwards("web1", forward("80")), guest_forwards("web1")
+
+    found = [guest_lines(replace(guest, hairpin=place())) for guest in guests]
+
+    assert found == [["hairpin", "forward * tcp 80 80 80 80 -"], []]
 
 
 def test_claims_are_listed(tmp_path: Path) -> None:

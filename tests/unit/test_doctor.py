@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from unit.builders import (
@@ -9,15 +10,26 @@ from unit.builders import (
     OTHER_MAC,
     OTHER_UUID,
     UUID,
+    forward,
     fresh_state,
     guest,
+    guest_forwards,
     nic,
+    place,
     record,
 )
 from vfwhooks.compiler import compile_file
-from vfwhooks.doctor import _cables_to_ourselves, _guests, _strangers, check_config
+from vfwhooks.doctor import (
+    _bridged,
+    _cables_to_ourselves,
+    _guests,
+    _strangers,
+    check_config,
+)
+from vfwhooks.forwards import GuestForwards
 from vfwhooks.libvirtd import Answer
 from vfwhooks.model import Guest
+from vfwhooks.records import Record
 
 APPLY = "run: vfwhooks apply"
 
@@ -136,3 +148,59 @@ def test_cables(tmp_path: Path) -> None:
     (tmp_path / "bonding_masters").write_text("bond0\n")
 
     assert _cables_to_ourselves(tmp_path) == ["peth0"]
+
+
+NOTE = (
+    "note   br_netfilter is on: a guest does not reach itself through the host; "
+    "where it must, write hairpin: true for it in forwards.yaml"
+)
+
+
+def bridged(root: Path, written: list[GuestForwards], *running: Record) -> list[str]:
+    """What is said of a host with br_netfilter on, where vnet0 is in no hairpin mode
+    and vnet1 is, by hand."""
+    setting = root / "proc/sys/net/bridge/bridge-nf-call-iptables"
+    setting.parent.mkdir(parents=True, exist_ok=True)
+    setting.write_text("1\n")
+    for number in (0, 1):
+        port = root / f"sys/class/net/vnet{number}/brport"
+        port.mkdir(parents=True, exist_ok=True)
+        (port / "hairpin_mode").write_text(f"{number}\n")
+    return [str(f) for f in _bridged(written, list(running), str(root))]
+
+
+def test_guests_that_do_not_reach_themselves(tmp_path: Path) -> None:
+    """One of those that run and are forwarded to is enough; one that is to be in
+    hairpin mode, or has been set by hand, does not count."""
+    entries = ["dnat 4 * tcp 80 80 192.168.122.10 80"]
+    without, by_hand = record(entries=entries), record(entries=entries)
+    by_hand.guest.nics = [nic(device="vnet1"), nic(device="")]
+    with_it, idle = record(entries=entries), record()
+    with_it.hairpins = [("vnet0", "virbr0", 0)]
+
+    found = [
+        bridged(tmp_path, [], without, with_it),
+        bridged(tmp_path, [], idle, with_it, by_hand),
+    ]
+
+    assert found == [[NOTE], []]
+
+
+def test_guests_that_would_not_reach_themselves(tmp_path: Path) -> None:
+    """While none runs, it is said of those in the file."""
+    without = guest_forwards("web1", forward())
+    with_it = replace(without, hairpin=place())
+
+    found = [
+        bridged(tmp_path, written, record())
+        for written in ([], [with_it], [with_it, without])
+    ]
+
+    assert found == [[], [], [NOTE]]
+
+
+def test_a_bridge_that_iptables_does_not_see(tmp_path: Path) -> None:
+    """Without br_netfilter a guest reaches itself."""
+    said = list(_bridged([guest_forwards("web1", forward())], [], str(tmp_path)))
+
+    assert said == []

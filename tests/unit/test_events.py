@@ -68,6 +68,24 @@ def test_a_guest_that_starts(tmp_path: Path) -> None:
     assert after(events) == {WEB: fields(record(guest(), 3000, 3000))}
 
 
+def test_ports_in_hairpin_mode(tmp_path: Path) -> None:
+    """Which of them are ours to set back is known on, whatever libvirt says; where the
+    kernel could not be changed, with those that may have been set by then."""
+    before = running()
+    before.hairpins = [("vnet0", "virbr0", 17)]
+    both = [*before.hairpins, ("vnet1", "virbr0", 18)]
+    state = known(tmp_path, before)
+
+    events = followed(state, Intent("started", guest(), 3000))
+    after = events.after[WEB]
+    carried = after.hairpins if after else []
+    events.hairpins[WEB] = both
+    events.postpone()
+
+    noted = state.record(WEB)
+    assert (carried, noted and noted.hairpins) == (before.hairpins, both)
+
+
 @pytest.mark.parametrize("operation", ["started", "reconnected"])
 def test_the_same_event_twice(tmp_path: Path, operation: str) -> None:
     """A guest that runs has run since it started, and keeps what it holds."""

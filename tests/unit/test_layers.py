@@ -47,6 +47,7 @@ LAYERS = {
     "daemons": HOST,
     "denials": HOST,
     "flows": HOST,
+    "hairpin": HOST,
     "holders": HOST,
     "hookfiles": HOST,
     "inotify": HOST,
@@ -99,6 +100,7 @@ LAYERS = {
     "shared": USE,
     # what is called from outside
     "__main__": EDGE,
+    "children": EDGE,
     "cli": EDGE,
     "report": EDGE,
     "hook": EDGE,

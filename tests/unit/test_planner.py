@@ -252,6 +252,34 @@ def test_settled_with_nothing(tmp_path: Path) -> None:
     assert (new.entries, new.networks) == ([], [])
 
 
+def test_settled_with_ports_in_hairpin_mode(tmp_path: Path) -> None:
+    """The interfaces behind networks of libvirt's whose device is known, once anything
+    is forwarded there; which of them are ours to set back is found out later."""
+    nics = [
+        interface(),
+        interface(OTHER_MAC, network="lab", bridge="virbr1", device="vnet1"),
+        interface("52:54:00:00:00:12", "bridge", "", "br-lan", "vnet2"),
+        interface("52:54:00:00:00:13", device=""),
+    ]
+    lab = network("lab", "virbr1", "none", [("10.0.0.1", "10.0.0.0/24")])
+    there, nowhere = Host(network(reservations=RESERVED), lab), Host(network(), lab)
+    web1 = running(guest(nics=nics))
+    cases = [
+        (["hairpin", *WEB], there),
+        (["network default", "hairpin", *WEB], there),
+        (["hairpin", *WEB], nowhere),
+        (WEB, there),
+    ]
+
+    found = [
+        settled(planner(tmp_path, {"web1": lines}, host).guest(web1)).hairpins
+        for lines, host in cases
+    ]
+
+    default, second = ("vnet0", "virbr0", 0), ("vnet1", "virbr1", 0)
+    assert found == [[default, second], [default], [], []]
+
+
 def test_summary_of_a_forwarded_guest(tmp_path: Path) -> None:
     """Where it is forwarded to."""
     found = planner(tmp_path, {"web1": WEB}).guest(running()).summary()

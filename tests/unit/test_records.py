@@ -76,6 +76,17 @@ def test_a_record_that_yields() -> None:
     assert (found.yields, found.entries[2:]) == (known.yields, ["accept 6 fd00::1"])
 
 
+def test_a_record_with_ports_in_hairpin_mode() -> None:
+    """They are kept, and those of before that may be so still."""
+    known = record(entries=ENTRIES)
+    known.hairpins = [("vnet0", "virbr0", 17), ("a b", "virbr1", 0)]
+    before = [("vnet0", "virbr0", 17), ("vnet7", "virbr0", 9)]
+
+    found = parse_record(known.with_entries([], before).text())
+
+    assert found.hairpins == [before[1], *known.hairpins]
+
+
 NICS = st.builds(Nic, NAMES, NAMES, NAMES, NAMES, NAMES)
 GUESTS = st.builds(
     Guest,

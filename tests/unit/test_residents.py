@@ -146,3 +146,14 @@ def test_macs_of_those_that_wait(tmp_path: Path) -> None:
     macs = found.waiting()
 
     assert macs == [MAC, OTHER_MAC]
+
+
+def test_ports_in_hairpin_mode(tmp_path: Path) -> None:
+    """Whose they are."""
+    web1, web2 = record(), record(guest("web2", OTHER_UUID))
+    web1.hairpins = [("vnet0", "virbr0", 0), ("vnet1", "virbr1", 17)]
+    _, found = residents(tmp_path, web1, web2)
+
+    names = {device: one.guest.name for device, one in found.hairpins().items()}
+
+    assert names == {"vnet0": "web1", "vnet1": "web1"}

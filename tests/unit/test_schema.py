@@ -321,3 +321,25 @@ def test_over_a_listener(tmp_path: Path) -> None:
 
     found = {f.target.first: f.over_listener for g in guests for f in g.forwards}
     assert (found, problems) == ({1: True, 2: True, 3: False, 4: False, 5: True}, [])
+
+
+def test_hairpin(tmp_path: Path) -> None:
+    """A guest's own value wins over the defaults', `false` as well; those of a drop-in
+    are its own. It is known where it stands."""
+    main = """\
+guests:
+  web1: [1]
+  web2: {ports: [2], hairpin: false}
+  web3: {ports: [3], hairpin: true}
+defaults: {hairpin: true}
+"""
+    off = "defaults: {hairpin: false}\nguests: {web4: [4]}\n"
+
+    guests, problems = read(tmp_path, main=main, a=off, b="guests: {web5: [5]}\n")
+
+    found = {guest.name: str(guest.hairpin) for guest in guests}
+    below, own = "forwards.yaml:5:21", "forwards.yaml:4:31"
+    assert (problems, found) == (
+        [],
+        {"web1": below, "web2": "None", "web3": own, "web4": "None", "web5": below},
+    )

@@ -281,6 +281,32 @@ def test_interfaces_without_a_device_or_a_bridge(tmp_path: Path) -> None:
     assert found == [("192.168.122.10", "active", "", 7)]
 
 
+def test_a_port_that_is_not_in_hairpin_mode(tmp_path: Path) -> None:
+    """Somebody set it back: whoever else connects is served, and the cure is said."""
+    interfaces(tmp_path, vnet0="virbr0", vnet1="virbr0")
+    of = planned(WEB)
+    of.ports = [("vnet0", "virbr0"), ("vnet1", "virbr0")]
+    seen = []
+    for modes in ("11", "10"):
+        for number, mode in enumerate(modes):
+            port = tmp_path / f"sys/class/net/vnet{number}/brport"
+            port.mkdir(exist_ok=True)
+            (port / "hairpin_mode").write_text(f"{mode}\n")
+        seen += rows(of, tmp_path)
+
+    (tmp_path / "sys/class/net/vnet1/brport/hairpin_mode").unlink()
+    seen += rows(of, tmp_path)
+
+    what = "vnet1 is not in hairpin mode: the guest does not reach itself"
+    said = f"{what}; run vfwhooks apply"
+    reasons = [(state, reason) for _, state, reason, _ in seen]
+    assert reasons == [
+        ("active", ""),
+        ("active", said),
+        ("active", ""),
+    ]
+
+
 def test_a_guest_that_runs() -> None:
     """Its name, UUID and addresses."""
     found = guest_status(planned(WEB, addresses=DUAL))
