@@ -60,7 +60,7 @@ class Follower:
         """Processes of guests have ended, or do within so many seconds."""
         for fd, _ in self._epoll.poll(wait):
             path, _ = self._processes[fd]
-            self._forget(fd)
+            self._epoll.unregister(fd)  # it would be news for ever; it is kept as proof
             self._changed.add(path)
 
     def look(self, directory: str) -> None:
@@ -142,10 +142,13 @@ class Follower:
         service, or libvirt, may be in a container with numbers of its own.
         """
         for fd, known in list(self._processes.items()):
-            if known == (path, pid):
-                return _is_over(fd)
+            if known == (path, pid) and not _is_over(fd):
+                return False
             if known[0] == path:
-                self._forget(fd)
+                os.close(fd)
+                del self._processes[fd]
+                if known[1] == pid:
+                    return True
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -158,11 +161,6 @@ class Follower:
         self._processes[fd] = path, pid
         self._epoll.register(fd, select.EPOLLIN)
         return False
-
-    def _forget(self, fd: int) -> None:
-        self._epoll.unregister(fd)
-        os.close(fd)
-        del self._processes[fd]
 
 
 def _network(data: bytes) -> object:

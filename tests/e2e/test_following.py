@@ -13,6 +13,7 @@ from lab.box import wait_until
 from lab.guest import Guest
 from lab.host import HOOKS, Host
 from lab.machine import Nic
+from lab.migrate import join, migrate
 from lab.net import Net
 from lab.network import default_network, mac_for, second_network
 from product import (
@@ -147,8 +148,10 @@ def test_daemon_that_restarts(host: Host, outside: Net, web1: Guest) -> None:
     host.stop_libvirtd()
     seen.append(answer(outside))
     host.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/web1.pid)"])
-    wait_until(lambda: not published(host), "a dead guest is not forwarded to")
-    host.start_libvirtd()
+    try:
+        wait_until(lambda: not published(host), "a dead guest is not forwarded to")
+    finally:
+        host.start_libvirtd()
     seen.append(answer(outside))
     web1.start(wait=True)
     wait_until(lambda: published(host), "the guest is forwarded to")
@@ -225,6 +228,32 @@ def clients(host: Host) -> list[str]:
     """Whoever is connected to libvirtd, but for who asks."""
     listed = host.run(["virt-admin", "-q", "client-list", "libvirtd"]).splitlines()
     return [line for line in listed if line.strip()]
+
+
+def test_a_guest_that_moves() -> None:
+    """Live, from host to host: the one forwards to it once it runs there, and not while
+    it waits for its memory; the other does not any more."""
+    with Host.debian13(name="hosta") as source, Host.debian13(name="hostb") as target:
+        for host in (source, target):
+            host.run(["mkdir", "-p", "/var/lib/vfwhooks"])
+            configure(host, "guests:\n  web1: [8080:80]\n")
+            start_watch(host)
+            host.start_libvirtd(listen=host is target)
+            host.start_network(default_network())
+        join(source, target)
+        web1 = source.define_guest("web1", mac=WEB)
+        web1.start(wait=True)
+        wait_for_rules(source, True)
+        before = published(target)
+
+        migrate(web1, source, target)
+        wait_for_rules(target, True)
+        wait_for_rules(source, False)
+        seen = target.outside().http(URL)
+        for host in (source, target):
+            stop_watch(host)
+
+    assert (before, seen.body) == (set(), "web1 80 203.0.113.2")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -35,6 +35,7 @@ TEMPLATES = (
     "iptables.j2",
     "libvirt_network.j2",
     "nftables.j2",
+    "vfwhooks.cil",
     "vfwhooks.service",
 )
 ABOUT = "METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"
