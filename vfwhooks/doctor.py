@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import compiled
 from .backend import IPTABLES, open_backend
+from .bans import check_bans
 from .compiler import find_gone
 from .errors import show
 from .findings import NOTE, OK, WRONG, Finding
@@ -52,6 +53,7 @@ def examine(
     found += _uncalled(state, root)
     found += _firewall(state.base(), inventory)
     found += _kernel(state.base(), inventory, root)
+    found += check_bans(Run())
     forwarded = [one for one in read_forwards(Path(main))[0] if one.forwards]
     found += _bridged(forwarded, state.records(), root)
     found += _watch(root)

@@ -42,6 +42,7 @@ LAYERS = {
     "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,
+    "bans": HOST,
     "basechains": HOST,
     "compiled": HOST,
     "daemons": HOST,
