@@ -137,7 +137,7 @@ class Inventory:
     def neighbours(self, bridge: str, mac: str) -> list[str]:
         """The addresses that the neighbour table of the bridge has for the MAC, those
         confirmed of late first."""
-        index = self._index(bridge)
+        index = self.index(bridge)
         if index and self._neighbours is None:
             self._neighbours = self._read_neighbours()
         return (self._neighbours or {}).get((index, mac), [])
@@ -158,7 +158,7 @@ class Inventory:
 
     def neighbour_at(self, bridge: str, address: str) -> str:
         """The MAC that the neighbour table of the bridge has for the address."""
-        index = self._index(bridge)
+        index = self.index(bridge)
         family = AF_INET6 if ":" in address else AF_INET
         asked = _NEIGHBOUR.pack(family, index, 0, 0, 0)
         asked += attribute(1, inet_pton(family, address))
@@ -174,14 +174,14 @@ class Inventory:
         """Have the kernel ask whether the neighbour is still at the address; if it is
         not, that is news a few seconds later."""
         family = AF_INET6 if ":" in address else AF_INET
-        head = _NEIGHBOUR.pack(family, self._index(bridge), _PROBE, 0, 0)
+        head = _NEIGHBOUR.pack(family, self.index(bridge), _PROBE, 0, 0)
         asked = head + attribute(1, inet_pton(family, address))
         try:
             self.route.request(message(_NEWNEIGH, asked, _REPLACE))
         except OSError:
             pass  # it is not in the table, so there is nothing to ask
 
-    def _index(self, interface: str) -> int:
+    def index(self, interface: str) -> int:
         """The kernel's number of the interface; 0 where there is none."""
         try:
             answer = self.route.ask(message(_GETLINK, _LINK + named(3, interface)))
@@ -222,7 +222,7 @@ class Inventory:
             self._bridges = {}
             for network in map(self.network, self.names()):
                 if network and network.is_ours:
-                    own = self._bridges.setdefault(self._index(network.bridge), [])
+                    own = self._bridges.setdefault(self.index(network.bridge), [])
                     own += [address for address, _ in network.subnets]
         return self._bridges
 

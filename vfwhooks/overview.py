@@ -19,6 +19,7 @@ from .plan import Settings
 from .planner import Planned, Planner
 from .process import Run
 from .records import Key, Record
+from .returnpath import ReturnPath
 from .rivals import find_meetings, find_rivals
 from .state import State
 from .status import (
@@ -78,11 +79,14 @@ def look(state: State, main: str) -> Overview:
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
     obstacles = _obstacles(base, running, problems) if held else []
     notes = _listening(planned, inventory)
+    paths = ReturnPath(inventory.routes, frozenset(inventory.bridge_addresses()))
     forwards = []
     for one in running:
         rows = forward_statuses(one, held, missing, notes=notes[one.record.key])
         bridges = {network.bridge for network in one.where.networks}
-        forwards += [_hindered(row, bridges, obstacles) for row in rows]
+        rows = [_hindered(row, bridges, obstacles) for row in rows]
+        indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
+        forwards += [_unanswered(row, indexes, paths) for row in rows]
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name and name not in known:
@@ -117,6 +121,27 @@ def _hindered(
         is_there = one.family == family and (not one.bridge or one.bridge in bridges)
         if is_there and row.state == "active" and not row.is_loopback:
             return replace(row, state="blocked", reason=str(one))
+    return row
+
+
+def _unanswered(
+    row: ForwardStatus, bridges: list[int], paths: ReturnPath
+) -> ForwardStatus:
+    """The row as it is where its guest's answers take another way out than the host's
+    own on that address; one on every address is active, and says which is of no use."""
+    if row.state != "active" or row.is_loopback or row.reason:
+        return row
+    is_one = row.host_ip not in ("*", "0.0.0.0", "::")
+    hosts = (
+        [row.host_ip] if is_one else paths.outside("6" if ":" in row.address else "4")
+    )
+    for host in hosts:
+        for bridge in bridges:
+            why = paths.obstacle(host, row.address, bridge)
+            if why and is_one:
+                return replace(row, state="blocked", reason=why)
+            if why:
+                return replace(row, reason=f"not answered on {host}: {why}")
     return row
 
 

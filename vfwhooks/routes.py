@@ -1,13 +1,15 @@
 """The host's own addresses and its default routes, asked of the kernel by rtnetlink."""
 
 import struct
-from _socket import AF_INET, AF_INET6, inet_pton
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from .netlink import Netlink, attribute, attributes, message
 
 _GETADDRESS, _GETROUTE = 22, 26
 _LOCAL = 2
 _ENTRY_ITSELF = 0x2000  # the route that matches, not what comes of it
+_AND_ITS_TABLE = 0x1000
+_SOURCE, _BY, _TO, _TABLE = 2, 3, 4, 15
 # Addresses that are for tests and nobody's: a default route alone leads there.
 _FAR_AWAY = {AF_INET: "198.18.0.1", AF_INET6: "2001:2::1"}
 
@@ -37,9 +39,7 @@ class Routes:
         own = inet_pton(family, address)
         far = attribute(1, inet_pton(family, _FAR_AWAY[family]))
         head = bytes((family, len(own) * 8)) + bytes(6)
-        if family not in self._holders:
-            self._holders[family] = self._read_holders(family)
-        for index in (0, *self._holders[family].get(own, ())):
+        for index in (0, *self.holders(address)):
             by = attribute(4, struct.pack("=i", index)) if index else b""
             try:
                 entry = struct.pack("=I", _ENTRY_ITSELF)
@@ -53,6 +53,47 @@ class Routes:
             except OSError:
                 continue  # no default route, or none by this interface
         return False
+
+    def way_out(self, source: str, by: int = 0) -> "tuple[int, int] | None":
+        """The kernel's number of the interface by which what has this source address
+        leaves for far away, and of the table that says so; it is the host's own, or has
+        come in by the interface with the number `by`. None where it goes nowhere."""
+        family = AF_INET6 if ":" in source else AF_INET
+        own = inet_pton(family, source)
+        bits = len(own) * 8
+        asked = (
+            bytes((family, bits, bits)) + bytes(5) + struct.pack("=I", _AND_ITS_TABLE)
+        )
+        asked += attribute(1, inet_pton(family, _FAR_AWAY[family]))
+        asked += attribute(_SOURCE, own)
+        if by:
+            asked += attribute(_BY, struct.pack("=i", by))
+        try:
+            about = attributes(self._link.ask(message(_GETROUTE, asked))[12:])
+        except OSError:
+            return None
+        to, table = (about.get(kind, bytes(4)) for kind in (_TO, _TABLE))
+        found = struct.unpack("=I", to)[0], struct.unpack("=I", table)[0]
+        return found if found[0] else None
+
+    def holders(self, address: str) -> list[int]:
+        """The kernel's numbers of the interfaces that have the address."""
+        family = AF_INET6 if ":" in address else AF_INET
+        if family not in self._holders:
+            self._holders[family] = self._read_holders(family)
+        return self._holders[family].get(inet_pton(family, address), [])
+
+    def own_addresses(self, family: str) -> list[str]:
+        """The host's addresses ("4", "6") that are valid beyond their link."""
+        number = AF_INET6 if family == "6" else AF_INET
+        found = []
+        for _, answer in self._link.dump(
+            message(_GETADDRESS, bytes((number,)) + bytes(7))
+        ):
+            about = attributes(answer[8:])
+            if answer[3] == 0:  # the scope: universe
+                found.append(inet_ntop(number, about.get(2, about.get(1, b""))))
+        return found
 
     def _read_holders(self, family: int) -> dict[bytes, list[int]]:
         """The interfaces that have an address, by that."""

@@ -199,7 +199,7 @@ class Host(Inventory):
     def is_default_source(self, address: str) -> bool:
         return address in self._default_source
 
-    def _index(self, interface: str) -> int:
+    def index(self, interface: str) -> int:
         return 7
 
 

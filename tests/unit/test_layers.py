@@ -85,6 +85,7 @@ LAYERS = {
     "follower": DECIDE,
     "planner": DECIDE,
     "reserve": DECIDE,
+    "returnpath": DECIDE,
     "residents": DECIDE,
     "rivals": DECIDE,
     "status": DECIDE,
