@@ -13,7 +13,7 @@ unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
-work='' fresh='' made='' module=''
+work='' fresh='' made='' module='' gone=''
 
 usage() {
 	cat <<EOF
@@ -213,9 +213,9 @@ lay_hooks() {
 	for driver in $drivers; do
 		case " $may " in *" $driver "*) lay_hook ;; *) take_hook_away ;; esac
 	done
-	[ -n "$root" ] && return 0
+	[ -z "$root" ] || return 0
 	relabel "$hooks"
-	call_trial "$release" tell
+	[ -z "$may$gone" ] || call_trial "$release" tell
 }
 
 # As the policy's own file contexts have it: a hook with another label is refused.
@@ -239,6 +239,7 @@ lay_hook() {
 }
 
 take_hook_away() {
+	! is_ours "$root$hooks/$driver" && ! is_ours "$root$hooks/$driver.d/vfwhooks" || gone=1
 	remove "$hooks/$driver"
 	remove "$hooks/$driver.d/vfwhooks"
 }
@@ -438,8 +439,11 @@ finish() {
 uninstall() {
 	previous=$(find_installed)
 	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
-	for driver in $drivers; do take_hook_away; done
-	[ -n "$root" ] || call_trial "$here" tell
+	for driver in $drivers; do [ "$driver" = daemon ] || take_hook_away; done
+	# By the daemon hook, which goes last, it is seen that they have heard of it.
+	[ -n "$root" ] || [ -z "$gone" ] || call_trial "$here" tell
+	driver=daemon
+	take_hook_away
 	[ -n "$root" ] || unload_module
 	[ -n "$root" ] || $python -IBc 'import sys
 sys.path.insert(0, sys.argv[1])
