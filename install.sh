@@ -261,8 +261,11 @@ load_module() {
 	done
 	[ -e $selinux/booleans/$boolean ] ||
 		die "this policy has no boolean $boolean, which our module depends on"
-	[ -e "$lib/selinux" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
+	known=$(cat "$lib/selinux" 2>/dev/null || :)
+	[ -n "$known" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
 	if ! semodule -i "$release/templates/vfwhooks.cil" || ! setsebool -P $boolean on; then
+		[ -n "$known" ] || { semodule -r vfwhooks 2>/dev/null || :; }
+		[ -n "$known" ] || rm "$lib/selinux" # or every later install would try again
 		die 'the policy module could not be loaded: see above'
 	fi
 	say "the policy module vfwhooks is loaded, and $boolean is on"
@@ -417,8 +420,8 @@ install_all() {
 	lay_release
 	stage_hooks
 	[ -n "$root" ] || call_hooks
-	fresh=''
 	if [ -z "$root" ] && [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ]; then load_module; fi
+	fresh=''
 	lay_sample
 	lay_unit
 	lay_manuals
