@@ -32,6 +32,8 @@ _SUFFIX = ".xml"
 # libvirt writes a network's file when its hook has ended, which takes a few seconds
 # at most: until then the hook's word counts.
 _HOOK_SECONDS = 10
+# A process may have 1024 files open as a rule, and there are others to be opened.
+_MOST_PROCESSES = 800
 
 
 class Follower:
@@ -190,9 +192,10 @@ class Follower:
             return True
         except (OSError, AttributeError):
             return not _exists(pid)  # before 5.3
-        if _is_over(fd):
+        has_ended = _is_over(fd)
+        if has_ended or len(self._processes) >= _MOST_PROCESSES:
             os.close(fd)
-            return True
+            return has_ended
         self._processes[fd] = path, pid
         self._epoll.register(fd, select.EPOLLIN)
         return False

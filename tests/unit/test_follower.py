@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -426,6 +427,23 @@ def test_nothing_is_kept_open(tmp_path: Path) -> None:
         heard(state, follower, f"{QEMU}/web1.xml")
 
     assert descriptors() == before
+
+
+def test_more_guests_than_descriptors(tmp_path: Path) -> None:
+    """As many as a process may have open as a rule; all are found, and whoever else
+    needs a descriptor gets one."""
+    state, follower = following(tmp_path)
+    with_daemon(tmp_path)
+    for n in range(1100):
+        write(tmp_path, f"{QEMU}/web{n}.xml", status(RUNS))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+
+    follower.look(QEMU)
+    follower.note()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert (len(state.intents()), follower.problems[:1]) == (1100, [])
 
 
 def test_nothing_is_kept_open_of_guests_that_are_gone(tmp_path: Path) -> None:
