@@ -214,13 +214,13 @@ lay_hooks() {
 		case " $may " in *" $driver "*) lay_hook ;; *) take_hook_away ;; esac
 	done
 	[ -n "$root" ] && return 0
-	relabel "$hooks"
 	call_trial "$release" tell
 }
 
-# As the policy's own file contexts have it: a hook with another label is refused.
+# As the policy's own file contexts have it: a hook with another label is refused. What
+# others have there keeps theirs.
 relabel() {
-	[ ! -d $selinux ] || restorecon -RF "$@" 2>/dev/null || :
+	[ ! -d $selinux ] || restorecon -F "$@" 2>/dev/null || :
 }
 
 warn_alone() {
@@ -231,6 +231,7 @@ lay_hook() {
 	place=$(find_place "$driver")
 	make_directory "${place%/*}"
 	put "$place" 755 <"$work/hooks/$driver"
+	[ -n "$root" ] || relabel "${place%/*}" "$place"
 	if [ "$place" = "$hooks/$driver" ]; then
 		remove "$hooks/$driver.d/vfwhooks"
 	else
@@ -433,7 +434,7 @@ install_all() {
 }
 
 finish() {
-	relabel "$lib" "$bin" "${config%/*}"
+	relabel -R "$lib" "$bin" "${config%/*}"
 	start_unit
 	forward_now
 }

@@ -409,6 +409,24 @@ def change_when(host: Host, loaded: object, policy: Policy) -> None:
     loaded.change(policy)  # type: ignore[attr-defined]  # lab.selinuxfs.Loaded
 
 
+def test_labels_of_others(quiet: Host) -> None:
+    """What is laid is labelled as the policy has it; a hook of somebody else's keeps
+    the label that he gave it, with which it may run."""
+    quiet.write("/usr/sbin/restorecon", f"#!/bin/sh\n{TOOLS['restorecon']}\n", 0o755)
+    quiet.write(f"{HOOKS}/qemu", FAILS, 0o755)
+
+    with selinux(quiet, FEDORA_41_ON), modular.running(quiet, MODULAR):
+        install(quiet).check()
+
+    lines = quiet.read("/var/log/restorecon").splitlines()
+    assert sorted({line for line in lines if HOOKS in line}) == [
+        f"restorecon -F {HOOKS}",
+        f"restorecon -F {HOOKS} {HOOKS}/daemon",
+        f"restorecon -F {HOOKS} {HOOKS}/network",
+        f"restorecon -F {HOOKS}/daemon",
+    ]
+
+
 @pytest.mark.parametrize("tool", ["", "semodule"])
 def test_the_module_where_it_cannot_be(quiet: Host, tool: str) -> None:
     """Without SELinux, or without its tools, nothing is done at all."""
