@@ -213,14 +213,13 @@ lay_hooks() {
 	for driver in $drivers; do
 		case " $may " in *" $driver "*) lay_hook ;; *) take_hook_away ;; esac
 	done
-	[ -z "$root" ] || return 0
-	relabel "$hooks"
-	[ -z "$may$gone" ] || call_trial "$release" tell
+	[ -n "$root" ] || [ -z "$may$gone" ] || call_trial "$release" tell
 }
 
-# As the policy's own file contexts have it: a hook with another label is refused.
+# As the policy's own file contexts have it: a hook with another label is refused. What
+# others have there keeps theirs.
 relabel() {
-	[ ! -d $selinux ] || restorecon -RF "$@" 2>/dev/null || :
+	[ ! -d $selinux ] || restorecon -F "$@" 2>/dev/null || :
 }
 
 warn_alone() {
@@ -231,6 +230,7 @@ lay_hook() {
 	place=$(find_place "$driver")
 	make_directory "${place%/*}"
 	put "$place" 755 <"$work/hooks/$driver"
+	[ -n "$root" ] || relabel "${place%/*}" "$place"
 	if [ "$place" = "$hooks/$driver" ]; then
 		remove "$hooks/$driver.d/vfwhooks"
 	else
@@ -262,8 +262,11 @@ load_module() {
 	done
 	[ -e $selinux/booleans/$boolean ] ||
 		die "this policy has no boolean $boolean, which our module depends on"
-	[ -e "$lib/selinux" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
+	known=$(cat "$lib/selinux" 2>/dev/null || :)
+	[ -n "$known" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
 	if ! semodule -i "$release/templates/vfwhooks.cil" || ! setsebool -P $boolean on; then
+		[ -n "$known" ] || { semodule -r vfwhooks 2>/dev/null || :; }
+		[ -n "$known" ] || rm "$lib/selinux" # or every later install would try again
 		die 'the policy module could not be loaded: see above'
 	fi
 	say "the policy module vfwhooks is loaded, and $boolean is on"
@@ -418,8 +421,8 @@ install_all() {
 	lay_release
 	stage_hooks
 	[ -n "$root" ] || call_hooks
-	fresh=''
 	if [ -z "$root" ] && [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ]; then load_module; fi
+	fresh=''
 	lay_sample
 	lay_unit
 	lay_manuals
@@ -431,7 +434,7 @@ install_all() {
 }
 
 finish() {
-	relabel "$lib" "$bin" "${config%/*}"
+	relabel -R "$lib" "$bin" "${config%/*}"
 	start_unit
 	forward_now
 }

@@ -18,6 +18,7 @@ from . import files
 from .daemons import find_daemons
 from .domstatus import parse_domain_status
 from .errors import VfwError
+from .inventory import STATUS_DIRECTORIES
 from .libvirtxml import parse_networks
 from .model import Guest, Network
 from .records import Intent, Key, guest_text
@@ -25,12 +26,14 @@ from .state import State
 
 RUN = "/run/libvirt"
 _DRIVERS = {f"{RUN}/{driver}": driver for driver in ("qemu", "lxc", "libxl")}
-NETWORKS = f"{RUN}/network"
+NETWORKS, _OLD_NETWORKS = STATUS_DIRECTORIES
 DIRECTORIES = (*_DRIVERS, NETWORKS)
 _SUFFIX = ".xml"
 # libvirt writes a network's file when its hook has ended, which takes a few seconds
 # at most: until then the hook's word counts.
 _HOOK_SECONDS = 10
+# A process may have 1024 files open as a rule, and there are others to be opened.
+_MOST_PROCESSES = 800
 
 
 class Follower:
@@ -45,6 +48,7 @@ class Follower:
         self._changed: set[str] = set()
         self._processes: dict[int, tuple[str, int]] = {}
         self._epoll = select.epoll()
+        self._has_seen_daemon = False
 
     def fileno(self) -> int:
         """The descriptor, for poll."""
@@ -77,18 +81,26 @@ class Follower:
     def note(self) -> bool:
         """Write down as events what has happened; whether anything has."""
         changed, self._changed = self._changed, set()
-        found = []
+        found, is_news = [], False
         for path in sorted(changed):
             try:
                 event = self._event(path)
             except (OSError, VfwError) as error:
                 self.problems.append(f"{path}: {error}")
                 continue
-            found += [event] if event else []
-        # A guest that has come under another name has gone first.
-        for operation, guest in sorted(found, key=lambda one: one[0] != "stopped"):
-            self._state.note(Intent(operation, guest, time.monotonic_ns()))
-        return bool(found)
+            if event and event[0] == "stopped":
+                # At once: many files take long, and a hook may tell of its next start
+                # meanwhile. And one that has come under another name has gone first.
+                self._note(*event)
+                is_news = True
+            elif event:
+                found.append(event)
+        for event in found:
+            self._note(*event)
+        return is_news or bool(found)
+
+    def _note(self, operation: str, guest: Guest) -> None:
+        self._state.note(Intent(operation, guest, time.monotonic_ns()))
 
     def _event(self, path: str) -> tuple[str, Guest] | None:
         directory, _, name = path.rpartition("/")
@@ -102,9 +114,13 @@ class Follower:
         record = self._state.record(key)
         is_running = record is not None and not record.is_off
         data = files.read(self._root + path)
+        if data is None and not self._is_told_of(path):
+            return None
         status = parse_domain_status(data, driver) if data else None
         # libxl's guests have no process of their own.
         pid = status.pid if status and driver != "libxl" else 0
+        if status is None:
+            self._forget(path)
         if status is None or (pid and self._has_ended(path, pid)):
             return ("stopped", Guest(driver, name, "", [])) if is_running else None
         guest = status.guest
@@ -116,7 +132,11 @@ class Follower:
     def _network_event(self, name: str) -> tuple[str, Guest] | None:
         """What is noted of a network, by its hook or by us, is what is in force."""
         noted = f"networks/{files.file_name(name)}"
-        data = files.read(f"{self._root}{NETWORKS}/{name}{_SUFFIX}") or b""
+        data = b""
+        for directory in (NETWORKS, _OLD_NETWORKS):
+            data = data or files.read(f"{self._root}{directory}/{name}{_SUFFIX}") or b""
+        if not data and not files.exists(self._root + NETWORKS):
+            return None
         before = files.read(f"{self._state.path}/{noted}") or b""
         if _network(data) == _network(before):
             return None
@@ -135,29 +155,47 @@ class Follower:
                     continue  # no release of ours has named it
         return found
 
+    def _is_told_of(self, path: str) -> bool:
+        """Whether it means anything that a guest has no file. libvirt ends its process
+        first: as long as that is there, or where the whole directory is not, somebody
+        else has taken the file away."""
+        processes = [fd for fd, known in self._processes.items() if known[0] == path]
+        if processes:
+            return any(_is_over(fd) for fd in processes)
+        return files.exists(self._root + path.rpartition("/")[0])
+
+    def _forget(self, path: str) -> None:
+        """Close what is open of the guest's process."""
+        for fd, known in list(self._processes.items()):
+            if known[0] == path:
+                os.close(fd)  # which takes it out of epoll as well
+                del self._processes[fd]
+
     def _has_ended(self, path: str, pid: int) -> bool:
         """Whether the guest's process has; its end will be news.
 
-        A number that nobody has here is believed only where libvirt's own are seen: the
-        service, or libvirt, may be in a container with numbers of its own.
+        Numbers are believed only where libvirt's own has been seen: the service, or
+        libvirt, may be in a container with numbers of its own, and the process that has
+        the number here is somebody else's then.
         """
-        for fd, known in list(self._processes.items()):
+        for fd, known in self._processes.items():
             if known == (path, pid) and not _is_over(fd):
                 return False
-            if known[0] == path:
-                os.close(fd)
-                del self._processes[fd]
-                if known[1] == pid:
-                    return True
+        has_ended = (path, pid) in self._processes.values()
+        self._forget(path)
+        self._has_seen_daemon = self._has_seen_daemon or bool(find_daemons(self._root))
+        if has_ended or not self._has_seen_daemon:
+            return has_ended
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
-            return bool(find_daemons(self._root))
-        except (OSError, AttributeError):
-            return not _exists(pid) and bool(find_daemons(self._root))  # before 5.3
-        if _is_over(fd):
-            os.close(fd)
             return True
+        except (OSError, AttributeError):
+            return not _exists(pid)  # before 5.3
+        has_ended = _is_over(fd)
+        if has_ended or len(self._processes) >= _MOST_PROCESSES:
+            os.close(fd)
+            return has_ended
         self._processes[fd] = path, pid
         self._epoll.register(fd, select.EPOLLIN)
         return False

@@ -44,7 +44,7 @@ def try_hooks(
     """Lay the daemon hook, where anybody may run it, and see who does.
 
     It stays if somebody has. Where no daemon runs, and none can be woken, it is not
-    tried, and SELinux's word alone counts.
+    tried, and the word of SELinux and of the mount counts.
     """
     refused = find_refused(root, ask)
     running = {daemon.name for daemon in find_daemons(root)}
@@ -57,8 +57,13 @@ def try_hooks(
         reached = reload(daemons, state)
         for name in [one.name for one in daemons if one.name not in reached]:
             refused[name] = _why_not(name, place, root)
+    elif running:
+        reached = set()
     else:
-        reached = set(concerned if not running else ())
+        can_run = not is_on_noexec(place.parent)
+        reached = set(concerned if can_run else ())
+        for name in set(concerned) - reached:
+            refused[name] = _why_not(name, place, root)
     served = {driver for name in reached for driver in SERVES[name]}
     served -= set(refused_drivers(refused))
     drivers = tuple(driver for driver in DRIVERS if driver in served)

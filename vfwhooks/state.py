@@ -50,15 +50,17 @@ class State:
         self.path = path
         self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
         self.problems: list[str] = []
-        if not posix.access(f"{path}/{MADE_LAST}", posix.F_OK):
-            self._make()
+        self.make()
         about = posix.lstat(path)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != posix.geteuid():
             raise VfwError(f"{path} is not a directory of ours", "remove it")
         if about.st_mode & 0o022:
             raise VfwError(f"{path} can be written by others", "remove it")
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make the directories, unless they are there."""
+        if posix.access(f"{self.path}/{MADE_LAST}", posix.F_OK):
+            return
         for name in ("", *_DIRECTORIES):
             try:
                 posix.mkdir(f"{self.path}/{name}", 0o700)

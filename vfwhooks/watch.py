@@ -86,6 +86,10 @@ class Watch:
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
             now, ready = time.monotonic(), self._schedule.take()
+            if "anew" in ready:
+                self._state.make()
+                self._look(set(DIRECTORIES))
+                ready.remove("anew")
             if "guests" in ready and not self._follow():
                 ready.remove("guests")
             if "listeners" in ready and not self._try_again():
@@ -116,6 +120,7 @@ class Watch:
                 self._leased(directory, name)
         if directories.intersection(self._watched.guests):
             self._heed(self._residents.look())
+            self._schedule.add("anew", _DEBOUNCE)  # who removes it may still be at it
         for directory in directories.intersection(DIRECTORIES):
             self._follower.look(directory)
             self._schedule.add("guests", _SOON)
@@ -166,6 +171,7 @@ class Watch:
 
     def _follow(self) -> bool:
         """Note what libvirt's files say and no hook has told; whether that is news."""
+        self._state.make()
         is_news = self._follower.note()
         for line in self._follower.problems:
             syslog.syslog(syslog.LOG_WARNING, show(line))

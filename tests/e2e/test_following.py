@@ -161,6 +161,31 @@ def test_daemon_that_restarts(host: Host, outside: Net, web1: Guest) -> None:
     assert seen == [served, served, "refused", served]
 
 
+def test_directories_that_are_taken_away(host: Host, web1: Guest) -> None:
+    """Ours is made anew, by what libvirt's files say; where libvirt's has gone, the
+    guest goes on being forwarded to, by an edited file as well."""
+    record = "/run/vfwhooks/guests/qemu/web1"
+    web1.start()
+    wait_for_rules(host, True)
+    files = {8082: "guests: {web1: [8082:80]}\n", 8081: "guests: {web1: [8081:80]}\n"}
+
+    host.run(["rm", "-r", "/run/vfwhooks"])
+    wait_until(lambda: host.path(record).exists(), "the guest is recorded again")
+    host.run(["mv", "/run/libvirt/qemu", "/run/libvirt/away"])
+    for port, text in files.items():
+        configure(host, text)
+        wait_for_port(host, port)
+    seen = len(published(host))
+    host.run(["mv", "/run/libvirt/away", "/run/libvirt/qemu"])
+
+    assert seen == 1
+
+
+def wait_for_port(host: Host, port: int) -> None:
+    """Until it is published, and no other."""
+    wait_until(lambda: {one.port for one in published(host)} == {port}, "it is edited")
+
+
 def test_many_at_once(host: Host, measured: Measured) -> None:
     """Twenty guests that start together, and stop together."""
     names = [f"many{n}" for n in range(20)]

@@ -161,6 +161,20 @@ def test_hooks_on_a_mount_without_exec(host: Host) -> None:
     assert (seen, found) == ([], [f"wrong  {what}; {cure}"])
 
 
+def test_a_mount_without_exec_and_no_daemon(quiet: Host) -> None:
+    """Nobody has to be asked: there none is laid either, for libvirt may be started
+    where no service of ours takes it away."""
+    quiet.run(["mkdir", "-p", HOOKS])
+    quiet.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "lab", HOOKS])
+
+    done = install(quiet)
+
+    assert (laid(quiet), said(done)[0]) == (
+        [],
+        f"libvirtd may not run hooks here: {HOOKS} is on a file system without exec",
+    )
+
+
 def test_a_hook_that_nobody_may_execute(host: Host) -> None:
     """libvirt, told to look again, does not call it: doctor says so and that the hook
     of the guest was not called, the cure cures it, and the guest is served."""
@@ -367,10 +381,50 @@ def test_the_module_on_request(quiet: Host) -> None:
     )
 
 
+@pytest.mark.parametrize("tool", ["semodule", "setsebool"])
+def test_a_module_that_cannot_be_loaded(quiet: Host, tool: str) -> None:
+    """Nothing is left of the try, and without the option it is not tried again."""
+    for name, text in TOOLS.items():
+        fails = "[ $1 = -r ]" if name == tool else ":"
+        quiet.write(f"/usr/sbin/{name}", f"#!/bin/sh\n{text}\n{fails}\n", 0o755)
+
+    with selinux(quiet, FEDORA_41), modular.running(quiet, MODULAR):
+        done = install(quiet, "--selinux-module")
+        left = quiet.call(["ls", "/usr/lib/vfwhooks", CONFIG]).stdout
+        log = quiet.read("/var/log/policy").splitlines()
+        again = install(quiet)
+
+    assert (done.status, done.stderr, left, laid(quiet)) == (
+        1,
+        "install.sh: the policy module could not be loaded: see above\n",
+        "",
+        [],
+    )
+    assert (log[-1], again.status) == ("semodule -r vfwhooks", 0)
+
+
 def change_when(host: Host, loaded: object, policy: Policy) -> None:
     """Load another policy as soon as semodule has been called."""
     wait_until(lambda: host.path("/run/lab/loaded").exists(), "the module is loaded")
     loaded.change(policy)  # type: ignore[attr-defined]  # lab.selinuxfs.Loaded
+
+
+def test_labels_of_others(quiet: Host) -> None:
+    """What is laid is labelled as the policy has it; a hook of somebody else's keeps
+    the label that he gave it, with which it may run."""
+    quiet.write("/usr/sbin/restorecon", f"#!/bin/sh\n{TOOLS['restorecon']}\n", 0o755)
+    quiet.write(f"{HOOKS}/qemu", FAILS, 0o755)
+
+    with selinux(quiet, FEDORA_41_ON), modular.running(quiet, MODULAR):
+        install(quiet).check()
+
+    lines = quiet.read("/var/log/restorecon").splitlines()
+    assert sorted({line for line in lines if HOOKS in line}) == [
+        f"restorecon -F {HOOKS}",
+        f"restorecon -F {HOOKS} {HOOKS}/daemon",
+        f"restorecon -F {HOOKS} {HOOKS}/network",
+        f"restorecon -F {HOOKS}/daemon",
+    ]
 
 
 @pytest.mark.parametrize("tool", ["", "semodule"])

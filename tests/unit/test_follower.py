@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -174,6 +176,7 @@ def test_a_process_that_ends(tmp_path: Path) -> None:
     """It is news by itself, as soon as it has ended."""
     child = subprocess.Popen(["sleep", "60"])
     state, follower = following(tmp_path, guest())
+    with_daemon(tmp_path)
     write(tmp_path, f"{QEMU}/web1.xml", status(f"state='running' pid='{child.pid}'"))
     before = heard(state, follower, f"{QEMU}/web1.xml")
 
@@ -183,6 +186,96 @@ def test_a_process_that_ends(tmp_path: Path) -> None:
     child.wait()
 
     assert (before, events(state)) == ([], ["stopped qemu web1"])
+
+
+def test_a_process_of_somebody_else(tmp_path: Path) -> None:
+    """Where libvirt's own are not seen, who has the number here is not the guest."""
+    child = subprocess.Popen(["sleep", "60"])
+    state, follower = following(tmp_path, guest())
+    write(tmp_path, f"{QEMU}/web1.xml", status(f"state='running' pid='{child.pid}'"))
+    heard(state, follower, f"{QEMU}/web1.xml")
+
+    child.kill()
+    child.wait()
+    follower.hear_processes()
+    follower.note()
+
+    assert events(state) == []
+
+
+def test_a_process_that_ends_with_the_daemon_away(tmp_path: Path) -> None:
+    """That it was seen once is enough: nobody else tells of the guest then."""
+    child = subprocess.Popen(["sleep", "60"])
+    state, follower = following(tmp_path, guest())
+    with_daemon(tmp_path)
+    write(tmp_path, f"{QEMU}/web1.xml", status(f"state='running' pid='{child.pid}'"))
+    heard(state, follower, f"{QEMU}/web1.xml")
+    (tmp_path / "run/libvirtd.pid").unlink()
+
+    child.kill()
+    child.wait()
+
+    assert heard(state, follower, f"{QEMU}/web1.xml") == ["stopped qemu web1"]
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+@pytest.mark.parametrize("what", ["qemu/web1.xml", "qemu", ""])
+def test_a_file_that_somebody_else_takes_away(
+    tmp_path: Path, what: str, has_ended: bool
+) -> None:
+    """A guest whose process is there runs, alone or with all the others; so does a
+    network whose directory has gone."""
+    child = subprocess.Popen(["sleep", "60"])
+    state, follower = following(tmp_path, guest())
+    noted(state, TOLD)
+    with_daemon(tmp_path)
+    write(tmp_path, f"{QEMU}/web1.xml", status(f"state='running' pid='{child.pid}'"))
+    heard(state, follower, f"{QEMU}/web1.xml")
+    (tmp_path / NETWORKS[1:] / "default.xml").write_text(PLAIN)
+    subprocess.run(["rm", "-r", tmp_path / "run/libvirt" / what], check=True)
+    if has_ended:
+        child.kill()
+        child.wait()
+
+    follower.look(QEMU)
+    follower.look(NETWORKS)
+    follower.note()
+    child.kill()
+    child.wait()
+
+    assert events(state) == ["stopped qemu web1"] * has_ended
+
+
+def test_a_directory_that_was_never_there(tmp_path: Path) -> None:
+    """Nor does it say anything of a guest whose process is not known."""
+    state, follower = following(tmp_path, guest())
+    (tmp_path / QEMU[1:]).rmdir()
+
+    follower.look(QEMU)
+    follower.note()
+
+    assert events(state) == []
+
+
+def test_a_stop_is_written_down_before_others_are_read(tmp_path: Path) -> None:
+    """With many files that takes long, and a hook may tell meanwhile that the guest has
+    started again: that is the later event."""
+    state, follower = following(tmp_path, guest("gone"))
+    late = tmp_path / f"{QEMU[1:]}/web1.xml"
+    os.mkfifo(late)
+    follower.hear([f"{QEMU}/gone.xml", f"{QEMU}/web1.xml"])
+    thread = threading.Thread(target=follower.note)
+
+    thread.start()
+    with late.open("wb") as file:  # as soon as somebody reads it
+        before = events(state)
+        file.write(status(RUNS))
+    thread.join()
+
+    assert (before, events(state)) == (
+        ["stopped qemu gone"],
+        ["stopped qemu gone", f"found qemu web1 {MAC}"],
+    )
 
 
 def test_a_guest_without_a_process(tmp_path: Path) -> None:
@@ -293,6 +386,19 @@ def test_a_network(tmp_path: Path, before: str, now: str, is_news: bool) -> None
     assert (again, follower.problems) == (found, [])
 
 
+def test_a_network_where_old_libvirts_have_it(tmp_path: Path) -> None:
+    """Before 1.2.4 or so its file was elsewhere; the directory was there already."""
+    state, follower = following(tmp_path)
+    noted(state, TOLD)
+    (tmp_path / "var/lib/libvirt/network").mkdir(parents=True)
+    write(tmp_path, "/var/lib/libvirt/network/default.xml", PLAIN.encode())
+
+    follower.look(NETWORKS)
+    follower.note()
+
+    assert events(state) == []
+
+
 @pytest.mark.parametrize(
     ("seconds_ago", "found"), [(3600, ["network network default"]), (1, [])]
 )
@@ -312,11 +418,49 @@ def test_a_look_at_networks(
 def test_nothing_is_kept_open(tmp_path: Path) -> None:
     """But for one descriptor a process, however often its file is written."""
     state, follower = following(tmp_path, guest())
+    with_daemon(tmp_path)
     write(tmp_path, f"{QEMU}/web1.xml", status(RUNS))
     heard(state, follower, f"{QEMU}/web1.xml")
     before = descriptors()
 
     for _ in range(10):
         heard(state, follower, f"{QEMU}/web1.xml")
+
+    assert descriptors() == before
+
+
+def test_more_guests_than_descriptors(tmp_path: Path) -> None:
+    """As many as a process may have open as a rule; all are found, and whoever else
+    needs a descriptor gets one."""
+    state, follower = following(tmp_path)
+    with_daemon(tmp_path)
+    for n in range(1100):
+        write(tmp_path, f"{QEMU}/web{n}.xml", status(RUNS))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+
+    follower.look(QEMU)
+    follower.note()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert (len(state.intents()), follower.problems[:1]) == (1100, [])
+
+
+def test_nothing_is_kept_open_of_guests_that_are_gone(tmp_path: Path) -> None:
+    """Whether its file or its process has gone first."""
+    state, follower = following(tmp_path)
+    with_daemon(tmp_path)
+    before = descriptors()
+
+    for name in ("web1", "web2", "web3"):
+        child = subprocess.Popen(["sleep", "60"])
+        path = f"{QEMU}/{name}.xml"
+        write(tmp_path, path, status(f"state='running' pid='{child.pid}'"))
+        heard(state, follower, path)
+        child.kill()
+        child.wait()
+        (tmp_path / path[1:]).unlink()
+        follower.hear_processes(wait=10)
+        heard(state, follower, path)
 
     assert descriptors() == before
