@@ -8,6 +8,7 @@ from .config import Items, Node, Pairs, Place, Text
 from .elements import WHOLE
 from .errors import VfwError
 from .forwards import Forward, GuestForwards
+from .keys import PORT
 from .ports import (
     Address,
     Ports,
@@ -21,8 +22,6 @@ from .ports import (
     parse_switch,
 )
 from .values import Values, kind_of
-
-PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listener")
 
 
 @dataclass(frozen=True)

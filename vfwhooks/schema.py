@@ -23,7 +23,8 @@ from .config import (
 )
 from .errors import show
 from .forwards import GuestForwards
-from .portlist import PORT, Defaults, PortList
+from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
+from .portlist import Defaults, PortList
 from .ports import (
     Address,
     parse_guest_address,
@@ -32,21 +33,8 @@ from .ports import (
     parse_switch,
     parse_when_stopped,
 )
-from .public import PUBLIC, read_public
+from .public import read_public
 from .values import Values, kind_of
-
-_DOCUMENT = ("defaults", "guests")
-_DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin")
-_GUEST = (
-    "ports",
-    "address",
-    "network",
-    "allow_from",
-    "when_stopped",
-    "over_listener",
-    "hairpin",
-    *PUBLIC,
-)
 
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 _LIBVIRTS_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -74,14 +62,14 @@ class _Reader:
         self.known: dict[str, Place] = {}
 
     def document(self, tree: Node, is_main: bool) -> None:
-        parts = self.read.mapping(tree, "the file", _DOCUMENT)
+        parts = self.read.mapping(tree, "the file", DOCUMENT)
         if parts is None:
             return
         above = self.defaults
         if "defaults" in parts:
             self.defaults = self.read_defaults(parts["defaults"])
         if "guests" not in parts:
-            self.read.wrong(tree.place, "no guests: in the file; guests: {} says none")
+            self.no_guests(tree)
         elif isinstance(parts["guests"], Pairs):
             for key, node in parts["guests"].nodes:
                 self.guest(key, node)
@@ -92,8 +80,19 @@ class _Reader:
         if not is_main:
             self.defaults = above
 
+    def no_guests(self, tree: Node) -> None:
+        cure = "guests: {} says none"
+        others = [
+            key.value
+            for key, node in (tree.nodes if isinstance(tree, Pairs) else ())
+            if key.value not in DOCUMENT and is_guest(node)
+        ]
+        if others:
+            cure = f"write it above {show(others[0])}:, and indent what is below"
+        self.read.wrong(tree.place, f"no guests: in the file; {cure}")
+
     def read_defaults(self, node: Node) -> Defaults:
-        parts = self.read.mapping(node, "defaults", _DEFAULTS) or {}
+        parts = self.read.mapping(node, "defaults", DEFAULTS) or {}
         above = self.defaults
         return Defaults(
             self.read.several(parts["host_ip"], parse_host_ip)
@@ -133,7 +132,7 @@ class _Reader:
             self.read.problems.append(Problem(key.place, what, is_warning=True))
         parts: dict[str, Node] | None = {"ports": node}
         if isinstance(node, Pairs):
-            parts = self.read.mapping(node, show(name), _GUEST, PORT)
+            parts = self.read.mapping(node, show(name), GUEST)
         if parts is None:
             return
         above = self.defaults

@@ -7,11 +7,11 @@ shows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TypeVar
 
 from .config import Items, Node, Pairs, Place, Problem, Text
 from .errors import VfwError, show
+from .keys import hint
 from .ports import Address
 
 T = TypeVar("T")
@@ -28,20 +28,17 @@ class Values:
         self.problems.append(Problem(place, message))
 
     def mapping(
-        self, node: Node, name: str, keys: tuple[str, ...], inner: tuple[str, ...] = ()
+        self, node: Node, name: str, keys: tuple[str, ...]
     ) -> dict[str, Node] | None:
-        """The values of a mapping by key; None where it is no mapping.
-
-        `inner` are the keys of the ports in it, which are easily written too far out.
-        """
+        """The values of a mapping by key; None where it is no mapping."""
         if not isinstance(node, Pairs):
             what = f"{name} is {kind_of(node)}"
             self.wrong(node.place, f"{what}, not a mapping of {', '.join(keys)}")
             return None
         for key, value in node.nodes:
             if key.value not in keys:
-                hint = _hint(key, value, keys, inner)
-                self.wrong(key.place, f"unknown key {show(key.value)}; {hint}")
+                instead = hint(key, value, keys)
+                self.wrong(key.place, f"unknown key {show(key.value)}; {instead}")
         return {key.value: value for key, value in node.nodes if key.value in keys}
 
     def several(self, node: Node, parse: Callable[[str], T]) -> tuple[T, ...]:
@@ -74,16 +71,6 @@ class Values:
         except VfwError as error:
             self.wrong(node.place, error.message)
             return None
-
-
-def _hint(key: Text, value: Node, keys: tuple[str, ...], inner: tuple[str, ...]) -> str:
-    """What to write in place of a key that nobody reads."""
-    near = get_close_matches(key.value, keys, 1)
-    if key.value in inner:
-        return "it is a key of a port: ports: [{published: 8080}]"
-    if key.value[:1].isdigit() and isinstance(value, Text):
-        return f"a port has no blank in it: [{show(f'{key.value}:{value.value}')}]"
-    return f"did you mean {near[0]}" if near else f"known: {', '.join(keys)}"
 
 
 def kind_of(node: Node) -> str:

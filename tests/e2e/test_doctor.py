@@ -193,9 +193,10 @@ EXPLAINED = {
 
 
 def test_explain_what_is_not_forwarded(host: Host) -> None:
-    """A guest that is off, a port of the host's own, and what is neither."""
+    """A guest that is off, a port of the host's own (its protocol in capitals), and
+    what is neither."""
     with serving(host, "nginx", 9999) as pid:
-        found = [explained(host, about) for about in ("off", "9999/tcp", "nobody")]
+        found = [explained(host, about) for about in ("off", "9999/TCP", "nobody")]
 
     assert found == [
         (

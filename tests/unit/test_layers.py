@@ -30,6 +30,7 @@ LAYERS = {
     "findings": PURE,
     "forwards": PURE,
     "iprules": PURE,
+    "keys": PURE,
     "libvirtrules": PURE,
     "libvirtxml": PURE,
     "plan": PURE,
