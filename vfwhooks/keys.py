@@ -40,19 +40,15 @@ _OTHERS_WORDS = {
     "address": "privateip guestip vmip internalip ipaddress addr",
     "network": "interface bridge net nic",
 }
-_OF_A_PORT = {
-    word: ours
-    for ours, words in _OTHERS_WORDS.items()
-    if ours in (*PORT, "address", "network")
-    for word in words.split()
+_OF_A_GUEST_ALONE = {
+    "address": "ip host guest",
+    "ports": "port portmap portrange forward forwards portforward portforwards",
 }
-_OF_A_GUEST = {
-    **_OF_A_PORT,
-    **dict.fromkeys("ip host guest".split(), "address"),
-    **dict.fromkeys(
-        "port portmap portrange forward forwards portforward portforwards".split(),
-        "ports",
-    ),
+_OF_A_PORT = {
+    word: ours for ours, words in _OTHERS_WORDS.items() for word in words.split()
+}
+_OF_A_GUEST = _OF_A_PORT | {
+    word: ours for ours, words in _OF_A_GUEST_ALONE.items() for word in words.split()
 }
 # What only the hooks.json of a hook script has, which many a guest comes from.
 _HOOKS_JSON = {"private_ip", "port_map", "port_range", "source_ip"}
@@ -97,11 +93,11 @@ def _of_another_level(word: str, keys: tuple[str, ...]) -> str:
 def _of_no_level(key: Text, value: Node) -> str:
     """Guests at the top of the file, without guests: above them."""
     name = show(key.value)
-    if isinstance(value, Pairs):
-        if _HOOKS_JSON & {inner.value for inner, _ in value.nodes}:
-            ports = ", ".join(_mapped(value)) or "8080:80"
-            what = "as in hooks.json of another hook"
-            return f"{what}; write below guests:, indented, {name}: [{ports}]"
+    inner = value.nodes if isinstance(value, Pairs) else ()
+    if _HOOKS_JSON & {word.value for word, _ in inner}:
+        ports = ", ".join(_mapped(inner)) or "8080:80"
+        what = "as in hooks.json of another hook"
+        return f"{what}; write below guests:, indented, {name}: [{ports}]"
     if is_guest(value):
         return f"is it a guest? indent {name}: below guests:"
     return ""
@@ -117,10 +113,10 @@ def is_guest(node: Node) -> bool:
     return ":" in node.value and _is_port(node.value)
 
 
-def _mapped(guest: Pairs) -> list[str]:
+def _mapped(guest: tuple[tuple[Text, Node], ...]) -> list[str]:
     """The ports of a port_map, as they are written here."""
     found = []
-    parts = {key.value: node for key, node in guest.nodes}
+    parts = {key.value: node for key, node in guest}
     of_all = parts.get("port_map")
     for key, node in of_all.nodes if isinstance(of_all, Pairs) else ():
         end = "" if key.value == "tcp" else f"/{show(key.value)}"

@@ -36,6 +36,7 @@ from .ports import (
 from .public import read_public
 from .values import Values, kind_of
 
+_BELOW = "below it, indented, stand lines like web1: [8080:80]"
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 _LIBVIRTS_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -62,9 +63,15 @@ class _Reader:
         self.known: dict[str, Place] = {}
 
     def document(self, tree: Node, is_main: bool) -> None:
-        parts = self.read.mapping(tree, "the file", DOCUMENT)
-        if parts is None:
+        if not isinstance(tree, Pairs):
+            what = (
+                f"the file is {kind_of(tree)}, not a mapping of {', '.join(DOCUMENT)}"
+            )
+            is_empty = isinstance(tree, Text) and not tree.value
+            cure = "" if is_empty else f"; it begins with guests:, and {_BELOW}"
+            self.read.wrong(tree.place, what + cure)
             return
+        parts = self.read.mapping(tree, "the file", DOCUMENT) or {}
         above = self.defaults
         if "defaults" in parts:
             self.defaults = self.read_defaults(parts["defaults"])
@@ -75,8 +82,8 @@ class _Reader:
                 self.guest(key, node)
         else:
             at = parts["guests"]
-            what = f"guests: is {kind_of(at)}; below it, indented, stand lines like"
-            self.read.wrong(at.place, f"{what} web1: [8080:80]; guests: {{}} says none")
+            what = f"guests: is {kind_of(at)}; {_BELOW}"
+            self.read.wrong(at.place, f"{what}; guests: {{}} says none")
         if not is_main:
             self.defaults = above
 

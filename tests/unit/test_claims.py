@@ -67,7 +67,9 @@ def addresses_and_ports(forward: Forward) -> set[tuple[str, str, int]]:
         (
             (1, "2001:db8::5", "tcp", 80, 2),
             (2, "2001:db8::5", "tcp", 79, 2),
-            [f"forwards.yaml:2:1: host ports 2001:db8::5 tcp/80-81 are taken by {FIRST}"],
+            [
+                f"forwards.yaml:2:1: host ports 2001:db8::5 tcp/80-81 are taken by {FIRST}"
+            ],
         ),
         (
             (1, None, "tcp", 80, 0),

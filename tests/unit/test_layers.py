@@ -40,6 +40,7 @@ LAYERS = {
     "records": PURE,
     "render": PURE,
     "schema": PURE,
+    "spellings": PURE,
     "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,
