@@ -23,6 +23,7 @@ from .config import (
 )
 from .errors import show
 from .forwards import GuestForwards
+from .guestnames import is_uuid
 from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
 from .portlist import Defaults, PortList
 from .ports import (
@@ -38,7 +39,6 @@ from .values import Values, kind_of
 
 _BELOW = "below it, indented, stand lines like web1: [8080:80]"
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
-_LIBVIRTS_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
@@ -133,7 +133,7 @@ class _Reader:
         self.known[name] = key.place
         if not name:
             self.read.wrong(key.place, "a guest without a name")
-        if _UUID.fullmatch(name) and not _LIBVIRTS_UUID.fullmatch(name):
+        if _UUID.fullmatch(name) and not is_uuid(name):
             cure = "write a UUID as virsh domuuid does, in small letters, with dashes"
             what = f"{name} is no guest's UUID; {cure}"
             self.read.problems.append(Problem(key.place, what, is_warning=True))

@@ -14,7 +14,7 @@ from vfwhooks.forwards import Forward
 from vfwhooks.ports import Ports
 
 HOSTS = [None, "0.0.0.0", "::", "203.0.113.5", "203.0.113.6", "2001:db8::5"]
-FIRST = "g1 (forwards.yaml:1:1)"
+TAKEN = "taken by g1 (forwards.yaml:1:1)"
 
 
 def at(number: int, host: str | None, protocol: str, first: int, more: int) -> Forward:
@@ -47,39 +47,37 @@ def addresses_and_ports(forward: Forward) -> set[tuple[str, str, int]]:
         (
             (1, None, "tcp", 80, 0),
             (2, None, "tcp", 80, 0),
-            [f"forwards.yaml:2:1: host port tcp/80 is taken by {FIRST}"],
+            [f"forwards.yaml:2:1: host port tcp/80 is {TAKEN}"],
         ),
         (
             (1, None, "udp", 80, 9),
             (2, None, "udp", 85, 9),
-            [f"forwards.yaml:2:1: host ports udp/85-89 are taken by {FIRST}"],
+            [f"forwards.yaml:2:1: host ports udp/85-89 are {TAKEN}"],
         ),
         (
             (1, None, "tcp", 80, 5),
             (2, None, "tcp", 85, 0),
-            [f"forwards.yaml:2:1: host port tcp/85 is taken by {FIRST}"],
+            [f"forwards.yaml:2:1: host port tcp/85 is {TAKEN}"],
         ),
         (
             (1, "203.0.113.5", "tcp", 80, 0),
             (2, "203.0.113.5", "tcp", 80, 0),
-            [f"forwards.yaml:2:1: host port 203.0.113.5 tcp/80 is taken by {FIRST}"],
+            [f"forwards.yaml:2:1: host port 203.0.113.5 tcp/80 is {TAKEN}"],
         ),
         (
             (1, "2001:db8::5", "tcp", 80, 2),
             (2, "2001:db8::5", "tcp", 79, 2),
-            [
-                f"forwards.yaml:2:1: host ports 2001:db8::5 tcp/80-81 are taken by {FIRST}"
-            ],
+            [f"forwards.yaml:2:1: host ports 2001:db8::5 tcp/80-81 are {TAKEN}"],
         ),
         (
             (1, None, "tcp", 80, 0),
             (2, "::", "tcp", 80, 0),
-            [f"forwards.yaml:2:1: host port tcp/80 is taken by {FIRST}"],
+            [f"forwards.yaml:2:1: host port tcp/80 is {TAKEN}"],
         ),
         (
             (1, "0.0.0.0", "tcp", 80, 0),
             (2, None, "tcp", 80, 0),
-            [f"forwards.yaml:2:1: host port tcp/80 is taken by {FIRST}"],
+            [f"forwards.yaml:2:1: host port tcp/80 is {TAKEN}"],
         ),
         ((1, None, "tcp", 80, 0), (2, "203.0.113.5", "tcp", 80, 0), []),
         ((1, "0.0.0.0", "tcp", 80, 0), (2, "::", "tcp", 80, 0), []),

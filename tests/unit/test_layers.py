@@ -29,6 +29,7 @@ LAYERS = {
     "elements": PURE,
     "findings": PURE,
     "forwards": PURE,
+    "guestnames": PURE,
     "iprules": PURE,
     "keys": PURE,
     "libvirtrules": PURE,
