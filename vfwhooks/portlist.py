@@ -24,7 +24,7 @@ from .spellings import (
     parse_published,
     parse_target,
 )
-from .values import Values, kind_of
+from .values import Values, find_slip_of, kind_of
 
 _SIDES = ("published", parse_published), ("target", parse_target)
 
@@ -69,7 +69,10 @@ class PortList:
         elif isinstance(node, Items):
             return [forward for item in node.nodes for forward in self._port(item)]
         elif isinstance(node, Text) and node.value:
-            return self._port(node)
+            slip = find_slip_of(node) if node.value.startswith("-") else None
+            if not slip:
+                return self._port(node)
+            self._read.wrong(*slip)
         else:
             self._read.wrong(
                 node.place, f"ports are {kind_of(node)}; write [8080:80, 443]"

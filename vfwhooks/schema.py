@@ -35,7 +35,7 @@ from .ports import (
     parse_when_stopped,
 )
 from .public import read_public
-from .values import Values, kind_of
+from .values import Values, find_slip_of, kind_of
 
 _BELOW = "below it, indented, stand lines like web1: [8080:80]"
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
@@ -69,7 +69,7 @@ class _Reader:
             )
             is_empty = isinstance(tree, Text) and not tree.value
             cure = "" if is_empty else f"; it begins with guests:, and {_BELOW}"
-            self.read.wrong(tree.place, what + cure)
+            self.instead_of_lines(tree, what + cure)
             return
         parts = self.read.mapping(tree, "the file", DOCUMENT) or {}
         above = self.defaults
@@ -83,9 +83,14 @@ class _Reader:
         else:
             at = parts["guests"]
             what = f"guests: is {kind_of(at)}; {_BELOW}"
-            self.read.wrong(at.place, f"{what}; guests: {{}} says none")
+            self.instead_of_lines(at, f"{what}; guests: {{}} says none")
         if not is_main:
             self.defaults = above
+
+    def instead_of_lines(self, node: Node, what: str) -> None:
+        """A value where lines of guests should be, which a slip may have made one."""
+        slip = find_slip_of(node) if isinstance(node, Text) else None
+        self.read.wrong(*(slip or (node.place, what)))
 
     def no_guests(self, tree: Node) -> None:
         cure = "guests: {} says none"

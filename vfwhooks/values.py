@@ -7,12 +7,14 @@ shows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from .config import Items, Node, Pairs, Place, Problem, Text
 from .errors import VfwError, show
 from .keys import hint
 from .ports import Address
+from .slips import slip_in
 
 T = TypeVar("T")
 
@@ -69,8 +71,36 @@ class Values:
         try:
             return parse(node.value)
         except VfwError as error:
-            self.wrong(node.place, error.message)
+            self.wrong(*_at_fault(node, parse, error.message))
             return None
+
+
+def _at_fault(
+    node: Text, parse: Callable[[str], object], message: str
+) -> tuple[Place, str]:
+    """Where a value is wrong, and why: it may be more than was meant to be one."""
+    if node.lines:
+        value, first = show(node.lines[1].value), node.lines[0].place.line
+        what = f"{value} is read as one value with line {first}"
+        cure = "begin each entry with a dash and a blank, all indented alike"
+        return find_slip_of(node) or (node.lines[1].place, f"{what}; {cure}")
+    before, number, _ = node.value.partition("#")
+    with suppress(VfwError):
+        if number and before.strip():
+            parse(before.strip())
+            right = show(f"{before.strip()} #")
+            return node.place, f"no blank before the #; write {right}"
+    return node.place, message
+
+
+def find_slip_of(node: Text) -> tuple[Place, str] | None:
+    """A blank or a colon that is missing, which made a value of a line or several."""
+    for line in node.lines or (node,):
+        found = slip_in(line.value)
+        if found:
+            place = line.place
+            return Place(place.file, place.line, place.column + found[0]), found[1]
+    return None
 
 
 def kind_of(node: Node) -> str:

@@ -41,6 +41,7 @@ LAYERS = {
     "records": PURE,
     "render": PURE,
     "schema": PURE,
+    "slips": PURE,
     "spellings": PURE,
     "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
