@@ -49,18 +49,20 @@ def _intruders(guests: list[GuestForwards]) -> Iterable[Problem]:
             owner = owners.setdefault(address, guest)
             if owner is not guest:
                 whose = f"public_ip {address} is {show(owner.name)}'s already"
-                yield Problem(guest.public_place, whose)
+                yield Problem(guest.public_place, f"{whose} ({owner.public_place})")
                 continue
             for other, forward in tenants.get(address, ())[:1]:
                 port = f"{forward.protocol}/{forward.published}"
-                by = f"is not free: {port} there is {show(other.name)}'s"
-                yield Problem(guest.public_place, f"public_ip {address} {by}")
+                by = f"{port} there is {show(other.name)}'s ({forward.place})"
+                what = f"public_ip {address} is not free: {by}"
+                yield Problem(guest.public_place, what)
         for forward in guest.forwards:
             if forward.host_ip is None or forward.host_ip in guest.public_ips:
                 continue
             tenants.setdefault(forward.host_ip, []).append((guest, forward))
             if forward.host_ip in owners:
-                whose = f"the public_ip of {show(owners[forward.host_ip].name)}"
+                owner = owners[forward.host_ip]
+                whose = f"the public_ip of {show(owner.name)} ({owner.public_place})"
                 yield Problem(forward.place, f"{forward.host_ip} is {whose}")
 
 
@@ -86,7 +88,7 @@ def _problem(later: Claim, taken: Ports, first: Claim) -> Problem:
     host = f"{forward.host_ip} " if bound else ""
     ports = f"host ports {host}" if taken.last > taken.first else f"host port {host}"
     verb = "are" if taken.last > taken.first else "is"
-    by = show(first[3].name)
+    by = f"{show(first[3].name)} ({first[4].place})"
     return Problem(
         forward.place, f"{ports}{forward.protocol}/{taken} {verb} taken by {by}"
     )

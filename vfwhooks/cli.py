@@ -22,9 +22,16 @@ from .errors import VfwError, show
 from .explain import explain
 from .findings import WRONG
 from .fit import find_misfits
+from .guestnames import find_misnamed, find_twins, is_libvirts_word_needed
 from .hairpin import Hairpins
 from .inventory import Inventory
-from .libvirtd import Answer, known_guests, reserve, running_guests
+from .libvirtd import (
+    Answer,
+    guests_known_soon,
+    known_guests,
+    reserve,
+    running_guests,
+)
 from .localnet import close_others
 from .netlink import Netlink
 from .overview import look
@@ -102,6 +109,8 @@ def check(arguments: argparse.Namespace) -> int:
     guests, problems = read_forwards(path)
     problems += gone
     problems += find_misfits(guests, Inventory(f"{_state_path()}/networks"))
+    known = guests_known_soon() if is_libvirts_word_needed(guests) else set()
+    problems += find_misnamed(guests, known) + find_twins(guests, known)
     _print_problems(in_file_order(problems, files))
     if any(not problem.is_warning for problem in problems):
         return BAD

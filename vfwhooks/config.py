@@ -10,18 +10,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
 import yaml
 
 from .errors import show
+from .slips import Slip, find_slip, split
 
 _DEEPEST = 12
 _LARGEST = 16 << 20
 _MOST = 300_000
 _NO_KEY = "a key must be plain text; an entry that begins with [ stands in quotes"
+_NEXT = "; compare this line and the one above it with the examples in forwards.yaml(5)"
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -54,10 +56,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Text:
-    """A scalar as written; '' is nothing at all."""
+    """A scalar as written; '' is nothing at all. `lines` are what it was read from, if
+    that is several, which it rarely was meant to be."""
 
     place: Place
     value: str
+    lines: tuple[Text, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -152,26 +156,42 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
     """
     try:
         text = data.decode()
-        return _tree(yaml.parse(text, Loader=_LOADER), name, problems)
+        return _tree(yaml.parse(text, Loader=_LOADER), name, problems, text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         byte = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise NotRead(Place(name, line, column), byte) from error
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
-        what = f"not YAML: {error.problem}{_advice(error, text)}"
-        raise NotRead(place, what) from error
+        raise _explained(error, text, name) from error
     except yaml.YAMLError as error:
         place = _place_of(text, getattr(error, "character", None), name)
         raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}") from error
 
 
+def _explained(error: yaml.MarkedYAMLError, text: str, name: str) -> NotRead:
+    """Where the mistake is, and the next step in plain words."""
+    mark = error.problem_mark or error.context_mark
+    if not mark:
+        return NotRead(Place(name), f"not YAML: {error.problem}{_NEXT}")
+    advice = _advice(error, text)
+    began = error.context_mark
+    slip = advice or find_slip(
+        text,
+        (mark.line, mark.column),
+        (began.line, began.column) if began else None,
+        f"{error.context} {error.problem}",
+    )
+    if isinstance(slip, Slip):
+        return NotRead(Place(name, slip.line + 1, slip.column + 1), slip.what)
+    place = Place(name, mark.line + 1, mark.column + 1)
+    return NotRead(place, f"not YAML: {error.problem}{advice or _NEXT}")
+
+
 def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
-    """The cure of a usual slip, which YAML has no word for; else where it began."""
-    mark, began = error.problem_mark, error.context_mark
-    line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+    """The cure of what no line may hold as it is; '' where it is none of that."""
+    mark = error.problem_mark
+    line = "".join(split(text)[mark.line : mark.line + 1]) if mark else ""
     before, after = (line[: mark.column], line[mark.column :]) if mark else ("", "")
     if after.startswith("\t"):
         return "; write blanks in place of tabs"
@@ -179,8 +199,8 @@ def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
         return "; an address with :: or in brackets stands in quotes"
     if after and "cannot start any token" in str(error.problem):
         return f"; what begins with {after[0]} stands in quotes"
-    if mark and began and began.line < mark.line:
-        return f" ({error.context}, line {began.line + 1})"
+    if "alphabetic or numeric" in str(error.problem) and before[-1:] in ("*", "&"):
+        return f"; what begins with {before[-1]} stands in quotes"
     return ""
 
 
@@ -216,15 +236,34 @@ class _Open:
         return Pairs(self.place, tuple(pairs))
 
 
-def _tree(events: Iterable[yaml.Event], name: str, problems: list[Problem]) -> Node:
-    above = [_Open(Place(name), False)]
+def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, ...]:
+    """The lines that an unquoted scalar goes over, if they are several."""
+    first, last = event.start_mark, event.end_mark
+    if event.style or not first or not last or first.line == last.line:
+        return ()
+    found = []
+    for number, line in enumerate(text[first.line : last.line + 1]):
+        begin = 0 if number else first.column
+        words = line[begin : last.column if first.line + number == last.line else None]
+        column = begin + len(words) - len(words.lstrip())
+        if words.strip():
+            place = Place(name, first.line + number + 1, column + 1)
+            found.append(Text(place, words.strip()))
+    return tuple(found) if len(found) > 1 else ()
+
+
+def _tree(
+    events: Iterable[yaml.Event], name: str, problems: list[Problem], text: str
+) -> Node:
+    above, written = [_Open(Place(name), False)], split(text)
     for number, event in enumerate(events):
         mark = event.start_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
         if number > _MOST:
             raise NotRead(place, f"more than {_MOST} values and brackets")
         if isinstance(event, yaml.ScalarEvent):
-            above[-1].nodes.append(Text(place, event.value))
+            lines = _lines(event, name, written)
+            above[-1].nodes.append(Text(place, event.value, lines))
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(above) > _DEEPEST:
                 raise NotRead(place, "nested too deeply")

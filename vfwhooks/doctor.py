@@ -16,6 +16,7 @@ from .compiler import find_gone
 from .errors import show
 from .findings import NOTE, OK, WRONG, Finding
 from .forwards import GuestForwards
+from .guestnames import find_twins
 from .hairpin import is_set
 from .hookfiles import check_hooks, find_laid, find_service, find_uncalled
 from .hookrights import check_confinement, find_refused, refused_drivers
@@ -39,11 +40,15 @@ _BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
 def examine(
-    state: State, main: str, answer: Answer | None, known: set[str], root: str = ""
+    state: State,
+    main: str,
+    answer: Answer | None,
+    known: set[tuple[str, str]],
+    root: str = "",
 ) -> list[Finding]:
     """Everything that there is to say, what is well included; `answer` is libvirtd's
-    word on who runs, if it gave one, and `known` are the names and UUIDs of all guests
-    that it has."""
+    word on who runs, if it gave one, and `known` are name and UUID of all guests that
+    it has."""
     inventory = Inventory(f"{state.path}/networks")
     found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
     refused = find_refused(root)
@@ -54,12 +59,14 @@ def examine(
     found += _firewall(state.base(), inventory)
     found += _kernel(state.base(), inventory, root)
     found += check_bans(Run())
-    forwarded = [one for one in read_forwards(Path(main))[0] if one.forwards]
+    guests = read_forwards(Path(main))[0]
+    forwarded = [one for one in guests if one.forwards]
     found += _bridged(forwarded, state.records(), root)
     found += _watch(root)
     written = {one.name for one in forwarded}
     found += _guests(state, written, answer)
     found += _strangers(written, known) if answer else []
+    found += _named_twice(guests, known)
     return found
 
 
@@ -244,11 +251,19 @@ def _guests(
     yield from _twins(list(answer.guests))
 
 
-def _strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
+def _strangers(written: set[str], known: set[tuple[str, str]]) -> Iterator[Finding]:
     """Who is forwarded to and is nobody here: misspelt, or on another host just now."""
-    for name in sorted(written - known):
+    for name in sorted(written - {name for both in known for name in both}):
         what = f"forwards.yaml names {show(name)}, and libvirt has no such guest"
         yield Finding(NOTE, what, "virsh list --all shows who there is")
+
+
+def _named_twice(
+    guests: list[GuestForwards], known: set[tuple[str, str]]
+) -> Iterator[Finding]:
+    """Guests that stand in forwards.yaml under their name and their UUID."""
+    for problem in find_twins(guests, known):
+        yield Finding(NOTE, f"{problem.place}: {problem.message}")
 
 
 def _twins(guests: list[Guest]) -> Iterator[Finding]:

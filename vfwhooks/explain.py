@@ -51,7 +51,7 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
 
 
 def _port(text: str) -> tuple[int, tuple[str, ...]]:
-    port, slash, protocol = text.partition("/")
+    port, slash, protocol = text.lower().partition("/")
     if not port.isdigit() or (slash and protocol not in PROTOCOLS):
         hint = "a guest in forwards.yaml, or a port: 8080, 53/udp"
         raise VfwError(f"{show(text)} is neither a guest nor a port", hint)

@@ -5,7 +5,10 @@ would wait for us.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 from .errors import VfwError
@@ -63,10 +66,10 @@ def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
     return guests
 
 
-def known_guests() -> set[str]:
-    """The names and UUIDs of all guests, running or not, of the drivers that answer."""
+def known_guests() -> set[tuple[str, str]]:
+    """Name and UUID of all guests, running or not, of the drivers that answer."""
     libvirt = _libvirt()
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()
     for uri in _URIS.values():
         try:
             connection = libvirt.openReadOnly(uri)
@@ -74,12 +77,30 @@ def known_guests() -> set[str]:
             continue
         try:
             for domain in connection.listAllDomains(0):
-                known |= {domain.name(), domain.UUIDString()}
+                known.add((domain.name(), domain.UUIDString()))
         except libvirt.libvirtError as error:
             raise VfwError(f"libvirtd: {error}") from error
         finally:
             connection.close()
     return known
+
+
+def guests_known_soon(
+    patience: float = 2.0,
+    ask: Callable[[], set[tuple[str, str]]] = known_guests,
+) -> set[tuple[str, str]]:
+    """The same, or none where that takes more than so many seconds or cannot be asked:
+    a daemon that hangs keeps nobody waiting who only asks by the way."""
+    found: set[tuple[str, str]] = set()
+
+    def answer() -> None:
+        with suppress(VfwError):
+            found.update(ask())
+
+    thread = Thread(target=answer, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return set() if thread.is_alive() else found
 
 
 def reserve(name: str, mac: str, address: str) -> bool:

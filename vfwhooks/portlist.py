@@ -6,23 +6,27 @@ from dataclasses import dataclass, replace
 
 from .config import Items, Node, Pairs, Place, Text
 from .elements import WHOLE
-from .errors import VfwError
 from .forwards import Forward, GuestForwards
+from .keys import PORT
 from .ports import (
     Address,
     Ports,
     Short,
     Subnet,
     parse_host_ip,
-    parse_ports,
     parse_protocol,
-    parse_short,
     parse_subnet,
     parse_switch,
 )
-from .values import Values, kind_of
+from .spellings import (
+    parse_entry,
+    parse_protocols,
+    parse_published,
+    parse_target,
+)
+from .values import Values, find_slip_of, kind_of
 
-PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listener")
+_SIDES = ("published", parse_published), ("target", parse_target)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,10 @@ class PortList:
         elif isinstance(node, Items):
             return [forward for item in node.nodes for forward in self._port(item)]
         elif isinstance(node, Text) and node.value:
-            return self._port(node)
+            slip = find_slip_of(node) if node.value.startswith("-") else None
+            if not slip:
+                return self._port(node)
+            self._read.wrong(*slip)
         else:
             self._read.wrong(
                 node.place, f"ports are {kind_of(node)}; write [8080:80, 443]"
@@ -74,7 +81,7 @@ class PortList:
 
     def _port(self, node: Node) -> list[Forward]:
         if isinstance(node, Text):
-            short = self._read.scalar(node, parse_short)
+            short = self._read.scalar(node, parse_entry)
             return self._short(short, node.place) if short else []
         if isinstance(node, Pairs):
             return self._long(node)
@@ -83,14 +90,10 @@ class PortList:
 
     def _short(self, short: Short, place: Place) -> list[Forward]:
         host_ips, protocols = self._defaults.host_ips, ("tcp",)
-        try:
-            if short.host_ip:
-                host_ips = (parse_host_ip(short.host_ip),)
-            if short.protocol:
-                protocols = (parse_protocol(short.protocol),)
-        except VfwError as error:
-            self._read.wrong(place, error.message)
-            return []
+        if short.host_ip:
+            host_ips = (parse_host_ip(short.host_ip),)
+        if short.protocol:
+            protocols = (parse_protocol(short.protocol),)
         allow = self._defaults.allow_from
         return self._forwards(
             host_ips, protocols, short.published, short.target, allow, place
@@ -102,8 +105,8 @@ class PortList:
             return []
         before = len(self._read.problems)
         given = {
-            key: self._read.scalar(parts[key], parse_ports)
-            for key in ("published", "target")
+            key: self._read.scalar(parts[key], parse)
+            for key, parse in _SIDES
             if key in parts
         }
         published = given.get("published") or given.get("target")
@@ -112,7 +115,7 @@ class PortList:
         host_ips = self._defaults.host_ips
         allow = self._defaults.allow_from
         if "protocol" in parts:
-            protocols = self._read.several(parts["protocol"], parse_protocol)
+            protocols = self._read.several(parts["protocol"], parse_protocols)
         if "host_ip" in parts:
             host_ips = self._read.several(parts["host_ip"], parse_host_ip)
         if "allow_from" in parts:

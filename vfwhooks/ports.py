@@ -19,6 +19,7 @@ from .errors import VfwError, show
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
 PROTOCOLS = ("tcp", "udp", "sctp")
+_SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
 _BETWEEN = frozenset(" ,\t\n")
 
 
@@ -168,14 +169,14 @@ def parse_when_stopped(text: str) -> bool:
 
 
 def parse_protocol(text: str) -> str:
-    """tcp, udp or sctp."""
-    if text not in PROTOCOLS:
+    """tcp, udp or sctp, in letters of either size."""
+    if text.lower() not in PROTOCOLS:
         raise VfwError(f"{text!r} is not a protocol; write tcp, udp or sctp")
-    return text
+    return text.lower()
 
 
 def parse_switch(text: str) -> bool:
-    """true or false, and no other word for it."""
-    if text not in ("true", "false"):
+    """true or false, as YAML itself has them (True, TRUE), and no other word."""
+    if text not in _SWITCHES:
         raise VfwError(f"{text!r} is neither true nor false")
-    return text == "true"
+    return text.lower() == "true"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from .config import Node, Text
 from .forwards import GuestForwards
+from .keys import PUBLIC
 from .ports import parse_public_ip, parse_switch
 from .values import Values
-
-PUBLIC = ("public_ip", "outgoing", "public_ip_of_host")
 
 
 def read_public(read: Values, key: Text, parts: dict[str, Node]) -> GuestForwards:

@@ -23,7 +23,9 @@ from .config import (
 )
 from .errors import show
 from .forwards import GuestForwards
-from .portlist import PORT, Defaults, PortList
+from .guestnames import is_uuid
+from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
+from .portlist import Defaults, PortList
 from .ports import (
     Address,
     parse_guest_address,
@@ -32,24 +34,11 @@ from .ports import (
     parse_switch,
     parse_when_stopped,
 )
-from .public import PUBLIC, read_public
-from .values import Values, kind_of
+from .public import read_public
+from .values import Values, find_slip_of, kind_of
 
-_DOCUMENT = ("defaults", "guests")
-_DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin")
-_GUEST = (
-    "ports",
-    "address",
-    "network",
-    "allow_from",
-    "when_stopped",
-    "over_listener",
-    "hairpin",
-    *PUBLIC,
-)
-
+_BELOW = "below it, indented, stand lines like web1: [8080:80]"
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
-_LIBVIRTS_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
@@ -74,26 +63,48 @@ class _Reader:
         self.known: dict[str, Place] = {}
 
     def document(self, tree: Node, is_main: bool) -> None:
-        parts = self.read.mapping(tree, "the file", _DOCUMENT)
-        if parts is None:
+        if not isinstance(tree, Pairs):
+            what = (
+                f"the file is {kind_of(tree)}, not a mapping of {', '.join(DOCUMENT)}"
+            )
+            is_empty = isinstance(tree, Text) and not tree.value
+            cure = "" if is_empty else f"; it begins with guests:, and {_BELOW}"
+            self.instead_of_lines(tree, what + cure)
             return
+        parts = self.read.mapping(tree, "the file", DOCUMENT) or {}
         above = self.defaults
         if "defaults" in parts:
             self.defaults = self.read_defaults(parts["defaults"])
         if "guests" not in parts:
-            self.read.wrong(tree.place, "no guests: in the file; guests: {} says none")
+            self.no_guests(tree)
         elif isinstance(parts["guests"], Pairs):
             for key, node in parts["guests"].nodes:
                 self.guest(key, node)
         else:
             at = parts["guests"]
-            what = f"guests: is {kind_of(at)}; below it, indented, stand lines like"
-            self.read.wrong(at.place, f"{what} web1: [8080:80]; guests: {{}} says none")
+            what = f"guests: is {kind_of(at)}; {_BELOW}"
+            self.instead_of_lines(at, f"{what}; guests: {{}} says none")
         if not is_main:
             self.defaults = above
 
+    def instead_of_lines(self, node: Node, what: str) -> None:
+        """A value where lines of guests should be, which a slip may have made one."""
+        slip = find_slip_of(node) if isinstance(node, Text) else None
+        self.read.wrong(*(slip or (node.place, what)))
+
+    def no_guests(self, tree: Node) -> None:
+        cure = "guests: {} says none"
+        others = [
+            key.value
+            for key, node in (tree.nodes if isinstance(tree, Pairs) else ())
+            if key.value not in DOCUMENT and is_guest(node)
+        ]
+        if others:
+            cure = f"write it above {show(others[0])}:, and indent what is below"
+        self.read.wrong(tree.place, f"no guests: in the file; {cure}")
+
     def read_defaults(self, node: Node) -> Defaults:
-        parts = self.read.mapping(node, "defaults", _DEFAULTS) or {}
+        parts = self.read.mapping(node, "defaults", DEFAULTS) or {}
         above = self.defaults
         return Defaults(
             self.read.several(parts["host_ip"], parse_host_ip)
@@ -127,13 +138,13 @@ class _Reader:
         self.known[name] = key.place
         if not name:
             self.read.wrong(key.place, "a guest without a name")
-        if _UUID.fullmatch(name) and not _LIBVIRTS_UUID.fullmatch(name):
+        if _UUID.fullmatch(name) and not is_uuid(name):
             cure = "write a UUID as virsh domuuid does, in small letters, with dashes"
             what = f"{name} is no guest's UUID; {cure}"
             self.read.problems.append(Problem(key.place, what, is_warning=True))
         parts: dict[str, Node] | None = {"ports": node}
         if isinstance(node, Pairs):
-            parts = self.read.mapping(node, show(name), _GUEST, PORT)
+            parts = self.read.mapping(node, show(name), GUEST)
         if parts is None:
             return
         above = self.defaults

@@ -7,12 +7,14 @@ shows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
+from contextlib import suppress
 from typing import TypeVar
 
 from .config import Items, Node, Pairs, Place, Problem, Text
 from .errors import VfwError, show
+from .keys import hint
 from .ports import Address
+from .slips import slip_in
 
 T = TypeVar("T")
 
@@ -28,20 +30,17 @@ class Values:
         self.problems.append(Problem(place, message))
 
     def mapping(
-        self, node: Node, name: str, keys: tuple[str, ...], inner: tuple[str, ...] = ()
+        self, node: Node, name: str, keys: tuple[str, ...]
     ) -> dict[str, Node] | None:
-        """The values of a mapping by key; None where it is no mapping.
-
-        `inner` are the keys of the ports in it, which are easily written too far out.
-        """
+        """The values of a mapping by key; None where it is no mapping."""
         if not isinstance(node, Pairs):
             what = f"{name} is {kind_of(node)}"
             self.wrong(node.place, f"{what}, not a mapping of {', '.join(keys)}")
             return None
         for key, value in node.nodes:
             if key.value not in keys:
-                hint = _hint(key, value, keys, inner)
-                self.wrong(key.place, f"unknown key {show(key.value)}; {hint}")
+                instead = hint(key, value, keys)
+                self.wrong(key.place, f"unknown key {show(key.value)}; {instead}")
         return {key.value: value for key, value in node.nodes if key.value in keys}
 
     def several(self, node: Node, parse: Callable[[str], T]) -> tuple[T, ...]:
@@ -72,18 +71,36 @@ class Values:
         try:
             return parse(node.value)
         except VfwError as error:
-            self.wrong(node.place, error.message)
+            self.wrong(*_at_fault(node, parse, error.message))
             return None
 
 
-def _hint(key: Text, value: Node, keys: tuple[str, ...], inner: tuple[str, ...]) -> str:
-    """What to write in place of a key that nobody reads."""
-    near = get_close_matches(key.value, keys, 1)
-    if key.value in inner:
-        return "it is a key of a port: ports: [{published: 8080}]"
-    if key.value[:1].isdigit() and isinstance(value, Text):
-        return f"a port has no blank in it: [{show(f'{key.value}:{value.value}')}]"
-    return f"did you mean {near[0]}" if near else f"known: {', '.join(keys)}"
+def _at_fault(
+    node: Text, parse: Callable[[str], object], message: str
+) -> tuple[Place, str]:
+    """Where a value is wrong, and why: it may be more than was meant to be one."""
+    if node.lines:
+        value, first = show(node.lines[1].value), node.lines[0].place.line
+        what = f"{value} is read as one value with line {first}"
+        cure = "begin each entry with a dash and a blank, all indented alike"
+        return find_slip_of(node) or (node.lines[1].place, f"{what}; {cure}")
+    before, number, _ = node.value.partition("#")
+    with suppress(VfwError):
+        if number and before.strip():
+            parse(before.strip())
+            right = show(f"{before.strip()} #")
+            return node.place, f"no blank before the #; write {right}"
+    return node.place, message
+
+
+def find_slip_of(node: Text) -> tuple[Place, str] | None:
+    """A blank or a colon that is missing, which made a value of a line or several."""
+    for line in node.lines or (node,):
+        found = slip_in(line.value)
+        if found:
+            place = line.place
+            return Place(place.file, place.line, place.column + found[0]), found[1]
+    return None
 
 
 def kind_of(node: Node) -> str:

@@ -131,6 +131,30 @@ def test_an_unsound_host(host: Host, backend: str) -> None:
     )
 
 
+def test_names_that_only_libvirt_knows(host: Host) -> None:
+    """check asks of a guest that is called like a key unless libvirt has it, and both
+    it and doctor say that a name and a UUID are one guest's."""
+    guests = [host.define_guest(name, mac=mac_for(12)) for name in ("target", "web4")]
+    uuid = guests[1].uuid
+    configure(host, f"guests: {{web4: [84], target: [85], ports: [86], {uuid}: [87]}}")
+
+    said = vfwhooks(host, "check").stderr.splitlines()
+    _, lines = doctor(host)
+    for guest in guests:
+        guest.undefine()
+    configure(host, FORWARDS)
+
+    twice = f"{uuid} is web4, which stands in {CONFIG}:1:10 already: one guest"
+    asked = "a guest called ports; is this a key of web4? then indent it"
+    assert (said, [line for line in lines if "one guest" in line]) == (
+        [
+            f"{CONFIG}:1:36: warning: {asked}",
+            f"{CONFIG}:1:49: warning: {twice}; write it once",
+        ],
+        [f"note   {CONFIG}:1:49: {twice}; write it once"],
+    )
+
+
 def test_rules_that_are_gone(host: Host, backend: str) -> None:
     """libvirt's rules, flushed, are missed."""
     if backend == "nftables":
@@ -193,9 +217,10 @@ EXPLAINED = {
 
 
 def test_explain_what_is_not_forwarded(host: Host) -> None:
-    """A guest that is off, a port of the host's own, and what is neither."""
+    """A guest that is off, a port of the host's own (its protocol in capitals), and
+    what is neither."""
     with serving(host, "nginx", 9999) as pid:
-        found = [explained(host, about) for about in ("off", "9999/tcp", "nobody")]
+        found = [explained(host, about) for about in ("off", "9999/TCP", "nobody")]
 
     assert found == [
         (

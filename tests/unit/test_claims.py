@@ -14,6 +14,7 @@ from vfwhooks.forwards import Forward
 from vfwhooks.ports import Ports
 
 HOSTS = [None, "0.0.0.0", "::", "203.0.113.5", "203.0.113.6", "2001:db8::5"]
+TAKEN = "taken by g1 (forwards.yaml:1:1)"
 
 
 def at(number: int, host: str | None, protocol: str, first: int, more: int) -> Forward:
@@ -46,37 +47,37 @@ def addresses_and_ports(forward: Forward) -> set[tuple[str, str, int]]:
         (
             (1, None, "tcp", 80, 0),
             (2, None, "tcp", 80, 0),
-            ["forwards.yaml:2:1: host port tcp/80 is taken by g1"],
+            [f"forwards.yaml:2:1: host port tcp/80 is {TAKEN}"],
         ),
         (
             (1, None, "udp", 80, 9),
             (2, None, "udp", 85, 9),
-            ["forwards.yaml:2:1: host ports udp/85-89 are taken by g1"],
+            [f"forwards.yaml:2:1: host ports udp/85-89 are {TAKEN}"],
         ),
         (
             (1, None, "tcp", 80, 5),
             (2, None, "tcp", 85, 0),
-            ["forwards.yaml:2:1: host port tcp/85 is taken by g1"],
+            [f"forwards.yaml:2:1: host port tcp/85 is {TAKEN}"],
         ),
         (
             (1, "203.0.113.5", "tcp", 80, 0),
             (2, "203.0.113.5", "tcp", 80, 0),
-            ["forwards.yaml:2:1: host port 203.0.113.5 tcp/80 is taken by g1"],
+            [f"forwards.yaml:2:1: host port 203.0.113.5 tcp/80 is {TAKEN}"],
         ),
         (
             (1, "2001:db8::5", "tcp", 80, 2),
             (2, "2001:db8::5", "tcp", 79, 2),
-            ["forwards.yaml:2:1: host ports 2001:db8::5 tcp/80-81 are taken by g1"],
+            [f"forwards.yaml:2:1: host ports 2001:db8::5 tcp/80-81 are {TAKEN}"],
         ),
         (
             (1, None, "tcp", 80, 0),
             (2, "::", "tcp", 80, 0),
-            ["forwards.yaml:2:1: host port tcp/80 is taken by g1"],
+            [f"forwards.yaml:2:1: host port tcp/80 is {TAKEN}"],
         ),
         (
             (1, "0.0.0.0", "tcp", 80, 0),
             (2, None, "tcp", 80, 0),
-            ["forwards.yaml:2:1: host port tcp/80 is taken by g1"],
+            [f"forwards.yaml:2:1: host port tcp/80 is {TAKEN}"],
         ),
         ((1, None, "tcp", 80, 0), (2, "203.0.113.5", "tcp", 80, 0), []),
         ((1, "0.0.0.0", "tcp", 80, 0), (2, "::", "tcp", 80, 0), []),
@@ -102,7 +103,7 @@ def test_one_guest_twice() -> None:
 
     found = [problem.message for problem in find_conflicts([guest])]
 
-    assert found == ["host port tcp/80 is taken by web1"]
+    assert found == ["host port tcp/80 is taken by web1 (forwards.yaml:1:1)"]
 
 
 def test_the_later_in_the_file_is_the_one_in_conflict() -> None:
@@ -112,8 +113,8 @@ def test_the_later_in_the_file_is_the_one_in_conflict() -> None:
     )
 
     assert found == [
-        "forwards.yaml:3:1: host port tcp/81 is taken by g2",
-        "forwards.yaml:2:1: host port tcp/90 is taken by g1",
+        "forwards.yaml:3:1: host port tcp/81 is taken by g2 (forwards.yaml:2:1)",
+        "forwards.yaml:2:1: host port tcp/90 is taken by g1 (forwards.yaml:1:1)",
     ]
 
 
@@ -126,7 +127,7 @@ def test_a_name_with_an_escape_sequence_is_shown_harmless() -> None:
 
     found = [problem.message for problem in find_conflicts(guests)]
 
-    assert found == ["host port tcp/80 is taken by a\\x1b"]
+    assert found == ["host port tcp/80 is taken by a\\x1b (forwards.yaml:1:1)"]
 
 
 FORWARDS = st.lists(
@@ -165,13 +166,17 @@ def test_conflicts_are_those_of_brute_force(
 def test_a_conflict_names_the_ports_and_their_owner(
     written: list[tuple[str | None, str, int, int]],
 ) -> None:
-    """The ports said to be taken are those that both claim, all of them in a row."""
+    """The ports said to be taken are those that both claim, all of them in a row,
+    and the place is that of the first claim."""
     forwards = {n + 1: at(n + 1, *words) for n, words in enumerate(written)}
     guests = [guest_forwards(f"{line}", f) for line, f in forwards.items()]
 
     for problem in find_conflicts(guests):
         words = problem.message.split(" ")
-        later, first = forwards[problem.place.line], forwards[int(words[-1])]
+        later, first = forwards[problem.place.line], forwards[int(words[-2])]
         low = max(later.published.first, first.published.first)
         high = min(later.published.last, first.published.last)
-        assert words[-5] == f"{later.protocol}/{Ports(low, high)}"
+        assert (words[-6], words[-1]) == (
+            f"{later.protocol}/{Ports(low, high)}",
+            f"({first.place})",
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vfwhooks import __version__, portlist, schema
+from vfwhooks import __version__, keys
 from vfwhooks.schema import read_forwards
 from vfwhooks.status import ForwardStatus, GuestStatus
 
@@ -21,7 +21,7 @@ MANUALS = sorted(DOCS.glob("*.[1-9]"))
 FORWARDS, MANUAL = (
     (DOCS / name).read_text() for name in ("forwards.md", "forwards.yaml.5")
 )
-KEYS = {*schema._DOCUMENT, *schema._DEFAULTS, *schema._GUEST, *portlist.PORT}
+KEYS = {*keys.DOCUMENT, *keys.DEFAULTS, *keys.GUEST, *keys.PORT}
 
 
 def relative_links(page: Path) -> list[str]:

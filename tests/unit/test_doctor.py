@@ -23,6 +23,7 @@ from vfwhooks.doctor import (
     _bridged,
     _cables_to_ourselves,
     _guests,
+    _named_twice,
     _strangers,
     check_config,
 )
@@ -96,10 +97,24 @@ def test_two_guests_with_one_mac(tmp_path: Path) -> None:
 
 def test_a_guest_that_libvirt_does_not_have() -> None:
     """A name that is misspelt in forwards.yaml forwards nothing, and nobody says so."""
-    said = [str(f) for f in _strangers({"web1", "wbe2\x1b", UUID}, {"web1", UUID, "x"})]
+    known = {("web1", OTHER_UUID), ("x", UUID)}
+
+    said = [str(f) for f in _strangers({"web1", "wbe2\x1b", UUID}, known)]
 
     what = "forwards.yaml names wbe2\\x1b, and libvirt has no such guest"
     assert said == [f"note   {what}; virsh list --all shows who there is"]
+
+
+def test_a_guest_that_stands_in_the_file_twice() -> None:
+    """Under its name and its UUID: a note, with both places."""
+    web1 = replace(guest_forwards("web1"), place=place(2, 3))
+    again = replace(guest_forwards(UUID), place=place(9, 3))
+
+    said = [str(f) for f in _named_twice([web1, again], {("web1", UUID)})]
+
+    where = "web1, which stands in forwards.yaml:2:3 already"
+    what = f"{UUID} is {where}: one guest; write it once"
+    assert said == [f"note   forwards.yaml:9:3: {what}"]
 
 
 def test_a_libvirtd_that_does_not_answer(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ LAYERS = {
     "elements": PURE,
     "findings": PURE,
     "forwards": PURE,
+    "guestnames": PURE,
     "iprules": PURE,
+    "keys": PURE,
     "libvirtrules": PURE,
     "libvirtxml": PURE,
     "plan": PURE,
@@ -39,6 +41,8 @@ LAYERS = {
     "records": PURE,
     "render": PURE,
     "schema": PURE,
+    "slips": PURE,
+    "spellings": PURE,
     "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,

@@ -299,8 +299,8 @@ def test_a_claim_is_said_once(tmp_path: Path) -> None:
     _, problems = read(tmp_path, main="guests: {a: [80], b: [80], c: [79-81]}\n")
 
     assert list(map(str, problems)) == [
-        "forwards.yaml:1:23: host port tcp/80 is taken by a",
-        "forwards.yaml:1:32: host port tcp/80 is taken by a",
+        "forwards.yaml:1:23: host port tcp/80 is taken by a (forwards.yaml:1:14)",
+        "forwards.yaml:1:32: host port tcp/80 is taken by a (forwards.yaml:1:14)",
     ]
 
 
@@ -343,3 +343,12 @@ defaults: {hairpin: true}
         [],
         {"web1": below, "web2": "None", "web3": own, "web4": "None", "web5": below},
     )
+
+
+def test_protocols_in_capitals(tmp_path: Path) -> None:
+    """They are known by small letters from then on, and each of them counts once."""
+    text = "guests: {web1: [53/UDP, {target: 80, protocol: [TCP, tcp, Sctp]}]}\n"
+
+    found = forwards(tmp_path, text)
+
+    assert [one.protocol for one in found] == ["udp", "tcp", "sctp"]
