@@ -46,8 +46,9 @@ class Residents:
         return [nic.mac for record in records for nic in record.guest.nics]
 
     def yielding(self) -> "list[Record]":
-        """The guests some of whose ports a listener of the host has."""
-        return [record for record in self._records.values() if record.yields]
+        """The guests some of whose ports a listener of the host has, or may keep."""
+        records = self._records.values()
+        return [record for record in records if record.yields or record.seen]
 
     def hairpins(self) -> "dict[str, Record]":
         """The guests whose ports of bridges are to be in hairpin mode, by device."""

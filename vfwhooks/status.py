@@ -78,7 +78,7 @@ def forward_statuses(
             reason = planned.where.reason or f"the guest has no {which} address"
             found.append(_row(name, forward, "", "pending", reason))
         for family in families:
-            entries = forward.entries(family, addresses[family])
+            entries = planned.entries_of(forward, family)
             state, reason = _judge(planned, entries, held, root)
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
             if state == "active" and family in missing and not is_let_in:
@@ -102,7 +102,10 @@ def stopped_statuses(
     found = []
     for forward in forwards:
         why = (
-            [claim.conflicts.get(forward.rejected(f)) for f in forward.families]
+            [
+                claim.conflicts.get(f"reject {forward.published(family)}")
+                for family in forward.families
+            ]
             if claim
             else []
         )

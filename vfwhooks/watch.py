@@ -232,8 +232,9 @@ class Watch:
                         self._inventory.probe(bridge, entry[9:])
 
     def _try_again(self) -> bool:
-        """Have the guests planned anew whose ports a listener had, and has no more;
-        whether there are any. Nobody tells of listeners that end."""
+        """Have the guests planned anew whose ports a listener had, and has no more, or
+        is to keep since it has been there for a while; whether there are any. Nobody
+        tells of listeners that end."""
         yielding, news = self._residents.yielding(), False
         config = compiled.load(f"{self._state.path}/compiled") if yielding else None
         if config:
@@ -241,12 +242,13 @@ class Watch:
             planner = Planner(config, inventory, self._state.record)
             for record in yielding:
                 try:
-                    is_same = list(planner.guest(record).rivals) == record.yields
+                    now = planner.guest(record).settled()
+                    is_same = (now.yields, now.seen) == (record.yields, record.seen)
                 except (OSError, VfwError):
                     is_same = False  # who carries it out says why
                 if not is_same:
-                    now = time.monotonic_ns()
-                    self._state.note(Intent("moved", record.guest, now))
+                    stamp = time.monotonic_ns()
+                    self._state.note(Intent("moved", record.guest, stamp))
                     news = True
             config.close()
             self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)

@@ -86,6 +86,7 @@ LAYERS = {
     "reserve": DECIDE,
     "residents": DECIDE,
     "rivals": DECIDE,
+    "services": DECIDE,
     "status": DECIDE,
     "watched": DECIDE,
     # the one use case, carried out, looked at or rehearsed
