@@ -241,12 +241,19 @@ class Watch:
             inventory = Inventory(f"{self._state.path}/networks")
             planner = Planner(config, inventory, self._state.record)
             for record in yielding:
+                is_claim = record.guest.driver == "claim"
                 try:
-                    now = planner.guest(record).settled()
+                    if is_claim:
+                        now = planner.claim(record.guest.name).settled()
+                    else:
+                        now = planner.guest(record).settled()
                     is_same = (now.yields, now.seen) == (record.yields, record.seen)
                 except (OSError, VfwError):
                     is_same = False  # who carries it out says why
-                if not is_same:
+                if not is_same and is_claim:
+                    self._state.ask_full()
+                    news = True
+                elif not is_same:
                     stamp = time.monotonic_ns()
                     self._state.note(Intent("moved", record.guest, stamp))
                     news = True
