@@ -145,13 +145,8 @@ class _Explainer:
         if forward is None:
             return []
         found = []
-        (planned,) = [
-            one
-            for one in self._overview.planned
-            if one.record.guest.name == row.guest
-            and one.where.addresses.get(family) == row.address
-        ][:1]
-        entries = planned.entries_of(forward, family)[:3]
+        holes = self._overview.holes.get((row.guest, forward.published(family)), ())
+        entries = forward.entries(family, row.address, holes)[:3]
         for entry in [*entries, f"accept {family} {row.address}"]:
             there = "there" if entry in self._overview.held else "missing"
             found += [f"{text}: {there}" for text in self._texts(row, entry, family)]

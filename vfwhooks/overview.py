@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import compiled
@@ -32,8 +32,8 @@ from .status import (
 class Overview:
     """The backend's name ('' before the first event), guests, forwards, what is wrong
     with the files or with the firewall as a whole, the connections of every entry that
-    the kernel holds, how guests that start are heard of, and what is planned for those
-    that run."""
+    the kernel holds, how guests that start are heard of, and which ports of ranges
+    stay the host's, by the guest's name and what is published."""
 
     backend: str
     guests: tuple[GuestStatus, ...]
@@ -41,7 +41,7 @@ class Overview:
     problems: tuple[str, ...]
     held: dict[str, int]
     hooks: str = ""
-    planned: tuple[Planned, ...] = ()
+    holes: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
 
 def look(state: State, main: str) -> Overview:
@@ -98,7 +98,11 @@ def look(state: State, main: str) -> Overview:
         tuple(problems),
         held,
         hooks_line(),
-        tuple(running),
+        {
+            (one.record.guest.name, published): list(ports)
+            for one in running
+            for published, ports in one.holes.items()
+        },
     )
 
 

@@ -12,6 +12,7 @@ from lab.net import Net
 from lab.network import default_network, mac_for
 from lab.service import serving
 from product import (
+    CONFIG,
     call_hook,
     configure,
     domain_xml,
@@ -21,6 +22,7 @@ from product import (
     start_watch,
     status,
     stop_watch,
+    vfwhooks,
 )
 
 XML = domain_xml("web1", mac_for(10))
@@ -145,6 +147,21 @@ def test_a_tunnel_of_the_kernels(
         ["web1"] * 4,
         [51820],
     )
+
+
+def test_what_is_told_of_it(host: Host, outside: Net, web1: Net, tunnel: None) -> None:
+    """explain finds what is left of the range in the kernel, check warns."""
+    start(host, f'["{RANGE}"]')
+
+    told = vfwhooks(host, "explain", "web1")
+    warned = vfwhooks(host, "check").stderr
+    what = "it keeps the port if it is there first, unless over_listener: true"
+    assert (told.status, ": there" in told.stdout, "missing" in told.stdout) == (
+        0,
+        True,
+        False,
+    )
+    assert warned == f"{CONFIG}:2:10: warning: {TUNNEL}; {what}\n"
 
 
 def test_a_tunnel_taken_on_purpose(
