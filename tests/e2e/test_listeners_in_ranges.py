@@ -56,25 +56,27 @@ def web1(host: Host) -> Net:
 
 @pytest.fixture(scope="module")
 def outside(host: Host) -> Net:
-    """203.0.113.2; the host has two addresses there, the first in its default route,
-    and sends as many refusals as there are."""
+    """203.0.113.2 and 2001:db8::2; the host has two addresses of IPv4 there, the first
+    in its default route, and sends as many refusals as there are."""
     outside = host.outside()
     host.net.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
     host.net.ip(
         f"addr add {SECOND}/24 dev outside",
         "route add default via 203.0.113.2 dev outside",
+        "route add default via 2001:db8::2 dev outside",
     )
     return outside
 
 
 @pytest.fixture
-def tunnel(host: Host, outside: Net) -> Iterator[None]:
+def tunnel(request: pytest.FixtureRequest, host: Host, outside: Net) -> Iterator[None]:
     """The kernel's own socket on 51820: a VXLAN from 10.9.0.1 to 10.9.0.2 outside. Its
     packets leave from many ports, so that none is part of what was said before."""
+    between = getattr(request, "param", "203.0.113.")
     for net, mine, other in ((host.net, 1, 2), (outside, 2, 1)):
         net.ip(
-            f"link add vx type vxlan id 1 local 203.0.113.{mine} "
-            f"remote 203.0.113.{other} dstport 51820",
+            f"link add vx type vxlan id 1 local {between}{mine} "
+            f"remote {between}{other} dstport 51820",
             f"addr add 10.9.0.{mine}/24 dev vx",
             "link set vx up",
         )
@@ -147,6 +149,30 @@ def test_a_tunnel_of_the_kernels(
         ["web1"] * 4,
         [51820],
     )
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "ports"),
+    [
+        ("203.0.113.", "0.0.0.0:51820-51830:51820-51830"),
+        ("203.0.113.", "0.0.0.0:51810-51820:51810-51820"),
+        ("203.0.113.", "0.0.0.0:51810-51830:1810-1830"),
+        ("203.0.113.", "203.0.113.1:51810-51830:51810-51830"),
+        ("2001:db8::", "[::]:51810-51830:51810-51830"),
+        ("2001:db8::", "[2001:db8::1]:51810-51830:1810-1830"),
+    ],
+    indirect=["tunnel"],
+)
+def test_a_tunnel_in_other_ranges(
+    host: Host, outside: Net, web1: Net, tunnel: None, ports: str
+) -> None:
+    """At either end of one, shifted, on one address, by IPv6: all other ports lead to
+    the guest."""
+    found = start(host, f'{{ports: ["{ports}/udp"], {BOTH}}}')
+
+    first, last = map(int, ports.split(":")[-2].split("-"))
+    assert ([state for state, _ in found], through(outside, host)) == (["active"], True)
+    assert taken_out(host, first, last) == [51820]
 
 
 def test_what_is_told_of_it(host: Host, outside: Net, web1: Net, tunnel: None) -> None:

@@ -112,15 +112,15 @@ FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
     "within seconds, or by vfwhooks apply"
 )
-MISSING = "the rules are not in the kernel; run vfwhooks apply"
+NOT_THERE = "the rules are not in the kernel; run vfwhooks apply"
 
 
 @pytest.mark.parametrize(
     ("yields", "state", "reason"),
     [
         (["4 * udp 5001 5001"], "active", FREED),
-        (["6 * udp 5001 5001", "4 * tcp 5001 5001"], "blocked", MISSING),
-        (["4 * udp 5000 5000"], "blocked", MISSING),
+        (["6 * udp 5001 5001", "4 * tcp 5001 5001"], "blocked", NOT_THERE),
+        (["4 * udp 5000 5000"], "blocked", NOT_THERE),
     ],
 )
 def test_a_range_whose_port_is_free_again(
