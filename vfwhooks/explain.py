@@ -145,7 +145,8 @@ class _Explainer:
         if forward is None:
             return []
         found = []
-        entries = forward.entries(family, row.address)[:3]
+        holes = self._overview.holes.get((row.guest, forward.published(family)), ())
+        entries = forward.entries(family, row.address, holes)[:3]
         for entry in [*entries, f"accept {family} {row.address}"]:
             there = "there" if entry in self._overview.held else "missing"
             found += [f"{text}: {there}" for text in self._texts(row, entry, family)]

@@ -14,6 +14,7 @@ from .holders import name_listeners
 from .inventory import Inventory
 from .listeners import Listener
 from .rivals import find_meetings, find_rivals
+from .services import find_passing, name_few
 
 
 def find_misfits(
@@ -60,16 +61,20 @@ def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]
         if not f.over_listener
         for family, host in f.claims()
     }
-    rivals = find_rivals(find_meetings(list(published), [], inventory), inventory)
-    names = name_listeners(rivals.values())
-    met: dict[tuple[Forward, str], Listener] = {}
-    for one, rival in rivals.items():
-        met.setdefault((published[one], rival.protocol), rival)
+    there = find_meetings(list(published), [], inventory)
+    gone = find_passing(there, inventory)
+    rivals = find_rivals(
+        [pair for pair in there if pair[1].inode not in gone], inventory
+    )
+    names = name_listeners([one for ports in rivals.values() for one in ports.values()])
+    met: dict[tuple[Forward, str], dict[int, Listener]] = {}
+    for one, ports in rivals.items():
+        for rival in ports.values():
+            some = met.setdefault((published[one], rival.protocol), {})
+            some.setdefault(rival.port, rival)
     return [
-        Problem(
-            f.place, f"{names.get(r.reason, r.reason)}; {_cure(f)}", is_warning=True
-        )
-        for (f, _), r in met.items()
+        Problem(f.place, f"{name_few(some, names)}; {_cure(f, some)}", is_warning=True)
+        for (f, _), some in met.items()
     ]
 
 
@@ -106,7 +111,9 @@ def _ipv6_of(guest: GuestForwards, inventory: Inventory) -> str:
     return ""
 
 
-def _cure(forward: Forward) -> str:
+def _cure(forward: Forward, rivals: dict[int, Listener]) -> str:
     if forward.protocol == WHOLE:
         return "nothing is forwarded while it does, unless public_ip_of_host: true"
+    if len(rivals) > 1:
+        return "they keep the ports if they are there first, unless over_listener: true"
     return "it keeps the port if it is there first, unless over_listener: true"

@@ -3,6 +3,7 @@ question and no others. Which process it is, only /proc knows (see holders).
 """
 
 import struct
+import sys
 from _socket import AF_INET, AF_INET6, inet_ntop
 
 from .elements import PROTOCOLS
@@ -16,15 +17,26 @@ _JUMP, _AT_LEAST, _AT_MOST = 1, 2, 3
 _OPERATION = struct.Struct("=BBH")
 _FEW = 64
 _MESSAGE = struct.Struct("=Bxxx2s2x16s16xIxxxxxxxxxxxxxxxxxxxxxxxxI")
-_ONLY_IPV6 = 11
+_ONLY_IPV6, _OPTIONS = 11, 22
+# A bit field of C's, which begins at the other end on a big-endian machine.
+_HEARS_ITSELF = 0x10 if sys.byteorder == "little" else 0x08
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Listener:
     """A socket that waits for strangers: on which address ('' for every one) of which
-    families ("4", "6" or "46"), bound to which device (0 for none)."""
+    families ("4", "6" or "46"), bound to which device (0 for none). One that
+    `is_kernels` is a tunnel's of the kernel itself, WireGuard's or VXLAN's."""
 
-    __slots__ = ("address", "device", "families", "inode", "port", "protocol")
+    __slots__ = (
+        "address",
+        "device",
+        "families",
+        "inode",
+        "is_kernels",
+        "port",
+        "protocol",
+    )
 
     def __init__(
         self,
@@ -34,6 +46,7 @@ class Listener:
         port: int,
         device: int = 0,
         inode: int = 0,
+        is_kernels: bool = False,
     ) -> None:
         self.protocol = protocol
         self.families = families
@@ -41,6 +54,7 @@ class Listener:
         self.port = port
         self.device = device
         self.inode = inode
+        self.is_kernels = is_kernels
 
     def __str__(self) -> str:
         address = self.address or ("0.0.0.0" if self.families == "4" else "::")
@@ -50,6 +64,8 @@ class Listener:
     @property
     def reason(self) -> str:
         """Why a forward is not in force; who it is, status finds out."""
+        if self.is_kernels:
+            return f"the kernel (WireGuard, VXLAN or the like) listens on {self}"
         return f"the host listens on {self}"
 
 
@@ -88,9 +104,14 @@ def _bytecode(ranges: list[Range]) -> bytes:
 
 def _listener(protocol: str, answer: bytes) -> Listener:
     family, port, address, device, inode = _MESSAGE.unpack_from(answer)
-    families = "4"
+    families, is_kernels = "4", False
+    is_udp = protocol == "udp"
+    about = attributes(answer[_MESSAGE.size :]) if is_udp or family == AF_INET6 else {}
+    if is_udp and _OPTIONS in about:
+        # The kernel takes this bit from the socket of every tunnel, and tells of it
+        # since 5.10. Inode and owner of one are those of any other socket.
+        is_kernels = not about[_OPTIONS][0] & _HEARS_ITSELF
     if family == AF_INET6:
-        about = attributes(answer[_MESSAGE.size :])
         is_only = about.get(_ONLY_IPV6, b"\0") != b"\0"
         families = "6" if is_only or any(address) else "46"
         if address.startswith(_MAPPED):
@@ -103,4 +124,5 @@ def _listener(protocol: str, answer: bytes) -> Listener:
         int.from_bytes(port, "big"),
         device,
         inode,
+        is_kernels,
     )

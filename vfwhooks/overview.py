@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import compiled
 from .backend import IPTABLES, open_backend
 from .errors import VfwError
-from .holders import name_listeners
 from .hookfiles import find_uncalled
 from .hookrights import hooks_line
 from .inventory import Inventory
-from .listeners import Listener
 from .netlink import Netlink
 from .obstacles import Obstacle, find_obstacles
 from .plan import Settings
 from .planner import Planned, Planner
 from .process import Run
-from .records import Key, Record
+from .records import Record
 from .returnpath import ReturnPath
-from .rivals import find_meetings, find_rivals
+from .services import describe_services
 from .state import State
 from .status import (
     ForwardStatus,
@@ -35,7 +33,8 @@ from .status import (
 class Overview:
     """The backend's name ('' before the first event), guests, forwards, what is wrong
     with the files or with the firewall as a whole, the connections of every entry that
-    the kernel holds, and how guests that start are heard of."""
+    the kernel holds, how guests that start are heard of, and which ports of ranges
+    stay the host's, by the guest's name and what is published."""
 
     backend: str
     guests: tuple[GuestStatus, ...]
@@ -43,6 +42,7 @@ class Overview:
     problems: tuple[str, ...]
     held: dict[str, int]
     hooks: str = ""
+    holes: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
 
 def look(state: State, main: str) -> Overview:
@@ -55,7 +55,7 @@ def look(state: State, main: str) -> Overview:
         return Overview(
             base.get("backend", ""), (), (), tuple(problems), {}, hooks_line()
         )
-    planner = Planner(config, inventory, state.record)
+    planner = Planner(config, inventory, state.record, lasting=1 << 62)
     records = state.records()
     problems += _vanished(records)
     problems += [
@@ -78,7 +78,7 @@ def look(state: State, main: str) -> Overview:
     guests = [guest_status(p) for p in running]
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
     obstacles = _obstacles(base, running, problems) if held else []
-    notes = _listening(planned, inventory)
+    notes = describe_services(planned, inventory)
     paths = ReturnPath(inventory.routes, frozenset(inventory.bridge_addresses()))
     forwards = []
     for one in running:
@@ -96,7 +96,17 @@ def look(state: State, main: str) -> Overview:
             )
     name = base.get("backend", "")
     return Overview(
-        name, tuple(guests), tuple(forwards), tuple(problems), held, hooks_line()
+        name,
+        tuple(guests),
+        tuple(forwards),
+        tuple(problems),
+        held,
+        hooks_line(),
+        {
+            (one.record.guest.name, published): list(ports)
+            for one in running
+            for published, ports in one.holes.items()
+        },
     )
 
 
@@ -143,32 +153,6 @@ def _unanswered(
             if why:
                 return replace(row, reason=f"not answered on {host}: {why}")
     return row
-
-
-def _listening(
-    planned: list[Planned], inventory: Inventory
-) -> dict[Key, dict[str, str]]:
-    """Give conflicts with listeners their process's name, and tell for every guest who
-    else listens on what is forwarded to it: those came later."""
-    later: dict[Key, dict[str, Listener]] = {}
-    for one in planned:
-        published = one.settings.published(one.where.addresses)
-        rest = [name for name in published if name not in one.rivals]
-        met = find_meetings(rest, [], inventory)
-        later[one.record.key] = find_rivals(met, inventory)
-    everybody = [*later.values(), *(one.rivals for one in planned)]
-    names = name_listeners([r for rivals in everybody for r in rivals.values()])
-    for one in planned:
-        cure = "; over_listener: true takes the port from it"
-        reasons = {rival.reason for rival in one.rivals.values()}
-        for key, reason in one.conflicts.items():
-            if reason in reasons:
-                one.conflicts[key] = names.get(reason, reason) + cure
-    came = "; the forward was first"
-    return {
-        key: {c: names.get(r.reason, r.reason) + came for c, r in rivals.items()}
-        for key, rivals in later.items()
-    }
 
 
 def _missing(base: dict[str, str]) -> dict[str, str]:

@@ -25,9 +25,10 @@ from .files import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 Addresses = dict[str, str]
+_NONE: "Mapping[str, Collection[int]]" = {}
 
 
 class Forward:
@@ -73,27 +74,48 @@ class Forward:
         """Whether it is for the host alone."""
         return self.host.startswith("127.")
 
-    def entries(self, family: str, address: str) -> list[str]:
-        """What the kernel is to hold for it towards the guest at `address`."""
-        published = self.published(family)
+    def entries(
+        self, family: str, address: str, holes: "Collection[int]" = ()
+    ) -> list[str]:
+        """What the kernel is to hold for it towards the guest at `address`; `holes` are
+        ports of a range that stay the host's."""
+        published = self._parts(family, holes)
         found = []
         if self.allow != "-":
-            found.append(f"guard {published} {self.allow}")
-            if not self.is_claimed:
-                found.append(self.rejected(family))
-        if self.first == self.last or self.first == self.target < self.target_last:
-            found.append(f"dnat {published} {address} {self.target}")
-            return found
-        to = published.rsplit(" ", 2)[0]
+            for part in published:
+                found.append(f"guard {part} {self.allow}")
+                if not self.is_claimed:
+                    found.append(f"reject {part}")
+        if self.first == self.last:
+            return [*found, f"dnat {published[0]} {address} {self.target}"]
+        if self.first == self.target < self.target_last:
+            targets = [part.split(" ")[3] for part in published]
+            return found + [
+                f"dnat {part} {address} {to}" for part, to in zip(published, targets)
+            ]
+        to = self.published(family).rsplit(" ", 2)[0]
         step = 1 if self.target_last > self.target else 0
         for number, port in enumerate(range(self.first, self.last + 1)):
             target = self.target + number * step
-            found.append(f"dnat {to} {port} {port} {address} {target}")
+            if port not in holes:
+                found.append(f"dnat {to} {port} {port} {address} {target}")
         return found
 
-    def rejected(self, family: str) -> str:
-        """The entry by which whatever gets through to the host itself is rejected."""
-        return f"reject {self.published(family)}"
+    def rejected(self, family: str, holes: "Collection[int]" = ()) -> list[str]:
+        """The entries by which whatever gets through to the host itself is rejected."""
+        return [f"reject {part}" for part in self._parts(family, holes)]
+
+    def _parts(self, family: str, holes: "Collection[int]") -> list[str]:
+        """What it publishes, in parts where ports in between are left out."""
+        if not holes:
+            return [self.published(family)]
+        to = self.published(family).rsplit(" ", 2)[0]
+        found, first = [], self.first
+        for port in [*sorted(holes), self.last + 1]:
+            if first < port:
+                found.append(f"{to} {first} {port - 1}")
+            first = port + 1
+        return found
 
 
 class Settings:
@@ -180,17 +202,22 @@ class Settings:
         return [*found, whole(host), way_out(host)]
 
     def entries(
-        self, addresses: Addresses, without: "Collection[str]" = ()
+        self,
+        addresses: Addresses,
+        without: "Collection[str]" = (),
+        holes: "Mapping[str, Collection[int]]" = _NONE,
     ) -> list[str]:
         """Everything the kernel is to hold while the guest is at `addresses`, but for
-        what is published and somebody else has."""
+        what is published and somebody else has: `without`, and in ranges `holes`."""
         found = []
         for forward in self.forwards:
             for family in forward.families:
                 if family not in addresses:
                     continue
-                if not without or forward.published(family) not in without:
-                    found += forward.entries(family, addresses[family])
+                one = forward.published(family) if without or holes else ""
+                if one not in without:
+                    some = holes.get(one, ())
+                    found += forward.entries(family, addresses[family], some)
         for host in self.whole:
             if _family(host) in addresses and whole(host) not in without:
                 found.append(f"reject {whole(host)}")
@@ -201,15 +228,20 @@ class Settings:
         found += [f"accept {f} {addresses[f]}" for f in addresses if f in used]
         return found
 
-    def claimed(self, without: "Collection[str]" = ()) -> list[str]:
+    def claimed(
+        self,
+        without: "Collection[str]" = (),
+        holes: "Mapping[str, Collection[int]]" = _NONE,
+    ) -> list[str]:
         """What stays rejected whether the guest runs or not: where it is forwarded to,
         nothing of that gets through to the host."""
         found = [
-            forward.rejected(family)
+            entry
             for forward in self.forwards
             if not forward.is_loopback
             for family in forward.families
-            if forward.published(family) not in without
+            if (one := forward.published(family)) not in without
+            for entry in forward.rejected(family, holes.get(one, ()))
         ]
         kept = [whole(host) for host in self.kept]
         return found + [f"reject {one}" for one in kept if one not in without]

@@ -3,15 +3,25 @@
 Brings together what was compiled, where the guest is, and who was there first.
 """
 
+import time
+
 from .address import Whereabouts, find_guest, find_ports, is_inside
 from .compiled import Compiled
 from .errors import show
 from .inventory import Inventory
 from .listeners import Listener
 from .model import Guest, Network
-from .plan import Addresses, Settings, key_of, network_entries
+from .plan import Addresses, Forward, Settings, key_of, network_entries
 from .records import Key, Record
-from .rivals import find_left, find_meetings, find_rivals
+from .rivals import (
+    LASTING,
+    Past,
+    find_lasting,
+    find_left,
+    find_meetings,
+    find_rivals,
+    is_all,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +36,9 @@ class Planned:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
     `networks` are those whose entries it needs, once it has any itself; `rivals` are
     listeners of the host by what they keep from being published, and `without` is all
-    that is kept from it; `left` are entries that leave listeners on bridges theirs;
+    that is kept from it; `holes` are listeners that keep ports of published ranges, and
+    `seen` those that may (see rivals); `left` are entries that leave listeners on
+    bridges theirs;
     `ports` are those of bridges, as device and bridge, that are to be in hairpin mode
     once it is forwarded to. One that `is_contested` wants what another guest has.
     """
@@ -34,12 +46,14 @@ class Planned:
     __slots__ = (
         "conflicts",
         "entries",
+        "holes",
         "is_contested",
         "left",
         "networks",
         "ports",
         "record",
         "rivals",
+        "seen",
         "settings",
         "where",
         "without",
@@ -54,6 +68,8 @@ class Planned:
         self.left: list[str] = []
         self.conflicts: dict[str, str] = {}
         self.rivals: dict[str, Listener] = {}
+        self.holes: dict[str, dict[int, Listener]] = {}
+        self.seen: dict[str, int] = {}
         self.without: set[str] = set()
         self.ports: list[tuple[str, str]] = []
         self.is_contested = False
@@ -69,54 +85,88 @@ class Planned:
             not any(family in self.where.addresses for family in families)
             for families in self.settings.wanted
         )
-        settled.yields = list(self.rivals)
+        settled.yields, settled.seen = self.yields(), self.seen
         if self.ports and any(e.startswith("dnat ") for e in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         return settled
 
-    def yield_to(self, rivals: dict[str, Listener], own: list[str]) -> None:
-        """Plan the entries without what these listeners have, and without what is on
-        these addresses, which are the host's own."""
-        self.rivals = rivals
-        reasons = {one: rival.reason for one, rival in rivals.items()}
+    def yields(self) -> list[str]:
+        """What listeners keep, port by port; a whole address as a whole."""
+        found = list(self.rivals)
+        for one, ports in self.holes.items():
+            to = one.rsplit(" ", 2)[0]
+            found += [f"{to} {port} {port}" for port in ports]
+        return list(dict.fromkeys(found))
+
+    def yield_to(self, rivals: dict[str, dict[int, Listener]]) -> None:
+        """Leave these listeners their ports: what has others is published without."""
+        for one, ports in rivals.items():
+            if is_all(one, ports):
+                self.rivals[one] = next(iter(ports.values()))
+            else:
+                self.holes[one] = ports
+
+    def plan(self, own: list[str]) -> None:
+        """Plan the entries without what listeners have, and without what is on these
+        addresses, which are the host's own."""
+        reasons = {one: rival.reason for one, rival in self.rivals.items()}
         for host in own:
             reasons.update(dict.fromkeys(self.settings.at(host), _own_reason(host)))
         self.without = set(reasons)
         self.entries = self.planned(self.where.addresses)
         for forward in self.settings.forwards if reasons else ():
-            for family, address in self.where.addresses.items():
+            for family in self.where.addresses:
                 reason = reasons.get(forward.published(family))
                 if reason:
-                    for entry in forward.entries(family, address):
+                    for entry in self.entries_of(forward, family):
                         self.conflicts[key_of(entry)] = reason
+
+    def entries_of(self, forward: Forward, family: str) -> list[str]:
+        """One forward's entries, without the ports of it that listeners keep."""
+        holes = self.holes.get(forward.published(family), ()) if self.holes else ()
+        return forward.entries(family, self.where.addresses[family], holes)
+
+    def entries_before(self, forward: Forward, family: str) -> list[str]:
+        """The same without the ports that they had when the guest was planned last."""
+        head, first, last = forward.published(family).rsplit(" ", 2)
+        words = [one.rsplit(" ", 2) for one in self.record.yields]
+        ports = [int(p) for to, p, _ in words if to == head]
+        holes = {port for port in ports if int(first) <= port <= int(last)}
+        return forward.entries(family, self.where.addresses[family], holes)
 
     def planned(self, addresses: Addresses) -> list[str]:
         """The entries at these addresses, with what is left to services on bridges."""
-        entries = self.settings.entries(addresses, self.without)
+        entries = self.settings.entries(addresses, self.without, self.holes)
         return entries + self.left if entries else []
 
     def summary(self) -> str:
         """One line for the log."""
         name = show(self.record.guest.name)
         where = ", ".join(self.where.addresses.values())
-        why = "; ".join([*set(self.conflicts.values()), self.where.reason]).strip("; ")
+        reasons = dict.fromkeys(self.conflicts.values())
+        for ports in self.holes.values():
+            reasons.update((rival.reason, None) for rival in ports.values())
+        why = "; ".join([*reasons, self.where.reason]).strip("; ")
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
 
 
 class Planner:
-    """Plans one guest, or all; `record` tells what is in force for somebody."""
+    """Plans one guest, or all; `record` tells what is in force for somebody, `lasting`
+    after how many ns a socket that was seen is there to stay."""
 
     def __init__(
         self,
         compiled: Compiled,
         inventory: Inventory,
         record: "Callable[[Key], Record | None]" = lambda _: None,
+        lasting: int = LASTING,
     ) -> None:
         self.compiled = compiled
         self.inventory = inventory
         self._record = record
+        self._lasting = lasting
 
     def settings(self, guest: Guest) -> Settings:
         """What forwards.yaml says of the guest, under its name and under its UUID."""
@@ -135,13 +185,10 @@ class Planner:
         planned = Planned(record, settings, where)
         if settings.is_hairpin:
             planned.ports = find_ports(record.guest, settings, self.inventory)
-        held = record.entries
-        if settings.claim:
-            held = held + self._claimed(record.guest)
+        records = [record, *(self._claims(record.guest) if settings.claim else ())]
         published = settings.published(where.addresses)
-        met = find_meetings(published, held, self.inventory)
-        planned.left = find_left(published, held, met, self.inventory)
-        planned.yield_to(find_rivals(met, self.inventory), self._own(settings))
+        self._meet(planned, published, records)
+        planned.plan(self._own(settings))
         if settings.is_wide:
             planned.networks = self._networks()
         if settings.is_loopback:
@@ -151,14 +198,28 @@ class Planner:
             ]
         return planned
 
+    def _meet(
+        self, planned: Planned, published: list[str], records: list[Record]
+    ) -> None:
+        """Look who listens on what is to be published; the records say what is in
+        force, and who was there before it."""
+        held = [entry for record in records for entry in record.entries]
+        past = Past(records)
+        met = find_meetings(published, held, self.inventory, past)
+        before = time.monotonic_ns() - self._lasting
+        met, planned.seen = find_lasting(met, past, self.inventory, before)
+        if planned.record.guest.driver != "claim":
+            planned.left = find_left(published, held, met, self.inventory)
+        planned.yield_to(find_rivals(met, self.inventory))
+
     def _own(self, settings: Settings) -> list[str]:
         """The guest's public addresses that are those the world knows the host by."""
         return [h for h in settings.public if self.inventory.is_default_source(h)]
 
-    def _claimed(self, guest: Guest) -> list[str]:
+    def _claims(self, guest: Guest) -> list[Record]:
         """What is rejected for the guest already, whether it runs or not."""
         records = (self._record(("claim", name)) for name in (guest.name, guest.uuid))
-        return [entry for record in records if record for entry in record.entries]
+        return [record for record in records if record]
 
     def claim(self, name: str) -> Planned:
         """What stays rejected for a guest of forwards.yaml, whether it runs or not."""
@@ -166,13 +227,11 @@ class Planner:
         guest = Guest("claim", name, settings.claim, [])
         record = Record(guest, 0, 0, [], [])
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
-        published, held = settings.published("46"), self._claimed(guest)
-        met = find_meetings(published, held, self.inventory)
-        planned.rivals = find_rivals(met, self.inventory)
+        self._meet(planned, settings.published("46"), self._claims(guest))
         reasons = {one: rival.reason for one, rival in planned.rivals.items()}
         for host in self._own(settings):
             reasons.update(dict.fromkeys(settings.at(host), _own_reason(host)))
-        planned.entries = settings.claimed(reasons)
+        planned.entries = settings.claimed(reasons, planned.holes)
         for one, reason in reasons.items():
             planned.conflicts[f"reject {one}"] = reason
         if settings.is_wide:

@@ -7,6 +7,7 @@ nic 52:54:00:00:00:10 network default virbr0 vnet0
 on default
 hairpin vnet0 virbr0 17
 yields 4 * tcp 22 22
+seen 4 * udp 51820 51820 28115 1203344455
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
@@ -34,7 +35,9 @@ class Record:
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
     for them; one that `is_off` has stopped, but its entries could not be taken out; one
     that `is_followed` was found by itself: no hook has spoken of it since it started.
-    What it `yields` would be published if no listener of the host had it (see rivals);
+    What it `yields` would be published if no listener of the host had it, port by port;
+    `seen` are sockets on ports that it has, by what they would keep and their inode,
+    with when they were met (see rivals);
     `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin).
     Networks in use are recorded as guests of the driver `network`.
     """
@@ -47,6 +50,7 @@ class Record:
         "is_off",
         "is_waiting",
         "networks",
+        "seen",
         "since",
         "stamp",
         "yields",
@@ -69,6 +73,7 @@ class Record:
         self.is_followed = False
         self.is_waiting = False
         self.yields: list[str] = []
+        self.seen: dict[str, int] = {}
         self.hairpins: list[Hairpin] = []
 
     @property
@@ -94,7 +99,7 @@ class Record:
         both = Record(self.guest, self.since, self.stamp, entries, self.networks)
         both.is_followed = self.is_followed
         both.is_waiting = self.is_waiting
-        both.yields = self.yields
+        both.yields, both.seen = self.yields, self.seen
         both.hairpins = [p for p in hairpins if p not in self.hairpins] + self.hairpins
         return both
 
@@ -107,6 +112,7 @@ class Record:
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
+        flags += "".join(f"seen {s} {stamp}\n" for s, stamp in self.seen.items())
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
 
@@ -148,6 +154,9 @@ def parse_record(text: str) -> Record:
         if line.startswith("hairpin "):
             device, bridge, number = line[8:].split(" ")
             record.hairpins.append((unquote(device), unquote(bridge), int(number)))
+        elif line.startswith("seen "):
+            what, _, met = line[5:].rpartition(" ")
+            record.seen[what] = int(met)
     return record
 
 

@@ -1,4 +1,5 @@
-"""Who runs where, kept in memory by `watch`: MACs and addresses of recorded guests."""
+"""Who runs where, kept in memory by `watch`: MACs and addresses of recorded guests;
+and what is rejected for guests whether they run or not."""
 
 from . import files
 from .records import Record, parse_record
@@ -6,10 +7,12 @@ from .state import DRIVERS, State
 
 _MOST = 10_000
 GUESTS = [driver for driver in DRIVERS if driver != "network"]
+PLACES = [*(f"guests/{driver}" for driver in GUESTS), "claims"]
 
 
 class Residents:
-    """The recorded guests by MAC and by address; read again file by file."""
+    """The recorded guests by MAC and by address, and the claims, which have neither;
+    read again file by file."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -21,7 +24,7 @@ class Residents:
         """Read all record files that are there; False if one cannot be read."""
         self._records.clear()
         names: list[str] = []
-        for place in [f"guests/{driver}" for driver in GUESTS]:
+        for place in PLACES:
             there = files.names(f"{self._state.path}/{place}")
             names += [f"{place}/{name}" for name in there]
         return self.read(names)
@@ -46,8 +49,10 @@ class Residents:
         return [nic.mac for record in records for nic in record.guest.nics]
 
     def yielding(self) -> "list[Record]":
-        """The guests some of whose ports a listener of the host has."""
-        return [record for record in self._records.values() if record.yields]
+        """The guests and claims some of whose ports a listener of the host has, or may
+        keep."""
+        records = self._records.values()
+        return [record for record in records if record.yields or record.seen]
 
     def hairpins(self) -> "dict[str, Record]":
         """The guests whose ports of bridges are to be in hairpin mode, by device."""

@@ -4,31 +4,96 @@ A forward yields to a listener that was there first, as a second bind() would, a
 where the listener came later: what is in force does not depend on who listens now. One
 that serves libvirt's guests alone keeps its address on their bridge, and the forward
 has all others.
+
+A socket on a high udp port within a range may be any resolver's, which awaits one
+answer. Its age nobody tells, so it is noted as seen, and keeps its port when it is
+still there seconds later; unless it is the kernel's own, which stays.
 """
+
+import time
 
 from .elements import WHOLE
 from .inventory import Inventory
 from .listeners import Listener, Range
 from .plan import LEFT, key_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from .records import Record
+
 # What is to be published, by the middle of its entries ("4 * tcp 22 22"), each time
 # with a listener on a port of it.
 Meetings = list[tuple[str, Listener]]
 _LOOPBACK_DEVICE = 1
 _PRIVILEGED = 1024
+LASTING = 4_000_000_000  # ns, and a look by the service is 5 s after the record
+
+
+class Past:
+    """What records say of listeners: the ports that they had, as they would be
+    published, and the sockets that were seen, with when they were first."""
+
+    __slots__ = ("seen", "yields")
+
+    def __init__(self, records: "Iterable[Record]" = ()) -> None:
+        self.yields: set[str] = set()
+        self.seen: dict[str, int] = {}
+        for record in records:
+            self.yields.update(record.yields)
+            for what, stamp in record.seen.items():
+                self.seen[what] = min(stamp, self.seen.get(what, stamp))
+
+    def concerns(self, one: str) -> bool:
+        """Whether it says something of a port of what is to be published."""
+        if not self.yields and not self.seen:
+            return False
+        head, first, last = one.rsplit(" ", 2)
+        if first == last:
+            return one in self.yields
+        return any(
+            what.startswith(f"{head} ")
+            and int(first) <= int(what.split(" ", 4)[3]) <= int(last)
+            for what in (*self.yields, *self.seen)
+        )
+
+    def knows(self, one: str, listener: Listener) -> bool:
+        """Whether the listener was there before what is in force now."""
+        port = port_of(one, listener)
+        return port in self.yields or f"{port} {listener.inode}" in self.seen
+
+
+def port_of(one: str, listener: Listener) -> str:
+    """The port of what is to be published that the listener has."""
+    family, host, protocol, *_ = one.split(" ")
+    if protocol == WHOLE:
+        return one
+    return f"{family} {host} {protocol} {listener.port} {listener.port}"
+
+
+def is_fleeting(one: str, listener: Listener) -> bool:
+    """Whether the socket may be gone in a moment: a high udp port within a range."""
+    first, last = one.rsplit(" ", 2)[1:]
+    is_high = listener.protocol == "udp" and listener.port >= _PRIVILEGED
+    return is_high and first != last and not listener.is_kernels
 
 
 def find_meetings(
-    published: list[str], held: list[str], inventory: Inventory
+    published: list[str],
+    held: list[str],
+    inventory: Inventory,
+    past: "Past | None" = None,
 ) -> Meetings:
     """What is to be published with each listener on a port of it.
 
     The ports of `held`, entries that are in force, are published already: who listens
-    there came later and is left out.
+    there came later and is left out, unless the past knows him.
     """
     heads = "dnat ", "reject "
     known = {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
-    wanted = _wanted([one for one in published if one not in known])
+    past = past or Past()
+    wanted = _wanted([o for o in published if o not in known or past.concerns(o)])
     had = _Held(known if wanted else set())
     found = []
     for protocol, some in wanted.items():
@@ -41,10 +106,43 @@ def find_meetings(
                 if (
                     first <= listener.port <= last
                     and family in listener.families
-                    and not had.covers(family, host, listener)
+                    and (
+                        past.knows(one, listener)
+                        or not had.covers(family, host, listener)
+                    )
                 ):
                     found.append((one, listener))
     return found
+
+
+def find_lasting(
+    met: Meetings, past: Past, inventory: Inventory, before: int
+) -> tuple[Meetings, dict[str, int]]:
+    """The meetings with listeners that are there to stay, being seen `before`
+    (monotonic ns) or by their kind, and the sockets of which that is not known yet,
+    with when they were first seen."""
+    now = time.monotonic_ns()
+    lasting: Meetings = []
+    seen: dict[str, int] = {}
+    for one, listener in met:
+        if is_fleeting(one, listener) and port_of(one, listener) not in past.yields:
+            what = f"{port_of(one, listener)} {listener.inode}"
+            stamp = past.seen.get(what, now)
+            if stamp <= before:
+                lasting.append((one, listener))
+            elif _is_concerned(one, listener, inventory):
+                seen[what] = stamp
+        else:
+            lasting.append((one, listener))
+    return lasting, seen
+
+
+def _is_concerned(one: str, listener: Listener, inventory: Inventory) -> bool:
+    """Whether the listener would keep the port, on all addresses or on its bridge."""
+    family, host, _ = one.split(" ", 2)
+    if host == "*" and _on_bridges(family, listener, inventory):
+        return True
+    return _is_rival(host, listener, inventory, False)
 
 
 def _wanted(published: list[str]) -> dict[str, list[tuple[str, str, str, Range]]]:
@@ -54,21 +152,28 @@ def _wanted(published: list[str]) -> dict[str, list[tuple[str, str, str, Range]]
     for one in published:
         family, host, protocol, *ports = one.split(" ")
         for each in ("tcp", "udp") if protocol == WHOLE else (protocol,):
-            first, last = _looked_at(each, int(ports[0]), int(ports[1]))
-            if first <= last:
-                found.setdefault(each, []).append((one, family, host, (first, last)))
+            first, last = int(ports[0]), int(ports[1])
+            if protocol == WHOLE and each == "udp":
+                last = _PRIVILEGED - 1  # no port is taken out of it
+            found.setdefault(each, []).append((one, family, host, (first, last)))
     return found
 
 
-def find_rivals(met: Meetings, inventory: Inventory) -> dict[str, Listener]:
-    """The listeners that keep what is to be published from being so."""
-    found: dict[str, Listener] = {}
+def find_rivals(met: Meetings, inventory: Inventory) -> dict[str, dict[int, Listener]]:
+    """The listeners that keep what is to be published from being so, by their ports."""
+    found: dict[str, dict[int, Listener]] = {}
     for one, listener in met:
         _, host, protocol, _ = one.split(" ", 3)
-        is_whole = protocol == WHOLE
-        if one not in found and _is_rival(host, listener, inventory, is_whole):
-            found[one] = listener
+        if _is_rival(host, listener, inventory, protocol == WHOLE):
+            found.setdefault(one, {}).setdefault(listener.port, listener)
     return found
+
+
+def is_all(one: str, ports: "Collection[int]") -> bool:
+    """Whether nothing is left to be published without these ports; a whole address is
+    forwarded whole or not at all."""
+    _, _, protocol, first, last = one.split(" ")
+    return protocol == WHOLE or len(ports) > int(last) - int(first)
 
 
 def find_left(
@@ -104,14 +209,6 @@ def _on_bridges(family: str, listener: Listener, inventory: Inventory) -> list[s
         return [listener.address] if listener.address in own else []
     there = inventory.bridges().get(listener.device, []) if listener.device else []
     return [address for address in there if (":" in address) == (family == "6")]
-
-
-def _looked_at(protocol: str, first: int, last: int) -> Range:
-    """The ports to look at. Of a range of udp, not the high ones: a socket there may be
-    any resolver's that awaits one answer."""
-    if protocol == "udp" and first < last:
-        last = min(last, _PRIVILEGED - 1)
-    return first, last
 
 
 class _Held:

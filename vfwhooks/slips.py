@@ -107,7 +107,9 @@ def _not_closed(
     here = _character(lines, at)
     opener = _character(lines, began) if began else ""
     if "quoted scalar" in said and "unexpected" not in said:
-        return Slip(*(began or at), "no such sign behind a backslash; write single quotes")
+        return Slip(
+            *(began or at), "no such sign behind a backslash; write single quotes"
+        )
     if began and "quoted scalar" in said:
         cure = f"write another {opener} behind it"
         return Slip(*began, f"the {opener} here has no end; {cure}")

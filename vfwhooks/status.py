@@ -13,6 +13,11 @@ from .localnet import is_open
 from .plan import Forward, key_of
 from .planner import LOOPBACK, Planned
 
+_FREED = (
+    "not all of its ports yet: the host's service there has ended; the rest comes "
+    "within seconds, or by vfwhooks apply"
+)
+
 
 @dataclass(frozen=True)
 class ForwardStatus:
@@ -78,13 +83,18 @@ def forward_statuses(
             reason = planned.where.reason or f"the guest has no {which} address"
             found.append(_row(name, forward, "", "pending", reason))
         for family in families:
-            entries = forward.entries(family, addresses[family])
+            entries = planned.entries_of(forward, family)
+            free = ""
+            if forward.first < forward.last and not all(e in held for e in entries):
+                before = planned.entries_before(forward, family)
+                if before and all(entry in held for entry in before):
+                    entries, free = before, _FREED
             state, reason = _judge(planned, entries, held, root)
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
             if state == "active" and family in missing and not is_let_in:
                 state, reason = "blocked", missing[family]
             elif state == "active":
-                reason = notes.get(forward.published(family), "") or unset
+                reason = notes.get(forward.published(family), "") or free or unset
             count = sum(held.get(entry, 0) for entry in entries)
             found.append(_row(name, forward, addresses[family], state, reason, count))
     return found
@@ -102,7 +112,10 @@ def stopped_statuses(
     found = []
     for forward in forwards:
         why = (
-            [claim.conflicts.get(forward.rejected(f)) for f in forward.families]
+            [
+                claim.conflicts.get(f"reject {forward.published(family)}")
+                for family in forward.families
+            ]
             if claim
             else []
         )

@@ -11,7 +11,7 @@ import select
 import syslog
 import time
 
-from . import compiled, configuration, files
+from . import compiled, configuration, files, watched
 from .children import ask_libvirtd, withdraw_hooks
 from .errors import VfwError, show
 from .follower import DIRECTORIES, Follower
@@ -26,18 +26,7 @@ from .residents import Residents
 from .schedule import Schedule
 from .sdnotify import notify, watchdog_seconds
 from .state import State
-from .watched import (
-    ASIDE,
-    CONFIG,
-    DIRECTORY,
-    FULL,
-    LATE,
-    LEASE,
-    RECORD,
-    STATE,
-    STATUS,
-    Watched,
-)
+from .watched import Watched
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
@@ -148,26 +137,26 @@ class Watch:
             self._files(self._watched.read())
 
     def _files(self, news: dict[str, set[str]]) -> None:
-        if FULL in news:
+        if watched.FULL in news:
             self._schedule.add("full", _DEBOUNCE)
-        if LATE in news:
+        if watched.LATE in news:
             self._schedule.add("late", _DEBOUNCE)
-        if self._follower.hear(news.get(STATUS, ())):
+        if self._follower.hear(news.get(watched.STATUS, ())):
             self._schedule.add("guests", _SOON)
-        if ASIDE in news:
+        if watched.ASIDE in news:
             self._schedule.add("aside", _DEBOUNCE)
-        if CONFIG in news or STATE in news:
+        if watched.CONFIG in news or watched.STATE in news:
             self._listen()
-        if CONFIG in news:
+        if watched.CONFIG in news:
             self._schedule.add("config", configuration.SETTLED + _SOON, 3600)
-        for path in news.get(LEASE, ()):
+        for path in news.get(watched.LEASE, ()):
             directory, _, name = path.rpartition("/")
             self._leased(directory, name)
-        if RECORD in news:
+        if watched.RECORD in news:
             start = len(self._state.path) + 1
-            records = [path[start:] for path in news[RECORD]]
+            records = [path[start:] for path in news[watched.RECORD]]
             self._heed(self._residents.read(records))
-        self._look(news.get(DIRECTORY, set()))
+        self._look(news.get(watched.DIRECTORY, set()))
 
     def _follow(self) -> bool:
         """Note what libvirt's files say and no hook has told; whether that is news."""
@@ -238,21 +227,30 @@ class Watch:
                         self._inventory.probe(bridge, entry[9:])
 
     def _try_again(self) -> bool:
-        """Have the guests planned anew whose ports a listener had, and has no more;
-        whether there are any. Nobody tells of listeners that end."""
+        """Have the guests planned anew whose ports a listener had, and has no more, or
+        is to keep since it has been there for a while; whether there are any. Nobody
+        tells of listeners that end."""
         yielding, news = self._residents.yielding(), False
         config = compiled.load(f"{self._state.path}/compiled") if yielding else None
         if config:
             inventory = Inventory(f"{self._state.path}/networks")
             planner = Planner(config, inventory, self._state.record)
             for record in yielding:
+                is_claim = record.guest.driver == "claim"
                 try:
-                    is_same = list(planner.guest(record).rivals) == record.yields
+                    if is_claim:
+                        now = planner.claim(record.guest.name).settled()
+                    else:
+                        now = planner.guest(record).settled()
+                    is_same = (now.yields, now.seen) == (record.yields, record.seen)
                 except (OSError, VfwError):
                     is_same = False  # who carries it out says why
-                if not is_same:
-                    now = time.monotonic_ns()
-                    self._state.note(Intent("moved", record.guest, now))
+                if not is_same and is_claim:
+                    self._state.ask_full()
+                    news = True
+                elif not is_same:
+                    stamp = time.monotonic_ns()
+                    self._state.note(Intent("moved", record.guest, stamp))
                     news = True
             config.close()
             self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
@@ -281,7 +279,7 @@ class Watch:
             # That leaves a mark: no reason to do the same again at once, but whatever
             # was in the way may have gone without a word.
             news = self._watched.read()
-            news.pop(FULL, None)
+            news.pop(watched.FULL, None)
             self._files(news)
             self._schedule.add("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)

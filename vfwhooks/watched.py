@@ -14,7 +14,7 @@ from .inotify import (
     MOVED_TO,
     Inotify,
 )
-from .residents import GUESTS
+from .residents import PLACES
 from .state import MADE_LAST
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
@@ -46,7 +46,7 @@ class Watched:
         self._status = status
         self._libvirts = {dirname(path) for path in status}
         self._made_anew = {state, f"{state}/{MADE_LAST}", *self._libvirts, *status}
-        self.guests = [f"{state}/guests/{driver}" for driver in GUESTS]
+        self.guests = [f"{state}/{place}" for place in PLACES]
 
     def fileno(self) -> int:
         """The descriptor, for poll."""

@@ -5,6 +5,7 @@ counted when they were written; benchmarks/run measures time.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,9 @@ CEILINGS = {
 }
 # A page of the compiled configuration, and a few names for each list of sources.
 SLACK = Counts(0, 40, 0, 45_000, 0)
+# The bridges of libvirt, which a socket may be on, and a line of the record for each.
+OF_SOCKETS = Counts(0, 30, 0, 8_000, 0)
+SOCKETS: list[socket.socket] = []
 
 
 @pytest.fixture(scope="module", params=[NFT, IPT])
@@ -73,6 +77,25 @@ def test_others_forwards_cost_nothing(beds: tuple[Bed, Bed], operation: str) -> 
     assert excess(full, ceiling) == {}
 
 
+@pytest.mark.parametrize("backend", [NFT, IPT])
+def test_sockets_in_a_range_cost_little(backend: str) -> None:
+    """What is asked of the kernel about a range's sockets is the same however many
+    there are, and nobody looks for whose they are."""
+    bed = Bed(backend)
+    ports = [*plain(10), "50000-52000/udp"]
+    bed.call(prepare, backend, {Guest(0).name: ports}, 0)
+    counts = []
+    for first, many in ((50000, 0), (50000, 1), (50100, 20)):
+        bed.call(open_sockets, first, many)
+        counts.append(bed.call(trace, backend, ("qemu", "started")))
+        bed.call(call, OURS, Guest(0), daemon_of(backend), ("qemu", "stopped"))
+
+    bed.close()
+    none, *some = counts
+    ceiling = Counts(*(a + b for a, b in zip(none, OF_SOCKETS)))
+    assert [excess(found, ceiling) for found in some] == [{}, {}]
+
+
 def test_memory_beside_others(beds: tuple[Bed, Bed]) -> None:
     """No process of a hook needs more than 40 MB, however many forwards others have."""
     _, full = beds
@@ -80,6 +103,13 @@ def test_memory_beside_others(beds: tuple[Bed, Bed]) -> None:
     found = full.call(peak, OURS, Guest(0), daemon_of(full.backend), STARTED)
 
     assert found <= MOST_MEMORY
+
+
+def open_sockets(first: int, many: int) -> None:
+    """On the host: wait for strangers on so many ports of udp, as resolvers do."""
+    for port in range(first, first + many):
+        SOCKETS.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        SOCKETS[-1].bind(("0.0.0.0", port))
 
 
 def excess(found: Counts, ceiling: Counts) -> dict[str, tuple[int, int]]:

@@ -163,18 +163,26 @@ def test_both_families(host: Host, outside: Net, web1: Net) -> None:
 
 
 def test_udp(host: Host, outside: Net, web1: Net) -> None:
-    """A udp service keeps its port; a high one within a range keeps nothing, since any
-    resolver's socket looks the same; and protocols are told apart."""
+    """A udp service keeps its port, within a range as well, but for a high one there,
+    which the service has to look at again; and protocols are told apart."""
     ports = "51820/udp", "51820", "60000-60100/udp", "100-200/udp"
     with (
-        serving(host, "vpn", 51820, protocol="udp"),
-        serving(host, "resolver", 60050, protocol="udp"),
-        serving(host, "snmpd", 161, protocol="udp"),
+        serving(host, "vpn", 51820, protocol="udp") as vpn,
+        serving(host, "resolver", 60050, protocol="udp") as resolver,
+        serving(host, "snmpd", 161, protocol="udp") as snmpd,
     ):
         found = start(host, str([f"0.0.0.0:{p.split('/')[0]}:{p}" for p in ports]))
 
-    states = [state for _, state, _ in found]
-    assert states == ["conflict", "active", "active", "conflict"]
+    late = "it was first, and gets its port by the service or vfwhooks apply"
+    assert [(state, reason) for _, state, reason in found] == [
+        ("conflict", f"vpn (pid {vpn}) listens on udp 0.0.0.0:51820{CURE}"),
+        ("active", ""),
+        ("active", f"resolver (pid {resolver}) listens on udp 0.0.0.0:60050; {late}"),
+        (
+            "active",
+            f"all but 161: snmpd (pid {snmpd}) listens on udp 0.0.0.0:161{CURE}",
+        ),
+    ]
 
 
 def test_what_is_left_to_the_host_anyway(host: Host, outside: Net, web1: Net) -> None:

@@ -92,6 +92,7 @@ LAYERS = {
     "returnpath": DECIDE,
     "residents": DECIDE,
     "rivals": DECIDE,
+    "services": DECIDE,
     "status": DECIDE,
     "watched": DECIDE,
     # the one use case, carried out, looked at or rehearsed

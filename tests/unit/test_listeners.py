@@ -102,6 +102,28 @@ def test_a_connected_udp_socket_is_none() -> None:
         assert listed("udp", (port, port)) == []
 
 
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_a_tunnels_socket(protocol: str) -> None:
+    """The kernel's tunnels do not hear their own multicast; what a process sets to the
+    same is taken for one, and a tcp socket never."""
+    with listening(protocol, "127.0.0.1") as one, listening(protocol, "::") as two:
+        one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        ports = [sock.getsockname()[1] for sock in (one, two)]
+
+        found = [listed(protocol, (port, port))[0].is_kernels for port in ports]
+
+    assert found == [protocol == "udp", False]
+
+
+def test_what_is_said_of_a_tunnels_socket() -> None:
+    """No process is looked for: the kernel has it."""
+    tunnel = Listener("udp", "4", "", 51820, is_kernels=True)
+
+    assert tunnel.reason == (
+        "the kernel (WireGuard, VXLAN or the like) listens on udp 0.0.0.0:51820"
+    )
+
+
 def test_an_open_connection_is_none() -> None:
     """A tcp socket that does not listen is nobody's rival."""
     with (

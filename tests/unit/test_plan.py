@@ -510,3 +510,71 @@ def test_a_change_keeps_the_order() -> None:
     found = change.owner, change.removed(), change.added()
 
     assert found == ("owner", ["c", "a"], ["z", "y"])
+
+
+HOLES = {
+    # the forward, the ports that stay the host's, the entries
+    "in the middle": (
+        "* tcp 20 30 20 30 -",
+        [22],
+        ["dnat 4 * tcp 20 21 {0} 20", "dnat 4 * tcp 23 30 {0} 23"],
+    ),
+    "first and last": ("* tcp 20 30 20 30 -", [30, 20], ["dnat 4 * tcp 21 29 {0} 21"]),
+    "beside each other": (
+        "203.0.113.5 udp 20 30 20 30 -",
+        [24, 25],
+        [
+            "dnat 4 203.0.113.5 udp 20 23 {0} 20",
+            "dnat 4 203.0.113.5 udp 26 30 {0} 26",
+        ],
+    ),
+    "one is left": ("* tcp 20 22 20 22 -", [20, 21], ["dnat 4 * tcp 22 22 {0} 22"]),
+    "none is left": ("* tcp 20 21 20 21 -", [20, 21], []),
+    "shifted": (
+        "* tcp 20 22 80 82 -",
+        [21],
+        ["dnat 4 * tcp 20 20 {0} 80", "dnat 4 * tcp 22 22 {0} 82"],
+    ),
+    "to one port": (
+        "* tcp 20 22 80 80 -",
+        [20],
+        ["dnat 4 * tcp 21 21 {0} 80", "dnat 4 * tcp 22 22 {0} 80"],
+    ),
+    "for some": (
+        "* tcp 20 22 20 22 allow_1",
+        [21],
+        [
+            "guard 4 * tcp 20 20 allow_1",
+            "reject 4 * tcp 20 20",
+            "guard 4 * tcp 22 22 allow_1",
+            "reject 4 * tcp 22 22",
+            "dnat 4 * tcp 20 20 {0} 20",
+            "dnat 4 * tcp 22 22 {0} 22",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_a_range_without_some_of_its_ports(name: str) -> None:
+    """What is left: parts that keep their numbers, each one entry, or single ports."""
+    line, ports, wanted = HOLES[name]
+
+    found = Forward(line).entries("4", FOUR, ports)
+
+    assert found == [entry.format(FOUR) for entry in wanted]
+
+
+def test_ports_of_a_range_that_are_not_claimed() -> None:
+    """Nor are they rejected while the guest is off; other forwards are untouched."""
+    settings = Settings(["claimed * tcp 20 30 20 30 -", "claimed * tcp 80 81 80 81 -"])
+
+    found = settings.claimed((), {"4 * tcp 20 30": [22]})
+
+    assert found == [
+        "reject 4 * tcp 20 21",
+        "reject 4 * tcp 23 30",
+        "reject 6 * tcp 20 30",
+        "reject 4 * tcp 80 81",
+        "reject 6 * tcp 80 81",
+    ]

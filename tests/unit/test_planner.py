@@ -389,6 +389,101 @@ def test_a_listener_keeps_its_port(tmp_path: Path) -> None:
     assert found == (WEB_AT_10, {key: reason}, [claim])
 
 
+def test_a_listener_keeps_its_port_of_a_range(tmp_path: Path) -> None:
+    """The guest has the rest; the record says what it yields, the log who has it."""
+    ports = ["forward * tcp 20 30 20 30 -"]
+    host = Host(network(reservations=RESERVED), listeners=[SSHD])
+
+    planned = planner(tmp_path, {"web1": ports}, host).guest(running())
+
+    found = planned.entries[:2], planned.conflicts, planned.settled().yields
+    said = "web1: forwarded to 192.168.122.10, but: the host listens on tcp 0.0.0.0:22"
+    assert (*found, planned.summary()) == (
+        [
+            "dnat 4 * tcp 20 21 192.168.122.10 20",
+            "dnat 4 * tcp 23 30 192.168.122.10 23",
+        ],
+        {},
+        ["4 * tcp 22 22"],
+        said,
+    )
+
+
+def test_listeners_have_all_of_a_range(tmp_path: Path) -> None:
+    """Nothing of it is forwarded: it is a conflict, with the first of them."""
+    some = [SSHD, Listener("tcp", "4", "", 23)]
+    host = Host(network(reservations=RESERVED), listeners=some)
+    ports = ["forward * tcp 22 23 22 23 -"]
+
+    planned = planner(tmp_path, {"web1": ports}, host).guest(running())
+
+    reason = "the host listens on tcp 0.0.0.0:22"
+    assert (planned.entries, planned.conflicts) == (
+        [],
+        {"dnat 4 * tcp 22 23": reason},
+    )
+
+
+def test_a_socket_of_udp_is_seen_first(tmp_path: Path) -> None:
+    """One that is still there when it was seen long ago keeps its port, whatever is in
+    force; and it comes back to the guest when it is gone."""
+    ports = ["forward * udp 5000 5002 5000 5002 -"]
+    known = network(reservations=RESERVED)
+    vpn = Listener("udp", "4", "", 5001, inode=7)
+    there = planner(tmp_path, {"web1": ports}, Host(known, listeners=[vpn]))
+    found = []
+
+    at_first = there.guest(running()).settled()
+    at_once = there.guest(at_first).settled()
+    at_first.seen = dict.fromkeys(at_first.seen, 0)
+    later = there.guest(at_first).settled()
+    again = there.guest(later).settled()
+    gone = planner(tmp_path, {"web1": ports}, Host(known)).guest(again).settled()
+    for one in (at_first, at_once, later, again, gone):
+        dnats = [e[7:] for e in one.entries if e.startswith("dnat ")]
+        found.append((dnats, one.yields, list(one.seen)))
+
+    whole = ["* udp 5000 5002 192.168.122.10 5000"]
+    some = [f"* udp {port} {port} 192.168.122.10 {port}" for port in (5000, 5002)]
+    seen, yields = ["4 * udp 5001 5001 7"], ["4 * udp 5001 5001"]
+    assert found == [
+        (whole, [], seen),
+        (whole, [], seen),
+        (some, yields, []),
+        (some, yields, []),
+        (whole, [], []),
+    ]
+
+
+def test_who_only_looks_decides_nothing(tmp_path: Path) -> None:
+    """What was seen long ago stays as it is, for status."""
+    vpn = Listener("udp", "4", "", 5001, inode=7)
+    host = Host(network(reservations=RESERVED), listeners=[vpn])
+    ports = ["forward * udp 5000 5002 5000 5002 -"]
+    config = configuration(tmp_path, {"web1": ports})
+    known = running(entries=["dnat 4 * udp 5000 5002 192.168.122.10 5000"])
+    known.seen = {"4 * udp 5001 5001 7": 0}
+
+    found = Planner(config, host, lasting=1 << 62).guest(known)
+
+    assert (found.holes, found.seen) == ({}, known.seen)
+
+
+def test_a_claim_tells_who_was_first(tmp_path: Path) -> None:
+    """A guest that starts leaves the port to whom its claim has left it."""
+    vpn = Listener("udp", "4", "", 5001, inode=7)
+    host = Host(network(reservations=RESERVED), listeners=[vpn])
+    lines = ["claim 8a3c", "claimed * udp 5000 5002 5000 5002 -"]
+    claim = running(entries=["reject 4 * udp 5000 5000", "reject 4 * udp 5002 5002"])
+    claim.yields = ["4 * udp 5001 5001"]
+    claims = {("claim", "web1"): claim}
+    config = configuration(tmp_path, {"": ["claims web1"], "web1": lines})
+
+    found = Planner(config, host, claims.get).guest(running())
+
+    assert list(found.holes["4 * udp 5000 5002"]) == [5001]
+
+
 def test_what_two_guests_want_and_a_listener_has(tmp_path: Path) -> None:
     """Neither gets it, and neither is told that the other has it."""
     ssh = ["forward * tcp 22 22 22 22 -"]

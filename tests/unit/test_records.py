@@ -76,6 +76,16 @@ def test_a_record_that_yields() -> None:
     assert (found.yields, found.entries[2:]) == (known.yields, ["accept 6 fd00::1"])
 
 
+def test_a_record_with_sockets_that_were_seen() -> None:
+    """They are kept with when they were, and what may be added."""
+    known = record(entries=ENTRIES)
+    known.seen = {"4 * udp 51820 51820 7": 1203344455, "6 * udp 5000 5000 8": 1}
+
+    found = parse_record(known.with_entries([]).text())
+
+    assert found.seen == known.seen
+
+
 def test_a_record_with_ports_in_hairpin_mode() -> None:
     """They are kept, and those of before that may be so still."""
     known = record(entries=ENTRIES)

@@ -30,6 +30,19 @@ def residents(tmp_path: Path, *records: Record) -> tuple[State, Residents]:
     return state, Residents(state)
 
 
+def test_who_waits_for_a_listener(tmp_path: Path) -> None:
+    """Guests and claims with ports that a listener has, or may keep."""
+    has, may, none = (record(guest(name)) for name in ("web1", "web2", "web3"))
+    claim = record(guest("web4", driver="claim"))
+    has.yields, may.seen = ["4 * tcp 22 22"], {"4 * udp 5000 5000 7": 1}
+    claim.yields = has.yields
+
+    _, found = residents(tmp_path, has, may, none, claim)
+
+    names = sorted(one.guest.name for one in found.yielding())
+    assert names == ["web1", "web2", "web4"]
+
+
 @pytest.mark.parametrize(
     ("known", "mac", "address", "is_news"),
     [

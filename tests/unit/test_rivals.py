@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from unit.builders import Host, network
+from unit.builders import Host, network, record
 from vfwhooks.listeners import Listener
-from vfwhooks.rivals import find_left, find_meetings, find_rivals
+from vfwhooks.rivals import (
+    Past,
+    find_lasting,
+    find_left,
+    find_meetings,
+    find_rivals,
+    is_all,
+)
 
 DEFAULT = "203.0.113.1"
 
@@ -14,16 +21,24 @@ LO, BRIDGE, ELSEWHERE = 1, 7, 3
 
 
 def listener(
-    address: str = "", families: str = "4", device: int = 0, port: int = 22, **more: str
+    address: str = "",
+    families: str = "4",
+    device: int = 0,
+    port: int = 22,
+    protocol: str = "tcp",
+    inode: int = 0,
+    is_kernels: bool = False,
 ) -> Listener:
     """sshd, as a rule on every IPv4 address."""
-    return Listener(more.get("protocol", "tcp"), families, address, port, device)
+    return Listener(protocol, families, address, port, device, inode, is_kernels)
 
 
 def is_rival(claim: str, *listeners: Listener, held: tuple[str, ...] = ()) -> bool:
-    """Whether the claim yields, on a host that the world knows by 203.0.113.1."""
+    """Whether the claim yields, on a host that the world knows by 203.0.113.1, of which
+    nothing is known from before."""
     host = Host(network(), listeners=list(listeners), default_sources=[DEFAULT])
-    return claim in find_rivals(find_meetings([claim], list(held), host), host)
+    met, _ = find_lasting(find_meetings([claim], list(held), host), Past(), host, 0)
+    return claim in find_rivals(met, host)
 
 
 CASES = {
@@ -78,6 +93,16 @@ CASES = {
     "udp, the lowest of the high in a range": (
         "4 * udp 100 5001",
         listener(port=1024, protocol="udp"),
+        False,
+    ),
+    "udp, high in a range, the kernel's own": (
+        "4 * udp 5000 5001",
+        listener(port=5000, protocol="udp", is_kernels=True),
+        True,
+    ),
+    "the kernel's own, another address": (
+        "4 203.0.113.5 udp 5000 5001",
+        listener(port=5000, protocol="udp", is_kernels=True),
         False,
     ),
     "sctp": ("4 * sctp 22 22", listener(protocol="sctp"), True),
@@ -175,3 +200,106 @@ def test_what_is_in_force_stays(name: str) -> None:
     held, claim, yields = HELD[name]
 
     assert is_rival(claim, listener(), held=(held,)) is yields
+
+
+RANGE, BOUND = "4 * udp 5000 5100", f"4 {DEFAULT} udp 5000 5100"
+PORT, BOUND_PORT = "4 * udp 5050 5050", f"4 {DEFAULT} udp 5050 5050"
+IN_FORCE = "dnat 4 * udp 5000 5100 192.168.122.10 5000"
+LATE, EARLY, NOW = 300, 100, 200
+VPN = listener(port=5050, protocol="udp", inode=7)
+PAST = {
+    # what is published, what is in force, yields, seen and when, what is kept, seen
+    "nothing is known": (RANGE, "", "", {}, [], [f"{PORT} 7"]),
+    "one address": (BOUND, "", "", {}, [], [f"{BOUND_PORT} 7"]),
+    "seen of late": (RANGE, IN_FORCE, "", {f"{PORT} 7": LATE}, [], [f"{PORT} 7"]),
+    "seen long ago": (RANGE, IN_FORCE, "", {f"{PORT} 7": EARLY}, [5050], []),
+    "seen just then": (RANGE, IN_FORCE, "", {f"{PORT} 7": NOW}, [5050], []),
+    "another was seen": (RANGE, IN_FORCE, "", {f"{PORT} 8": EARLY}, [], []),
+    "seen elsewhere": (RANGE, IN_FORCE, "", {f"{BOUND_PORT} 7": EARLY}, [], []),
+    "it came later": (RANGE, IN_FORCE, "", {}, [], []),
+    "it had its port": (RANGE, "", PORT, {}, [5050], []),
+    "it had its port, ended midway": (RANGE, IN_FORCE, PORT, {}, [5050], []),
+    "the range has grown": (
+        "4 * udp 4000 6000",
+        IN_FORCE,
+        "",
+        {f"{PORT} 7": EARLY},
+        [5050],
+        [],
+    ),
+    "no range any more": (PORT, "", "", {}, [5050], []),
+}
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_a_socket_is_there_to_stay_when_it_was_seen_before(name: str) -> None:
+    """A socket on a high port of a range is noted, and keeps its port when the same one
+    is there later on."""
+    claim, held, yields, before, kept, seen = PAST[name]
+    known = record(entries=[held] * bool(held))
+    known.yields, known.seen = [yields] * bool(yields), before
+    host = Host(network(), listeners=[VPN], default_sources=[DEFAULT])
+    past = Past([known])
+
+    met = find_meetings([claim], known.entries, host, past)
+    lasting, noted = find_lasting(met, past, host, NOW)
+
+    found = [list(ports) for ports in find_rivals(lasting, host).values()]
+    assert (found, list(noted)) == ([kept] * bool(kept), seen)
+
+
+def test_a_socket_is_noted_with_its_first_moment() -> None:
+    """However often it is looked at; of several records, the earliest."""
+    records = [record(), record()]
+    records[0].seen, records[1].seen = {f"{PORT} 7": LATE}, {f"{PORT} 7": LATE + 1}
+    host = Host(network(), listeners=[VPN])
+    past = Past(records)
+
+    met = find_meetings([RANGE], [IN_FORCE], host, past)
+
+    assert find_lasting(met, past, host, NOW)[1] == {f"{PORT} 7": LATE}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "224.0.0.251"])
+def test_a_socket_that_keeps_nothing_is_not_noted(address: str) -> None:
+    """Nobody need look again at what is on loopback or multicast."""
+    other = listener(address, port=5050, protocol="udp", inode=7)
+    host = Host(network(), listeners=[other])
+
+    met = find_meetings([RANGE], [], host)
+
+    assert find_lasting(met, Past(), host, NOW) == ([], {})
+
+
+def test_a_socket_on_a_bridge_is_noted() -> None:
+    """It may keep its port on the bridge's address, when it stays."""
+    other = listener("192.168.122.1", port=5050, protocol="udp", inode=7)
+    host = Host(network(), listeners=[other])
+
+    met = find_meetings([RANGE], [], host)
+
+    assert list(find_lasting(met, Past(), host, NOW)[1]) == [f"{PORT} 7"]
+
+
+def test_all_listeners_of_a_range() -> None:
+    """Each with its port, however many of its sockets there are."""
+    some = [listener(port=port, inode=n) for n, port in enumerate((22, 22, 25))]
+    host = Host(network(), listeners=some)
+
+    found = find_rivals(find_meetings(["4 * tcp 20 30"], [], host), host)
+
+    assert found == {"4 * tcp 20 30": {22: some[0], 25: some[2]}}
+
+
+@pytest.mark.parametrize(
+    ("one", "ports", "is_so"),
+    [
+        ("4 * tcp 22 22", [22], True),
+        ("4 * tcp 22 23", [22], False),
+        ("4 * tcp 22 23", [22, 23], True),
+        ("4 203.0.113.7 all 0 65535", [22], True),
+    ],
+)
+def test_whether_anything_is_left(one: str, ports: list[int], is_so: bool) -> None:
+    """A whole address is forwarded whole or not at all."""
+    assert is_all(one, ports) is is_so

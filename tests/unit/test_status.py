@@ -9,6 +9,7 @@ import pytest
 
 from unit.builders import OTHER_MAC, UUID, network, nic, record
 from vfwhooks.address import Whereabouts
+from vfwhooks.listeners import Listener
 from vfwhooks.model import Network
 from vfwhooks.plan import Addresses, Settings
 from vfwhooks.planner import Planned
@@ -90,6 +91,60 @@ def test_a_range() -> None:
         "",
         5,
     )
+
+
+def test_a_range_without_a_port() -> None:
+    """What a service of the host keeps is no part of it, and is said."""
+    of = planned("forward * udp 5000 5002 5000 5002 -")
+    of.holes = {"4 * udp 5000 5002": {5001: Listener("udp", "4", "", 5001)}}
+    dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
+    held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
+
+    (found,) = forward_statuses(
+        of, held, {}, "/nowhere", {"4 * udp 5000 5002": "all but 5001"}
+    )
+
+    shown = found.published, found.state, found.reason, found.connections
+    assert shown == ("5000-5002", "active", "all but 5001", 5)
+
+
+FREED = (
+    "not all of its ports yet: the host's service there has ended; the rest comes "
+    "within seconds, or by vfwhooks apply"
+)
+NOT_THERE = "the rules are not in the kernel; run vfwhooks apply"
+
+
+@pytest.mark.parametrize(
+    ("yields", "state", "reason"),
+    [
+        (["4 * udp 5001 5001"], "active", FREED),
+        (["6 * udp 5001 5001", "4 * tcp 5001 5001"], "blocked", NOT_THERE),
+        (["4 * udp 5000 5000"], "blocked", NOT_THERE),
+    ],
+)
+def test_a_range_whose_port_is_free_again(
+    yields: list[str], state: str, reason: str
+) -> None:
+    """The rest of it is in force, and what comes is said; nothing else is excused."""
+    of = planned("forward * udp 5000 5002 5000 5002 -")
+    of.record.yields = yields
+    dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
+    held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
+
+    (found,) = forward_statuses(of, held, {}, "/nowhere")
+
+    assert (found.state, found.reason) == (state, reason)
+
+
+def test_a_range_all_of_whose_ports_are_free_again() -> None:
+    """Nothing of it is in force."""
+    of = planned("forward * udp 5000 5001 5000 5001 -")
+    of.record.yields = ["4 * udp 5000 5000", "4 * udp 5001 5001"]
+
+    (found,) = forward_statuses(of, {ACCEPT: 0}, {}, "/nowhere")
+
+    assert found.state == "blocked"
 
 
 def test_a_row_for_each_address() -> None:

@@ -1,0 +1,106 @@
+"""What is said of the host's services on published ports: by name, and who was first.
+
+Too dear for the hook path: names take a walk through /proc.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .holders import name_listeners
+from .inventory import Inventory
+from .listeners import Listener
+from .planner import Planned
+from .records import Key
+from .rivals import Meetings, find_meetings, find_rivals, is_fleeting
+
+CURE = "over_listener: true takes the port from it"
+_CURES = "over_listener: true takes the ports from them"
+_A_MOMENT = 1.0
+_FEW = 3
+
+
+def describe_services(
+    planned: list[Planned], inventory: Inventory
+) -> dict[Key, dict[str, str]]:
+    """Give conflicts with listeners their process's name, and tell of every guest's
+    active forwards who keeps a port of them, and who came later."""
+    met = {one.record.key: _others(one, inventory) for one in planned}
+    gone = find_passing([pair for some in met.values() for pair in some], inventory)
+    others: dict[Key, dict[str, dict[int, Listener]]] = {}
+    for key, some in met.items():
+        there = [pair for pair in some if pair[1].inode not in gone]
+        others[key] = find_rivals(there, inventory)
+    everybody: list[Listener] = []
+    for one in planned:
+        everybody += one.rivals.values()
+        for ports in (*others[one.record.key].values(), *one.holes.values()):
+            everybody += ports.values()
+    names = name_listeners(everybody)
+    for one in planned:
+        reasons = {rival.reason for rival in one.rivals.values()}
+        for entry, reason in one.conflicts.items():
+            if reason in reasons:
+                one.conflicts[entry] = f"{names.get(reason, reason)}; {CURE}"
+    return {
+        one.record.key: _notes(one, others[one.record.key], names) for one in planned
+    }
+
+
+def find_passing(met: Meetings, inventory: Inventory) -> set[int]:
+    """The inodes of sockets that are gone a moment later, as a resolver's are; waits
+    for that moment where there is any that may be."""
+    some = [listener for one, listener in met if is_fleeting(one, listener)]
+    if not some:
+        return set()
+    time.sleep(_A_MOMENT)
+    ports = [(port, port) for port in sorted({listener.port for listener in some})]
+    again = {listener.inode for listener in inventory.listeners("udp", ports)}
+    return {listener.inode for listener in some} - again
+
+
+def _others(planned: Planned, inventory: Inventory) -> Meetings:
+    """Who else listens on what is forwarded to the guest."""
+    published = planned.settings.published(planned.where.addresses)
+    rest = [one for one in published if one not in planned.rivals]
+    holes = planned.holes
+    return [
+        (one, listener)
+        for one, listener in find_meetings(rest, [], inventory)
+        if listener.port not in holes.get(one, ())
+    ]
+
+
+def _notes(
+    planned: Planned, others: dict[str, dict[int, Listener]], names: dict[str, str]
+) -> dict[str, str]:
+    """What is to be said of active forwards, by what they publish."""
+    seen = {int(what.rpartition(" ")[2]) for what in planned.seen}
+    found: dict[str, list[str]] = {}
+    for one, ports in planned.holes.items():
+        which = _list([str(port) for port in sorted(ports)])
+        who = name_few(ports, names)
+        cure = CURE if len(ports) == 1 else _CURES
+        found.setdefault(one, []).append(f"all but {which}: {who}; {cure}")
+    for one, ports in others.items():
+        first = {port: rival for port, rival in ports.items() if rival.inode in seen}
+        later = {port: rival for port, rival in ports.items() if port not in first}
+        for some, what in (
+            (first, "it was first, and gets its port by the service or vfwhooks apply"),
+            (later, "the forward was first"),
+        ):
+            if some:
+                found.setdefault(one, []).append(f"{name_few(some, names)}; {what}")
+    return {one: "; ".join(said) for one, said in found.items()}
+
+
+def name_few(rivals: dict[int, Listener], names: dict[str, str]) -> str:
+    """Who listens, by port, as far as it is known; the first few of very many."""
+    reasons = [rival.reason for _, rival in sorted(rivals.items())]
+    return _list([names.get(reason, reason) for reason in reasons])
+
+
+def _list(words: list[str]) -> str:
+    """The words, or the first few of very many."""
+    more = len(words) - _FEW
+    return ", ".join(words[:_FEW]) + (f" and {more} more" if more > 0 else "")
