@@ -22,8 +22,10 @@ from .slips import Slip, find_slip, split
 _DEEPEST = 12
 _LARGEST = 16 << 20
 _MOST = 300_000
+_LINES = 20
 _NO_KEY = "a key must be plain text; an entry that begins with [ stands in quotes"
 _NEXT = "; compare this line and the one above it with the examples in forwards.yaml(5)"
+_OUT = "; take it out, or save the file as plain text"
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -166,7 +168,7 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
         raise _explained(error, text, name) from error
     except yaml.YAMLError as error:
         place = _place_of(text, getattr(error, "character", None), name)
-        raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}") from error
+        raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}{_OUT}") from error
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str, name: str) -> NotRead:
@@ -237,12 +239,14 @@ class _Open:
 
 
 def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, ...]:
-    """The lines that an unquoted scalar goes over, if they are several."""
+    """The first lines that an unquoted scalar goes over, if they are several."""
     first, last = event.start_mark, event.end_mark
     if event.style or not first or not last or first.line == last.line:
         return ()
     found = []
-    for number, line in enumerate(text[first.line : last.line + 1]):
+    for number, line in enumerate(
+        text[first.line : min(last.line, first.line + _LINES) + 1]
+    ):
         begin = 0 if number else first.column
         words = line[begin : last.column if first.line + number == last.line else None]
         column = begin + len(words) - len(words.lstrip())

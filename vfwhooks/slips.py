@@ -82,7 +82,7 @@ def find_slip(
         _slip_of(lines, [last])
         or _not_closed(lines, at, began, said)
         or _slip_of(lines, range(last - 1, max(last - _FARTHEST, 0) - 1, -1))
-        or _second_colon(lines[last], at, said)
+        or _too_much(lines[last], at, said)
         or _misplaced(lines[: last + 1] if last < _MOST else [])
         or (
             Slip(*began, "no colon behind the key; write a colon and a blank")
@@ -151,8 +151,12 @@ def _character(lines: list[str], at: tuple[int, int]) -> str:
     return line[at[1] : at[1] + 1]
 
 
-def _second_colon(line: str, at: tuple[int, int], said: str) -> Slip | None:
+def _too_much(line: str, at: tuple[int, int], said: str) -> Slip | None:
+    """What cannot go on in one line behind what stands there."""
     before = _COMMENT.sub("", line)[: at[1]]
+    if "sequence entries" in said and before.rstrip().endswith(":"):
+        cure = "write it in [brackets], or begin it on the next line"
+        return Slip(*at, f"a list with dashes behind its key; {cure}")
     if "mapping values" in said and re.search(r":\s", before):
         what = "a second colon with a blank in one line"
         return Slip(*at, f"{what}; a port has no blank in it: 8080:80")

@@ -24,7 +24,7 @@ _LONGEST = 80
 _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE | re.ASCII), by)
     for pattern, by in (
-        (r"^[\"'\s]+|[\"'\s,;]+$", ""),
+        (r"^[\"'“”„‘’«»\s]+|[\"'“”‘’«»\s,;]+$", ""),
         (r"\s*(?:->|=>|→|=|>|\sto\s)\s*", ":"),
         (r"(?<=\d)\s*(?:\.\.+|…|‐|‑|‒|–|—|−|~)\s*(?=\d)", "-"),
         (r"\s*([:/-])\s*", r"\1"),

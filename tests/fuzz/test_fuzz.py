@@ -145,6 +145,11 @@ BOMBS = {
         b"guests: {a: ['" + b"9" * LONG + b"']}\n",
         b"guests: {'" + b"a" * LONG + b"': [80]}\n",
         b"#" * LONG,
+        b"guests:\n" + b"  a\n" * (LONG // 4) + b" b: 1\n",
+        b"guests:\n  a:\n" + b"    - -1\n      x\n" * (LONG // 17),
+        b"a: 'b' " + b"[{, " * (LONG // 4),
+        b"a: 'b' 'c" + b":[#= " * (LONG // 5),
+        b"guests:\n" + b"a:\n- - - [\n" * (LONG // 12),
     ],
     "names": [b"a" * LONG, b"%" * LONG, b"/" * LONG],
 }

@@ -204,7 +204,7 @@ def test_no_configuration_at_all(tmp_path: Path) -> None:
 
     said = refusal(refresh, state, main, Run())
 
-    problem = f"{main}:2:1: not YAML: did not find expected node content"
+    problem = f"{main}:1:9: the [ here has no end; write ] behind what belongs to it"
     assert said == f"no configuration: {problem}"
 
 

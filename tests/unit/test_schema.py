@@ -290,7 +290,7 @@ def test_a_broken_drop_in_hides_nothing(tmp_path: Path) -> None:
     said = [str(problem).split(" ")[0] for problem in problems]
     assert ([guest.name for guest in guests], said) == (
         ["y", "x"],
-        ["forwards.yaml:1:14:", "forwards.d/a.yaml:2:1:"],
+        ["forwards.yaml:1:14:", "forwards.d/a.yaml:1:9:"],
     )
 
 
