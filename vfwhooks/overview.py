@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import compiled
+from .absent import find_absent
 from .backend import IPTABLES, open_backend
 from .errors import VfwError
 from .holders import name_listeners
@@ -78,9 +79,12 @@ def look(state: State, main: str) -> Overview:
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
     obstacles = _obstacles(base, running, problems) if held else []
     notes = _listening(planned, inventory)
+    absent = _absent(running, inventory)
     forwards = []
     for one in running:
-        rows = forward_statuses(one, held, missing, notes=notes[one.record.key])
+        rows = forward_statuses(
+            one, held, missing, notes=notes[one.record.key], absent=absent
+        )
         bridges = {network.bridge for network in one.where.networks}
         forwards += [_hindered(row, bridges, obstacles) for row in rows]
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
@@ -94,6 +98,15 @@ def look(state: State, main: str) -> Overview:
     return Overview(
         name, tuple(guests), tuple(forwards), tuple(problems), held, hooks_line()
     )
+
+
+def _absent(running: list[Planned], inventory: Inventory) -> dict[str, str]:
+    """The addresses that guests are published on and the host does not have, and why
+    nothing arrives there: the kernel is asked now, since they come and go."""
+    settings = [one.settings for one in running]
+    public = [host for one in settings for host in (*one.public, *one.outgoing)]
+    hosts = [forward.host for one in settings for forward in one.forwards]
+    return find_absent(hosts, public, inventory)
 
 
 def _obstacles(

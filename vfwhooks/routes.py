@@ -1,7 +1,7 @@
 """The host's own addresses and its default routes, asked of the kernel by rtnetlink."""
 
 import struct
-from _socket import AF_INET, AF_INET6, inet_pton
+from _socket import AF_INET, AF_INET6, if_indextoname, inet_pton
 
 from .netlink import Netlink, attribute, attributes, message
 
@@ -37,9 +37,7 @@ class Routes:
         own = inet_pton(family, address)
         far = attribute(1, inet_pton(family, _FAR_AWAY[family]))
         head = bytes((family, len(own) * 8)) + bytes(6)
-        if family not in self._holders:
-            self._holders[family] = self._read_holders(family)
-        for index in (0, *self._holders[family].get(own, ())):
+        for index in (0, *self._having(family, own)):
             by = attribute(4, struct.pack("=i", index)) if index else b""
             try:
                 entry = struct.pack("=I", _ENTRY_ITSELF)
@@ -53,6 +51,22 @@ class Routes:
             except OSError:
                 continue  # no default route, or none by this interface
         return False
+
+    def device_with(self, address: str) -> str:
+        """The first interface that has the address, up or down; '' for none."""
+        family = AF_INET6 if ":" in address else AF_INET
+        for index in self._having(family, inet_pton(family, address)):
+            try:
+                return if_indextoname(index)
+            except OSError:
+                continue  # it has just gone
+        return ""
+
+    def _having(self, family: int, own: bytes) -> list[int]:
+        """The interfaces that have the address."""
+        if family not in self._holders:
+            self._holders[family] = self._read_holders(family)
+        return self._holders[family].get(own, [])
 
     def _read_holders(self, family: int) -> dict[bytes, list[int]]:
         """The interfaces that have an address, by that."""

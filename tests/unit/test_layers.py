@@ -75,6 +75,7 @@ LAYERS = {
     "selinuxfs": HOST,
     "state": HOST,
     # what is decided with what was found there
+    "absent": DECIDE,
     "address": DECIDE,
     "compiler": DECIDE,
     "configuration": DECIDE,
