@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOPBACK = "/loopback"  # no network's name has a slash
+_CLONE = "same machine-id?"
 _BEHIND = "loopback-behind-"  # no bridge's name is so long
 
 
@@ -70,6 +71,8 @@ class Planned:
             for families in self.settings.wanted
         )
         settled.yields = list(self.rivals)
+        there = {entry[9:] for entry in self.entries if entry.startswith("accept ")}
+        settled.ousted = [one for one in record.ousted if one.split(" ")[0] in there]
         if self.ports and any(e.startswith("dnat ") for e in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         return settled
@@ -117,6 +120,7 @@ class Planner:
         self.compiled = compiled
         self.inventory = inventory
         self._record = record
+        self._names: dict[str, str] = {}
 
     def settings(self, guest: Guest) -> Settings:
         """What forwards.yaml says of the guest, under its name and under its UUID."""
@@ -131,7 +135,9 @@ class Planner:
         if not settings.wanted:
             return Planned(record, settings, Whereabouts({}, [], ""))
         now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
-        where = find_guest(record.guest, settings, self.inventory, now)
+        where = find_guest(
+            record.guest, settings, self.inventory, now, record.ousted, self._names
+        )
         planned = Planned(record, settings, where)
         if settings.is_hairpin:
             planned.ports = find_ports(record.guest, settings, self.inventory)
@@ -181,14 +187,15 @@ class Planner:
 
     def all(self, records: list[Record]) -> list[Planned]:
         """Everybody's entries, and all claims: what two want goes to the one who runs
-        longer."""
+        longer, but for an address that another was ousted from."""
         found = [self.claim(name) for name in self.compiled.claims()]
-        taken: dict[str, Record] = {}
-        for record in records:
-            if record.guest.driver in ("network", "claim"):
-                continue
-            planned = self.guest(record)
+        records = [r for r in records if r.guest.driver not in ("network", "claim")]
+        self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
+        guests = [self.guest(record) for record in records]
+        taken = _kept(guests)
+        for planned in guests:
             _withhold(planned, taken)
+            _tell_ousted(planned, records)
             found.append(planned)
         needed = dict.fromkeys(
             name for one in found if one.entries for name in one.networks
@@ -232,15 +239,40 @@ def _has(network: Network, address: str) -> bool:
     return bool(address) and (not subnets or is_inside(address, subnets))
 
 
+def _kept(guests: list[Planned]) -> dict[str, Record]:
+    """The addresses that guests keep from those whom they have ousted: two clones with
+    one lease would have the forwards go to and fro."""
+    return {
+        f"accept {family} {address}": planned.record
+        for planned in guests
+        for family, address in planned.where.addresses.items()
+        for one in planned.record.ousted
+        if one.split(" ")[0] == address
+    }
+
+
+def _tell_ousted(planned: Planned, records: list[Record]) -> None:
+    """What is to be said of a guest that was ousted and is nowhere else."""
+    macs = [nic.mac for nic in planned.record.guest.nics]
+    for record in records if planned.where.reason else ():
+        for one in record.ousted:
+            address, _, mac = one.partition(" ")
+            if mac in macs:
+                who = show(record.guest.name)
+                planned.where.reason = f"lease {address} is answered by {who}: {_CLONE}"
+
+
 def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
     """Take out what an earlier guest has, its address or one of its ports, and note
     what this one has."""
     addresses = dict(planned.where.addresses)
     for family, address in planned.where.addresses.items():
         other = taken.get(f"accept {family} {address}")
-        if other:
+        if other and other is not planned.record:
             del addresses[family]
             reason = f"{address} is the address of {show(other.guest.name)}"
+            if any(one.split(" ")[0] == address for one in other.ousted):
+                reason += f": {_CLONE}"
             planned.is_contested = True
             planned.conflicts[f"accept {family} {address}"] = reason
     if addresses != planned.where.addresses:

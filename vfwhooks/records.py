@@ -7,6 +7,7 @@ nic 52:54:00:00:00:10 network default virbr0 vnet0
 on default
 hairpin vnet0 virbr0 17
 yields 4 * tcp 22 22
+ousted 192.168.122.10 52:54:00:00:00:11
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
@@ -35,8 +36,10 @@ class Record:
     for them; one that `is_off` has stopped, but its entries could not be taken out; one
     that `is_followed` was found by itself: no hook has spoken of it since it started.
     What it `yields` would be published if no listener of the host had it (see rivals);
-    `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin).
-    Networks in use are recorded as guests of the driver `network`.
+    `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin);
+    `ousted` are addresses of its own with the MACs of running guests that had them
+    before: clones with one lease, who believe to be there still. Networks in use are
+    recorded as guests of the driver `network`.
     """
 
     __slots__ = (
@@ -47,6 +50,7 @@ class Record:
         "is_off",
         "is_waiting",
         "networks",
+        "ousted",
         "since",
         "stamp",
         "yields",
@@ -69,6 +73,7 @@ class Record:
         self.is_followed = False
         self.is_waiting = False
         self.yields: list[str] = []
+        self.ousted: list[str] = []
         self.hairpins: list[Hairpin] = []
 
     @property
@@ -95,6 +100,7 @@ class Record:
         both.is_followed = self.is_followed
         both.is_waiting = self.is_waiting
         both.yields = self.yields
+        both.ousted = self.ousted
         both.hairpins = [p for p in hairpins if p not in self.hairpins] + self.hairpins
         return both
 
@@ -107,6 +113,7 @@ class Record:
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
+        flags += "".join(f"ousted {whom}\n" for whom in self.ousted)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
 
@@ -144,6 +151,7 @@ def parse_record(text: str) -> Record:
     record.is_followed = "followed" in lines
     record.is_waiting = "waiting" in lines
     record.yields = [line[7:] for line in lines if line.startswith("yields ")]
+    record.ousted = [line[7:] for line in lines if line.startswith("ousted ")]
     for line in lines:
         if line.startswith("hairpin "):
             device, bridge, number = line[8:].split(" ")

@@ -131,6 +131,60 @@ def test_a_lease_on_an_address_that_another_has_by_now() -> None:
     assert found == ({"4": "192.168.122.9"}, "")
 
 
+def test_a_lease_that_another_answers() -> None:
+    """With nothing else to go by, whoever is there is named: as a guest, if known."""
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): [(LATER, "192.168.122.20")]},
+        holders={("virbr0", "192.168.122.20"): OTHER_MAC},
+    )
+    names = {OTHER_MAC: "web\x1b2"}
+
+    found = [
+        find(host)[1],
+        find_guest(guest(), Settings([]), host, {}, (), names).reason,
+    ]
+
+    lease = "lease 192.168.122.20 is answered by"
+    assert found == [
+        f"{lease} {OTHER_MAC}: same machine-id?",
+        f"{lease} web\\x1b2: same machine-id?",
+    ]
+
+
+def test_a_lease_of_the_other_family_that_another_answers() -> None:
+    """Each family has its own reason."""
+    host = Host(
+        network(subnets=DUAL),
+        leases={("virbr0", MAC): [(LATER, "fd00:122::20")]},
+        holders={("virbr0", "fd00:122::20"): OTHER_MAC},
+    )
+
+    found = find(host)
+
+    six = f"lease fd00:122::20 is answered by {OTHER_MAC}: same machine-id?"
+    assert found == ({}, f"{NOT_FOUND} (IPv4); {six}")
+
+
+@pytest.mark.parametrize(
+    ("ousted", "addresses"),
+    [
+        (f"192.168.122.40 {OTHER_MAC}", {"4": "192.168.122.40"}),
+        (f"192.168.122.41 {OTHER_MAC}", {}),
+        ("192.168.122.40 52:54:00:00:00:99", {}),
+    ],
+)
+def test_where_a_guest_is_that_has_ousted_another(
+    ousted: str, addresses: object
+) -> None:
+    """It stays, also when that one is seen there; nobody else is meant."""
+    host = Host(network(), holders={("virbr0", NOW["4"]): OTHER_MAC})
+
+    found = find_guest(guest(), Settings([]), host, NOW, [ousted])
+
+    assert found.addresses == addresses
+
+
 def test_a_lease_that_the_neighbour_table_confirms() -> None:
     """The guest itself is nobody else."""
     host = Host(
