@@ -79,8 +79,9 @@ def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]"
         network = inventory.network_of(nic.bridge)
     if network and network.is_ours:
         return network, ""
-    what = f"mode {network.mode}" if network else f"{nic.kind} {nic.bridge}".strip()
-    return None, f"interface {nic.mac} ({what}) is reached without forwards"
+    from .unreached import why_unreached  # few guests need it
+
+    return None, why_unreached(nic, network)
 
 
 def find_ports(

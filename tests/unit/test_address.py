@@ -16,6 +16,7 @@ from vfwhooks.plan import Addresses, Settings
 
 LATER, SOONER = 2_000_000_000, 1_900_000_000
 DUAL = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+ON_THE_LAN = "is reached without forwards, at its own address on the LAN"
 NOT_FOUND = f"no reservation, lease or neighbour for {MAC} on virbr0"
 
 
@@ -360,8 +361,7 @@ def test_reasons_of_all_interfaces_are_given() -> None:
 
     assert found == (
         {},
-        "network gone is not active; "
-        f"interface {OTHER_MAC} (direct eth0) is reached without forwards",
+        f"network gone is not active; interface {OTHER_MAC} (direct) {ON_THE_LAN}",
     )
 
 
@@ -393,29 +393,75 @@ def test_networks_behind_libvirt(mode: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["network", "bridge"])
 def test_networks_that_lead_outside(mode: str, kind: str) -> None:
     """The forward mode decides, not the interface's type."""
-    found = find_network(nic(kind=kind), Host(network(mode=mode)))
+    found = find_network(nic(kind=kind), Host(network(mode=mode, bridge="")))
 
-    reason = f"interface {MAC} (mode {mode}) is reached without forwards"
-    assert found == (None, reason)
+    assert found == (None, f"interface {MAC} (mode {mode}) {ON_THE_LAN}")
+
+
+OWN_BRIDGE = (
+    "is the host's own, not a network of libvirt's: on the LAN the guest is reached at "
+    "its own address, without forwards; behind NAT, forward there"
+)
+
+
+@pytest.mark.parametrize("via", [None, network("br", "br-nat", "bridge", [])])
+def test_a_bridge_of_the_hosts_own(via: Network | None) -> None:
+    """It may be the LAN, or behind NAT of the administrator's: named directly, or by a
+    network that leaves it as it is."""
+    where = "br" if via else ""
+    on = nic(kind="bridge", network=where, bridge="br-nat")
+
+    found = find_network(on, Host(network(), *([via] if via else [])))
+
+    assert found == (None, f"interface {MAC}: bridge br-nat {OWN_BRIDGE}")
+
+
+TYPED = "an interface of type network can be"
+PASST = "user network; passt's portForward does that"
 
 
 @pytest.mark.parametrize(
-    ("kind", "bridge", "shown"),
+    ("kind", "said"),
     [
-        ("direct", "eth0", "direct eth0"),
-        ("user", "", "user"),
-        ("hostdev", "", "hostdev"),
-        ("ethernet", "", "ethernet"),
-        ("bridge", "br-lan", "bridge br-lan"),
+        ("direct", f"(direct) {ON_THE_LAN}"),
+        ("hostdev", f"(hostdev) {ON_THE_LAN}"),
+        ("vdpa", f"(vdpa) {ON_THE_LAN}"),
+        ("user", f"(user network) cannot be forwarded to: {PASST}"),
+        ("passt", f"(user network, passt) cannot be forwarded to: {PASST}"),
+        (
+            "vhostuser",
+            "(vhostuser) cannot be forwarded to: its packets go to another process, "
+            "past the kernel; forward there",
+        ),
+        (
+            "ethernet",
+            "(ethernet) cannot be forwarded to: its device is whoever's who made it; "
+            "forward there, or plug it into a network of libvirt's",
+        ),
+        (
+            "udp",
+            f"(udp) cannot be forwarded to: a tunnel to another process; {TYPED}",
+        ),
+        (
+            "mcast",
+            f"(mcast) cannot be forwarded to: a tunnel to other guests; {TYPED}",
+        ),
+        (
+            "null",
+            f"(null) cannot be forwarded to: it is connected to nothing; {TYPED}",
+        ),
+        (
+            "later",
+            "(later) cannot be forwarded to: it is on no network of libvirt's; "
+            f"{TYPED}",
+        ),
     ],
 )
-def test_interfaces_that_libvirt_does_not_shield(
-    kind: str, bridge: str, shown: str
-) -> None:
-    """No network of libvirt's: no forward is needed, and the reason says so."""
-    found = find_network(nic(kind=kind, network="", bridge=bridge), Host(network()))
+def test_interfaces_that_are_on_no_network(kind: str, said: str) -> None:
+    """What is true of each: some are on the LAN, some nobody can forward to."""
+    found = find_network(nic(kind=kind, network="", bridge=""), Host(network()))
 
-    assert found == (None, f"interface {MAC} ({shown}) is reached without forwards")
+    assert found == (None, f"interface {MAC} {said}")
 
 
 def test_a_bridge_of_libvirts_without_its_networks_name() -> None:
@@ -430,7 +476,7 @@ def test_a_bridge_of_libvirts_without_its_networks_name() -> None:
     found = find_network(nic(kind="bridge", network=""), Xen())
     macvtap = find_network(nic(kind="direct", network=""), Xen())
 
-    reason = f"interface {MAC} (direct virbr0) is reached without forwards"
+    reason = f"interface {MAC} (direct) {ON_THE_LAN}"
     assert (found, macvtap) == ((default, ""), (None, reason))
 
 

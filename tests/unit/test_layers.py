@@ -39,6 +39,7 @@ LAYERS = {
     "records": PURE,
     "render": PURE,
     "schema": PURE,
+    "unreached": PURE,
     "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,
