@@ -116,7 +116,8 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
         what = f"libvirt's rules are missing ({', '.join(missing)})"
         yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
     else:
-        yield Finding(OK, f"backend {name}, beside libvirt's rules")
+        beside = "" if missing else ", beside libvirt's rules"
+        yield Finding(OK, f"backend {name}{beside}")
 
 
 def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
