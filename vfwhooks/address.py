@@ -6,13 +6,13 @@ a reservation costs no look at leases, one with a lease none at the neighbour ta
 
 from _socket import AF_INET, AF_INET6, inet_pton
 
-from .errors import VfwError
+from .errors import VfwError, show
 from .inventory import Inventory
 from .model import Guest, Network, Nic
 from .plan import Addresses, Settings
 
-if False:  # the annotation alone needs it, and it costs 1 ms at start
-    from collections.abc import Iterator
+if False:  # the annotations alone need them, and they cost 1 ms at start
+    from collections.abc import Collection, Iterator, Mapping
 
 
 class Whereabouts:
@@ -29,12 +29,18 @@ class Whereabouts:
 
 
 def find_guest(
-    guest: Guest, settings: Settings, inventory: Inventory, now: Addresses
+    guest: Guest,
+    settings: Settings,
+    inventory: Inventory,
+    now: Addresses,
+    ousted: "Collection[str]" = (),
+    names: "Mapping[str, str]" = {},  # noqa: B006 - is only read
 ) -> Whereabouts:
     """Where to forward to: for each family, the first interface that has an address.
 
     `now` is where the guest is forwarded to already: that holds, when nothing says
-    more, until somebody else is there.
+    more, until somebody else is there; but for those whom it has `ousted` (see
+    records). `names` are guests by their MACs, as far as they are known.
     """
     addresses: Addresses = {}
     networks: list[Network] = []
@@ -49,7 +55,8 @@ def find_guest(
         networks.append(network)
         for family in "46":
             if family not in addresses:
-                look = _Look(nic, network, inventory, now.get(family, ""))
+                was = now.get(family, "")
+                look = _Look(nic, network, inventory, was, ousted, names)
                 found, reason = look.find(family, settings.addresses.get(family, ""))
                 if found:
                     addresses[family] = found
@@ -72,8 +79,9 @@ def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]"
         network = inventory.network_of(nic.bridge)
     if network and network.is_ours:
         return network, ""
-    what = f"mode {network.mode}" if network else f"{nic.kind} {nic.bridge}".strip()
-    return None, f"interface {nic.mac} ({what}) is reached without forwards"
+    from .unreached import why_unreached  # few guests need it
+
+    return None, why_unreached(nic, network)
 
 
 def find_ports(
@@ -93,13 +101,22 @@ class _Look:
     """The look for one interface's address."""
 
     def __init__(
-        self, nic: Nic, network: Network, inventory: Inventory, now: str
+        self,
+        nic: Nic,
+        network: Network,
+        inventory: Inventory,
+        now: str,
+        ousted: "Collection[str]",
+        names: "Mapping[str, str]",
     ) -> None:
         self._nic = nic
         self._network = network
         self._inventory = inventory
         self._now = now
+        self._ousted = ousted
+        self._names = names
         self._trouble = ""
+        self._answered: dict[str, str] = {}
 
     def find(self, family: str, fixed: str) -> tuple[str, str]:
         """The address, or why there is none (nothing to say of a family that the
@@ -113,6 +130,10 @@ class _Look:
         for address in self._candidates() if subnets else ():
             if _family(address) == family and is_inside(address, subnets):
                 return address, ""
+        for lease, mac in self._answered.items():
+            if _family(lease) == family and is_inside(lease, subnets):
+                who = show(self._names.get(mac, mac))
+                return "", f"lease {lease} is answered by {who}: same machine-id?"
         what = f"no reservation, lease or neighbour for {self._nic.mac}"
         reason = f"{what} on {network.bridge} (IPv{family}){self._trouble}"
         return "", reason if subnets else ""
@@ -125,17 +146,22 @@ class _Look:
         except (VfwError, OSError) as error:  # its guests alone have to wait for it
             self._trouble, leases = f"; {error}", []
         for _, address in leases:
-            if not self._is_others(address):
+            other = self._other(address)
+            if not other:
                 yield address
+            else:
+                self._answered[address] = other
         neighbours = self._inventory.neighbours(bridge, mac)
         yield from sorted(neighbours, key=lambda address: address != self._now)
-        if self._now and not self._is_others(self._now):
+        if self._now and not self._other(self._now):
             yield self._now
 
-    def _is_others(self, address: str) -> bool:
-        """Whether the bridge's neighbour table has somebody else there."""
+    def _other(self, address: str) -> str:
+        """The MAC of somebody else whom the bridge's neighbour table has there; one who
+        was ousted counts for nobody, since clones come and go there all the time."""
         holder = self._inventory.neighbour_at(self._network.bridge, address)
-        return holder not in ("", self._nic.mac)
+        is_ousted = address == self._now and f"{address} {holder}" in self._ousted
+        return "" if holder == self._nic.mac or is_ousted else holder
 
 
 def is_inside(address: str, subnets: list[str]) -> bool:

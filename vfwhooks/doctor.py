@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import compiled
+from .absent import find_absent
 from .backend import IPTABLES, open_backend
 from .bans import check_bans
 from .compiler import find_gone
@@ -61,6 +62,7 @@ def examine(
     found += check_bans(Run())
     guests = read_forwards(Path(main))[0]
     forwarded = [one for one in guests if one.forwards]
+    found += _absent(forwarded, inventory)
     found += _bridged(forwarded, state.records(), root)
     found += _watch(root)
     written = {one.name for one in forwarded}
@@ -123,7 +125,8 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
         what = f"libvirt's rules are missing ({', '.join(missing)})"
         yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
     else:
-        yield Finding(OK, f"backend {name}, beside libvirt's rules")
+        beside = "" if missing else ", beside libvirt's rules"
+        yield Finding(OK, f"backend {name}{beside}")
 
 
 def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
@@ -145,6 +148,19 @@ def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[F
     except OSError as error:
         what = f"the kernel does not say who listens ({error.strerror})"
         yield Finding(NOTE, what, "forwards yield to no service of the host")
+
+
+def _absent(forwarded: list[GuestForwards], inventory: Inventory) -> Iterator[Finding]:
+    """Addresses that guests are published on and that the host does not have."""
+    public = [str(one) for guest in forwarded for one in guest.public_ips]
+    whose: dict[str, list[str]] = {}
+    for guest in forwarded:
+        for forward in guest.forwards:
+            names = whose.setdefault(str(forward.host_ip or "*"), [])
+            names.append(show(guest.name))
+    for host, why in find_absent(whose, public, inventory).items():
+        names = list(dict.fromkeys(whose[host]))
+        yield Finding(NOTE, f"{', '.join(names)}: {why}")
 
 
 def _bridged(

@@ -95,11 +95,13 @@ class _Explainer:
                 key = guest.name, host, one.protocol, one.published
                 self._written.setdefault(key, []).append(one.place)
         self._compiled: dict[str, dict[tuple[str, str, int], Forward]] = {}
+        chains = list_base_chains(Netlink())
         self._others = [
             f"{chain.family} {chain.table} {chain.name}"
-            for chain in list_base_chains(Netlink())
+            for chain in chains
             if chain.table not in (OWN, LIBVIRT)
         ]
+        self._libvirts = [c.family for c in chains if c.table == LIBVIRT]
 
     def row(self, row: ForwardStatus) -> Iterator[str]:
         """One forward towards one address."""
@@ -147,7 +149,9 @@ class _Explainer:
         found = []
         holes = self._overview.holes.get((row.guest, forward.published(family)), ())
         entries = forward.entries(family, row.address, holes)[:3]
-        for entry in [*entries, f"accept {family} {row.address}"]:
+        if not self._is_beside_libvirt(row):
+            entries.append(f"accept {family} {row.address}")
+        for entry in entries:
             there = "there" if entry in self._overview.held else "missing"
             found += [f"{text}: {there}" for text in self._texts(row, entry, family)]
         return found
@@ -171,8 +175,19 @@ class _Explainer:
             return f"inet {OWN} publish4 → inet {OWN} postrouting → {bridge}"
         if self._overview.backend == IPTABLES:
             return f"nat VFW-PUBLISH → filter VFW-FORWARD → {bridge}"
+        if self._is_beside_libvirt(row):
+            return f"inet {OWN} publish{family} → {bridge}"
         table = " ".join(PARTS[family][1:])
         return f"inet {OWN} publish{family} → {table} forward → {bridge}"
+
+    def _is_beside_libvirt(self, row: ForwardStatus) -> bool:
+        """Whether no rule of libvirt's is in the packet's way: it makes none for open
+        networks, and no table where there are no others."""
+        if self._overview.backend == IPTABLES:
+            return False
+        network = self._network(row.address)
+        is_open = network is not None and network.mode == "open"
+        return is_open and ("ip6" if ":" in row.address else "ip") not in self._libvirts
 
     def _network(self, address: str) -> Network | None:
         for name in self._inventory.names():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .absent import find_absent
 from .config import Place, Problem
 from .elements import WHOLE
 from .errors import show
@@ -24,29 +25,29 @@ def find_misfits(
     hairpin mode where it may do harm."""
     guests = list(guests)
     forwards = [forward for guest in guests for forward in guest.forwards]
+    public = [str(one) for guest in guests for one in guest.public_ips]
+    hosts = [str(forward.host_ip or "*") for forward in forwards]
+    absent = find_absent([*hosts, *public], public, inventory)
     found = [
         Problem(guest.public_place, what, is_warning=True)
         for guest in guests
         for address in map(str, guest.public_ips)
-        if (what := _of_public(address, guest.is_hosts_own, inventory))
+        if (what := _of_public(address, guest.is_hosts_own, absent, inventory))
     ]
-    public = {address for guest in guests for address in guest.public_ips}
     found += [
-        Problem(f.place, f"this host has no address {f.host_ip}", is_warning=True)
+        Problem(f.place, absent[str(f.host_ip)], is_warning=True)
         for f in forwards
-        if f.host_ip
-        and f.host_ip not in public
-        and not f.host_ip.is_unspecified
-        and not f.host_ip.is_loopback
-        and not inventory.is_local(str(f.host_ip))
+        if str(f.host_ip) in absent and str(f.host_ip) not in public
     ]
     return found + _listened_on(forwards, inventory) + _hairpins(guests, inventory)
 
 
-def _of_public(address: str, is_hosts_own: bool, inventory: Inventory) -> str:
+def _of_public(
+    address: str, is_hosts_own: bool, absent: dict[str, str], inventory: Inventory
+) -> str:
     """What is odd about an address that is to be one guest's."""
-    if not inventory.is_local(address):
-        return f"this host has no address {address}"
+    if address in absent:
+        return absent[address]
     if is_hosts_own or not inventory.is_default_source(address):
         return ""
     cure = "public_ip_of_host: true gives it to the guest all the same"

@@ -194,6 +194,10 @@ class Inventory:
         """Whether packets for the address are for this host, loopback left out."""
         return self.routes.is_local(address)
 
+    def device_with(self, address: str) -> str:
+        """The interface that has the address, also where it is down; '' for none."""
+        return self.routes.device_with(address)
+
     def is_default_source(self, address: str) -> bool:
         """Whether what leaves by a default route has this source address."""
         return self.routes.is_default_source(address)

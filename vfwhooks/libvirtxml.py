@@ -164,6 +164,8 @@ def read_nic(interface: Element) -> Nic:
     """An interface of a domain. In libvirt's status files what it has come to be, with
     its bridge, stands in an element of its own, `actual`."""
     kind = interface.get("actual", "type") or interface.attributes.get("type", "")
+    if kind in ("user", "vhostuser") and interface.get("backend", "type") == "passt":
+        kind = "passt"  # it can forward ports by itself
     bridge = interface.get("actual/source", "bridge")
     return Nic(
         interface.get("mac", "address").lower(),

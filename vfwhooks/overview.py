@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import compiled
+from .absent import find_absent
 from .backend import IPTABLES, open_backend
 from .errors import VfwError
 from .hookfiles import find_uncalled
@@ -14,7 +15,8 @@ from .inventory import Inventory
 from .netlink import Netlink
 from .obstacles import Obstacle, find_obstacles
 from .plan import Settings
-from .planner import Planned, Planner
+from .planned import Planned
+from .planner import Planner
 from .process import Run
 from .records import Record
 from .returnpath import ReturnPath
@@ -80,9 +82,12 @@ def look(state: State, main: str) -> Overview:
     obstacles = _obstacles(base, running, problems) if held else []
     notes = describe_services(planned, inventory)
     paths = ReturnPath(inventory.routes, frozenset(inventory.bridge_addresses()))
+    absent = _absent(running, inventory)
     forwards = []
     for one in running:
-        rows = forward_statuses(one, held, missing, notes=notes[one.record.key])
+        rows = forward_statuses(
+            one, held, missing, notes=notes[one.record.key], absent=absent
+        )
         bridges = {network.bridge for network in one.where.networks}
         rows = [_hindered(row, bridges, obstacles) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
@@ -108,6 +113,15 @@ def look(state: State, main: str) -> Overview:
             for published, ports in one.holes.items()
         },
     )
+
+
+def _absent(running: list[Planned], inventory: Inventory) -> dict[str, str]:
+    """The addresses that guests are published on and the host does not have, and why
+    nothing arrives there: the kernel is asked now, since they come and go."""
+    settings = [one.settings for one in running]
+    public = [host for one in settings for host in (*one.public, *one.outgoing)]
+    hosts = [forward.host for one in settings for forward in one.forwards]
+    return find_absent(hosts, public, inventory)
 
 
 def _obstacles(

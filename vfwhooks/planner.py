@@ -9,9 +9,9 @@ from .address import Whereabouts, find_guest, find_ports, is_inside
 from .compiled import Compiled
 from .errors import show
 from .inventory import Inventory
-from .listeners import Listener
 from .model import Guest, Network
-from .plan import Addresses, Forward, Settings, key_of, network_entries
+from .plan import Settings, key_of, network_entries
+from .planned import Planned, own_reason
 from .records import Key, Record
 from .rivals import (
     LASTING,
@@ -20,7 +20,6 @@ from .rivals import (
     find_left,
     find_meetings,
     find_rivals,
-    is_all,
 )
 
 TYPE_CHECKING = False
@@ -28,128 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOPBACK = "/loopback"  # no network's name has a slash
+_CLONE = "same machine-id?"
 _BEHIND = "loopback-behind-"  # no bridge's name is so long
-
-
-class Planned:
-    """A record's entries as they should be, and what keeps others from being there:
-    `conflicts` are reasons by the entry's key, that of an address being its accept's;
-    `networks` are those whose entries it needs, once it has any itself; `rivals` are
-    listeners of the host by what they keep from being published, and `without` is all
-    that is kept from it; `holes` are listeners that keep ports of published ranges, and
-    `seen` those that may (see rivals); `left` are entries that leave listeners on
-    bridges theirs;
-    `ports` are those of bridges, as device and bridge, that are to be in hairpin mode
-    once it is forwarded to. One that `is_contested` wants what another guest has.
-    """
-
-    __slots__ = (
-        "conflicts",
-        "entries",
-        "holes",
-        "is_contested",
-        "left",
-        "networks",
-        "ports",
-        "record",
-        "rivals",
-        "seen",
-        "settings",
-        "where",
-        "without",
-    )
-
-    def __init__(self, record: Record, settings: Settings, where: Whereabouts) -> None:
-        self.record = record
-        self.settings = settings
-        self.where = where
-        self.networks = [network.name for network in where.networks]
-        self.entries: list[str] = []
-        self.left: list[str] = []
-        self.conflicts: dict[str, str] = {}
-        self.rivals: dict[str, Listener] = {}
-        self.holes: dict[str, dict[int, Listener]] = {}
-        self.seen: dict[str, int] = {}
-        self.without: set[str] = set()
-        self.ports: list[tuple[str, str]] = []
-        self.is_contested = False
-
-    def settled(self) -> Record:
-        """The record as it is when all of this has been done."""
-        networks = self.networks if self.entries else []
-        record = self.record
-        since, stamp = record.since, record.stamp
-        settled = Record(record.guest, since, stamp, self.entries, networks)
-        settled.is_followed = record.is_followed
-        settled.is_waiting = any(
-            not any(family in self.where.addresses for family in families)
-            for families in self.settings.wanted
-        )
-        settled.yields, settled.seen = self.yields(), self.seen
-        if self.ports and any(e.startswith("dnat ") for e in self.entries):
-            settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
-        return settled
-
-    def yields(self) -> list[str]:
-        """What listeners keep, port by port; a whole address as a whole."""
-        found = list(self.rivals)
-        for one, ports in self.holes.items():
-            to = one.rsplit(" ", 2)[0]
-            found += [f"{to} {port} {port}" for port in ports]
-        return list(dict.fromkeys(found))
-
-    def yield_to(self, rivals: dict[str, dict[int, Listener]]) -> None:
-        """Leave these listeners their ports: what has others is published without."""
-        for one, ports in rivals.items():
-            if is_all(one, ports):
-                self.rivals[one] = next(iter(ports.values()))
-            else:
-                self.holes[one] = ports
-
-    def plan(self, own: list[str]) -> None:
-        """Plan the entries without what listeners have, and without what is on these
-        addresses, which are the host's own."""
-        reasons = {one: rival.reason for one, rival in self.rivals.items()}
-        for host in own:
-            reasons.update(dict.fromkeys(self.settings.at(host), _own_reason(host)))
-        self.without = set(reasons)
-        self.entries = self.planned(self.where.addresses)
-        for forward in self.settings.forwards if reasons else ():
-            for family in self.where.addresses:
-                reason = reasons.get(forward.published(family))
-                if reason:
-                    for entry in self.entries_of(forward, family):
-                        self.conflicts[key_of(entry)] = reason
-
-    def entries_of(self, forward: Forward, family: str) -> list[str]:
-        """One forward's entries, without the ports of it that listeners keep."""
-        holes = self.holes.get(forward.published(family), ()) if self.holes else ()
-        return forward.entries(family, self.where.addresses[family], holes)
-
-    def entries_before(self, forward: Forward, family: str) -> list[str]:
-        """The same without the ports that they had when the guest was planned last."""
-        head, first, last = forward.published(family).rsplit(" ", 2)
-        words = [one.rsplit(" ", 2) for one in self.record.yields]
-        ports = [int(p) for to, p, _ in words if to == head]
-        holes = {port for port in ports if int(first) <= port <= int(last)}
-        return forward.entries(family, self.where.addresses[family], holes)
-
-    def planned(self, addresses: Addresses) -> list[str]:
-        """The entries at these addresses, with what is left to services on bridges."""
-        entries = self.settings.entries(addresses, self.without, self.holes)
-        return entries + self.left if entries else []
-
-    def summary(self) -> str:
-        """One line for the log."""
-        name = show(self.record.guest.name)
-        where = ", ".join(self.where.addresses.values())
-        reasons = dict.fromkeys(self.conflicts.values())
-        for ports in self.holes.values():
-            reasons.update((rival.reason, None) for rival in ports.values())
-        why = "; ".join([*reasons, self.where.reason]).strip("; ")
-        if not self.entries:
-            return f"{name}: pending: {why}"
-        return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
 
 
 class Planner:
@@ -167,6 +46,7 @@ class Planner:
         self.inventory = inventory
         self._record = record
         self._lasting = lasting
+        self._names: dict[str, str] = {}
 
     def settings(self, guest: Guest) -> Settings:
         """What forwards.yaml says of the guest, under its name and under its UUID."""
@@ -181,7 +61,9 @@ class Planner:
         if not settings.wanted:
             return Planned(record, settings, Whereabouts({}, [], ""))
         now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
-        where = find_guest(record.guest, settings, self.inventory, now)
+        where = find_guest(
+            record.guest, settings, self.inventory, now, record.ousted, self._names
+        )
         planned = Planned(record, settings, where)
         if settings.is_hairpin:
             planned.ports = find_ports(record.guest, settings, self.inventory)
@@ -230,7 +112,7 @@ class Planner:
         self._meet(planned, settings.published("46"), self._claims(guest))
         reasons = {one: rival.reason for one, rival in planned.rivals.items()}
         for host in self._own(settings):
-            reasons.update(dict.fromkeys(settings.at(host), _own_reason(host)))
+            reasons.update(dict.fromkeys(settings.at(host), own_reason(host)))
         planned.entries = settings.claimed(reasons, planned.holes)
         for one, reason in reasons.items():
             planned.conflicts[f"reject {one}"] = reason
@@ -240,14 +122,15 @@ class Planner:
 
     def all(self, records: list[Record]) -> list[Planned]:
         """Everybody's entries, and all claims: what two want goes to the one who runs
-        longer."""
+        longer, but for an address that another was ousted from."""
         found = [self.claim(name) for name in self.compiled.claims()]
-        taken: dict[str, Record] = {}
-        for record in records:
-            if record.guest.driver in ("network", "claim"):
-                continue
-            planned = self.guest(record)
+        records = [r for r in records if r.guest.driver not in ("network", "claim")]
+        self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
+        guests = [self.guest(record) for record in records]
+        taken = _kept(guests)
+        for planned in guests:
             _withhold(planned, taken)
+            _tell_ousted(planned, records)
             found.append(planned)
         needed = dict.fromkeys(
             name for one in found if one.entries for name in one.networks
@@ -282,13 +165,32 @@ class Planner:
         return planned
 
 
-def _own_reason(host: str) -> str:
-    return f"{host} is the host's own address; public_ip_of_host: true gives it away"
-
-
 def _has(network: Network, address: str) -> bool:
     subnets = [subnet for _, subnet in network.subnets]
     return bool(address) and (not subnets or is_inside(address, subnets))
+
+
+def _kept(guests: list[Planned]) -> dict[str, Record]:
+    """The addresses that guests keep from those whom they have ousted: two clones with
+    one lease would have the forwards go to and fro."""
+    return {
+        f"accept {family} {address}": planned.record
+        for planned in guests
+        for family, address in planned.where.addresses.items()
+        for one in planned.record.ousted
+        if one.split(" ")[0] == address
+    }
+
+
+def _tell_ousted(planned: Planned, records: list[Record]) -> None:
+    """What is to be said of a guest that was ousted and is nowhere else."""
+    macs = [nic.mac for nic in planned.record.guest.nics]
+    for record in records if planned.where.reason else ():
+        for one in record.ousted:
+            address, _, mac = one.partition(" ")
+            if mac in macs:
+                who = show(record.guest.name)
+                planned.where.reason = f"lease {address} is answered by {who}: {_CLONE}"
 
 
 def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
@@ -297,9 +199,11 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
     addresses = dict(planned.where.addresses)
     for family, address in planned.where.addresses.items():
         other = taken.get(f"accept {family} {address}")
-        if other:
+        if other and other is not planned.record:
             del addresses[family]
             reason = f"{address} is the address of {show(other.guest.name)}"
+            if any(one.split(" ")[0] == address for one in other.ousted):
+                reason += f": {_CLONE}"
             planned.is_contested = True
             planned.conflicts[f"accept {family} {address}"] = reason
     if addresses != planned.where.addresses:

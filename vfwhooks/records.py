@@ -8,6 +8,7 @@ on default
 hairpin vnet0 virbr0 17
 yields 4 * tcp 22 22
 seen 4 * udp 51820 51820 28115 1203344455
+ousted 192.168.122.10 52:54:00:00:00:11
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
@@ -38,8 +39,10 @@ class Record:
     What it `yields` would be published if no listener of the host had it, port by port;
     `seen` are sockets on ports that it has, by what they would keep and their inode,
     with when they were met (see rivals);
-    `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin).
-    Networks in use are recorded as guests of the driver `network`.
+    `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin);
+    `ousted` are addresses of its own with the MACs of running guests that had them
+    before: clones with one lease, who believe to be there still. Networks in use are
+    recorded as guests of the driver `network`.
     """
 
     __slots__ = (
@@ -50,6 +53,7 @@ class Record:
         "is_off",
         "is_waiting",
         "networks",
+        "ousted",
         "seen",
         "since",
         "stamp",
@@ -74,6 +78,7 @@ class Record:
         self.is_waiting = False
         self.yields: list[str] = []
         self.seen: dict[str, int] = {}
+        self.ousted: list[str] = []
         self.hairpins: list[Hairpin] = []
 
     @property
@@ -100,6 +105,7 @@ class Record:
         both.is_followed = self.is_followed
         both.is_waiting = self.is_waiting
         both.yields, both.seen = self.yields, self.seen
+        both.ousted = self.ousted
         both.hairpins = [p for p in hairpins if p not in self.hairpins] + self.hairpins
         return both
 
@@ -113,6 +119,7 @@ class Record:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
         flags += "".join(f"seen {s} {stamp}\n" for s, stamp in self.seen.items())
+        flags += "".join(f"ousted {whom}\n" for whom in self.ousted)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
 
@@ -150,6 +157,7 @@ def parse_record(text: str) -> Record:
     record.is_followed = "followed" in lines
     record.is_waiting = "waiting" in lines
     record.yields = [line[7:] for line in lines if line.startswith("yields ")]
+    record.ousted = [line[7:] for line in lines if line.startswith("ousted ")]
     for line in lines:
         if line.startswith("hairpin "):
             device, bridge, number = line[8:].split(" ")

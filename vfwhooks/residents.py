@@ -73,9 +73,13 @@ class Residents:
     def concerned(self, mac: str, address: str) -> "list[Record]":
         """The guests that this lease or neighbour is news to: whose interface it is,
         if they are not known to be there, and who was at that address before. A MAC
-        of '' is nobody's: the address does not answer.
+        of '' is nobody's: the address does not answer. Of two clones with one lease,
+        the one that was ousted is no news there.
         """
         family = "6" if ":" in address else "4"
+        ousted = f"{address} {mac}"
+        if any(ousted in record.ousted for record in self._records.values()):
+            return []
         found = []
         for record in self._records.values():
             is_there = f"accept {family} {address}" in record.entries

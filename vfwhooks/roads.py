@@ -16,10 +16,11 @@ from .events import Events, without_former_names
 from .inventory import Inventory
 from .netlink import Netlink
 from .plan import Change, Synced
-from .planner import Planned, Planner
+from .planned import Planned
+from .planner import Planner
 from .process import Run
 from .records import Record
-from .shared import Pair, Shared
+from .shared import Pair, Shared, note_ousted
 from .state import State
 
 TYPE_CHECKING = False
@@ -132,6 +133,7 @@ class Roads:
         planned = {p.record.key: p for p in planner.all(guests)}
         new = {key: one.settled() for key, one in planned.items()}
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
+        note_ousted(pairs)
         name = self._choose()
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, events)

@@ -1,7 +1,7 @@
 """The host's own addresses and its default routes, asked of the kernel by rtnetlink."""
 
 import struct
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, if_indextoname, inet_ntop, inet_pton
 
 from .netlink import Netlink, attribute, attributes, message
 
@@ -82,6 +82,15 @@ class Routes:
         if family not in self._holders:
             self._holders[family] = self._read_holders(family)
         return self._holders[family].get(inet_pton(family, address), [])
+
+    def device_with(self, address: str) -> str:
+        """The first interface that has the address, up or down; '' for none."""
+        for index in self.holders(address):
+            try:
+                return if_indextoname(index)
+            except OSError:
+                continue  # it has just gone
+        return ""
 
     def own_addresses(self, family: str) -> list[str]:
         """The host's addresses ("4", "6") that are valid beyond their link."""

@@ -10,7 +10,7 @@ import time
 from .holders import name_listeners
 from .inventory import Inventory
 from .listeners import Listener
-from .planner import Planned
+from .planned import Planned
 from .records import Key
 from .rivals import Meetings, find_meetings, find_rivals, is_fleeting
 

@@ -28,6 +28,8 @@ class Shared:
 
         All come before any goes: what the last one leaves, another may need.
         """
+        if len(pairs) > 1:
+            note_ousted(pairs)
         changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
         for key, old, new in changed:
             for address in _addresses(old) - _addresses(new):
@@ -107,6 +109,21 @@ class Shared:
                 self.claim(address, record.key)
             for network in record.networks:
                 self.join(network, record.key)
+
+
+def note_ousted(pairs: list[Pair]) -> None:
+    """Note with a guest that comes to an address who has just been there and goes on
+    running: if that is a clone with the same lease, it will be seen there again."""
+    left = {
+        address: new.guest.nics
+        for old, new in pairs
+        if old and new
+        for address in _addresses(old) - _addresses(new)
+    }
+    for old, new in pairs if left else ():
+        for address in _addresses(new) - _addresses(old):
+            if new and address in left:
+                new.ousted += [f"{address} {nic.mac}" for nic in left[address]]
 
 
 def _networks(record: "Record | None") -> set[str]:

@@ -11,7 +11,8 @@ from .elements import WHOLE
 from .hairpin import is_set
 from .localnet import is_open
 from .plan import Forward, key_of
-from .planner import LOOPBACK, Planned
+from .planned import Planned
+from .planner import LOOPBACK
 
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
@@ -23,7 +24,8 @@ _FREED = (
 class ForwardStatus:
     """One forward towards one address of one guest, as status --json shows it.
 
-    The states: active, pending (no address known), stopped (the guest does not run),
+    The states: active, pending (no address of the guest is known, or the host does not
+    have the one that is published on), stopped (the guest does not run),
     conflict (somebody else has the port or the address), blocked (all of ours is in
     place and something else is in the way).
     """
@@ -67,10 +69,12 @@ def forward_statuses(
     missing: dict[str, str],
     root: str = "",
     notes: Mapping[str, str] = MappingProxyType({}),
+    absent: Mapping[str, str] = MappingProxyType({}),
 ) -> list[ForwardStatus]:
     """The forwards of a running guest; `held` are the entries in the kernel, `missing`
     the families where libvirt's part is not there, and what that means; `notes` what
-    is to be said of an active one, by what it publishes."""
+    is to be said of an active one, by what it publishes; `absent` the addresses that
+    the host does not have, and why nothing arrives there."""
     name, addresses = planned.record.guest.name, planned.where.addresses
     taken, unset = _withheld(planned), _unset(planned, root)
     found = []
@@ -91,7 +95,9 @@ def forward_statuses(
                     entries, free = before, _FREED
             state, reason = _judge(planned, entries, held, root)
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
-            if state == "active" and family in missing and not is_let_in:
+            if state == "active" and forward.host in absent:
+                state, reason = "pending", absent[forward.host]
+            elif state == "active" and family in missing and not is_let_in:
                 state, reason = "blocked", missing[family]
             elif state == "active":
                 reason = notes.get(forward.published(family), "") or free or unset

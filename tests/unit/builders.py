@@ -164,6 +164,8 @@ class Host(Inventory):
         holders: dict[tuple[str, str], str] | None = None,
         listeners: list[Listener] | None = None,
         default_sources: list[str] | None = None,
+        local: list[str] | None = None,
+        devices: dict[str, str] | None = None,
     ) -> None:
         self.look_anew()
         self._known = {network.name: network for network in networks}
@@ -172,6 +174,8 @@ class Host(Inventory):
         self._holder = holders or {}
         self._listener = listeners or []
         self._default_source = default_sources or []
+        self._local = local or []
+        self._devices = devices or {}
         self.asked: list[str] = []
 
     def network(self, name: str) -> Network | None:
@@ -195,6 +199,12 @@ class Host(Inventory):
     def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
         found = [one for one in self._listener if one.protocol == protocol]
         return [one for one in found if any(f <= one.port <= t for f, t in ranges)]
+
+    def is_local(self, address: str) -> bool:
+        return address in self._local
+
+    def device_with(self, address: str) -> str:
+        return self._devices.get(address, "")
 
     def is_default_source(self, address: str) -> bool:
         return address in self._default_source

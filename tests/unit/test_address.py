@@ -16,6 +16,7 @@ from vfwhooks.plan import Addresses, Settings
 
 LATER, SOONER = 2_000_000_000, 1_900_000_000
 DUAL = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+ON_THE_LAN = "is reached without forwards, at its own address on the LAN"
 NOT_FOUND = f"no reservation, lease or neighbour for {MAC} on virbr0"
 
 
@@ -129,6 +130,60 @@ def test_a_lease_on_an_address_that_another_has_by_now() -> None:
     found = find(host)
 
     assert found == ({"4": "192.168.122.9"}, "")
+
+
+def test_a_lease_that_another_answers() -> None:
+    """With nothing else to go by, whoever is there is named: as a guest, if known."""
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): [(LATER, "192.168.122.20")]},
+        holders={("virbr0", "192.168.122.20"): OTHER_MAC},
+    )
+    names = {OTHER_MAC: "web\x1b2"}
+
+    found = [
+        find(host)[1],
+        find_guest(guest(), Settings([]), host, {}, (), names).reason,
+    ]
+
+    lease = "lease 192.168.122.20 is answered by"
+    assert found == [
+        f"{lease} {OTHER_MAC}: same machine-id?",
+        f"{lease} web\\x1b2: same machine-id?",
+    ]
+
+
+def test_a_lease_of_the_other_family_that_another_answers() -> None:
+    """Each family has its own reason."""
+    host = Host(
+        network(subnets=DUAL),
+        leases={("virbr0", MAC): [(LATER, "fd00:122::20")]},
+        holders={("virbr0", "fd00:122::20"): OTHER_MAC},
+    )
+
+    found = find(host)
+
+    six = f"lease fd00:122::20 is answered by {OTHER_MAC}: same machine-id?"
+    assert found == ({}, f"{NOT_FOUND} (IPv4); {six}")
+
+
+@pytest.mark.parametrize(
+    ("ousted", "addresses"),
+    [
+        (f"192.168.122.40 {OTHER_MAC}", {"4": "192.168.122.40"}),
+        (f"192.168.122.41 {OTHER_MAC}", {}),
+        ("192.168.122.40 52:54:00:00:00:99", {}),
+    ],
+)
+def test_where_a_guest_is_that_has_ousted_another(
+    ousted: str, addresses: object
+) -> None:
+    """It stays, also when that one is seen there; nobody else is meant."""
+    host = Host(network(), holders={("virbr0", NOW["4"]): OTHER_MAC})
+
+    found = find_guest(guest(), Settings([]), host, NOW, [ousted])
+
+    assert found.addresses == addresses
 
 
 def test_a_lease_that_the_neighbour_table_confirms() -> None:
@@ -306,8 +361,7 @@ def test_reasons_of_all_interfaces_are_given() -> None:
 
     assert found == (
         {},
-        "network gone is not active; "
-        f"interface {OTHER_MAC} (direct eth0) is reached without forwards",
+        f"network gone is not active; interface {OTHER_MAC} (direct) {ON_THE_LAN}",
     )
 
 
@@ -339,29 +393,75 @@ def test_networks_behind_libvirt(mode: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["network", "bridge"])
 def test_networks_that_lead_outside(mode: str, kind: str) -> None:
     """The forward mode decides, not the interface's type."""
-    found = find_network(nic(kind=kind), Host(network(mode=mode)))
+    found = find_network(nic(kind=kind), Host(network(mode=mode, bridge="")))
 
-    reason = f"interface {MAC} (mode {mode}) is reached without forwards"
-    assert found == (None, reason)
+    assert found == (None, f"interface {MAC} (mode {mode}) {ON_THE_LAN}")
+
+
+OWN_BRIDGE = (
+    "is the host's own, not a network of libvirt's: on the LAN the guest is reached at "
+    "its own address, without forwards; behind NAT, forward there"
+)
+
+
+@pytest.mark.parametrize("via", [None, network("br", "br-nat", "bridge", [])])
+def test_a_bridge_of_the_hosts_own(via: Network | None) -> None:
+    """It may be the LAN, or behind NAT of the administrator's: named directly, or by a
+    network that leaves it as it is."""
+    where = "br" if via else ""
+    on = nic(kind="bridge", network=where, bridge="br-nat")
+
+    found = find_network(on, Host(network(), *([via] if via else [])))
+
+    assert found == (None, f"interface {MAC}: bridge br-nat {OWN_BRIDGE}")
+
+
+TYPED = "an interface of type network can be"
+PASST = "user network; passt's portForward does that"
 
 
 @pytest.mark.parametrize(
-    ("kind", "bridge", "shown"),
+    ("kind", "said"),
     [
-        ("direct", "eth0", "direct eth0"),
-        ("user", "", "user"),
-        ("hostdev", "", "hostdev"),
-        ("ethernet", "", "ethernet"),
-        ("bridge", "br-lan", "bridge br-lan"),
+        ("direct", f"(direct) {ON_THE_LAN}"),
+        ("hostdev", f"(hostdev) {ON_THE_LAN}"),
+        ("vdpa", f"(vdpa) {ON_THE_LAN}"),
+        ("user", f"(user network) cannot be forwarded to: {PASST}"),
+        ("passt", f"(user network, passt) cannot be forwarded to: {PASST}"),
+        (
+            "vhostuser",
+            "(vhostuser) cannot be forwarded to: its packets go to another process, "
+            "past the kernel; forward there",
+        ),
+        (
+            "ethernet",
+            "(ethernet) cannot be forwarded to: its device is whoever's who made it; "
+            "forward there, or plug it into a network of libvirt's",
+        ),
+        (
+            "udp",
+            f"(udp) cannot be forwarded to: a tunnel to another process; {TYPED}",
+        ),
+        (
+            "mcast",
+            f"(mcast) cannot be forwarded to: a tunnel to other guests; {TYPED}",
+        ),
+        (
+            "null",
+            f"(null) cannot be forwarded to: it is connected to nothing; {TYPED}",
+        ),
+        (
+            "later",
+            "(later) cannot be forwarded to: it is on no network of libvirt's; "
+            f"{TYPED}",
+        ),
     ],
 )
-def test_interfaces_that_libvirt_does_not_shield(
-    kind: str, bridge: str, shown: str
-) -> None:
-    """No network of libvirt's: no forward is needed, and the reason says so."""
-    found = find_network(nic(kind=kind, network="", bridge=bridge), Host(network()))
+def test_interfaces_that_are_on_no_network(kind: str, said: str) -> None:
+    """What is true of each: some are on the LAN, some nobody can forward to."""
+    found = find_network(nic(kind=kind, network="", bridge=""), Host(network()))
 
-    assert found == (None, f"interface {MAC} ({shown}) is reached without forwards")
+    assert found == (None, f"interface {MAC} {said}")
 
 
 def test_a_bridge_of_libvirts_without_its_networks_name() -> None:
@@ -376,7 +476,7 @@ def test_a_bridge_of_libvirts_without_its_networks_name() -> None:
     found = find_network(nic(kind="bridge", network=""), Xen())
     macvtap = find_network(nic(kind="direct", network=""), Xen())
 
-    reason = f"interface {MAC} (direct virbr0) is reached without forwards"
+    reason = f"interface {MAC} (direct) {ON_THE_LAN}"
     assert (found, macvtap) == ((default, ""), (None, reason))
 
 

@@ -43,6 +43,7 @@ LAYERS = {
     "schema": PURE,
     "slips": PURE,
     "spellings": PURE,
+    "unreached": PURE,
     "values": PURE,
     # what touches the host: kernel, tools, libvirt, the state directory
     "backend": HOST,
@@ -80,6 +81,7 @@ LAYERS = {
     "selinuxfs": HOST,
     "state": HOST,
     # what is decided with what was found there
+    "absent": DECIDE,
     "address": DECIDE,
     "compiler": DECIDE,
     "configuration": DECIDE,
@@ -87,6 +89,7 @@ LAYERS = {
     "events": DECIDE,
     "fit": DECIDE,
     "follower": DECIDE,
+    "planned": DECIDE,
     "planner": DECIDE,
     "reserve": DECIDE,
     "returnpath": DECIDE,
@@ -160,6 +163,7 @@ OF_OURS = {
     "nfnetlink",
     "nftables",
     "plan",
+    "planned",
     "planner",
     "process",
     "reconcile",

@@ -469,3 +469,24 @@ def test_canonical(address: str, expected: str) -> None:
     found = canonical(address)
 
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("of", "backend", "kind"),
+    [
+        ("user", "", "user"),
+        ("user", "<backend type='passt'/>", "passt"),
+        ("vhostuser", "<backend type='passt'/>", "passt"),
+        ("vhostuser", "<backend type='other'/>", "vhostuser"),
+        ("network", "<backend tap='/dev/net/tun'/>", "network"),
+        ("udp", "", "udp"),
+    ],
+)
+def test_what_an_interface_is(of: str, backend: str, kind: str) -> None:
+    """Its type; but for passt, which is another process and forwards by itself."""
+    interface = f"<interface type='{of}'>{backend}</interface>"
+    xml = f"<domain><name>web1</name><devices>{interface}</devices></domain>"
+
+    (found,) = parse_domain(xml.encode(), "qemu").nics
+
+    assert found.kind == kind

@@ -13,7 +13,8 @@ from vfwhooks import compiled
 from vfwhooks.compiled import Compiled
 from vfwhooks.listeners import Listener
 from vfwhooks.model import Guest
-from vfwhooks.planner import Planned, Planner
+from vfwhooks.planned import Planned
+from vfwhooks.planner import Planner
 from vfwhooks.records import Record
 
 WEB = ["forward * tcp 80 80 80 80 -"]
@@ -193,6 +194,61 @@ def test_two_guests_at_one_address(tmp_path: Path) -> None:
         [],
         {},
         {"accept 4 192.168.122.10": reason},
+    )
+
+
+def clones(
+    directory: Path, is_first_there: bool
+) -> tuple[list[Planned], list[list[str]]]:
+    """web1 and its clone web2, which has ousted it and has the lease: all that is
+    planned, and whom each has ousted then."""
+    address = "192.168.122.50"
+    here = MAC if is_first_there else OTHER_MAC
+    host = Host(
+        network(),
+        leases={("virbr0", OTHER_MAC): [(2_000_000_000, address)]},
+        neighbours={("virbr0", here): [address]},
+        holders={("virbr0", address): here},
+    )
+    ssh = ["forward * tcp 22 22 22 22 -"]
+    first, second = running(), running(other())
+    second.entries = [f"dnat 4 * tcp 22 22 {address} 22", f"accept 4 {address}"]
+    second.ousted = [f"{address} {MAC}"]
+    plan = planner(directory, {"web1": WEB, "web2": ssh}, host)
+
+    guests = plan.all([first, second])[-2:]
+    return guests, [one.settled().ousted for one in guests]
+
+
+@pytest.mark.parametrize("is_first_there", [True, False])
+def test_two_clones_with_one_lease(tmp_path: Path, is_first_there: bool) -> None:
+    """Whoever has ousted the other keeps the address, whoever is seen there."""
+    guests, ousted = clones(tmp_path, is_first_there)
+
+    address, clone = "192.168.122.50", "same machine-id?"
+    taken = {f"accept 4 {address}": f"{address} is the address of web2: {clone}"}
+    lost = f"lease {address} is answered by web2: {clone}"
+    assert [one.entries for one in guests] == [[], guests[1].record.entries]
+    assert guests[0].conflicts == (taken if is_first_there else {})
+    assert guests[0].where.reason == ("" if is_first_there else lost)
+    assert ousted == [[], [f"{address} {MAC}"]]
+
+
+def test_a_guest_that_leaves_where_it_has_ousted_another(tmp_path: Path) -> None:
+    """It keeps nothing from the other one then."""
+    host = Host(network(reservations=RESERVED))
+    first, second = running(), running(other())
+    second.entries, second.ousted = (
+        ["accept 4 192.168.122.10"],
+        [f"192.168.122.10 {MAC}"],
+    )
+    plan = planner(tmp_path, {"web1": WEB, "web2": WEB}, host)
+
+    one, two = plan.all([first, second])[-2:]
+
+    assert (one.where.addresses, two.settled().ousted) == (
+        {"4": RESERVED[MAC][0]},
+        [],
     )
 
 

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import NAMES, PROPERTY, UUID, fields, guest, nic, record
+from unit.builders import (
+    NAMES,
+    OTHER_MAC,
+    PROPERTY,
+    UUID,
+    fields,
+    guest,
+    nic,
+    record,
+)
 from vfwhooks.model import Guest, Nic
 from vfwhooks.records import (
     Intent,
@@ -84,6 +93,16 @@ def test_a_record_with_sockets_that_were_seen() -> None:
     found = parse_record(known.with_entries([]).text())
 
     assert found.seen == known.seen
+
+
+def test_a_record_of_one_that_has_ousted_another() -> None:
+    """Whom, and from where, is kept."""
+    known = record(entries=ENTRIES)
+    known.ousted = [f"192.168.122.10 {OTHER_MAC}"]
+
+    found = parse_record(known.with_entries(["accept 6 fd00::1"]).text())
+
+    assert found.ousted == known.ousted
 
 
 def test_a_record_with_ports_in_hairpin_mode() -> None:

@@ -48,5 +48,6 @@ def test_an_interface_that_is_on_no_network_of_ours() -> None:
 
     said = refusal(reserve_guest, "web1", answer, Host(), reserve)
 
-    why = f"interface {MAC} (direct virbr0) is reached without forwards"
+    lan = "is reached without forwards, at its own address on the LAN"
+    why = f"interface {MAC} (direct) {lan}"
     assert said == f"web1: no address to reserve: {why}"

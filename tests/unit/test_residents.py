@@ -68,6 +68,24 @@ def test_news(
     assert names == ["web1"] * is_news
 
 
+def test_a_clone_that_was_ousted(tmp_path: Path) -> None:
+    """Where two have one lease, that the other is there again is no news; that a third
+    one is there is."""
+    holder = record(guest(), entries=AT_10)
+    holder.ousted = [f"192.168.122.10 {OTHER_MAC}"]
+    clone = record(guest("web2", OTHER_UUID, [nic(OTHER_MAC)]))
+    clone.is_waiting = True
+    _, found = residents(tmp_path, holder, clone)
+    macs = OTHER_MAC, "52:54:00:00:00:99"
+
+    names = [
+        [one.guest.name for one in found.concerned(mac, "192.168.122.10")]
+        for mac in macs
+    ]
+
+    assert names == [[], ["web1"]]
+
+
 def test_the_same_news_twice(tmp_path: Path) -> None:
     """A neighbour is confirmed every few seconds: once is enough."""
     _, found = residents(tmp_path, waiting())

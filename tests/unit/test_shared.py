@@ -6,12 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import Host, files_of, fresh_state, guest, network, record
+from unit.builders import (
+    MAC,
+    OTHER_MAC,
+    OTHER_UUID,
+    Host,
+    files_of,
+    fresh_state,
+    guest,
+    network,
+    nic,
+    record,
+)
 from vfwhooks import compiled
 from vfwhooks.errors import InDoubt
 from vfwhooks.planner import Planner
 from vfwhooks.records import Record
-from vfwhooks.shared import Pair, Shared
+from vfwhooks.shared import Pair, Shared, note_ousted
 from vfwhooks.state import State
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
@@ -187,3 +198,16 @@ def test_a_namesake_without_forwards(tmp_path: Path) -> None:
     state.keep(record(guest(driver="lxc")))
 
     assert changed(state, (None, record())) == []
+
+
+def test_who_was_ousted() -> None:
+    """Another guest that had the address and goes on running; not one that stops."""
+    there = ["accept 4 192.168.122.10"]
+    clone = guest("web2", OTHER_UUID, [nic(OTHER_MAC)])
+    comes, again = record(clone, entries=there), record(clone, entries=there)
+    leaves = record(guest(), entries=there)
+
+    note_ousted([(leaves, record(guest())), (record(clone), comes)])
+    note_ousted([(leaves, None), (record(clone), again)])
+
+    assert (comes.ousted, again.ousted) == ([f"192.168.122.10 {MAC}"], [])

@@ -12,7 +12,7 @@ from vfwhooks.address import Whereabouts
 from vfwhooks.listeners import Listener
 from vfwhooks.model import Network
 from vfwhooks.plan import Addresses, Settings
-from vfwhooks.planner import Planned
+from vfwhooks.planned import Planned
 from vfwhooks.status import (
     ForwardStatus,
     GuestStatus,
@@ -228,6 +228,45 @@ def test_rules_that_are_not_in_the_kernel() -> None:
 
     reason = "the rules are not in the kernel; run vfwhooks apply"
     assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
+
+
+ABSENT = {"203.0.113.5": "this host has no address 203.0.113.5"}
+ON_ONE = "forward 203.0.113.5 tcp 8080 8080 80 80 -"
+
+
+def test_an_address_that_the_host_does_not_have() -> None:
+    """It waits, with all of its rules in the kernel; a forward beside it does not."""
+    held = {ACCEPT: 0, DNAT: 7, DNAT.replace("*", "203.0.113.5"): 0}
+
+    found = forward_statuses(planned(ON_ONE, WEB), held, {}, "/nowhere", absent=ABSENT)
+
+    assert [(row.state, row.reason) for row in found] == [
+        ("pending", ABSENT["203.0.113.5"]),
+        ("active", ""),
+    ]
+
+
+def test_what_is_wrong_with_the_rules_is_said_before_the_address() -> None:
+    """A conflict does not end when the address comes, nor do rules come back."""
+    key, taken = "dnat 4 203.0.113.5 tcp 8080 8080", "taken by lxc guest web1"
+    contested = planned(ON_ONE, conflicts={key: taken})
+
+    found = [
+        forward_statuses(one, {}, {}, "/nowhere", absent=ABSENT)[0].state
+        for one in (planned(ON_ONE), contested)
+    ]
+
+    assert found == ["blocked", "conflict"]
+
+
+def test_the_address_is_said_before_a_table_that_is_missing() -> None:
+    """Where nothing arrives, what would be in the way then is not the reason."""
+    held = {ACCEPT: 0, DNAT.replace("*", "203.0.113.5"): 0}
+    missing = {"4": "table ip libvirt_network is missing"}
+
+    found = forward_statuses(planned(ON_ONE), held, missing, "/nowhere", absent=ABSENT)
+
+    assert [row.state for row in found] == ["pending"]
 
 
 MISSING = {"6": "table ip6 libvirt_network is missing"}

@@ -1,0 +1,135 @@
+"""What is planned for a guest: its entries, and what keeps others from being there."""
+
+from .address import Whereabouts
+from .errors import show
+from .listeners import Listener
+from .plan import Addresses, Forward, Settings, key_of
+from .records import Record
+from .rivals import is_all
+
+
+class Planned:
+    """A record's entries as they should be, and what keeps others from being there:
+    `conflicts` are reasons by the entry's key, that of an address being its accept's;
+    `networks` are those whose entries it needs, once it has any itself; `rivals` are
+    listeners of the host by what they keep from being published, and `without` is all
+    that is kept from it; `holes` are listeners that keep ports of published ranges, and
+    `seen` those that may (see rivals); `left` are entries that leave listeners on
+    bridges theirs;
+    `ports` are those of bridges, as device and bridge, that are to be in hairpin mode
+    once it is forwarded to. One that `is_contested` wants what another guest has.
+    """
+
+    __slots__ = (
+        "conflicts",
+        "entries",
+        "holes",
+        "is_contested",
+        "left",
+        "networks",
+        "ports",
+        "record",
+        "rivals",
+        "seen",
+        "settings",
+        "where",
+        "without",
+    )
+
+    def __init__(self, record: Record, settings: Settings, where: Whereabouts) -> None:
+        self.record = record
+        self.settings = settings
+        self.where = where
+        self.networks = [network.name for network in where.networks]
+        self.entries: list[str] = []
+        self.left: list[str] = []
+        self.conflicts: dict[str, str] = {}
+        self.rivals: dict[str, Listener] = {}
+        self.holes: dict[str, dict[int, Listener]] = {}
+        self.seen: dict[str, int] = {}
+        self.without: set[str] = set()
+        self.ports: list[tuple[str, str]] = []
+        self.is_contested = False
+
+    def settled(self) -> Record:
+        """The record as it is when all of this has been done."""
+        networks = self.networks if self.entries else []
+        record = self.record
+        since, stamp = record.since, record.stamp
+        settled = Record(record.guest, since, stamp, self.entries, networks)
+        settled.is_followed = record.is_followed
+        settled.is_waiting = any(
+            not any(family in self.where.addresses for family in families)
+            for families in self.settings.wanted
+        )
+        settled.yields, settled.seen = self.yields(), self.seen
+        there = {entry[9:] for entry in self.entries if entry.startswith("accept ")}
+        settled.ousted = [one for one in record.ousted if one.split(" ")[0] in there]
+        if self.ports and any(e.startswith("dnat ") for e in self.entries):
+            settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
+        return settled
+
+    def yields(self) -> list[str]:
+        """What listeners keep, port by port; a whole address as a whole."""
+        found = list(self.rivals)
+        for one, ports in self.holes.items():
+            to = one.rsplit(" ", 2)[0]
+            found += [f"{to} {port} {port}" for port in ports]
+        return list(dict.fromkeys(found))
+
+    def yield_to(self, rivals: dict[str, dict[int, Listener]]) -> None:
+        """Leave these listeners their ports: what has others is published without."""
+        for one, ports in rivals.items():
+            if is_all(one, ports):
+                self.rivals[one] = next(iter(ports.values()))
+            else:
+                self.holes[one] = ports
+
+    def plan(self, own: list[str]) -> None:
+        """Plan the entries without what listeners have, and without what is on these
+        addresses, which are the host's own."""
+        reasons = {one: rival.reason for one, rival in self.rivals.items()}
+        for host in own:
+            reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
+        self.without = set(reasons)
+        self.entries = self.planned(self.where.addresses)
+        for forward in self.settings.forwards if reasons else ():
+            for family in self.where.addresses:
+                reason = reasons.get(forward.published(family))
+                if reason:
+                    for entry in self.entries_of(forward, family):
+                        self.conflicts[key_of(entry)] = reason
+
+    def entries_of(self, forward: Forward, family: str) -> list[str]:
+        """One forward's entries, without the ports of it that listeners keep."""
+        holes = self.holes.get(forward.published(family), ()) if self.holes else ()
+        return forward.entries(family, self.where.addresses[family], holes)
+
+    def entries_before(self, forward: Forward, family: str) -> list[str]:
+        """The same without the ports that they had when the guest was planned last."""
+        head, first, last = forward.published(family).rsplit(" ", 2)
+        words = [one.rsplit(" ", 2) for one in self.record.yields]
+        ports = [int(p) for to, p, _ in words if to == head]
+        holes = {port for port in ports if int(first) <= port <= int(last)}
+        return forward.entries(family, self.where.addresses[family], holes)
+
+    def planned(self, addresses: Addresses) -> list[str]:
+        """The entries at these addresses, with what is left to services on bridges."""
+        entries = self.settings.entries(addresses, self.without, self.holes)
+        return entries + self.left if entries else []
+
+    def summary(self) -> str:
+        """One line for the log."""
+        name = show(self.record.guest.name)
+        where = ", ".join(self.where.addresses.values())
+        reasons = dict.fromkeys(self.conflicts.values())
+        for ports in self.holes.values():
+            reasons.update((rival.reason, None) for rival in ports.values())
+        why = "; ".join([*reasons, self.where.reason]).strip("; ")
+        if not self.entries:
+            return f"{name}: pending: {why}"
+        return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
+
+
+def own_reason(host: str) -> str:
+    return f"{host} is the host's own address; public_ip_of_host: true gives it away"
