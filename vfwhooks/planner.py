@@ -126,14 +126,6 @@ class Planned:
         holes = self.holes.get(forward.published(family), ()) if self.holes else ()
         return forward.entries(family, self.where.addresses[family], holes)
 
-    def entries_before(self, forward: Forward, family: str) -> list[str]:
-        """The same without the ports that they had when the guest was planned last."""
-        head, first, last = forward.published(family).rsplit(" ", 2)
-        words = [one.rsplit(" ", 2) for one in self.record.yields]
-        ports = [int(p) for to, p, _ in words if to == head]
-        holes = {port for port in ports if int(first) <= port <= int(last)}
-        return forward.entries(family, self.where.addresses[family], holes)
-
     def planned(self, addresses: Addresses) -> list[str]:
         """The entries at these addresses, with what is left to services on bridges."""
         entries = self.settings.entries(addresses, self.without, self.holes)
@@ -305,9 +297,19 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
     if addresses != planned.where.addresses:
         planned.where.addresses = addresses
         planned.entries = planned.planned(addresses)
+    ranges: dict[str, Record] = {}  # one is somebody's as a whole, parts or not
+    for forward in planned.settings.forwards:
+        for family in addresses if forward.first < forward.last else ():
+            one = forward.published(family)
+            if one not in planned.without:
+                other = taken.setdefault(one, planned.record)
+                keys = map(key_of, planned.entries_of(forward, family))
+                ranges.update(dict.fromkeys(keys, other))
     entries, planned.entries = planned.entries, []
     for entry in entries:
-        other = taken.setdefault(key_of(entry), planned.record)
+        other = ranges.get(key_of(entry)) or taken.setdefault(
+            key_of(entry), planned.record
+        )
         if other is not planned.record:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
             planned.is_contested = True
