@@ -105,14 +105,6 @@ class Planned:
         holes = self.holes.get(forward.published(family), ()) if self.holes else ()
         return forward.entries(family, self.where.addresses[family], holes)
 
-    def entries_before(self, forward: Forward, family: str) -> list[str]:
-        """The same without the ports that they had when the guest was planned last."""
-        head, first, last = forward.published(family).rsplit(" ", 2)
-        words = [one.rsplit(" ", 2) for one in self.record.yields]
-        ports = [int(p) for to, p, _ in words if to == head]
-        holes = {port for port in ports if int(first) <= port <= int(last)}
-        return forward.entries(family, self.where.addresses[family], holes)
-
     def planned(self, addresses: Addresses) -> list[str]:
         """The entries at these addresses, with what is left to services on bridges."""
         entries = self.settings.entries(addresses, self.without, self.holes)

@@ -209,9 +209,19 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
     if addresses != planned.where.addresses:
         planned.where.addresses = addresses
         planned.entries = planned.planned(addresses)
+    ranges: dict[str, Record] = {}  # one is somebody's as a whole, parts or not
+    for forward in planned.settings.forwards:
+        for family in addresses if forward.first < forward.last else ():
+            one = forward.published(family)
+            if one not in planned.without:
+                other = taken.setdefault(one, planned.record)
+                keys = map(key_of, planned.entries_of(forward, family))
+                ranges.update(dict.fromkeys(keys, other))
     entries, planned.entries = planned.entries, []
     for entry in entries:
-        other = taken.setdefault(key_of(entry), planned.record)
+        other = ranges.get(key_of(entry)) or taken.setdefault(
+            key_of(entry), planned.record
+        )
         if other is not planned.record:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
             planned.is_contested = True

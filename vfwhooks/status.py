@@ -90,7 +90,7 @@ def forward_statuses(
             entries = planned.entries_of(forward, family)
             free = ""
             if forward.first < forward.last and not all(e in held for e in entries):
-                before = planned.entries_before(forward, family)
+                before = _before(planned, forward, family)
                 if before and all(entry in held for entry in before):
                     entries, free = before, _FREED
             state, reason = _judge(planned, entries, held, root)
@@ -157,6 +157,15 @@ def _judge(
             cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
             return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"
     return "active", ""
+
+
+def _before(planned: Planned, forward: Forward, family: str) -> list[str]:
+    """A range's entries without what services had when it was planned last."""
+    head, first, last = forward.published(family).rsplit(" ", 2)
+    words = [one.rsplit(" ", 2) for one in planned.record.yields]
+    ports = [int(port) for to, port, _ in words if to == head]
+    holes = {port for port in ports if int(first) <= port <= int(last)}
+    return forward.entries(family, planned.where.addresses[family], holes)
 
 
 def _unset(planned: Planned, root: str) -> str:

@@ -525,6 +525,39 @@ def test_who_only_looks_decides_nothing(tmp_path: Path) -> None:
     assert (found.holes, found.seen) == ({}, known.seen)
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("shift", [0, 100])
+def test_two_guests_want_a_range_with_a_listener(
+    tmp_path: Path, first: bool, shift: int
+) -> None:
+    """The first has it, whichever of them has left the listener its port; the other
+    has nothing of it, and is told."""
+    vpn = Listener("udp", "4", "", 5002, inode=7)
+    host = Host(network(reservations=RESERVED), listeners=[vpn])
+    lines = [f"forward * udp 5000 5004 {5000 + shift} {5004 + shift} -"]
+    plan = planner(tmp_path, {"web1": lines, "web2": lines}, host)
+    records = [running(), running(other())]
+    records[0 if first else 1].yields = ["4 * udp 5002 5002"]
+
+    found = plan.all(records)
+
+    one, two = (
+        [
+            port
+            for entry in one.entries
+            if entry.startswith("dnat ")
+            for words in [entry.split(" ")]
+            for port in range(int(words[4]), int(words[5]) + 1)
+        ]
+        for one in found[1:]
+    )
+    assert (one, two, set(found[2].conflicts.values())) == (
+        [port for port in range(5000, 5005) if port != 5002 or not first],
+        [],
+        {"taken by qemu guest web1"},
+    )
+
+
 def test_a_claim_tells_who_was_first(tmp_path: Path) -> None:
     """A guest that starts leaves the port to whom its claim has left it."""
     vpn = Listener("udp", "4", "", 5001, inode=7)
