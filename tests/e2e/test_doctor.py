@@ -121,8 +121,10 @@ def test_an_unsound_host(host: Host, backend: str) -> None:
         [
             f"wrong  {CONFIG} is not in force as it is; run: vfwhooks apply",
             f"wrong  {d} can be written by others than root; {cure}",
-            f"wrong  no qemu hook of vfwhooks in {HOOKS}; install.sh puts it there",
-            f"wrong  {network} is not executable; run: chmod 755 {network}",
+            f"wrong  no qemu hook of vfwhooks in {HOOKS};"
+            " install.sh lays those that libvirt may run",
+            f"wrong  {network} is not executable: libvirt does not call it;"
+            f" run: chmod 755 {network}",
             f"wrong  {network} can be written by others; run: chmod go-w {network}",
             "wrong  web2 runs and is not forwarded to; run: vfwhooks apply",
             STILL,
