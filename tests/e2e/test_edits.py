@@ -156,15 +156,15 @@ def test_broken_edit_changes_nothing(host: Host, outside: Net, web1: Guest) -> N
     """A broken edit leaves what is in force; status names line and column; the mended
     file takes effect by itself."""
     put_in_force(host, outside, BEFORE, 8080)
-    seen = len(host.syslog("not YAML"))
+    seen = len(host.syslog("here has no end"))
 
     configure(host, BROKEN)
-    wait_until(lambda: len(host.syslog("not YAML")) > seen, "the log to say so")
+    wait_until(lambda: len(host.syslog("here has no end")) > seen, "the log to say so")
     still = serves(outside, 8080)
     said = vfwhooks(host, "status").stdout
     put_in_force(host, outside, AFTER, 9090)
 
-    place = f"{CONFIG}:3:1: not YAML"
+    place = f"{CONFIG}:2:9: the [ here has no end"
     assert (still, place in said) == (True, True)
 
 

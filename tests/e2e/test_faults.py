@@ -95,7 +95,10 @@ FAULTS: dict[str, tuple[Callable[[Host], None], str]] = {
     "package missing": (drop_package, "hook failed, status 1"),
     "half of the package": (drop_half, "hook failed, status 1"),
     "a syntax error": (break_module, "hook failed, status 1"),
-    "a broken forwards.yaml": (break_config, "forwards.yaml:2:1: not YAML"),
+    "a broken forwards.yaml": (
+        break_config,
+        "forwards.yaml:1:9: the . here has no end",
+    ),
     "a state directory that is read-only": (break_state, "Read-only file system"),
 }
 
