@@ -27,10 +27,12 @@ from .listeners import list_listeners
 from .model import Guest
 from .netlink import SOCK_DIAG, Netlink
 from .nfnetlink import PARTS, has_table
+from .nftfib import CURE, NO_FIB, lacks_fib
 from .obstacles import find_obstacles
 from .process import Run
 from .records import Record
 from .schema import read_forwards
+from .sessions import find_sessions
 from .state import State
 
 _APPLY = "run: vfwhooks apply"
@@ -59,7 +61,10 @@ def examine(
     found += _watch(root)
     written = {one.name for one in forwarded}
     found += _guests(state, written, answer)
-    found += _strangers(written, known) if answer else []
+    recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
+    sessions = find_sessions(root)
+    found += _in_sessions(written - recorded, sessions)
+    found += _strangers(written, known.union(sessions)) if answer else []
     return found
 
 
@@ -112,6 +117,12 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
         missing = [" ".join(PARTS[f][1:]) for f in "46" if not has_table(link, f)]
         if not open_backend(base, link, Run(), inventory).is_intact():
             yield Finding(WRONG, "our rules have been changed by somebody", _APPLY)
+        if not has_table(link, "own"):
+            is_fibless = lacks_fib(Run())
+            what = f": {NO_FIB}" if is_fibless else ""
+            cure = CURE if is_fibless else _APPLY
+            yield Finding(WRONG, f"our table inet vfwhooks is missing{what}", cure)
+            return
     if missing and known:
         what = f"libvirt's rules are missing ({', '.join(missing)})"
         yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
@@ -256,6 +267,12 @@ def _guests(
         what = f"{show(record.guest.name)} does not run and is still recorded"
         yield Finding(WRONG, what, _APPLY)
     yield from _twins(list(answer.guests))
+
+
+def _in_sessions(written: set[str], sessions: dict[str, str]) -> Iterator[Finding]:
+    """Guests in forwards.yaml that run where nobody hears of them."""
+    for name in sorted(written.intersection(sessions)):
+        yield Finding(WRONG, f"{show(name)} is not forwarded to: {sessions[name]}")
 
 
 def _strangers(written: set[str], known: set[str]) -> Iterator[Finding]:

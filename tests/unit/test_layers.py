@@ -66,6 +66,7 @@ LAYERS = {
     "netlink": HOST,
     "nfnetlink": HOST,
     "nftables": HOST,
+    "nftfib": HOST,
     "nftvariant": HOST,
     "obstacles": HOST,
     "process": HOST,
@@ -74,6 +75,7 @@ LAYERS = {
     "sdnotify": HOST,
     "selinux": HOST,
     "selinuxfs": HOST,
+    "sessions": HOST,
     "state": HOST,
     # what is decided with what was found there
     "absent": DECIDE,
