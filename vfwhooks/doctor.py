@@ -29,10 +29,12 @@ from .listeners import list_listeners
 from .model import Guest
 from .netlink import SOCK_DIAG, Netlink
 from .nfnetlink import PARTS, has_table
+from .nftfib import CURE, NO_FIB, lacks_fib
 from .obstacles import find_obstacles
 from .process import Run
 from .records import Record
 from .schema import read_forwards
+from .sessions import find_sessions
 from .state import State
 
 _APPLY = "run: vfwhooks apply"
@@ -67,7 +69,11 @@ def examine(
     found += _watch(root)
     written = {one.name for one in forwarded}
     found += _guests(state, written, answer)
-    found += _strangers(written, known) if answer else []
+    recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
+    sessions = find_sessions(root)
+    found += _in_sessions(written - recorded, sessions)
+    known_names = {name for both in known for name in both}.union(sessions)
+    found += _strangers(written, known_names) if answer else []
     found += _named_twice(guests, known)
     return found
 
@@ -121,6 +127,12 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
         missing = [" ".join(PARTS[f][1:]) for f in "46" if not has_table(link, f)]
         if not open_backend(base, link, Run(), inventory).is_intact():
             yield Finding(WRONG, "our rules have been changed by somebody", _APPLY)
+        if not has_table(link, "own"):
+            is_fibless = lacks_fib(Run())
+            what = f": {NO_FIB}" if is_fibless else ""
+            cure = CURE if is_fibless else _APPLY
+            yield Finding(WRONG, f"our table inet vfwhooks is missing{what}", cure)
+            return
     if missing and known:
         what = f"libvirt's rules are missing ({', '.join(missing)})"
         yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
@@ -267,9 +279,15 @@ def _guests(
     yield from _twins(list(answer.guests))
 
 
-def _strangers(written: set[str], known: set[tuple[str, str]]) -> Iterator[Finding]:
+def _in_sessions(written: set[str], sessions: dict[str, str]) -> Iterator[Finding]:
+    """Guests in forwards.yaml that run where nobody hears of them."""
+    for name in sorted(written.intersection(sessions)):
+        yield Finding(WRONG, f"{show(name)} is not forwarded to: {sessions[name]}")
+
+
+def _strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
     """Who is forwarded to and is nobody here: misspelt, or on another host just now."""
-    for name in sorted(written - {name for both in known for name in both}):
+    for name in sorted(written - known):
         what = f"forwards.yaml names {show(name)}, and libvirt has no such guest"
         yield Finding(NOTE, what, "virsh list --all shows who there is")
 

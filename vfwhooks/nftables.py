@@ -115,7 +115,7 @@ class Nftables:
             except VfwError as error:
                 # It may have gone meanwhile: then nft's words would tell less.
                 if part == "own" or has_table(self.link, part):
-                    said = f"{_shown(part)}: {error}"
+                    said = f"{_shown(part)}: {self._cause(part, error)}"
             if any(part_of(entry) == part for entry in wanted):
                 problems.append(said)
             self.base.pop(part, None)
@@ -128,6 +128,14 @@ class Nftables:
             problems.append(str(error))
         self._drop_chains(skeletons["own"])
         return Synced(remove, [entry for entry, _ in add], problems)
+
+    def _cause(self, part: str, error: VfwError) -> str:
+        """What nft said, or what is behind it where its own words do not tell."""
+        from .nftfib import CURE, NO_FIB, lacks_fib  # nobody needs it, as a rule
+
+        if part == "own" and isinstance(error, Refused) and lacks_fib(self.run):
+            return f"{NO_FIB} {CURE}"
+        return str(error)
 
     def held(self, wanted: dict[str, str]) -> dict[str, int]:
         """Those of the entries that the kernel holds: their connections so far."""

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from . import compiled
 from .absent import find_absent
-from .backend import IPTABLES, open_backend
+from .backend import IPTABLES, NFTABLES, open_backend
 from .errors import VfwError
 from .hookfiles import find_uncalled
 from .hookrights import hooks_line
 from .inventory import Inventory
 from .netlink import Netlink
+from .nftfib import CURE, NO_FIB, lacks_fib
 from .obstacles import Obstacle, find_obstacles
 from .plan import Settings
 from .planned import Planned
@@ -21,6 +22,7 @@ from .process import Run
 from .records import Record
 from .returnpath import ReturnPath
 from .services import describe_services
+from .sessions import find_sessions
 from .state import State
 from .status import (
     ForwardStatus,
@@ -74,6 +76,7 @@ def look(state: State, main: str) -> Overview:
             held = backend.held(wanted)
         except (OSError, VfwError) as error:
             problems.append(f"{base['backend']}: {error}")
+    problems += _fibless(base, held, planned)
     claims = {p.record.guest.name: p for p in planned if p.record.key[0] == "claim"}
     shared = ("claim", "network")
     running = [p for p in planned if p.record.guest.driver not in shared]
@@ -92,13 +95,16 @@ def look(state: State, main: str) -> Overview:
         rows = [_hindered(row, bridges, obstacles) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
         forwards += [_unanswered(row, indexes, paths) for row in rows]
+    sessions = find_sessions()
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name and name not in known:
             guests.append(GuestStatus(name, "", "stopped", []))
-            forwards += stopped_statuses(
+            rows = stopped_statuses(
                 name, Settings(lines).forwards, claims.get(name), held
             )
+            why = sessions.get(name)
+            forwards += [replace(row, reason=why) for row in rows] if why else rows
     name = base.get("backend", "")
     return Overview(
         name,
@@ -113,6 +119,18 @@ def look(state: State, main: str) -> Overview:
             for published, ports in one.holes.items()
         },
     )
+
+
+def _fibless(
+    base: dict[str, str], held: dict[str, int], planned: list[Planned]
+) -> list[str]:
+    """Why our table is not there, if that is the kernel's doing."""
+    wanted = [entry for one in planned for entry in one.entries]
+    is_lost = any(entry.startswith("dnat ") for entry in wanted)
+    is_lost &= not any(entry.startswith("dnat ") for entry in held)
+    if base.get("backend") == NFTABLES and is_lost and lacks_fib(Run()):
+        return [f"nftables: {NO_FIB} {CURE}"]
+    return []
 
 
 def _absent(running: list[Planned], inventory: Inventory) -> dict[str, str]:

@@ -97,7 +97,7 @@ def test_two_guests_with_one_mac(tmp_path: Path) -> None:
 
 def test_a_guest_that_libvirt_does_not_have() -> None:
     """A name that is misspelt in forwards.yaml forwards nothing, and nobody says so."""
-    known = {("web1", OTHER_UUID), ("x", UUID)}
+    known = {"web1", OTHER_UUID, "x", UUID}
 
     said = [str(f) for f in _strangers({"web1", "wbe2\x1b", UUID}, known)]
 

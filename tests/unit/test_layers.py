@@ -71,6 +71,7 @@ LAYERS = {
     "netlink": HOST,
     "nfnetlink": HOST,
     "nftables": HOST,
+    "nftfib": HOST,
     "nftvariant": HOST,
     "obstacles": HOST,
     "process": HOST,
@@ -79,6 +80,7 @@ LAYERS = {
     "sdnotify": HOST,
     "selinux": HOST,
     "selinuxfs": HOST,
+    "sessions": HOST,
     "state": HOST,
     # what is decided with what was found there
     "absent": DECIDE,
