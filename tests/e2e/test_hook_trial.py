@@ -314,6 +314,16 @@ def test_a_daemon_that_does_not_reach_the_hook(quiet: Host) -> None:
     )
 
 
+def test_a_daemon_that_is_woken(quiet: Host) -> None:
+    """One that systemd starts for who connects is started by one connection, tried, and
+    gets its hook; of the others, who are not here, no hook is laid."""
+    with modular.awaited(quiet, "virtqemud"):
+        done = install(quiet)
+        seen = laid(quiet), quiet.read("/var/log/woken")
+
+    assert (said(done), seen) == ([], (["daemon", "qemu"], "virtqemud\n"))
+
+
 def test_a_policy_that_changes(host: Host) -> None:
     """The service asks again when it starts: hooks that would be refused are gone, and
     libvirtd has heard of it, before a guest has to fail."""

@@ -26,6 +26,42 @@ while True:
 """
 
 
+_LISTENER = """
+import os, socket, subprocess, sys, time
+name, hooks = sys.argv[1:]
+os.makedirs("/run/libvirt", exist_ok=True)
+open(f"/run/libvirt/{name}-sock", "w")
+link = socket.socket(socket.AF_UNIX)
+link.bind(f"/run/libvirt/{name}-sock-ro")
+link.listen()
+while True:
+    client = link.accept()[0]
+    open("/var/log/woken", "a").write(f"{name}\\n")
+    if not os.path.exists(f"/run/{name}.pid"):
+        daemon = ["/usr/bin/python3", "/run/lab/daemon.py", name, "yes", hooks]
+        subprocess.Popen(daemon, start_new_session=True)
+        while not os.path.exists(f"/run/{name}.pid"):
+            time.sleep(0.01)
+    client.close()
+"""
+
+
+@contextmanager
+def awaited(host: Host, name: str) -> Iterator[None]:
+    """A daemon that is started when somebody connects, as systemd does it, for as long
+    as the block takes; who connected is in /var/log/woken."""
+    host.write("/run/lab/daemon.py", _DAEMON)
+    host.write("/run/lab/listener.py", _LISTENER)
+    command = f"setsid /usr/bin/python3 /run/lab/listener.py {name} {HOOKS}"
+    pid = host.run(["sh", "-c", f"{command} >/dev/null 2>&1 & echo $!"]).strip()
+    socket = host.path(f"/run/libvirt/{name}-sock-ro")
+    wait_until(socket.exists, "somebody listens", 10)
+    try:
+        yield
+    finally:
+        host.run(["sh", "-c", f"kill {pid} $(cat /run/{name}.pid); rm /run/{name}.pid"])
+
+
 @contextmanager
 def running(
     host: Host, names: Sequence[str], refused: Sequence[str] = ()
