@@ -323,21 +323,31 @@ def test_tcp(host: Host, outside: Net, web1: Net, kind: str) -> None:
         serving(host, "first", theirs[0], any_address),
         serving(host, "second", beside, any_address),
     ):
-        (said,) = start(host, f"{{ports: [{ports}], {BOTH}}}")
+        start(host, f"{{ports: [{ports}], {BOTH}}}")
+        all_but = f"all but {', '.join(map(str, theirs))}: first (pid "
+        wait_until(lambda: is_active(host, all_but), lambda: f"{rows(host)}", 20)
         before = published(host)
         host.write("/run/vfwhooks/full", "")
         event(host, "reconnect")
-        answers = {}
-        for port in asked:
-            with web1.serve_tcp(120 if '120"' in ports else port + shift):
-                body = outside.http(f"http://{at}:{port}/").body
-                answers[port] = body.partition(" ")[0]
+        services = dict(zip(theirs, ("first", "second")))
+        expected = {port: services.get(port, "web1") for port in asked}
 
-    services = dict(zip(theirs, ("first", "second")))
-    assert said[0] == "active"
-    assert said[1].startswith(f"all but {', '.join(map(str, theirs))}: first (pid ")
+        def ask() -> dict[int, str]:
+            answers = {}
+            for port in asked:
+                with web1.serve_tcp(120 if '120"' in ports else port + shift):
+                    body = outside.http(f"http://{at}:{port}/").body
+                    answers[port] = body.partition(" ")[0]
+            return answers
+
+        wait_until(lambda: ask() == expected, lambda: f"{ask()}", 20)
+
     assert before == published(host)
-    assert answers == {port: services.get(port, "web1") for port in asked}
+
+
+def is_active(host: Host, reason: str) -> bool:
+    """Whether the one forward is active, for a reason that begins so."""
+    return [(s, r.startswith(reason)) for s, r in rows(host)] == [("active", True)]
 
 
 BOTH = 'address: [192.168.122.10, "fd00:122::10"]'
