@@ -9,8 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from .daemons import COARSE, SERVES, find_concerned, find_daemons, noticed_at
-from .daemons import process_began as _process_began
+from .daemons import (
+    COARSE,
+    SERVES,
+    find_concerned,
+    find_daemons,
+    noticed_at,
+    process_began,
+)
 from .findings import NOTE, OK, WRONG, Finding
 from .records import Record
 
@@ -160,7 +166,7 @@ def find_uncalled(
         driver, name = record.key
         if record.is_followed and driver in since:
             pid = _pid(Path(f"{root}/run/libvirt/{driver}/{name}.pid"))
-            began = _process_began(pid, root)
+            began = process_began(pid, root)
             age = now() - began
             if began > since[driver] + COARSE and age > _PATIENCE + COARSE:
                 found.append(record)
