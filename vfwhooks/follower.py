@@ -54,6 +54,12 @@ class Follower:
         """The descriptor, for poll."""
         return self._epoll.fileno()
 
+    def close(self) -> None:
+        """Hear no more."""
+        for fd in self._processes:
+            os.close(fd)
+        self._epoll.close()
+
     def hear(self, paths: Iterable[str]) -> bool:
         """Files have changed; whether one of them is a status file."""
         found = {path for path in paths if path.endswith(_SUFFIX)}

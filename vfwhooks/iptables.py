@@ -116,7 +116,7 @@ class Iptables:
         """
         variant = self.tools.libvirts_variant(self.networks)
         if self.base.get("variant") != variant:
-            self.clear()
+            self._clear_all_but(variant)
         self.base["variant"] = variant
         synced = Synced([], [], [])
         for family in COMMANDS:
@@ -216,10 +216,15 @@ class Iptables:
 
     def clear(self) -> bool:
         """Take everything of ours out of both variants; whether there was anything."""
+        return self._clear_all_but("")
+
+    def _clear_all_but(self, kept: str) -> bool:
+        """The same, but for the variant that comes into use: after a state directory
+        was lost, what is there may be what should be."""
         was = False
         for family in COMMANDS:
             for variant in ("nft", "legacy"):
-                if self.tools.can_save(family, variant):
+                if variant != kept and self.tools.can_save(family, variant):
                     was = self._clear(family, variant) or was
             self.base.pop(family, None)
         return was

@@ -55,6 +55,8 @@ class Reconcile:
             self._roads = Roads(
                 state, self._inventory, self._link, self._run, self.report
             )
+            if not self._roads.is_known:
+                self._find_running()
         except BaseException:
             self._lock.close()
             raise
@@ -66,6 +68,19 @@ class Reconcile:
         finally:
             self._lock.close()
             self._link.close()
+
+    def _find_running(self) -> None:
+        """Note who runs by libvirt's own files: at boot nobody does, but the directory
+        may have been removed under running guests, and what is recorded for nobody is
+        about to be taken out."""
+        from .follower import DIRECTORIES, Follower  # for a first event
+
+        follower = Follower(self._state)
+        for directory in DIRECTORIES:
+            follower.look(directory)
+        follower.note()
+        self.report.problems += follower.problems
+        follower.close()
 
     @property
     def is_slow_to_close(self) -> bool:

@@ -57,9 +57,10 @@ class State:
         if about.st_mode & 0o022:
             raise VfwError(f"{path} can be written by others", "remove it")
 
-    def make(self) -> None:
-        """Make the directories, unless they are there."""
-        if posix.access(f"{self.path}/{MADE_LAST}", posix.F_OK):
+    def make(self, is_sure: bool = True) -> None:
+        """Make the directories, unless they are there; each is looked at where it is
+        not sure that none was taken away."""
+        if is_sure and posix.access(f"{self.path}/{MADE_LAST}", posix.F_OK):
             return
         for name in ("", *_DIRECTORIES):
             try:

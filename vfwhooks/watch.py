@@ -76,9 +76,9 @@ class Watch:
                 self._hear(fd)
             now, ready = time.monotonic(), self._schedule.take()
             if "anew" in ready:
-                self._state.make()
+                self._state.make(is_sure=False)
                 self._look(set(DIRECTORIES))
-                ready.remove("anew")
+                ready = ready - {"anew"} | {"guests", "elements"}
             if "guests" in ready and not self._follow():
                 ready.remove("guests")
             if "listeners" in ready and not self._try_again():

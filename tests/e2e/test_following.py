@@ -181,6 +181,27 @@ def test_directories_that_are_taken_away(host: Host, web1: Guest) -> None:
     assert host.path(record).exists()
 
 
+def test_nobody_notices_that_our_directory_is_taken_away(
+    host: Host, outside: Net, web1: Guest
+) -> None:
+    """What was recorded is gone; connections go on, and new ones are answered."""
+    ours = host.path("/run/vfwhooks")
+    web1.start(wait=True)
+    seen: set[str] = set()
+
+    with outside.connect("203.0.113.1", 8080) as connection:
+        for _ in range(10):
+            host.call(["rm", "-r", "/run/vfwhooks"])  # some is made anew meanwhile
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                seen.add(answer(outside))
+                if (ours / "base").exists() and not (ours / "working").exists():
+                    break
+        seen.add(outside.ask(connection, "still").body)
+
+    assert seen == {"web1 80 203.0.113.2", "web1 80 203.0.113.2 still"}
+
+
 def wait_for_port(host: Host, port: int) -> None:
     """Until it is published, and no other."""
     wait_until(lambda: {one.port for one in published(host)} == {port}, "it is edited")
