@@ -17,7 +17,7 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 LAST = 65535
 DNAT, JUMP, STOP, MAYBE = "dnat", "jump", "stop", "maybe"
 _DEEPEST = 20
-_MOST_RULES = 500_000
+_MOST_RULES = 50_000
 Span = tuple[int, int]
 
 
@@ -59,8 +59,8 @@ class Match:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: what it is for, and what it does: DNAT (with the `target` DNAT or
-    REDIRECT), JUMP to the chain `target`, STOP (nothing behind it is looked at), or
+    """One rule: what it is for, and what it does: nothing that matters (''), DNAT (with
+    the `target` DNAT or REDIRECT), JUMP to the chain `target`, STOP (nothing behind it is looked at), or
     MAYBE one of these, to one of the chains `targets`."""
 
     match: Match
@@ -87,7 +87,8 @@ class Taken:
 @dataclass(frozen=True)
 class Claim:
     """Ports on an address of this host ("*": on every one) that somebody else's rule
-    takes; `is_ahead`: it is asked before ours is."""
+    takes; `is_ahead`: it is asked before ours is; `is_limited`: it does not take all
+    that comes there."""
 
     family: str
     host: str
@@ -96,6 +97,7 @@ class Claim:
     last: int
     whose: str
     is_ahead: bool = False
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class _Walk:
                 yield Taken(here, path, replace(so_far, is_unknown=True), "")
                 return
             both = so_far.also(rule.match)
-            if both is None or not self._is_ours(both):
+            if not rule.verdict or both is None or not self._is_ours(both):
                 continue
             if rule.verdict == STOP:
                 if rule.match.is_everything:
@@ -180,19 +182,18 @@ def _without(one: Taken, stopped: list[Match]) -> Iterator[Taken]:
 
 
 def _minus(part: Match, other: Match) -> list[Match]:
-    if part.also(other) is None or (other.hosts and other.hosts != part.hosts):
+    """What is left of a part; all of it, where the other is for some addresses."""
+    both = part.also(other)
+    if both is None or (other.hosts and other.hosts != part.hosts):
         return [part]
-    found = []
-    for family in part.families:
-        for protocol in part.protocols:
-            ports = part.ports
-            if family in other.families and protocol in other.protocols:
-                ports = _both(ports, outside(other.ports))
-            if ports:
-                found.append(
-                    replace(part, families=family, protocols=(protocol,), ports=ports)
-                )
-    return found
+    families = "".join(one for one in part.families if one not in both.families)
+    protocols = tuple(one for one in part.protocols if one not in both.protocols)
+    left = [
+        replace(part, families=families),
+        replace(part, families=both.families, protocols=protocols),
+        replace(both, ports=_both(part.ports, outside(other.ports))),
+    ]
+    return [one for one in left if one.families and one.protocols and one.ports]
 
 
 def _both(some: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
@@ -279,7 +280,7 @@ def find_claims(
     said = f"{whose} {' '.join(what.limits)}".rstrip()
     by = f"{said} by {taken.kind}"
     return [
-        Claim(family, host, protocol, first, last, by, is_ahead)
+        Claim(family, host, protocol, first, last, by, is_ahead, bool(what.limits))
         for family in what.families
         for host in own.of(what, family)
         for protocol in what.protocols
