@@ -74,7 +74,7 @@ class TakenPorts:
             posix.close(self._fd)
 
     def find(self, family: str, protocol: str, first: int, last: int) -> list[Taken]:
-        """What is taken of these ports, by port; a range may come in parts."""
+        """What takes any of these ports: each of them is in one for its address."""
         kind = _KINDS.index((family, protocol))
         at = kind * _BLOCKS + (first >> _BITS)
         count = (last >> _BITS) - (first >> _BITS) + 1
@@ -85,7 +85,8 @@ class TakenPorts:
         start, end = some[0][0], sum(some[-1])
         data = posix.pread(self._fd, end - start, _HEAD + start)
         found = []
-        for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]:
+        lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
+        for line in dict.fromkeys(lines):  # a range is in several blocks
             host, low, high, whose = line.split(" ", 3)
             if int(low) <= last and first <= int(high):
                 found.append(Taken(protocol, host, int(low), int(high), whose))
@@ -120,10 +121,8 @@ def build(claims: "Iterable[Claim]") -> bytes:
     for (family, protocol, host), parts in sorted(_parts(claims).items()):
         kind = _KINDS.index((family, protocol))
         for first, last, whose in parts:
+            line = f"{host} {first} {last} {whose}\n"
             for block in range(first >> _BITS, (last >> _BITS) + 1):
-                low = max(first, block << _BITS)
-                high = min(last, (block + 1 << _BITS) - 1)
-                line = f"{host} {low} {high} {whose}\n"
                 blocks.setdefault(kind * _BLOCKS + block, []).append(line)
     if not blocks:
         return b""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .takenports import TakenPorts
 
-_MOST_LEFT = 128  # ports of one range; of more, the forward goes without
+_MOST_LEFT = 128  # ports of one forward; with more, it goes without them everywhere
 
 
 def find_takers(
@@ -37,7 +37,9 @@ def find_takers(
             continue
         family, host, protocol, _ = one.split(" ", 3)
         beside: dict[str, bool] = {}
-        for rule, port in find_meeting(one, taken):
+        met = list(find_meeting(one, taken))
+        are_few = sum(rule.host != "*" for rule, _ in met) <= _MOST_LEFT
+        for rule, port in met:
             if protocol == WHOLE:
                 if one in past.yields or one not in known:
                     rivals.setdefault(one, {})[port] = rule
@@ -50,7 +52,7 @@ def find_takers(
             if is_beside and entry in there:
                 left.append(entry)
             elif was_first or not had.covers(family, host, protocol, port):
-                if is_beside and rule.last - rule.first < _MOST_LEFT:
+                if is_beside and are_few:
                     left.append(entry)
                 else:
                     rivals.setdefault(one, {}).setdefault(port, rule)
