@@ -60,8 +60,8 @@ class Match:
 @dataclass(frozen=True)
 class Rule:
     """One rule: what it is for, and what it does: nothing that matters (''), DNAT (with
-    the `target` DNAT or REDIRECT), JUMP to the chain `target`, STOP (nothing behind it is looked at), or
-    MAYBE one of these, to one of the chains `targets`."""
+    the `target` DNAT or REDIRECT), JUMP to the chain `target`, STOP (nothing behind it
+    is looked at), or MAYBE one of these, to one of the chains `targets`."""
 
     match: Match
     verdict: str

@@ -138,8 +138,8 @@ def build(claims: "Iterable[Claim]") -> bytes:
 def _parts(
     claims: "Iterable[Claim]",
 ) -> "dict[tuple[str, str, str], list[tuple[int, int, str]]]":
-    """Whose each port is: the first that takes all that comes there, or else some of it;
-    and of an address that anybody takes a port of, the address."""
+    """Whose each port is: the first that takes all that comes there, or else some of
+    it; and of an address that anybody takes a port of, the address."""
     free: dict[tuple[str, str, str], list[int]] = {}
     found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
     for one in sorted(claims, key=lambda claim: claim.is_limited):

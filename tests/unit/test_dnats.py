@@ -1,7 +1,8 @@
 """dnats, nftdnats, iptdnats: what rules of others take.
 
 tests/cases/dnats has rules, how the kernel's tools list them, and what is found there;
-tests/hosts gives the rules to the kernel.
+tests/e2e/test_foreign_rules.py gives
+the rules to the kernel.
 """
 
 from __future__ import annotations
@@ -239,7 +240,8 @@ def test_expressions_of_nft(what: str) -> None:
     some = [*matches, {"op": "==", "left": port, "right": 5}]
     about = {"family": "ip", "table": "t"}
     hook = {"name": "c", "type": "nat", "hook": "prerouting", "prio": -90}
-    rule = [*({"match": one} for one in some), {"redirect": None}]
+    rule: list[object] = [{"match": one} for one in some]
+    rule.append({"redirect": None})
     items = [
         {"chain": {**about, **hook}},
         {"rule": {**about, "chain": "c", "expr": rule}},
