@@ -1,13 +1,13 @@
 """dnats, nftdnats, iptdnats: what rules of others take.
 
 tests/cases/dnats has rules, how the kernel's tools list them, and what is found there;
-tests/e2e/test_foreign_rules.py gives
-the rules to the kernel.
+e2e/test_foreign_rules.py gives the rules to the kernel.
 """
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -185,7 +185,7 @@ def test_which_rules_stand_ahead_of_ours() -> None:
     assert places == [2, 3]
 
 
-EXPRESSIONS = {
+EXPRESSIONS: dict[str, tuple[list[dict[str, Any]], str]] = {
     # expressions of a rule of nft's ahead of `redirect`, what is found
     "a named interface": (
         [
