@@ -171,6 +171,19 @@ def test_another_family() -> None:
     assert found == "6 2001:db8::1 tcp 5 iptables nat PREROUTING by DNAT\n"
 
 
+def test_a_rule_stands_where_the_way_to_it_begins() -> None:
+    """By the rule of the base chain that leads there, however deep it is."""
+    chains = parse_nat(
+        f"{NAT}-A PREROUTING -p icmp -j ACCEPT\n-A PREROUTING -j MORE\n"
+        f"-A PREROUTING -p udp {TO}\n-A MORE -p tcp -j LOG\n-A MORE -p tcp {TO}\n",
+        "4",
+    )
+
+    found = [one.number for one in find_taken(chains, PREROUTING, OWN.has)]
+
+    assert found == [1, 2]
+
+
 def test_which_rules_stand_ahead_of_ours() -> None:
     """By the number of ours; before it is there, all of them do."""
     lines = f"{NAT}:VFW-PREROUTING - [0:0]\n-A PREROUTING -p tcp -g MORE\n"
