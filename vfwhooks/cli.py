@@ -42,6 +42,7 @@ from .report import diff_lines, overview_lines
 from .reserve import reserve_guest
 from .schema import read_forwards
 from .state import DEFAULT, State
+from .waysback import Ways
 
 DONE, FAILED, BAD = 0, 1, 2
 
@@ -231,7 +232,8 @@ def purge(_: argparse.Namespace) -> int:
         for port in record.hairpins:
             hairpins.give_back(port)
     hairpins.close()
-    for problem in close_others(state, set()) + hairpins.problems:
+    problems = close_others(state, set()) + Ways(state).sync(set())
+    for problem in problems + hairpins.problems:
         _complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     kept.forget(state)

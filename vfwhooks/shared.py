@@ -126,6 +126,14 @@ def note_ousted(pairs: list[Pair]) -> None:
                 new.ousted += [f"{address} {nic.mac}" for nic in left[address]]
 
 
+def need_ways(pairs: list[Pair]) -> bool:
+    """Whether answers of these guests take, or took, ways of their own (see
+    waysback)."""
+    records = [record for pair in pairs for record in pair if record]
+    names = [name for record in records for name in record.networks]
+    return any("/way-" in name for name in names)
+
+
 def _networks(record: "Record | None") -> set[str]:
     return set(record.networks) if record else set()
 

@@ -74,6 +74,7 @@ LAYERS = {
     "nftfib": HOST,
     "nftvariant": HOST,
     "obstacles": HOST,
+    "policyrules": HOST,
     "process": HOST,
     "routes": HOST,
     "schedule": HOST,
@@ -82,6 +83,7 @@ LAYERS = {
     "selinuxfs": HOST,
     "sessions": HOST,
     "state": HOST,
+    "waysback": HOST,
     # what is decided with what was found there
     "absent": DECIDE,
     "address": DECIDE,
@@ -91,6 +93,7 @@ LAYERS = {
     "events": DECIDE,
     "fit": DECIDE,
     "follower": DECIDE,
+    "occasional": DECIDE,
     "planned": DECIDE,
     "planner": DECIDE,
     "reserve": DECIDE,

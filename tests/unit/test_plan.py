@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY
+from vfwhooks.cuts import Change, Synced
 from vfwhooks.plan import (
     LEFT,
-    Change,
     Forward,
     Settings,
-    Synced,
     key_of,
     network_entries,
     way_out,

@@ -22,8 +22,12 @@ class MadeUp:
     def __init__(self, **ways: tuple[int, int]) -> None:
         self._ways = ways
 
-    def way_out(self, source: str, by: int = 0) -> tuple[int, int] | None:
+    def way_out(
+        self, source: str, by: int = 0, mark: int = 0
+    ) -> tuple[int, int] | None:
         """As Routes has it."""
+        if mark:
+            return self._ways.get(f"marked {mark:#x}")
         return self._ways.get("guest" if by else "host")
 
     def holders(self, address: str) -> list[int]:
@@ -46,7 +50,8 @@ def path(root: Path, rp_filter: str = "0", **ways: tuple[int, int]) -> ReturnPat
 
 
 ELSEWHERE = f"answers of {GUEST} leave by interface {FIRST}, and those of {HOST}"
-CURE = f"run: ip rule add iif interface {BRIDGE} from {GUEST} lookup {OWN}"
+RULE = f"ip rule add iif interface {BRIDGE} from {GUEST} lookup {OWN}"
+CURE = f"write return_path: true, or run: {RULE}"
 
 
 @pytest.mark.parametrize(
