@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from lab.box import wait_until
@@ -15,7 +15,7 @@ from lab.network import mac_for, second_network
 from lab.service import serving
 from product import configure, start_watch, status, stop_watch, vfwhooks
 
-from e2e.standins import Standin, put_in_force
+from e2e.standins import Standin
 
 FAR = "192.0.2.50"  # whoever is far away, behind either way out
 FAR6 = "2001:db8:50::50"
@@ -218,9 +218,10 @@ def test_answers_leave_by_the_way_of_the_hosts_own(
     host.run(["nft", "delete", "table", "inet", "others"])
 
     marks = re.findall(r"dport=(\d+) src=.* mark=(\d+)", listed)
+    unmarked = [] if value == 1 else [("8081", "6")]  # it is dropped before
     assert (answers, sorted(set(marks))) == (
         (TCP, UDP, False),
-        [("5390", str(0x1000006)), ("8080", str(0x1000006)), ("8081", "6")],
+        [("5390", f"{0x1000006}"), ("8080", f"{0x1000006}"), *unmarked],
     )
     counts = re.findall(r"counter packets (\d+)", seen)
     assert (counts[0], int(counts[0]) > 10) == (counts[1], True)
@@ -230,7 +231,7 @@ def test_what_status_says_of_it(host: Host, returned: Net) -> None:
     """It is active while the kernel routes what has our mark as the host's own; and
     else blocked, until everything is checked."""
     rp_filter(host, 1)
-    before = row(host, "203.0.113.1"), states_of(host)
+    before = states_of(host, "203.0.113.1"), states_of(host)
     [one] = our_rules(host)
     host.run(["ip", "rule", "del", *one.split()])
     without = states_of(host)
@@ -241,7 +242,7 @@ def test_what_status_says_of_it(host: Host, returned: Net) -> None:
 
     answers = "answers of 192.168.122.39 leave by outside, and those of 198.51.100.1"
     assert (before, without, unmarked, states_of(host)) == (
-        (("active", ""), [("active", "")]),
+        ([("active", "")], [("active", "")]),
         [("blocked", f"{answers} by second, return_path or not; run vfwhooks apply")],
         [
             (
@@ -254,13 +255,13 @@ def test_what_status_says_of_it(host: Host, returned: Net) -> None:
     )
 
 
-def states_of(host: Host) -> list[tuple[str, str]]:
-    """Of the forwards with return_path on the second uplink's address."""
+def states_of(host: Host, address: str = ADDRESS) -> list[tuple[str, str]]:
+    """Of the forwards with return_path on an address, each state once."""
     return sorted(
         {
             (one["state"], one["reason"])
             for one in status(host)["forwards"]
-            if one["host_ip"] == ADDRESS and one["published"] != "8081"
+            if one["host_ip"] == address and one["published"] != "8081"
         }
     )
 
@@ -374,23 +375,23 @@ def test_a_host_as_wg_quick_sets_it_up(
     outside.ip(f"route replace 203.0.113.1/32 dev eth0 src {FAR}")
     configure(host, RETURNED)
     rp_filter(host, value)
-    with rule(host, "from 203.0.113.1 lookup main"):
-        vfwhooks(host, "apply").check()
-        start_watch(host)
-        url = "http://203.0.113.1:8080/"
-        before = outside.http(url).body
-        with wg_quick(host, second):
-            rp_filter(host, value)
-            wait_until(lambda: outside.http(url, timeout=1).body == TCP, "an answer")
-            during = (
-                outside.udp("203.0.113.1", 5390).body,
-                outside.udp("203.0.113.1", 5390).body,
-                second.http("http://10.99.0.1:8080/").body,
-                first_rules(host)[:2],
-            )
-        wait_until(lambda: not our_rules(host), "the end of our rule")
-        after = outside.http(url).body
-        stop_watch(host)
+    vfwhooks(host, "apply").check()
+    start_watch(host)
+    url = "http://203.0.113.1:8080/"
+    before = outside.http(url).body
+    with wg_quick(host, second), rule(host, "from 203.0.113.1 lookup main"):
+        rp_filter(host, value)
+        wait_until(lambda: outside.http(url, timeout=1).body == TCP, "an answer")
+        during = (
+            outside.udp("203.0.113.1", 5390).body,
+            outside.udp("203.0.113.1", 5390).body,
+            second.http("http://10.99.0.1:8080/").body,
+            first_rules(host)[:2],
+        )
+    wait_until(lambda: not our_rules(host), "the end of our rule")
+    after = outside.http(url).body
+    stop_watch(host)
+    outside.ip("route del 203.0.113.1/32", f"addr del {FAR}/32 dev lo")
     configure(host, FORWARDS)
     vfwhooks(host, "apply").check()
 
@@ -405,9 +406,9 @@ def uplinks(host: Host, second: Net) -> Iterator[dict[str, Net]]:
     third.ip(f"route add 198.51.102.1/32 dev eth0 src {FAR}")
     third.ip(f"route add 2001:db8:3::1/128 dev eth0 src {FAR6}")
     host.net.ip("route replace default via 198.51.102.2 table 102")
-    host.net.ip("-6 route replace default via 2001:db8:3::2 table 102")
-    host.net.ip("-6 route replace default via 2001:db8::2")
-    yield {ADDRESS: second, "198.51.102.1": third, "2001:db8:3::1": third}
+    host.net.ip("route replace default via 2001:db8:3::2 table 102")
+    host.net.ip("route replace default via 2001:db8::2")
+    yield {ADDRESS: second, "198.51.102.1": third, "[2001:db8:3::1]": third}
     host.unplug(third)
 
 
@@ -419,36 +420,49 @@ def test_one_on_every_address_of_three_uplinks(
     rp_filter(host, 1)
     forwards = """
 guests:
-  web1:
+  six:
     return_path: true
+    address: [192.168.122.64, "fd00:122::64"]
     allow_from: [192.0.2.0/24, "2001:db8:50::/48", 203.0.113.0/24, 192.168.122.0/24]
     ports: [8080:80, 8442-8444:8442-8444, 9000-9010:8000-8010]
 """
-    neighbour = Standin(host, "neighbour", 77)
+    six, neighbour = Standin(host, "six", 64), Standin(host, "neighbour", 77)
     configure(host, forwards)
-    six = "from 2001:db8:3::1 lookup 102"
-    with rule(host, RULE, "from 198.51.102.1 lookup 102"), rule(host, six, family="-6"):
+    rules = RULE, "from 198.51.102.1 lookup 102"
+    ports = {8080: 80, 8443: 8443, 9000: 8000}
+    with ExitStack() as stack:
+        stack.enter_context(rule(host, *rules))
+        stack.enter_context(rule(host, "from 2001:db8:3::1 lookup 102", family="-6"))
         vfwhooks(host, "apply").check()
-        got = {}
-        for address, net in uplinks.items():
-            name = f"[{address}]" if ":" in address else address
-            got[address] = [
-                net.http(f"http://{name}:{port}/").body for port in (8080, 8443, 9000)
-            ]
-        near = outside.http("http://203.0.113.1:8080/").body
-        inside = neighbour.net.http(f"http://{ADDRESS}:8080/").body
+        six.start()
+        for port in ports.values():
+            stack.enter_context(six.net.serve_tcp(port))
+        far = {
+            address: [net.http(f"http://{address}:{port}/").body for port in ports]
+            for address, net in uplinks.items()
+        }
+        near = [
+            net.http(f"http://{address}:8080/").body
+            for net, address in (
+                (outside, "203.0.113.1"),
+                (neighbour.net, ADDRESS),
+                (six.net, "198.51.102.1"),
+            )
+        ]
         ours = our_rules(host), our_rules(host, "-6")
+        six.stop()
+        left = our_rules(host) + our_rules(host, "-6")
     configure(host, FORWARDS)
     vfwhooks(host, "apply").check()
 
-    ports = 80, 8443, 8000
-    assert got == {
-        ADDRESS: [f"web1 {port} {FAR}" for port in ports],
-        "198.51.102.1": [f"web1 {port} {FAR}" for port in ports],
-        "2001:db8:3::1": [f"web1 {port} {FAR6}" for port in ports],
+    seen = f"{six.net.name} {{}} {{}}".format
+    assert far == {
+        address: [seen(to, FAR6 if ":" in address else FAR) for to in ports.values()]
+        for address in uplinks
     }
-    assert (near, inside) == ("web1 80 203.0.113.2", "web1 80 192.168.122.1")
-    assert [len(some) for some in ours] == [2, 1]
+    gateway = "192.168.122.1"
+    assert near == [seen(80, one) for one in ("203.0.113.2", gateway, gateway)]
+    assert ([len(some) for some in ours], left) == ([2, 1], [])
 
 
 def test_guests_on_two_networks_by_one_table(host: Host, second: Net) -> None:
@@ -465,7 +479,8 @@ guests: {{one: [8001:80], two: [8002:80], three: [8003:80]}}
         Standin(host, "three", 63, "lab", "virbr150", "192.168.150", ""),
     ]
     with rule(host, RULE):
-        put_in_force(host, forwards)
+        configure(host, forwards)
+        vfwhooks(host, "apply").check()
         for guest in guests:
             guest.start()
         seen = []
@@ -477,7 +492,8 @@ guests: {{one: [8001:80], two: [8002:80], three: [8003:80]}}
             bridges.append(sorted(re.findall("iif (\\S+)", "".join(our_rules(host)))))
             guest.stop()
         left = our_rules(host), set_mark(host)
-    put_in_force(host, FORWARDS)
+    configure(host, FORWARDS)
+    vfwhooks(host, "apply").check()
 
     assert seen == [f"{guest.net.name} 80 {FAR}" for guest in guests]
     assert (bridges, left) == (
