@@ -7,8 +7,12 @@ ahead of the first of others. Of others the priorities alone are looked at.
 import errno
 import struct
 
-from .elements import RETURN_BITS, return_mark
+from .elements import MARKS, RETURN_BITS, return_mark
 from .netlink import ROUTE, Netlink, attribute, attributes, message, named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
 _CREATE = 0x600  # and not a second time
@@ -45,9 +49,9 @@ class PolicyRule:
 class PolicyRules:
     """The rules of both families, of the network that we are in."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
         # Not the inventory's: in a rehearsal that one leads to the real host.
-        self._link = Netlink(ROUTE)
+        self._link = connect(ROUTE)
 
     def close(self) -> None:
         """Close the socket."""
@@ -126,7 +130,7 @@ def _ours(family: str, about: "dict[int, bytes]") -> "PolicyRule | None":
     if not is_ours or _number(about, _MASK) != RETURN_BITS:
         return None
     bridge = about[_BY].rstrip(b"\0").decode("utf-8", "replace")
-    for value in range(1, 16):
+    for value in MARKS:
         if return_mark(value) == _number(about, _MARK):
             table, priority = _number(about, _TABLE), _number(about, _PRIORITY)
             return PolicyRule(family, bridge, table, value, priority)

@@ -188,10 +188,12 @@ class Ways:
         state: State,
         root: str = "",
         write: "Callable[[str, bytes], None]" = files.overwrite,
+        connect: "Callable[[], PolicyRules]" = PolicyRules,
     ) -> None:
         self._state = state
         self._root = root
         self._write = write
+        self._connect = connect
 
     def change(self, pairs: "Pairs") -> list[str]:
         """Have the ways in place that guests need, each as it was and as it will be,
@@ -229,7 +231,7 @@ class Ways:
     def _rules(
         self, wanted: set[str], gone: list[PolicyRule], is_all: bool
     ) -> list[str]:
-        rules = PolicyRules()
+        rules = self._connect()
         try:
             rules.sync([_rule(way) for way in wanted], is_all)
             rules.remove(gone)

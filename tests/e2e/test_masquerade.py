@@ -22,11 +22,11 @@ guests:
       - {published: 5390, target: 5353, protocol: udp, masquerade: true}
       - {published: 9000-9002, target: 9000-9002, masquerade: true}
       - {published: 8443, target: 80, masquerade: true, allow_from: 198.51.100.0/24}
-      - 8081:80
+      - {published: 8081, target: 80, return_path: true}
       - {host_ip: 203.0.113.1, published: 8082, target: 80, masquerade: true}
       - {host_ip: 0.0.0.0, published: 8082, target: 80}
 """
-BEFORE = FORWARDS.replace(", masquerade: true", "")
+BEFORE = FORWARDS.replace(", masquerade: true", "").replace(", return_path: true", "")
 OUTSIDE = "203.0.113.1"
 
 
