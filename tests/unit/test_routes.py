@@ -1,5 +1,5 @@
-"""routes: which news of routes are about what is asked. What a kernel answers is seen in
-tests/e2e/test_return_path.py and test_absent.py."""
+"""routes: which news of routes are about what is asked. What a kernel answers is seen
+in tests/e2e/test_return_path.py and test_absent.py."""
 
 from __future__ import annotations
 
