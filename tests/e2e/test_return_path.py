@@ -276,6 +276,24 @@ def test_what_explain_says_of_it(host: Host, returned: Net) -> None:
     ]
 
 
+def test_a_rehearsal_touches_nothing(host: Host, second: Net) -> None:
+    """`apply --dry-run` says by which interface answers would leave."""
+    configure(host, RETURNED)
+    with rule(host, RULE):
+        lines = vfwhooks(host, "apply", "--dry-run").stdout.splitlines()
+        after = our_rules(host), set_mark(host)
+    configure(host, FORWARDS)
+
+    found = [line for line in lines if "answered by" in line]
+    assert (found, after) == (
+        [
+            f"+ web1 {ADDRESS} tcp 8080 → answered by second",
+            f"+ web1 {ADDRESS} udp 5390 → answered by second",
+        ],
+        ([], "0"),
+    )
+
+
 @pytest.mark.parametrize("end", ["destroy", "purge", "edit"])
 def test_nothing_stays_behind(
     host: Host, second: Net, end: str, request: pytest.FixtureRequest
