@@ -200,7 +200,10 @@ def _unanswered(
     key = row.host_ip, row.protocol, int(first) if first.isdigit() else 0
     for host in hosts:
         for bridge in bridges:
-            why = paths.obstacle(host, row.address, bridge, key in returned)
+            try:
+                why = paths.obstacle(host, row.address, bridge, key in returned)
+            except OSError:
+                continue  # the kernel could not be asked
             if why and is_one:
                 return replace(row, state="blocked", reason=why)
             if why:

@@ -3,8 +3,8 @@
 A guest's answer is routed by the guest's address, before that is translated back. So on
 a host with several ways out (`ip rule from ADDRESS lookup TABLE`, a VPN) the host's own
 services answer on an address where a guest never does, and strict rp_filter drops what
-would have to be answered by another way. The kernel is asked for the route, with our mark
-for a forward that has `return_path`; no rule is read.
+would have to be answered by another way. The kernel is asked for the route, with our
+mark for a forward that has `return_path`; no rule is read.
 """
 
 from __future__ import annotations

@@ -1,12 +1,19 @@
 """The host's own addresses and its default routes, asked of the kernel by rtnetlink."""
 
+import errno
 import struct
 from _socket import AF_INET, AF_INET6, if_indextoname, inet_ntop, inet_pton
 
-from .netlink import Netlink, attribute, attributes, message
+from .netlink import Netlink, attribute, attributes, message, named
 
 _GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
 _LOCAL = 2
+# What the kernel says of no route, of rules and routes that forbid it, of an address or
+# an interface that is not there, and of a family that it does not have.
+_NO_WAY = (
+    *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EXDEV),
+    *(errno.ENODEV, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EOPNOTSUPP),
+)
 _NAME = 3
 _ENTRY_ITSELF = 0x2000  # the route that matches, not what comes of it
 _AND_ITS_TABLE = 0x1000
@@ -71,7 +78,7 @@ class Routes:
         """The kernel's number of the interface by which what has this source address
         leaves for far away, and of the table that says so; it is the host's own, or has
         come in by the interface with the number `by`, and has this mark. None where it
-        goes nowhere."""
+        goes nowhere. Raises OSError where the kernel could not be asked."""
         family = AF_INET6 if ":" in source else AF_INET
         own = inet_pton(family, source)
         bits = len(own) * 8
@@ -86,7 +93,9 @@ class Routes:
             asked += attribute(_MARK, struct.pack("=I", mark))
         try:
             about = attributes(self._link.ask(message(_GETROUTE, asked))[12:])
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_WAY:
+                raise
             return None
         to, table = (about.get(kind, bytes(4)) for kind in (_TO, _TABLE))
         found = struct.unpack("=I", to)[0], struct.unpack("=I", table)[0]
@@ -99,15 +108,20 @@ class Routes:
             self._holders[family] = self._read_holders(family)
         return self._holders[family].get(inet_pton(family, address), [])
 
-    def name_of(self, index: int) -> str:
-        """An interface's name by the kernel's number of it; '' where it has gone. It is
-        asked where the routes are from: a rehearsal is in another place."""
+    def link(self, index: int = 0, name: str = "") -> tuple[int, str]:
+        """The kernel's number of an interface and its name, by either of them; 0 and ''
+        where it has gone. It is asked where the routes are from: a rehearsal is in
+        another place. Raises OSError where the kernel could not be asked."""
         try:
             asked = struct.pack("=BxHiII", 0, 0, index, 0, 0)
+            asked += named(_NAME, name) if name else b""
             answer = self._link.ask(message(_GETLINK, asked))
-        except OSError:
-            return ""
-        return attributes(answer[16:]).get(_NAME, b"").rstrip(b"\0").decode()
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return 0, ""
+        found = attributes(answer[16:]).get(_NAME, b"").rstrip(b"\0").decode()
+        return struct.unpack_from("=i", answer, 4)[0], found
 
     def device_with(self, address: str) -> str:
         """The first interface that has the address, up or down; '' for none."""

@@ -94,11 +94,11 @@ class _Finder:
     def _way(self, host: str, family: str) -> "tuple[str, int] | None":
         routes, guest = self._inventory.routes, self._addresses[family]
         own = routes.way_out(host)
-        uplink = routes.name_of(own[0]) if own else ""
+        _, uplink = routes.link(own[0]) if own else (0, "")
         needing = [
             network
             for network in self._networks[family]
-            if (index := self._inventory.index(network.bridge))
+            if (index := routes.link(name=network.bridge)[0])
             and routes.way_out(guest, index) != own
         ]
         if own is None or not uplink or not needing:

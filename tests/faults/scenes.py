@@ -98,8 +98,9 @@ def add_uplink() -> None:
     run("ip", "addr", "add", "198.51.100.1/24", "dev", "uplink")
     for end in ("uplink", "uplink-far"):
         run("ip", "link", "set", end, "up")
-    run(*"ip route add default via 198.51.100.2 table 100".split())
-    run(*"ip rule add from 198.51.100.1 lookup 100".split())
+    to = "default", "via", "198.51.100.2", "table", "100"
+    run("ip", "route", "add", *to)
+    run("ip", "rule", "add", "from", "198.51.100.1", "lookup", "100")
 
 
 def tap(guest: Guest) -> str:

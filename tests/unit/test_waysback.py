@@ -51,9 +51,9 @@ class Routes:
         """The same."""
         return [one for one in self._own if (":" in one) == (family == "6")]
 
-    def name_of(self, index: int) -> str:
-        """The same."""
-        return NAMES.get(index, "")
+    def link(self, index: int = 0, name: str = "") -> tuple[int, str]:
+        """The same; there is one bridge."""
+        return (VIRBR0, name) if name else (index, NAMES.get(index, ""))
 
 
 class Host:
@@ -61,10 +61,6 @@ class Host:
 
     def __init__(self, own: dict[str, Way], of_guest: Way | None) -> None:
         self.routes = Routes(own, of_guest)
-
-    def index(self, _: str) -> int:
-        """Of the one bridge."""
-        return VIRBR0
 
     def bridge_addresses(self) -> set[str]:
         """Its address."""
@@ -241,11 +237,11 @@ class Place:
         return {p.name: (p / "src_valid_mark").read_text().strip() for p in found}
 
 
-def net(*entries: str) -> Record:
+def net(way: str) -> Record:
     """What a network needs for it."""
-    way = "-".join(entries[0].split(" ")[i] for i in (1, 3, 4, 5)) if entries else ""
-    one = record(guest(f"default/way-{way}", driver="network"), entries=list(entries))
-    return one
+    _, family, _, table, value, uplink = way.split(" ")
+    name = f"default/way-{family}-{table}-{value}-{uplink}"
+    return record(guest(name, driver="network"), entries=[way])
 
 
 def needing(one: Record) -> Record:
