@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     Backend = Union[Nftables, Iptables]
 
 NFTABLES, IPTABLES = "nftables", "iptables"
-_MADE = "made", "raw"  # the base chains of iptables that are there because of us
+_MADE = (
+    "made",
+    "raw",
+    "mangle",
+)  # the base chains of iptables that are there because of us
 _UNCLEARED = "uncleared"  # in what is remembered: the other one may have ours
 
 

@@ -4,7 +4,7 @@ The nft variant makes a base chain when it is first used, and its save shows the
 """
 
 from .errors import VfwError
-from .iprules import FILTER, NAT, RAW
+from .iprules import FILTER, MANGLE, NAT, RAW, is_marking
 from .netlink import Netlink
 from .nftvariant import delete_table, list_chain_names
 from .process import Run
@@ -14,6 +14,7 @@ _BASES = {
     FILTER: ("FORWARD", "INPUT"),
     NAT: ("PREROUTING", "OUTPUT", "POSTROUTING"),
     RAW: ("PREROUTING",),
+    MANGLE: ("PREROUTING",),
 }
 
 
@@ -21,10 +22,12 @@ def note_missing(
     link: Netlink, base: dict[str, str], family: str, owners: dict[str, list[str]]
 ) -> None:
     """Remember which base chains our jumps are about to make. The table raw is used
-    from the first forward on loopback on."""
+    from the first forward on loopback on, mangle from the first with return_path."""
     used: dict[str, tuple[str, ...]] = {f"made{family}": (FILTER, NAT)}
     if any(e.startswith("localnet ") for some in owners.values() for e in some):
         used[f"raw{family}"] = (RAW,)
+    if any(is_marking(e, family) for some in owners.values() for e in some):
+        used[f"mangle{family}"] = (MANGLE,)
     for mark, tables in used.items():
         if mark in base:
             continue
@@ -39,12 +42,12 @@ def unmake(
     link: Netlink, run: Run, base: dict[str, str], family: str, variant: str
 ) -> None:
     """Take out the base chains that our jumps made, if nobody else uses them."""
-    made = base.pop(f"made{family}", ""), base.pop(f"raw{family}", "")
+    made = [base.pop(f"{mark}{family}", "") for mark in ("made", RAW, MANGLE)]
     for name in " ".join(made).split():
         table, _, chain = name.partition("/")
         try:
             run([f"{_TOOLS[family]}-{variant}", "-t", table, "-X", chain])
         except VfwError:
             continue  # somebody else uses it
-        if table == RAW and not list_chain_names(link, family, RAW):
-            delete_table(link, family, RAW)
+        if table in (RAW, MANGLE) and not list_chain_names(link, family, table):
+            delete_table(link, family, table)

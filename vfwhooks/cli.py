@@ -45,6 +45,7 @@ from .schema import read_forwards
 from .state import DEFAULT, State
 from .survey import survey
 from .takenports import build
+from .waysback import Ways
 
 DONE, FAILED, BAD = 0, 1, 2
 
@@ -247,7 +248,8 @@ def purge(_: argparse.Namespace) -> int:
         for port in record.hairpins:
             hairpins.give_back(port)
     hairpins.close()
-    for problem in close_others(state, set()) + hairpins.problems:
+    problems = close_others(state, set()) + Ways(state).sync(set())
+    for problem in problems + hairpins.problems:
         _complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     kept.forget(state)

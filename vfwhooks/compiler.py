@@ -45,8 +45,14 @@ def compile_file(path: Path, state: State) -> list[Problem]:
         known = "" if any(problem.is_passing for problem in wrong) else taken
         state.write("broken", known + "\n\n" + "\n".join(map(str, wrong)))
         return problems
-    lists = {f.allow_from for g in guests for f in g.forwards if f.allow_from}
-    skeletons = _skeletons({chain_name(one): one for one in lists}, state)
+    forwards = [forward for guest in guests for forward in guest.forwards]
+    lists = {f.allow_from for f in forwards if f.allow_from}
+    marks = [
+        word
+        for word in ("return_path", "masquerade")
+        if any(getattr(forward, word) for forward in forwards)
+    ]
+    skeletons = _skeletons({chain_name(one): one for one in lists}, marks, state)
     lines = {guest.name: guest_lines(guest) for guest in guests}
     claims = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
     if claims:
@@ -56,21 +62,25 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     return problems
 
 
-def _skeletons(lists: dict[str, tuple[Subnet, ...]], state: State) -> dict[str, str]:
+def _skeletons(
+    lists: dict[str, tuple[Subnet, ...]], marks: list[str], state: State
+) -> dict[str, str]:
     """The skeletons for these lists of sources by their chains' names, which stand for
-    what is in them: the last ones, if they are the same, since jinja2 costs 30 ms.
+    what is in them, and for what marks connections: the last ones, if they are the
+    same, since jinja2 costs 30 ms.
     """
-    source = " ".join([*compiled.template_stamps(), *sorted(lists)])
+    source = " ".join([*compiled.template_stamps(), *marks, *sorted(lists)])
     last = compiled.load(f"{state.path}/compiled")
     if last:
         texts = last.skeletons()
         last.close()
         if texts.get("source") == source:
             return texts
-    from .render import Allow, render_skeletons
+    from .render import Allow, Marks, render_skeletons
 
     allows = [Allow(name, _by_family(lists[name])) for name in sorted(lists)]
-    return {**render_skeletons(tuple(allows)), "source": source}
+    used = Marks("return_path" in marks, "masquerade" in marks)
+    return {**render_skeletons(tuple(allows), used), "source": source}
 
 
 def guest_lines(guest: GuestForwards) -> list[str]:
@@ -100,6 +110,8 @@ def guest_lines(guest: GuestForwards) -> list[str]:
             lines.append(f"outgoing {address}")
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
+    lines += [f"returned {_key(one)}" for one in guest.forwards if one.return_path]
+    lines += [f"masqueraded {_key(one)}" for one in guest.forwards if one.masquerade]
     lines += [
         _over_line(forward) for forward in guest.forwards if forward.over_listener
     ]
@@ -127,6 +139,11 @@ def _forward_line(forward: Forward) -> str:
     allow = chain_name(forward.allow_from) if forward.allow_from else "-"
     ports = f"{published.first} {published.last} {target.first} {target.last}"
     return f"{host} {forward.protocol} {ports} {allow}"
+
+
+def _key(forward: Forward) -> str:
+    ports = forward.published
+    return f"{forward.host_ip or '*'} {forward.protocol} {ports.first} {ports.last}"
 
 
 def _over_line(forward: Forward) -> str:

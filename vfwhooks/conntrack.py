@@ -6,10 +6,14 @@ administrator's own session, and the guests' outgoing connections to that port n
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
+from .cuts import parse_cut
 from .elements import PROTOCOLS, WHOLE
+from .errors import OutOfTime, VfwError
 from .flows import Flows, Tuple
 from .inventory import Inventory
+from .netlink import Netlink
 from .plan import network_entries
+from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +79,27 @@ class Ports:
         found = [one for one in (*some, *whole, *self._ranges) if one.has(original)]
         found.sort(key=lambda one: (not one.host, not one.protocol))
         return found
+
+
+def cut_file(state: State, inventory: Inventory, file: str, until: float) -> list[str]:
+    """Cut what a file of the state directory says, `until` then; what went wrong."""
+    text = state.read(file)
+    if not text:
+        return []
+    try:
+        link = Netlink()
+        try:
+            cut(Flows(link, until), inventory, *parse_cut(text))
+        finally:
+            link.close()
+    except OutOfTime as error:
+        problem = f"{error}: some still lead where nothing is forwarded any more"
+        return [f"conntrack: {problem}"]
+    except (OSError, VfwError) as error:
+        return [f"conntrack: {error}"]
+    except (ValueError, LookupError):
+        state.set_aside(file)
+    return []
 
 
 def cut(

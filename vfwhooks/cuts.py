@@ -1,10 +1,55 @@
-"""What connections may have to be cut for, noted with a change and read later. Pure."""
+"""Changes of entries, and what connections may have to be cut for, which is noted with
+a change and read later. Pure."""
 
 from .records import seal, unseal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from .records import Record
+
+
+class Change:
+    """One owner's entries: what the kernel may hold of them, what it should hold."""
+
+    __slots__ = ("new", "old", "owner")
+
+    def __init__(self, owner: str, old: list[str], new: list[str]) -> None:
+        self.owner = owner
+        self.old = old
+        self.new = new
+
+    def removed(self) -> list[str]:
+        """The entries to take out."""
+        new = set(self.new)
+        return [entry for entry in self.old if entry not in new]
+
+    def added(self) -> list[str]:
+        """The entries to put in."""
+        old = set(self.old)
+        return [entry for entry in self.new if entry not in old]
+
+
+class Synced:
+    """What a full comparison changed, and what it could not do."""
+
+    __slots__ = ("added", "problems", "removed")
+
+    def __init__(
+        self, removed: list[str], added: list[str], problems: list[str]
+    ) -> None:
+        self.removed = removed
+        self.added = added
+        self.problems = problems
+
+
+def changes_of(old: "Record | None", new: "Record | None") -> list[Change]:
+    """What changes for a guest, as it was and as it will be."""
+    if old and new and old.owner == new.owner:
+        return [Change(new.owner, old.entries, new.entries)]
+    changes = [Change(old.owner, old.entries, [])] if old else []
+    return changes + ([Change(new.owner, [], new.entries)] if new else [])
 
 
 def may_cut(removed: list[str], added: list[str]) -> bool:

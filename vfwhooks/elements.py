@@ -7,12 +7,17 @@ An entry is one text line, the same on disk, in a diff and here:
     dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0      a whole address, all protocols
     guard 4 * tcp 8443 8443 allow_0f5c            that chain decides on the source
     reject 4 * tcp 8443 8443                      what is left for the host is rejected
+    masq 4 * tcp 8080 8080                        its connections are masqueraded
+    back 4 203.0.113.5 tcp 80 80 eth1 1           what comes in by eth1 gets mark 1
+    backany 4 203.0.113.5 tcp 80 80 eth1 1        so, where no port on that address is
     left 4 192.168.122.1 udp 53 53                this address and port stay the host's
     snat 4 192.168.122.10 203.0.113.7             leaves from that address
     hairpin 4 192.168.122.0/24                    masquerade within this subnet
     inside 4 192.168.122.0/24                     who connects there keeps his address
     localnet 4 virbr0                             there the host's loopback is forwarded
     accept 4 192.168.122.10                       let in by libvirt's own table
+
+(and, in no set: way 4 virbr0 100 1 eth1, see waysback)
 
 An address `*` is every local address. A range is one element and keeps its numbers.
 The set that holds an entry is named by its verb, family, `_any` and `_range`, `_all`.
@@ -33,7 +38,18 @@ _KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
 _VALUE, _VERDICT = 1, 2
 _JUMP = struct.pack(">i", -3)
 _COMMENT = 0
+# Ours of the bits of a connection's mark: four that stand for a way back, which are in
+# a packet's mark too, and one for what is masqueraded (docs/design-notes.md).
+RETURN_BITS, MASQUERADE_BIT = 0x0F000000, 0x10000000
+MARKS = range(1, 16)
+_RETURN_SHIFT = 24
 _NAME = 16  # an interface's name in the kernel, NULs included
+_MARKED = "back", "backany"  # their keys begin with an interface
+
+
+def return_mark(value: int) -> int:
+    """The mark, of our bits, with this value for a way back."""
+    return value << _RETURN_SHIFT
 
 
 def set_name(line: str) -> str:
@@ -66,7 +82,7 @@ def _encode(verb: str, family: str, host: str, *rest: str) -> tuple[bytes, bytes
     if verb == "accept":
         return _keys(inet_pton(number, host), b""), b""
     if verb == "localnet":
-        return _keys(host.encode().ljust(_NAME, b"\0"), b""), b""
+        return _keys(_device(host), b""), b""
     if verb in ("hairpin", "inside"):
         low, high = _bounds(number, host)
         if verb == "hairpin":
@@ -77,9 +93,13 @@ def _encode(verb: str, family: str, host: str, *rest: str) -> tuple[bytes, bytes
         return _keys(inet_pton(number, host), b""), source
     protocol, first, last, *value = rest
     if protocol == WHOLE:
-        return _keys(inet_pton(number, host), b""), _encoded(verb, number, value, True)
+        key = inet_pton(number, host)
+        key = _device(value[0]) + key if verb in _MARKED else key
+        return _keys(key, b""), _encoded(verb, number, value, True)
     is_range = first != last
     prefix = b"" if host == "*" else inet_pton(number, host)
+    if verb in _MARKED:
+        prefix = _device(value[0]) + prefix
     low = prefix + _SERVICE.pack(PROTOCOLS[protocol], int(first))
     high = prefix + _SERVICE.pack(PROTOCOLS[protocol], int(last)) if is_range else b""
     return _keys(low, high), _encoded(verb, number, value, is_range)
@@ -91,8 +111,9 @@ def _encoded(verb: str, number: int, value: list[str], keeps_port: bool) -> byte
         if not keeps_port:
             target += _PORT.pack(int(value[1]))
         return nested(_DATA, attribute(_VALUE, target))
-    if verb == "guard":
-        verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, value[0]))
+    if verb == "guard" or verb in _MARKED:
+        chain = value[0] if verb == "guard" else f"back_{value[1]}"
+        verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, chain))
         return nested(_DATA, verdict)
     return b""
 
@@ -118,8 +139,7 @@ def decode(name: str, data: bytes) -> tuple[str, str, int]:
     if verb == "accept":
         return f"accept {family} {inet_ntop(number, key)}", owner, 0
     if verb == "localnet":
-        bridge = key.rstrip(b"\0").decode("utf-8", "replace")
-        return f"localnet {family} {bridge}", owner, 0
+        return f"localnet {family} {_name(key)}", owner, 0
     if verb in ("hairpin", "inside"):
         return f"{verb} {family} {_prefix(number, key[:size], end[:size])}", owner, 0
     if verb == "snat":
@@ -129,19 +149,26 @@ def decode(name: str, data: bytes) -> tuple[str, str, int]:
             owner,
             _packets(found),
         )
+    uplink = ""
+    if verb in _MARKED:
+        uplink, key, end = f" {_name(key[:_NAME])}", key[_NAME:], end[_NAME:]
     if name.endswith("_all"):
-        line = f"{verb} {family} {inet_ntop(number, key)} {WHOLE} 0 65535"
-        if verb != "reject":
+        line = f"{verb} {family} {inet_ntop(number, key)} {WHOLE} 0 65535{uplink}"
+        if verb not in ("reject", "masq"):
             line += _value(attributes(found[_DATA]), number, size, 0)
         return line, owner, _packets(found)
     host = "*"
     if "_any" not in name:
         host, key, end = inet_ntop(number, key[:size]), key[size:], end[size:]
     first, last = _PORT.unpack(key[4:])[0], _PORT.unpack(end[4:])[0]
-    line = f"{verb} {family} {host} {_NAMES.get(key[0], key[0])} {first} {last}"
-    if verb in ("dnat", "guard"):
+    line = f"{verb} {family} {host} {_NAMES.get(key[0], key[0])} {first} {last}{uplink}"
+    if verb in ("dnat", "guard", *_MARKED):
         line += _value(attributes(found[_DATA]), number, size, first)
     return line, owner, _packets(found)
+
+
+def _device(name: str) -> bytes:
+    return name.encode().ljust(_NAME, b"\0")
 
 
 def _keys(low: bytes, high: bytes) -> bytes:
@@ -164,10 +191,15 @@ def _prefix(number: int, low: bytes, high: bytes) -> str:
 def _value(data: dict[int, bytes], number: int, size: int, first: int) -> str:
     if _VERDICT in data:
         chain = attributes(data[_VERDICT]).get(2, b"")
-        return " " + chain.rstrip(b"\0").decode("ascii", "replace")
+        name = chain.rstrip(b"\0").decode("ascii", "replace")
+        return " " + (name[5:] if name.startswith("back_") else name)
     value = data[_VALUE]
     port = _PORT.unpack(value[size:])[0] if len(value) > size else first
     return f" {inet_ntop(number, value[:size])} {port}"
+
+
+def _name(device: bytes) -> str:
+    return device.rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _packets(found: dict[int, bytes]) -> int:

@@ -83,6 +83,7 @@ class Events:
         record.hairpins = old.hairpins if old else []
         record.yields, record.seen = (old.yields, old.seen) if old else ([], {})
         record.ousted = old.ousted if old else []
+        record.is_returned = old.is_returned if old else False
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
         """Take in what libvirtd said when it was asked at `asked`; of a guest that an

@@ -124,6 +124,7 @@ class _Explainer:
         if row.address:
             yield from _line("kernel", self._entries(row))
             yield from _line("way", [self._way(row)])
+            yield from _line("back", self._back(row))
             yield from _line("then", self._foreign(row))
 
     def _names(self, guest: str) -> list[str]:
@@ -157,7 +158,9 @@ class _Explainer:
             return []
         found = []
         holes = self._overview.holes.get((row.guest, forward.published(family)), ())
-        entries = forward.entries(family, row.address, holes)[:3]
+        entries = forward.entries(family, row.address, holes)[
+            : 3 + forward.is_masqueraded
+        ]
         if not self._is_beside_libvirt(row):
             entries.append(f"accept {family} {row.address}")
         for entry in entries:
@@ -188,6 +191,31 @@ class _Explainer:
             return f"inet {OWN} publish{family} → {bridge}"
         table = " ".join(PARTS[family][1:])
         return f"inet {OWN} publish{family} → {table} forward → {bridge}"
+
+    def _back(self, row: ForwardStatus) -> list[str]:
+        """What is to be known of the way that answers take, where they have one of
+        their own."""
+        forward = self._forward(row)
+        if forward is None:
+            return []
+        found = []
+        held = [e.split(" ") for e in self._overview.held if e.startswith("back")]
+        ports = [forward.protocol, f"{forward.first}"]
+        is_any = forward.host in ("*", "0.0.0.0", "::")
+        for verb, family, host, *words in held if forward.is_returned else ():
+            is_its = is_any == (verb == "backany") and (is_any or host == forward.host)
+            if (
+                is_its
+                and words[:2] == ports
+                and (family == "6") == (":" in row.address)
+            ):
+                found.append(
+                    f"return_path: what comes in on {host} leaves by {words[3]}"
+                )
+        if forward.is_masqueraded:
+            cost = "the guest sees the host's address, not the client's"
+            found.append(f"masquerade: {cost}")
+        return found
 
     def _is_beside_libvirt(self, row: ForwardStatus) -> bool:
         """Whether no rule of libvirt's is in the packet's way: it makes none for open

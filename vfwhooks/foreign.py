@@ -39,7 +39,7 @@ def read_foreign(
 ) -> Foreign:
     """Everything of others; `base` says where our own rules are."""
     found = Foreign()
-    reader = _Reader(base, inventory, run, Tools(link, run))
+    reader = _Reader(base, inventory, run, Tools(link, run, base))
     tables: list[tuple[str, str]] = []
     for family, table, chain, priority in list_nat_chains(link):
         if table not in (OWN, LIBVIRT):

@@ -14,7 +14,9 @@ class Forward:
 
     `host_ip` None is every local address; 0.0.0.0 and :: are those of their family.
     `target` is as long as `published`, or one port that all of them lead to. With
-    `over_listener` it takes its port from a service of the host that has it.
+    `over_listener` it takes its port from a service of the host that has it; with
+    `return_path` answers leave the way that the host's own would; with `masquerade` the
+    guest sees the host in place of the client.
     """
 
     host_ip: Address | None
@@ -24,6 +26,8 @@ class Forward:
     allow_from: tuple[Subnet, ...]
     place: Place
     over_listener: bool = False
+    return_path: bool = False
+    masquerade: bool = False
 
     def claims(self) -> list[tuple[int, str]]:
         """Family and address (`*`: every local one) that its ports are claimed on."""

@@ -12,18 +12,20 @@ above a tail that does not (see templates/iptables.j2):
     POSTROUTING > VFW-OUT > VFW-SNAT
     INPUT > VFW-INPUT > VFW-REJECT > VFW-R-…;  FORWARD > VFW-FORWARD
     raw's PREROUTING > VFW-GUARD, only while the host's loopback leads to a guest
+    mangle's PREROUTING > VFW-BACK, only while a forward has return_path
 """
 
 from binascii import Error, b2a_base64, unhexlify
 
-from .elements import WHOLE
+from .elements import MASQUERADE_BIT, RETURN_BITS, WHOLE, return_mark
 
-FILTER, NAT, RAW = "filter", "nat", "raw"
+FILTER, NAT, RAW, MANGLE = "filter", "nat", "raw", "mangle"
 _PORTS_A_RULE = 15
 _REJECTS = {"4": "icmp-port-unreachable", "6": "icmp6-port-unreachable"}
 _LEADING = (((NAT, "VFW-ANY"), "A"), ((NAT, "VFW-BOUND"), "B"))
 _REJECTING = (((FILTER, "VFW-REJECT"), "R"), ((NAT, "VFW-CLAIMED"), "C"))
 _LENGTHS = {"4": 32, "6": 128}
+_AHEAD = {"guard": 0, "masq": 1, "back": 1, "backany": 1}  # of where it leads to
 Line = tuple[str, str]
 Chain = tuple[str, str]
 Chains = dict[Chain, list[str]]
@@ -43,7 +45,7 @@ def render(owner: str, entries: list[str], family: str) -> Rules:
     """The rules that one owner's entries of one family make."""
     rules = Rules()
     mine = [f"VFW-{letter}-{short(owner)}" for letter in "ABCR"]
-    for entry in sorted(entries, key=lambda entry: not entry.startswith("guard ")):
+    for entry in sorted(entries, key=lambda one: _AHEAD.get(one.partition(" ")[0], 2)):
         for chain, rule in rules_of(owner, entry, family):
             where = rules.own if chain[1] in mine else rules.shared
             where.setdefault(chain, []).append(rule)
@@ -55,12 +57,14 @@ def render(owner: str, entries: list[str], family: str) -> Rules:
 def rules_of(owner: str, entry: str, family: str) -> list[tuple[Chain, str]]:
     """The rules that are one entry's alone; none of another family's."""
     verb, number, *words = entry.split(" ")
-    if number != family:
+    if number != family or verb == "way":
         return []
     if verb in ("dnat", "guard"):
         target = _dnat(words) if verb == "dnat" else f"-j {sources_chain(words[4])}"
         chain = NAT, f"VFW-{'A' if words[0] == '*' else 'B'}-{short(owner)}"
         return [(chain, f"{_match(words, family)} {target}")]
+    if verb in ("masq", "back", "backany"):
+        return _marking(owner, verb, words, family)
     if verb == "reject":
         chain = FILTER, f"VFW-R-{short(owner)}"
         match, by = _match(words, family), "-j REJECT --reject-with"
@@ -73,6 +77,29 @@ def rules_of(owner: str, entry: str, family: str) -> list[tuple[Chain, str]]:
             found.append(((NAT, f"VFW-C-{short(owner)}"), f"{match} -j ACCEPT"))
         return found
     return _among_others(owner, verb, words, family)
+
+
+def _marking(
+    owner: str, verb: str, words: list[str], family: str
+) -> list[tuple[Chain, str]]:
+    """What gives connections a mark before they are DNATed, and to the first packet
+    what VFW-BACK gives to all others."""
+    letter = "A" if verb == "backany" or words[0] == "*" else "B"
+    chain, match = (NAT, f"VFW-{letter}-{short(owner)}"), _match(words, family)
+    if verb == "masq":
+        mark = f"{MASQUERADE_BIT:#x}/{MASQUERADE_BIT:#x}"
+        return [(chain, f"{match} -j CONNMARK --set-xmark {mark}")]
+    to, _, rest = match.partition(" -p ")
+    match = f"{to} -i {words[4]}" + (f" -p {rest}" if rest else "")
+    mark = f"{return_mark(int(words[5])):#x}/{RETURN_BITS:#x}"
+    targets = f"CONNMARK --set-xmark {mark}", f"MARK --set-xmark {mark}"
+    return [(chain, f"{match} -j {target}") for target in targets]
+
+
+def is_marking(entry: str, family: str) -> bool:
+    """Whether packets have to be given a connection's mark for it, in the table
+    mangle."""
+    return entry.startswith((f"back {family} ", f"backany {family} "))
 
 
 def short(owner: str) -> str:
@@ -268,9 +295,11 @@ class Script:
         come, go = self._declare + self._add, self._remove
         blocks = (
             (RAW, [line for table, line in come if table == RAW]),
+            (MANGLE, [line for table, line in come if table == MANGLE]),
             (FILTER, [line for table, line in come if table == FILTER]),
             (NAT, [line for table, line in come + go if table == NAT]),
             (FILTER, [line for table, line in go if table == FILTER]),
+            (MANGLE, [line for table, line in go if table == MANGLE]),
             (RAW, [line for table, line in go if table == RAW]),
         )
         return "".join(

@@ -6,14 +6,25 @@ foreign rule that is ahead of it. Foreign rules are not read for anything else.
 """
 
 from . import files
+from .cuts import Change, Synced
 from .errors import Refused, VfwError
-from .iprules import FILTER, RAW, Chain, Chains, Script, parse_save, render, rules_of
+from .iprules import (
+    FILTER,
+    MANGLE,
+    RAW,
+    Chain,
+    Chains,
+    Script,
+    is_marking,
+    parse_save,
+    render,
+    rules_of,
+)
 from .iptools import COMMANDS, Saved, Tools, is_ours, texts
 from .jumps import JUMPS, Jumps
 from .model import Network
 from .netlink import Netlink
 from .nftvariant import take_out
-from .plan import Change, Synced
 from .process import Run
 from .state import DRIVERS
 
@@ -28,9 +39,9 @@ class Iptables:
     """Changes entries; restores, compares and removes everything of ours.
 
     `base` has "4" and "6" for the families that are in place, each with a mark of the
-    rules around our jumps, "raw4" once the table raw has been needed, and "variant":
-    nft or legacy, the one libvirt's rules are in, or nothing where libvirt has none
-    yet.
+    rules around our jumps, "raw4" and "mangle4" once those tables have been needed, and
+    "variant": nft or legacy, the one libvirt's rules are in, or nothing where libvirt
+    has none yet.
     """
 
     name = "iptables"
@@ -46,7 +57,7 @@ class Iptables:
         self.run = run
         self.base = base
         self.networks = networks
-        self.tools = Tools(link, run)
+        self.tools = Tools(link, run, base)
         self.jumps = Jumps(link, self.tools, base, networks)
 
     def change(self, changes: list[Change]) -> None:
@@ -64,6 +75,8 @@ class Iptables:
             if script.is_empty():
                 continue
             is_in_place = f"raw{family}" in self.base or not script.needs(RAW)
+            if any(is_marking(e, family) for c in changes for e in c.new):
+                is_in_place = is_in_place and f"{MANGLE}{family}" in self.base
             if family not in self.base or not is_in_place:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
@@ -173,7 +186,7 @@ class Iptables:
         tails = {
             chain: texts(rules)
             for chain, rules in parse_save(skeleton).items()
-            if chain[0] != RAW or f"raw{family}" in self.base
+            if chain[0] not in (RAW, MANGLE) or f"{chain[0]}{family}" in self.base
         }
         index = _index(saved)
         own: Chains = {}
@@ -260,4 +273,6 @@ def _connections(owner: str, entry: str, family: str, index: Index) -> "int | No
     counters = [index.get(rule) for rule in rules_of(owner, entry, family)]
     if None in counters:
         return None
+    if entry.startswith(("masq ", "back")):
+        return 0  # what they mark is counted where it is DNATed
     return sum(int(c[1:].partition(":")[0]) for c in counters if c)

@@ -2,7 +2,7 @@
 
 from . import files
 from .errors import VfwError
-from .iprules import FILTER, NAT, RAW, Chain, Script, parse_save
+from .iprules import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink
@@ -20,11 +20,13 @@ Saved = dict[Chain, list[tuple[str, str]]]
 
 
 class Tools:
-    """Save and restore the tables of a family ("4", "6") in a variant (nft, legacy)."""
+    """Save and restore the tables of a family ("4", "6") in a variant (nft, legacy);
+    `base` says which of them are used (see basechains)."""
 
-    def __init__(self, link: Netlink, run: Run) -> None:
+    def __init__(self, link: Netlink, run: Run, base: dict[str, str]) -> None:
         self.link = link
         self.run = run
+        self._base = base
 
     def saved(self, family: str, variant: str) -> Saved:
         """The chains of the tables that we use; none where the kernel has none."""
@@ -34,6 +36,8 @@ class Tools:
         tables = [FILTER, NAT]
         if self._has_raw(family, variant):
             tables.append(RAW)
+        if self._uses_mangle(family, variant):
+            tables.append(MANGLE)
         return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
 
     def lines(self, family: str, variant: str) -> list[str]:
@@ -57,7 +61,7 @@ class Tools:
         """Whether any chain of ours is there; the nft variant's cost no spawn."""
         if variant == "legacy":
             return any(map(is_ours, self.saved(family, variant)))
-        tables = FILTER, NAT, RAW
+        tables = FILTER, NAT, RAW, MANGLE
         return any(
             is_ours((table, name))
             for table in tables
@@ -90,6 +94,15 @@ class Tools:
         if variant == "legacy":
             return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
         return bool(list_chain_names(self.link, family, RAW))
+
+    def _uses_mangle(self, family: str, variant: str) -> bool:
+        """Whether ours are, or are to be, in the table mangle, which others have."""
+        if variant == "legacy":
+            tables = files.read(_LEGACY_TABLES[family]) or b""
+            return MANGLE.encode() in tables.split()
+        if f"{MANGLE}{family}" in self._base:
+            return True
+        return "VFW-BACK" in list_chain_names(self.link, family, MANGLE)
 
 
 def own_variant(run: "Callable[[list[str]], str]") -> str:

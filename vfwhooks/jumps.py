@@ -5,8 +5,9 @@ What stands in a base chain is read to find libvirt's first rule, and for nothin
 
 from binascii import crc32
 
+from .elements import RETURN_BITS
 from .errors import VfwError
-from .iprules import FILTER, NAT, RAW, Chain, Script, parse_save
+from .iprules import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
 from .iptools import COMMANDS, Saved, Tools, texts
 from .libvirtrules import is_libvirts
 from .model import Network
@@ -14,9 +15,11 @@ from .netlink import Netlink
 from .nftvariant import list_handles
 
 _LOCAL = "-m addrtype --dst-type LOCAL"
+_MARKED = f"-m connmark ! --mark 0x0/{RETURN_BITS:#x}"
 JUMPS = (
     ((RAW, "PREROUTING"), "-d 127.0.0.0/8 -j VFW-GUARD"),
     ((RAW, "PREROUTING"), "-s 127.0.0.0/8 -j VFW-GUARD"),
+    ((MANGLE, "PREROUTING"), f"{_MARKED} -m conntrack --ctstate DNAT -j VFW-BACK"),
     ((FILTER, "FORWARD"), "-m conntrack --ctstate DNAT -j VFW-FORWARD"),
     ((FILTER, "INPUT"), f"-m conntrack --ctstate NEW {_LOCAL} -j VFW-INPUT"),
     ((NAT, "PREROUTING"), f"{_LOCAL} -j VFW-PREROUTING"),
@@ -99,9 +102,13 @@ class Jumps:
         }
 
     def _all(self, family: str) -> list[tuple[Chain, str]]:
-        """The base chains, each with a jump; those of raw once they are needed."""
-        has_raw = f"raw{family}" in self._base
-        return [one for one in JUMPS if one[0][0] != RAW or has_raw]
+        """The base chains, each with a jump; those of raw and mangle once they are
+        needed."""
+        return [
+            (chain, jump)
+            for chain, jump in JUMPS
+            if chain[0] in (FILTER, NAT) or f"{chain[0]}{family}" in self._base
+        ]
 
     def _place(self, script: Script, chain: Chain, jump: str, rules: list[str]) -> None:
         known = self._networks

@@ -11,7 +11,8 @@ from .errors import VfwError, show
 from .ports import parse_ports, parse_short
 
 DOCUMENT = ("defaults", "guests")
-DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin")
+_ANSWERS = ("return_path", "masquerade")
+DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin", *_ANSWERS)
 PUBLIC = ("public_ip", "outgoing", "public_ip_of_host")
 GUEST = (
     "ports",
@@ -21,9 +22,18 @@ GUEST = (
     "when_stopped",
     "over_listener",
     "hairpin",
+    *_ANSWERS,
     *PUBLIC,
 )
-PORT = ("published", "target", "protocol", "host_ip", "allow_from", "over_listener")
+PORT = (
+    "published",
+    "target",
+    "protocol",
+    "host_ip",
+    "allow_from",
+    "over_listener",
+    *_ANSWERS,
+)
 
 # What other tools and other people call them, without dashes and in small letters.
 _OTHERS_WORDS = {

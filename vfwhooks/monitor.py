@@ -12,15 +12,21 @@ from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 
 from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
 from .nfnetlink import ROUTED, jump_target, list_nat_chains
+from .routes import covers_far_away
 
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
+# Addresses, routes and policy rules, of IPv4 and of IPv6.
+_ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
 _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
 _NEWGENERATION = 15
 _IPTABLES = b"filter", b"nat", b"raw"
+_MANGLE = b"mangle"
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWNEIGH, _GETNEIGH = 28, 30
 _NEWLINK, _GETLINK = 16, 18
+_NEWROUTE, _DELROUTE = 24, 25
+_DESTINATION, _MASTER = 1, 10
 _OF_BRIDGES = bytes((7,)) + bytes(15)  # struct ifinfomsg: the family alone
 _DEVICE, _OF_PORT, _MODE = 3, 12, 4
 _FAILED = 0x20
@@ -70,7 +76,11 @@ class Rulesets:
                 elements = elements or is_ours
             elif table in (b"vfwhooks", b"libvirt_network"):
                 rules = True
-            elif table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct):
+            elif (
+                _is_in_mangle(kind & 0xFF, about)
+                if table == _MANGLE
+                else table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct)
+            ):
                 rules = elements = True
         return rules, elements
 
@@ -192,6 +202,40 @@ class Ports:
         self._link.close()
 
 
+class Routing:
+    """Changes of what decides by which way answers leave the host: policy rules,
+    addresses, links, and the routes that lead far away."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(ROUTE, _ROUTING_GROUPS | _LINK_GROUP)
+        self._link.grow(1 << 20)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> bool:
+        """Whether there was news; news that were lost are news, and ours are none."""
+        return any(
+            kind < 0 or (port >> 16 != OUR_PORTS and _is_about_ways(kind, payload))
+            for kind, port, payload in _messages(self._link)
+        )
+
+    def close(self) -> None:
+        """Hear no more of it."""
+        self._link.close()
+
+
+def _is_about_ways(kind: int, payload: bytes) -> bool:
+    if kind in (_NEWROUTE, _DELROUTE):
+        about = attributes(payload[12:])
+        return covers_far_away(payload[0], payload[1], about.get(_DESTINATION, b""))
+    if kind == _NEWLINK:
+        # Guests' interfaces come and go, and lead nowhere.
+        return not payload[0] and _MASTER not in attributes(payload[16:])
+    return True
+
+
 def _unset_port(payload: bytes) -> set[str]:
     """The port that a message is about, if it is about one that is not in hairpin
     mode."""
@@ -248,6 +292,13 @@ def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
         return not _text(about.get(3)).startswith(_OURS)
     name, target = _text(about.get(2)), jump_target(about.get(4, b""))
     return not name.startswith(_OURS) and not target.startswith(_OURS)
+
+
+def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
+    """Whether a change of the table mangle concerns what is ours there."""
+    target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
+    names = _text(about.get(2)), _text(about.get(3)), target
+    return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
 
 
 def _text(name: "bytes | None") -> str:

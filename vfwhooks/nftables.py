@@ -7,6 +7,7 @@ or set that is not ours, and libvirt's tables themselves, which are libvirt's to
 
 from binascii import crc32
 
+from .cuts import Change, Synced
 from .errors import Refused, VfwError
 from .netlink import Netlink
 from .nfnetlink import (
@@ -20,11 +21,11 @@ from .nfnetlink import (
     list_sets,
     removals,
 )
-from .plan import Change, Synced
 from .process import Run
 
 _LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
 _TRIES = 5
+_AS_NEEDED = {"map": ("back",), "set": ("masq",), "chain": ("allow_", "back")}
 Base = dict[str, str]
 
 
@@ -237,12 +238,18 @@ class Nftables:
         return "\n".join([*lines, f"insert rule {rule_text}\n"])
 
     def _drop_chains(self, skeleton: str) -> None:
-        """Delete the chains of lists of allowed sources that nobody uses any more."""
-        names = [n for n in list_chains(self.link, "own") if n.startswith("allow_")]
-        gone = [name for name in names if f"chain {name} " not in skeleton]
-        if gone:
-            lines = [f"delete chain inet {OWN} {name}\n" for name in gone]
+        """Delete the chains of lists of allowed sources that nobody uses any more, and
+        what marks connections where nothing has to."""
+        chains, sets = list_chains(self.link, "own"), list_sets(self.link, "own")
+        lines = [
+            f"delete {kind} inet {OWN} {name}\n"
+            for kind, names in (("map", sets), ("set", sets), ("chain", chains))
+            for name in names
+            if name.startswith(_AS_NEEDED[kind]) and f" {name} {{" not in skeleton
+        ]
+        if lines:
             self.run(["nft", "-f", "-"], "".join(lines))
+            self.base["own"] = f"{_sum(skeleton)} {self._mark('own')}"
 
 
 def part_of(entry: str) -> str:

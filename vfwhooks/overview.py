@@ -33,6 +33,7 @@ from .status import (
     stopped_statuses,
 )
 from .takenwords import Takers
+from .waysback import values
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,15 @@ def look(state: State, main: str) -> Overview:
         return Overview(
             base.get("backend", ""), (), (), tuple(problems), {}, hooks_line()
         )
-    planner = Planner(config, inventory, state.record, lasting=1 << 62)
+    tables = values(state)
+    marks = {table: value for value, table in tables.items()}
+    planner = Planner(
+        config,
+        inventory,
+        state.record,
+        lasting=1 << 62,
+        mark=lambda table: marks.get(table, 0),
+    )
     records = state.records()
     problems += _vanished(records)
     problems += [
@@ -87,7 +96,8 @@ def look(state: State, main: str) -> Overview:
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
     obstacles = _obstacles(base, running, problems) if held else []
     notes = describe_services(planned, inventory, takers.cures(planned))
-    paths = ReturnPath(inventory.routes, frozenset(inventory.bridge_addresses()))
+    inside = frozenset(inventory.bridge_addresses())
+    paths = ReturnPath(inventory.routes, inside, tables=tables)
     absent = _absent(running, inventory)
     forwards = []
     for one in running:
@@ -99,7 +109,12 @@ def look(state: State, main: str) -> Overview:
         bridges = {network.bridge for network in one.where.networks}
         rows = [_hindered(row, bridges, obstacles) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
-        forwards += [_unanswered(row, indexes, paths) for row in rows]
+        returned = {
+            (forward.host, forward.protocol, forward.first)
+            for forward in one.settings.forwards
+            if forward.is_returned
+        }
+        forwards += [_unanswered(row, indexes, paths, returned) for row in rows]
     sessions = find_sessions()
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
@@ -195,19 +210,28 @@ def _hindered(
 
 
 def _unanswered(
-    row: ForwardStatus, bridges: list[int], paths: ReturnPath
+    row: ForwardStatus,
+    bridges: list[int],
+    paths: ReturnPath,
+    returned: set[tuple[str, str, int]],
 ) -> ForwardStatus:
     """The row as it is where its guest's answers take another way out than the host's
-    own on that address; one on every address is active, and says which is of no use."""
+    own on that address, with our mark for those that are `returned`; one on every
+    address is active, and says which is of no use."""
     if row.state != "active" or row.is_loopback or row.reason:
         return row
     is_one = row.host_ip not in ("*", "0.0.0.0", "::")
     hosts = (
         [row.host_ip] if is_one else paths.outside("6" if ":" in row.address else "4")
     )
+    first = row.published.partition("-")[0]
+    key = row.host_ip, row.protocol, int(first) if first.isdigit() else 0
     for host in hosts:
         for bridge in bridges:
-            why = paths.obstacle(host, row.address, bridge)
+            try:
+                why = paths.obstacle(host, row.address, bridge, key in returned)
+            except OSError:
+                continue  # the kernel could not be asked
             if why and is_one:
                 return replace(row, state="blocked", reason=why)
             if why:

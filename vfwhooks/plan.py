@@ -9,6 +9,8 @@ Lines in, as the compiler wrote them for one guest:
     wide                                     takes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
     hairpin                                  its ports of bridges go into hairpin mode
+    returned * tcp 8080 8080                 answers leave by the host's own way back
+    masqueraded * tcp 8080 8080              the guest sees the host, not the client
     public 203.0.113.7                       an address for this guest, not the host's
     whole 203.0.113.7                        what is not published there is rejected
     kept 203.0.113.7                         the same, whether the guest runs or not
@@ -33,7 +35,8 @@ _NONE: "Mapping[str, Collection[int]]" = {}
 
 class Forward:
     """One forward as compiled: `host` is `*`, 0.0.0.0, :: or an address. `families` are
-    those that it publishes on: "4", "6" or both."""
+    those that it publishes on: "4", "6" or both. `ways` are those by which answers of
+    one that `is_returned` leave: address, interface, mark (see waysback)."""
 
     __slots__ = (
         "_published",
@@ -42,14 +45,19 @@ class Forward:
         "first",
         "host",
         "is_claimed",
+        "is_masqueraded",
+        "is_returned",
         "last",
         "protocol",
         "target",
         "target_last",
+        "ways",
     )
 
     def __init__(self, line: str, is_claimed: bool = False) -> None:
         self.is_claimed = is_claimed
+        self.is_masqueraded = self.is_returned = False
+        self.ways: list[tuple[str, str, int]] = []
         (
             self.host,
             self.protocol,
@@ -86,6 +94,8 @@ class Forward:
                 found.append(f"guard {part} {self.allow}")
                 if not self.is_claimed:
                     found.append(f"reject {part}")
+        if self.ways or self.is_masqueraded:
+            found += self._marking(family, published)
         if self.first == self.last:
             return [*found, f"dnat {published[0]} {address} {self.target}"]
         if self.first == self.target < self.target_last:
@@ -99,6 +109,16 @@ class Forward:
             target = self.target + number * step
             if port not in holes:
                 found.append(f"dnat {to} {port} {port} {address} {target}")
+        return found
+
+    def _marking(self, family: str, published: list[str]) -> list[str]:
+        """What marks its connections, on each of the host's addresses by itself."""
+        verb = "backany" if self.host in ("*", "0.0.0.0", "::") else "back"
+        found = [f"masq {part}" for part in published if self.is_masqueraded]
+        for host, uplink, value in self.ways:
+            if _family(host) == family:
+                ports = [part.split(" ", 2)[2] for part in published]
+                found += [f"{verb} {family} {host} {p} {uplink} {value}" for p in ports]
         return found
 
     def rejected(self, family: str, holes: "Collection[int]" = ()) -> list[str]:
@@ -121,8 +141,9 @@ class Forward:
 class Settings:
     """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
     rejected while it does not run, `is_wide` needs every network's entries, what
-    `is_loopback` is forwarded from an address 127.x of the host's, and what
-    `is_hairpin` is to reach itself through the host."""
+    `is_loopback` is forwarded from an address 127.x of the host's, what `is_hairpin` is
+    to reach itself through the host, and of what `is_returned` some answers leave by
+    the host's own way."""
 
     __slots__ = (
         "addresses",
@@ -131,6 +152,7 @@ class Settings:
         "forwards",
         "is_hairpin",
         "is_loopback",
+        "is_returned",
         "is_wide",
         "kept",
         "network",
@@ -150,8 +172,9 @@ class Settings:
         self.whole: list[str] = []
         self.kept: list[str] = []
         self.outgoing: list[str] = []
-        self.is_wide = self.is_loopback = self.is_hairpin = False
+        self.is_wide = self.is_loopback = self.is_hairpin = self.is_returned = False
         self.over: set[str] = set()
+        marked: dict[str, set[str]] = {"returned": set(), "masqueraded": set()}
         for line in lines:
             word, _, rest = line.partition(" ")
             if word in ("forward", "claimed"):
@@ -162,6 +185,8 @@ class Settings:
                 self.network = unquote(rest)
             elif word == "over":
                 self.over.add(rest)
+            elif word in marked:
+                marked[word].add(rest)
             elif word == "allow":
                 chain, _, sources = rest.partition(" ")
                 self.allows[chain] = sources.split(",")
@@ -169,12 +194,20 @@ class Settings:
                 getattr(self, word).append(rest)
             elif word == "claim":
                 self.claim = rest
-            elif word == "wide":
-                self.is_wide = True
-            elif word == "loopback":
-                self.is_loopback = True
-            elif word == "hairpin":
-                self.is_hairpin = True
+            elif word in ("wide", "loopback", "hairpin"):
+                setattr(self, f"is_{word}", True)
+        if any(marked.values()):
+            self._mark(**marked)
+
+    def _mark(self, returned: set[str], masqueraded: set[str]) -> None:
+        """Note which way answers take."""
+        self.is_returned = bool(returned)
+        for one in self.forwards:
+            which = f"{one.host} {one.protocol} {one.first} {one.last}"
+            one.is_returned, one.is_masqueraded = (
+                which in returned,
+                which in masqueraded,
+            )
 
     @property
     def wanted(self) -> list[str]:
@@ -281,40 +314,6 @@ def key_of(entry: str) -> str:
     """What two entries cannot both have: everything but where a packet is sent."""
     if entry.startswith("snat "):
         return entry.rpartition(" ")[0]
-    if entry.startswith(("dnat ", "guard ")):
-        return entry.rsplit(" ", 2 if entry[0] == "d" else 1)[0]
+    if entry.startswith(("dnat ", "guard ", "back")):
+        return entry.rsplit(" ", 1 if entry[0] == "g" else 2)[0]
     return entry
-
-
-class Change:
-    """One owner's entries: what the kernel may hold of them, what it should hold."""
-
-    __slots__ = ("new", "old", "owner")
-
-    def __init__(self, owner: str, old: list[str], new: list[str]) -> None:
-        self.owner = owner
-        self.old = old
-        self.new = new
-
-    def removed(self) -> list[str]:
-        """The entries to take out."""
-        new = set(self.new)
-        return [entry for entry in self.old if entry not in new]
-
-    def added(self) -> list[str]:
-        """The entries to put in."""
-        old = set(self.old)
-        return [entry for entry in self.new if entry not in old]
-
-
-class Synced:
-    """What a full comparison changed, and what it could not do."""
-
-    __slots__ = ("added", "problems", "removed")
-
-    def __init__(
-        self, removed: list[str], added: list[str], problems: list[str]
-    ) -> None:
-        self.removed = removed
-        self.added = added
-        self.problems = problems

@@ -26,7 +26,8 @@ class Planned:
     published ranges, and `seen` listeners that may (see rivals); `left` are entries
     that leave listeners on bridges theirs, and rules that are for an address;
     `ports` are those of bridges, as device and bridge, that are to be in hairpin mode
-    once it is forwarded to. One that `is_contested` wants what another guest has.
+    once it is forwarded to; `unmarked` says of what there is no mark for. One that
+    `is_contested` wants what another guest has.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Planned:
         "rivals",
         "seen",
         "settings",
+        "unmarked",
         "where",
         "without",
     )
@@ -58,6 +60,7 @@ class Planned:
         self.seen: dict[str, int] = {}
         self.without: set[str] = set()
         self.ports: list[tuple[str, str]] = []
+        self.unmarked: list[str] = []
         self.is_contested = False
 
     def settled(self) -> Record:
@@ -76,6 +79,7 @@ class Planned:
         settled.ousted = [one for one in record.ousted if one.split(" ")[0] in there]
         if self.ports and any(e.startswith("dnat ") for e in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
+        settled.is_returned = self.settings.is_returned and bool(self.entries)
         return settled
 
     def yields(self) -> list[str]:
@@ -138,7 +142,7 @@ class Planned:
         reasons = dict.fromkeys(self.conflicts.values())
         for ports in self.holes.values():
             reasons.update((rival.reason, None) for rival in ports.values())
-        why = "; ".join([*reasons, self.where.reason]).strip("; ")
+        why = "; ".join([*reasons, *self.unmarked, self.where.reason]).strip("; ")
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
@@ -146,3 +150,12 @@ class Planned:
 
 def own_reason(host: str) -> str:
     return f"{host} is the host's own address; public_ip_of_host: true gives it away"
+
+
+def line_of(old: "Record | None", planned: "Planned | None") -> list[str]:
+    """What the log says of a guest, once it is so."""
+    if planned and planned.settings.wanted:
+        return [planned.summary()]
+    if old and old.entries and planned is None:
+        return [f"{show(old.guest.name)}: stopped, nothing is forwarded"]
+    return []

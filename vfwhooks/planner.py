@@ -33,7 +33,8 @@ _BEHIND = "loopback-behind-"  # no bridge's name is so long
 
 class Planner:
     """Plans one guest, or all; `record` tells what is in force for somebody, `lasting`
-    after how many ns a socket that was seen is there to stay."""
+    after how many ns a socket that was seen is there to stay, `mark` what stands for a
+    routing table (0 for nothing, see waysback)."""
 
     def __init__(
         self,
@@ -41,11 +42,13 @@ class Planner:
         inventory: Inventory,
         record: "Callable[[Key], Record | None]" = lambda _: None,
         lasting: int = LASTING,
+        mark: "Callable[[int], int]" = lambda _: 0,
     ) -> None:
         self.compiled = compiled
         self.inventory = inventory
         self._record = record
         self._lasting = lasting
+        self._mark = mark
         self._names: dict[str, str] = {}
 
     def settings(self, guest: Guest) -> Settings:
@@ -68,6 +71,7 @@ class Planner:
         if settings.is_hairpin:
             planned.ports = find_ports(record.guest, settings, self.inventory)
         records = [record, *(self._claims(record.guest) if settings.claim else ())]
+        ways = self._ways_back(planned) if settings.is_returned else []
         published = settings.published(where.addresses)
         self._meet(planned, published, records)
         planned.plan(self._own(settings))
@@ -78,7 +82,24 @@ class Planner:
             planned.networks += [
                 n.name + LOOPBACK for n in where.networks if _has(n, address)
             ]
+        planned.networks += ways
         return planned
+
+    def _ways_back(self, planned: Planned) -> list[str]:
+        """Look which ways the guest's answers have to take; what stands for them among
+        the networks that it needs."""
+        from .waysback import find_ways  # for those who need it
+
+        addresses = planned.where.addresses
+        bridges = {
+            family: [n for n in planned.where.networks if _has(n, address)]
+            for family, address in addresses.items()
+        }
+        inventory, settings = self.inventory, planned.settings
+        ways, planned.unmarked = find_ways(
+            settings, addresses, bridges, inventory, self._mark
+        )
+        return ways
 
     def _meet(
         self, planned: Planned, published: list[str], records: list[Record]
@@ -157,7 +178,13 @@ class Planner:
         if network is None:
             return None
         planned = self.network(network)
-        if name != network.name:
+        _, _, way = name.partition("/way-")
+        if way:
+            from .waysback import way_entry
+
+            planned.record.guest.name, planned.record.guest.uuid = name, ""
+            planned.entries = [way_entry(way, network.bridge)]
+        elif name != network.name:
             guest = planned.record.guest
             guest.name, guest.uuid = name, _BEHIND + network.bridge
             planned.entries = [f"localnet 4 {network.bridge}"]
@@ -235,3 +262,9 @@ def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
             planned.conflicts[key_of(entry)] = reason
         else:
             planned.entries.append(entry)
+    for forward in planned.settings.forwards if planned.is_contested else ():
+        for family in addresses if forward.ways or forward.is_masqueraded else ():
+            some = planned.entries_of(forward, family)
+            if any(key_of(entry) in planned.conflicts for entry in some):
+                marks = {e for e in some if e.startswith(("back", "masq "))}
+                planned.entries = [e for e in planned.entries if e not in marks]

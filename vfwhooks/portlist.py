@@ -27,6 +27,7 @@ from .spellings import (
 from .values import Values, find_slip_of, kind_of
 
 _SIDES = ("published", parse_published), ("target", parse_target)
+_SWITCHES = "over_listener", "return_path", "masquerade"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Defaults:
     allow_from: tuple[Subnet, ...] = ()
     is_claimed: bool = False
     hairpin: Place | None = None
+    return_path: bool = False
+    masquerade: bool = False
 
 
 class PortList:
@@ -120,9 +123,11 @@ class PortList:
             host_ips = self._read.several(parts["host_ip"], parse_host_ip)
         if "allow_from" in parts:
             allow = self._read.several(parts["allow_from"], parse_subnet)
-        over = None
-        if "over_listener" in parts:
-            over = self._read.scalar(parts["over_listener"], parse_switch)
+        switched = {
+            key: self._read.scalar(parts[key], parse_switch)
+            for key in _SWITCHES
+            if key in parts
+        }
         if not published or not target:
             if not given:
                 self._read.wrong(node.place, "a port needs published: or target:")
@@ -132,9 +137,22 @@ class PortList:
         found = self._forwards(
             host_ips, protocols, published, target, allow, node.place
         )
-        if over is None:
-            return found
-        return [replace(forward, over_listener=over) for forward in found]
+        return [self._switched(forward, switched) for forward in found]
+
+    def _switched(self, forward: Forward, switches: dict[str, bool | None]) -> Forward:
+        """The forward as its own switches have it."""
+        host = forward.host_ip
+        for key in ("return_path", "masquerade"):
+            if switches.get(key) and host and host.is_loopback:
+                only = f"only this host itself connects to {host}"
+                self._read.wrong(forward.place, f"{key} has no meaning here: {only}")
+        over, back, masquerade = (
+            bool(getattr(forward, key) if switches.get(key) is None else switches[key])
+            for key in _SWITCHES
+        )
+        return replace(
+            forward, over_listener=over, return_path=back, masquerade=masquerade
+        )
 
     def _forwards(
         self,
@@ -158,10 +176,15 @@ class PortList:
             if sources is None:
                 continue
             for protocol in protocols:
-                over = self._is_over
-                found.append(
-                    Forward(host_ip, protocol, published, target, sources, place, over)
+                one = Forward(host_ip, protocol, published, target, sources, place)
+                is_remote = not (host_ip and host_ip.is_loopback)
+                one = replace(
+                    one,
+                    over_listener=self._is_over,
+                    return_path=is_remote and self._defaults.return_path,
+                    masquerade=is_remote and self._defaults.masquerade,
                 )
+                found.append(one)
         return found
 
     def _sources(

@@ -164,10 +164,18 @@ class Reconcile:
             self._state.ask_full()
         self._state.end([name for name, _ in waiting])
 
+    def _mark(self, table: int) -> int:
+        """What stands for a routing table from now on; 0 where nothing is left."""
+        from .waysback import allot_value  # for those who need it
+
+        return allot_value(self._state, table)
+
     def _take_a_road(self, events: Events, kinds: set[str], is_full: bool) -> None:
         config = configuration.refresh(self._state, self._main, self._run)
         self.report.said += config.problems
-        planner = Planner(config.compiled, self._inventory, self._state.record)
+        planner = Planner(
+            config.compiled, self._inventory, self._state.record, mark=self._mark
+        )
         is_new = config.is_new or not self._roads.is_of(config.compiled.stamps)
         is_full = is_full or is_new or "network" in kinds
         if not is_full and "reconnected" in kinds:

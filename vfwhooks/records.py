@@ -6,6 +6,7 @@ guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
 on default
 hairpin vnet0 virbr0 17
+returned
 yields 4 * tcp 22 22
 seen 4 * udp 51820 51820 28115 1203344455
 ousted 192.168.122.10 52:54:00:00:00:11
@@ -42,7 +43,8 @@ class Record:
     `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin);
     `ousted` are addresses of its own with the MACs of running guests that had them
     before: clones with one lease, who believe to be there still. Networks in use are
-    recorded as guests of the driver `network`.
+    recorded as guests of the driver `network`. One that `is_returned` has forwards
+    whose answers leave by the host's own way, which is the kernel's to change.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Record:
         "hairpins",
         "is_followed",
         "is_off",
+        "is_returned",
         "is_waiting",
         "networks",
         "ousted",
@@ -75,6 +78,7 @@ class Record:
         self.networks = networks
         self.is_off = False
         self.is_followed = False
+        self.is_returned = False
         self.is_waiting = False
         self.yields: list[str] = []
         self.seen: dict[str, int] = {}
@@ -103,6 +107,7 @@ class Record:
         entries = self.entries + [entry for entry in more if entry not in known]
         both = Record(self.guest, self.since, self.stamp, entries, self.networks)
         both.is_followed = self.is_followed
+        both.is_returned = self.is_returned
         both.is_waiting = self.is_waiting
         both.yields, both.seen = self.yields, self.seen
         both.ousted = self.ousted
@@ -114,7 +119,7 @@ class Record:
         networks = "".join(f"on {quote(network)}\n" for network in self.networks)
         entries = "".join(f"entry {entry}\n" for entry in self.entries)
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
-        flags += "followed\n" * self.is_followed
+        flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         flags += "".join(f"yields {claim}\n" for claim in self.yields)
@@ -155,6 +160,7 @@ def parse_record(text: str) -> Record:
     record = Record(_guest(lines), since, stamp, entries, networks)
     record.is_off = "off" in lines
     record.is_followed = "followed" in lines
+    record.is_returned = "returned" in lines
     record.is_waiting = "waiting" in lines
     record.yields = [line[7:] for line in lines if line.startswith("yields ")]
     record.ousted = [line[7:] for line in lines if line.startswith("ousted ")]

@@ -11,6 +11,7 @@ from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from .elements import MARKS, MASQUERADE_BIT, RETURN_BITS, return_mark
 from .files import find_templates
 
 TEMPLATES = find_templates(__file__.rpartition("/")[0])
@@ -40,6 +41,27 @@ class Allow:
     sources: dict[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Value:
+    """One value for a way back, and the mark that has it."""
+
+    number: int
+    mark: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Our bits of a connection's mark, and what of them is used: `has_return` where a
+    forward has return_path, `has_masquerade` where one has masquerade."""
+
+    has_return: bool = False
+    has_masquerade: bool = False
+    bits: str = f"{RETURN_BITS:#x}"
+    others: str = f"{RETURN_BITS ^ 0xFFFFFFFF:#x}"
+    masquerade: str = f"{MASQUERADE_BIT:#x}"
+    values: tuple[Value, ...] = tuple(Value(n, f"{return_mark(n):#x}") for n in MARKS)
+
+
 @cache
 def _environment() -> Environment:
     return Environment(
@@ -51,16 +73,18 @@ def _environment() -> Environment:
     )
 
 
-def render_skeletons(allows: tuple[Allow, ...]) -> dict[str, str]:
+def render_skeletons(
+    allows: tuple[Allow, ...], marks: Marks = Marks()
+) -> dict[str, str]:
     """The text of every skeleton by the part of the kernel's rules that it makes."""
     environment = _environment()
     nftables = environment.get_template("nftables.j2")
     libvirts = environment.get_template("libvirt_network.j2")
     iptables = environment.get_template("iptables.j2")
-    texts = {"own": nftables.render(families=FAMILIES, allows=allows)}
+    texts = {"own": nftables.render(families=FAMILIES, allows=allows, marks=marks)}
     for family in FAMILIES:
         texts[family.number] = libvirts.render(family=family)
         texts["iptables" + family.number] = iptables.render(
-            family=family, allows=allows
+            family=family, allows=allows, marks=marks
         )
     return texts

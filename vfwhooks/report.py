@@ -17,6 +17,12 @@ def diff_lines(outcome: Outcome) -> list[str]:
             verb, _, host, *words = entry.split(" ")
             if verb == "snat":
                 lines.append(f"{sign} {name} {host} → leaves from {words[0]}")
+            elif verb == "masq":
+                at = "" if host == "*" else f"{host} "
+                lines.append(f"{sign} {name} {at}{_which(words)} → masqueraded")
+            elif verb in ("back", "backany"):
+                where = f"{host} {_which(words)}"
+                lines.append(f"{sign} {name} {where} → answered by {words[3]}")
             elif verb == "mode":
                 lines.append(f"{sign} {name} {host} → hairpin mode")
             is_claim = verb == "reject" and entry[7:] not in guarded
@@ -37,6 +43,13 @@ def diff_lines(outcome: Outcome) -> list[str]:
                 address = f"[{to[0]}]" if ":" in to[0] else to[0]
                 lines.append(f"{sign} {where} → {name} {address}:{to[1]}")
     return list(dict.fromkeys(lines))
+
+
+def _which(words: list[str]) -> str:
+    protocol, first, last = words[:3]
+    if protocol == WHOLE:
+        return WHOLE
+    return f"{protocol} {first}" if first == last else f"{protocol} {first}-{last}"
 
 
 def overview_lines(overview: Overview) -> list[str]:

@@ -59,6 +59,10 @@ class Residents:
         records = self._records.values()
         return {port[0]: record for record in records for port in record.hairpins}
 
+    def returned(self) -> "list[Record]":
+        """The guests some of whose answers leave by the host's own way."""
+        return [record for record in self._records.values() if record.is_returned]
+
     def is_new(self, mac: str, address: str) -> bool:
         """Whether the neighbour at the address is another than was heard last: one is
         confirmed every few seconds. What was done about it is in the records, so that

@@ -10,17 +10,16 @@ import time
 from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
-from .cuts import beside, cut_text, may_cut, parse_cut
-from .errors import InDoubt, OutOfTime, VfwError, show
+from .cuts import Synced, beside, changes_of, cut_text, may_cut
+from .errors import InDoubt
 from .events import Events, without_former_names
 from .inventory import Inventory
 from .netlink import Netlink
-from .plan import Synced
-from .planned import Planned
+from .planned import line_of
 from .planner import Planner
 from .process import Run
 from .records import Record
-from .shared import Pair, Shared, changes_of, note_ousted
+from .shared import Pair, Shared, need_ways, note_ousted
 from .state import State
 
 TYPE_CHECKING = False
@@ -96,7 +95,7 @@ class Roads:
             record = events.after[key]
             planned = planner.guest(record) if record else None
             new = planned.settled() if planned else None
-            said += _line(old, planned)
+            said += line_of(old, planned)
             pairs.append((old, new))
         pairs += self._shared.change(pairs, planner)
         hairpins = self._look_at_ports(pairs)
@@ -104,13 +103,20 @@ class Roads:
         changes = [change for pair in pairs for change in changes_of(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
         added = [entry for change in changes for entry in change.added()]
+        has_ways = need_ways(pairs)
         if removed and _CONTESTED in self._base:
             raise InDoubt("another guest may be waiting for this")
         if closed := _bridges(removed):
             from .localnet import close_bridges  # for those who need it
 
             self._report.problems += close_bridges(self._state, closed)
-        self._backend().change(changes)
+        if has_ways:
+            from .waysback import Ways, firewalls
+
+            self._backend().change(firewalls(changes))
+            self._report.problems += Ways(self._state).change(pairs)
+        else:
+            self._backend().change(changes)
         self._report.said += said
         if opened := _bridges(added):
             from .localnet import open_bridges
@@ -138,6 +144,7 @@ class Roads:
         name = self._choose()
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, events)
+        is_first = not self.is_known
         if self._base.get("backend") != name:
             self._base = move(name, self._base)
         self._report.said += clear_others(
@@ -157,14 +164,14 @@ class Roads:
             was = old[key].yields if key in old else []
             if key not in events.after and was != one.yields():
                 self._report.said += one.takers()
-        synced = self._sync(wanted, planner.compiled.skeletons())
+        synced = self._sync(wanted, planner.compiled.skeletons(), is_first)
         self._state.keep_base(self._base)
         self._report.problems += synced.problems
         if hairpins:
             self._report.problems += hairpins.carry_out(pairs)
         if not synced.problems:
             for key in events.after:
-                self._report.said += _line(old.get(key), planned.get(key))
+                self._report.said += line_of(old.get(key), planned.get(key))
         changes = [change for pair in pairs for change in changes_of(*pair)]
         removed = {entry for change in changes for entry in change.removed()}
         added = {entry for change in changes for entry in change.added()}
@@ -180,10 +187,25 @@ class Roads:
         now = self._base.get("backend", "") if "networks" in self._base else ""
         return choose(self._inventory, self._link, now)
 
-    def _sync(self, wanted: dict[str, str], skeletons: dict[str, str]) -> Synced:
+    def _sync(
+        self, wanted: dict[str, str], skeletons: dict[str, str], is_first: bool
+    ) -> Synced:
         """Make the kernel hold what is wanted, and bridges pass loopback for no longer
         than the rules are there that guard it."""
         opened = _bridges(list(wanted))
+        ways = {entry for entry in wanted if entry.startswith("way ")}
+        if ways or is_first or self._state.names("ways") or self._state.names("vmark"):
+            from .waysback import Ways
+
+            wanted = {e: owner for e, owner in wanted.items() if e not in ways}
+            synced = self._sync_firewall(wanted, skeletons, opened)
+            synced.problems += Ways(self._state).sync(ways)
+            return synced
+        return self._sync_firewall(wanted, skeletons, opened)
+
+    def _sync_firewall(
+        self, wanted: dict[str, str], skeletons: dict[str, str], opened: set[str]
+    ) -> Synced:
         if not opened and not self._state.names("localnet"):
             return self._backend().sync(wanted, skeletons)
         from .localnet import close_others, open_bridges
@@ -263,42 +285,16 @@ class Roads:
         for name in self._state.names("cuts"):
             file = self._state.try_again(f"cuts/{name}")
             if file:
-                self._cut(file, until)
+                from .conntrack import cut_file  # for a child, as a rule
+
+                self._report.problems += cut_file(
+                    self._state, self._inventory, file, until
+                )
                 self._state.remove(file)
             else:
                 problem = f"cuts/{name} ended whoever tried it: it is left undone"
                 self._report.problems.append(f"conntrack: {problem}")
                 self._state.remove(f"cuts/{name}")
-
-    def _cut(self, file: str, until: float) -> None:
-        from .conntrack import cut  # for a child, as a rule
-        from .flows import Flows
-
-        text = self._state.read(file)
-        if not text:
-            return
-        try:
-            link = Netlink()
-            try:
-                cut(Flows(link, until), self._inventory, *parse_cut(text))
-            finally:
-                link.close()
-        except OutOfTime as error:
-            problem = f"{error}: some still lead where nothing is forwarded any more"
-            self._report.problems.append(f"conntrack: {problem}")
-        except (OSError, VfwError) as error:
-            self._report.problems.append(f"conntrack: {error}")
-        except (ValueError, LookupError):
-            self._state.set_aside(file)
-
-
-def _line(old: "Record | None", planned: "Planned | None") -> list[str]:
-    """What the log says of a guest, once it is so."""
-    if planned and planned.settings.wanted:
-        return [planned.summary()]
-    if old and old.entries and planned is None:
-        return [f"{show(old.guest.name)}: stopped, nothing is forwarded"]
-    return []
 
 
 def _mark(stamps: str) -> str:

@@ -115,7 +115,15 @@ class _Reader:
             else above.allow_from,
             self.is_claimed(parts, above),
             self.hairpin(parts, above),
+            self.switch(parts, "return_path", above.return_path),
+            self.switch(parts, "masquerade", above.masquerade),
         )
+
+    def switch(self, parts: dict[str, Node], key: str, above: bool) -> bool:
+        """Whether a switch is on: here, or else above."""
+        if key not in parts:
+            return above
+        return bool(self.read.scalar(parts[key], parse_switch))
 
     def is_claimed(self, parts: dict[str, Node], above: Defaults) -> bool:
         if "when_stopped" not in parts:
@@ -155,6 +163,8 @@ class _Reader:
             if "allow_from" in parts
             else above.allow_from,
             self.is_claimed(parts, above),
+            return_path=self.switch(parts, "return_path", above.return_path),
+            masquerade=self.switch(parts, "masquerade", above.masquerade),
         )
         addresses: tuple[Address, ...] = ()
         network = ""
@@ -162,8 +172,7 @@ class _Reader:
             addresses = self.read.one_a_family(parts["address"], parse_guest_address)
         if "network" in parts:
             network = self.read.scalar(parts["network"], str) or ""
-        over = parts.get("over_listener")
-        is_over = bool(over and self.read.scalar(over, parse_switch))
+        is_over = self.switch(parts, "over_listener", False)
         ports = PortList(self.read, defaults, is_over)
         if public.is_whole:
             forwards = ports.whole(public)

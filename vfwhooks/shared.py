@@ -9,7 +9,6 @@ import posix
 
 from . import files
 from .errors import InDoubt, show
-from .plan import Change
 from .planner import Planner
 from .records import Key, Record
 from .state import DRIVERS, State, member_name, record_name
@@ -112,14 +111,6 @@ class Shared:
                 self.join(network, record.key)
 
 
-def changes_of(old: "Record | None", new: "Record | None") -> list[Change]:
-    """What changes for the owners of the entries."""
-    if old and new and old.owner == new.owner:
-        return [Change(new.owner, old.entries, new.entries)]
-    changes = [Change(old.owner, old.entries, [])] if old else []
-    return changes + ([Change(new.owner, [], new.entries)] if new else [])
-
-
 def note_ousted(pairs: list[Pair]) -> None:
     """Note with a guest that comes to an address who has just been there and goes on
     running: if that is a clone with the same lease, it will be seen there again."""
@@ -133,6 +124,14 @@ def note_ousted(pairs: list[Pair]) -> None:
         for address in _addresses(new) - _addresses(old):
             if new and address in left:
                 new.ousted += [f"{address} {nic.mac}" for nic in left[address]]
+
+
+def need_ways(pairs: list[Pair]) -> bool:
+    """Whether answers of these guests take, or took, ways of their own (see
+    waysback)."""
+    records = [record for pair in pairs for record in pair if record]
+    names = [name for record in records for name in record.networks]
+    return any("/way-" in name for name in names)
 
 
 def _networks(record: "Record | None") -> set[str]:

@@ -15,6 +15,8 @@ its content made anew by a full reconcile; it is never fatal.
     addresses/ADDRESS    the guest that is there
     daemons/PID          a daemon of libvirt's that has called our daemon hook, and when
     localnet/BRIDGE      what its route_localnet was before it was ours (see localnet)
+    vmark/INTERFACE      what its src_valid_mark was before it was ours (see waysback)
+    ways/VALUE           the routing table that this value of a mark stands for
     networks/NAME        what a network hook was told; empty: it was stopped
     taken                ports that DNAT rules of others take (see takenports)
     base                 the backend in use and the marks of its skeleton
@@ -40,6 +42,7 @@ _DIRECTORIES = (
     *("addresses", "aside", "asking", "cuts", "gone", "guests"),
     *(f"guests/{driver}" for driver in DRIVERS),
     *("intents", "members", "networks", "tmp", "claims", "localnet", "daemons"),
+    *("vmark", "ways"),
 )
 MADE_LAST = _DIRECTORIES[-1]
 

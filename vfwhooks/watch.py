@@ -17,7 +17,8 @@ from .errors import VfwError, show
 from .follower import DIRECTORIES, Follower
 from .inventory import DNSMASQS, LEASES, Inventory
 from .leases import Leases
-from .monitor import Neighbours, PolicyNews, Ports, Rulesets
+from .monitor import Neighbours, PolicyNews, Rulesets
+from .occasional import Occasional
 from .planner import Planner
 from .process import Run
 from .reconcile import Reconcile
@@ -46,7 +47,6 @@ class Watch:
         self._rulesets = Rulesets()
         self._neighbours = Neighbours()
         self._policy = PolicyNews()
-        self._ports: Ports | None = None
         self._residents = Residents(state)
         self._follower = Follower(state)
         self._schedule = Schedule()
@@ -55,6 +55,9 @@ class Watch:
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
+        self._occasional = Occasional(
+            state, self._residents, self._poll, self._schedule
+        )
         sources = self._watched, self._rulesets, self._neighbours, self._follower
         for source in sources:
             self._poll.register(source, select.POLLIN)
@@ -85,6 +88,8 @@ class Watch:
             if "listeners" in ready and not self._try_again():
                 ready.remove("listeners")
             self._surveyor.work(ready)
+            if "routing" in ready:
+                self._occasional.plan_rerouted()
             if "policy" in ready:
                 withdraw_hooks(self._state)
                 ready.remove("policy")
@@ -135,10 +140,10 @@ class Watch:
         elif fd == self._follower.fileno():
             self._follower.hear_processes()
             self._schedule.add("guests", _SOON)
-        elif self._ports and fd == self._ports.fileno():
-            self._unset(self._ports.read())
         elif fd == self._watched.fileno():
             self._files(self._watched.read())
+        else:
+            self._occasional.hear(fd)
 
     def _files(self, news: dict[str, set[str]]) -> None:
         if watched.FULL in news:
@@ -192,28 +197,7 @@ class Watch:
         for mac, address in self._neighbours.known() if waiting else ():
             if mac in waiting:
                 self._found(mac, address)
-        self._listen_to_ports()
-
-    def _listen_to_ports(self) -> None:
-        """Hear of ports of bridges while any is to be in hairpin mode: every interface
-        of the host that changes is news there."""
-        is_wanted = bool(self._residents.hairpins())
-        if is_wanted and self._ports is None:
-            self._ports = Ports()
-            self._poll.register(self._ports, select.POLLIN)
-            self._unset(self._ports.known())
-        elif self._ports and not is_wanted:
-            self._poll.unregister(self._ports)
-            self._ports.close()
-            self._ports = None
-
-    def _unset(self, devices: set[str]) -> None:
-        """These ports are not in hairpin mode: have the guests planned anew whose ports
-        are to be. A bridge that a port is plugged into again knows nothing of it."""
-        for device, record in self._residents.hairpins().items():
-            if device in devices:
-                self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
-                self._schedule.add("ports", _DEBOUNCE)
+        self._occasional.listen()
 
     def _found(self, mac: str, address: str) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.

@@ -9,18 +9,30 @@ from lab.box import wait_until
 from lab.host import Host
 from product import put_in, ruleset, status
 
+FORWARDS = """
+guests:
+  web1:
+    - 8080:80
+    - {host_ip: 198.51.100.1, published: 8081, target: 80, return_path: true}
+"""
+
 
 @pytest.mark.parametrize(
     ("old", "new"), [("iptables", "nftables"), ("nftables", "iptables")]
 )
 def test_backend_switched(old: str, new: str) -> None:
     """After libvirtd's restart the old backend holds nothing of ours, the new one
-    everything."""
+    everything, and answers take the way that they took."""
     with Host.debian13(old) as host:
-        put_in(host, "guests:\n  web1: [8080:80]\n")
+        put_in(host, FORWARDS)
         host.start_libvirtd()
         host.start_network()
         outside = host.outside()
+        second = host.outside("198.51.100.2/24", name="second")
+        second.ip("addr add 192.0.2.50/32 dev lo")
+        second.ip("route add 198.51.100.1/32 dev eth0 src 192.0.2.50")
+        host.net.ip("route add default via 198.51.100.2 table 100")
+        host.net.ip("rule add from 198.51.100.1 lookup 100")
         guest = host.define_guest("web1").start(wait=True)
         before = status(host)["backend"]
 
@@ -34,8 +46,11 @@ def test_backend_switched(old: str, new: str) -> None:
             "the guest",
         )
         rules = ruleset(host)
+        far = second.http("http://198.51.100.1:8081/").body
         guest.destroy()
+        left = host.run(["ip", "rule"])
 
     ours = {"nftables": "table inet vfwhooks", "iptables": "VFW-"}
+    assert (far, "/0xf000000" in left) == ("web1 80 192.0.2.50", False)
     assert (before, ours[old] in rules, ours[new] in rules) == (old, False, True)
     assert not (old == "nftables" and re.search("chain vfwhooks", rules))

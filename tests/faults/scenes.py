@@ -37,8 +37,11 @@ EDITS = (
     # The same rules as the first, and ports of bridges in hairpin mode.
     "defaults: {hairpin: true}\n"
     f"guests:\n  web0: [8000:80, 222:22]\n  web1: {PORTS}\n",
+    # web1's answers take a way of their own.
+    "guests:\n  web0: [8000:80, 222:22]\n"
+    f"  web1: {{return_path: true, ports: {PORTS}}}\n",
 )
-HAIRPIN = 2
+HAIRPIN, RETURNED = 2, 3
 ALLOWED = "    - {published: 2222, target: 22, allow_from: [10.0.0.0/8]}\n"
 
 
@@ -83,6 +86,23 @@ def plug_in(stage: Stage) -> None:
     add_tap(WEB1)
 
 
+def start_returned(stage: Stage) -> None:
+    """web1 has been started, and its answers take a way of their own."""
+    assert stage.edition == RETURNED
+    start(stage)
+
+
+def add_uplink() -> None:
+    """A second way out, by which the host's own answers from its address leave."""
+    run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "uplink-far")
+    run("ip", "addr", "add", "198.51.100.1/24", "dev", "uplink")
+    for end in ("uplink", "uplink-far"):
+        run("ip", "link", "set", end, "up")
+    to = "default", "via", "198.51.100.2", "table", "100"
+    run("ip", "route", "add", *to)
+    run("ip", "rule", "add", "from", "198.51.100.1", "lookup", "100")
+
+
 def tap(guest: Guest) -> str:
     """The guest's interface on the host."""
     return f"vnet{guest.number}"
@@ -104,6 +124,7 @@ class Stage:
         self.host.network(WEB0, WEB1)
         for guest in (WEB0, WEB1):
             add_tap(guest)
+        add_uplink()
         self.backend = backend
         self.edition = 0
         self.plays = 0
@@ -114,7 +135,11 @@ class Stage:
         """Note what the kernel holds when nothing is disturbed; the oracle agrees."""
         for edition in editions or (0,):
             if edition != self.edition:
-                edit(self)
+                self.edition = edition
+                self.host.configure(EDITS[edition])
+            if edition == RETURNED:  # what it needs of iptables is made once, and stays
+                start(self)
+                self.host.event("qemu", "web1", "stopped")
             for runs in ((WEB0,), (WEB0, WEB1)):
                 if WEB1 in runs:
                     start(self)
@@ -161,9 +186,11 @@ class Stage:
 
     def differs(self, runs: tuple[Guest, ...], when: str) -> list[str]:
         """How the kernel differs from what it holds while these guests run."""
-        wanted = self.golden[self.edition % HAIRPIN, runs]
+        edition = 0 if self.edition == HAIRPIN else self.edition
+        wanted = self.golden[edition, runs]
         found = kernel(self.backend)
         wrong = [f"after {when}: {one}" for guest in runs for one in self.port(guest)]
+        wrong += [f"after {when}: {one}" for one in self.way(runs)]
         if wrong or wanted == found:
             return wrong
         more = list((Counter(found) - Counter(wanted)).elements())
@@ -184,6 +211,16 @@ class Stage:
         is_wanted = self.edition == HAIRPIN
         return [f"{about.name}: {found}"] if found != (is_wanted, is_wanted) else []
 
+    def way(self, runs: tuple[Guest, ...]) -> list[str]:
+        """What is wrong with the way that answers of web1 take: with the rule for it,
+        or with its uplink's setting."""
+        ours = [line for line in run("ip", "rule").split("\n") if "/0xf000000" in line]
+        key = Path("/proc/sys/net/ipv4/conf/uplink/src_valid_mark")
+        found = len(ours), key.read_text().strip()
+        is_wanted = self.edition == RETURNED and WEB1 in runs
+        wanted = (1, "1") if is_wanted else (0, "0")
+        return [f"way: {ours}, {found}"] if found != wanted else []
+
     def left_over(self) -> list[str]:
         """What the state directory has that nobody needs any more."""
         places = ("intents/*", "working", "full", "asking/*", "gone/*")
@@ -197,6 +234,8 @@ SCENES = {
     "reconnect": Scene(start, (WEB1, "reconnect"), (IDLE, "stopped"), (WEB0, WEB1)),
     "edit": Scene(edit, (WEB0, "reconnect"), (WEB0, "reconnect"), (WEB0,)),
     "hairpin": Scene(edit_hairpin, (WEB0, "reconnect"), (WEB0, "reconnect"), (WEB0,)),
+    "way": Scene(nothing, (WEB1, "started"), (IDLE, "stopped"), (WEB0, WEB1)),
+    "no way": Scene(start_returned, (WEB1, "stopped"), (WEB1, "release"), (WEB0,)),
     "bounce": Scene(plug_in, (WEB1, "started"), (IDLE, "stopped"), (WEB0, WEB1)),
 }
 

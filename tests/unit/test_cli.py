@@ -230,6 +230,21 @@ def test_a_claim_as_people_read_it() -> None:
     assert found == ["+ tcp 80-81 → rejected while web1 is stopped"]
 
 
+def test_the_way_of_answers_as_people_read_it() -> None:
+    """By which interface they leave, and whom the guest does not see."""
+    back = ("web1", "back 4 203.0.113.5 tcp 80 82 eth1 1")
+    every = ("web1", "backany 4 203.0.113.5 all 0 65535 eth1 1")
+    masq = [("web1", f"masq {family} * udp 53 53") for family in "46"]
+
+    found = diff_lines(Outcome([back], [every, *masq], []))
+
+    assert found == [
+        "- web1 203.0.113.5 tcp 80-82 → answered by eth1",
+        "+ web1 203.0.113.5 all → answered by eth1",
+        "+ web1 udp 53 → masqueraded",
+    ]
+
+
 def test_a_port_of_a_bridge_as_people_read_it() -> None:
     """Which goes into hairpin mode, or out of it."""
     vnet0, vnet1 = ("web1", "mode virbr0 vnet0"), ("web1", "mode virbr1 vnet1")

@@ -175,6 +175,19 @@ def test_lines_of_a_guest_that_reaches_itself() -> None:
     assert found == [["hairpin", "forward * tcp 80 80 80 80 -"], []]
 
 
+def test_lines_of_forwards_whose_answers_take_another_way() -> None:
+    """What is meant stands once more, 0.0.0.0 as it is written."""
+    every = replace(forward("22", host_ip=ip_address("0.0.0.0")), return_path=True)
+    one = replace(forward("5000-5010", protocol="udp"), masquerade=True)
+
+    found = guest_lines(guest_forwards("web1", every, one, forward("80")))
+
+    assert found[3:] == [
+        "returned 0.0.0.0 tcp 22 22",
+        "masqueraded * udp 5000 5010",
+    ]
+
+
 def test_claims_are_listed(tmp_path: Path) -> None:
     """Who has a claim is known without a look at every guest."""
     state = fresh_state(tmp_path)
@@ -286,6 +299,10 @@ def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
         (f"guests: {{b: [22, {{target: 1, allow_from: {LAN}}}]}}\n", False),
         ("guests: {a: [{target: 1, allow_from: 192.0.2.0/24}]}\n", True),
         ("guests: {a: [1]}\n", True),
+        (
+            f"guests: {{a: [{{target: 1, allow_from: {LAN}, masquerade: true}}]}}\n",
+            True,
+        ),
     ],
 )
 def test_skeletons_are_rendered_for_other_lists_alone(

@@ -73,6 +73,48 @@ def test_rules_of_a_guest() -> None:
     }
 
 
+def test_rules_that_mark_connections() -> None:
+    """Behind the lists of sources and ahead of where it leads, a port on an address in
+    its chain and one on every address in the other; the first packet as well."""
+    found = rules(
+        UUID,
+        [
+            "dnat 4 * tcp 8443 8443 192.168.122.10 443",
+            "backany 4 203.0.113.5 tcp 8443 8443 eth1 2",
+            "guard 4 * tcp 8443 8443 allow_0f5c",
+            "masq 4 * tcp 8443 8443",
+            "back 4 203.0.113.5 udp 5000 5010 eth1 15",
+            "back 4 203.0.113.7 all 0 65535 eth1 1",
+            "back 6 2001:db8::5 udp 5000 5010 eth1 15",
+            "way 4 virbr0 100 1 eth1",
+        ],
+    )
+
+    marks = ["CONNMARK --set-xmark", "MARK --set-xmark"]
+    one = "-d 203.0.113.5/32 -i eth1 -p"
+    assert found == {
+        f"nat VFW-A-{SHORT}": [
+            "-p tcp -m tcp --dport 8443 -j VFW-S-0f5c",
+            *(
+                f"{one} tcp -m tcp --dport 8443 -j {m} 0x2000000/0xf000000"
+                for m in marks
+            ),
+            "-p tcp -m tcp --dport 8443 -j CONNMARK --set-xmark 0x10000000/0x10000000",
+            "-p tcp -m tcp --dport 8443 -j DNAT --to-destination 192.168.122.10:443",
+        ],
+        f"nat VFW-B-{SHORT}": [
+            *(
+                f"{one} udp -m udp --dport 5000:5010 -j {m} 0xf000000/0xf000000"
+                for m in marks
+            ),
+            *(f"-d 203.0.113.7/32 -i eth1 -j {m} 0x1000000/0xf000000" for m in marks),
+        ],
+        "nat VFW-ANY": [
+            f"-p tcp -m multiport --dports 8443 {OWNED} -j VFW-A-{SHORT}",
+        ],
+    }
+
+
 def test_rules_of_a_guest_on_ipv6() -> None:
     """Brackets around the target, /128, and ICMPv6 for what is rejected."""
     found = rules(UUID, FOUR + SIX, "6")

@@ -78,6 +78,7 @@ LAYERS = {
     "nftfib": HOST,
     "nftvariant": HOST,
     "obstacles": HOST,
+    "policyrules": HOST,
     "process": HOST,
     "routes": HOST,
     "schedule": HOST,
@@ -87,6 +88,7 @@ LAYERS = {
     "sessions": HOST,
     "state": HOST,
     "takenports": HOST,
+    "waysback": HOST,
     # what is decided with what was found there
     "absent": DECIDE,
     "address": DECIDE,
@@ -97,6 +99,7 @@ LAYERS = {
     "fit": DECIDE,
     "fittaken": DECIDE,
     "follower": DECIDE,
+    "occasional": DECIDE,
     "planned": DECIDE,
     "planner": DECIDE,
     "reserve": DECIDE,

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY
+from vfwhooks.cuts import Change, Synced
 from vfwhooks.plan import (
     LEFT,
-    Change,
     Forward,
     Settings,
-    Synced,
     key_of,
     network_entries,
     way_out,
@@ -577,4 +576,37 @@ def test_ports_of_a_range_that_are_not_claimed() -> None:
         "reject 6 * tcp 20 30",
         "reject 4 * tcp 80 81",
         "reject 6 * tcp 80 81",
+    ]
+
+
+def test_entries_that_mark_connections() -> None:
+    """Each of the host's addresses by itself, in the family, without the ports that
+    services keep; and nothing of a forward beside it."""
+    settings = Settings(
+        [
+            "forward 0.0.0.0 tcp 80 82 80 82 -",
+            "forward 203.0.113.5 udp 53 53 53 53 -",
+            "forward * tcp 22 22 22 22 -",
+            "returned 0.0.0.0 tcp 80 82",
+            "returned 203.0.113.5 udp 53 53",
+            "masqueraded * tcp 22 22",
+        ]
+    )
+    every, one, _ = settings.forwards
+    every.ways = [("198.51.100.1", "eth1", 1), ("203.0.113.5", "eth2", 2)]
+    one.ways = [("203.0.113.5", "eth2", 2)]
+
+    found = settings.entries(
+        {"4": "192.168.122.10", "6": "fd00:122::10"}, (), {"4 * tcp 80 82": [81]}
+    )
+
+    assert settings.is_returned
+    assert [e for e in found if not e.startswith(("dnat ", "accept "))] == [
+        "backany 4 198.51.100.1 tcp 80 80 eth1 1",
+        "backany 4 198.51.100.1 tcp 82 82 eth1 1",
+        "backany 4 203.0.113.5 tcp 80 80 eth2 2",
+        "backany 4 203.0.113.5 tcp 82 82 eth2 2",
+        "back 4 203.0.113.5 udp 53 53 eth2 2",
+        "masq 4 * tcp 22 22",
+        "masq 6 * tcp 22 22",
     ]

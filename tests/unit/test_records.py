@@ -105,6 +105,19 @@ def test_a_record_of_one_that_has_ousted_another() -> None:
     assert found.ousted == known.ousted
 
 
+def test_a_record_of_a_guest_whose_answers_take_a_way_of_their_own() -> None:
+    """It is known again, also with more that the kernel may hold."""
+    known = record()
+    known.is_returned = True
+
+    found = parse_record(known.with_entries(["accept 4 192.168.122.10"]).text())
+
+    assert (found.is_returned, parse_record(record().text()).is_returned) == (
+        True,
+        False,
+    )
+
+
 def test_a_record_with_ports_in_hairpin_mode() -> None:
     """They are kept, and those of before that may be so still."""
     known = record(entries=ENTRIES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unit.builders import HERE
-from vfwhooks.render import FAMILIES, Allow, render_skeletons
+from vfwhooks.render import FAMILIES, Allow, Marks, render_skeletons
 
 BOTH = Allow(
     "allow_0f5c", {"4": ("198.51.100.0/24", "203.0.113.7/32"), "6": ("fd00::/8",)}
@@ -15,11 +15,19 @@ FOUR = Allow("allow_a1b2", {"4": ("10.0.0.0/8",), "6": ()})
 
 @pytest.mark.parametrize("part", ["own", "4", "6", "iptables4", "iptables6"])
 @pytest.mark.parametrize(
-    ("directory", "allows"), [("plain", ()), ("allows", (BOTH, FOUR))]
+    ("directory", "allows", "marks"),
+    [
+        ("plain", (), Marks()),
+        ("allows", (BOTH, FOUR), Marks()),
+        ("marks", (), Marks(has_return=True, has_masquerade=True)),
+    ],
 )
-def test_skeleton(part: str, directory: str, allows: tuple[Allow, ...]) -> None:
-    """Every part, without and with lists of allowed sources."""
-    found = render_skeletons(allows)[part]
+def test_skeleton(
+    part: str, directory: str, allows: tuple[Allow, ...], marks: Marks
+) -> None:
+    """Every part, without and with lists of allowed sources, and with what marks
+    connections; that one is given to a kernel by e2e/test_masquerade.py."""
+    found = render_skeletons(allows, marks)[part]
 
     assert found == (HERE / "skeletons" / directory / part).read_text()
 

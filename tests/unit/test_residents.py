@@ -43,6 +43,16 @@ def test_who_waits_for_a_listener(tmp_path: Path) -> None:
     assert names == ["web1", "web2", "web4"]
 
 
+def test_whose_answers_take_a_way_of_their_own(tmp_path: Path) -> None:
+    """Those guests, whichever way it is just now."""
+    returned = record(guest("web1"))
+    returned.is_returned = True
+
+    _, found = residents(tmp_path, returned, record(guest("web2")))
+
+    assert [one.guest.name for one in found.returned()] == ["web1"]
+
+
 @pytest.mark.parametrize(
     ("known", "mac", "address", "is_news"),
     [

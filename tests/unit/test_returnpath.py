@@ -3,6 +3,7 @@ up; e2e/test_return_path.py has a kernel's."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -22,8 +23,12 @@ class MadeUp:
     def __init__(self, **ways: tuple[int, int]) -> None:
         self._ways = ways
 
-    def way_out(self, source: str, by: int = 0) -> tuple[int, int] | None:
+    def way_out(
+        self, source: str, by: int = 0, mark: int = 0
+    ) -> tuple[int, int] | None:
         """As Routes has it."""
+        if mark:
+            return self._ways.get(f"marked {mark:#x}")
         return self._ways.get("guest" if by else "host")
 
     def holders(self, address: str) -> list[int]:
@@ -46,7 +51,8 @@ def path(root: Path, rp_filter: str = "0", **ways: tuple[int, int]) -> ReturnPat
 
 
 ELSEWHERE = f"answers of {GUEST} leave by interface {FIRST}, and those of {HOST}"
-CURE = f"run: ip rule add iif interface {BRIDGE} from {GUEST} lookup {OWN}"
+RULE = f"ip rule add iif interface {BRIDGE} from {GUEST} lookup {OWN}"
+CURE = f"write return_path: true, or run: {RULE}"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,53 @@ def test_what_is_in_the_way(
 ) -> None:
     """Where the host itself has no way out, nothing is said."""
     assert path(tmp_path, rp_filter, **ways).obstacle(HOST, GUEST, BRIDGE) == found
+
+
+@pytest.mark.parametrize(
+    ("tables", "marked", "src_valid_mark", "found"),
+    [
+        ({3: OWN}, SECOND, "1", ""),
+        (
+            {3: OWN},
+            FIRST,
+            "1",
+            f"{ELSEWHERE} by interface {SECOND}, return_path or not;"
+            " run vfwhooks apply",
+        ),
+        (
+            {3: OWN},
+            SECOND,
+            "0",
+            f"net.ipv4.conf.interface {SECOND}.src_valid_mark is 0, and rp_filter 1;"
+            " run vfwhooks apply",
+        ),
+        (
+            {3: 7},
+            SECOND,
+            "1",
+            f"return_path knows 15 tables at most, and table {OWN} is one more:"
+            f" {ELSEWHERE} by interface {SECOND}; run: {RULE}",
+        ),
+    ],
+    ids=["marked", "another rule is ahead", "the mark is not heeded", "no mark left"],
+)
+def test_a_forward_with_return_path(
+    tmp_path: Path,
+    tables: dict[int, int],
+    marked: int,
+    src_valid_mark: str,
+    found: str,
+) -> None:
+    """It is judged by the route of what has our mark, and strict rp_filter by whether
+    it takes account of that."""
+    ways = {"host": (SECOND, OWN), "guest": (FIRST, MAIN)}
+    paths = path(tmp_path, "1", **ways, **{"marked 0x3000000": (marked, OWN)})
+    conf = tmp_path / f"proc/sys/net/ipv4/conf/interface {SECOND}"
+    (conf / "src_valid_mark").write_text(f"{src_valid_mark}\n")
+
+    got = replace(paths, tables=tables).obstacle(HOST, GUEST, BRIDGE, True)
+
+    assert got == found
 
 
 def test_the_cure_of_ipv6(tmp_path: Path) -> None:

@@ -323,6 +323,28 @@ def test_over_a_listener(tmp_path: Path) -> None:
     assert (found, problems) == ({1: True, 2: True, 3: False, 4: False, 5: True}, [])
 
 
+@pytest.mark.parametrize("key", ["return_path", "masquerade"])
+def test_which_way_answers_take(tmp_path: Path, key: str) -> None:
+    """Of a port, else of its guest, else by default; nothing on loopback, where it is
+    no mistake of a default's or a guest's."""
+    ports = f"[1, {{target: 2, {key}: false}}, 127.0.0.1:3:3]"
+    text = f"""
+defaults: {{{key}: true}}
+guests:
+  web1: {ports}
+  web2: {{{key}: false, ports: [4, {{target: 5, {key}: true}}]}}
+  web3: {{public_ip: 203.0.113.7}}
+"""
+
+    guests, problems = read(tmp_path, main=text)
+
+    found = {f.target.first: getattr(f, key) for g in guests for f in g.forwards}
+    assert (found, problems) == (
+        {1: True, 2: False, 3: False, 4: False, 5: True, 0: True},
+        [],
+    )
+
+
 def test_hairpin(tmp_path: Path) -> None:
     """A guest's own value wins over the defaults', `false` as well; those of a drop-in
     are its own. It is known where it stands."""

@@ -55,6 +55,8 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
             "members",
             "networks",
             "tmp",
+            "vmark",
+            "ways",
         ],
         {0o700},
         0o700,

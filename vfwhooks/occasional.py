@@ -1,0 +1,82 @@
+"""News that only some hosts need, listened to while a guest's forwards depend on them:
+ports of bridges (`hairpin: true`) and the host's routing (`return_path: true`)."""
+
+import select
+import time
+
+from .monitor import Ports, Routing
+from .records import Intent, Record
+from .residents import Residents
+from .schedule import Schedule
+from .state import State
+
+_DEBOUNCE = 0.1
+_AT_ONCE = 0.3  # seconds for whoever changes several rules or routes in a row
+
+
+class Occasional:
+    """Both kinds of news: guests that they concern are noted to be planned anew."""
+
+    def __init__(
+        self,
+        state: State,
+        residents: Residents,
+        poll: "select.poll",
+        schedule: Schedule,
+    ) -> None:
+        self._state = state
+        self._residents = residents
+        self._poll = poll
+        self._schedule = schedule
+        self._ports: Ports | None = None
+        self._routing: Routing | None = None
+
+    def listen(self) -> None:
+        """Listen to what the guests now need: every interface and route of the host
+        that changes is news there. What was not listened to so far is looked at."""
+        is_wanted = bool(self._residents.hairpins())
+        if is_wanted and self._ports is None:
+            self._ports = Ports()
+            self._poll.register(self._ports, select.POLLIN)
+            self._unset(self._ports.known())
+        elif self._ports and not is_wanted:
+            self._poll.unregister(self._ports)
+            self._ports.close()
+            self._ports = None
+        is_wanted = bool(self._residents.returned())
+        if is_wanted and self._routing is None:
+            self._routing = Routing()
+            self._poll.register(self._routing, select.POLLIN)
+            self._rerouted()
+        elif self._routing and not is_wanted:
+            self._poll.unregister(self._routing)
+            self._routing.close()
+            self._routing = None
+
+    def hear(self, fd: int) -> None:
+        """Read the news from this descriptor, if it is one of ours."""
+        if self._ports and fd == self._ports.fileno():
+            self._unset(self._ports.read())
+        elif self._routing and fd == self._routing.fileno() and self._routing.read():
+            self._rerouted()
+
+    def _unset(self, devices: set[str]) -> None:
+        """These ports are not in hairpin mode: have the guests planned anew whose ports
+        are to be. A bridge that a port is plugged into again knows nothing of it."""
+        for device, record in self._residents.hairpins().items():
+            if device in devices:
+                self._plan_anew(record)
+                self._schedule.add("ports", _DEBOUNCE)
+
+    def _rerouted(self) -> None:
+        """Answers may leave by another way: have the guests planned anew whose answers
+        are to leave as the host's own; a rule of ours that is gone comes back."""
+        self._schedule.add("routing", _AT_ONCE, 2 * _AT_ONCE)
+
+    def plan_rerouted(self) -> None:
+        """The news of routing are over."""
+        for record in self._residents.returned():
+            self._plan_anew(record)
+
+    def _plan_anew(self, record: Record) -> None:
+        self._state.note(Intent("moved", record.guest, time.monotonic_ns()))

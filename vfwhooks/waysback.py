@@ -1,0 +1,287 @@
+"""Answers of guests that leave the host by the way that its own answers would take.
+
+A connection that comes in by another uplink, on an address whose answers the host
+routes by another table, is marked with a value that stands for that table; packets with
+the mark that come in by the guest's bridge are routed by it. Strict rp_filter takes
+account of the mark only with src_valid_mark. Which table that is, the kernel is asked.
+
+A way stands in its network's record before the kernel hears of it, as an entry: family,
+bridge, table, value, uplink. What src_valid_mark was is kept beside it.
+
+    way 4 virbr0 100 1 eth1
+"""
+
+from . import files
+from .cuts import Change
+from .elements import MARKS
+from .policyrules import PolicyRule, PolicyRules
+from .state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .inventory import Inventory
+    from .model import Network
+    from .plan import Forward, Settings
+    from .records import Record
+
+    Pairs = list[tuple["Record | None", "Record | None"]]
+
+_PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
+_KEPT, _VALUES = "vmark", "ways"
+_WAY = "/way-"
+
+
+def find_ways(
+    settings: "Settings",
+    addresses: "dict[str, str]",
+    networks: "dict[str, list[Network]]",
+    inventory: "Inventory",
+    mark: "Callable[[int], int]",
+) -> "tuple[list[str], list[str]]":
+    """Note with a guest's forwards which way their answers have to take, where that is
+    another than the kernel would have them go; what stands for these ways among the
+    networks that the guest needs, and what there is no mark for.
+
+    `addresses` and `networks` are the guest's by family.
+    """
+    finder = _Finder(addresses, networks, inventory, mark)
+    for forward in settings.forwards:
+        if forward.is_returned and not forward.is_loopback:
+            for family in forward.families:
+                if family in addresses:
+                    forward.ways += finder.ways(forward, family)
+    return list(finder.found), list(finder.unmarked)
+
+
+class _Finder:
+    def __init__(
+        self,
+        addresses: "dict[str, str]",
+        networks: "dict[str, list[Network]]",
+        inventory: "Inventory",
+        mark: "Callable[[int], int]",
+    ) -> None:
+        self._addresses = addresses
+        self._networks = networks
+        self._inventory = inventory
+        self._mark = mark
+        self._ways: dict[str, tuple[str, int] | None] = {}
+        self._hosts: dict[str, list[str]] = {}
+        self.found: dict[str, None] = {}
+        self.unmarked: dict[str, None] = {}
+
+    def ways(self, forward: "Forward", family: str) -> list[tuple[str, str, int]]:
+        """For each of the host's addresses that it is published on and that needs one:
+        the uplink and the mark's value."""
+        hosts = [forward.host]
+        if forward.host in ("*", "0.0.0.0", "::"):
+            if family not in self._hosts:
+                own = self._inventory.routes.own_addresses(family)
+                inside = self._inventory.bridge_addresses()
+                self._hosts[family] = [one for one in own if one not in inside]
+            hosts = self._hosts[family]
+        found = []
+        for host in hosts:
+            if host not in self._ways:
+                self._ways[host] = self._way(host, family)
+            way = self._ways[host]
+            if way:
+                found.append((host, *way))
+        return found
+
+    def _way(self, host: str, family: str) -> "tuple[str, int] | None":
+        routes, guest = self._inventory.routes, self._addresses[family]
+        own = routes.way_out(host)
+        _, uplink = routes.link(own[0]) if own else (0, "")
+        needing = [
+            network
+            for network in self._networks[family]
+            if (index := routes.link(name=network.bridge)[0])
+            and routes.way_out(guest, index) != own
+        ]
+        if own is None or not uplink or not needing:
+            return None
+        value = self._mark(own[1])
+        if not value:
+            self.unmarked[no_mark(own[1])] = None
+            return None
+        way = f"{family}-{own[1]}-{value}-{uplink}"
+        self.found.update((network.name + _WAY + way, None) for network in needing)
+        return uplink, value
+
+
+def no_mark(table: int) -> str:
+    """What is said of a table that has none."""
+    what = f"return_path knows {len(MARKS)} tables at most"
+    return f"{what}, and table {table} is one more"
+
+
+def way_entry(way: str, bridge: str) -> str:
+    """The entry for what stands behind a network's name among those that are needed."""
+    family, table, value, uplink = way.split("-", 3)
+    return f"way {family} {bridge} {table} {value} {uplink}"
+
+
+def is_way(entry: str) -> bool:
+    """Whether the entry is a way's, which no firewall knows of."""
+    return entry.startswith("way ")
+
+
+def firewalls(changes: list[Change]) -> list[Change]:
+    """The changes without what no firewall knows of."""
+    return [
+        Change(
+            change.owner,
+            [entry for entry in change.old if not is_way(entry)],
+            [entry for entry in change.new if not is_way(entry)],
+        )
+        for change in changes
+    ]
+
+
+def values(state: State) -> dict[int, int]:
+    """The tables that marks stand for, by their values."""
+    found = {}
+    for name in state.names(_VALUES):
+        table = state.read(f"{_VALUES}/{name}")
+        if name.isdigit() and table.isdigit():
+            found[int(name)] = int(table)
+    return found
+
+
+def known_value(state: State, table: int) -> int:
+    """The value that stands for the table; 0 for none."""
+    return next((v for v, one in values(state).items() if one == table), 0)
+
+
+def allot_value(state: State, table: int) -> int:
+    """The same, and from now on one does, if any is left: values of tables that nobody
+    needs any more are, where there is no other."""
+    known = known_value(state, table)
+    if known:
+        return known
+    taken = set(values(state))
+    if taken >= set(MARKS):
+        ways = [e for record in state.records() for e in record.entries if is_way(e)]
+        _sweep(state, ways)
+        taken = set(values(state))
+    free = next((value for value in MARKS if value not in taken), 0)
+    if free:
+        state.write(f"{_VALUES}/{free}", f"{table}")
+    return free
+
+
+def _sweep(state: State, ways: "Iterable[str]") -> None:
+    used = {_rule(way).value for way in ways}
+    for value in values(state):
+        if value not in used:
+            state.remove(f"{_VALUES}/{value}")
+
+
+class Ways:
+    """What the kernel knows of them, for a holder of the lock."""
+
+    def __init__(
+        self,
+        state: State,
+        root: str = "",
+        write: "Callable[[str, bytes], None]" = files.overwrite,
+        connect: "Callable[[], PolicyRules]" = PolicyRules,
+    ) -> None:
+        self._state = state
+        self._root = root
+        self._write = write
+        self._connect = connect
+
+    def change(self, pairs: "Pairs") -> list[str]:
+        """Have the ways in place that guests need, each as it was and as it will be,
+        and take those out that nobody needs any more; what the kernel did not let us
+        do."""
+        wanted = self._needed([new for _, new in pairs if new])
+        before = [entry for old, _ in pairs if old for entry in old.entries]
+        gone = set(filter(is_way, before)) - wanted
+        left = set(wanted)
+        for record in self._state.records() if gone else ():
+            left.update(e for e in record.entries if is_way(e) and e not in gone)
+        still = {_rule(way).what for way in left}
+        rules = [rule for rule in map(_rule, gone) if rule.what not in still]
+        problems = self._rules(wanted, rules, is_all=False)
+        problems += self._open(wanted)
+        return problems + self._close(set(map(_uplink, gone)) - set(map(_uplink, left)))
+
+    def sync(self, wanted: set[str]) -> list[str]:
+        """Have these ways in place, and nothing else of ours; what the kernel did not
+        let us do."""
+        problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
+        kept = set(self._state.names(_KEPT))
+        problems += self._close(kept - set(map(_uplink, wanted)))
+        _sweep(self._state, wanted)
+        return problems
+
+    def _needed(self, records: "list[Record]") -> set[str]:
+        """What they need of their own, and of networks that are there already."""
+        entries = [entry for record in records for entry in record.entries]
+        for name in {name for record in records for name in record.networks}:
+            network = self._state.record(("network", name)) if _WAY in name else None
+            entries += network.entries if network else []
+        return set(filter(is_way, entries))
+
+    def _rules(
+        self, wanted: set[str], gone: list[PolicyRule], is_all: bool
+    ) -> list[str]:
+        rules = self._connect()
+        try:
+            rules.sync([_rule(way) for way in wanted], is_all)
+            rules.remove(gone)
+        except OSError as error:
+            return [f"rules for return_path cannot be set: {error.strerror}"]
+        finally:
+            rules.close()
+        return []
+
+    def _open(self, ways: set[str]) -> list[str]:
+        """Have rp_filter look at the mark on these uplinks, while it is ours."""
+        problems = []
+        for uplink in {_uplink(way) for way in ways if way.startswith("way 4 ")}:
+            path = self._root + _PATH.format(uplink)
+            before = files.read(path)
+            if before is None:
+                continue
+            if not self._state.read(f"{_KEPT}/{uplink}"):
+                self._state.write(f"{_KEPT}/{uplink}", before.decode())
+            if before.strip() != b"1":
+                problems += self._set(path, uplink, b"1")
+        return problems
+
+    def _close(self, uplinks: set[str]) -> list[str]:
+        """Give them back what was before; what could not be stays to be done."""
+        problems = []
+        for uplink in uplinks.intersection(self._state.names(_KEPT)):
+            before = self._state.read(f"{_KEPT}/{uplink}").strip().encode()
+            path = self._root + _PATH.format(uplink)
+            refused = []
+            if before and files.read(path) is not None:
+                refused = self._set(path, uplink, before)
+            if not refused:
+                self._state.remove(f"{_KEPT}/{uplink}")
+            problems += refused
+        return problems
+
+    def _set(self, path: str, uplink: str, value: bytes) -> list[str]:
+        try:
+            self._write(path, value)
+        except OSError as error:
+            name = f"net.ipv4.conf.{uplink}.src_valid_mark"
+            return [f"{name} cannot be set: {error.strerror}"]
+        return []
+
+
+def _rule(way: str) -> PolicyRule:
+    _, family, bridge, table, value, _ = way.split(" ")
+    return PolicyRule(family, bridge, int(table), int(value))
+
+
+def _uplink(way: str) -> str:
+    return way.rpartition(" ")[2]
