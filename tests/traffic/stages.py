@@ -9,6 +9,7 @@ from lab.docker import install_rules, remove_rules
 from lab.firewalld import start_firewalld
 from product import settled_ruleset, status
 
+from . import uplinks
 from .world import World
 
 Enter = Callable[[World], Iterator[None]]
@@ -52,6 +53,22 @@ def _firewalld(world: World) -> Iterator[None]:
     world.host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
 
 
+def _uplink(world: World) -> Iterator[None]:
+    with uplinks.far_away(world), uplinks.table_of_its_own(world):
+        yield
+
+
+def _strict(world: World) -> Iterator[None]:
+    with uplinks.far_away(world), uplinks.strict(world):
+        yield
+
+
+def _vpn(world: World) -> Iterator[None]:
+    all_of_it = uplinks.vpn(world), uplinks.table_of_its_own(world)
+    with uplinks.far_away(world), all_of_it[0], all_of_it[1]:
+        yield
+
+
 _STAGES: dict[str, Enter] = {
     "plain": _plain,
     "bridge-nf": _bridge_nf,
@@ -62,6 +79,11 @@ _STAGES: dict[str, Enter] = {
     "ufw": _ufw,
     "ufw, cured": _ufw,
     "firewalld": _firewalld,
+    "uplink": _uplink,
+    "uplink, cured": _uplink,
+    "uplink, strict": _strict,
+    "vpn": _vpn,
+    "vpn, cured": _vpn,
 }
 
 
