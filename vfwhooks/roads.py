@@ -15,12 +15,12 @@ from .errors import InDoubt, OutOfTime, VfwError, show
 from .events import Events, without_former_names
 from .inventory import Inventory
 from .netlink import Netlink
-from .plan import Change, Synced
+from .plan import Synced
 from .planned import Planned
 from .planner import Planner
 from .process import Run
 from .records import Record
-from .shared import Pair, Shared, note_ousted
+from .shared import Pair, Shared, changes_of, note_ousted
 from .state import State
 
 TYPE_CHECKING = False
@@ -34,14 +34,15 @@ _CONTESTED = "contested"  # in the base: two guests want the same, and one has i
 
 
 class Report:
-    """What was done: lines for the log, problems, and the entries that changed, each
-    with its guest's name."""
+    """What was done: lines for the log, problems, the entries that changed, each with
+    its guest's name; and `named`, who keeps ports that are published."""
 
-    __slots__ = ("added", "problems", "removed", "said")
+    __slots__ = ("added", "named", "problems", "removed", "said")
 
     def __init__(self) -> None:
         self.said: list[str] = []
         self.problems: list[str] = []
+        self.named: list[str] = []
         self.removed: list[tuple[str, str]] = []
         self.added: list[tuple[str, str]] = []
 
@@ -100,7 +101,7 @@ class Roads:
         pairs += self._shared.change(pairs, planner)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, events)
-        changes = [change for pair in pairs for change in _changes(*pair)]
+        changes = [change for pair in pairs for change in changes_of(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
         added = [entry for change in changes for entry in change.added()]
         if removed and _CONTESTED in self._base:
@@ -151,6 +152,11 @@ class Roads:
         wanted: dict[str, str] = {}
         for record in new.values():
             wanted.update(dict.fromkeys(record.entries, record.owner))
+        for key, one in planned.items():
+            self._report.named += one.takers()
+            was = old[key].yields if key in old else []
+            if key not in events.after and was != one.yields():
+                self._report.said += one.takers()
         synced = self._sync(wanted, planner.compiled.skeletons())
         self._state.keep_base(self._base)
         self._report.problems += synced.problems
@@ -159,7 +165,7 @@ class Roads:
         if not synced.problems:
             for key in events.after:
                 self._report.said += _line(old.get(key), planned.get(key))
-        changes = [change for pair in pairs for change in _changes(*pair)]
+        changes = [change for pair in pairs for change in changes_of(*pair)]
         removed = {entry for change in changes for entry in change.removed()}
         added = {entry for change in changes for entry in change.added()}
         added = added.union(synced.added)
@@ -218,7 +224,7 @@ class Roads:
     def _conclude(self, pairs: list[Pair]) -> None:
         """Write down what the kernel holds now."""
         for old, new in pairs:
-            for change in _changes(old, new):
+            for change in changes_of(old, new):
                 name = new.guest.name if new else old.guest.name if old else ""
                 self._report.removed += [(name, entry) for entry in change.removed()]
                 self._report.added += [(name, entry) for entry in change.added()]
@@ -297,13 +303,6 @@ def _line(old: "Record | None", planned: "Planned | None") -> list[str]:
 
 def _mark(stamps: str) -> str:
     return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
-
-
-def _changes(old: "Record | None", new: "Record | None") -> list[Change]:
-    if old and new and old.owner == new.owner:
-        return [Change(new.owner, old.entries, new.entries)]
-    changes = [Change(old.owner, old.entries, [])] if old else []
-    return changes + ([Change(new.owner, [], new.entries)] if new else [])
 
 
 def _bridges(entries: list[str]) -> set[str]:

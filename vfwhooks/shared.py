@@ -9,6 +9,7 @@ import posix
 
 from . import files
 from .errors import InDoubt, show
+from .plan import Change
 from .planner import Planner
 from .records import Key, Record
 from .state import DRIVERS, State, member_name, record_name
@@ -109,6 +110,14 @@ class Shared:
                 self.claim(address, record.key)
             for network in record.networks:
                 self.join(network, record.key)
+
+
+def changes_of(old: "Record | None", new: "Record | None") -> list[Change]:
+    """What changes for the owners of the entries."""
+    if old and new and old.owner == new.owner:
+        return [Change(new.owner, old.entries, new.entries)]
+    changes = [Change(old.owner, old.entries, [])] if old else []
+    return changes + ([Change(new.owner, [], new.entries)] if new else [])
 
 
 def note_ousted(pairs: list[Pair]) -> None:
