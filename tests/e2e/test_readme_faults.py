@@ -163,7 +163,7 @@ def test_the_file(host: Host, outside: Net, web1: Guest, watch: None, way: str) 
     wait_until(lambda: len(host.syslog(re.escape(line))) > seen, "the log to say so")
     told = vfwhooks(host, "check").stderr, problems(host), is_served(outside)
     configure(host, WEB.replace("8080", "8079"))
-    wait_until(lambda: ports(host) == {8079}, "the next", 20)
+    wait_until(lambda: published_ports(host) == {8079}, "the next", 20)
 
     assert told == (f"{line}\n", [line], True)
 
@@ -290,6 +290,51 @@ def missing(host: Host) -> list[int]:
     """The ports of the range that the kernel does not publish."""
     there = {one.port for one in published(host)}
     return [port for port in range(50000, 52001) if port not in there]
+
+
+@promises(
+    "somebody else's DNAT takes the port: a container's published port, an older"
+    " script, a rule by hand",
+    "it keeps it if it was first, and the guest has the rest of a range, unless"
+    " `over_listener: true`; `status`, `check` and `doctor` say whose it is, and when"
+    " it goes the forward comes by itself",
+)
+def test_taken(host: Host, web1: Guest, watch: None) -> None:
+    """A rule by hand, on a port and on one of a range; it goes; taken on purpose."""
+    ports = "['0.0.0.0:8090:80', '0.0.0.0:8091-8095:8091-8095']"
+    apply(host, "guests: {}\n")
+    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    found = [apply(host, f"guests:\n  web1: {ports}\n")]
+    shown = check(host), vfwhooks(host, "doctor").stdout.splitlines()
+    host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
+    every = {*range(8090, 8096)}
+    wait_until(lambda: published_ports(host) == every, "all of them", 20)
+    found.append(said(host))
+    apply(host, "guests: {}\n")
+    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    over = f"{{ports: {ports}, over_listener: true}}"
+    found.append(apply(host, f"guests:\n  web1: {over}\n"))
+    host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
+
+    whose = [f"iptables nat PREROUTING takes tcp {n} by DNAT" for n in (8090, 8093)]
+    takes = "; over_listener: true takes the port from it"
+    served = [("web1", "active", "")] * 2
+    named = [any(one in line for line in some) for some in shown for one in whose]
+    assert found == [
+        [
+            ("web1", "conflict", f"{whose[0]}{takes}"),
+            ("web1", "active", f"all but 8093: {whose[1]}{takes}"),
+        ],
+        served,
+        served,
+    ]
+    assert named == [True] * 4
+
+
+BY_HAND = [
+    *("-p", "tcp", "-m", "multiport", "--dports", "8090,8093"),
+    *("-j", "DNAT", "--to", "203.0.113.1:22"),
+]
 
 
 def docker(host: Host) -> None:
@@ -501,22 +546,22 @@ def test_without_the_service(host: Host, late: None) -> None:
     seen = []
 
     host.run(START)
-    seen.append(ports(host))
+    seen.append(published_ports(host))
     configure(host, "guests:\n  late: [8082:80]\n")
-    seen.append(ports(host))
+    seen.append(published_ports(host))
     vfwhooks(host, "apply")
-    seen.append(ports(host))
+    seen.append(published_ports(host))
     configure(host, "guests:\n  late: [8083:80]\n")
-    seen.append(ports(host))
+    seen.append(published_ports(host))
     call_hook(host, "qemu", "somebody", "stopped", "end", "-")
-    seen.append(ports(host))
+    seen.append(published_ports(host))
     host.virsh("destroy", "late")
-    seen.append(ports(host))
+    seen.append(published_ports(host))
 
     assert seen == [{8081}, {8081}, {8082}, {8082}, {8083}, set()]
 
 
-def ports(host: Host) -> set[int]:
+def published_ports(host: Host) -> set[int]:
     """What the kernel publishes."""
     return {one.port for one in published(host)}
 

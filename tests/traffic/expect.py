@@ -107,6 +107,8 @@ def _answer(row: Row, ask: Ask, origin: str, index: int, word: str, guest: str) 
     client = _client(row, ask, origin, word)[index]
     if word == "served":
         return f"{guest} {ask.target} {client}"
+    if word == "taken":
+        return f"host {ask.target} {client}"
     if word == "host":
         return f"host {ask.port} {client}"
     who = third_party(origin) if ask.at == "beyond" else ask.at

@@ -12,6 +12,15 @@ from product import settled_ruleset, status
 from . import uplinks
 from .world import World
 
+# It leads to another port of the host's, where a service is.
+_FOREIGN = """table inet foreign {
+    chain pre {
+        type nat hook prerouting priority -150
+        meta nfproto ipv4 tcp dport 8130 dnat ip to 203.0.113.1:8131
+        meta nfproto ipv6 tcp dport 8130 dnat ip6 to [2001:db8:1::1]:8131
+    }
+}
+"""
 Enter = Callable[[World], Iterator[None]]
 
 
@@ -69,6 +78,12 @@ def _vpn(world: World) -> Iterator[None]:
         yield
 
 
+def _taken(world: World) -> Iterator[None]:
+    world.host.run(["nft", "-f", "-"], input=_FOREIGN)
+    yield
+    world.host.run(["nft", "delete", "table", "inet", "foreign"])
+
+
 _STAGES: dict[str, Enter] = {
     "plain": _plain,
     "bridge-nf": _bridge_nf,
@@ -83,6 +98,7 @@ _STAGES: dict[str, Enter] = {
     "uplink, cured": _uplink,
     "uplink, strict": _strict,
     "vpn": _vpn,
+    "taken": _taken,
     "vpn, cured": _vpn,
 }
 

@@ -9,6 +9,7 @@ in force. What an origin sees is said in one word, and spelled out in `expect`:
     untouched   who was asked answers, as if nothing were forwarded
     public      the same, and sees the guest's public address
     nowhere     there is no way to that address
+    taken       whoever has the port by another's rule answers
 """
 
 from __future__ import annotations
@@ -737,6 +738,17 @@ _UNANSWERED = (
         stage="vpn, cured",
     ),
 )
+_TAKEN = (
+    Row(
+        "beside a DNAT rule of somebody else's, which is asked first",
+        "web1: [8130:8131]",
+        (tcp(8130, 8131, sees={"other": "taken", "host": "served"}),),
+        stage="taken",
+        why="table inet foreign, chain pre takes tcp 8130 by DNAT",
+        note="What the host itself sends is not asked there.",
+        standing=(tcp(8131, at="everywhere"),),
+    ),
+)
 ROWS = (
     *_REACHED,
     *_SHUT,
@@ -747,5 +759,6 @@ ROWS = (
     *_STOPPED,
     *_CHANGES,
     *_UNANSWERED,
+    *_TAKEN,
     *_BESIDE,
 )
