@@ -33,7 +33,7 @@ def expected(forwards: str, addresses: Mapping[str, list[str]]) -> set[Published
     for name, guest in tree["guests"].items():
         ports = guest["ports"] if isinstance(guest, dict) else guest
         for port in ports:
-            for host, protocol, first, last, target, step in _forwards(port, defaults):
+            for host, protocol, first, last, target, step in read_port(port, defaults):
                 for address in addresses.get(name, []):
                     if host != "*" and (":" in host) != (":" in address):
                         continue
@@ -44,7 +44,9 @@ def expected(forwards: str, addresses: Mapping[str, list[str]]) -> set[Published
     return found
 
 
-def _forwards(port: Any, default: str) -> Iterator[tuple[str, str, int, int, int, int]]:
+def read_port(port: Any, default: str) -> Iterator[tuple[str, str, int, int, int, int]]:
+    """The forwards of one entry: host address, protocol, first and last port, the first
+    target, and how far the next one is."""
     if isinstance(port, dict):
         published = port.get("published") or port["target"]
         target = port.get("target") or published

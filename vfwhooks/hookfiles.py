@@ -21,6 +21,7 @@ from .findings import NOTE, OK, WRONG, Finding
 from .records import Record
 
 DIRECTORY = "/etc/libvirt/hooks"
+NO_EXEC = f"{DIRECTORY} is on a file system without exec"
 DRIVERS = ("qemu", "lxc", "libxl", "network")
 _DAEMON = "daemon"
 _USUAL = ("qemu", "network")
@@ -64,14 +65,19 @@ def check_hooks(
     """
     laid = find_laid(root)
     lost = NOTE if is_followed else WRONG
+    if not laid and is_on_noexec(Path(root + DIRECTORY)):
+        what = f"no hook is laid, since {NO_EXEC}; libvirt is followed"
+        cure = f"to have hooks: {_remount(DIRECTORY)}, then run install.sh again"
+        yield Finding(lost, what, cure)
+        yield from _unseen(laid, state, root)
+        return
     faults = [
         *_refused(laid, refused, lost, root),
         *_missing(laid, refused, lost, root),
     ]
     if laid and is_on_noexec(next(iter(laid.values())).parent):
-        what = f"{DIRECTORY} is on a file system without exec"
-        what += ", and hooks there keep guests and networks from starting"
-        faults.append(Finding(WRONG, what, _remount(DIRECTORY)))
+        what = f"{NO_EXEC}, and hooks there keep guests and networks from starting"
+        faults.append(Finding(WRONG, what, f"run: {_remount(DIRECTORY)}"))
     for path in laid.values():
         faults += _faults(path, str(path)[len(root) :], lost, root)
     yield from faults or [Finding(OK, f"hooks in {DIRECTORY}")]
@@ -130,7 +136,7 @@ def _remount(path: str) -> str:
     mount = Path(path)
     while not mount.is_mount():
         mount = mount.parent
-    return f"run: mount -o remount,exec {mount}, and take noexec out of /etc/fstab"
+    return f"mount -o remount,exec {mount}, and take noexec out of /etc/fstab"
 
 
 def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:

@@ -12,7 +12,14 @@ from .daemons import SERVES, find_concerned, find_daemons, noticed_at
 from .denials import SELINUX, Denial, find_denials
 from .errors import VfwError
 from .findings import OK, WRONG, Finding
-from .hookfiles import DIRECTORY, DRIVERS, find_laid, find_service
+from .hookfiles import (
+    DIRECTORY,
+    DRIVERS,
+    NO_EXEC,
+    find_laid,
+    find_service,
+    is_on_noexec,
+)
 from .selinux import DAEMONS, Right, ask_rights, ask_service, find_label
 from .selinuxfs import Verdict, is_enforcing
 
@@ -49,7 +56,9 @@ def hooks_line(root: str = "", ask: AskRights = ask_rights) -> str:
         said = "none: the service follows libvirt's files"
     else:
         said = "none, and the service does not run: no start is noticed"
-    return "; ".join(dict.fromkeys([said, *_asked(root, ask).values()]))
+    is_refused = not laid and is_on_noexec(Path(root + DIRECTORY))
+    why = [NO_EXEC] if is_refused else _asked(root, ask).values()
+    return "; ".join(dict.fromkeys([said, *why]))
 
 
 def _asked(root: str, ask: AskRights) -> dict[str, str]:

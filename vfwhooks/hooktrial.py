@@ -18,7 +18,7 @@ from pathlib import Path
 from .daemons import SERVES, find_concerned, find_daemons, reload, wake
 from .denials import find_denials
 from .errors import VfwError, show
-from .hookfiles import DIRECTORY, DRIVERS, find_laid, is_on_noexec
+from .hookfiles import DIRECTORY, DRIVERS, NO_EXEC, find_laid, is_on_noexec
 from .hookrights import AskRights, find_refused, refused_drivers
 from .process import Run, find
 from .selinux import BOOLEAN, ask_rights, ask_service
@@ -89,7 +89,7 @@ def _lay(source: Path, place: Path) -> None:
 def _why_not(name: str, place: Path, root: str) -> str:
     """Why a daemon may not have run our daemon hook."""
     if is_on_noexec(place.parent):
-        return f"{DIRECTORY} is on a file system without exec"
+        return NO_EXEC
     for denial in reversed(find_denials(root)):
         if denial.path in (str(place), place.name) and not denial.is_permissive:
             return f"{denial.subject} may not {denial.what} {place} ({denial.by})"
@@ -122,7 +122,7 @@ def withdraw(state: State, root: str = "", ask: AskRights = ask_rights) -> list[
     was done. The daemons are told, for they remember which hooks there were."""
     laid = find_laid(root)
     if is_on_noexec(Path(root + DIRECTORY)):
-        refused = dict.fromkeys(laid, f"{DIRECTORY} is on a file system without exec")
+        refused = dict.fromkeys(laid, NO_EXEC)
     else:
         refused = refused_drivers(find_refused(root, ask))
     gone = [driver for driver in laid if driver in refused]

@@ -217,8 +217,8 @@ def _unanswered(
 ) -> ForwardStatus:
     """The row as it is where its guest's answers take another way out than the host's
     own on that address, with our mark for those that are `returned`; one on every
-    address is active, and says which is of no use."""
-    if row.state != "active" or row.is_loopback or row.reason:
+    address is active, and says which is of no use after whatever else is to be said."""
+    if row.state != "active" or row.is_loopback:
         return row
     is_one = row.host_ip not in ("*", "0.0.0.0", "::")
     hosts = (
@@ -235,7 +235,8 @@ def _unanswered(
             if why and is_one:
                 return replace(row, state="blocked", reason=why)
             if why:
-                return replace(row, reason=f"not answered on {host}: {why}")
+                said = f"not answered on {host}: {why}"
+                return replace(row, reason="; ".join(filter(None, (row.reason, said))))
     return row
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-from .table import BACKENDS, FAMILIES, ON_LOOPBACK, ORIGINS, ROWS, Row
+from .table import BACKENDS, FAMILIES, ON_LOOPBACK, ORIGINS, ROWS, STRICT, Row
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ LEFT_OUT = (
         " IPv4's route_localnet; check refuses `::1` as a host_ip",
         families=("6",),
     ),
+    LeftOut(STRICT, "IPv6 has no rp_filter", families=("6",)),
 )
 
 

@@ -37,6 +37,25 @@ def test_cell(
     assert found.seen[cell] == wanted
 
 
+def test_active_means_answered(stage_name: str, found: Found) -> None:
+    """Where a guest answers a packet from outside that is for a forward, status calls
+    the forward active; where it does not, status gives a reason that names why.
+
+    Such a packet is what `outside` and `elsewhere` send to an address and port that a
+    forward of the row publishes, with a source that its allow_from has: of the forward
+    on that address, or else of the one on every address. Not so what is sent straight
+    at a guest, through the host to others, to ports that are not published, and on a
+    connection that is older than the forwards, nor what guests and the host send. A
+    guest that does not run is no exception: its forward is `stopped`. All packets are
+    sent first, then status is asked.
+    """
+    rows = rows_by_name()
+
+    wrong = [one.wrong(rows[one.cell.row].why) for one in found.told[stage_name]]
+
+    assert [text for text in wrong if text] == []
+
+
 def test_page(backend: str, found: Found) -> None:
     """docs/traffic.md holds the table, and the rulesets that the kernel had."""
     shown = backend.partition("-")[0]

@@ -6,8 +6,10 @@ import pytest
 from lab.host import Host
 
 from .cells import asked_cells
-from .play import Found, play
+from .play import STAGES, Found, play
 from .table import OLDER
+
+pytest.register_assert_rewrite(f"{__package__}.checks")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,9 @@ def found(backend: str) -> Found:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for every cell of the module's backend."""
+    """A test for every cell of the module's backend, and for every stage."""
     if "cell" in metafunc.fixturenames:
         mine = [c for c in asked_cells() if c.backend == metafunc.module.BACKEND]
         metafunc.parametrize("cell", mine, ids=str)
+    if "stage_name" in metafunc.fixturenames:
+        metafunc.parametrize("stage_name", STAGES)

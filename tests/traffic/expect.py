@@ -5,8 +5,10 @@ from __future__ import annotations
 from .asking import DNS_ANSWER
 from .cells import Cell
 from .places import (
+    ABSENT,
     BEYOND,
     CABLES,
+    FAR,
     GUESTS,
     HOST,
     LANS,
@@ -18,7 +20,12 @@ from .places import (
 )
 from .table import Ask, Row
 
-_WORDS = {"refused": "refused", "silence": "timed out", "closed": "closed"}
+_WORDS = {
+    "refused": "refused",
+    "silence": "timed out",
+    "closed": "closed",
+    "nowhere": "unreachable",
+}
 
 
 def resident(row: Row, origin: str) -> str:
@@ -35,6 +42,8 @@ def own_address(row: Row, origin: str) -> Pair:
     guest = resident(row, origin)
     if guest:
         return GUESTS[guest].addresses
+    if row.is_far and origin == "elsewhere":
+        return FAR
     return BEYOND.get(origin, CABLES["outside"])
 
 
@@ -53,6 +62,8 @@ def asked_address(row: Row, ask: Ask, origin: str) -> Pair:
         "resolver": RESOLVER,
         "loopback": LOOPBACK,
         "first": CABLES["outside"],
+        "other": CABLES["elsewhere"],
+        "absent": ABSENT,
         **HOST,
     }
     return at.get(ask.at) or CABLES.get(origin) or CABLES["outside"]
@@ -96,6 +107,8 @@ def _answer(row: Row, ask: Ask, origin: str, index: int, word: str, guest: str) 
     client = _client(row, ask, origin, word)[index]
     if word == "served":
         return f"{guest} {ask.target} {client}"
+    if word == "taken":
+        return f"host {ask.target} {client}"
     if word == "host":
         return f"host {ask.port} {client}"
     who = third_party(origin) if ask.at == "beyond" else ask.at

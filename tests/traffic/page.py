@@ -41,6 +41,8 @@ _WORDS = {
     "closed": "the old connection is over",
     "public": "who was asked answers, and sees the guest's public address",
     "untouched": "who was asked answers, as if nothing were forwarded",
+    "nowhere": "there is no way to that address",
+    "taken": "whoever has the port by another's rule answers",
 }
 
 

@@ -28,6 +28,10 @@ HOST: dict[str, Pair] = {
     "inward": ("203.0.113.9", "2001:db8:1::9"),
     "later": ("203.0.113.77", "2001:db8:1::77"),
 }
+# Who is behind the cable `elsewhere` and far away, where a row wants that.
+FAR: Pair = ("198.18.7.2", "2001:db8:9::2")
+# An address that leads to the host and that it does not have.
+ABSENT: Pair = ("54.210.1.2", "2001:db8:7::2")
 RESOLVER: Pair = ("127.0.0.53", "::1")
 LOOPBACK: Pair = ("127.0.0.1", "::1")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lab.host import Host
 from lab.net import Net
+from product import status
 
 from .asking import Flow
 from .cells import Cell, is_left_out
@@ -18,20 +19,23 @@ from .rulesets import read_ruleset
 from .servers import Servers
 from .stages import settle, stage
 from .table import FAMILIES, ORIGINS, ROWS, Ask, Row
+from .told import Statuses, Told, find_owner, find_said
 from .world import World, alone
 
 PATIENCE, BRIEFLY = 5.0, 0.8
 _AT_ONCE = 48
-_STAGES = tuple(dict.fromkeys(row.stage for row in ROWS))
+STAGES = tuple(dict.fromkeys(row.stage for row in ROWS))
 _ELSEWHERE = ("beyond", "dns", "guest")
 _OWN = {"loopback": LOOPBACK, "resolver": RESOLVER}
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was seen in every cell, and the ruleset of every row, alone in force."""
+    """What was seen in every cell, what status then said of each packet that came from
+    outside to a forward, and the ruleset of every row, alone in force."""
 
     seen: dict[Cell, tuple[str, ...]]
+    told: dict[str, list[Told]]
     rulesets: dict[str, list[str]]
 
 
@@ -39,6 +43,7 @@ class Found:
 class Question:
     """One question of a cell, with the flow it is asked on."""
 
+    row: Row
     cell: Cell
     ask: Ask
     flow: Flow | Frame
@@ -53,6 +58,15 @@ class Question:
         if not self.ask.kept:
             self.flow.close()
 
+    def told(self, forwards: Statuses) -> Iterator[Told]:
+        """What status says of the forward that the question was for, if it was."""
+        owner = find_owner(self.row, self.ask, self.cell)
+        if owner:
+            said = find_said(forwards, owner, self.ask, self.cell.family)
+            is_answered = self.heard[-1].startswith(f"{owner.guest} ")
+            port = f"{self.ask.protocol} {self.ask.port}"
+            yield Told(self.cell, port, is_answered, said)
+
 
 def play(host: Host, backend: str) -> Found:
     """Everything, on a host that has not been started yet."""
@@ -62,15 +76,17 @@ def play(host: Host, backend: str) -> Found:
             if not GUESTS[key].off:
                 world.started(key)
         seen: dict[Cell, tuple[str, ...]] = {}
-        for name in _STAGES:
+        told: dict[str, list[Told]] = {}
+        for name in STAGES:
             rows = [row for row in ROWS if row.stage == name]
-            seen.update(_play_stage(world, backend, name, rows))
-        return Found(seen, _rulesets(world, backend))
+            answers, told[name] = _play_stage(world, backend, name, rows)
+            seen.update(answers)
+        return Found(seen, told, _rulesets(world, backend))
 
 
 def _play_stage(
     world: World, backend: str, name: str, rows: list[Row]
-) -> dict[Cell, tuple[str, ...]]:
+) -> tuple[dict[Cell, tuple[str, ...]], list[Told]]:
     questions = [
         question for row in rows for question in _questions(world, backend, row)
     ]
@@ -90,11 +106,13 @@ def _play_stage(
         _own_services(world, rows, later)
         settle(world, name)
         _put(questions)
+        forwards = status(world.host)["forwards"]
         world.late_addresses(False)
     heard: dict[Cell, list[list[str]]] = {}
     for question in questions:
         heard.setdefault(question.cell, []).append(question.heard)
-    return {cell: _in_order(answers) for cell, answers in heard.items()}
+    seen = {cell: _in_order(answers) for cell, answers in heard.items()}
+    return seen, [told for question in questions for told in question.told(forwards)]
 
 
 def _in_order(answers: list[list[str]]) -> tuple[str, ...]:
@@ -121,7 +139,7 @@ def _questions(world: World, backend: str, row: Row) -> list[Question]:
                     own = own_address(row, origin)[index]
                     flow = Frame(net, ask.protocol, mac, own, address, ask.port)
                 mine = list(wanted[number :: len(asks)])
-                found.append(Question(cell, ask, flow, mine, []))
+                found.append(Question(row, cell, ask, flow, mine, []))
     return found
 
 

@@ -9,8 +9,18 @@ from lab.docker import install_rules, remove_rules
 from lab.firewalld import start_firewalld
 from product import settled_ruleset, status
 
+from . import uplinks
 from .world import World
 
+# It leads to another port of the host's, where a service is.
+_FOREIGN = """table inet foreign {
+    chain pre {
+        type nat hook prerouting priority -150
+        meta nfproto ipv4 tcp dport 8130 dnat ip to 203.0.113.1:8131
+        meta nfproto ipv6 tcp dport 8130 dnat ip6 to [2001:db8:1::1]:8131
+    }
+}
+"""
 Enter = Callable[[World], Iterator[None]]
 
 
@@ -52,6 +62,28 @@ def _firewalld(world: World) -> Iterator[None]:
     world.host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
 
 
+def _uplink(world: World) -> Iterator[None]:
+    with uplinks.far_away(world), uplinks.table_of_its_own(world):
+        yield
+
+
+def _strict(world: World) -> Iterator[None]:
+    with uplinks.far_away(world), uplinks.strict(world):
+        yield
+
+
+def _vpn(world: World) -> Iterator[None]:
+    all_of_it = uplinks.vpn(world), uplinks.table_of_its_own(world)
+    with uplinks.far_away(world), all_of_it[0], all_of_it[1]:
+        yield
+
+
+def _taken(world: World) -> Iterator[None]:
+    world.host.run(["nft", "-f", "-"], input=_FOREIGN)
+    yield
+    world.host.run(["nft", "delete", "table", "inet", "foreign"])
+
+
 _STAGES: dict[str, Enter] = {
     "plain": _plain,
     "bridge-nf": _bridge_nf,
@@ -62,6 +94,12 @@ _STAGES: dict[str, Enter] = {
     "ufw": _ufw,
     "ufw, cured": _ufw,
     "firewalld": _firewalld,
+    "uplink": _uplink,
+    "uplink, cured": _uplink,
+    "uplink, strict": _strict,
+    "vpn": _vpn,
+    "taken": _taken,
+    "vpn, cured": _vpn,
 }
 
 

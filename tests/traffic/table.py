@@ -8,6 +8,8 @@ in force. What an origin sees is said in one word, and spelled out in `expect`:
     host        the host's own service answers    closed   the old connection is cut
     untouched   who was asked answers, as if nothing were forwarded
     public      the same, and sees the guest's public address
+    nowhere     there is no way to that address
+    taken       whoever has the port by another's rule answers
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ OLDER = "iptables-9.0"
 BACKENDS = ("nftables", "iptables", OLDER)
 FAMILIES = ("4", "6")
 ON_LOOPBACK = "published on 127.0.0.1"
+STRICT = "a second uplink and strict rp_filter"
 Sees = Mapping[str, str]
 SERVED: Sees = {}
 BY_HOST: Sees = {"other": "host"}
@@ -36,6 +39,8 @@ DROPPED: Sees = {
     f"nftables {origin}": "silence"
     for origin in ("outside", "elsewhere", "guest", "neighbour", "stranger", "attacker")
 }
+SILENCE_FAR: Sees = {"elsewhere": "silence"}
+NOWHERE: Sees = {"other": "nowhere"}
 REFUSED: Sees = {"other": "refused"}
 CLOSED: Sees = {"other": "closed"}
 _NOT_HERE = ("beyond", "loopback", "resolver")
@@ -46,9 +51,10 @@ class Ask:
     """One question: a port at a place, and the word for what each origin sees.
 
     `at` is "host" (the host's address next to who asks), another address of the host
-    ("first", "second", "later", "bridge", "loopback", "resolver", or the guest's whose
-    name it is), "guest" (straight at it), "beyond" (somebody past the host) or "dns"
-    (the network's own dnsmasq).
+    ("first", "other" by the cable `elsewhere`, "second", "later", "bridge", "loopback",
+    "resolver", or the guest's whose name it is), "absent" (one that it does not have),
+    "guest" (straight at it), "beyond" (somebody past the host) or "dns" (the network's
+    own dnsmasq).
     `was` is what was seen before the row's forwards; `kept` asks on the same flow.
     """
 
@@ -74,8 +80,10 @@ class Ask:
 class Row:
     """One line of the matrix.
 
-    `straight` is what becomes of who routes straight at the guest: "refused", "served"
-    by libvirt's own rules, or "dropped" by another firewall, where that comes first.
+    `why` is in the reason that status gives for a forward of the row that does not
+    answer somebody outside, whom it is for. `straight` is what becomes of who routes
+    straight at the guest: "refused", "served" by libvirt's own rules, or "dropped" by
+    another firewall, where that comes first.
     `before` are the forwards that were in force until these took their place; `stops`
     and `starts` are guests that come and go with them. `standing` are services that the
     host had before, "everywhere" or on the addresses named; its others start
@@ -88,11 +96,17 @@ class Row:
     guest: str = "web1"
     note: str = ""
     stage: str = "plain"
+    why: str = ""
     straight: str = "refused"
     before: str | None = None
     stops: str = ""
     starts: str = ""
     standing: tuple[Ask, ...] = ()
+
+    @property
+    def is_far(self) -> bool:
+        """Whether who is elsewhere is no neighbour of the host's, but far away."""
+        return self.stage.startswith(("uplink", "vpn"))
 
     def asked_by(self, origin: str) -> tuple[Ask, ...]:
         """What that origin asks; who attacks tries the guest's own address instead."""
@@ -404,6 +418,7 @@ _LISTENERS = (
         (tcp(8091, 80, sees=BY_HOST), udp(8091, 53, sees=BY_HOST)),
         standing=(tcp(8091, at="everywhere"), udp(8091, at="everywhere")),
         note="The forward is a conflict, and `status` and `check` name the service.",
+        why="the host listens on",
     ),
     Row(
         "a forward with over_listener takes the port from the host's service",
@@ -432,6 +447,7 @@ _LISTENERS = (
         stage="routes",
         standing=(tcp(8094, at="everywhere"),),
         note="It is how the world knows the host: a conflict, as on every address.",
+        why="the host listens on",
     ),
     Row(
         "a service on a libvirt bridge keeps its port there, and is no conflict",
@@ -508,12 +524,14 @@ _STOPPED = (
         "idle:\n  ports: [8097:80, 8097:53/udp]",
         (tcp(8097, 80, sees=BY_HOST), udp(8097, 53, sees=BY_HOST)),
         guest="idle",
+        why="the guest is not running",
     ),
     Row(
         "when_stopped: reject, of a guest that never ran",
         "missing:\n  ports: [8098:80, 8098:53/udp]\n  when_stopped: reject",
         (tcp(8098, 80, sees=REFUSED), udp(8098, 53, sees=REFUSED)),
         note="The host has a service of its own there, which nobody gets to.",
+        why="the guest is not running; its ports are rejected",
     ),
 )
 
@@ -583,6 +601,7 @@ _CHANGES = (
         before=_REUSED,
         stops="old",
         starts="new",
+        why="the guest is not running",
     ),
     Row(
         "when_stopped: reject, of a guest that stops",
@@ -596,6 +615,7 @@ _CHANGES = (
         stage="changes",
         before=_BRIEF,
         stops="brief",
+        why="the guest is not running; its ports are rejected",
     ),
     Row(
         "connections of others while a forward to that port goes",
@@ -622,6 +642,7 @@ _BESIDE = (
         straight="dropped",
         note="Every table has to accept a packet, and with nftables ours is not the one"
         " that Docker has: the forward is `blocked`, and `status` names the cure.",
+        why="Docker drops forwarded packets",
     ),
     Row(
         "beside Docker, with the cure that status names",
@@ -636,6 +657,7 @@ _BESIDE = (
         (tcp(8102, 80, sees=DROPPED), udp(8102, 53, sees=DROPPED)),
         stage="ufw",
         straight="dropped",
+        why="ufw drops forwarded packets",
     ),
     Row(
         "beside ufw, with the cure that status names",
@@ -650,6 +672,83 @@ _BESIDE = (
         stage="firewalld",
     ),
 )
+_LEAVES = "leave by {}, and those of"
+
+
+def _far(port: int, target: int, at: str = "other") -> Ask:
+    """A port of the second cable's address, asked by who is far away behind it."""
+    return replace(tcp(port, target, at), by=("elsewhere",))
+
+
+_UNANSWERED = (
+    Row(
+        "an address that the host does not have",
+        "web1:\n  - 54.210.1.2:8120:80\n  - '[2001:db8:7::2]:8120:80'",
+        (tcp(8120, 80, "absent", sees=NOWHERE),),
+        why="this host has no address",
+        note="As an elastic IP behind a provider's NAT: the forward is `pending`.",
+    ),
+    Row(
+        "a second uplink with a rule for the host's address on it",
+        "web1: [8122:80, 8122:53/udp, '198.51.100.1:8123:80',"
+        " '[2001:db8:2::1]:8123:80']",
+        (
+            tcp(8122, 80, sees=SILENCE_FAR),
+            udp(8122, 53, sees=SILENCE_FAR),
+            replace(_far(8123, 80), sees=SILENCE_FAR),
+        ),
+        stage="uplink",
+        why=_LEAVES.format("outside"),
+        note="`ip rule from ADDRESS lookup TABLE` is for what the host itself sends.",
+    ),
+    Row(
+        "a second uplink, with the cure that status names",
+        "web1: ['198.51.100.1:8124:80', '[2001:db8:2::1]:8124:80']",
+        (tcp(8124, 80, "other"),),
+        stage="uplink, cured",
+    ),
+    Row(
+        STRICT,
+        "web1: [8125:80, 8125:53/udp, '198.51.100.1:8126:80']",
+        (
+            tcp(8125, 80, sees=SILENCE_FAR),
+            udp(8125, 53, sees=SILENCE_FAR),
+            replace(_far(8126, 80), sees=SILENCE_FAR),
+        ),
+        stage="uplink, strict",
+        why="elsewhere drops what is answered by outside (rp_filter 1)",
+    ),
+    Row(
+        "a VPN that takes all, with a rule for the host's address on its uplink",
+        "web1: [8127:80, 8127:53/udp, '198.51.100.1:8128:80',"
+        " '[2001:db8:2::1]:8128:80']",
+        (
+            tcp(8127, 80, sees=SILENCE_FAR),
+            udp(8127, 53, sees=SILENCE_FAR),
+            replace(_far(8128, 80), sees=SILENCE_FAR),
+        ),
+        stage="vpn",
+        why=_LEAVES.format("vpn"),
+        note="The rules are those of wg-quick.",
+    ),
+    Row(
+        "a VPN that takes all, with the cure that status names",
+        "web1: ['198.51.100.1:8129:80', '[2001:db8:2::1]:8129:80']",
+        (tcp(8129, 80, "other"),),
+        stage="vpn, cured",
+    ),
+)
+_TAKEN = (
+    Row(
+        "beside a DNAT rule of somebody else's, which is asked first",
+        "web1: [8130:8131]",
+        (tcp(8130, 8131, sees={"other": "taken", "host": "served"}),),
+        stage="taken",
+        why="table inet foreign, chain pre takes tcp 8130 by DNAT",
+        note="What the host itself sends is not asked there.",
+        standing=(tcp(8131, at="everywhere"),),
+    ),
+)
 ROWS = (
     *_REACHED,
     *_SHUT,
@@ -659,5 +758,7 @@ ROWS = (
     *_LOOPBACK,
     *_STOPPED,
     *_CHANGES,
+    *_UNANSWERED,
+    *_TAKEN,
     *_BESIDE,
 )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from .checks import test_cell, test_page, test_ten_thousand_ports
+from .checks import (
+    test_active_means_answered,
+    test_cell,
+    test_page,
+    test_ten_thousand_ports,
+)
 
 BACKEND = "nftables"
-__all__ = ["test_cell", "test_page", "test_ten_thousand_ports"]
+__all__ = [
+    "test_active_means_answered",
+    "test_cell",
+    "test_page",
+    "test_ten_thousand_ports",
+]

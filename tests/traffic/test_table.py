@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import product
 
-from .cells import LEFT_OUT, all_cells, asked_cells
-from .table import BACKENDS, FAMILIES, ORIGINS, ROWS
+from .cells import LEFT_OUT, Cell, all_cells, asked_cells
+from .expect import expected
+from .table import BACKENDS, FAMILIES, ORIGINS, ROWS, Row
+from .told import find_owner
 
 
 def test_the_matrix_is_the_full_product() -> None:
@@ -15,7 +17,36 @@ def test_the_matrix_is_the_full_product() -> None:
 
     counts = everything, everything - len(asked_cells())
 
-    assert counts == (2646, 21)
+    assert counts == (2940, 42)
+
+
+def test_rows_say_why() -> None:
+    """A row in which a forward does not answer somebody outside, whom it is for, has
+    the reason that status is to give, and no other row has one."""
+    met = [
+        (row.name, is_served)
+        for row in ROWS
+        for cell in asked_cells()
+        if cell.row == row.name
+        for is_served in _packets(row, cell)
+    ]
+
+    mute = {name for name, is_served in met if not is_served}
+
+    assert mute == {row.name for row in ROWS if row.why}
+    assert (len(met), sum(is_served for _, is_served in met)) == (1251, 1046)
+
+
+def _packets(row: Row, cell: Cell) -> list[bool]:
+    """Of each question that is for a forward, whether its guest is to answer."""
+    asks = row.asked_by(cell.origin)
+    owners = [find_owner(row, ask, cell) for ask in asks]
+    answers = expected(row, cell)[-len(asks) :]
+    return [
+        answer.startswith(f"{owner.guest} ")
+        for owner, answer in zip(owners, answers)
+        if owner
+    ]
 
 
 def test_cells_are_left_out_for_a_reason() -> None:

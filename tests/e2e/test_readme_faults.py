@@ -1,0 +1,574 @@
+"""README's table "When something is wrong", line by line: each fault is made, and the
+tool says what the line promises. A line that changes fails here until its test has been
+looked at, and so do words of the tool that change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from lab.box import wait_until
+from lab.docker import install_rules, remove_rules
+from lab.firewalld import CONF, reload_firewalld, start_firewalld
+from lab.guest import Guest
+from lab.host import HOOKS, Host
+from lab.net import Net
+from lab.network import default_network, mac_for
+from lab.service import serving
+from product import (
+    CONFIG,
+    HERE,
+    call_hook,
+    configure,
+    hook_files,
+    published,
+    put_in,
+    start_watch,
+    status,
+    stop_watch,
+    vfwhooks,
+)
+
+from e2e.test_faults import LIB, drop_half, hide_python, hide_tools
+
+WEB = "guests:\n  web1: [8080:80]\n"
+URL = "http://203.0.113.1:8080/"
+START = ["virsh", "-q", "start", "late", "--paused"]
+PROMISED: dict[str, str] = {}
+Test = TypeVar("Test", bound=Callable[..., None])
+Fault = Callable[[Host], None]
+
+
+def promises(what: str, then: str) -> Callable[[Test], Test]:
+    """The line of the table that the test is of, word by word."""
+    PROMISED[what] = then
+    return lambda test: test
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A host with the product in a place of its own, where it can be broken."""
+    with Host.debian13("nftables") as host:
+        put_in(host, WEB)
+        copy(host)
+        host.install_hooks(hook_files(LIB))
+        host.start_libvirtd()
+        host.start_network(default_network(ipv6=True))
+        yield host
+
+
+@pytest.fixture(scope="module")
+def outside(host: Host) -> Net:
+    """Somebody outside."""
+    return host.outside()
+
+
+@pytest.fixture(scope="module")
+def web1(host: Host) -> Iterator[Guest]:
+    """A running guest."""
+    guest = host.define_guest("web1").start(wait=True)
+    yield guest
+    guest.destroy()
+
+
+@pytest.fixture
+def late(host: Host) -> Iterator[None]:
+    """A guest that is to start only later, and is gone at the end."""
+    configure(host, "guests:\n  late: [8081:80]\n")
+    host.define_guest("late", mac=mac_for(40))
+    yield
+    host.call(["virsh", "-q", "destroy", "late"])
+    host.virsh("undefine", "late")
+
+
+@pytest.fixture
+def watch(host: Host) -> Iterator[None]:
+    """The service runs."""
+    start_watch(host)
+    yield
+    stop_watch(host)
+
+
+def copy(host: Host) -> None:
+    """The product as it is, whatever was broken."""
+    source = f"{Host.CHECKOUT}/{{vfwhooks,templates}}"
+    away = "for f in /usr/bin/*.away; do [ ! -e $f ] || mv $f ${f%.away}; done"
+    host.run(
+        ["bash", "-c", f"{away}; mkdir -p {LIB}; rm -rf {LIB}/*; cp -r {source} {LIB}/"]
+    )
+
+
+def apply(host: Host, forwards: str) -> list[tuple[str, str, str]]:
+    """Put the forwards in force; what status says of each of IPv4."""
+    configure(host, forwards)
+    vfwhooks(host, "apply")
+    return said(host)
+
+
+def said(host: Host) -> list[tuple[str, str, str]]:
+    """Guest, state and reason of every forward of IPv4."""
+    rows = status(host)["forwards"]
+    return [
+        (row["guest"], row["state"], row["reason"])
+        for row in rows
+        if ":" not in row["address"]
+    ]
+
+
+def problems(host: Host) -> list[str]:
+    """What status says of the file."""
+    lines = vfwhooks(host, "status").stdout.splitlines()
+    return [line[9:] for line in lines if line.startswith("problem ")]
+
+
+def is_served(outside: Net) -> bool:
+    """Whether web1 answers."""
+    return outside.http(URL, timeout=1).body == "web1 80 203.0.113.2"
+
+
+FILES = {
+    "broken": (
+        "printf 'guests:\\n  web1: [8080:80\\n' >",
+        "2:9: the [ here has no end; write ] behind what belongs to it",
+    ),
+    "gone": (
+        "rm -f ",
+        "1:1: is gone; the last good configuration stays; guests: {} says none",
+    ),
+    "empty": (
+        "truncate -s0 ",
+        "1:1: the file is nothing, not a mapping of defaults, guests",
+    ),
+}
+
+
+@promises(
+    "forwards.yaml is broken, gone or empty",
+    "the last good one stays in force; `check`, `status` and syslog name file, line and"
+    " column; the mended file takes effect by itself",
+)
+@pytest.mark.parametrize("way", FILES)
+def test_the_file(host: Host, outside: Net, web1: Guest, watch: None, way: str) -> None:
+    """The forward of the last good file serves on; the place is named by all three; the
+    next good file is in force without a command."""
+    command, what = FILES[way]
+    apply(host, WEB)
+    line = f"{CONFIG}:{what}"
+    seen = len(host.syslog(re.escape(line)))
+
+    host.run(["sh", "-c", command + CONFIG])
+    wait_until(lambda: len(host.syslog(re.escape(line))) > seen, "the log to say so")
+    told = vfwhooks(host, "check").stderr, problems(host), is_served(outside)
+    configure(host, WEB.replace("8080", "8079"))
+    wait_until(lambda: published_ports(host) == {8079}, "the next", 20)
+
+    assert told == (f"{line}\n", [line], True)
+
+
+@promises(
+    "a guest has no address yet",
+    "its forwards are `pending`, with the reason, and come when it has one",
+)
+def test_no_address(host: Host, watch: None) -> None:
+    """The host hears of the guest's address long after its start."""
+    configure(host, "guests:\n  silent: [8081:80]\n")
+    mac = "52:54:00:aa:00:31"
+    host.define_guest("silent", mac=mac)
+    host.virsh("start", "silent", "--paused")
+    found = said(host)
+
+    host.net.ip(f"neigh add 192.168.122.77 lladdr {mac} dev virbr0")
+    wait_until(lambda: said(host)[0][1] == "active", "the forward", 20)
+    host.virsh("destroy", "silent")
+    host.virsh("undefine", "silent")
+
+    why = "no reservation, lease or neighbour for {} on virbr0 (IPv{})"
+    reason = "; ".join(why.format(mac, family) for family in "46")
+    assert found == [("silent", "pending", reason)]
+
+
+@promises(
+    "two guests want one port, or one address",
+    "the second entry for a port is an error in the file, and says whose it is; of two"
+    " that run with one name or one address, the first has it, and the other's is a"
+    " `conflict`, and says whose it is",
+)
+def test_two_of_them(host: Host, web1: Guest, late: None) -> None:
+    """Two entries of the file, two addresses, one of another driver with that name."""
+    apply(host, WEB)
+    twice = WEB + "  late: [8080:80]\n"
+    configure(host, twice)
+    checked = vfwhooks(host, "check").stderr
+    configure(host, WEB + f"  late: {{address: {web1.address}, ports: [8081:80]}}\n")
+    host.run(START)
+    address = said(host)
+    xml = NAMESAKE.format(mac=mac_for(41))
+    configure(host, WEB)
+    call_hook(host, "lxc", "web1", "started", "begin", "-", xml=xml)
+    name = sorted(said(host))
+    call_hook(host, "lxc", "web1", "stopped", "end", "-", xml=xml)
+
+    taken = f"host port tcp/8080 is taken by web1 ({CONFIG}:2:10)"
+    assert checked == f"{CONFIG}:3:10: {taken}\n"
+    assert address == [
+        ("web1", "active", ""),
+        ("late", "conflict", f"{web1.address} is the address of web1"),
+    ]
+    assert name == [
+        ("web1", "active", ""),
+        ("web1", "conflict", "taken by qemu guest web1"),
+    ]
+
+
+NAMESAKE = """<domain type='lxc'>
+  <name>web1</name><uuid>6b33ec13-96d6-4581-bc2f-38dee79d5a41</uuid>
+  <devices><interface type='network'><mac address='{mac}'/>
+  <source network='default' bridge='virbr0'/></interface></devices>
+</domain>
+"""
+
+
+@promises(
+    "a service of the host listens on the port, or on one within a range",
+    "it keeps it, and the guest has the rest of the range, unless `over_listener:"
+    " true`; `status` and `check` name it. A range of UDP takes a port above 1023 from"
+    " a process for up to ten seconds; WireGuard and other tunnels of the kernel keep"
+    " theirs from the first moment",
+)
+def test_services(host: Host, web1: Guest, watch: None) -> None:
+    """A port of TCP; a range with a process and a tunnel in it, at once and then; both
+    taken on purpose."""
+    ports = "['0.0.0.0:22:22', '0.0.0.0:50000-52000:50000-52000/udp']"
+    host.net.ip(
+        "link add vx type vxlan id 1 dstport 51820 dev virbr0", "link set vx up"
+    )
+    with (
+        serving(host, "sshd", 22) as ssh,
+        serving(host, "vpn", 51000, protocol="udp") as udp,
+    ):
+        found = [apply(host, f"guests:\n  web1: {ports}\n")]
+        checked = [line.partition("warning: ")[2] for line in check(host)]
+        left = [missing(host)]
+        wait_until(lambda: len(missing(host)) > 1, "the service to see to it", 20)
+        left.append(missing(host))
+        found.append(said(host))
+        over = f"{{ports: {ports}, over_listener: true}}"
+        found.append(apply(host, f"guests:\n  web1: {over}\n"))
+        left.append(missing(host))
+    host.net.ip("link del vx")
+
+    sshd = f"sshd (pid {ssh}) listens on tcp 0.0.0.0:22"
+    vpn = f"vpn (pid {udp}) listens on udp 0.0.0.0:51000"
+    tunnel = "the kernel (WireGuard, VXLAN or the like) listens on udp 0.0.0.0:51820"
+    takes = "over_listener: true takes the port"
+    first = "it was first, and gets its port by the service or vfwhooks apply"
+    conflict = "web1", "conflict", f"{sshd}; {takes} from it"
+    soon = f"all but 51820: {tunnel}; {takes} from it; {vpn}; {first}"
+    then = f"all but 51000, 51820: {vpn}, {tunnel}; {takes}s from them"
+    assert found == [
+        [conflict, ("web1", "active", soon)],
+        [conflict, ("web1", "active", then)],
+        [("web1", "active", ""), ("web1", "active", "")],
+    ]
+    assert checked == [
+        f"{sshd}; it keeps the port if it is there first, unless over_listener: true",
+        f"{vpn}, {tunnel}; they keep the ports if they are there first, unless"
+        " over_listener: true",
+    ]
+    assert left == [[51820], [51000, 51820], []]
+
+
+def check(host: Host) -> list[str]:
+    """What check says."""
+    return vfwhooks(host, "check").stderr.splitlines()
+
+
+def missing(host: Host) -> list[int]:
+    """The ports of the range that the kernel does not publish."""
+    there = {one.port for one in published(host)}
+    return [port for port in range(50000, 52001) if port not in there]
+
+
+@promises(
+    "somebody else's DNAT takes the port: a container's published port, an older"
+    " script, a rule by hand",
+    "it keeps it if it was first, and the guest has the rest of a range, unless"
+    " `over_listener: true`; `status`, `check` and `doctor` say whose it is, and when"
+    " it goes the forward comes by itself",
+)
+def test_taken(host: Host, web1: Guest, watch: None) -> None:
+    """A rule by hand, on a port and on one of a range; it goes; taken on purpose."""
+    ports = "['0.0.0.0:8090:80', '0.0.0.0:8091-8095:8091-8095']"
+    apply(host, "guests: {}\n")
+    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    found = [apply(host, f"guests:\n  web1: {ports}\n")]
+    shown = check(host), vfwhooks(host, "doctor").stdout.splitlines()
+    host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
+    every = {*range(8090, 8096)}
+    wait_until(lambda: published_ports(host) == every, "all of them", 20)
+    found.append(said(host))
+    apply(host, "guests: {}\n")
+    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    over = f"{{ports: {ports}, over_listener: true}}"
+    found.append(apply(host, f"guests:\n  web1: {over}\n"))
+    host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
+
+    whose = [f"iptables nat PREROUTING takes tcp {n} by DNAT" for n in (8090, 8093)]
+    takes = "; over_listener: true takes the port from it"
+    served = [("web1", "active", "")] * 2
+    named = [any(one in line for line in some) for some in shown for one in whose]
+    assert found == [
+        [
+            ("web1", "conflict", f"{whose[0]}{takes}"),
+            ("web1", "active", f"all but 8093: {whose[1]}{takes}"),
+        ],
+        served,
+        served,
+    ]
+    assert named == [True] * 4
+
+
+BY_HAND = [
+    *("-p", "tcp", "-m", "multiport", "--dports", "8090,8093"),
+    *("-j", "DNAT", "--to", "203.0.113.1:22"),
+]
+
+
+def docker(host: Host) -> None:
+    """Docker's rules."""
+    install_rules(host, "iptables")
+
+
+def ufw(host: Host) -> None:
+    """ufw as it comes."""
+    host.run(["ufw", "--force", "enable"])
+
+
+def firewalld(host: Host) -> None:
+    """firewalld that forwards nothing but its own."""
+    start_firewalld(host)
+    strict = "s/^StrictForwardPorts=.*/StrictForwardPorts=yes/"
+    host.run(["sed", "-i", strict, CONF])
+    reload_firewalld(host)
+
+
+DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
+STRICT = "StrictForwardPorts="
+DROPPING: dict[Fault, tuple[str, str]] = {
+    docker: (
+        "Docker drops forwarded packets (chain FORWARD of iptables)",
+        f"iptables -I DOCKER-USER {DNATED}",
+    ),
+    ufw: (
+        "ufw drops forwarded packets (chain FORWARD of iptables)",
+        "ufw route allow out on virbr0",
+    ),
+    firewalld: (
+        f"firewalld rejects forwarded packets ({STRICT}yes)",
+        f"sed -i s/^{STRICT}.*/{STRICT}no/ {CONF} && firewall-cmd --reload",
+    ),
+}
+
+
+def theirs(host: Host) -> str:
+    """Everything in netfilter that is neither ours nor libvirt's, without counters."""
+    rules = host.run(["nft", "-s", "list", "ruleset"])
+    tables = re.findall(r"^table (.*?) {\n(.*?)^}", rules, re.M | re.S)
+    return repr([t for t in tables if not re.search("vfwhooks|libvirt", t[0])])
+
+
+@promises(
+    "Docker, ufw or firewalld drops what is forwarded",
+    "it is `blocked`, and `status` says the command that cures it; nothing of theirs is"
+    " changed",
+)
+@pytest.mark.parametrize("who", DROPPING)
+def test_dropped(host: Host, outside: Net, web1: Guest, who: Fault) -> None:
+    """Nothing of theirs is changed by `apply` and by an event; the command cures it."""
+    what, cure = DROPPING[who]
+    apply(host, WEB)
+    before = is_served(outside)
+    who(host)
+
+    rules, lost, found = theirs(host), is_served(outside), apply(host, WEB)
+    call_hook(host, "qemu", "somebody", "stopped", "end", "-")
+    same = theirs(host) == rules
+    host.run(["sh", "-c", found[0][2].partition("; run: ")[2]])
+    after = is_served(outside), said(host)
+    if who is docker:
+        remove_rules(host, "iptables")
+    elif who is ufw:
+        host.run(["ufw", "--force", "reset"])
+
+    assert found == [("web1", "blocked", f"{what}; run: {cure}")]
+    assert (before, lost, same) == (True, False, True)
+    assert after == (True, [("web1", "active", "")])
+
+
+def fill_disk(host: Host) -> None:
+    """No block is left where the state is."""
+    host.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k,mode=700", "none", "/run/vfwhooks"]
+    )
+    host.call(["sh", "-c", "head -c 4096 /dev/zero >/run/vfwhooks/full"])
+
+
+BROKEN: dict[Fault, str] = {
+    hide_tools: "installed|No such file",
+    hide_python: "hook failed, status 127",
+    fill_disk: "No space left on device",
+    drop_half: "hook failed, status 1",
+}
+
+
+@promises(
+    "nft, iptables or Python is missing, a disk is full, the package is damaged",
+    "the hook still exits 0, so libvirt starts the guest, and syslog says why nothing"
+    " is forwarded",
+)
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken(host: Host, late: None, fault: Fault) -> None:
+    """libvirt starts the guest, and syslog says what is wrong."""
+    seen = len(host.syslog(BROKEN[fault]))
+    host.run(["sh", "-c", "rm -rf /run/vfwhooks/*"])
+    fault(host)
+
+    done = host.call(START)
+    state = host.virsh("domstate", "late").strip()
+    log = host.syslog(BROKEN[fault])[seen:]
+    host.virsh("destroy", "late")
+    host.call(["umount", "/run/vfwhooks"])
+    copy(host)
+    host.install_hooks(hook_files(LIB))
+
+    assert (done.status, state, log != []) == (0, "paused", True)
+
+
+WIPES = {
+    "flush": ["nft", "flush", "ruleset"],
+    "libvirtd": [],
+    "firewalld": ["firewall-cmd", "--reload"],
+}
+
+
+@promises(
+    "somebody flushes the ruleset, firewalld reloads, libvirtd restarts",
+    "the service puts back what is ours; where libvirt's own rules are gone, `status`"
+    " says so",
+)
+@pytest.mark.parametrize("wipe", WIPES)
+def test_wiped(host: Host, outside: Net, web1: Guest, watch: None, wipe: str) -> None:
+    """What is ours is there again; libvirt's own comes back with its daemon."""
+    apply(host, WEB)
+    if WIPES[wipe]:
+        host.run(WIPES[wipe])
+    wait_until(lambda: published(host), "what is ours")
+    found = said(host)
+    host.restart_libvirtd()
+    wait_until(lambda: is_served(outside), "the guest")
+
+    is_gone = wipe == "flush"
+    gone = "blocked", "table ip libvirt_network is missing: restart libvirtd"
+    assert found == [("web1", *(gone if is_gone else ("active", "")))]
+
+
+@promises(
+    "libvirt may not run our hooks, or does not call them",
+    "none is laid where they would keep guests from starting; the service finds guests"
+    " by itself, and `doctor` says why",
+)
+def test_no_hooks() -> None:
+    """First they may not run, and none is laid; then they are laid and libvirt, which
+    has not heard of it, calls none."""
+    with Host.debian13("nftables") as host:
+        host.start_libvirtd()
+        host.start_network(default_network())
+        host.define_guest("web1")
+        configure(host, WEB)
+        host.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "lab", HOOKS])
+        told = host.run([f"{Host.CHECKOUT}/install.sh"]).splitlines()[0]
+        laid = host.run(["find", HOOKS, "-type", "f"])
+        start_watch(host)
+        found = [started(host)]
+        refused = doctor(host)
+        host.run(["mount", "-o", "remount,exec", HOOKS])
+        host.install_hooks(hook_files())
+        found.append(started(host))
+        uncalled = doctor(host)
+        stop_watch(host)
+
+    no_exec = f"{HOOKS} is on a file system without exec"
+    remount = f"mount -o remount,exec {HOOKS}, and take noexec out of /etc/fstab"
+    cure = f"to have hooks: {remount}, then run install.sh again"
+    assert (told, laid, found) == (
+        f"install.sh: libvirtd may not run hooks here: {no_exec}",
+        "",
+        [f"none: the service follows libvirt's files; {no_exec}", HOOKED],
+    )
+    assert refused == [
+        f"note   no hook is laid, since {no_exec}; libvirt is followed; {cure}"
+    ]
+    unseen = f"libvirtd has not looked for hooks since they were laid; {HUP}"
+    assert uncalled == [f"ok     hooks in {HOOKS}", f"wrong  {unseen}"]
+
+
+HOOKED = "qemu, lxc, libxl, network"
+HUP = "run: kill -HUP PID"
+
+
+def started(host: Host) -> str:
+    """What status says of hooks when the guest has started, and is forwarded to."""
+    host.virsh("start", "web1", "--paused")
+    wait_until(lambda: published(host), "the service to find it")
+    lines = vfwhooks(host, "status").stdout.splitlines()
+    return next(line for line in lines if line.startswith("hooks"))[9:]
+
+
+def doctor(host: Host) -> list[str]:
+    """What doctor says of hooks; the guest stops then."""
+    lines = vfwhooks(host, "doctor").stdout.splitlines()
+    host.virsh("destroy", "web1")
+    wait_until(lambda: not published(host), "the service to see it go")
+    about = [line for line in lines if "hook" in line.replace(CONFIG, "")]
+    return [re.sub(r"(kill -HUP) \d+", r"\1 PID", line) for line in about]
+
+
+@promises(
+    "the service does not run",
+    "where hooks are laid, starts and stops of guests work as before; edits wait for"
+    " `vfwhooks apply` or the next event",
+)
+def test_without_the_service(host: Host, late: None) -> None:
+    """A start, an edit and `apply`, an edit and an event, a stop."""
+    seen = []
+
+    host.run(START)
+    seen.append(published_ports(host))
+    configure(host, "guests:\n  late: [8082:80]\n")
+    seen.append(published_ports(host))
+    vfwhooks(host, "apply")
+    seen.append(published_ports(host))
+    configure(host, "guests:\n  late: [8083:80]\n")
+    seen.append(published_ports(host))
+    call_hook(host, "qemu", "somebody", "stopped", "end", "-")
+    seen.append(published_ports(host))
+    host.virsh("destroy", "late")
+    seen.append(published_ports(host))
+
+    assert seen == [{8081}, {8081}, {8082}, {8082}, {8083}, set()]
+
+
+def published_ports(host: Host) -> set[int]:
+    """What the kernel publishes."""
+    return {one.port for one in published(host)}
+
+
+def test_every_line_is_tried() -> None:
+    """README's table and the tests above are of the same words."""
+    table = (HERE / "README.md").read_text().partition("## When something is wrong")[2]
+    lines = re.findall(r"^\| (.*?) \| (.*) \|$", table.partition("\n## ")[0], re.M)
+
+    assert dict(lines[1:]) == PROMISED
