@@ -31,6 +31,7 @@ from .status import (
     guest_status,
     stopped_statuses,
 )
+from .unanswered import name_unanswered
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def look(state: State, main: str) -> Overview:
         bridges = {network.bridge for network in one.where.networks}
         rows = [_hindered(row, bridges, obstacles) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
-        forwards += [_unanswered(row, indexes, paths) for row in rows]
+        forwards += [_by_other_ways(row, indexes, paths) for row in rows]
+    forwards = name_unanswered(forwards)
     sessions = find_sessions()
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
@@ -166,7 +168,7 @@ def _hindered(
     return row
 
 
-def _unanswered(
+def _by_other_ways(
     row: ForwardStatus, bridges: list[int], paths: ReturnPath
 ) -> ForwardStatus:
     """The row as it is where its guest's answers take another way out than the host's

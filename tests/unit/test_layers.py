@@ -99,6 +99,7 @@ LAYERS = {
     "rivals": DECIDE,
     "services": DECIDE,
     "status": DECIDE,
+    "unanswered": DECIDE,
     "watched": DECIDE,
     # the one use case, carried out, looked at or rehearsed
     "doctor": USE,
