@@ -39,7 +39,7 @@ TESTS = {
     "cuts": "cuts",
     "denials": "denials",
     "elements": "elements nfnetlink plan",
-    "flows": "flows conntrack",
+    "flows": "flows conntrack unanswered",
     "iprules": "iprules",
     "records": "records state",
     "rivals": "rivals planner",
@@ -48,6 +48,7 @@ TESTS = {
     "selinuxfs": "selinux",
     "shared": "shared",
     "state": "state records events kept",
+    "unanswered": "unanswered",
     "watched": "watched",
 }
 SECONDS = 240

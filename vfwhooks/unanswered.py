@@ -22,13 +22,13 @@ from .status import ForwardStatus
 
 _WHY = "unanswered: default route or firewall in the guest?"
 _CURE = "look in the guest: ip route, ip -6 route, nft list ruleset"
-_PATIENCE = 10.0  # seconds; a million connections take less
+_PATIENCE = 10.0  # seconds; 100,000 connections to guests take one or two
 
 
 def name_unanswered(rows: list[ForwardStatus]) -> list[ForwardStatus]:
     """The rows, with a reason where this host's connections give one; as they are
     where the kernel does not tell, or has too many to look at."""
-    if not any(_is_sound(row) for row in rows):
+    if not any(row.state == "active" for row in rows):
         return rows
     try:
         flows = Flows(Netlink(), time.monotonic() + _PATIENCE)
@@ -38,8 +38,8 @@ def name_unanswered(rows: list[ForwardStatus]) -> list[ForwardStatus]:
 
 
 def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
-    """The rows, with a reason for each active one that has none, if it has led to
-    connections and not one of them was ever answered."""
+    """The rows, with a reason for each active one that has led to connections, if not
+    one of them was ever answered; it comes after whatever else is to be said."""
     owners = {
         one: number
         for number, row in enumerate(rows)
@@ -64,8 +64,8 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
 
     flows.show_forwarded(see)
     return [
-        replace(row, reason=_reason(len(unanswered[number])))
-        if _is_sound(row) and number in unanswered and number not in answered
+        replace(row, reason=_reason(row, len(unanswered[number])))
+        if number in unanswered and number not in answered
         else row
         for number, row in enumerate(rows)
     ]
@@ -80,12 +80,8 @@ def check_unanswered(rows: Sequence[ForwardStatus]) -> Iterator[Finding]:
             yield Finding(NOTE, f"{show(row.guest)}: {at}{to}: {row.reason}", _CURE)
 
 
-def _reason(count: int) -> str:
-    return f"{count} of {count} {_WHY}"
-
-
-def _is_sound(row: ForwardStatus) -> bool:
-    return row.state == "active" and not row.reason
+def _reason(row: ForwardStatus, count: int) -> str:
+    return "; ".join(filter(None, (row.reason, f"{count} of {count} {_WHY}")))
 
 
 def _published(row: ForwardStatus) -> Iterator[Published]:

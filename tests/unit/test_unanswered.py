@@ -93,23 +93,19 @@ def test_connections_of_others(connection: Connection) -> None:
 
 
 def test_the_address_that_is_published_on() -> None:
-    """A connection belongs to the forward on its address before the one on all, also
-    where that one has something else to say."""
+    """A connection belongs to the forward on its address before the one on all."""
     rows = [row(), row(SECOND)]
-    noted = [row(), row(SECOND, reason="NAME listens on …")]
 
     found = [
         reasons(rows, lost(host=SECOND), heard()),
         reasons(rows, heard(host=SECOND), lost()),
         reasons(rows, lost()),
-        reasons(noted, lost(host=SECOND)),
     ]
 
     assert found == [
         ["", f"1 of 1 {WHY}"],
         [f"1 of 1 {WHY}", ""],
         [f"1 of 1 {WHY}", ""],
-        ["", "NAME listens on …"],
     ]
 
 
@@ -156,12 +152,21 @@ def test_many_ports(
     assert reasons([one], *connections) == [f"{count} of {count} {WHY}"]
 
 
-@pytest.mark.parametrize(
-    "one", [row(state="blocked", reason="why"), row(reason="why")], ids=str
-)
-def test_what_has_a_reason(one: ForwardStatus) -> None:
-    """It keeps it."""
-    assert reasons([one], lost()) == ["why"]
+def test_what_is_not_active() -> None:
+    """It keeps its reason, and what is active beside it is judged."""
+    rows = [row(SECOND, state="blocked", reason="why"), row()]
+
+    assert reasons(rows, lost(host=SECOND)) == ["why", f"1 of 1 {WHY}"]
+
+
+def test_what_has_a_note() -> None:
+    """It has both; that of an answered one stays alone."""
+    note = "NAME listens on …; the forward was first"
+    rows = [row(reason=note), row(published="8081", reason=note)]
+
+    found = reasons(rows, lost(), lost(8081), heard(8081))
+
+    assert found == [f"{note}; 1 of 1 {WHY}", note]
 
 
 def test_one_look() -> None:
