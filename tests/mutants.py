@@ -40,7 +40,7 @@ TESTS = {
     "denials": "denials",
     "dnats": "dnats",
     "elements": "elements nfnetlink plan",
-    "flows": "flows conntrack",
+    "flows": "flows conntrack unanswered",
     "iprules": "iprules",
     "iptdnats": "dnats",
     "nftdnats": "dnats",
@@ -54,6 +54,7 @@ TESTS = {
     "takenports": "takenports takers",
     "takenwords": "takers",
     "takers": "takers",
+    "unanswered": "unanswered",
     "watched": "watched",
 }
 SECONDS = 240

@@ -31,12 +31,14 @@ from .netlink import SOCK_DIAG, Netlink
 from .nfnetlink import PARTS, has_table
 from .nftfib import CURE, NO_FIB, lacks_fib
 from .obstacles import find_obstacles
+from .overview import look
 from .process import Run
 from .records import Record
 from .schema import read_forwards
 from .sessions import find_sessions
 from .state import State
 from .takendoctor import check_taken
+from .unanswered import check_unanswered
 
 _APPLY = "run: vfwhooks apply"
 _ENDS = "ifindex", "iflink"
@@ -67,6 +69,7 @@ def examine(
     forwarded = [one for one in guests if one.forwards]
     found += _absent(forwarded, inventory)
     found += check_taken(forwarded, state.base(), inventory)
+    found += check_unanswered(look(state, main).forwards)
     found += _bridged(forwarded, state.records(), root)
     found += _watch(root)
     written = {one.name for one in forwarded}

@@ -7,7 +7,7 @@ is mostly empty. So there is one for each question, for however many addresses.
 import errno
 import struct
 import time
-from _socket import AF_INET, AF_INET6
+from _socket import AF_INET, AF_INET6, AF_UNSPEC
 from posix import strerror
 
 from .elements import PROTOCOLS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     IsStale = Callable[["Tuple", "Tuple"], bool]
+    Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
 
 _CONNTRACK = 1 << 8
 _GET, _DELETE = 1, 2
@@ -27,6 +28,7 @@ _SOURCE, _DESTINATION = 1, 2
 _FLAGS = {_ORIGINAL: 1, _REPLY: 2}
 _FLAG_PROTOCOL = 8
 _SNATED, _DNATED = struct.pack(">I", 1 << 4), struct.pack(">I", 1 << 5)
+_IS_ANSWERED, _IS_DNATED = 1 << 1, 1 << 5
 _FAMILIES = {4: AF_INET, 16: AF_INET6}  # by the length of an address
 _HEAD = 4
 # The kernel answers each message that it refuses, and the socket has to have room.
@@ -83,6 +85,21 @@ class Flows:
 
         return self._cut(AF_INET6 if family == "6" else AF_INET, asked, is_it)
 
+    def show_forwarded(self, show: "Show") -> None:
+        """Show all that somebody else is to answer than was asked: the number of the
+        connection, whether it was ever answered, and both directions. It is one look,
+        for both families; what comes meanwhile may be shown twice."""
+
+        def is_kept(payload: bytes) -> bool:
+            status = int.from_bytes(find(payload, _STATUS, _HEAD), "big")
+            if status & _IS_DNATED:
+                original, reply = (find(payload, kind, _HEAD) for kind in _FLAGS)
+                number, is_answered = find(payload, _ID, _HEAD), status & _IS_ANSWERED
+                show(number, bool(is_answered), Tuple(original), Tuple(reply))
+            return False
+
+        self._dump(AF_UNSPEC, attribute(_STATUS, _DNATED), is_kept)
+
     def _cut_of(
         self,
         direction: int,
@@ -110,8 +127,14 @@ class Flows:
     def _cut(
         self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
     ) -> int:
-        """Look, and cut what is wanted. Kernels before 5.8 ignore what is asked, or
-        refuse it, and list everything."""
+        """Look, and cut what is wanted."""
+        return self._delete(self._dump(family, asked, is_wanted))
+
+    def _dump(
+        self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
+    ) -> list[bytes]:
+        """Look for what is wanted. Kernels before 5.8 ignore what is asked, or refuse
+        it, and list everything."""
 
         def is_one(payload: bytes) -> bool:
             self._hurry()
@@ -125,7 +148,7 @@ class Flows:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
                 raise
             found = self._link.dump(message(kind, netfilter(family)), is_one)
-        return self._delete([payload for _, payload in found])
+        return [payload for _, payload in found]
 
     def _delete(self, found: list[bytes]) -> int:
         """How many were deleted: some may have ended meanwhile."""

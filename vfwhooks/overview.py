@@ -33,6 +33,7 @@ from .status import (
     stopped_statuses,
 )
 from .takenwords import Takers
+from .unanswered import name_unanswered
 from .waysback import values
 
 
@@ -114,7 +115,8 @@ def look(state: State, main: str) -> Overview:
             for forward in one.settings.forwards
             if forward.is_returned
         }
-        forwards += [_unanswered(row, indexes, paths, returned) for row in rows]
+        forwards += [_by_other_ways(row, indexes, paths, returned) for row in rows]
+    forwards = name_unanswered(forwards)
     sessions = find_sessions()
     known = {word for guest in guests for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
@@ -209,7 +211,7 @@ def _hindered(
     return row
 
 
-def _unanswered(
+def _by_other_ways(
     row: ForwardStatus,
     bridges: list[int],
     paths: ReturnPath,

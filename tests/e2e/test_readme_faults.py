@@ -32,7 +32,9 @@ from product import (
     vfwhooks,
 )
 
+from e2e.standins import Standin
 from e2e.test_faults import LIB, drop_half, hide_python, hide_tools
+from e2e.test_unanswered import DROP
 
 WEB = "guests:\n  web1: [8080:80]\n"
 URL = "http://203.0.113.1:8080/"
@@ -188,6 +190,43 @@ def test_no_address(host: Host, watch: None) -> None:
     why = "no reservation, lease or neighbour for {} on virbr0 (IPv{})"
     reason = "; ".join(why.format(mac, family) for family in "46")
     assert found == [("silent", "pending", reason)]
+
+
+@promises(
+    "a guest has no default route, or its firewall drops what comes",
+    "its forwards stay `active`; once somebody has connected in vain, `status` and"
+    " `doctor` say `3 of 3 unanswered: default route or firewall in the guest?`",
+)
+def test_silent_guests(host: Host, outside: Net, web1: Guest) -> None:
+    """A real guest without its route, a stand-in with a firewall: nobody has connected,
+    three have in vain, one is served again."""
+    apply(host, WEB + "  shut: {address: 192.168.122.42, ports: [8081:80]}\n")
+    shut = Standin(host, "shut", 42)
+    shut.start()
+    host.run(["conntrack", "-F"])
+
+    web1.run("ip route del default")
+    shut.net.run(["nft", "-f", "-"], input=DROP)
+    found = [sorted(said(host))]
+    served = [is_served(outside) for _ in range(3)]
+    served += [outside.http(URL.replace("80/", "81/"), 0.3).answered for _ in range(3)]
+    found.append(sorted(said(host)))
+    doctor = vfwhooks(host, "doctor").stdout
+    web1.run("ip route add default via 192.168.122.1")
+    served.append(is_served(outside))
+    found.append(sorted(said(host)))
+    shut.stop()
+
+    why = "3 of 3 unanswered: default route or firewall in the guest?"
+    assert (served, found) == (
+        [False] * 6 + [True],
+        [
+            [("shut", "active", ""), ("web1", "active", "")],
+            [("shut", "active", why), ("web1", "active", why)],
+            [("shut", "active", why), ("web1", "active", "")],
+        ],
+    )
+    assert f"web1: 8080/tcp to {web1.address}: {why}; look in the guest" in doctor
 
 
 @promises(

@@ -22,6 +22,15 @@ _FOREIGN = """table inet foreign {
 }
 """
 Enter = Callable[[World], Iterator[None]]
+# What IPv6 itself lives by is let in.
+_DROP = """
+table inet own {
+  chain input {
+    type filter hook input priority 0; policy drop;
+    meta l4proto ipv6-icmp accept
+  }
+}
+"""
 
 
 def _plain(world: World) -> Iterator[None]:
@@ -84,6 +93,18 @@ def _taken(world: World) -> Iterator[None]:
     world.host.run(["nft", "delete", "table", "inet", "foreign"])
 
 
+def _guests_firewall(world: World) -> Iterator[None]:
+    net = world.nets["web1"]
+    net.run(["nft", "-f", "-"], input=_DROP)
+    yield
+    net.run(["nft", "delete", "table", "inet", "own"])
+
+
+def _guests_vpn(world: World) -> Iterator[None]:
+    with uplinks.vpn_of(world.nets["web1"]):
+        yield
+
+
 _STAGES: dict[str, Enter] = {
     "plain": _plain,
     "bridge-nf": _bridge_nf,
@@ -100,6 +121,8 @@ _STAGES: dict[str, Enter] = {
     "vpn": _vpn,
     "taken": _taken,
     "vpn, cured": _vpn,
+    "guest's firewall": _guests_firewall,
+    "guest's VPN": _guests_vpn,
 }
 
 

@@ -39,6 +39,7 @@ DROPPED: Sees = {
     f"nftables {origin}": "silence"
     for origin in ("outside", "elsewhere", "guest", "neighbour", "stranger", "attacker")
 }
+SILENCE: Sees = {"other": "silence"}
 SILENCE_FAR: Sees = {"elsewhere": "silence"}
 ASTRAY: Sees = {"other": "silence", "neighbour": "served"}
 NOWHERE: Sees = {"other": "nowhere"}
@@ -674,6 +675,8 @@ _BESIDE = (
     ),
 )
 _LEAVES = "leave by {}, and those of"
+_OF_THE_GUEST = "unanswered: default route or firewall in the guest?"
+_ALL_BUT_ITS_NETWORK = tuple(one for one in ORIGINS if one != "neighbour")
 
 
 def _far(port: int, target: int, at: str = "other") -> Ask:
@@ -745,6 +748,26 @@ _UNANSWERED = (
         "web1: ['198.51.100.1:8129:80', '[2001:db8:2::1]:8129:80']",
         (tcp(8129, 80, "other"),),
         stage="vpn, cured",
+    ),
+    Row(
+        "a guest whose firewall drops",
+        "web1: [8130:80, 8130:53/udp]",
+        (tcp(8130, 80, sees=SILENCE), udp(8130, 53, sees=SILENCE)),
+        stage="guest's firewall",
+        why=_OF_THE_GUEST,
+        note="The forward stays `active`, and `status` counts who was not answered.",
+    ),
+    Row(
+        "a guest whose default route leads elsewhere",
+        "web1: [8131:80, 8132:80]",
+        (
+            replace(tcp(8131, 80, sees=SILENCE), by=_ALL_BUT_ITS_NETWORK),
+            replace(tcp(8132, 80), by=("neighbour", "attacker")),
+        ),
+        stage="guest's VPN",
+        why=_OF_THE_GUEST,
+        note="A VPN in the guest takes all. A neighbour in its network is answered, and"
+        " `status` then says nothing of that port.",
     ),
 )
 _TAKEN = (

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.host import Host
+from lab.net import Net
 
 from .places import BEYOND, CABLES, FAR
 from .world import World
@@ -17,6 +18,8 @@ from .world import World
 _OWN_TABLE, _VPN_TABLE = "100", "51820"
 _TOOLS = (["ip"], ["ip", "-6"])
 _MANY = 20
+_AWAY, _PEERS = "02:00:00:00:00:01", ("10.9.9.1", "fd00:9::1")
+_HALVES = "0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"
 
 
 @contextmanager
@@ -86,6 +89,22 @@ def strict(world: World) -> Iterator[None]:
     world.host.run(["sysctl", "-qw", f"{key}=1"])
     yield
     world.host.run(["sysctl", "-qw", f"{key}={before}"])
+
+
+@contextmanager
+def vpn_of(guest: Net) -> Iterator[None]:
+    """All that a guest sends beyond its network goes into a tunnel, as OpenVPN has it
+    with redirect-gateway def1: nobody answers for who has asked by the bridge."""
+    guest.ip(
+        "link add vpn type veth peer name away",
+        "link set away up",
+        "link set vpn up",
+        *(f"route add {one} dev vpn" for one in _PEERS),
+        *(f"neigh add {one} lladdr {_AWAY} dev vpn" for one in _PEERS),
+        *(f"route add {one} via {_PEERS[':' in one]} dev vpn" for one in _HALVES),
+    )
+    yield
+    guest.ip("link del vpn")
 
 
 def _networks(host: Host, tool: list[str]) -> Iterator[list[str]]:

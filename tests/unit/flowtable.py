@@ -12,9 +12,9 @@ from unit.netlinks import nla
 from vfwhooks.netlink import Netlink, attributes
 
 TCP, UDP = 6, 17
-_INET6 = 10
+_ANY, _INET, _INET6 = 0, 2, 10
 _GET, _DELETE = 0x0101, 0x0102
-_SNATED, _DNATED = 0x10, 0x20
+_ANSWERED, _SNATED, _DNATED = 0x2, 0x10, 0x20
 # What CTA_FILTER's flags say is to be compared, by the direction that they are for.
 _SOURCE, _DESTINATION, _PROTOCOL = 1, 2, 8
 CLIENTS = {4: "198.51.100.2", 6: "2001:db8::9"}
@@ -30,6 +30,7 @@ class Connection(NamedTuple):
     protocol: int = TCP
     source: str = ""
     answers_to: str = ""
+    is_answered: bool = True
 
     @property
     def client(self) -> str:
@@ -38,10 +39,12 @@ class Connection(NamedTuple):
 
     @property
     def status(self) -> int:
-        """Whether somebody else answers than was asked, and to somebody else."""
+        """Whether it was ever answered, and whether somebody else answers than was
+        asked, and to somebody else."""
         is_dnated = self.answers != self.destination
         is_snated = (self.answers_to or self.client) != self.client
-        return _DNATED * is_dnated | _SNATED * is_snated
+        is_nat = _DNATED * is_dnated | _SNATED * is_snated
+        return _ANSWERED * self.is_answered | is_nat
 
 
 def direction(
@@ -68,7 +71,8 @@ def listed(number: int, one: Connection) -> bytes:
     original = direction(1, one.destination, one.port, one.client, 40000, kind)
     to = one.answers_to or one.client
     reply = direction(2, to, 40000, one.answers, one.answers_from, kind)
-    return bytes(4) + original + reply + nla(12, struct.pack(">I", number))
+    status, own = struct.pack(">I", one.status), struct.pack(">I", number)
+    return bytes(4) + original + reply + nla(3, status) + nla(12, own)
 
 
 def is_asked_for(asked: bytes, one: Connection) -> bool:
@@ -121,20 +125,22 @@ class Table(Netlink):
             number = errno.EPERM if self._kernel == "forbids" else errno.EOPNOTSUPP
             raise OSError(number, "no")
         self.looks += 1
-        version = 6 if one[16] == _INET6 else 4
+        versions = {_ANY: (4, 6), _INET6: (6,)}.get(one[16], (4,))
         self.told = [
             name
             for name, connection in self.connections.items()
-            if ip_address(connection.destination).version == version
+            if ip_address(connection.destination).version in versions
             and (not is_filtering or is_asked_for(asked, connection))
         ]
-        found = [self._listed(name, one[16]) for name in self.told]
+        found = [self._listed(name) for name in self.told]
         if not is_filtering:
             found += [bytes(4), bytes(4) + nla(12, b"\0\0\0\7")]
         return [(0, one) for one in found if is_wanted is None or is_wanted(one)]
 
-    def _listed(self, name: str, family: int) -> bytes:
-        payload = listed(self.names.index(name), self.connections[name])
+    def _listed(self, name: str) -> bytes:
+        connection = self.connections[name]
+        family = _INET6 if ":" in connection.destination else _INET
+        payload = listed(self.names.index(name), connection)
         return bytes((family,)) + payload[1:]
 
     def tell(self, messages: list[bytes]) -> list[int]:
@@ -148,7 +154,7 @@ class Table(Netlink):
         name = self.names[int.from_bytes(parts[12], "big")]
         connection = self.connections[name]
         original = attributes(listed(0, connection)[4:])[1]
-        family = _INET6 if ":" in connection.destination else 2
+        family = _INET6 if ":" in connection.destination else _INET
         assert (parts[1], one[16]) == (original, family)
         return name
 

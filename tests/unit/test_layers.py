@@ -110,6 +110,7 @@ LAYERS = {
     "status": DECIDE,
     "takenwords": DECIDE,
     "takers": DECIDE,
+    "unanswered": DECIDE,
     "watched": DECIDE,
     # the one use case, carried out, looked at or rehearsed
     "doctor": USE,
