@@ -102,10 +102,14 @@ def event(host: Host, operation: str) -> None:
 
 
 def start(host: Host, guest: str) -> list[tuple[str, str]]:
-    """Publish for web1 and start it anew; state and reason of its rows."""
+    """Publish for web1 and start it anew; state and reason of its rows. Where the
+    service is at work just then, it carries the start out by the file as it was, and
+    comes back for what was written a moment ago."""
     event(host, "stopped")
     configure(host, f"guests:\n  web1: {guest}\n")
     event(host, "started")
+    missing = "the rules are not in the kernel"
+    wait_until(lambda: missing not in str(rows(host)), "the rules are there", 30)
     return rows(host)
 
 
