@@ -74,8 +74,7 @@ class Resident:
     """A guest: its name as libvirt knows it, its number, the network it is reached on.
 
     `key` names it in here; `more` is a network of a first card, where nobody answers;
-    `at` is a guest whose address it takes over, and `via` one that it takes for its
-    router. One that is not to run is `off`.
+    `at` is a guest whose address it takes over. One that is not to run is `off`.
     """
 
     key: str
@@ -84,7 +83,6 @@ class Resident:
     name: str = ""
     more: str = ""
     at: str = ""
-    via: str = ""
     off: bool = False
 
     @property
@@ -128,7 +126,6 @@ GUESTS = {
         Resident("whole", 21),
         Resident("part", 22),
         Resident("inward", 23),
-        Resident("astray", 24, via="mail"),
         Resident("app", 30, "second"),
         Resident("app2", 31, "second"),
         Resident("cards", 32, "second", more="default"),

@@ -137,6 +137,6 @@ def settle(world: World, name: str) -> None:
     of that stage want it."""
     if name.endswith(", cured"):
         rows = status(world.host)["forwards"]
-        cures = (row["reason"].partition("; run: ")[2] for row in rows)
+        cures = (row["reason"].partition("run: ")[2] for row in rows)
         for cure in dict.fromkeys(filter(None, cures)):
             world.host.run(["sh", "-c", cure])

@@ -41,7 +41,6 @@ DROPPED: Sees = {
 }
 SILENCE: Sees = {"other": "silence"}
 SILENCE_FAR: Sees = {"elsewhere": "silence"}
-ASTRAY: Sees = {"other": "silence", "neighbour": "served"}
 NOWHERE: Sees = {"other": "nowhere"}
 REFUSED: Sees = {"other": "refused"}
 CLOSED: Sees = {"other": "closed"}
@@ -691,14 +690,6 @@ _UNANSWERED = (
         (tcp(8120, 80, "absent", sees=NOWHERE),),
         why="this host has no address",
         note="As an elastic IP behind a provider's NAT: the forward is `pending`.",
-    ),
-    Row(
-        "a guest whose default route leads to somebody else",
-        "astray: [8121:80, 8121:53/udp]",
-        (tcp(8121, 80, sees=ASTRAY), udp(8121, 53, sees=ASTRAY)),
-        guest="astray",
-        why="default route or firewall in the guest?",
-        note="Its neighbours are answered: it is the bridge that asks for them.",
     ),
     Row(
         "a second uplink with a rule for the host's address on it",

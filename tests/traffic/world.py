@@ -90,8 +90,7 @@ class World:
         )
         # dnsmasq's advertisements would give it more addresses than the table knows.
         net.run(["sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=0"])
-        way = GUESTS[guest.via].addresses if guest.via else lan.bridge_address
-        net.ip(*(f"route add default via {gateway}" for gateway in way))
+        net.ip(*(f"route add default via {gateway}" for gateway in lan.bridge_address))
         return net
 
     def meet(self) -> None:
