@@ -194,8 +194,8 @@ def test_what_is_told_of_it(host: Host, outside: Net, web1: Net, tunnel: None) -
 def test_a_tunnel_taken_on_purpose(
     host: Host, outside: Net, web1: Net, tunnel: None
 ) -> None:
-    """over_listener takes all ports of a range; what the tunnel's other end says all the
-    time is not answered by the guest then."""
+    """over_listener takes all ports of a range; what the tunnel's other end goes on
+    saying is not answered by the guest."""
     found = [state for state, _ in start(host, f'{{ports: ["{RANGE}"], {OVER}}}')]
 
     with web1.serve_udp(51820):
