@@ -34,6 +34,7 @@ from product import (
 
 from e2e.standins import Standin
 from e2e.test_faults import LIB, drop_half, hide_python, hide_tools
+from e2e.test_foreign_dnat import TAKEN
 from e2e.test_unanswered import DROP
 
 WEB = "guests:\n  web1: [8080:80]\n"
@@ -320,6 +321,13 @@ def test_services(host: Host, web1: Guest, watch: None) -> None:
     assert left == [[51820], [51000, 51820], []]
 
 
+def by_hand(host: Host) -> None:
+    """Add the rule, and wait until the service has read it: it was first."""
+    before = host.read(TAKEN)
+    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    wait_until(lambda: host.read(TAKEN) != before, "the service's look", 30)
+
+
 def check(host: Host) -> list[str]:
     """What check says."""
     return vfwhooks(host, "check").stderr.splitlines()
@@ -342,7 +350,7 @@ def test_taken(host: Host, web1: Guest, watch: None) -> None:
     """A rule by hand, on a port and on one of a range; it goes; taken on purpose."""
     ports = "['0.0.0.0:8090:80', '0.0.0.0:8091-8095:8091-8095']"
     apply(host, "guests: {}\n")
-    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    by_hand(host)
     found = [apply(host, f"guests:\n  web1: {ports}\n")]
     shown = check(host), vfwhooks(host, "doctor").stdout.splitlines()
     host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
@@ -350,7 +358,7 @@ def test_taken(host: Host, web1: Guest, watch: None) -> None:
     wait_until(lambda: published_ports(host) == every, "all of them", 20)
     found.append(said(host))
     apply(host, "guests: {}\n")
-    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
+    by_hand(host)
     over = f"{{ports: {ports}, over_listener: true}}"
     found.append(apply(host, f"guests:\n  web1: {over}\n"))
     host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
@@ -603,6 +611,37 @@ def test_without_the_service(host: Host, late: None) -> None:
 def published_ports(host: Host) -> set[int]:
     """What the kernel publishes."""
     return {one.port for one in published(host)}
+
+
+@promises(
+    "a guest's answers leave by another uplink than the host's own do",
+    "it is `blocked`, and `status` says the cure: `return_path: true`, or a command",
+)
+def test_another_uplink(host: Host, outside: Net, web1: Guest) -> None:
+    """The host has a rule for its own address there; the guest is served with the key.
+    The last of all, since the host has another default route from here on."""
+    del outside  # the first uplink
+    second = host.outside("198.51.100.2/24", name="second")
+    second.ip("addr add 198.18.9.2/32 dev lo")
+    second.ip("route add 198.51.100.1/32 dev eth0 src 198.18.9.2")
+    host.net.ip("route replace default via 203.0.113.2")
+    host.net.ip("route replace default via 198.51.100.2 table 100")
+    host.net.ip("rule add from 198.51.100.1 lookup 100")
+    url, port = "http://198.51.100.1:8096/", "'198.51.100.1:8096:80'"
+
+    found = [apply(host, f"guests:\n  web1: [{port}]\n")]
+    seen = [second.http(url, timeout=1).answered]
+    keyed = f"guests:\n  web1: {{ports: [{port}], return_path: true}}\n"
+    found.append(apply(host, keyed))
+    seen.append(second.http(url).answered)
+
+    what = f"answers of {web1.address} leave by outside, and those of 198.51.100.1"
+    command = f"ip rule add iif virbr0 from {web1.address} lookup 100"
+    why = f"{what} by second; write return_path: true, or run: {command}"
+    assert (found, seen) == (
+        [[("web1", "blocked", why)], [("web1", "active", "")]],
+        [False, True],
+    )
 
 
 def test_every_line_is_tried() -> None:
