@@ -68,7 +68,7 @@ def examine(
     guests = read_forwards(Path(main))[0]
     forwarded = [one for one in guests if one.forwards]
     found += _absent(forwarded, inventory)
-    found += check_taken(forwarded, state.base(), inventory)
+    found += check_taken(forwarded, state)
     found += check_unanswered(look(state, main).forwards)
     found += _bridged(forwarded, state.records(), root)
     found += _watch(root)

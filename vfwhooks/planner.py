@@ -12,7 +12,7 @@ from .inventory import Inventory
 from .model import Guest, Network
 from .plan import Settings, key_of, network_entries
 from .planned import Planned, own_reason
-from .records import Key, Record
+from .records import WAY, Key, Record
 from .rivals import (
     LASTING,
     Past,
@@ -178,7 +178,7 @@ class Planner:
         if network is None:
             return None
         planned = self.network(network)
-        _, _, way = name.partition("/way-")
+        _, _, way = name.partition(WAY)
         if way:
             from .waysback import way_entry
 

@@ -26,6 +26,8 @@ Key = tuple[str, str]
 # A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
 # number of the device where it is for us to set it back, else 0.
 Hairpin = tuple[str, str, int]
+# Between a network's name and what a guest's way back through it is (see waysback).
+WAY = "/way-"
 _FORMAT = "vfw1"
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}

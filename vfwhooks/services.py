@@ -16,6 +16,7 @@ from .listeners import Listener
 from .planned import Planned
 from .records import Key
 from .rivals import Meetings, find_meetings, find_rivals, is_fleeting
+from .takenwords import few
 
 if TYPE_CHECKING:
     from .planned import Rival
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 CURE = "over_listener: true takes the port from it"
 _CURES = "over_listener: true takes the ports from them"
 _A_MOMENT = 1.0
-_FEW = 3
 
 
 def describe_services(
@@ -95,7 +95,7 @@ def _notes(
     seen = {int(what.rpartition(" ")[2]) for what in planned.seen}
     found: dict[str, list[str]] = {}
     for one, keepers in planned.holes.items():
-        which = _list([str(port) for port in sorted(keepers)])
+        which = few([str(port) for port in sorted(keepers)])
         who = name_few(keepers, names)
         cure = CURE if len(keepers) == 1 else _CURES
         for rival in keepers.values():
@@ -116,10 +116,4 @@ def _notes(
 def name_few(rivals: Mapping[int, Rival], names: dict[str, str]) -> str:
     """Who listens, by port, as far as it is known; the first few of very many."""
     reasons = [rival.reason for _, rival in sorted(rivals.items())]
-    return _list([names.get(reason, reason) for reason in dict.fromkeys(reasons)])
-
-
-def _list(words: list[str]) -> str:
-    """The words, or the first few of very many."""
-    more = len(words) - _FEW
-    return ", ".join(words[:_FEW]) + (f" and {more} more" if more > 0 else "")
+    return few([names.get(reason, reason) for reason in dict.fromkeys(reasons)])

@@ -10,7 +10,7 @@ import posix
 from . import files
 from .errors import InDoubt, show
 from .planner import Planner
-from .records import Key, Record
+from .records import WAY, Key, Record
 from .state import DRIVERS, State, member_name, record_name
 
 Pair = tuple["Record | None", "Record | None"]
@@ -131,7 +131,7 @@ def need_ways(pairs: list[Pair]) -> bool:
     waysback)."""
     records = [record for pair in pairs for record in pair if record]
     names = [name for record in records for name in record.networks]
-    return any("/way-" in name for name in names)
+    return any(WAY in name for name in names)
 
 
 def _networks(record: "Record | None") -> set[str]:

@@ -6,22 +6,19 @@ from collections.abc import Iterator
 
 from .errors import VfwError, show
 from .findings import NOTE, OK, Finding
-from .foreign import find_doubts, read_foreign
+from .foreign import find_doubts
 from .forwards import GuestForwards
-from .inventory import Inventory
-from .netlink import Netlink
-from .process import Run
+from .state import State
+from .survey import survey
 from .takenports import build, hold
 from .takenwords import few
 from .takers import find_meeting
 
 
-def check_taken(
-    forwarded: list[GuestForwards], base: dict[str, str], inventory: Inventory
-) -> Iterator[Finding]:
+def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Finding]:
     """Rules that take published ports, and tables of which nobody can tell."""
     try:
-        foreign = read_foreign(base, inventory, Netlink(), Run())
+        foreign = survey(state)
     except (OSError, VfwError) as error:
         yield Finding(NOTE, f"rules of others cannot be read: {error}")
         return

@@ -150,8 +150,6 @@ class Watch:
             self._schedule.add("full", _DEBOUNCE)
         if watched.LATE in news:
             self._schedule.add("late", _DEBOUNCE)
-        if watched.BASE in news:
-            self._take_base()
         if self._follower.hear(news.get(watched.STATUS, ())):
             self._schedule.add("guests", _SOON)
         if watched.ASIDE in news:
@@ -279,11 +277,8 @@ class Watch:
 
     def _take_base(self) -> None:
         """What is known of the firewall says what to listen for, and how often to look:
-        nobody tells of changes in iptables' legacy variant. And where our rules stand
-        says which of others' are asked first."""
-        before, self._base = self._base, self._state.base()
-        if _place(before) != _place(self._base):
-            self._surveyor.hear()
+        nobody tells of changes in iptables' legacy variant."""
+        self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
         self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else self._tick
 
@@ -296,11 +291,6 @@ class Watch:
         if configuration.is_settled(config):
             configuration.compile_apart(state, config, Run(seconds=_LONGEST_COMPILE))
         return True
-
-
-def _place(base: dict[str, str]) -> tuple[str, str]:
-    """Where our rules are."""
-    return base.get("backend", ""), base.get("variant", "")
 
 
 def main(state: str, config: str) -> None:

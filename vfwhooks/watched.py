@@ -19,7 +19,7 @@ from .state import MADE_LAST
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
 FULL, LATE, ASIDE, DIRECTORY = "full", "late", "aside", "directory"
-STATUS, BASE = "status", "base"
+STATUS = "status"
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 
@@ -30,9 +30,8 @@ class Watched:
 
     What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
     guest's), STATUS (a file beside libvirt's), STATE (a directory has been made anew),
-    BASE (what is known of the firewall), FULL (all is to be compared), LATE (somebody
-    waited for the lock in vain), ASIDE (a record could not be read), DIRECTORY (news of
-    what is in there may have been lost).
+    FULL (all is to be compared), LATE (somebody waited for the lock in vain), ASIDE (a
+    record could not be read), DIRECTORY (news of what is in there may have been lost).
     """
 
     def __init__(
@@ -105,8 +104,6 @@ class Watched:
             kinds.append(FULL)
         elif path == f"{self._state}/late":
             kinds.append(LATE)
-        elif path == f"{self._state}/base":
-            kinds.append(BASE)
         elif where == f"{self._state}/aside":
             kinds.append(ASIDE)
         elif where in self.guests:

@@ -15,6 +15,7 @@ from . import files
 from .cuts import Change
 from .elements import MARKS
 from .policyrules import PolicyRule, PolicyRules
+from .records import WAY
 from .state import State
 
 TYPE_CHECKING = False
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
 _KEPT, _VALUES = "vmark", "ways"
-_WAY = "/way-"
 
 
 def find_ways(
@@ -108,7 +108,7 @@ class _Finder:
             self.unmarked[no_mark(own[1])] = None
             return None
         way = f"{family}-{own[1]}-{value}-{uplink}"
-        self.found.update((network.name + _WAY + way, None) for network in needing)
+        self.found.update((network.name + WAY + way, None) for network in needing)
         return uplink, value
 
 
@@ -224,7 +224,7 @@ class Ways:
         """What they need of their own, and of networks that are there already."""
         entries = [entry for record in records for entry in record.entries]
         for name in {name for record in records for name in record.networks}:
-            network = self._state.record(("network", name)) if _WAY in name else None
+            network = self._state.record(("network", name)) if WAY in name else None
             entries += network.entries if network else []
         return set(filter(is_way, entries))
 
