@@ -121,7 +121,7 @@ def rows(host: Host) -> list[tuple[str, str]]:
 def who(outside: Net, port: int, address: str = OUTSIDE) -> str:
     """Who answers: the first word of what is said."""
     at = f"[{address}]" if ":" in address else address
-    return outside.http(f"http://{at}:{port}/", timeout=1).body.partition(" ")[0]
+    return outside.http(f"http://{at}:{port}/").body.partition(" ")[0]
 
 
 def is_answered_by(outside: Net, port: int, name: str, address: str = OUTSIDE) -> None:
