@@ -38,9 +38,12 @@ TESTS = {
     "conntrack": "conntrack",
     "cuts": "cuts",
     "denials": "denials",
+    "dnats": "dnats",
     "elements": "elements nfnetlink plan",
     "flows": "flows conntrack",
     "iprules": "iprules",
+    "iptdnats": "dnats",
+    "nftdnats": "dnats",
     "records": "records state",
     "rivals": "rivals planner",
     "schedule": "schedule",
@@ -48,6 +51,9 @@ TESTS = {
     "selinuxfs": "selinux",
     "shared": "shared",
     "state": "state records events kept",
+    "takenports": "takenports takers",
+    "takenwords": "takers",
+    "takers": "takers",
     "watched": "watched",
 }
 SECONDS = 240

@@ -22,6 +22,7 @@ from .errors import VfwError, show
 from .explain import explain
 from .findings import WRONG
 from .fit import find_misfits
+from .fittaken import find_taken
 from .guestnames import find_misnamed, find_twins, is_libvirts_word_needed
 from .hairpin import Hairpins
 from .inventory import Inventory
@@ -42,6 +43,8 @@ from .report import diff_lines, overview_lines
 from .reserve import reserve_guest
 from .schema import read_forwards
 from .state import DEFAULT, State
+from .survey import survey
+from .takenports import build
 from .waysback import Ways
 
 DONE, FAILED, BAD = 0, 1, 2
@@ -110,6 +113,7 @@ def check(arguments: argparse.Namespace) -> int:
     guests, problems = read_forwards(path)
     problems += gone
     problems += find_misfits(guests, Inventory(f"{_state_path()}/networks"))
+    problems += find_taken(guests, _state_path())
     known = guests_known_soon() if is_libvirts_word_needed(guests) else set()
     problems += find_misnamed(guests, known) + find_twins(guests, known)
     _print_problems(in_file_order(problems, files))
@@ -134,8 +138,9 @@ def apply(arguments: argparse.Namespace) -> int:
     asked = time.monotonic_ns()
     state.asking()
     answer = _ask_libvirtd()
+    taken = _taken(state)
     if arguments.dry_run:
-        outcome = rehearse(state, config, answer, asked)
+        outcome = rehearse(state, config, answer, asked, taken)
         wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
         _print_problems(wrong)
     else:
@@ -143,18 +148,29 @@ def apply(arguments: argparse.Namespace) -> int:
         _print_problems(wrong)
         reconcile = Reconcile(state, config)
         try:
-            reconcile.apply(answer, asked)
+            reconcile.apply(answer, asked, taken)
             state.answered()
         finally:
             reconcile.close()
         report = reconcile.report
         problems = report.problems + _keep(state)
-        outcome = Outcome(report.removed, report.added, problems)
+        outcome = Outcome(report.removed, report.added, problems, report.named)
     for line in diff_lines(outcome):
         print(show(line))
+    for line in dict.fromkeys(outcome.named):
+        print(f"note: {show(line)}")
     for problem in outcome.problems:
         _complain(problem)
     return BAD if wrong else FAILED if outcome.problems else DONE
+
+
+def _taken(state: State) -> bytes | None:
+    """What DNAT rules of others take now; None where the kernel does not say."""
+    try:
+        return build(survey(state).claims)
+    except (OSError, VfwError) as error:
+        _complain(f"rules of others: {error}", "going by what was known of them")
+        return None
 
 
 def _keep(state: State) -> list[str]:

@@ -36,6 +36,7 @@ from .records import Record
 from .schema import read_forwards
 from .sessions import find_sessions
 from .state import State
+from .takendoctor import check_taken
 
 _APPLY = "run: vfwhooks apply"
 _ENDS = "ifindex", "iflink"
@@ -65,6 +66,7 @@ def examine(
     guests = read_forwards(Path(main))[0]
     forwarded = [one for one in guests if one.forwards]
     found += _absent(forwarded, inventory)
+    found += check_taken(forwarded, state.base(), inventory)
     found += _bridged(forwarded, state.records(), root)
     found += _watch(root)
     written = {one.name for one in forwarded}

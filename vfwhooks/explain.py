@@ -12,6 +12,7 @@ from .backend import IPTABLES
 from .config import Place
 from .elements import WHOLE, set_name
 from .errors import VfwError, show
+from .foreign import read_foreign
 from .holders import name_listeners
 from .inventory import Inventory
 from .iprules import rules_of
@@ -22,9 +23,12 @@ from .nfnetlink import LIBVIRT, OWN, PARTS, list_base_chains
 from .overview import Overview, look
 from .plan import Forward, Settings
 from .ports import PROTOCOLS, Ports, parse_ports
+from .process import Run
 from .schema import read_forwards
 from .state import State
 from .status import ForwardStatus
+from .takenports import build, hold
+from .takers import find_meeting
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
@@ -75,8 +79,13 @@ def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[st
     for protocol in protocols:
         listeners += inventory.listeners(protocol, [(port, port)])
     names = name_listeners(listeners)
+    rules = read_foreign(state.base(), inventory, Netlink(), Run()).claims
+    some = [one for one in rules if one.protocol in protocols]
+    taken = hold(build(one for one in some if one.first <= port <= one.last))
     yield f"{port}/{','.join(protocols)}: nobody publishes it"
     yield from ("  " + names.get(one.reason, one.reason) for one in listeners)
+    for one in (f"{f} * {p} {port} {port}" for f in "46" for p in protocols):
+        yield from (f"  {rule.reason}" for rule, _ in find_meeting(one, taken))
 
 
 class _Explainer:

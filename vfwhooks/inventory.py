@@ -19,6 +19,7 @@ from .netlink import ROUTE, SOCK_DIAG, Netlink, attribute, attributes, message, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .routes import Routes
+    from .takenports import TakenPorts
 
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
@@ -46,6 +47,7 @@ class Inventory:
 
     def __init__(self, noted: str, root: str = "") -> None:
         self._noted = noted
+        self._taken_path = noted.rpartition("/")[0] + "/taken"
         self._directories = [root + directory for directory in STATUS_DIRECTORIES]
         self._leases = root + LEASES
         self._dnsmasqs = [f"{root}{directory}/dnsmasq.leases" for directory in DNSMASQS]
@@ -63,6 +65,8 @@ class Inventory:
         self._bridges: dict[int, list[str]] | None = None
         self._own: set[str] | None = None
         self._routes: Routes | None = None
+        self._taken: TakenPorts | None = None
+        self._is_taken_known = False
 
     def network(self, name: str) -> "Network | None":
         """The network of this name, if it is active."""
@@ -218,6 +222,22 @@ class Inventory:
             return list_listeners(self.diag, protocol, ranges)
         except OSError:
             return []
+
+    @property
+    def taken(self) -> "TakenPorts | None":
+        """The ports that DNAT rules of others take, as whoever looked has written down:
+        here those rules are not read."""
+        if not self._is_taken_known:
+            self._is_taken_known = True
+            if files.exists(self._taken_path):
+                from .takenports import load  # few hosts have any
+
+                self._taken = load(self._taken_path)
+        return self._taken
+
+    def know_taken(self, taken: "TakenPorts | None") -> None:
+        """Go by these instead, until everything is looked at anew."""
+        self._taken, self._is_taken_known = taken, True
 
     def bridges(self) -> dict[int, list[str]]:
         """The host's own addresses on the bridges that libvirt has made, by the

@@ -47,6 +47,12 @@ class Tools:
         text = self.run([tool]) if tool else ""
         return [line for line in text.splitlines(True) if line[:1] in "-*"]
 
+    def nat(self, family: str, variant: str) -> str:
+        """The table nat as it is saved; '' where the legacy variant has none, since to
+        list it would make it, or where there is no tool."""
+        tool = _tool(family, variant, "save", NAT)
+        return self.run([tool, "-t", NAT]) if tool else ""
+
     def can_save(self, family: str, variant: str) -> bool:
         """Whether the variant can be listed, and changes nothing by that."""
         return _tool(family, variant, "save") is not None
@@ -115,11 +121,11 @@ def texts(rules: list[tuple[str, str]]) -> list[str]:
     return [rule for _, rule in rules]
 
 
-def _tool(family: str, variant: str, kind: str) -> "str | None":
-    """The tool of this variant; legacy only where its tables are in the kernel."""
+def _tool(family: str, variant: str, kind: str, table: str = FILTER) -> "str | None":
+    """The tool of this variant; legacy only where its table is in the kernel."""
     if variant == "legacy":
         tables = files.read(_LEGACY_TABLES[family]) or b""
-        if b"filter" not in tables.split() and kind == "save":
+        if table.encode() not in tables.split() and kind == "save":
             return None
     name = f"{COMMANDS[family]}-{variant}-{kind}"
     plain = f"{COMMANDS[family]}-{kind}"

@@ -11,13 +11,13 @@ import struct
 from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 
 from .netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
-from .nfnetlink import jump_target
+from .nfnetlink import ROUTED, jump_target, list_nat_chains
 from .routes import covers_far_away
 
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
 # Addresses, routes and policy rules, of IPv4 and of IPv6.
 _ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
-_DELTABLE, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 6, 8, 12, 14
+_DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
 _NEWGENERATION = 15
 _IPTABLES = b"filter", b"nat", b"raw"
 _MANGLE = b"mangle"
@@ -44,6 +44,9 @@ class Rulesets:
     def __init__(self) -> None:
         self._link = Netlink(groups=_NFTABLES_GROUP)
         self._link.grow(1 << 22)
+        self._changed: set[tuple[int, bytes]] = set()
+        self._is_lost = False
+        self._nat = nat_tables()
 
     def fileno(self) -> int:
         """The descriptor, for poll."""
@@ -60,11 +63,14 @@ class Rulesets:
         rules = elements = False
         for kind, port, payload in _messages(self._link):
             if kind < 0:
+                self._is_lost = True
                 return True, True
             if port >> 16 == OUR_PORTS or kind & 0xFF == _NEWGENERATION:
                 continue
             about = attributes(payload[4:])
             table = about.get(1, b"").rstrip(b"\0")
+            if _is_foreign(kind & 0xFF, table, about):
+                self._changed.add((payload[0], table))
             if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
                 is_ours = table == b"vfwhooks" or _text(about.get(2)) == "vfwhooks"
                 elements = elements or is_ours
@@ -77,6 +83,31 @@ class Rulesets:
             ):
                 rules = elements = True
         return rules, elements
+
+    @property
+    def may_have_foreign(self) -> bool:
+        """Whether rules of others have changed since `has_foreign` was asked."""
+        return bool(self._changed) or self._is_lost
+
+    def has_foreign(self) -> bool:
+        """Whether any of them are in a table that may change where a packet goes that
+        comes in."""
+        changed, before = self._changed, self._nat
+        is_news = self._is_lost
+        self._changed, self._is_lost, self._nat = set(), False, nat_tables()
+        return is_news or bool(changed & (before | self._nat))
+
+
+def nat_tables() -> set[tuple[int, bytes]]:
+    """The tables where a destination may be changed on the way in."""
+    link = Netlink()
+    try:
+        chains = list_nat_chains(link)
+    except OSError:
+        return set()
+    finally:
+        link.close()
+    return {(ROUTED[family], table.encode()) for family, table, _, _ in chains}
 
 
 class Neighbours:
@@ -256,6 +287,18 @@ def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
     target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
     names = _text(about.get(2)), _text(about.get(3)), target
     return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
+
+
+def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
+    """Whether a change is one of others' tables, chains or rules."""
+    if kind > _DELRULE or table in (b"vfwhooks", b"libvirt_network"):
+        return False
+    if table != b"nat" or kind < _NEWCHAIN:
+        return True
+    if kind < _NEWRULE:
+        return not _text(about.get(3)).startswith(_OURS)
+    name, target = _text(about.get(2)), jump_target(about.get(4, b""))
+    return not name.startswith(_OURS) and not target.startswith(_OURS)
 
 
 def _text(name: "bytes | None") -> str:

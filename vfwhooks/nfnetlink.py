@@ -17,6 +17,7 @@ _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
 _CREATE = 0x400
 _CHUNK = 30_000
 _ROUTED = {1: "inet", 2: "ip", 10: "ip6"}
+ROUTED = {name: number for number, name in _ROUTED.items()}
 _FORWARD = 2
 
 
@@ -58,6 +59,20 @@ def list_base_chains(link: Netlink) -> list[BaseChain]:
             drops = is_filter and not any(about.get(5, b"\1"))
             found.append(BaseChain(family, text_of(about[1]), text_of(about[3]), drops))
     return found
+
+
+def list_nat_chains(link: Netlink) -> list[tuple[str, str, str, int]]:
+    """The base chains, of whatever table, where a destination may be changed on the way
+    in: family, table, name and priority, in the order they are asked."""
+    found = []
+    for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
+        about = attributes(answer[4:])
+        family = _ROUTED.get(answer[0])
+        hook = attributes(about.get(4, b""))
+        if family and about.get(7) == b"nat\0" and not any(hook.get(1, b"\1")):
+            priority = int.from_bytes(hook.get(2, b""), "big", signed=True)
+            found.append((family, text_of(about[1]), text_of(about[3]), priority))
+    return sorted(found, key=lambda one: one[3])
 
 
 def has_table(link: Netlink, part: str) -> bool:

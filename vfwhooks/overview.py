@@ -9,6 +9,7 @@ from . import compiled
 from .absent import find_absent
 from .backend import IPTABLES, NFTABLES, open_backend
 from .errors import VfwError
+from .foreign import Foreign, read_foreign
 from .hookfiles import find_uncalled
 from .hookrights import hooks_line
 from .inventory import Inventory
@@ -31,6 +32,7 @@ from .status import (
     guest_status,
     stopped_statuses,
 )
+from .takenwords import Takers
 from .waysback import values
 
 
@@ -76,6 +78,7 @@ def look(state: State, main: str) -> Overview:
         "vfwhooks doctor says more"
         for record in find_uncalled(records, state.path)
     ]
+    takers = _takers(base, inventory, problems)
     planned = planner.all(records)
     held: dict[str, int] = {}
     if "backend" in base:
@@ -92,14 +95,16 @@ def look(state: State, main: str) -> Overview:
     guests = [guest_status(p) for p in running]
     missing = {} if base.get("backend") == IPTABLES else _missing(base)
     obstacles = _obstacles(base, running, problems) if held else []
-    notes = describe_services(planned, inventory)
+    notes = describe_services(planned, inventory, takers.cures(planned))
     inside = frozenset(inventory.bridge_addresses())
     paths = ReturnPath(inventory.routes, inside, tables=tables)
     absent = _absent(running, inventory)
     forwards = []
     for one in running:
+        said = takers.say(one)
+        both = _beside(notes[one.record.key], said.notes)
         rows = forward_statuses(
-            one, held, missing, notes=notes[one.record.key], absent=absent
+            one, held, missing, notes=both, absent=absent, lost=said.lost
         )
         bridges = {network.bridge for network in one.where.networks}
         rows = [_hindered(row, bridges, obstacles) for row in rows]
@@ -134,6 +139,29 @@ def look(state: State, main: str) -> Overview:
             for published, ports in one.holes.items()
         },
     )
+
+
+def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> Takers:
+    """What DNAT rules of others take now; planned is by that."""
+    link = Netlink()
+    try:
+        foreign = read_foreign(base, inventory, link, Run())
+    except OSError as error:
+        problems.append(f"rules of others: {error}")
+        foreign = Foreign()
+    finally:
+        link.close()
+    takers = Takers(foreign, inventory)
+    inventory.know_taken(takers.all)
+    return takers
+
+
+def _beside(notes: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """Both, where there are two to one thing."""
+    found = dict(notes)
+    for one, said in more.items():
+        found[one] = f"{found[one]}; {said}" if one in found else said
+    return found
 
 
 def _fibless(

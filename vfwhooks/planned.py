@@ -7,15 +7,24 @@ from .plan import Addresses, Forward, Settings, key_of
 from .records import Record
 from .rivals import is_all
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Union
+
+    from .takenports import Taken
+
+    Rival = Union[Listener, Taken]
+
 
 class Planned:
     """A record's entries as they should be, and what keeps others from being there:
     `conflicts` are reasons by the entry's key, that of an address being its accept's;
     `networks` are those whose entries it needs, once it has any itself; `rivals` are
-    listeners of the host by what they keep from being published, and `without` is all
-    that is kept from it; `holes` are listeners that keep ports of published ranges, and
-    `seen` those that may (see rivals); `left` are entries that leave listeners on
-    bridges theirs;
+    listeners of the host and rules of others by what they keep from being published,
+    and `without` is all that is kept from it; `holes` are those that keep ports of
+    published ranges, and `seen` listeners that may (see rivals); `left` are entries
+    that leave listeners on bridges theirs, and rules that are for an address;
     `ports` are those of bridges, as device and bridge, that are to be in hairpin mode
     once it is forwarded to; `unmarked` says of what there is no mark for. One that
     `is_contested` wants what another guest has.
@@ -46,8 +55,8 @@ class Planned:
         self.entries: list[str] = []
         self.left: list[str] = []
         self.conflicts: dict[str, str] = {}
-        self.rivals: dict[str, Listener] = {}
-        self.holes: dict[str, dict[int, Listener]] = {}
+        self.rivals: dict[str, Rival] = {}
+        self.holes: dict[str, dict[int, Rival]] = {}
         self.seen: dict[str, int] = {}
         self.without: set[str] = set()
         self.ports: list[tuple[str, str]] = []
@@ -81,13 +90,25 @@ class Planned:
             found += [f"{to} {port} {port}" for port in ports]
         return list(dict.fromkeys(found))
 
-    def yield_to(self, rivals: dict[str, dict[int, Listener]]) -> None:
-        """Leave these listeners their ports: what has others is published without."""
-        for one, ports in rivals.items():
+    def yield_to(self, rivals: "Mapping[str, Mapping[int, Rival]]") -> None:
+        """Leave these their ports: what has others is published without."""
+        for one, some in rivals.items():
+            ports = {**self.holes.pop(one, {}), **some}
+            if one in self.rivals:
+                continue
             if is_all(one, ports):
                 self.rivals[one] = next(iter(ports.values()))
             else:
                 self.holes[one] = ports
+
+    def takers(self) -> list[str]:
+        """Lines that say which rules of others keep ports of it."""
+        some = list(self.rivals.values())
+        for ports in self.holes.values():
+            some += ports.values()
+        name = show(self.record.guest.name)
+        rules = [one for one in some if not isinstance(one, Listener)]
+        return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
     def plan(self, own: list[str]) -> None:
         """Plan the entries without what listeners have, and without what is on these

@@ -114,6 +114,13 @@ class Planner:
         if planned.record.guest.driver != "claim":
             planned.left = find_left(published, held, met, self.inventory)
         planned.yield_to(find_rivals(met, self.inventory))
+        if self.inventory.taken:
+            from .takers import find_takers  # few hosts have any
+
+            rivals, left = find_takers(published, held, past, self.inventory)
+            planned.yield_to(rivals)
+            if planned.record.guest.driver != "claim":
+                planned.left += left
 
     def _own(self, settings: Settings) -> list[str]:
         """The guest's public addresses that are those the world knows the host by."""

@@ -85,8 +85,13 @@ class Reconcile:
             if self._roads.has_noted:
                 return
 
-    def apply(self, answer: "Answer | None", asked: int) -> None:
-        """Check everything, with libvirtd's word on who runs."""
+    def apply(
+        self, answer: "Answer | None", asked: int, taken: "bytes | None" = None
+    ) -> None:
+        """Check everything, with libvirtd's word on who runs, and by what rules of
+        others take now, where somebody has looked."""
+        if taken is not None:
+            self._state.put_taken(taken)
         self._round(self._state.intents(), None, True, answer, asked)
         self._go_on()
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .compiler import compile_file
@@ -27,20 +27,26 @@ _CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What apply would remove and add (guest and entry), and what would go wrong."""
+    """What apply would remove and add (guest and entry), what would go wrong, and who
+    keeps ports that are published."""
 
     removed: list[tuple[str, str]]
     added: list[tuple[str, str]]
     problems: list[str]
+    named: list[str] = field(default_factory=list)
 
 
-def rehearse(state: State, main: str, answer: Answer | None, asked: int) -> Outcome:
+def rehearse(
+    state: State, main: str, answer: Answer | None, asked: int, taken: bytes | None
+) -> Outcome:
     """Take apply's road where it touches nothing."""
     with tempfile.TemporaryDirectory(prefix="vfwhooks-") as directory:
         copy = Path(directory) / "state"
         _copy_state(state, copy)
         scratch = State(str(copy))
         compile_file(Path(main), scratch)
+        if taken is not None:
+            scratch.put_taken(taken)
         inventory = Inventory(f"{copy}/networks")
         # Opened here: neighbours and listeners are to be those of this host.
         _ = inventory.route, inventory.diag
@@ -102,4 +108,4 @@ def _perform(
     reconcile = Reconcile(state, main, inventory)
     reconcile.apply(answer, asked)
     report = reconcile.report
-    return Outcome(report.removed, report.added, report.problems)
+    return Outcome(report.removed, report.added, report.problems, report.named)

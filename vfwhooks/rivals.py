@@ -90,11 +90,10 @@ def find_meetings(
     The ports of `held`, entries that are in force, are published already: who listens
     there came later and is left out, unless the past knows him.
     """
-    heads = "dnat ", "reject "
-    known = {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
+    known = find_published(held)
     past = past or Past()
     wanted = _wanted([o for o in published if o not in known or past.concerns(o)])
-    had = _Held(known if wanted else set())
+    had = Held(known if wanted else set())
     found = []
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
@@ -108,11 +107,17 @@ def find_meetings(
                     and family in listener.families
                     and (
                         past.knows(one, listener)
-                        or not had.covers(family, host, listener)
+                        or not had.covers(family, host, protocol, listener.port)
                     )
                 ):
                     found.append((one, listener))
     return found
+
+
+def find_published(held: list[str]) -> set[str]:
+    """What these entries publish or reject."""
+    heads = "dnat ", "reject "
+    return {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
 
 
 def find_lasting(
@@ -185,9 +190,10 @@ def find_left(
     left = [entry for entry in held if entry.startswith("left ")]
     every = [one.split(" ") for one in published if " * " in one] if left else []
     found = []
+    own = inventory.bridge_addresses() if left else set()
     for entry in left:
-        _, family, _, protocol, port, _ = entry.split(" ")
-        if any(
+        _, family, host, protocol, port, _ = entry.split(" ")
+        if host in own and any(
             (family, protocol) == (one[0], one[2])
             and int(one[3]) <= int(port) <= int(one[4])
             for one in every
@@ -211,7 +217,7 @@ def _on_bridges(family: str, listener: Listener, inventory: Inventory) -> list[s
     return [address for address in there if (":" in address) == (family == "6")]
 
 
-class _Held:
+class Held:
     """What is in force already, found by port: a guest may have thousands."""
 
     def __init__(self, known: set[str]) -> None:
@@ -223,14 +229,14 @@ class _Held:
             some = self._ports.setdefault(int(words[3]), []) if is_one else self._ranges
             some.append(words)
 
-    def covers(self, family: str, host: str, listener: Listener) -> bool:
-        """Whether it has the listener's port on the address."""
+    def covers(self, family: str, host: str, protocol: str, port: int) -> bool:
+        """Whether it has the port on the address."""
         return any(
             words[0] == family
             and words[1] in ("*", host)
-            and words[2] in (listener.protocol, WHOLE)
-            and int(words[3]) <= listener.port <= int(words[4])
-            for words in (*self._ports.get(listener.port, ()), *self._ranges)
+            and words[2] in (protocol, WHOLE)
+            and int(words[3]) <= port <= int(words[4])
+            for words in (*self._ports.get(port, ()), *self._ranges)
         )
 
 

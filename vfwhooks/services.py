@@ -6,6 +6,9 @@ Too dear for the hook path: names take a walk through /proc.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from .holders import name_listeners
 from .inventory import Inventory
@@ -14,6 +17,9 @@ from .planned import Planned
 from .records import Key
 from .rivals import Meetings, find_meetings, find_rivals, is_fleeting
 
+if TYPE_CHECKING:
+    from .planned import Rival
+
 CURE = "over_listener: true takes the port from it"
 _CURES = "over_listener: true takes the ports from them"
 _A_MOMENT = 1.0
@@ -21,29 +27,37 @@ _FEW = 3
 
 
 def describe_services(
-    planned: list[Planned], inventory: Inventory
+    planned: list[Planned],
+    inventory: Inventory,
+    cures: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[Key, dict[str, str]]:
     """Give conflicts with listeners their process's name, and tell of every guest's
-    active forwards who keeps a port of them, and who came later."""
+    active forwards who keeps a port of them, and who came later; `cures` are by reason,
+    where over_listener is none."""
     met = {one.record.key: _others(one, inventory) for one in planned}
     gone = find_passing([pair for some in met.values() for pair in some], inventory)
     others: dict[Key, dict[str, dict[int, Listener]]] = {}
     for key, some in met.items():
         there = [pair for pair in some if pair[1].inode not in gone]
         others[key] = find_rivals(there, inventory)
-    everybody: list[Listener] = []
+    everybody: list[Rival] = []
     for one in planned:
         everybody += one.rivals.values()
-        for ports in (*others[one.record.key].values(), *one.holes.values()):
+        for ports in others[one.record.key].values():
             everybody += ports.values()
-    names = name_listeners(everybody)
+        for keepers in one.holes.values():
+            everybody += keepers.values()
+    listeners = [one for one in everybody if isinstance(one, Listener)]
+    names = name_listeners(listeners)
     for one in planned:
         reasons = {rival.reason for rival in one.rivals.values()}
         for entry, reason in one.conflicts.items():
             if reason in reasons:
-                one.conflicts[entry] = f"{names.get(reason, reason)}; {CURE}"
+                cure = cures.get(reason, CURE)
+                one.conflicts[entry] = f"{names.get(reason, reason)}; {cure}"
     return {
-        one.record.key: _notes(one, others[one.record.key], names) for one in planned
+        one.record.key: _notes(one, others[one.record.key], names, cures)
+        for one in planned
     }
 
 
@@ -72,15 +86,20 @@ def _others(planned: Planned, inventory: Inventory) -> Meetings:
 
 
 def _notes(
-    planned: Planned, others: dict[str, dict[int, Listener]], names: dict[str, str]
+    planned: Planned,
+    others: dict[str, dict[int, Listener]],
+    names: dict[str, str],
+    cures: Mapping[str, str],
 ) -> dict[str, str]:
     """What is to be said of active forwards, by what they publish."""
     seen = {int(what.rpartition(" ")[2]) for what in planned.seen}
     found: dict[str, list[str]] = {}
-    for one, ports in planned.holes.items():
-        which = _list([str(port) for port in sorted(ports)])
-        who = name_few(ports, names)
-        cure = CURE if len(ports) == 1 else _CURES
+    for one, keepers in planned.holes.items():
+        which = _list([str(port) for port in sorted(keepers)])
+        who = name_few(keepers, names)
+        cure = CURE if len(keepers) == 1 else _CURES
+        for rival in keepers.values():
+            cure = cures.get(rival.reason, cure)
         found.setdefault(one, []).append(f"all but {which}: {who}; {cure}")
     for one, ports in others.items():
         first = {port: rival for port, rival in ports.items() if rival.inode in seen}
@@ -94,10 +113,10 @@ def _notes(
     return {one: "; ".join(said) for one, said in found.items()}
 
 
-def name_few(rivals: dict[int, Listener], names: dict[str, str]) -> str:
+def name_few(rivals: Mapping[int, Rival], names: dict[str, str]) -> str:
     """Who listens, by port, as far as it is known; the first few of very many."""
     reasons = [rival.reason for _, rival in sorted(rivals.items())]
-    return _list([names.get(reason, reason) for reason in reasons])
+    return _list([names.get(reason, reason) for reason in dict.fromkeys(reasons)])
 
 
 def _list(words: list[str]) -> str:

@@ -18,6 +18,7 @@ its content made anew by a full reconcile; it is never fatal.
     vmark/INTERFACE      what its src_valid_mark was before it was ours (see waysback)
     ways/VALUE           the routing table that this value of a mark stands for
     networks/NAME        what a network hook was told; empty: it was stopped
+    taken                ports that DNAT rules of others take (see takenports)
     base                 the backend in use and the marks of its skeleton
     full, working        (exist) take the full road next; somebody is at work, or was
     late                 (exists) somebody has waited for the lock in vain
@@ -94,6 +95,20 @@ class State:
         """Have another configuration come into force."""
         self._write("compiled", data)
 
+    def taken(self) -> bytes:
+        """What DNAT rules of others take, as it was noted."""
+        return files.read(f"{self.path}/taken") or b""
+
+    def put_taken(self, data: bytes) -> bool:
+        """Note what DNAT rules of others take; whether that is news."""
+        if data == self.taken():
+            return False
+        if data:
+            self._write("taken", data)
+        else:
+            self.remove("taken")
+        return True
+
     def remove(self, name: str) -> bool:
         """Remove a file; False where there was none."""
         return files.remove(f"{self.path}/{name}")
@@ -127,8 +142,7 @@ class State:
 
     def base(self) -> dict[str, str]:
         """The backend in use and what it remembers of its skeleton."""
-        words = (line.partition(" ") for line in self.read("base").split("\n"))
-        return {word: rest for word, _, rest in words if word}
+        return parse_base(self.read("base"))
 
     def keep_base(self, base: dict[str, str]) -> None:
         """Write down the backend in use and what it remembers."""
@@ -253,6 +267,12 @@ class State:
         self.write("full", "")
         said = f"{self.path}/{name} cannot be read and is now {aside}"
         self.problems.append(f"{said}: run vfwhooks apply, which asks libvirtd")
+
+
+def parse_base(text: str) -> dict[str, str]:
+    """The backend in use and what it remembers, as it was written down."""
+    words = (line.partition(" ") for line in text.split("\n"))
+    return {word: rest for word, _, rest in words if word}
 
 
 def record_name(key: Key) -> str:

@@ -70,11 +70,13 @@ def forward_statuses(
     root: str = "",
     notes: Mapping[str, str] = MappingProxyType({}),
     absent: Mapping[str, str] = MappingProxyType({}),
+    lost: Mapping[str, str] = MappingProxyType({}),
 ) -> list[ForwardStatus]:
     """The forwards of a running guest; `held` are the entries in the kernel, `missing`
     the families where libvirt's part is not there, and what that means; `notes` what
     is to be said of an active one, by what it publishes; `absent` the addresses that
-    the host does not have, and why nothing arrives there."""
+    the host does not have, and why nothing arrives there; `lost` what is in force to no
+    effect, by what it publishes."""
     name, addresses = planned.record.guest.name, planned.where.addresses
     taken, unset = _withheld(planned), _unset(planned, root)
     found = []
@@ -97,6 +99,8 @@ def forward_statuses(
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
             if state == "active" and forward.host in absent:
                 state, reason = "pending", absent[forward.host]
+            elif state == "active" and forward.published(family) in lost:
+                state, reason = "conflict", lost[forward.published(family)]
             elif state == "active" and family in missing and not is_let_in:
                 state, reason = "blocked", missing[family]
             elif state == "active":

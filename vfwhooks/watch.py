@@ -12,7 +12,7 @@ import syslog
 import time
 
 from . import compiled, configuration, files, watched
-from .children import ask_libvirtd, withdraw_hooks
+from .children import Surveyor, ask_libvirtd, withdraw_hooks
 from .errors import VfwError, show
 from .follower import DIRECTORIES, Follower
 from .inventory import DNSMASQS, LEASES, Inventory
@@ -50,6 +50,7 @@ class Watch:
         self._residents = Residents(state)
         self._follower = Follower(state)
         self._schedule = Schedule()
+        self._surveyor = Surveyor(state, self._schedule, self._rulesets)
         self._period = self._tick = watchdog_seconds() / 2
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
@@ -88,6 +89,7 @@ class Watch:
                 ready.remove("listeners")
             if "routing" in ready:
                 self._occasional.plan_rerouted()
+            self._surveyor.work(ready)
             if "policy" in ready:
                 withdraw_hooks(self._state)
                 ready.remove("policy")
@@ -101,6 +103,7 @@ class Watch:
                 beat = now + self._period
                 self._listen()
                 self._schedule.add("check", 0)
+                self._surveyor.poll()
 
     def _listen(self) -> None:
         """Listen to all files that count, and look at what a directory has that was not
@@ -126,6 +129,7 @@ class Watch:
                 self._schedule.add("rules", _DEBOUNCE)
             if elements:
                 self._schedule.add("elements", _DEBOUNCE)
+            self._surveyor.hear()
         elif fd == self._neighbours.fileno():
             for mac, address in self._neighbours.read():
                 if self._residents.is_new(mac, address):

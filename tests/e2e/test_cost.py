@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from benchmarks.bed import IPT, NFT, Bed
+from benchmarks.bed import IPT, LIB, NFT, Bed, sh
 from benchmarks.counting import Counts, trace
 from benchmarks.guests import Guest, others, plain
 from benchmarks.hosts import STARTED, daemon_of, prepare
@@ -30,6 +31,8 @@ CEILINGS = {
 SLACK = Counts(0, 40, 0, 45_000, 0)
 # The bridges of libvirt, which a socket may be on, and a line of the record for each.
 OF_SOCKETS = Counts(0, 30, 0, 8_000, 0)
+# Two modules, and a block of the file for each port and protocol.
+OF_RULES = Counts(0, 90, 2, 60_000, 0)
 SOCKETS: list[socket.socket] = []
 
 
@@ -96,6 +99,30 @@ def test_sockets_in_a_range_cost_little(backend: str) -> None:
     assert [excess(found, ceiling) for found in some] == [{}, {}]
 
 
+@pytest.mark.parametrize("backend", [NFT, IPT])
+@pytest.mark.parametrize("operation", ["started", "stopped"])
+def test_rules_of_others_cost_nothing(backend: str, operation: str) -> None:
+    """Where 10,000 DNAT rules of others are, an event lists none of them and runs no
+    tool more; it reads what was written down of its own ports."""
+    bed = Bed(backend)
+    bed.call(prepare, backend, {Guest(0).name: plain(10)}, 0)
+    counts = []
+    for many in (0, 1, 10_000):
+        bed.call(put_in_rules, many)
+        for once in (STARTED, ("qemu", "stopped")):  # what is news is planned anew
+            bed.call(call, OURS, Guest(0), daemon_of(backend), once)
+        if operation == "stopped":
+            bed.call(call, OURS, Guest(0), daemon_of(backend), STARTED)
+        counts.append(bed.call(trace, backend, ("qemu", operation)))
+        bed.call(call, OURS, Guest(0), daemon_of(backend), ("qemu", "stopped"))
+
+    bed.close()
+    none, *some = counts
+    ceiling = Counts(*(a + b for a, b in zip(none, OF_RULES)))
+    assert [excess(found, ceiling) for found in some] == [{}, {}]
+    assert [excess(some[1], Counts(*(a + 20 for a in some[0])))] == [{}]
+
+
 def test_memory_beside_others(beds: tuple[Bed, Bed]) -> None:
     """No process of a hook needs more than 40 MB, however many forwards others have."""
     _, full = beds
@@ -110,6 +137,21 @@ def open_sockets(first: int, many: int) -> None:
     for port in range(first, first + many):
         SOCKETS.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         SOCKETS[-1].bind(("0.0.0.0", port))
+
+
+def put_in_rules(many: int) -> None:
+    """On the host: so many DNAT rules of somebody else's, that the service has read."""
+    rules = [f"tcp dport {20000 + n} dnat to 10.0.0.1:80" for n in range(many)]
+    hook = "type nat hook prerouting priority -90;"
+    chain = "\n".join([f"chain c {{ {hook}", *rules, "}"])
+    sh(
+        "nft -f -",
+        f"table ip site\ndelete table ip site\ntable ip site {{ {chain}\n}}\n",
+    )
+    state = "from vfwhooks.state import State; from vfwhooks.survey import note_taken"
+    sh(f"cd {LIB} && /usr/bin/python3 -c '{state}; note_taken(State())'")
+    said = Path("/run/vfwhooks/taken")
+    assert said.exists() is (many > 0)
 
 
 def excess(found: Counts, ceiling: Counts) -> dict[str, tuple[int, int]]:

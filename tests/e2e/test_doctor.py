@@ -64,6 +64,7 @@ def test_a_sound_host(host: Host, backend: str) -> None:
             f"ok     hooks in {HOOKS}",
             f"ok     backend {backend}, beside libvirt's rules",
             "ok     nobody else drops what is forwarded",
+            "ok     no rule of others takes a published port",
             NO_WATCH,
             STILL,
             f"note   forwards.yaml names off, {NOBODY}",

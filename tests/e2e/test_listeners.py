@@ -282,3 +282,19 @@ def test_a_listener_that_goes(
     stop_watch(host)
 
     assert (before, after) == ({"web1 80/tcp": "conflict"}, {"web1 80/tcp": "active"})
+
+
+def test_the_priority_of_an_older_release(host: Host, outside: Net, web1: Net) -> None:
+    """Our chains stood at -100 once: where they still do, the table is made anew, and
+    holds what it held."""
+    start(host, '["0.0.0.0:80:80"]')
+    before = host.run(["nft", "-s", "list", "table", "inet", "vfwhooks"])
+    old = before.replace("priority -111", "priority -100")
+    host.run(["nft", "-f", "-"], input=f"delete table inet vfwhooks\n{old}")
+    host.write("/run/vfwhooks/full", "")
+    with web1.serve_tcp(80):
+        event(host, "reconnect")
+        who = outside.http("http://203.0.113.1/").body
+
+    after = host.run(["nft", "-s", "list", "table", "inet", "vfwhooks"])
+    assert (old.count("-100"), after == before, who) == (2, True, "web1 80 203.0.113.2")

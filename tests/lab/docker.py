@@ -28,6 +28,38 @@ _RULES = """*filter
 COMMIT
 """
 
+# For a port that a container on its default network publishes, as it prints them.
+_NAT = """*nat
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d {loopback} -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s {subnet} ! -o docker0 -j MASQUERADE
+-A DOCKER {rule}
+COMMIT
+"""
+_RULE = "! -i docker0 -p {0} -m {0} --dport {1} -j DNAT --to-destination {2}"
+
+
+def publish(host: Host, tool: str, port: int, to: str, protocol: str = "tcp") -> None:
+    """Publish a container's port, by a tool as above; `to` is its address and port."""
+    host.run([f"{tool}-restore", "-n"], input=_nat(port, to, protocol))
+
+
+def unpublish(host: Host, tool: str, port: int, to: str, protocol: str = "tcp") -> None:
+    """Take that out again, chain and all."""
+    lines = _nat(port, to, protocol).replace("-A ", "-D ").splitlines()
+    del lines[1]  # which would empty the chain
+    lines[-1:] = ["-X DOCKER", "COMMIT", ""]
+    host.run([f"{tool}-restore", "-n"], input="\n".join(lines))
+
+
+def _nat(port: int, to: str, protocol: str) -> str:
+    is_ipv6 = to.startswith("[")
+    loopback = "::1/128" if is_ipv6 else "127.0.0.0/8"
+    subnet = "fd00:17::/64" if is_ipv6 else "172.17.0.0/16"
+    rule = _RULE.format(protocol, port, to)
+    return _NAT.format(loopback=loopback, subnet=subnet, rule=rule)
+
 
 def install_rules(host: Host, tool: str) -> None:
     """Install them by iptables, ip6tables or one of their variants."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from vfwhooks.config import Place
+from vfwhooks.dnats import Claim
 from vfwhooks.errors import VfwError
 from vfwhooks.forwards import Forward, GuestForwards
 from vfwhooks.inventory import Inventory
@@ -21,6 +22,7 @@ from vfwhooks.model import Guest, Network, Nic
 from vfwhooks.ports import Address, Ports, Subnet, parse_ports
 from vfwhooks.records import Record
 from vfwhooks.state import State
+from vfwhooks.takenports import build, hold
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
@@ -166,8 +168,10 @@ class Host(Inventory):
         default_sources: list[str] | None = None,
         local: list[str] | None = None,
         devices: dict[str, str] | None = None,
+        claims: Sequence[Claim] = (),
     ) -> None:
         self.look_anew()
+        self.know_taken(hold(build(claims)))
         self._known = {network.name: network for network in networks}
         self._lease = leases or {}
         self._neighbour = neighbours or {}

@@ -1,0 +1,49 @@
+"""What `doctor` says of DNAT rules of others on published ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .errors import VfwError, show
+from .findings import NOTE, OK, Finding
+from .foreign import find_doubts, read_foreign
+from .forwards import GuestForwards
+from .inventory import Inventory
+from .netlink import Netlink
+from .process import Run
+from .takenports import build, hold
+from .takenwords import few
+from .takers import find_meeting
+
+
+def check_taken(
+    forwarded: list[GuestForwards], base: dict[str, str], inventory: Inventory
+) -> Iterator[Finding]:
+    """Rules that take published ports, and tables of which nobody can tell."""
+    try:
+        foreign = read_foreign(base, inventory, Netlink(), Run())
+    except (OSError, VfwError) as error:
+        yield Finding(NOTE, f"rules of others cannot be read: {error}")
+        return
+    taken = hold(build(foreign.claims))
+    said = doubts = 0
+    for guest in forwarded:
+        reasons: dict[str, None] = {}
+        unsure: dict[str, None] = {}
+        for forward in guest.forwards:
+            ports = forward.published
+            for family, host in forward.claims():
+                head = f"{family} {host} {forward.protocol}"
+                one = f"{head} {ports.first} {ports.last}"
+                for rule, _ in find_meeting(one, taken):
+                    reasons[rule.reason] = None
+                unsure.update(dict.fromkeys(find_doubts(foreign, one)))
+        name = show(guest.name)
+        if reasons:
+            cure = f"vfwhooks explain {name} tells which has the port"
+            yield Finding(NOTE, f"{name}: {few(list(reasons))}", cure)
+        if unsure:
+            yield Finding(NOTE, f"{name}: {few(list(unsure))}")
+        said, doubts = said + len(reasons), doubts + len(unsure)
+    if not said and not doubts:
+        yield Finding(OK, "no rule of others takes a published port")

@@ -1,0 +1,113 @@
+"""What is said of DNAT rules of others on published ports: whose they are, which of the
+two has the port, and the cure. For who asks, by a fresh look at the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .elements import WHOLE
+from .foreign import Foreign, find_doubts
+from .inventory import Inventory
+from .planned import Planned
+from .takenports import Taken, TakenPorts, build, hold
+from .takers import find_meeting, is_for_another
+
+AHEAD = "it is asked before ours: take it out there, or publish another port"
+_ELSE = "take it out there, or give the guest another address"
+_FIRST = "the forward was first"
+_FEW = 3
+
+
+@dataclass
+class Said:
+    """What is to be said of one guest's forwards, by what they publish: `notes` of
+    active ones; `lost` are those that are in force to no effect, and why."""
+
+    notes: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+
+class Takers:
+    """The rules of others on this host, as they are now."""
+
+    def __init__(self, foreign: Foreign, inventory: Inventory) -> None:
+        self._foreign = foreign
+        self._inventory = inventory
+        self.all: TakenPorts | None = hold(build(foreign.claims))
+        ahead = (claim for claim in foreign.claims if claim.is_ahead)
+        self._ahead: TakenPorts | None = hold(build(ahead))
+
+    def cures(self, running: Iterable[Planned]) -> dict[str, str]:
+        """What cures conflicts with rules that ours cannot go ahead of, by reason."""
+        found = {}
+        for planned in running:
+            for one in planned.rivals if self.all else ():
+                if f" {WHOLE} " in one:
+                    found[planned.rivals[one].reason] = _ELSE
+            for one in (*planned.rivals, *planned.holes):
+                for rule, _ in find_meeting(one, self._ahead):
+                    found[rule.reason] = AHEAD
+        return found
+
+    def say(self, planned: Planned) -> Said:
+        """What is to be said of a guest's forwards."""
+        said = Said()
+        for forward in planned.settings.forwards:
+            for family in forward.families:
+                one = forward.published(family)
+                if family in planned.where.addresses and one not in planned.rivals:
+                    self._say(said, planned, one)
+        return said
+
+    def _say(self, said: Said, planned: Planned, one: str) -> None:
+        if f" {WHOLE} " in one:
+            rules = [rule for rule, _ in find_meeting(one, self.all)]
+            said.notes.update((one, f"{rule.reason}; {_FIRST}") for rule in rules)
+            return
+        holes = planned.holes.get(one, {})
+        low, high = one.split(" ")[3:]
+        host = one.split(" ")[1]
+        notes: list[str] = []
+        lost, shown = self._lost(one, holes)
+        if lost and len(lost) + len(holes) > int(high) - int(low):
+            said.lost[one] = f"{few([r.reason for r in lost.values()])}; {AHEAD}"
+            return
+        if lost:
+            ports = few([str(port) for port in sorted(lost)])
+            reasons = few([rule.reason for _, rule in sorted(lost.items())])
+            notes.append(f"all but {ports}: {reasons}; {AHEAD}")
+        family, _, protocol, *_ = one.split(" ")
+        for rule, port in find_meeting(one, self.all):
+            if port in holes or port in lost:
+                continue
+            entry = f"left {family} {rule.host} {protocol} {port} {port}"
+            if entry in planned.left or (
+                rule.reason in shown and is_for_another(host, rule, self._inventory)
+            ):
+                notes.append(f"not on {rule.host}: {rule.reason}")
+            elif one[2:] not in planned.settings.over:
+                notes.append(f"{rule.reason}; {_FIRST}")
+        notes += find_doubts(self._foreign, one)
+        if notes:
+            said.notes[one] = "; ".join(dict.fromkeys(notes))
+
+    def _lost(
+        self, one: str, holes: Iterable[int]
+    ) -> tuple[dict[int, Taken], set[str]]:
+        """The rules that are asked before ours is, by the ports that they have of what
+        is in force; and the reasons of all that are asked before."""
+        host, lost, shown = one.split(" ")[1], {}, set()
+        for rule, port in find_meeting(one, self._ahead):
+            shown.add(rule.reason)
+            if port not in holes and not is_for_another(host, rule, self._inventory):
+                lost[port] = rule
+        return lost, shown
+
+
+def few(words: list[str]) -> str:
+    """The words, or the first few of very many."""
+    some = list(dict.fromkeys(words))
+    more = len(some) - _FEW
+    return ", ".join(some[:_FEW]) + (f" and {more} more" if more > 0 else "")
