@@ -400,7 +400,7 @@ def test_networks_that_lead_outside(mode: str, kind: str) -> None:
 
 OWN_BRIDGE = (
     "is the host's own, not a network of libvirt's: on the LAN the guest is reached at "
-    "its own address, without forwards; behind NAT, forward there"
+    "its own address, without forwards; behind NAT, write bridge: br-nat"
 )
 
 
