@@ -1,0 +1,83 @@
+"""Hosts where libvirt has no network at all, and guests are on a bridge of the host's
+own: nothing of libvirt's is in the way, and nothing is said to be missing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from lab.box import wait_until
+from lab.host import Host
+from lab.net import Net
+from product import call_hook, published, put_in, status, vfwhooks
+
+from e2e.conftest import KINDS
+
+MAC = "52:54:00:aa:00:61"
+URLS = "http://203.0.113.1:8080/", "http://[2001:db8::1]:8080/"
+FORWARDS = """guests:
+  inner: {ports: [8080:80], bridge: br-nat, address: [10.9.0.61, "fd00:9::61"]}
+"""
+XML = f"""<domain type='qemu'><name>inner</name><uuid>{uuid.uuid4()}</uuid><devices>
+  <interface type='bridge'><mac address='{MAC}'/><source bridge='br-nat'/></interface>
+</devices></domain>"""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """libvirtd with our hooks; the bridge is the administrator's."""
+    with KINDS[request.param]() as host:
+        put_in(host, FORWARDS)
+        host.start_libvirtd()
+        host.net.ip(
+            "link add br-nat type bridge",
+            "addr add 10.9.0.1/24 dev br-nat",
+            "addr add fd00:9::1/64 dev br-nat nodad",
+            "link set br-nat up",
+        )
+        forwarding = "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"
+        host.run(["sysctl", "-w", *forwarding])
+        yield host
+
+
+@pytest.fixture
+def outside(host: Host) -> Iterator[Net]:
+    """Somebody outside, and a guest's stand-in that has started and serves."""
+    outside = host.outside()
+    inner = host.standin(
+        "inner", "10.9.0.61/24", "fd00:9::61/64", mac=MAC, bridge="br-nat"
+    )
+    inner.ip("route add default via 10.9.0.1", "route add default via fd00:9::1")
+    host.write("/run/libvirt/qemu/inner.pid", "")
+    with inner.serve_tcp(80):
+        call_hook(host, "qemu", "inner", "started", "begin", "-", xml=XML)
+        yield outside
+
+
+def outcomes(outside: Net) -> list[str]:
+    """What becomes of a connection by IPv4, and by IPv6."""
+    return [outside.http(url, timeout=1).outcome.value for url in URLS]
+
+
+def test_served(host: Host, outside: Net) -> None:
+    """In both families, by nf_tables; no table of libvirt's is missed, neither in the
+    log nor by status, explain or doctor. From the stop on it is refused, and purge
+    leaves nothing."""
+    wait_until(lambda: outcomes(outside) == ["answered"] * 2, "both families", 10)
+    rows = [(row["state"], row["reason"]) for row in status(host)["forwards"]]
+    tables = host.run(["nft", "list", "tables"]).split()
+    backend = status(host)["backend"]
+    codes = [vfwhooks(host, *one).status for one in (["status"], ["explain", "inner"])]
+    doctor = vfwhooks(host, "doctor").stdout
+    missed = host.syslog("missing")
+
+    call_hook(host, "qemu", "inner", "stopped", "end", "-", xml=XML)
+    stopped = outcomes(outside), published(host)
+    vfwhooks(host, "purge").check()
+    after = host.run(["nft", "list", "tables"])
+
+    assert (rows, backend, codes) == ([("active", "")] * 2, "nftables", [0, 0])
+    assert ("libvirt_network" in tables, missed) == (False, [])
+    assert "missing" not in doctor
+    assert (stopped, after) == ((["refused"] * 2, set()), "")
