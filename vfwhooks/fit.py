@@ -56,7 +56,11 @@ def _of_bridge(bridge: str, inventory: Inventory) -> str:
     if network and network.is_ours:
         what = f"{bridge} is the bridge of libvirt's network {show(network.name)}"
         return f"{what}, and is taken for it; write network: {show(network.name)}"
-    return why_no_bridge(bridge, inventory.network(f"{HOSTS_OWN}{bridge}"))
+    own = inventory.network(f"{HOSTS_OWN}{bridge}")
+    if own and not own.is_inside(inventory.is_default_source):
+        what = f"{bridge} has the address by which the world knows the host"
+        return f"{what}: on the LAN the guest is reached at its own, without forwards"
+    return why_no_bridge(bridge, own)
 
 
 def _of_public(

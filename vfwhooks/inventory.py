@@ -260,7 +260,7 @@ class Inventory:
         if self._bridges is None:
             self._bridges = {}
             for network in map(self.network, self.names()):
-                if network and network.is_ours:
+                if network and network.is_inside(self.is_default_source):
                     own = self._bridges.setdefault(self.index(network.bridge), [])
                     own += [address for address, _ in network.subnets]
         return self._bridges

@@ -1,5 +1,9 @@
 """What libvirt's XML says, as values. Plain slots: dataclasses cost 10 ms at start."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Before the name of a bridge that is the host's own, where networks are named: neither
 # a network's name nor a bridge's has a slash, and a bridge's no colon.
 HOSTS_OWN = "/bridge:"
@@ -69,6 +73,14 @@ class Network:
     def is_hosts_own(self) -> bool:
         """Whether it is a bridge that libvirt has not made."""
         return self.name.startswith(HOSTS_OWN)
+
+    def is_inside(self, is_default_source: "Callable[[str], bool]") -> bool:
+        """Whether its guests are behind the host, and the host's addresses there for
+        them. A bridge that has the LAN as a port is not so: by its address the world
+        knows the host."""
+        if not self.is_hosts_own:
+            return self.is_ours
+        return not any(is_default_source(address) for address, _ in self.subnets)
 
 
 class Port:

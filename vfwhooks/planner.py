@@ -200,6 +200,9 @@ class Planner:
         record = Record(guest, 0, 0, [], [])
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         planned.entries = network_entries(network.subnets)
+        if not network.is_inside(self.inventory.is_default_source):
+            entries = planned.entries
+            planned.entries = [one for one in entries if not one.startswith("left ")]
         return planned
 
 

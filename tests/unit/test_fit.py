@@ -65,6 +65,11 @@ def test_hairpin_mode_where_ipv6_is_not_in_use() -> None:
             "virbr0 is the bridge of libvirt's network default, and is taken for it; "
             "write network: default",
         ),
+        (
+            "br-out",
+            "br-out has the address by which the world knows the host: on the LAN the "
+            "guest is reached at its own, without forwards",
+        ),
         ("br-gone", "bridge br-gone is not there; forwards come with it"),
         (
             "br-lan",
@@ -81,6 +86,8 @@ def test_a_bridge(bridge: str, said: str) -> None:
         network(),
         network("/bridge:br-nat", "br-nat", "open", own),
         network("/bridge:br-lan", "br-lan", "open", []),
+        network("/bridge:br-out", "br-out", "open", [("192.0.2.1", "192.0.2.0/24")]),
+        default_sources=["192.0.2.1"],
     )
     web1 = guest_forwards("web1", forward("80"))
     at = place(4, 13)

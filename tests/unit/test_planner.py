@@ -789,3 +789,24 @@ def test_a_service_on_a_bridge_that_stands_in_the_file(tmp_path: Path) -> None:
     found = planner(tmp_path, {"web1": WEB}, host).guest(running())
 
     assert found.entries == [*WEB_AT_10, "left 4 10.9.0.1 tcp 80 80"]
+
+
+def test_a_bridge_that_is_the_lan(tmp_path: Path) -> None:
+    """The host's address there is for everybody: services on it keep their ports from
+    being published, and DNS and DHCP may be."""
+    listener = Listener("tcp", "4", "10.9.0.1", 80)
+    host = Host(
+        network(reservations=RESERVED),
+        BR_NAT,
+        listeners=[listener],
+        default_sources=["10.9.0.1"],
+    )
+    one = planner(tmp_path, {"web1": WEB}, host)
+
+    found, own = one.guest(running()), one.shared("/bridge:br-nat")
+
+    assert own
+    assert (found.entries, own.entries) == (
+        [],
+        ["hairpin 4 10.9.0.0/24", "inside 4 10.9.0.0/24"],
+    )
