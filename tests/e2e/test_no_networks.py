@@ -10,7 +10,7 @@ import pytest
 from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
-from product import call_hook, published, put_in, status, vfwhooks
+from product import CONFIG, call_hook, configure, published, put_in, status, vfwhooks
 
 from e2e.conftest import KINDS
 
@@ -41,7 +41,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         yield host
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def outside(host: Host) -> Iterator[Net]:
     """Somebody outside, and a guest's stand-in that has started and serves."""
     outside = host.outside()
@@ -81,3 +81,44 @@ def test_served(host: Host, outside: Net) -> None:
     assert ("libvirt_network" in tables, missed) == (False, [])
     assert "missing" not in doctor
     assert (stopped, after) == ((["refused"] * 2, set()), "")
+
+
+LAN = """guests:
+  inner:
+    ports: [8080:80, 9000:80]
+    bridge: br-lan
+    address: 203.0.113.61
+"""
+
+
+def test_the_lan(host: Host, outside: Net) -> None:
+    """A bridge that the LAN is a port of: check says that there is no need, a service
+    on the host's address keeps its port, and who is on the LAN is answered by way of
+    the host."""
+    host.net.ip(
+        "link add br-lan type bridge",
+        "addr flush dev outside scope global",
+        "link set outside master br-lan",
+        "addr add 203.0.113.1/24 dev br-lan",
+        "link set br-lan up",
+        "route add default via 203.0.113.2 dev br-lan",
+    )
+    configure(host, LAN)
+    inner = host.standin("lan", "203.0.113.61/24", mac=MAC, bridge="br-lan")
+    xml = XML.replace("br-nat", "br-lan")
+    with inner.serve_tcp(80), host.net.serve_tcp(9000, "203.0.113.1"):
+        call_hook(host, "qemu", "inner", "started", "begin", "-", xml=xml)
+        urls = [f"http://203.0.113.1:{port}/" for port in (8080, 9000)]
+        bodies = [outside.http(url, timeout=2).body for url in urls]
+        rows = [row["state"] for row in status(host)["forwards"]]
+        said = vfwhooks(host, "check").stderr.splitlines()
+    call_hook(host, "qemu", "inner", "stopped", "end", "-", xml=xml)
+    host.net.ip("link del br-lan")
+
+    what = "br-lan has the address by which the world knows the host"
+    why = f"{what}: on the LAN the guest is reached at its own, without forwards"
+    assert (bodies, rows) == (
+        ["lan 80 203.0.113.1", f"{host.name} 9000 203.0.113.2"],
+        ["active", "conflict"],
+    )
+    assert f"{CONFIG}:4:13: warning: {why}" in said
