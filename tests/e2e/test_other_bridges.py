@@ -126,6 +126,23 @@ def test_by_address(host: Host, outside: Net, inner: Guest) -> None:
     assert found == (ANSWERED, ACTIVE, 0)
 
 
+def test_on_loopback(host: Host, inner: Guest) -> None:
+    """Published for the host alone; the rehearsal says the same beforehand."""
+    del inner
+    put_in_force(host, "guests: {}\n")
+    alone = TOLD.replace("8080:80", '"127.0.0.1:8081:80"')
+    configure(host, alone)
+
+    said = vfwhooks(host, "apply", "--dry-run").stdout
+    put_in_force(host, alone)
+    body = host.net.http("http://127.0.0.1:8081/").body
+    put_in_force(host, TOLD)
+    closed = host.run(["cat", "/proc/sys/net/ipv4/conf/br-nat/route_localnet"])
+
+    assert (body, closed) == ("inner 80 10.9.0.1", "0\n")
+    assert "127.0.0.1" in said and "10.9.0.51" in said
+
+
 def test_an_address_of_another_subnet(host: Host, inner: Guest) -> None:
     """Nothing is forwarded to where the bridge does not lead."""
     del inner
