@@ -131,9 +131,11 @@ def test_on_loopback(host: Host, inner: Guest) -> None:
     del inner
     put_in_force(host, "guests: {}\n")
     alone = TOLD.replace("8080:80", '"127.0.0.1:8081:80"')
+    stop_watch(host)  # which would be at it first
     configure(host, alone)
 
     said = vfwhooks(host, "apply", "--dry-run").stdout
+    start_watch(host)
     put_in_force(host, alone)
     body = host.net.http("http://127.0.0.1:8081/").body
     put_in_force(host, TOLD)
