@@ -8,7 +8,7 @@ from _socket import AF_INET, AF_INET6, inet_pton
 
 from .errors import VfwError, show
 from .inventory import Inventory
-from .model import Guest, Network, Nic
+from .model import HOSTS_OWN, Guest, Network, Nic
 from .plan import Addresses, Settings
 
 if False:  # the annotations alone need them, and they cost 1 ms at start
@@ -46,9 +46,9 @@ def find_guest(
     networks: list[Network] = []
     reasons: list[str] = []
     for nic in guest.nics:
-        if settings.network and settings.network not in (nic.network, nic.bridge):
+        if not _is_meant(nic, settings, inventory):
             continue
-        network, reason = find_network(nic, inventory)
+        network, reason = find_network(nic, inventory, settings.bridge)
         if network is None:
             reasons.append(reason)
             continue
@@ -64,12 +64,28 @@ def find_guest(
                     reasons.append(reason)
     if not networks and not reasons:
         where = f" on network {settings.network}" if settings.network else ""
+        where = f" on bridge {settings.bridge}" if settings.bridge else where
         reasons.append(f"the guest has no interface{where}")
     return Whereabouts(addresses, networks, "" if addresses else "; ".join(reasons))
 
 
-def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]":
-    """The network that keeps the interface from being reached; or why there is none."""
+def _is_meant(nic: Nic, settings: Settings, inventory: Inventory) -> bool:
+    if settings.bridge:
+        return _bridge(nic, inventory) == settings.bridge
+    return settings.network in ("", nic.network, nic.bridge)
+
+
+def _bridge(nic: Nic, inventory: Inventory) -> str:
+    """The interface's bridge; a network of libvirt's that leads to one may name it."""
+    network = inventory.network(nic.network) if nic.network else None
+    return nic.bridge or (network.bridge if network else "")
+
+
+def find_network(
+    nic: Nic, inventory: Inventory, bridge: str = ""
+) -> "tuple[Network | None, str]":
+    """The network that keeps the interface from being reached; or why there is none.
+    The bridge may be the host's own: then it stands for a network."""
     network = None
     if nic.kind == "network" or (nic.kind == "bridge" and nic.network):
         network = inventory.network(nic.network)
@@ -79,8 +95,12 @@ def find_network(nic: Nic, inventory: Inventory) -> "tuple[Network | None, str]"
         network = inventory.network_of(nic.bridge)
     if network and network.is_ours:
         return network, ""
-    from .unreached import why_unreached  # few guests need it
+    from .unreached import why_no_bridge, why_unreached  # few guests need it
 
+    if bridge and bridge == _bridge(nic, inventory):
+        own = inventory.network(f"{HOSTS_OWN}{bridge}")
+        reason = why_no_bridge(bridge, own)
+        return (None, reason) if reason else (own, "")
     return None, why_unreached(nic, network)
 
 
@@ -91,8 +111,8 @@ def find_ports(
     interface that was plugged in later no device is known."""
     found = []
     for nic in guest.nics:
-        network, _ = find_network(nic, inventory)
-        if settings.network in ("", nic.network, nic.bridge) and network:
+        network, _ = find_network(nic, inventory, settings.bridge)
+        if network and _is_meant(nic, settings, inventory):
             found.append((nic.device, network.bridge))
     return [port for port in found if all(port)]
 
@@ -124,6 +144,9 @@ class _Look:
         network = self._network
         subnets = [subnet for _, subnet in network.subnets if _family(subnet) == family]
         if fixed:
+            if network.is_hosts_own and not is_inside(fixed, subnets):
+                own = ", ".join(subnet for _, subnet in network.subnets)
+                return "", f"address {fixed} is outside {own} of {network.bridge}"
             if subnets and not is_inside(fixed, subnets):
                 return "", f"address {fixed} is outside network {network.name}"
             return fixed, ""
@@ -136,6 +159,8 @@ class _Look:
                 return "", f"lease {lease} is answered by {who}: same machine-id?"
         what = f"no reservation, lease or neighbour for {self._nic.mac}"
         reason = f"{what} on {network.bridge} (IPv{family}){self._trouble}"
+        if network.is_hosts_own:
+            reason += "; write address:, or have the guest send something"
         return "", reason if subnets else ""
 
     def _candidates(self) -> "Iterator[str]":

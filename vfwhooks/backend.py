@@ -56,7 +56,7 @@ def open_backend(
 ) -> "Backend":
     """The backend that `base` names; it keeps its marks there."""
     if base["backend"] == NFTABLES:
-        return Nftables(link, run, base)
+        return Nftables(link, run, base, inventory)
     from .iptables import Iptables  # 1 ms that nf_tables hosts need not spend
 
     networks = [inventory.network(name) for name in inventory.names()]

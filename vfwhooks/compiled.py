@@ -68,6 +68,11 @@ class Compiled:
         lines = self.lookup("")
         return [files.unquote(one[7:]) for one in lines if one.startswith("claims ")]
 
+    def bridges(self) -> list[str]:
+        """The bridges that stand in the file."""
+        lines = self.lookup("")
+        return [files.unquote(one[7:]) for one in lines if one.startswith("bridge ")]
+
     def guests(self) -> dict[str, list[str]]:
         """The lines of every guest, by the name or UUID that stands in the file."""
         records = self._records(self._data, self._end - self._data)

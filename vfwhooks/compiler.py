@@ -54,9 +54,11 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     ]
     skeletons = _skeletons({chain_name(one): one for one in lists}, marks, state)
     lines = {guest.name: guest_lines(guest) for guest in guests}
-    claims = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
-    if claims:
-        lines[""] = claims
+    of_all = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
+    bridges = dict.fromkeys(guest.bridge for guest in guests if guest.bridge)
+    of_all += [f"bridge {quote(bridge)}" for bridge in bridges]
+    if of_all:
+        lines[""] = of_all
     state.put_compiled(compiled.build(taken, skeletons, lines))
     state.remove("broken")
     return problems
@@ -88,6 +90,8 @@ def guest_lines(guest: GuestForwards) -> list[str]:
     lines = [f"address {address}" for address in guest.addresses]
     if guest.network:
         lines.append(f"network {quote(guest.network)}")
+    if guest.bridge:
+        lines.append(f"bridge {quote(guest.bridge)}")
     for allow in dict.fromkeys(f.allow_from for f in guest.forwards if f.allow_from):
         sources = ",".join(map(str, collapse(allow)))
         lines.append(f"allow {chain_name(allow)} {sources}")

@@ -175,7 +175,8 @@ def _left(inventory: Inventory, added: list[str]) -> set[tuple[bytes, int]]:
     entries = [entry for entry in added if entry.startswith("left ")]
     for name in inventory.names():
         network = inventory.network(name)
-        entries += network_entries(network.subnets) if network else []
+        if network and network.is_inside(inventory.is_default_source):
+            entries += network_entries(network.subnets)
     words = [entry.split(" ") for entry in entries if " udp " in entry]
     return {(_packed(address), int(port)) for _, _, address, _, port, _ in words}
 

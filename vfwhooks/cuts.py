@@ -94,3 +94,8 @@ def parse_cut(text: str) -> tuple[list[str], list[str], list[str]]:
         for sign in ("- ", "+ ", "= ")
     )
     return removed, added, stay
+
+
+def opened_bridges(entries: list[str]) -> set[str]:
+    """The bridges that are to pass packets with loopback addresses."""
+    return {entry[11:] for entry in entries if entry.startswith("localnet ")}

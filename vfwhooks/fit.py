@@ -14,8 +14,10 @@ from .forwards import Forward, GuestForwards
 from .holders import name_listeners
 from .inventory import Inventory
 from .listeners import Listener
+from .model import HOSTS_OWN
 from .rivals import find_meetings, find_rivals
 from .services import find_passing, name_few
+from .unreached import why_no_bridge
 
 
 def find_misfits(
@@ -24,6 +26,7 @@ def find_misfits(
     """Addresses that the host does not have, ports that it listens on itself, and
     hairpin mode where it may do harm."""
     guests = list(guests)
+    inventory.know_bridges([guest.bridge for guest in guests if guest.bridge])
     forwards = [forward for guest in guests for forward in guest.forwards]
     public = [str(one) for guest in guests for one in guest.public_ips]
     hosts = [str(forward.host_ip or "*") for forward in forwards]
@@ -39,7 +42,25 @@ def find_misfits(
         for f in forwards
         if str(f.host_ip) in absent and str(f.host_ip) not in public
     ]
+    found += [
+        Problem(guest.bridge_place, what, is_warning=True)
+        for guest in guests
+        if guest.bridge and (what := _of_bridge(guest.bridge, inventory))
+    ]
     return found + _listened_on(forwards, inventory) + _hairpins(guests, inventory)
+
+
+def _of_bridge(bridge: str, inventory: Inventory) -> str:
+    """What is odd about a bridge that guests are said to be on."""
+    network = inventory.network_of(bridge)
+    if network and network.is_ours:
+        what = f"{bridge} is the bridge of libvirt's network {show(network.name)}"
+        return f"{what}, and is taken for it; write network: {show(network.name)}"
+    own = inventory.network(f"{HOSTS_OWN}{bridge}")
+    if own and not own.is_inside(inventory.is_default_source):
+        what = f"{bridge} has the address by which the world knows the host"
+        return f"{what}: on the LAN the guest is reached at its own, without forwards"
+    return why_no_bridge(bridge, own)
 
 
 def _of_public(
@@ -107,7 +128,11 @@ def _ipv6_of(guest: GuestForwards, inventory: Inventory) -> str:
             and network.is_ours
             and any(":" in address for address, _ in network.subnets)
             and guest.network in ("", network.name, network.bridge)
+            and guest.bridge in ("", network.bridge)
+            and (guest.bridge or not network.is_hosts_own)
         ):
+            if network.is_hosts_own:
+                return f"bridge {network.bridge} has IPv6"
             return f"network {show(network.name)} has IPv6"
     return ""
 

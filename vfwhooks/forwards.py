@@ -45,7 +45,8 @@ class GuestForwards:
     addresses for this guest alone: `is_whole` is forwarded from them, else what is in
     `forwards` only; its own connections leave from them if it `is_outgoing`; the host
     itself may use them only if it `is_hosts_own`. `hairpin` is where it stands that its
-    ports of bridges are to be in hairpin mode, if they are.
+    ports of bridges are to be in hairpin mode, if they are. The interface that is meant
+    is that on `network`, or on `bridge`, which may be the host's own.
     """
 
     name: str
@@ -53,6 +54,8 @@ class GuestForwards:
     forwards: tuple[Forward, ...] = ()
     addresses: tuple[Address, ...] = ()
     network: str = ""
+    bridge: str = ""
+    bridge_place: Place = Place("")  # noqa: RUF009 - frozen
     is_claimed: bool = False
     public_ips: tuple[Address, ...] = ()
     public_place: Place = Place("")  # noqa: RUF009 - frozen

@@ -10,14 +10,15 @@ import time
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from . import files
-from .errors import VfwError
 from .libvirtxml import canonical, parse_networks
 from .listeners import Listener, Range, list_listeners
-from .model import Network
+from .model import HOSTS_OWN, Network
 from .netlink import ROUTE, SOCK_DIAG, Netlink, attribute, attributes, message, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .routes import Routes
     from .takenports import TakenPorts
 
@@ -44,6 +45,8 @@ class Inventory:
     `noted` is the directory where network hooks leave what libvirt told them: libvirt
     writes its own status file only after its hook has ended.
     """
+
+    _named: "Sequence[str]" = ()
 
     def __init__(self, noted: str, root: str = "") -> None:
         self._noted = noted
@@ -75,17 +78,26 @@ class Inventory:
         return self._networks[name]
 
     def network_of(self, bridge: str) -> "Network | None":
-        """The active network whose bridge this is."""
-        for name in self.names():
-            network = self.network(name)
-            if network and network.bridge == bridge:
-                return network
+        """The active network of libvirt's whose bridge this is."""
+        for one in map(self.network, self.names()):
+            if one and one.bridge == bridge and not one.is_hosts_own:
+                return one
         return None
 
+    def know_bridges(self, named: "Sequence[str]") -> None:
+        """These stand in forwards.yaml: guests on them are forwarded to as those on
+        libvirt's networks are."""
+        self._named, self._names = named, None
+
     def names(self) -> list[str]:
-        """The names of all networks that are or were active."""
+        """The names of all networks that are or were active, and of those bridges that
+        stand in forwards.yaml and are none of theirs."""
         if self._names is None:
-            self._names = self._read_names()
+            found = self._read_names()
+            known = map(self.network, found if self._named else ())
+            made = {network.bridge for network in known if network and network.is_ours}
+            own = [HOSTS_OWN + one for one in self._named if one not in made]
+            self._names = found + own
         return self._names
 
     def _read_names(self) -> list[str]:
@@ -100,8 +112,9 @@ class Inventory:
         return sorted(found)
 
     def has_networks(self) -> bool:
-        """Whether any network is active."""
-        return any(self.network(name) for name in self.names())
+        """Whether any network of libvirt's is active."""
+        known = map(self.network, self.names())
+        return any(network and not network.is_hosts_own for network in known)
 
     def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
         """Expiry (seconds since 1970) and address of the MAC's unexpired leases."""
@@ -119,7 +132,9 @@ class Inventory:
         if mac.encode() not in lower:
             return []
         if path not in self._leased:
-            self._leased[path] = _status(path, data)
+            from .dnsmasq import parse_status  # most guests have a reservation
+
+            self._leased[path] = _by_mac(parse_status(path, data))
         return self._leased[path].get(mac, [])
 
     def _old_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
@@ -240,12 +255,12 @@ class Inventory:
         self._taken, self._is_taken_known = taken, True
 
     def bridges(self) -> dict[int, list[str]]:
-        """The host's own addresses on the bridges that libvirt has made, by the
+        """The host's own addresses on the bridges that guests are behind, by the
         kernel's numbers of them; 0 for those that are not there."""
         if self._bridges is None:
             self._bridges = {}
             for network in map(self.network, self.names()):
-                if network and network.is_ours:
+                if network and network.is_inside(self.is_default_source):
                     own = self._bridges.setdefault(self.index(network.bridge), [])
                     own += [address for address, _ in network.subnets]
         return self._bridges
@@ -271,28 +286,17 @@ class Inventory:
         return self._route
 
     def _read_network(self, name: str) -> "Network | None":
+        if name.startswith(HOSTS_OWN):
+            from .hostbridge import read_bridge  # few hosts have any
+
+            bridge = name[len(HOSTS_OWN) :]
+            return read_bridge(bridge, self.index(bridge), self.route)
         paths = [f"{d}/{name}.xml" for d in self._directories]
         paths.append(f"{self._noted}/{files.file_name(name)}")
         newest = max(paths, key=_changed)
         data = files.read(newest)
         found = parse_networks(data) if data else []
         return found[0] if found else None
-
-
-def _status(path: str, data: bytes) -> "Leases":
-    """The leases in a file of libvirt's own helper."""
-    import json  # 5 ms, and most guests have a reservation
-
-    try:
-        leases = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise VfwError(f"{path}: {error}") from error
-    found = []
-    for lease in leases if isinstance(leases, list) else []:
-        if isinstance(lease, dict) and isinstance(lease.get("expiry-time"), int):
-            whose = str(lease.get("mac-address", "")).lower()
-            found.append((lease["expiry-time"], whose, str(lease.get("ip-address"))))
-    return _by_mac(found)
 
 
 def _by_mac(leases: list[tuple[int, str, str]]) -> "Leases":

@@ -18,6 +18,7 @@ GUEST = (
     "ports",
     "address",
     "network",
+    "bridge",
     "allow_from",
     "when_stopped",
     "over_listener",
@@ -48,7 +49,8 @@ _OTHERS_WORDS = {
     "allow_from": "sourceip sourceaddress source sources sourcerange sourceranges src"
     " srcip allow allowed allowedips allowlist whitelist clients remoteip",
     "address": "privateip guestip vmip internalip ipaddress addr",
-    "network": "interface bridge net nic",
+    "network": "interface net nic",
+    "bridge": "hostbridge br virtualswitch vswitch",
 }
 _OF_A_GUEST_ALONE = {
     "address": "ip host guest",

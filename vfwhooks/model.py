@@ -1,5 +1,13 @@
 """What libvirt's XML says, as values. Plain slots: dataclasses cost 10 ms at start."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Before the name of a bridge that is the host's own, where networks are named: neither
+# a network's name nor a bridge's has a slash, and a bridge's no colon.
+HOSTS_OWN = "/bridge:"
+
 
 class Nic:
     """One interface of a guest, as libvirt's XML has it; nothing known is ''."""
@@ -29,7 +37,8 @@ class Guest:
 
 
 class Network:
-    """A network of libvirt's.
+    """A network of libvirt's, or a bridge of the host's own that stands for one: named
+    by HOSTS_OWN, and of mode open, since libvirt has no rules for it either.
 
     `subnets` are pairs of the bridge's own address and the subnet's prefix, both text
     in canonical form ("192.168.122.1", "192.168.122.0/24"); `reservations` maps a
@@ -59,6 +68,19 @@ class Network:
     def is_ours(self) -> bool:
         """Whether its guests are behind libvirt: not bridged, not passed through."""
         return self.mode in ("none", "nat", "route", "open")
+
+    @property
+    def is_hosts_own(self) -> bool:
+        """Whether it is a bridge that libvirt has not made."""
+        return self.name.startswith(HOSTS_OWN)
+
+    def is_inside(self, is_default_source: "Callable[[str], bool]") -> bool:
+        """Whether its guests are behind the host, and the host's addresses there for
+        them. A bridge that has the LAN as a port is not so: by its address the world
+        knows the host."""
+        if not self.is_hosts_own:
+            return self.is_ours
+        return not any(is_default_source(address) for address, _ in self.subnets)
 
 
 class Port:

@@ -282,6 +282,13 @@ def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
     return kind == _DELTABLE or _text(about.get(3)).startswith(_OURS)
 
 
+def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
+    """Whether a change of the table mangle concerns what is ours there."""
+    target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
+    names = _text(about.get(2)), _text(about.get(3)), target
+    return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
+
+
 def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
     """Whether a change is one of others' tables, chains or rules."""
     if kind > _DELRULE or table in (b"vfwhooks", b"libvirt_network"):
@@ -292,13 +299,6 @@ def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
         return not _text(about.get(3)).startswith(_OURS)
     name, target = _text(about.get(2)), jump_target(about.get(4, b""))
     return not name.startswith(_OURS) and not target.startswith(_OURS)
-
-
-def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
-    """Whether a change of the table mangle concerns what is ours there."""
-    target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
-    names = _text(about.get(2)), _text(about.get(3)), target
-    return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
 
 
 def _text(name: "bytes | None") -> str:

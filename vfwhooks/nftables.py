@@ -23,6 +23,10 @@ from .nfnetlink import (
 )
 from .process import Run
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .inventory import Inventory
+
 _LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
 _TRIES = 5
 _AS_NEEDED = {"map": ("back",), "set": ("masq",), "chain": ("allow_", "back")}
@@ -37,10 +41,17 @@ class Nftables:
 
     name = "nftables"
 
-    def __init__(self, link: Netlink, run: Run, base: Base) -> None:
+    def __init__(
+        self,
+        link: Netlink,
+        run: Run,
+        base: Base,
+        inventory: "Inventory | None" = None,
+    ) -> None:
         self.link = link
         self.run = run
         self.base = base
+        self._inventory = inventory
 
     def change(self, changes: list[Change], commit: bool = True) -> None:
         """Bring each owner from its old entries to its new ones.
@@ -117,7 +128,7 @@ class Nftables:
                 # It may have gone meanwhile: then nft's words would tell less.
                 if part == "own" or has_table(self.link, part):
                     said = f"{_shown(part)}: {self._cause(part, error)}"
-            if any(part_of(entry) == part for entry in wanted):
+            if self._is_shielded() and any(part_of(e) == part for e in wanted):
                 problems.append(said)
             self.base.pop(part, None)
         held = self._held()
@@ -129,6 +140,14 @@ class Nftables:
             problems.append(str(error))
         self._drop_chains(skeletons["own"])
         return Synced(remove, [entry for entry, _ in add], problems)
+
+    def _is_shielded(self) -> bool:
+        """Whether libvirt has rules for a network that is active: where all are open,
+        or bridges of the host's own, nothing of libvirt's has to be passed."""
+        if self._inventory is None:
+            return True
+        known = map(self._inventory.network, self._inventory.names())
+        return any(n and n.is_ours and n.mode != "open" for n in known)
 
     def _cause(self, part: str, error: VfwError) -> str:
         """What nft said, or what is behind it where its own words do not tell."""

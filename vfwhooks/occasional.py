@@ -1,9 +1,12 @@
 """News that only some hosts need, listened to while a guest's forwards depend on them:
-ports of bridges (`hairpin: true`) and the host's routing (`return_path: true`)."""
+ports of bridges (`hairpin: true`), the host's routing (`return_path: true`), and its
+addresses on bridges of its own (`bridge:`)."""
 
 import select
 import time
 
+from .hostbridge import read_bridge
+from .inventory import Inventory
 from .monitor import Ports, Routing
 from .records import Intent, Record
 from .residents import Residents
@@ -15,7 +18,7 @@ _AT_ONCE = 0.3  # seconds for whoever changes several rules or routes in a row
 
 
 class Occasional:
-    """Both kinds of news: guests that they concern are noted to be planned anew."""
+    """All of these news: guests that they concern are noted to be planned anew."""
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Occasional:
         self._schedule = schedule
         self._ports: Ports | None = None
         self._routing: Routing | None = None
+        self._subnets: dict[str, list[tuple[str, str]]] = {}
 
     def listen(self) -> None:
         """Listen to what the guests now need: every interface and route of the host
@@ -43,7 +47,8 @@ class Occasional:
             self._poll.unregister(self._ports)
             self._ports.close()
             self._ports = None
-        is_wanted = bool(self._residents.returned())
+        bridges = self._residents.bridges()
+        is_wanted = bool(bridges or self._residents.returned())
         if is_wanted and self._routing is None:
             self._routing = Routing()
             self._poll.register(self._routing, select.POLLIN)
@@ -52,6 +57,10 @@ class Occasional:
             self._poll.unregister(self._routing)
             self._routing.close()
             self._routing = None
+        if bridges - set(self._subnets):
+            self._rerouted()
+        for gone in set(self._subnets) - bridges:
+            del self._subnets[gone]
 
     def hear(self, fd: int) -> None:
         """Read the news from this descriptor, if it is one of ours."""
@@ -77,6 +86,20 @@ class Occasional:
         """The news of routing are over."""
         for record in self._residents.returned():
             self._plan_anew(record)
+        now = self._look_at_bridges()
+        if now != self._subnets:
+            self._subnets = now
+            self._state.ask_full()  # what its guests share is another, too
+
+    def _look_at_bridges(self) -> "dict[str, list[tuple[str, str]]]":
+        """The host's addresses on its own bridges, with their subnets; a bridge that
+        is not there has none."""
+        found = {}
+        inventory = Inventory(f"{self._state.path}/networks")
+        for bridge in self._residents.bridges():
+            one = read_bridge(bridge, inventory.index(bridge), inventory.route)
+            found[bridge] = one.subnets if one else []
+        return found
 
     def _plan_anew(self, record: Record) -> None:
         self._state.note(Intent("moved", record.guest, time.monotonic_ns()))

@@ -4,6 +4,7 @@ Lines in, as the compiler wrote them for one guest:
 
     address 192.168.122.50
     network default
+    bridge br-nat                            a bridge of the host's own
     allow allow_0f5c 198.51.100.0/24
     claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of what is rejected for it
     wide                                     takes ports that libvirt's bridges need
@@ -148,6 +149,7 @@ class Settings:
     __slots__ = (
         "addresses",
         "allows",
+        "bridge",
         "claim",
         "forwards",
         "is_hairpin",
@@ -166,8 +168,7 @@ class Settings:
         self.addresses: Addresses = {}
         self.allows: dict[str, list[str]] = {}
         self.forwards: list[Forward] = []
-        self.network = ""
-        self.claim = ""
+        self.network = self.bridge = self.claim = ""
         self.public: list[str] = []
         self.whole: list[str] = []
         self.kept: list[str] = []
@@ -181,8 +182,8 @@ class Settings:
                 self.forwards.append(Forward(rest, word == "claimed"))
             elif word == "address":
                 self.addresses["6" if ":" in rest else "4"] = rest
-            elif word == "network":
-                self.network = unquote(rest)
+            elif word in ("network", "bridge"):
+                setattr(self, word, unquote(rest))
             elif word == "over":
                 self.over.add(rest)
             elif word in marked:

@@ -6,7 +6,7 @@ Brings together what was compiled, where the guest is, and who was there first.
 import time
 
 from .address import Whereabouts, find_guest, find_ports, is_inside
-from .compiled import Compiled
+from .compiled import Compiled, Damaged
 from .errors import show
 from .inventory import Inventory
 from .model import Guest, Network
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOPBACK = "/loopback"  # no network's name has a slash
+LOOPBACK = "/loopback"  # no network's name has a slash but HOSTS_OWN
 _CLONE = "same machine-id?"
 _BEHIND = "loopback-behind-"  # no bridge's name is so long
 
@@ -50,6 +50,10 @@ class Planner:
         self._lasting = lasting
         self._mark = mark
         self._names: dict[str, str] = {}
+        try:
+            inventory.know_bridges(compiled.bridges())
+        except Damaged:
+            pass  # whoever looks up a guest hears of it
 
     def settings(self, guest: Guest) -> Settings:
         """What forwards.yaml says of the guest, under its name and under its UUID."""
@@ -174,7 +178,7 @@ class Planner:
     def shared(self, name: str) -> "Planned | None":
         """What is needed once for all who need it, by the name in their records: the
         entries of a network that is active, or those for loopback on its bridge."""
-        network = self.inventory.network(name.partition("/")[0])
+        network = self.inventory.network(name[:1] + name[1:].partition("/")[0])
         if network is None:
             return None
         planned = self.network(network)
@@ -196,6 +200,9 @@ class Planner:
         record = Record(guest, 0, 0, [], [])
         planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
         planned.entries = network_entries(network.subnets)
+        if not network.is_inside(self.inventory.is_default_source):
+            entries = planned.entries
+            planned.entries = [one for one in entries if not one.startswith("left ")]
         return planned
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import (
@@ -20,6 +21,7 @@ Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
 PROTOCOLS = ("tcp", "udp", "sctp")
 _SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
+_LONGEST_NAME = 15  # bytes of an interface's
 _BETWEEN = frozenset(" ,\t\n")
 
 
@@ -159,6 +161,15 @@ def parse_subnet(text: str) -> Subnet:
             raise VfwError(f"{text} has host bits set; write {right}") from None
         what = f"{text!r} is not an address or a network like 10.0.0.0/8"
         raise VfwError(what) from None
+
+
+def parse_bridge(text: str) -> str:
+    """The name of an interface, as the kernel takes it."""
+    is_known = text not in (".", "..") and len(os.fsencode(text)) <= _LONGEST_NAME
+    if not is_known or any(one in "/:" or one.isspace() for one in text):
+        cure = "ip -br link show type bridge lists those of this host"
+        raise VfwError(f"{show(text)} is not the name of a bridge; {cure}")
+    return text
 
 
 def parse_when_stopped(text: str) -> bool:

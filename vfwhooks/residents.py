@@ -2,6 +2,7 @@
 and what is rejected for guests whether they run or not."""
 
 from . import files
+from .model import HOSTS_OWN
 from .records import Record, parse_record
 from .state import DRIVERS, State
 
@@ -62,6 +63,19 @@ class Residents:
     def returned(self) -> "list[Record]":
         """The guests some of whose answers leave by the host's own way."""
         return [record for record in self._records.values() if record.is_returned]
+
+    def bridges(self) -> "set[str]":
+        """The host's own bridges by which guests are forwarded to, or may be once there
+        is an address for them."""
+        found = set()
+        for record in self._records.values():
+            for name in record.networks:
+                if name.startswith(HOSTS_OWN):
+                    found.add(name[len(HOSTS_OWN) :].partition("/")[0])
+            for nic in record.guest.nics if record.is_waiting else ():
+                if nic.kind == "bridge" and nic.bridge:
+                    found.add(nic.bridge)
+        return found
 
     def is_new(self, mac: str, address: str) -> bool:
         """Whether the neighbour at the address is another than was heard last: one is

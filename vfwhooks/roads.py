@@ -10,7 +10,7 @@ import time
 from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
-from .cuts import Synced, beside, changes_of, cut_text, may_cut
+from .cuts import Synced, beside, changes_of, cut_text, may_cut, opened_bridges
 from .errors import InDoubt
 from .events import Events, without_former_names
 from .inventory import Inventory
@@ -106,7 +106,7 @@ class Roads:
         has_ways = need_ways(pairs)
         if removed and _CONTESTED in self._base:
             raise InDoubt("another guest may be waiting for this")
-        if closed := _bridges(removed):
+        if closed := opened_bridges(removed):
             from .localnet import close_bridges  # for those who need it
 
             self._report.problems += close_bridges(self._state, closed)
@@ -118,7 +118,7 @@ class Roads:
         else:
             self._backend().change(changes)
         self._report.said += said
-        if opened := _bridges(added):
+        if opened := opened_bridges(added):
             from .localnet import open_bridges
 
             self._report.problems += open_bridges(self._state, opened)
@@ -192,7 +192,7 @@ class Roads:
     ) -> Synced:
         """Make the kernel hold what is wanted, and bridges pass loopback for no longer
         than the rules are there that guard it."""
-        opened = _bridges(list(wanted))
+        opened = opened_bridges(list(wanted))
         ways = {entry for entry in wanted if entry.startswith("way ")}
         if ways or is_first or self._state.names("ways") or self._state.names("vmark"):
             from .waysback import Ways
@@ -299,11 +299,6 @@ class Roads:
 
 def _mark(stamps: str) -> str:
     return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
-
-
-def _bridges(entries: list[str]) -> set[str]:
-    """The bridges that are to pass packets with loopback addresses."""
-    return {entry[11:] for entry in entries if entry.startswith("localnet ")}
 
 
 def _modes(of: Record, other: "Record | None") -> list[tuple[str, str]]:

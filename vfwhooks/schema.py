@@ -28,6 +28,7 @@ from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
 from .portlist import Defaults, PortList
 from .ports import (
     Address,
+    parse_bridge,
     parse_guest_address,
     parse_host_ip,
     parse_subnet,
@@ -130,6 +131,17 @@ class _Reader:
             return above.is_claimed
         return bool(self.read.scalar(parts["when_stopped"], parse_when_stopped))
 
+    def bridge(self, parts: dict[str, Node]) -> str:
+        if "bridge" not in parts:
+            return ""
+        if "network" in parts:
+            what = "bridge: and network: both say which interface is meant"
+            cure = (
+                "write bridge: for a bridge of the host's own, network: for libvirt's"
+            )
+            self.read.wrong(parts["bridge"].place, f"{what}; {cure}")
+        return self.read.scalar(parts["bridge"], parse_bridge) or ""
+
     def hairpin(self, parts: dict[str, Node], above: Defaults) -> Place | None:
         node = parts.get("hairpin")
         if node is None:
@@ -172,6 +184,7 @@ class _Reader:
             addresses = self.read.one_a_family(parts["address"], parse_guest_address)
         if "network" in parts:
             network = self.read.scalar(parts["network"], str) or ""
+        bridge = self.bridge(parts)
         is_over = self.switch(parts, "over_listener", False)
         ports = PortList(self.read, defaults, is_over)
         if public.is_whole:
@@ -183,6 +196,8 @@ class _Reader:
             forwards=tuple(forwards),
             addresses=addresses,
             network=network,
+            bridge=bridge,
+            bridge_place=parts["bridge"].place if bridge else Place(""),
             is_claimed=defaults.is_claimed,
             hairpin=self.hairpin(parts, above),
         )

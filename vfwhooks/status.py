@@ -185,7 +185,9 @@ def _unset(planned: Planned, root: str) -> str:
 def _is_detached(device: str, bridge: str, root: str) -> bool:
     """Whether the guest's interface is there and in no bridge, or in another one."""
     link = Path(f"{root}/sys/class/net/{device}")
-    return link.exists() and (link / "master").resolve().name != bridge
+    # Open vSwitch's ports are all of one device, which is not the bridge.
+    master = (link / "master").resolve().name
+    return link.exists() and master not in (bridge, "ovs-system")
 
 
 def _row(

@@ -1,4 +1,5 @@
-"""Why an interface that is on no network of libvirt's is not forwarded to."""
+"""Why an interface that is on no network of libvirt's is not forwarded to, nor one on
+a bridge of the host's own that leads nowhere."""
 
 from .model import Network, Nic
 
@@ -29,7 +30,9 @@ def why_unreached(nic: Nic, network: "Network | None") -> str:
     if is_bridge and bridge:
         what = f"bridge {bridge} is the host's own, not a network of libvirt's"
         cure = "on the LAN the guest is reached at its own address, without forwards"
-        return f"interface {nic.mac}: {what}: {cure}; behind NAT, forward there"
+        return (
+            f"interface {nic.mac}: {what}: {cure}; behind NAT, write bridge: {bridge}"
+        )
     if network or nic.kind in _ON_THE_LAN:
         what = f"mode {network.mode}" if network else nic.kind
         where = "is reached without forwards, at its own address on the LAN"
@@ -37,3 +40,15 @@ def why_unreached(nic: Nic, network: "Network | None") -> str:
     why = _NEVER.get(nic.kind, f"it is on no network of libvirt's; {_CURE}")
     shown = _SHOWN.get(nic.kind, nic.kind)
     return f"interface {nic.mac} ({shown}) cannot be forwarded to: {why}"
+
+
+def why_no_bridge(bridge: str, own: "Network | None") -> str:
+    """Why nothing can be forwarded to by a bridge that stands in forwards.yaml; '' if
+    it can be."""
+    if own is None:
+        return f"bridge {bridge} is not there; forwards come with it"
+    if not own.subnets:
+        what = f"the host has no address on bridge {bridge}"
+        cure = "on the LAN the guest is reached at its own address, without forwards"
+        return f"{what}: {cure}; behind NAT, give {bridge} the guests' gateway address"
+    return ""

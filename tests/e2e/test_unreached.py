@@ -24,7 +24,7 @@ CARDS = """
 SAID = (
     "interface 52:54:00:aa:00:31: bridge br-nat is the host's own, not a network of "
     "libvirt's: on the LAN the guest is reached at its own address, without forwards; "
-    "behind NAT, forward there",
+    "behind NAT, write bridge: br-nat",
     "interface 52:54:00:aa:00:32 (user network) cannot be forwarded to: user network; "
     "passt's portForward does that",
     "interface 52:54:00:aa:00:33 (udp) cannot be forwarded to: a tunnel to another "

@@ -9,8 +9,8 @@ from product import status, vfwhooks
 from .recorded import BRIDGED, PUBLIC, RecordedHost, bridged_traffic
 
 OWN = (
-    ": bridge {} is the host's own, not a network of libvirt's: on the LAN the guest "
-    "is reached at its own address, without forwards; behind NAT, forward there"
+    ": bridge {0} is the host's own, not a network of libvirt's: on the LAN the guest "
+    "is reached at its own address, without forwards; behind NAT, write bridge: {0}"
 ).format
 DIRECT = " (direct) is reached without forwards, at its own address on the LAN"
 WAYS = {

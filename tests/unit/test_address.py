@@ -400,7 +400,7 @@ def test_networks_that_lead_outside(mode: str, kind: str) -> None:
 
 OWN_BRIDGE = (
     "is the host's own, not a network of libvirt's: on the LAN the guest is reached at "
-    "its own address, without forwards; behind NAT, forward there"
+    "its own address, without forwards; behind NAT, write bridge: br-nat"
 )
 
 
@@ -524,3 +524,116 @@ def test_is_inside_agrees_with_ipaddress(
     found = is_inside(str(address), [str(subnet)])
 
     assert found == (ip_address(str(address)) in subnet)
+
+
+BRIDGE = [("10.9.0.1", "10.9.0.0/24"), ("fd00:9::1", "fd00:9::/64")]
+BR_NAT = Network("/bridge:br-nat", "br-nat", "open", BRIDGE, {})
+ON_BR_NAT = guest(nics=[nic(kind="bridge", network="", bridge="br-nat")])
+KEY = "bridge br-nat"
+
+
+def test_a_bridge_by_address() -> None:
+    """What the file says, in both families, where it is in a subnet of the bridge's."""
+    lines = "address 10.9.0.51", "address fd00:9::51"
+
+    found = find(Host(network(), BR_NAT), ON_BR_NAT, KEY, *lines)
+
+    assert found == ({"4": "10.9.0.51", "6": "fd00:9::51"}, "")
+
+
+def test_a_bridge_by_its_neighbours() -> None:
+    """Those in its subnets, by MAC."""
+    known = {("br-nat", MAC): ["10.8.0.51", "10.9.0.51", "fe80::1", "fd00:9::51"]}
+
+    found = find(Host(BR_NAT, neighbours=known), ON_BR_NAT, KEY)
+
+    assert found == ({"4": "10.9.0.51", "6": "fd00:9::51"}, "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "known", "said"),
+    [
+        (
+            ["address 10.8.0.51"],
+            [("10.9.0.1", "10.9.0.0/24")],
+            "address 10.8.0.51 is outside 10.9.0.0/24 of br-nat",
+        ),
+        (
+            [],
+            [("10.9.0.1", "10.9.0.0/24")],
+            f"no reservation, lease or neighbour for {MAC} on br-nat (IPv4); write "
+            "address:, or have the guest send something",
+        ),
+        (
+            ["address 10.9.0.51"],
+            [],
+            "the host has no address on bridge br-nat: on the LAN the guest is reached "
+            "at its own address, without forwards; behind NAT, give br-nat the guests' "
+            "gateway address",
+        ),
+        (
+            ["address 10.9.0.51"],
+            None,
+            "bridge br-nat is not there; forwards come with it",
+        ),
+    ],
+)
+def test_nowhere_on_a_bridge(
+    lines: list[str], known: list[tuple[str, str]] | None, said: str
+) -> None:
+    """The reason says what misses: an address in the subnet, or the bridge itself."""
+    own = (
+        []
+        if known is None
+        else [Network("/bridge:br-nat", "br-nat", "open", known, {})]
+    )
+
+    found = find(Host(network(), *own), ON_BR_NAT, KEY, *lines)
+
+    assert found == ({}, said)
+
+
+def test_a_family_that_the_bridge_lacks() -> None:
+    """An address of it leads nowhere; the other family is served."""
+    four = Network("/bridge:br-nat", "br-nat", "open", BRIDGE[:1], {})
+    lines = "address 10.9.0.51", "address fd00:9::51"
+
+    found = find(Host(four), ON_BR_NAT, KEY, *lines)
+
+    assert found == ({"4": "10.9.0.51"}, "")
+
+
+def test_no_card_on_the_bridge() -> None:
+    """Cards elsewhere are not taken instead."""
+    found = find(Host(reserved("192.168.122.10"), BR_NAT), None, KEY)
+
+    assert found == ({}, "the guest has no interface on bridge br-nat")
+
+
+def test_two_cards() -> None:
+    """The key says which; without it the one on the bridge is not looked at."""
+    both = guest(nics=[nic(OTHER_MAC, "bridge", "", "br-nat"), nic()])
+    known = {("br-nat", OTHER_MAC): ["10.9.0.51"]}
+    host = Host(reserved("192.168.122.10"), BR_NAT, neighbours=known)
+
+    found = [find(host, both)[0], find(host, both, KEY)[0]]
+
+    assert found == [{"4": "192.168.122.10"}, {"4": "10.9.0.51"}]
+
+
+@pytest.mark.parametrize("bridge", ["", "br-nat"])
+def test_a_network_that_leaves_the_bridge_as_it_is(bridge: str) -> None:
+    """A network of mode bridge leads to it, whether the card names it or not."""
+    via = network("br", "br-nat", "bridge", [])
+    one = guest(nics=[nic(network="br", bridge=bridge)])
+
+    found = find(Host(via, BR_NAT), one, KEY, "address 10.9.0.51")
+
+    assert found == ({"4": "10.9.0.51"}, "")
+
+
+def test_the_bridge_of_a_network() -> None:
+    """That is the network, with its reservations."""
+    found = find(Host(reserved("192.168.122.10")), None, "bridge virbr0")
+
+    assert found == ({"4": "192.168.122.10"}, "")

@@ -201,6 +201,20 @@ def test_claims_are_listed(tmp_path: Path) -> None:
     assert (problems, config.claims()) == ([], ["we b"])
 
 
+def test_bridges_are_listed(tmp_path: Path) -> None:
+    """Those that any guest has, once each, and in the guest's own lines."""
+    lines = [f"  web{n}: {{ports: [{n}], bridge: br-nat}}\n" for n in (1, 2)]
+
+    state = fresh_state(tmp_path)
+
+    problems = compile_text(state, tmp_path, "".join(["guests:\n", *lines]))
+
+    config = compiled.load(f"{state.path}/compiled")
+    assert config
+    found = config.bridges(), config.claims(), config.lookup("web2")[0]
+    assert (problems, found) == ([], (["br-nat"], [], "bridge br-nat"))
+
+
 def test_lines_of_a_forward_over_a_listener() -> None:
     """What it claims stands once more, and that it is claimed all the same."""
     every = replace(forward("22", host_ip=ip_address("0.0.0.0")), over_listener=True)

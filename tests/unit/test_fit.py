@@ -54,3 +54,44 @@ def test_hairpin_mode_where_ipv6_is_not_in_use() -> None:
     ]
 
     assert found == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("bridge", "said"),
+    [
+        ("br-nat", ""),
+        (
+            "virbr0",
+            "virbr0 is the bridge of libvirt's network default, and is taken for it; "
+            "write network: default",
+        ),
+        (
+            "br-out",
+            "br-out has the address by which the world knows the host: on the LAN the "
+            "guest is reached at its own, without forwards",
+        ),
+        ("br-gone", "bridge br-gone is not there; forwards come with it"),
+        (
+            "br-lan",
+            "the host has no address on bridge br-lan: on the LAN the guest is reached "
+            "at its own address, without forwards; behind NAT, give br-lan the guests' "
+            "gateway address",
+        ),
+    ],
+)
+def test_a_bridge(bridge: str, said: str) -> None:
+    """What is odd about it on this host, where it stands."""
+    own = [("10.9.0.1", "10.9.0.0/24")]
+    host = Host(
+        network(),
+        network("/bridge:br-nat", "br-nat", "open", own),
+        network("/bridge:br-lan", "br-lan", "open", []),
+        network("/bridge:br-out", "br-out", "open", [("192.0.2.1", "192.0.2.0/24")]),
+        default_sources=["192.0.2.1"],
+    )
+    web1 = guest_forwards("web1", forward("80"))
+    at = place(4, 13)
+
+    found = find_misfits([replace(web1, bridge=bridge, bridge_place=at)], host)
+
+    assert [str(one) for one in found] == [f"{at}: warning: {said}"] * bool(said)

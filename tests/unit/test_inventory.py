@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from unit.builders import MAC, OTHER_MAC, RECORDED, fields, network, refusal
+from unit.netlinks import Link
 from vfwhooks.inventory import Inventory
+from vfwhooks.netlink import Netlink
 
 FAR = 4_000_000_000
 RUN = "run/libvirt/network"
@@ -368,3 +370,40 @@ def test_leases_where_dnsmasq_has_them(tmp_path: Path, directory: str) -> None:
     found = host(tmp_path).leases("virbr0", MAC)
 
     assert found == [(FAR, "192.168.122.50")]
+
+
+class Bridged(Inventory):
+    """A host where every interface has the number 7, and the kernel has no address."""
+
+    def index(self, interface: str) -> int:
+        return 7
+
+    @property
+    def route(self) -> Netlink:
+        return Link()
+
+
+def test_bridges_that_stand_in_the_file(tmp_path: Path) -> None:
+    """They are among the networks by names of their own, but for libvirt's, and are no
+    networks of libvirt's."""
+    put(tmp_path, f"{RUN}/default.xml", XML)
+    found = Bridged(f"{tmp_path}/networks", str(tmp_path))
+
+    before = found.names()
+    found.know_bridges(["virbr0", "br-nat"])
+
+    own = found.network("/bridge:br-nat")
+    assert (before, found.names()) == (["default"], ["default", "/bridge:br-nat"])
+    assert own and (own.bridge, own.mode, found.network_of("br-nat")) == (
+        "br-nat",
+        "open",
+        None,
+    )
+
+
+def test_a_host_without_networks(tmp_path: Path) -> None:
+    """A bridge of its own is none that tells which backend libvirt uses."""
+    found = Bridged(f"{tmp_path}/networks", str(tmp_path))
+    found.know_bridges(["br-nat"])
+
+    assert (found.has_networks(), found.bridges()) == (False, {7: []})

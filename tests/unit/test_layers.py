@@ -58,6 +58,7 @@ LAYERS = {
     "flows": HOST,
     "foreign": HOST,
     "hairpin": HOST,
+    "hostbridge": HOST,
     "holders": HOST,
     "hookfiles": HOST,
     "inotify": HOST,

@@ -752,3 +752,61 @@ def test_who_leaves_by_an_address_waits_for_its_own(tmp_path: Path) -> None:
     found = settled(plan.guest(running()))
 
     assert (found.entries, found.is_waiting) == ([], True)
+
+
+BR_NAT = network("/bridge:br-nat", "br-nat", "open", [("10.9.0.1", "10.9.0.0/24")])
+
+
+def test_a_guest_on_a_bridge_of_the_hosts_own(tmp_path: Path) -> None:
+    """Planned as on a network: DNS and DHCP on the bridge stay the host's."""
+    on = guest(nics=[interface(kind="bridge", network="", bridge="br-nat")])
+    lines = ["bridge br-nat", "address 10.9.0.51", *WEB]
+    guests = {"web1": lines, "": ["bridge br-nat"]}
+
+    found = planner(tmp_path, guests, Host(BR_NAT)).all([running(on)])
+
+    at_51 = [one.replace("192.168.122.10", "10.9.0.51") for one in WEB_AT_10]
+    once = [one.replace("192.168.122", "10.9.0") for one in DEFAULT]
+    assert entries(found) == {"/bridge:br-nat": once, "web1": at_51}
+
+
+def test_loopback_behind_a_bridge_of_the_hosts_own(tmp_path: Path) -> None:
+    """What the bridge needs for it is found by its name."""
+    found = planner(tmp_path, {}, Host(BR_NAT)).shared("/bridge:br-nat/loopback")
+
+    assert found
+    assert found.entries == ["localnet 4 br-nat"]
+
+
+def test_a_service_on_a_bridge_that_stands_in_the_file(tmp_path: Path) -> None:
+    """It serves the guests there, and keeps nobody from its port elsewhere."""
+    host = Host(
+        network(reservations=RESERVED),
+        BR_NAT,
+        listeners=[Listener("tcp", "4", "10.9.0.1", 80)],
+    )
+
+    found = planner(tmp_path, {"web1": WEB}, host).guest(running())
+
+    assert found.entries == [*WEB_AT_10, "left 4 10.9.0.1 tcp 80 80"]
+
+
+def test_a_bridge_that_is_the_lan(tmp_path: Path) -> None:
+    """The host's address there is for everybody: services on it keep their ports from
+    being published, and DNS and DHCP may be."""
+    listener = Listener("tcp", "4", "10.9.0.1", 80)
+    host = Host(
+        network(reservations=RESERVED),
+        BR_NAT,
+        listeners=[listener],
+        default_sources=["10.9.0.1"],
+    )
+    one = planner(tmp_path, {"web1": WEB}, host)
+
+    found, own = one.guest(running()), one.shared("/bridge:br-nat")
+
+    assert own
+    assert (found.entries, own.entries) == (
+        [],
+        ["hairpin 4 10.9.0.0/24", "inside 4 10.9.0.0/24"],
+    )

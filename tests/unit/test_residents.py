@@ -198,3 +198,18 @@ def test_ports_in_hairpin_mode(tmp_path: Path) -> None:
     names = {device: one.guest.name for device, one in found.hairpins().items()}
 
     assert names == {"vnet0": "web1", "vnet1": "web1"}
+
+
+def test_bridges_of_the_hosts_own(tmp_path: Path) -> None:
+    """By which guests are forwarded to, and those that may be once there is an
+    address; not those of libvirt's networks."""
+    served = record(guest("web1"), networks=["/bridge:br-a", "/bridge:br-b/loopback"])
+    waits, done = waiting("web2"), record(guest("web3"))
+    waits.guest.nics = [nic(kind="bridge", network="", bridge="br-c"), nic()]
+    done.guest.nics = [nic(kind="bridge", network="", bridge="br-d")]
+
+    other = record(guest("web4"), networks=["default"])
+
+    _, found = residents(tmp_path, served, waits, done, other)
+
+    assert found.bridges() == {"br-a", "br-b", "br-c"}

@@ -374,3 +374,43 @@ def test_protocols_in_capitals(tmp_path: Path) -> None:
     found = forwards(tmp_path, text)
 
     assert [one.protocol for one in found] == ["udp", "tcp", "sctp"]
+
+
+def test_a_bridge(tmp_path: Path) -> None:
+    """Its name, and where it stands."""
+    [web1], problems = read(
+        tmp_path, main="guests:\n  web1: {ports: [80], bridge: br-nat}\n"
+    )
+
+    found = web1.bridge, web1.bridge_place, web1.network, problems
+    assert found == ("br-nat", place(2, 31), "", [])
+
+
+@pytest.mark.parametrize(
+    ("bridge", "said"),
+    [
+        (
+            '"br nat"',
+            "br nat is not the name of a bridge; ip -br link show type bridge lists "
+            "those of this host",
+        ),
+        (
+            "a-name-of-16-let",
+            "a-name-of-16-let is not the name of a bridge; ip -br link show type "
+            "bridge lists those of this host",
+        ),
+        ("[br0]", "a list, where one value is needed"),
+        (
+            "br0, network: default",
+            "bridge: and network: both say which interface is meant; write bridge: for "
+            "a bridge of the host's own, network: for libvirt's",
+        ),
+    ],
+)
+def test_no_bridge(tmp_path: Path, bridge: str, said: str) -> None:
+    """What no interface is called, and two answers to one question."""
+    text = f"guests:\n  web1: {{ports: [80], bridge: {bridge}}}\n"
+
+    _, problems = read(tmp_path, main=text)
+
+    assert problems == [Problem(place(2, 31), said)]
