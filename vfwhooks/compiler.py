@@ -39,7 +39,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     problems = [*find_gone(path, state.path), *problems]
     wrong = [problem for problem in problems if not problem.is_warning]
     if compiled.stamps(str(path)) != taken:
-        wrong.append(Problem(Place(str(path)), "changed while it was read"))
+        what = "changed while it was read"
+        wrong.append(Problem(Place(str(path)), what, is_passing=True))
     if wrong:
         # What may pass is tried again by the next event: the stamps stand for an edit.
         known = "" if any(problem.is_passing for problem in wrong) else taken

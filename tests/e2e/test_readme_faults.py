@@ -15,6 +15,7 @@ from lab.docker import install_rules, remove_rules
 from lab.firewalld import CONF, reload_firewalld, start_firewalld
 from lab.guest import Guest
 from lab.host import HOOKS, Host
+from lab.machine import Nic
 from lab.net import Net
 from lab.network import default_network, mac_for
 from lab.service import serving
@@ -642,6 +643,33 @@ def test_another_uplink(host: Host, outside: Net, web1: Guest) -> None:
         [[("web1", "blocked", why)], [("web1", "active", "")]],
         [False, True],
     )
+
+
+@promises(
+    "a guest is on a bridge that libvirt has not made (by hand, systemd-networkd, LXD, "
+    "Incus)",
+    "it is `pending`, and `status` says what to write: `bridge: br-nat`",
+)
+def test_another_bridge(host: Host) -> None:
+    """Pending until it is written, and active then."""
+    host.net.ip(
+        "link add br-nat type bridge",
+        "addr add 10.9.0.1/24 dev br-nat",
+        "link set br-nat up",
+    )
+    guest = host.define_guest("inner", nics=[Nic(mac_for(41), bridge="br-nat")])
+    host.virsh("start", "inner", "--paused")
+    where = "address: 10.9.0.51"
+    found = [apply(host, f"guests:\n  inner: {{ports: [8083:80], {where}}}\n")]
+    where += ", bridge: br-nat"
+    found.append(apply(host, f"guests:\n  inner: {{ports: [8083:80], {where}}}\n"))
+    guest.destroy()
+    host.virsh("undefine", "inner")
+    host.net.ip("link del br-nat")
+
+    ((_, state, reason),), cured = found
+    assert (state, "write bridge: br-nat" in reason) == ("pending", True)
+    assert [state for _, state, _ in cured] == ["active"]
 
 
 def test_every_line_is_tried() -> None:

@@ -527,3 +527,18 @@ def test_main_compiles_into_a_directory(tmp_path: Path) -> None:
     state = State(f"{tmp_path}/state")
     made, kept = (Path(d, "compiled").read_bytes() for d in (state.path, state.kept))
     assert ([*in_force(state)], kept) == (["web1"], made)
+
+
+def test_what_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the look that failed, and no edit: nothing is taken for known."""
+    state = fresh_state(tmp_path)
+    looks = iter(["before", "after"])
+    monkeypatch.setattr(compiled, "stamps", lambda _: next(looks))
+
+    said = compile_text(state, tmp_path, "guests: {}\n")
+
+    assert said == []
+    assert state.read("broken").startswith("\n\n")
+    assert broken(state, tmp_path) == "forwards.yaml:1:1: changed while it was read"
