@@ -22,6 +22,8 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
 # What is done there depends on libvirt's age or on the backend, and 11.3 with iptables
 # is like one of the others; VFWHOOKS_ALL_KINDS=1 asks all three.
 TWO_KINDS = ["libvirt-9.0-iptables", "libvirt-11.3-nftables"]
+if "VFWHOOKS_ALL_KINDS" in os.environ:
+    TWO_KINDS = [*KINDS]
 _ON_TWO = {
     *("test_absent", "test_addresses", "test_edits", "test_hairpin", "test_heals"),
     *("test_networks", "test_other_bridges", "test_survives", "test_unanswered"),
@@ -32,8 +34,7 @@ _ON_TWO = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Leave out a host of the third kind where it tells nothing new."""
     name = metafunc.module.__name__.rpartition(".")[2]
-    is_all = "VFWHOOKS_ALL_KINDS" in os.environ
-    if "host" in metafunc.fixturenames and name in _ON_TWO and not is_all:
+    if "host" in metafunc.fixturenames and name in _ON_TWO:
         mark = pytest.mark.parametrize("host", TWO_KINDS, indirect=True)
         metafunc.definition.add_marker(mark)
 
