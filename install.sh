@@ -184,8 +184,11 @@ call_alone() {
 call_python() {
 	call_alone python3 -ISX utf8 -c "import sys
 sys.path.insert(0, '$release')
-from vfwhooks.hook import State, run
-print(*run(State('$work/state'), '$work/forwards.yaml', 'qemu', 'vfwhooks-selftest', 'stopped', ''), sep='; ')
+from time import monotonic
+from vfwhooks.hook import carry_out
+from vfwhooks.spool import Event
+event = Event('qemu', 'vfwhooks-selftest', 'stopped', b'')
+print(*carry_out('$work/state', '$work/forwards.yaml', event, monotonic() + 4), sep='; ')
 " 2>&1 | tail -n 1
 }
 

@@ -264,21 +264,17 @@ class StandIn:
 
     def event(self, driver: str, name: str, operation: str, xml: str = "") -> list[str]:
         """What a hook behind its gate does, in this process; the lines for the log."""
-        from vfwhooks.hook import run as carry_out
-        from vfwhooks.state import State
+        from vfwhooks import alone, spool
+        from vfwhooks.lock import Lock
 
-        given, before = os.memfd_create("stdin"), os.dup(0)
-        os.write(given, os.fsencode(xml))
-        os.lseek(given, 0, 0)
-        os.dup2(given, 0)
+        until = time.monotonic() + LIMIT
         try:
-            state = State(str(STATE))
-            words = driver, name, operation, ""
-            return carry_out(state, str(CONFIG), *words, let_go=lambda: None)
+            told = spool.Event(driver, name, operation, os.fsencode(xml))
+            spool.put(str(STATE), told)
+            lock = Lock(f"{STATE}/lock", until)
+            where = str(STATE), str(CONFIG)
+            return alone.carry_out(*where, None, lock, until, detach=lambda: None)
         finally:
-            os.dup2(before, 0)
-            os.close(before)
-            os.close(given)
             reap()
 
     def apply(self, *running: Guest, options: Sequence[str] = ()) -> int:

@@ -1,100 +1,107 @@
-"""What the service has a child do, since it takes long, or many imports: asking
-libvirtd, and SELinux, and reading rules of others.
-"""
+"""Children of the service, of whose end it hears by poll: it never waits for one."""
 
-import posix
-import sys
-import syslog
+from __future__ import annotations
+
+import os
+import select
+import subprocess
 import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from . import files
-from .errors import VfwError, show
-from .hookfiles import DIRECTORY, is_on_noexec
-from .monitor import Rulesets
-from .process import PATH, Run
-from .schedule import Schedule
-from .selinuxfs import is_enforcing
-from .state import State
+from .process import PATH
 
-_SECONDS = 60
-_QUIET, _LATEST, _APART = 0.5, 5.0, 3.0
-_LEGACY, _LEGACY6 = "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"
-_PACKAGE = __file__.rpartition("/vfwhooks/")[0]
-_APPLY = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from vfwhooks.cli import main; sys.exit(main(['apply']))"
-)
-_WITHDRAW = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; from vfwhooks.hooktrial import main; "
-    "sys.exit(main(['withdraw', '--state', sys.argv[2]]))"
-)
-_SURVEY = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; from vfwhooks.survey import main; "
-    "sys.exit(main(sys.argv[2]))"
-)
+SECONDS = 60.0
+_ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
 
-class Surveyor:
-    """Has DNAT rules of others read when they change, by one child at a time, for which
-    nobody waits: a mark in the state directory tells that there is news."""
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: its exit status, below 0 the signal's number; what it said."""
 
-    def __init__(self, state: State, schedule: Schedule, rulesets: Rulesets) -> None:
-        self._state = state
-        self._schedule = schedule
-        self._rulesets = rulesets
-        self._child = 0
-        self._next = 0.0
+    status: int
+    said: str
 
-    def hear(self) -> None:
-        """Rules have changed: look once they are left alone."""
-        if self._rulesets.may_have_foreign:
-            self._schedule.add("foreign", _QUIET, _LATEST)
 
-    def poll(self) -> None:
-        """Look now and then at the old variant of iptables, which tells nobody."""
-        tables = files.read(_LEGACY) or b""
-        tables += files.read(_LEGACY6) or b""
-        if b"nat" in tables.split():
-            self._schedule.add("taken", 0)
+@dataclass
+class _Child:
+    process: subprocess.Popen[bytes]
+    until: float
+    on_end: Callable[[Ended], None]
+    said: bytes = b""
 
-    def work(self, ready: set[str]) -> None:
-        """Do what is due, and take it out."""
-        is_due = "taken" in ready
-        if "foreign" in ready:
-            is_due = self._rulesets.has_foreign() or is_due
-        ready -= {"taken", "foreign"}
-        if self._child and posix.waitpid(self._child, posix.WNOHANG)[0]:
-            self._child = 0
+
+class Children:
+    """Those that run, one for each errand's name, by the pipe that is their output."""
+
+    def __init__(self, poll: select.poll) -> None:
+        self._poll = poll
+        self._children: dict[int, _Child] = {}
+        self._names: dict[str, int] = {}
+
+    def is_at(self, name: str) -> bool:
+        """Whether a child is at this errand."""
+        return name in self._names
+
+    def start(
+        self,
+        name: str,
+        argv: list[str],
+        on_end: Callable[[Ended], None],
+        seconds: float = SECONDS,
+    ) -> None:
+        """Have a child run `argv`, for so many seconds at most. Raises OSError."""
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_ENVIRONMENT,
+        )
+        assert process.stdout
+        fd = process.stdout.fileno()
+        os.set_blocking(fd, False)
+        self._children[fd] = _Child(process, time.monotonic() + seconds, on_end)
+        self._names[name] = fd
+        self._poll.register(fd, select.POLLIN)
+
+    def knows(self, fd: int) -> bool:
+        """Whether the descriptor is a child's."""
+        return fd in self._children
+
+    def hear(self, fd: int) -> None:
+        """What a child says, or its end."""
+        child = self._children[fd]
+        try:
+            data = os.read(fd, 1 << 16)
+        except BlockingIOError:
+            return
+        child.said += data
+        if not data:
+            self._end(fd)
+
+    def next(self) -> float:
+        """When the first of them has had its time; infinite where there is none."""
+        return min((c.until for c in self._children.values()), default=float("inf"))
+
+    def end_late_ones(self) -> None:
+        """End those that have had their time."""
         now = time.monotonic()
-        if is_due and (self._child or now < self._next):
-            self._schedule.add("taken", max(_QUIET, self._next - now), _LATEST)
-        elif is_due:
-            python, path = sys.executable, self._state.path
-            argv = [python, "-IXutf8", "-c", _SURVEY, _PACKAGE, path]
-            self._child = posix.posix_spawn(python, argv, {"PATH": PATH})
-            self._next = now + _APART
+        for fd, child in list(self._children.items()):
+            if child.until <= now:
+                child.process.kill()
+                self._end(fd)
 
-
-def ask_libvirtd() -> None:
-    """Who runs, by libvirtd's word: at the start, whatever happened before it, and when
-    a record could not be read."""
-    _have_done(_APPLY)
-
-
-def withdraw_hooks(state: State) -> None:
-    """Take hooks away that libvirt would fail over, by SELinux's policy as it is now or
-    by the mount they are on; where neither can be, nothing is asked."""
-    if is_enforcing() or is_on_noexec(Path(DIRECTORY)):
-        for line in _have_done(_WITHDRAW, state.path).splitlines():
-            syslog.syslog(syslog.LOG_WARNING, show(line))
-
-
-def _have_done(code: str, *arguments: str) -> str:
-    """What a child said; what was wrong with it goes to the log."""
-    child = [sys.executable, "-IXutf8", "-c", code, _PACKAGE, *arguments]
-    try:
-        return Run(seconds=_SECONDS)(child)
-    except VfwError as error:
-        syslog.syslog(syslog.LOG_WARNING, show(str(error)))
-        return ""
+    def _end(self, fd: int) -> None:
+        child = self._children.pop(fd)
+        self._names = {name: at for name, at in self._names.items() if at != fd}
+        self._poll.unregister(fd)
+        assert child.process.stdout
+        child.process.stdout.close()
+        # Its output is over, and so is it, or about to be.
+        try:
+            status = child.process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            status = child.process.wait()
+        child.on_end(Ended(status, child.said.decode(errors="replace")))

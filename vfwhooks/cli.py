@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from . import __version__, configuration, kept
+from . import __version__, kept, paths
 from .backend import clear_all
 from .compiler import compile_file, find_gone
 from .config import Problem, find_files, find_passed_over, in_file_order
@@ -42,7 +42,7 @@ from .rehearsal import Outcome, rehearse
 from .report import diff_lines, overview_lines
 from .reserve import reserve_guest
 from .schema import read_forwards
-from .state import DEFAULT, State
+from .state import State
 from .survey import survey
 from .takenports import build
 from .waysback import Ways
@@ -261,11 +261,11 @@ def purge(_: argparse.Namespace) -> int:
 
 
 def _config() -> str:
-    return os.environ.get("VFWHOOKS_CONFIG", configuration.DEFAULT)
+    return os.environ.get("VFWHOOKS_CONFIG", paths.CONFIG)
 
 
 def _state_path() -> str:
-    return os.environ.get("VFWHOOKS_STATE", DEFAULT)
+    return os.environ.get("VFWHOOKS_STATE", paths.STATE)
 
 
 def _ask_libvirtd() -> Answer | None:

@@ -16,7 +16,6 @@ from .errors import Refused, VfwError
 from .process import Run
 from .state import State
 
-DEFAULT = "/etc/vfwhooks/forwards.yaml"
 SETTLED = 0.2
 _SIGURG = 23
 _CHILD = (
@@ -79,14 +78,20 @@ def is_in_force(state: State, main: str) -> bool:
     return bool(taken) and compiled.is_current(taken, main)
 
 
-def refresh(state: State, main: str, run: Run) -> Configuration:
-    """The configuration to go by; the caller holds the lock."""
-    good = compiled.load(f"{state.path}/compiled")
-    if good is None:
+def has_good(state: State) -> bool:
+    """Whether there is a last good configuration; the one kept over a boot serves."""
+    if not files.exists(f"{state.path}/compiled"):
         from .kept import take  # for a host's first event
 
         take(state)
-        good = compiled.load(f"{state.path}/compiled")
+    return files.exists(f"{state.path}/compiled")
+
+
+def refresh(state: State, main: str, run: "Run | None") -> Configuration:
+    """The configuration to go by; the caller holds the lock. `run` compiles what was
+    edited; without it the last good one serves until the caller has that done."""
+    has_good(state)
+    good = compiled.load(f"{state.path}/compiled")
     if good and compiled.is_current(good.stamps, main):
         return Configuration(good, False, "")
     before, _, problems = state.read("broken").partition("\n\n")
@@ -95,6 +100,8 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
     if not is_settled(main):
         state.write("full", "")
         return Configuration(good, False, "" if good else f"{main} is being written")
+    if run is None:
+        return Configuration(good, False, "" if good else f"{main} is being compiled")
     compile_apart(state, main, run)
     newer = compiled.load(f"{state.path}/compiled")
     if newer and (good is None or newer.stamps != good.stamps):
@@ -104,17 +111,33 @@ def refresh(state: State, main: str, run: Run) -> Configuration:
 
 def compile_apart(state: State, main: str, run: Run) -> None:
     """Compile the files in a child; what comes of it is for is_in_force to say."""
-    package = __file__.rpartition("/vfwhooks/")[0]
-    taken = compiled.stamps(main)
-    before, _, problems = state.read("broken").partition("\n\n")
+    attempt = Attempt(state, main)
     try:
-        run([sys.executable, "-I", "-c", _CHILD, package, main, state.path])
+        run(attempt.argv)
     except VfwError as error:
-        # The host may have no memory, or no time, for a moment: without the stamps, the
-        # next event tries again. Failing twice is left alone until the files change.
-        is_known = problems and not before and isinstance(error, Refused)
-        known = taken if is_known else ""
-        state.write("broken", f"{known}\n\n{main}: {error}")
+        attempt.note_failure(error)
+
+
+class Attempt:
+    """A compilation in a child; `argv` is what the child is."""
+
+    def __init__(self, state: State, main: str) -> None:
+        package = __file__.rpartition("/vfwhooks/")[0]
+        self.argv = [sys.executable, "-I", "-c", _CHILD, package, main, state.path]
+        self._state = state
+        self._main = main
+        self._taken = compiled.stamps(main)
+        self._before, _, self._problems = state.read("broken").partition("\n\n")
+
+    def note_failure(self, error: VfwError) -> None:
+        """The child did not come to its end.
+
+        The host may have no memory, or no time, for a moment: without the stamps, the
+        next event tries again. Failing twice is left alone until the files change.
+        """
+        is_known = self._problems and not self._before and isinstance(error, Refused)
+        known = self._taken if is_known else ""
+        self._state.write("broken", f"{known}\n\n{self._main}: {error}")
 
 
 def _is_being_written(path: str) -> bool:

@@ -1,8 +1,10 @@
 """A libvirt hook's Python part: one event in, nothing out, whatever happens.
 
-Started by the sh gates in hooks/, with -IS and only for events that are ours. It
-imports no more than it must: the list is pinned by a test. It never talks to libvirtd,
-which holds the guest while we run.
+Started by the sh gates in hooks/, with -IS and only for events that are ours. It writes
+the event down and has the service carry it out. Where no service answers it waits for
+the lock, and only who has the lock, and finds its event still there, imports the rest
+of the package (200 imports at once take seconds). It never talks to libvirtd, which
+holds the guest while we run. What it imports is pinned by a test.
 """
 
 import faulthandler
@@ -11,158 +13,72 @@ import sys
 import syslog
 import time
 
-from . import configuration
+from . import doorbell, files, spool
 from .errors import OutOfTime, VfwError, show
-from .libvirtxml import parse_domain, parse_networks, parse_port
-from .model import Guest, Port
-from .reconcile import Reconcile
-from .records import Intent
-from .state import DEFAULT, State
+from .lock import Lock
+from .paths import CONFIG, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import NoReturn
 
-DEADLINE = 4.4
-_LAST_WORDS = 0.4
-_SPARE = 0.4
+# Seconds from the hook's start: until a service is given up, until the lock is, and
+# until the hook ends wherever it is.
+RING, LOCK, DEADLINE = 1.0, 4.0, 4.4
+LAST_WORDS = 0.4
+LATE = "late"
 _LARGEST = 16 << 20
-_STARTED = {"start": "started", "started": "started", "reconnect": "reconnected"}
-_PLUGGED = {
-    "port-created": "plugged",
-    "plugged": "plugged",
-    "port-deleted": "unplugged",
-    "unplugged": "unplugged",
-}
-_NETWORK = ("started", "stopped", "updated")
 
 
 def main(argv: list[str]) -> None:
-    """Carry out one event: driver, name, operation, and libvirt's other arguments."""
+    """Carry out one event: driver, name and operation; ends the process."""
     faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
-    syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
-    path = posix.environ.get(b"VFWHOOKS_STATE", DEFAULT.encode()).decode()
-    config = posix.environ.get(b"VFWHOOKS_CONFIG", configuration.DEFAULT.encode())
-    driver, name, operation, owner = argv
+    begun = time.monotonic()
+    state = posix.environ.get(b"VFWHOOKS_STATE", STATE.encode()).decode()
+    config = posix.environ.get(b"VFWHOOKS_CONFIG", CONFIG.encode()).decode()
+    driver, name, operation = argv
+    said = []
     try:
-        said = run(State(path), config.decode(), driver, name, operation, owner)
+        event = spool.Event(driver, name, operation, read_input())
+        said = carry_out(state, config, event, begun + LOCK)
     except (VfwError, OSError) as error:
         said = [f"{name} {operation}: {error}"]
     except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
-        said = [f"{name} {operation}: {_where(error)}: {error!r}"]
-    # A syslog that nobody reads any more would hold us, and the guest, for ever.
-    faulthandler.dump_traceback_later(_LAST_WORDS, exit=True, file=sys.stderr)
-    for line in said:
-        syslog.syslog(syslog.LOG_NOTICE, show(line))
-    posix._exit(0)  # taking the interpreter down would cost 1.3 ms
+        said = [f"{name} {operation}: {where(error)}: {error!r}"]
+    end(said)
 
 
-def let_go() -> None:
-    """End for libvirt, which need not wait for what is left: a child goes on, with the
-    lock, and without our standard input, which libvirt may be writing to.
-    """
-    faulthandler.cancel_dump_traceback_later()  # its thread does not come along
+def carry_out(state: str, config: str, event: spool.Event, until: float) -> list[str]:
+    """Have the event carried out until then (monotonic); the lines for the log, none
+    where somebody else has done it."""
+    said = []
     try:
-        if posix.fork():
-            posix._exit(0)
-    except OSError:
-        pass  # no room for a child: libvirt has to wait
-    posix.dup2(1, 0)
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
-
-
-def run(
-    state: State,
-    config: str,
-    driver: str,
-    name: str,
-    operation: str,
-    owner: str,
-    let_go: "Callable[[], None]" = let_go,
-) -> list[str]:
-    """Note the event, then carry out all that wait; the lines for the log."""
-    until = time.monotonic() + DEADLINE - _SPARE
-    intent = read_event(state, driver, name, operation, owner)
-    if intent is None:
-        return []
-    mine = None
-    try:
-        state.note(intent)
+        file = spool.put(state, event)
     except OSError as error:
-        mine = intent
-        state.problems.append(f"{state.path}: {error.strerror}")
-    configuration.await_settled(state, config)
+        file = ""
+        said.append(f"{state}: {error.strerror or error}")
+    if file and doorbell.ring(state, file, RING) == doorbell.DONE:
+        return []
     try:
-        reconcile = Reconcile(state, config, until=until)
+        lock = Lock(f"{state}/lock", until)
     except OutOfTime as error:
-        why = f"{name} {operation}: {error}"
-        if mine:
-            return [*state.problems, f"{why}: it is lost, run vfwhooks apply"]
-        # Whoever comes next carries it out: no reason to have everything checked, as
-        # for a hook that died at work.
-        state.write("late", "")
-        return [*state.problems, f"{why}: left to whoever comes next"]
-    try:
-        reconcile.carry_out(mine)
-    finally:
-        if reconcile.is_slow_to_close:
-            let_go()
-        reconcile.close()
-    return state.problems + reconcile.report.problems + reconcile.report.said
+        why = f"{event.name} {event.operation}: {error}"
+        if not file:
+            return [*said, f"{why}: it is lost, run vfwhooks apply"]
+        # No reason to have everything checked, as for a hook that died at work.
+        files.write(f"{state}/{LATE}", b"", f"{state}/tmp/{posix.getpid()}")
+        return [*said, f"{why}: left to whoever comes next"]
+    except FileNotFoundError:
+        lock = None  # there is no room for so much as the directory
+    if file and lock and not files.exists(f"{state}/{file}"):
+        return said
+    from .alone import carry_out  # dear, and needed by one hook at a time
+
+    return said + carry_out(state, config, None if file else event, lock, until)
 
 
-def read_event(
-    state: State, driver: str, name: str, operation: str, owner: str
-) -> "Intent | None":
-    """The event as an intent; None for one that changes nothing of ours.
-
-    What a network hook is told of the network is left in the state directory, because
-    libvirt writes its own file only when the hook has ended.
-    """
-    now = time.monotonic_ns()
-    if driver == "network" and operation in _NETWORK:
-        state.note_network(name, b"" if operation == "stopped" else read_network())
-        return Intent("network", Guest("network", name, "", []), now)
-    if driver == "network":
-        port = read_port(_input(), name, owner)
-        if port is None:
-            return None
-        guest = Guest("port", port.owner, port.uuid, [port.nic])
-        return Intent(_PLUGGED[operation], guest, now)
-    if operation in _STARTED:
-        if operation != "start":
-            state.note_started(driver)
-        guest = parse_domain(_input(), driver)
-        guest.name = name
-        return Intent(_STARTED[operation], guest, now)
-    return Intent("stopped", Guest(driver, name, "", []), now)
-
-
-def read_network() -> bytes:
-    """What libvirt says of a network, if that can be read again later."""
-    data = _input()
-    if not parse_networks(data):
-        raise VfwError("the XML describes no network")
-    return data
-
-
-def read_port(data: bytes, network: str, owner: str) -> "Port | None":
-    """The port in what the gate has left of the XML: it stops behind the owner's name,
-    or somewhere in a long network before it.
-    """
-    if owner:
-        data = b"<hookData><networkport><owner>" + _bytes(owner) + data
-    elif not data.lstrip().startswith(b"<hookData"):
-        before, opened, rest = data.partition(b"<networkport>")
-        data = b"<hookData><networkport>" + (rest if opened else before)
-    port = parse_port(data)
-    if port and not port.nic.network:
-        port.nic.network = network
-    return port
-
-
-def _input() -> bytes:
-    """libvirt's XML from standard input."""
+def read_input() -> bytes:
+    """libvirt's XML from standard input. Raises VfwError for more than it ever is."""
     parts, size = [], 0
     while part := posix.read(0, 1 << 16):
         parts.append(part)
@@ -172,12 +88,18 @@ def _input() -> bytes:
     return b"".join(parts)
 
 
-def _bytes(word: str) -> bytes:
-    """An argument as it was given to us, which may be no UTF-8."""
-    return word.encode("utf-8", "surrogateescape")
+def end(said: list[str]) -> "NoReturn":
+    """Say the lines, and end."""
+    # A syslog that nobody reads any more would hold us, and the guest, for ever.
+    faulthandler.dump_traceback_later(LAST_WORDS, exit=True, file=sys.stderr)
+    if said:
+        syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
+    for line in said:
+        syslog.syslog(syslog.LOG_NOTICE, show(line))
+    posix._exit(0)  # taking the interpreter down would cost 1.3 ms
 
 
-def _where(error: Exception) -> str:
+def where(error: Exception) -> str:
     """The innermost line of ours: traceback costs more to import than it tells."""
     trace, place = error.__traceback__, "?"
     while trace:

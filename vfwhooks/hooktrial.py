@@ -20,10 +20,11 @@ from .denials import find_denials
 from .errors import VfwError, show
 from .hookfiles import DIRECTORY, DRIVERS, NO_EXEC, find_laid, is_on_noexec
 from .hookrights import AskRights, find_refused, refused_drivers
+from .paths import STATE
 from .process import Run, find
 from .selinux import BOOLEAN, ask_rights, ask_service
 from .selinuxfs import is_enforcing
-from .state import DEFAULT, State
+from .state import State
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hooktrial")
     parser.add_argument("what", choices=("try", "tell", "withdraw"))
     parser.add_argument("paths", nargs="*", type=Path)
-    parser.add_argument("--state", default=DEFAULT)
+    parser.add_argument("--state", default=STATE)
     arguments = parser.parse_args(argv)
     state = State(arguments.state)
     try:

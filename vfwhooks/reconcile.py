@@ -12,7 +12,9 @@ from . import configuration
 from .compiled import Damaged
 from .errors import InDoubt, Refused, VfwError
 from .events import Events
+from .hookevents import waiting
 from .inventory import Inventory
+from .lock import Lock
 from .netlink import Netlink
 from .planner import Planner
 from .process import Run
@@ -33,8 +35,10 @@ _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 
 
 class Reconcile:
-    """One holder of the lock, from taking it to giving it back; it may be waited for,
-    and tools may run, `until` then (monotonic). Raises OutOfTime."""
+    """One holder of the lock, from taking it (or with the `lock` that he has) to giving
+    it back; it may be waited for, and tools may run, `until` then (monotonic). Where
+    files are compiled apart, by a child, the last good configuration serves until then.
+    Raises OutOfTime."""
 
     def __init__(
         self,
@@ -42,11 +46,14 @@ class Reconcile:
         main: str,
         inventory: "Inventory | None" = None,
         until: float = float("inf"),
+        lock: "Lock | None" = None,
+        is_apart: bool = False,
     ) -> None:
         self.report = Report()
         self._state = state
         self._main = main
-        self._lock = state.lock(until)
+        self._is_apart = is_apart
+        self._lock = lock or state.lock(until)
         try:
             self._until = until
             self._run = Run(keep=(self._lock.fd,), until=until)
@@ -92,10 +99,10 @@ class Reconcile:
         that could not be written down. Once connections are to be cut, the rest is left
         to those who wait for the lock: nothing else may change before they are."""
         while True:
-            waiting = self._state.intents()
-            if not waiting and mine is None:
+            intents = waiting(self._state)
+            if not intents and mine is None:
                 return
-            self._round(waiting, mine, False)
+            self._round(intents, mine, False)
             mine = None
             if self._roads.has_noted:
                 return
@@ -107,7 +114,7 @@ class Reconcile:
         others take now, where somebody has looked."""
         if taken is not None:
             self._state.put_taken(taken)
-        self._round(self._state.intents(), None, True, answer, asked)
+        self._round(waiting(self._state), None, True, answer, asked)
         self._go_on()
 
     def check(self, is_full: bool) -> None:
@@ -115,13 +122,13 @@ class Reconcile:
         a mark, or if what the files say or our skeleton has changed."""
         self._state.remove("late")
         is_full = is_full or not self._roads.is_known or not self._roads.is_intact()
-        if not configuration.is_in_force(self._state, self._main):
-            is_full = True
+        is_known = configuration.is_in_force(self._state, self._main)
+        is_full = is_full or not (is_known or self._is_apart)
         stamps = configuration.stamps_in_force(self._state)
         is_full = is_full or (bool(stamps) and not self._roads.is_of(stamps))
-        waiting = self._state.intents()
-        if waiting or is_full or self._state.is_full_asked():
-            self._round(waiting, None, is_full)
+        intents = waiting(self._state)
+        if intents or is_full or self._state.is_full_asked():
+            self._round(intents, None, is_full)
             self._go_on()
 
     def _go_on(self) -> None:
@@ -131,7 +138,7 @@ class Reconcile:
 
     def _round(
         self,
-        waiting: list[tuple[str, Intent]],
+        noted: list[tuple[str, Intent]],
         mine: "Intent | None",
         is_full: bool,
         answer: "Answer | None" = None,
@@ -142,7 +149,7 @@ class Reconcile:
         self._roads.cut_noted(until)
         before = len(self.report.problems)
         self._inventory.look_anew()  # what events tell of may be newer than our look
-        intents = [intent for _, intent in waiting] + ([mine] if mine else [])
+        intents = [intent for _, intent in noted] + ([mine] if mine else [])
         is_full = self._state.begin() or is_full
         is_full = self._state.take_full() or is_full or not self._roads.is_known
         events = Events(self._state)
@@ -162,7 +169,7 @@ class Reconcile:
         events.note_stops()
         if len(self.report.problems) > before:
             self._state.ask_full()
-        self._state.end([name for name, _ in waiting])
+        self._state.end([name for name, _ in noted])
 
     def _mark(self, table: int) -> int:
         """What stands for a routing table from now on; 0 where nothing is left."""
@@ -171,7 +178,8 @@ class Reconcile:
         return allot_value(self._state, table)
 
     def _take_a_road(self, events: Events, kinds: set[str], is_full: bool) -> None:
-        config = configuration.refresh(self._state, self._main, self._run)
+        run = None if self._is_apart else self._run
+        config = configuration.refresh(self._state, self._main, run)
         self.report.said += config.problems
         planner = Planner(
             config.compiled, self._inventory, self._state.record, mark=self._mark

@@ -9,7 +9,9 @@ its content made anew by a full reconcile; it is never fatal.
     cuts/STAMP           entries whose connections have not been cut yet, with a + for
                          each try
     members/NETWORK/     the guests that need the network's entries
-    intents/STAMP-PID    an event that has not been carried out
+    spool/STAMP-PID.1    what a hook was told, and nobody has carried out (see spool)
+    intents/STAMP-PID    what the service has found, and nobody has carried out
+    doorbell, deaf       where hooks ring the service; one has rung in vain
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
     claims/NAME          what stays rejected for a guest, whether it runs or not
     addresses/ADDRESS    the guest that is there
@@ -32,16 +34,17 @@ import stat
 from . import files
 from .errors import VfwError
 from .lock import Lock
+from .paths import STATE
 from .records import Intent, Key, Record, parse_intent, parse_record
 
-DEFAULT = "/run/vfwhooks"
 _KEPT = "/var/lib/vfwhooks"
 DRIVERS = ("libxl", "lxc", "network", "qemu")
 # In the order they are made: where the last one is, all are. New ones go to the end.
 _DIRECTORIES = (
     *("addresses", "aside", "asking", "cuts", "gone", "guests"),
     *(f"guests/{driver}" for driver in DRIVERS),
-    *("intents", "members", "networks", "tmp", "claims", "localnet", "daemons"),
+    *("intents", "spool", "members", "networks", "tmp", "claims", "localnet"),
+    "daemons",
     *("vmark", "ways"),
 )
 MADE_LAST = _DIRECTORIES[-1]
@@ -50,9 +53,9 @@ MADE_LAST = _DIRECTORIES[-1]
 class State:
     """The state directory; it is made by a host's first event after boot."""
 
-    def __init__(self, path: str = DEFAULT) -> None:
+    def __init__(self, path: str = STATE) -> None:
         self.path = path
-        self.kept = _KEPT if path == DEFAULT else f"{path}/kept"
+        self.kept = _KEPT if path == STATE else f"{path}/kept"
         self.problems: list[str] = []
         self.make()
         about = posix.lstat(path)

@@ -1,37 +1,40 @@
 """`vfwhooks watch`: what changes while no guest starts, and what no hook tells.
 
-It sleeps until a file, an address or a ruleset changes, or libvirt's own files say that
-a guest or a network does, and then does what a hook would: one reconcile, under the
-same lock. It holds nothing that the state directory
-does not have, so it may be killed and started at any time. What is heavy (YAML,
-templates, asking libvirtd) runs in a child.
+It carries out what hooks are told: they ring, and are answered when the kernel has the
+rules. Else it sleeps until a file, an address or a ruleset changes, or libvirt's own
+files say that a guest or a network does, and then does what a hook would: one
+reconcile, under the same lock. It holds nothing that the state directory does not have,
+so it may be killed and started at any time. Its loop waits for nobody but who has the
+lock, and not long: what takes time is a child's (see errands).
 """
 
 import select
-import syslog
 import time
 
-from . import compiled, configuration, files, watched
-from .children import Surveyor, ask_libvirtd, withdraw_hooks
-from .errors import VfwError, show
-from .follower import DIRECTORIES, Follower
-from .inventory import DNSMASQS, LEASES, Inventory
-from .leases import Leases
-from .monitor import Neighbours, PolicyNews, Rulesets
-from .occasional import Occasional
-from .planner import Planner
-from .process import Run
+from . import configuration, watched
+from .children import Children
+from .daemons import SERVES
+from .doorbell import DEAF
+from .errands import COMPILE, Errands, Surveyor
+from .errors import OutOfTime, VfwError
+from .follower import DIRECTORIES
+from .guestnews import GuestNews
+from .log import WARNING, Log
+from .monitor import PolicyNews, Rulesets
 from .reconcile import Reconcile
-from .records import Intent
-from .residents import Residents
+from .ringers import Ringers
 from .schedule import Schedule
 from .sdnotify import notify, watchdog_seconds
 from .state import State
 from .watched import Watched
 
 _SOON, _DEBOUNCE = 0.02, 0.1
-_LEGACY_CHECK, _LISTENER_CHECK = 10.0, 5.0
-_LONGEST_COMPILE = 60.0
+_LEGACY_CHECK = 10.0
+_UP = 1.0  # seconds from a daemon's file until it can be asked
+# Seconds to wait for the lock: before who rang gives us up, and for what is our own.
+_RING_PATIENCE, _PATIENCE = 0.8, 5.0
+_CHECK_PERIOD = 60.0
+_DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
 
 
@@ -41,69 +44,126 @@ class Watch:
     def __init__(self, state: State, config: str) -> None:
         self._state = state
         self._config = config
-        self._leases = {d: Leases(d) for d in (LEASES, *DNSMASQS)}
-        self._watched = Watched(state.path, config, list(self._leases), DIRECTORIES)
-        self._inventory = Inventory(f"{state.path}/networks")
+        self._log = Log()
         self._rulesets = Rulesets()
-        self._neighbours = Neighbours()
         self._policy = PolicyNews()
-        self._residents = Residents(state)
-        self._follower = Follower(state)
         self._schedule = Schedule()
-        self._surveyor = Surveyor(state, self._schedule, self._rulesets)
-        self._period = self._tick = watchdog_seconds() / 2
+        self._tick = watchdog_seconds() / 2
+        self._period = max(self._tick, _CHECK_PERIOD)
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
-        self._occasional = Occasional(
-            state, self._residents, self._poll, self._schedule
+        self._ringers = Ringers(state.path, self._poll)
+        self._children = Children(self._poll)
+        self._errands = Errands(
+            state, config, self._children, self._schedule, self._log
         )
-        sources = self._watched, self._rulesets, self._neighbours, self._follower
-        for source in sources:
+        self._surveyor = Surveyor(self._errands, self._schedule, self._rulesets)
+        self._guests = GuestNews(state, self._schedule, self._poll, self._log)
+        leases = list(self._guests.leases)
+        self._watched = Watched(state.path, config, leases, DIRECTORIES, _DAEMONS)
+        for source in (self._watched, self._rulesets):
             self._poll.register(source, select.POLLIN)
         if self._policy.fileno() >= 0:
             self._poll.register(self._policy, select.POLLIN)
 
     def run(self) -> None:
         """Until we are ended."""
-        self._listen()
-        withdraw_hooks(self._state)
-        ask_libvirtd()
-        self._take_base()
-        self._try_again()
+        self._hang_bell()
         notify("READY=1")
-        beat = time.monotonic() + self._period
+        self._listen()
+        self._errands.withdraw_hooks()
+        self._errands.ask_libvirtd()
+        self._take_base()
+        self._schedule.add("start", 0)
+        beat = check = time.monotonic() + self._tick
         while True:
-            until = min(beat, self._schedule.next())
+            until = min(beat, check, self._schedule.next(), self._children.next())
             wait = max(0.0, until - time.monotonic())
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
-            now, ready = time.monotonic(), self._schedule.take()
-            if "anew" in ready:
-                self._state.make(is_sure=False)
-                self._look(set(DIRECTORIES))
-                ready = ready - {"anew"} | {"guests", "elements"}
-            if "guests" in ready and not self._follow():
-                ready.remove("guests")
-            if "listeners" in ready and not self._try_again():
-                ready.remove("listeners")
-            self._surveyor.work(ready)
-            if "routing" in ready:
-                self._occasional.plan_rerouted()
-            if "policy" in ready:
-                withdraw_hooks(self._state)
-                ready.remove("policy")
-            if "aside" in ready:
-                ask_libvirtd()
-            if ready:
-                self._reconcile("elements" in ready)
-                beat = min(beat, now + self._period)
+            if self._ringers.is_rung():
+                self._answer()
+            self._children.end_late_ones()
+            if self._work(self._schedule.take()):
+                check = min(check, time.monotonic() + self._period)
+            now = time.monotonic()
             if now >= beat:
                 notify("WATCHDOG=1")
-                beat = now + self._period
+                beat = now + self._tick
+            if now >= check:
+                check = now + self._period
                 self._listen()
                 self._schedule.add("check", 0)
                 self._surveyor.poll()
+
+    def _work(self, ready: set[str]) -> bool:
+        """Do what is due; whether everything of ours was looked at."""
+        if "anew" in ready:
+            self._state.make(is_sure=False)
+            if not self._ringers.is_there():
+                self._hang_bell()
+            self._look(set(DIRECTORIES))
+            ready = ready - {"anew"} | {"guests", "elements"}
+        if "guests" in ready and not self._guests.follow():
+            ready.remove("guests")
+        if "listeners" in ready and not self._guests.try_listeners():
+            ready.remove("listeners")
+        self._surveyor.work(ready)
+        if "routing" in ready:
+            self._guests.plan_rerouted()
+        if "policy" in ready:
+            self._errands.withdraw_hooks()
+            ready.remove("policy")
+        if "aside" in ready or "daemon" in ready:
+            self._errands.ask_libvirtd()
+            ready.discard("daemon")
+        if not ready:
+            return False
+        if ready != {"compiled"}:
+            self._compile()
+        self._reconcile(not ready.isdisjoint({"elements", "compiled"}))
+        if "start" in ready:
+            self._guests.try_listeners()
+        return True
+
+    def _hang_bell(self) -> None:
+        """Have hooks ring here."""
+        try:
+            self._ringers.open()
+        except OSError as error:
+            what = f"hooks cannot ring here, and do their work themselves: {error}"
+            self._log.say(what, WARNING)
+
+    def _answer(self) -> None:
+        """Carry out what hooks were told, and tell them when the kernel has it."""
+        said: list[str] = []
+        if self._ringers.waits_for_work() and configuration.has_good(self._state):
+            try:
+                said = self._carry_out()
+            except (OSError, VfwError) as error:
+                said = [str(error)]
+            self._take_base()
+        self._ringers.answer()
+        for line in said:
+            self._log.say(line)
+
+    def _carry_out(self) -> list[str]:
+        """Carry out what waits; the lines for the log. Raises OutOfTime where somebody
+        else has the lock: who rang waits for it himself."""
+        lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
+        reconcile = Reconcile(self._state, self._config, lock=lock, is_apart=True)
+        try:
+            reconcile.carry_out()
+            self._ringers.answer()  # connections that are to be cut are no matter
+        finally:
+            reconcile.close()
+        return self._said(reconcile)
+
+    def _said(self, reconcile: Reconcile) -> list[str]:
+        problems = self._state.problems + reconcile.report.problems
+        self._state.problems = []
+        return problems + reconcile.report.said
 
     def _listen(self) -> None:
         """Listen to all files that count, and look at what a directory has that was not
@@ -112,46 +172,41 @@ class Watch:
 
     def _look(self, directories: set[str]) -> None:
         """Look at all that is in directories whose news may have been missed."""
-        for directory in directories.intersection(self._leases):
-            for name in files.names(directory):
-                self._leased(directory, name)
+        self._guests.look(directories)
         if directories.intersection(self._watched.guests):
-            self._heed(self._residents.look())
+            self._guests.look_at_records()
             self._schedule.add("anew", _DEBOUNCE)  # who removes it may still be at it
-        for directory in directories.intersection(DIRECTORIES):
-            self._follower.look(directory)
-            self._schedule.add("guests", _SOON)
 
     def _hear(self, fd: int) -> None:
-        if fd == self._rulesets.fileno():
+        if self._ringers.knows(fd):
+            self._ringers.hear(fd)
+        elif self._children.knows(fd):
+            self._children.hear(fd)
+        elif fd == self._rulesets.fileno():
             rules, elements = self._rulesets.read(self._base)
             if rules:
                 self._schedule.add("rules", _DEBOUNCE)
             if elements:
                 self._schedule.add("elements", _DEBOUNCE)
             self._surveyor.hear()
-        elif fd == self._neighbours.fileno():
-            for mac, address in self._neighbours.read():
-                if self._residents.is_new(mac, address):
-                    self._found(mac, address)
         elif fd == self._policy.fileno():
             if self._policy.read():
                 self._schedule.add("policy", _DEBOUNCE)
-        elif fd == self._follower.fileno():
-            self._follower.hear_processes()
-            self._schedule.add("guests", _SOON)
         elif fd == self._watched.fileno():
             self._files(self._watched.read())
         else:
-            self._occasional.hear(fd)
+            self._guests.hear(fd)
 
     def _files(self, news: dict[str, set[str]]) -> None:
         if watched.FULL in news:
             self._schedule.add("full", _DEBOUNCE)
         if watched.LATE in news:
-            self._schedule.add("late", _DEBOUNCE)
-        if self._follower.hear(news.get(watched.STATUS, ())):
-            self._schedule.add("guests", _SOON)
+            self._schedule.add("late", 0)
+        if watched.DEAF in news:
+            self._state.remove(DEAF)  # we live
+        if watched.DAEMON in news:
+            self._schedule.add("daemon", _UP)
+        self._guests.hear_status(news.get(watched.STATUS, set()))
         if watched.ASIDE in news:
             self._schedule.add("aside", _DEBOUNCE)
         if watched.CONFIG in news or watched.STATE in news:
@@ -159,111 +214,37 @@ class Watch:
         if watched.CONFIG in news:
             self._schedule.add("config", configuration.SETTLED + _SOON, 3600)
         for path in news.get(watched.LEASE, ()):
-            directory, _, name = path.rpartition("/")
-            self._leased(directory, name)
+            self._guests.hear_lease(path)
         if watched.RECORD in news:
-            start = len(self._state.path) + 1
-            records = [path[start:] for path in news[watched.RECORD]]
-            self._heed(self._residents.read(records))
+            self._guests.hear_records(news[watched.RECORD])
         self._look(news.get(watched.DIRECTORY, set()))
 
-    def _follow(self) -> bool:
-        """Note what libvirt's files say and no hook has told; whether that is news."""
-        self._state.make()
-        is_news = self._follower.note()
-        for line in self._follower.problems:
-            syslog.syslog(syslog.LOG_WARNING, show(line))
-        self._follower.problems.clear()
-        return is_news
-
-    def _leased(self, directory: str, name: str) -> None:
-        if name.endswith((".status", ".leases")):
-            for mac, address in self._leases[directory].news(name):
-                self._found(mac, address)
-
-    def _heed(self, is_whole: bool) -> None:
-        """Records have changed; whether all of them could be read."""
-        if not is_whole:
-            self._schedule.add("elements", _DEBOUNCE)  # the full road sets it aside
-        if self._residents.yielding():
-            self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
-        # A lease may have come between the hook's look at it and the record, and so may
-        # a neighbour.
-        waiting = self._residents.waiting()
-        for mac in waiting:
-            for leases in self._leases.values():
-                for address in leases.of(mac):
-                    self._found(mac, address)
-        for mac, address in self._neighbours.known() if waiting else ():
-            if mac in waiting:
-                self._found(mac, address)
-        self._occasional.listen()
-
-    def _found(self, mac: str, address: str) -> None:
-        """A MAC is at an address: have the guests planned anew to whom it is news.
-
-        A guest that was somewhere else before may have both addresses; it stays where
-        it is until that one does not answer any more.
-        """
-        family = "6" if ":" in address else "4"
-        for record in self._residents.concerned(mac, address):
-            self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
-            self._schedule.add("addresses", _SOON)
-            for entry in record.entries:
-                if mac and entry.startswith(f"accept {family} "):
-                    for bridge in {nic.bridge for nic in record.guest.nics}:
-                        self._inventory.probe(bridge, entry[9:])
-
-    def _try_again(self) -> bool:
-        """Have the guests planned anew whose ports a listener had, and has no more, or
-        is to keep since it has been there for a while; whether there are any. Nobody
-        tells of listeners that end."""
-        yielding, news = self._residents.yielding(), False
-        config = compiled.load(f"{self._state.path}/compiled") if yielding else None
-        if config:
-            inventory = Inventory(f"{self._state.path}/networks")
-            planner = Planner(config, inventory, self._state.record)
-            for record in yielding:
-                is_claim = record.guest.driver == "claim"
-                try:
-                    if is_claim:
-                        now = planner.claim(record.guest.name).settled()
-                    else:
-                        now = planner.guest(record).settled()
-                    is_same = (now.yields, now.seen) == (record.yields, record.seen)
-                except (OSError, VfwError):
-                    is_same = False  # who carries it out says why
-                if not is_same and is_claim:
-                    self._state.ask_full()
-                    news = True
-                elif not is_same:
-                    stamp = time.monotonic_ns()
-                    self._state.note(Intent("moved", record.guest, stamp))
-                    news = True
-            config.close()
-            self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
-        return news
-
     def _reconcile(self, is_full: bool) -> None:
+        """Carry out what waits, and check what is to be checked."""
+        is_compiling = self._children.is_at(COMPILE)
+        if is_compiling and not configuration.has_good(self._state):
+            return  # what is compiled has everything checked
+        problems: list[str] = []
         is_in_force = False
         try:
-            is_new = self._compile()
-            reconcile = Reconcile(self._state, self._config)
+            lock = self._state.lock(time.monotonic() + _PATIENCE)
+            reconcile = Reconcile(self._state, self._config, lock=lock, is_apart=True)
             try:
-                reconcile.check(is_full or is_new)
+                reconcile.check(is_full)
             finally:
                 reconcile.close()
-            problems = self._state.problems + reconcile.report.problems
-            said = reconcile.report.said
-            self._state.problems = []
+            problems = reconcile.report.problems
+            for line in self._said(reconcile):
+                self._log.say(line)
             is_in_force = configuration.is_in_force(self._state, self._config)
+        except OutOfTime:
+            pass  # somebody has much to do; what he leaves is for us
         except (OSError, VfwError) as error:
-            problems, said = [str(error)], []
-        for line in problems + said:
-            syslog.syslog(syslog.LOG_NOTICE, show(line))
+            problems = [str(error)]
+            self._log.say(str(error))
         # What the files say is not in force where they could not be read, or are still
         # being written.
-        if problems or not is_in_force:
+        if problems or not (is_in_force or is_compiling):
             # That leaves a mark: no reason to do the same again at once, but whatever
             # was in the way may have gone without a word.
             news = self._watched.read()
@@ -280,20 +261,18 @@ class Watch:
         nobody tells of changes in iptables' legacy variant."""
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
-        self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else self._tick
+        usual = max(self._tick, _CHECK_PERIOD)
+        self._period = min(usual, _LEGACY_CHECK) if is_legacy else usual
 
-    def _compile(self) -> bool:
-        """Compile what was edited, if something was, before the lock is taken: a large
-        file takes longer than a hook may wait for it."""
-        state, config = self._state, self._config
-        if configuration.is_in_force(state, config):
-            return False
-        if configuration.is_settled(config):
-            configuration.compile_apart(state, config, Run(seconds=_LONGEST_COMPILE))
-        return True
+    def _compile(self) -> None:
+        """Have compiled what was edited, if something was and is not being written; a
+        large file takes longer than anybody may wait for it."""
+        if configuration.is_in_force(self._state, self._config):
+            return
+        if configuration.is_settled(self._config):
+            self._errands.compile()
 
 
 def main(state: str, config: str) -> None:
     """Watch until ended."""
-    syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
     Watch(State(state), config).run()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from posixpath import dirname, islink, realpath
 
-from . import files
+from . import doorbell, files
 from .inotify import (
     ATTRIB,
     CLOSE_WRITE,
@@ -19,7 +19,7 @@ from .state import MADE_LAST
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
 FULL, LATE, ASIDE, DIRECTORY = "full", "late", "aside", "directory"
-STATUS = "status"
+STATUS, DEAF, DAEMON = "status", "deaf", "daemon"
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 
@@ -30,12 +30,18 @@ class Watched:
 
     What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
     guest's), STATUS (a file beside libvirt's), STATE (a directory has been made anew),
-    FULL (all is to be compared), LATE (somebody waited for the lock in vain), ASIDE (a
-    record could not be read), DIRECTORY (news of what is in there may have been lost).
+    FULL (all is to be compared), LATE (somebody waited for the lock in vain), DEAF
+    (somebody rang in vain), ASIDE (a record could not be read), DAEMON (one of
+    libvirt's has come up), DIRECTORY (news of what is in there may have been lost).
     """
 
     def __init__(
-        self, state: str, config: str, leases: list[str], status: Sequence[str] = ()
+        self,
+        state: str,
+        config: str,
+        leases: list[str],
+        status: Sequence[str] = (),
+        daemons: Sequence[str] = (),
     ) -> None:
         self._inotify = Inotify()
         self._state = state
@@ -44,6 +50,7 @@ class Watched:
         self._targets: set[str] = set()
         self._leases = leases
         self._status = status
+        self._daemons = daemons
         self._libvirts = {dirname(path) for path in status}
         self._made_anew = {state, f"{state}/{MADE_LAST}", *self._libvirts, *status}
         self.guests = [f"{state}/{place}" for place in PLACES]
@@ -87,6 +94,8 @@ class Watched:
             *((dirname(path), CREATE | MOVED_TO) for path in self._libvirts),
             *((path, CREATE | MOVED_TO) for path in self._libvirts),
             *((path, _WRITTEN | MOVED_FROM | DELETE) for path in self._status),
+            # A daemon keeps the file of its number open, and locked.
+            *((dirname(path), CREATE | MODIFY) for path in self._daemons),
         ]
 
     def _links(self) -> set[str]:
@@ -104,6 +113,10 @@ class Watched:
             kinds.append(FULL)
         elif path == f"{self._state}/late":
             kinds.append(LATE)
+        elif path == f"{self._state}/{doorbell.DEAF}":
+            kinds.append(DEAF)
+        elif path in self._daemons:
+            kinds.append(DAEMON)
         elif where == f"{self._state}/aside":
             kinds.append(ASIDE)
         elif where in self.guests:

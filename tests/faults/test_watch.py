@@ -28,8 +28,8 @@ FORWARDS = "guests:\n  web1: [8080:80]\n"
 
 @alone
 def test_a_file_that_is_long_in_writing() -> None:
-    """While somebody has forwards.yaml open the watch looks now and then, and does not
-    set itself to work by what it notes of that."""
+    """While somebody has forwards.yaml open nothing is checked because of it, and what
+    is written is in force when it is closed."""
     host = StandIn("nftables", FORWARDS)
     host.network(WEB1)
     host.start(WEB1)
@@ -47,7 +47,7 @@ def test_a_file_that_is_long_in_writing() -> None:
                 time.sleep(0.02)
         wait_for(lambda: not published("nftables"))
 
-    assert 0 < rounds < 6
+    assert rounds == 0
 
 
 @alone
