@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RING, LOCK, DEADLINE = 1.0, 4.0, 4.4
 LAST_WORDS = 0.4
 LATE = "late"
+_GONE = "stopped", "release"  # no XML is needed for these
 _LARGEST = 16 << 20
 
 
@@ -39,7 +40,8 @@ def main(argv: list[str]) -> None:
     driver, name, operation = argv
     said = []
     try:
-        event = spool.Event(driver, name, operation, read_input())
+        data = b"" if operation in _GONE else read_input()
+        event = spool.Event(driver, name, operation, data)
         said = carry_out(state, config, event, begun + LOCK)
     except (VfwError, OSError) as error:
         said = [f"{name} {operation}: {error}"]
