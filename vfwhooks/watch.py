@@ -141,6 +141,8 @@ class Watch:
         if self._ringers.waits_for_work() and configuration.has_good(self._state):
             try:
                 said = self._carry_out()
+            except OutOfTime:
+                pass  # somebody else has the lock, and who rang waits for it himself
             except (OSError, VfwError) as error:
                 said = [str(error)]
             self._take_base()
@@ -149,8 +151,7 @@ class Watch:
             self._log.say(line)
 
     def _carry_out(self) -> list[str]:
-        """Carry out what waits; the lines for the log. Raises OutOfTime where somebody
-        else has the lock: who rang waits for it himself."""
+        """Carry out what waits; the lines for the log. Raises OutOfTime."""
         lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
         reconcile = Reconcile(self._state, self._config, lock=lock, is_apart=True)
         try:
