@@ -273,7 +273,7 @@ class StandIn:
         os.dup2(given, 0)
         try:
             state = State(str(STATE))
-            words = driver, name, operation, ""
+            words = driver, name, operation
             return carry_out(state, str(CONFIG), *words, let_go=lambda: None)
         finally:
             os.dup2(before, 0)
@@ -299,6 +299,16 @@ class StandIn:
 
         them = TheirGuest(guest.driver, guest.name, guest.uuid, [])
         State(str(STATE)).note(Intent("moved", them, time.monotonic_ns()))
+        self.watch_looks(False)
+
+    def found(self, guest: Guest) -> None:
+        """`watch` has read libvirt's status file of a guest."""
+        from vfwhooks.libvirtxml import parse_domain
+        from vfwhooks.records import Intent
+        from vfwhooks.state import State
+
+        them = parse_domain(guest.xml().encode(), guest.driver)
+        State(str(STATE)).note(Intent("found", them, time.monotonic_ns()))
         self.watch_looks(False)
 
     def watch_looks(self, is_full: bool = True) -> None:

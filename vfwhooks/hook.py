@@ -13,8 +13,8 @@ import time
 
 from . import configuration
 from .errors import OutOfTime, VfwError, show
-from .libvirtxml import parse_domain, parse_networks, parse_port
-from .model import Guest, Port
+from .libvirtxml import parse_domain, parse_networks
+from .model import Guest
 from .reconcile import Reconcile
 from .records import Intent
 from .state import DEFAULT, State
@@ -28,24 +28,17 @@ _LAST_WORDS = 0.4
 _SPARE = 0.4
 _LARGEST = 16 << 20
 _STARTED = {"start": "started", "started": "started", "reconnect": "reconnected"}
-_PLUGGED = {
-    "port-created": "plugged",
-    "plugged": "plugged",
-    "port-deleted": "unplugged",
-    "unplugged": "unplugged",
-}
-_NETWORK = ("started", "stopped", "updated")
 
 
 def main(argv: list[str]) -> None:
-    """Carry out one event: driver, name, operation, and libvirt's other arguments."""
+    """Carry out one event: driver, name and operation."""
     faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
     syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
     path = posix.environ.get(b"VFWHOOKS_STATE", DEFAULT.encode()).decode()
     config = posix.environ.get(b"VFWHOOKS_CONFIG", configuration.DEFAULT.encode())
-    driver, name, operation, owner = argv
+    driver, name, operation = argv
     try:
-        said = run(State(path), config.decode(), driver, name, operation, owner)
+        said = run(State(path), config.decode(), driver, name, operation)
     except (VfwError, OSError) as error:
         said = [f"{name} {operation}: {error}"]
     except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
@@ -77,14 +70,11 @@ def run(
     driver: str,
     name: str,
     operation: str,
-    owner: str,
     let_go: "Callable[[], None]" = let_go,
 ) -> list[str]:
     """Note the event, then carry out all that wait; the lines for the log."""
     until = time.monotonic() + DEADLINE - _SPARE
-    intent = read_event(state, driver, name, operation, owner)
-    if intent is None:
-        return []
+    intent = read_event(state, driver, name, operation)
     mine = None
     try:
         state.note(intent)
@@ -111,24 +101,16 @@ def run(
     return state.problems + reconcile.report.problems + reconcile.report.said
 
 
-def read_event(
-    state: State, driver: str, name: str, operation: str, owner: str
-) -> "Intent | None":
-    """The event as an intent; None for one that changes nothing of ours.
+def read_event(state: State, driver: str, name: str, operation: str) -> Intent:
+    """The event as an intent.
 
     What a network hook is told of the network is left in the state directory, because
     libvirt writes its own file only when the hook has ended.
     """
     now = time.monotonic_ns()
-    if driver == "network" and operation in _NETWORK:
+    if driver == "network":
         state.note_network(name, b"" if operation == "stopped" else read_network())
         return Intent("network", Guest("network", name, "", []), now)
-    if driver == "network":
-        port = read_port(_input(), name, owner)
-        if port is None:
-            return None
-        guest = Guest("port", port.owner, port.uuid, [port.nic])
-        return Intent(_PLUGGED[operation], guest, now)
     if operation in _STARTED:
         if operation != "start":
             state.note_started(driver)
@@ -146,21 +128,6 @@ def read_network() -> bytes:
     return data
 
 
-def read_port(data: bytes, network: str, owner: str) -> "Port | None":
-    """The port in what the gate has left of the XML: it stops behind the owner's name,
-    or somewhere in a long network before it.
-    """
-    if owner:
-        data = b"<hookData><networkport><owner>" + _bytes(owner) + data
-    elif not data.lstrip().startswith(b"<hookData"):
-        before, opened, rest = data.partition(b"<networkport>")
-        data = b"<hookData><networkport>" + (rest if opened else before)
-    port = parse_port(data)
-    if port and not port.nic.network:
-        port.nic.network = network
-    return port
-
-
 def _input() -> bytes:
     """libvirt's XML from standard input."""
     parts, size = [], 0
@@ -170,11 +137,6 @@ def _input() -> bytes:
         if size > _LARGEST:
             raise VfwError(f"more than {_LARGEST >> 20} MiB of XML on standard input")
     return b"".join(parts)
-
-
-def _bytes(word: str) -> bytes:
-    """An argument as it was given to us, which may be no UTF-8."""
-    return word.encode("utf-8", "surrogateescape")
 
 
 def _where(error: Exception) -> str:
