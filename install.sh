@@ -44,8 +44,11 @@ die() {
 
 runs_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
-# A file of ours says so in its second line.
-is_ours() { [ -f "$1" ] && [ -n "$(sed -n '2{/vfwhooks/p;q;}' "$1")" ]; }
+# A file of ours says so in its second line: a manual in its title.
+is_ours() {
+	[ -f "$1" ] &&
+		[ -n "$(sed -n -e '2s/^# vfwhooks: /&/p' -e '2s/^\.TH .*"vfwhooks /&/p' -e 2q "$1")" ]
+}
 
 same() { [ -f "$1" ] && [ -f "$2" ] && [ "$(cat "$1")" = "$(cat "$2")" ]; }
 
@@ -157,7 +160,7 @@ stage_hooks() {
 	work=$(mktemp -d)
 	mkdir "$work/hooks"
 	for driver in $drivers; do
-		sed "s|^lib=\${0%/\*}/\.\. |lib=$release |" "$here/hooks/$driver" >"$work/hooks/$driver"
+		sed "s|^lib=\${0%/\*}/\.\.\$|lib=$release|" "$here/hooks/$driver" >"$work/hooks/$driver"
 	done
 }
 

@@ -297,6 +297,16 @@ class StandIn:
         State(str(STATE)).note(Intent("moved", them, time.monotonic_ns()))
         self.watch_looks(False)
 
+    def found(self, guest: Guest) -> None:
+        """`watch` has read libvirt's status file of a guest."""
+        from vfwhooks.libvirtxml import parse_domain
+        from vfwhooks.records import Intent
+        from vfwhooks.state import State
+
+        them = parse_domain(guest.xml().encode(), guest.driver)
+        State(str(STATE)).note(Intent("found", them, time.monotonic_ns()))
+        self.watch_looks(False)
+
     def watch_looks(self, is_full: bool = True) -> None:
         """`watch` has heard of rules that have changed."""
         from vfwhooks.reconcile import Reconcile

@@ -2,9 +2,9 @@
 
 import time
 
-from .model import Guest, Nic
+from .model import Guest
 from .records import Hairpin, Intent, Key, Record
-from .state import DRIVERS, State
+from .state import State
 
 
 class Events:
@@ -21,9 +21,7 @@ class Events:
     def follow(self, intent: Intent) -> None:
         """Note what the event changes."""
         guest = intent.guest
-        if intent.operation in ("plugged", "unplugged"):
-            self._plug(guest, intent)
-        elif intent.operation in ("started", "reconnected", "found"):
+        if intent.operation in ("started", "reconnected", "found"):
             old = self._now((guest.driver, guest.name))
             same = old if old and old.guest.uuid == guest.uuid else None
             since = same.since if same else intent.stamp
@@ -59,20 +57,6 @@ class Events:
         for key, stamp in self._stopped.items():
             if self.before[key] is None and self.after[key] is None:
                 self._state.forget(key, stamp)
-
-    def _plug(self, port: Guest, intent: Intent) -> None:
-        """An interface of a running guest; a guest that starts is not recorded yet.
-
-        libvirt changes an interface (its link, its network) by making it a second port
-        and deleting one of the two, and makes all ports anew before `reconnect`.
-        """
-        for driver in DRIVERS:
-            owner = self._now((driver, port.name)) if driver != "network" else None
-            if owner and owner.guest.uuid == port.uuid:
-                change = _plugged if intent.operation == "plugged" else _unplugged
-                nics = change(owner.guest.nics, port.nics[0])
-                guest = Guest(driver, port.name, port.uuid, nics)
-                self._put(guest, owner.since, intent.stamp, owner.is_followed)
 
     def _put(self, guest: Guest, since: int, stamp: int, is_followed: bool) -> None:
         key = guest.driver, guest.name
@@ -130,21 +114,6 @@ def without_former_names(records: list[Record]) -> list[Record]:
         for one in records
         if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
     ]
-
-
-def _plugged(nics: list[Nic], port: Nic) -> list[Nic]:
-    """The interfaces and one more: beside the one that it is, else behind all."""
-    macs = [nic.mac for nic in nics]
-    at = macs.index(port.mac) + 1 if port.mac in macs else len(nics)
-    return [*nics[:at], port, *nics[at:]]
-
-
-def _unplugged(nics: list[Nic], port: Nic) -> list[Nic]:
-    """The interfaces without one of those that it may be."""
-    for at in range(len(nics) - 1, -1, -1):
-        if (nics[at].mac, nics[at].network) == (port.mac, port.network):
-            return nics[:at] + nics[at + 1 :]
-    return nics
 
 
 def _is_later(stamp: int, asked: int) -> bool:

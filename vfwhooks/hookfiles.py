@@ -25,6 +25,7 @@ NO_EXEC = f"{DIRECTORY} is on a file system without exec"
 DRIVERS = ("qemu", "lxc", "libxl", "network")
 _DAEMON = "daemon"
 _USUAL = ("qemu", "network")
+_MARK = "# vfwhooks: "  # begins the second line of every hook of ours, of any release
 _PATIENCE = 5  # seconds that a hook has to be called, before one says that it was not
 
 
@@ -110,7 +111,7 @@ def _missing(
 
 def _is_ours(path: Path) -> bool:
     try:
-        return "vfwhooks" in path.read_text(errors="replace").split("\n")[1]
+        return path.read_text(errors="replace").split("\n")[1].startswith(_MARK)
     except (OSError, IndexError):
         return False
 

@@ -1,4 +1,4 @@
-"""Libvirt's XML, read into values: domains, networks, network ports.
+"""Libvirt's XML, read into values: domains and networks.
 
 expat and not lxml, for the whole package: lxml costs 18 ms to import, on every start
 of every guest. A document type is refused, so no entity is ever expanded or followed.
@@ -8,7 +8,7 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from pyexpat import ExpatError, ParserCreate
 
 from .errors import VfwError
-from .model import Guest, Network, Nic, Port
+from .model import Guest, Network, Nic
 
 _DEEPEST = 100
 _CLASSFUL = ((128, 8), (192, 16), (224, 24))
@@ -131,33 +131,6 @@ def dhcp_subnet(data: bytes) -> str:
         if subnet and ":" not in subnet[0] and ip.all("dhcp"):
             return subnet[1]
     return ""
-
-
-def parse_port(data: bytes) -> "Port | None":
-    """The port in a network hook's XML: `<networkport>`, or before libvirt 5.5 the
-    domain and its interface beside the network; None where there is neither."""
-    found = {
-        element.tag: element
-        for element in read_elements(
-            data,
-            "hookData/networkport",
-            "hookData/domain",
-            "hookData/interface",
-            "hookData/network",
-        )
-    }
-    network = found["network"].content("name") if "network" in found else ""
-    port, domain = found.get("networkport"), found.get("domain")
-    if port:
-        mac = port.get("mac", "address").lower()
-        nic = Nic(mac, "network", network, port.get("plug", "bridge"))
-        return Port(
-            port.content("owner/name"), port.content("owner/uuid").strip().lower(), nic
-        )
-    if domain and "interface" in found:
-        nic = read_nic(found["interface"])
-        return Port(domain.content("name"), domain.content("uuid").strip().lower(), nic)
-    return None
 
 
 def read_nic(interface: Element) -> Nic:

@@ -81,14 +81,3 @@ class Network:
         if not self.is_hosts_own:
             return self.is_ours
         return not any(is_default_source(address) for address, _ in self.subnets)
-
-
-class Port:
-    """A network port of libvirt's: whose interface was plugged into which network."""
-
-    __slots__ = ("nic", "owner", "uuid")
-
-    def __init__(self, owner: str, uuid: str, nic: Nic) -> None:
-        self.owner = owner
-        self.uuid = uuid
-        self.nic = nic

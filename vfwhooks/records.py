@@ -135,8 +135,8 @@ class Intent:
     """An event: what happened to which guest, when, and what its XML said of it.
 
     The operations: started, reconnected, stopped; found (no hook told that it runs as
-    it does); plugged and unplugged (one interface); moved (its address is news);
-    network (the guest is a network, and it started, stopped or changed).
+    it does); moved (its address is news); network (the guest is a network, and it
+    started, stopped or changed).
     """
 
     __slots__ = ("guest", "operation", "stamp")

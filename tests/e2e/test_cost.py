@@ -21,7 +21,7 @@ GUESTS = 100
 MOST_MEMORY = 40 << 10
 CEILINGS = {
     (NFT, "qemu", "prepare"): Counts(1, 90, 0, 6_000, 0),
-    (NFT, "network", "port-created"): Counts(1, 1_100, 0, 7_000, 0),
+    (NFT, "network", "port-created"): Counts(1, 90, 0, 6_000, 0),
     (NFT, "qemu", "started"): Counts(2, 1_300, 36, 550_000, 2),
     (NFT, "qemu", "stopped"): Counts(2, 1_300, 36, 550_000, 2),
     (IPT, "qemu", "started"): Counts(3, 2_200, 40, 650_000, 2),

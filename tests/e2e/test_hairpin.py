@@ -248,8 +248,8 @@ def test_status_says_that_somebody_set_it_back(host: Host, web1: Guest) -> None:
 
 
 def test_an_interface_that_is_plugged_in(host: Host, web1: Guest) -> None:
-    """The event does not say which device it has; whoever asks libvirtd finds out.
-    It is given back as the other one is."""
+    """Without the service `apply` finds it, by asking libvirtd. It is given back as the
+    other one is."""
     in_force(host, WITH)
     web1.attach(Nic(mac_for(90)))
     plugged = modes(host, web1)
@@ -263,6 +263,22 @@ def test_an_interface_that_is_plugged_in(host: Host, web1: Guest) -> None:
     wait_until(lambda: len(devices(host, web1)) == 1, "it is unplugged")
 
     assert (plugged, applied, without) == ("10", "11", "00")
+
+
+def test_an_interface_that_the_watch_finds(host: Host, web1: Guest) -> None:
+    """One that is plugged in is in libvirt's status file, with its device."""
+    in_force(host, WITH)
+    start_watch(host)
+
+    web1.attach(Nic(mac_for(90)))
+    wait_until(lambda: modes(host, web1) == "11", "the service")
+    mac = mac_for(90)
+    host.virsh("detach-interface", "web1", "network", "--mac", mac, "--live")
+    wait_until(lambda: len(devices(host, web1)) == 1, "it is unplugged")
+    wait_until(lambda: record(host).count("hairpin ") == 1, "it is forgotten")
+    stop_watch(host)
+
+    assert modes(host, web1) == "1"
 
 
 def test_the_watch_sees_to_it(host: Host, outside: Net, web1: Guest) -> None:

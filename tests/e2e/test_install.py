@@ -31,6 +31,13 @@ MANUALS = "share/man/man8/vfwhooks.8", "share/man/man5/forwards.yaml.5"
 URL = "http://203.0.113.1:8080/"
 WEB = "guests:\n  web1: [8080:80]\n"
 SERVED = "web1 80 203.0.113.2"
+# What our hooks began with before each had a text of its own.
+FORMER = """#!/bin/sh
+# vfwhooks: is this event ours? libvirt hears success and nothing else.
+driver={}
+lib={} state=${{VFWHOOKS_STATE:-/run/vfwhooks}} name=$1
+exit 0
+"""
 OTHERS_HOOK = '#!/bin/sh\n# notes what was called\necho "$2" >>/var/log/called\n'
 
 # What changes by itself while libvirtd and guests run is left out; so are the times of
@@ -197,6 +204,30 @@ def test_upgrade_keeps_serving(host: Host) -> None:
     assert hooks(host) == hook_files(f"{LIB}/{installed(host)}")
     assert set(seen) == {SERVED}
     assert host.syslog("hook failed|Error") == []
+
+
+def test_hooks_of_a_former_release(quiet: Host) -> None:
+    """They are known by how their second line begins, and replaced; so they are beside
+    somebody else's hook, and taken away in the end."""
+    install(quiet).check()
+    release = f"{LIB}/{installed(quiet)}"
+    former = {name: FORMER.format(name, release) for name in DRIVERS}
+    quiet.install_hooks(former)
+    before = hooks(quiet)
+
+    install(quiet).check()
+    upgraded = hooks(quiet)
+    quiet.install_hooks({**former, "qemu": OTHERS_HOOK})
+    quiet.install_hooks({"qemu.d/vfwhooks": former["qemu"]})
+    install(quiet).check()
+    beside = hooks(quiet)
+    quiet.install_hooks({"qemu.d/vfwhooks": former["qemu"]})
+    install(quiet, "--uninstall").check()
+
+    new = hook_files(release)
+    assert (before, upgraded) == (former, new)
+    assert beside == {**new, "qemu": OTHERS_HOOK, "qemu.d/vfwhooks": new["qemu"]}
+    assert hooks(quiet) == {"qemu": OTHERS_HOOK}
 
 
 def test_upgrade_and_downgrade_lose_nothing(
@@ -553,7 +584,7 @@ def test_packed_hooks_name_the_place_they_will_have(quiet: Host) -> None:
     release = quiet.run(["ls", "/tmp/package/opt/vfw/lib/vfwhooks"]).strip()
     hook = quiet.read(f"/tmp/package{HOOKS}/qemu")
     command = quiet.read("/tmp/package/opt/vfw/bin/vfwhooks")
-    assert f"\nlib=/opt/vfw/lib/vfwhooks/{release} " in hook
+    assert f"\nlib=/opt/vfw/lib/vfwhooks/{release}\n" in hook
     assert f'"/opt/vfw/lib/vfwhooks/{release}"' in command
     assert quiet.call(["grep", "-rl", "/tmp/package", "/tmp/package"]).stdout == ""
 

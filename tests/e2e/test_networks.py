@@ -16,10 +16,13 @@ from lab.probe import Outcome
 from product import (
     configure,
     is_acknowledged,
+    published,
     ruleset,
     sealed,
+    start_watch,
     states,
     status,
+    stop_watch,
     vfwhooks,
 )
 
@@ -117,35 +120,54 @@ def test_reservation_changed(host: Host, outside: Net) -> None:
 
 
 def test_interface_plugged_and_unplugged(host: Host, outside: Net, web1: Guest) -> None:
-    """A running guest's interface that is attached is forwarded to, and no more when
-    it is detached."""
+    """Without the service, an interface that is attached to a running guest is found by
+    `apply`, and that it was detached at the guest's next event: its hook says which it
+    has when libvirtd has restarted."""
     host.start_network(second_network("lab", 150, mode="nat"))
     configure(host, "guests:\n  web1: {ports: [8080:80], network: lab}\n")
     vfwhooks(host, "apply")
-    before = status(host)["forwards"][0]["reason"]
+    before = [status(host)["forwards"][0]["reason"]]
 
     web1.attach(Nic(mac_for(60), network="lab"))
+    before.append(status(host)["forwards"][0]["reason"])
+    vfwhooks(host, "apply")
     row = status(host)["forwards"][0]
     host.virsh("detach-interface", "web1", "network", "--mac", mac_for(60), "--live")
-    wait_until(lambda: "pending" in states(host).values(), "detached")
+    wait_until(lambda: mac_for(60) not in host.virsh("domiflist", "web1"), "detached")
+    still = [*states(host).values()]
+    host.restart_libvirtd()
+    wait_until(lambda: "pending" in states(host).values(), "the guest's next event")
     host.virsh("net-destroy", "lab")
     host.virsh("net-undefine", "lab")
 
-    assert before == "the guest has no interface on network lab"
+    assert before == ["the guest has no interface on network lab"] * 2
     assert (row["state"], row["address"]) == ("active", "192.168.150.60")
+    assert still == ["active"]
 
 
 def test_interface_that_is_changed(host: Host, outside: Net, web1: Guest) -> None:
-    """Its link goes down and comes up again, for which libvirt makes it a second port
-    and deletes one of the two: the forwards stay, and who is connected stays so."""
+    """Its link goes down and comes up again, for which libvirt makes it a second port,
+    deletes one of the two and writes the guest's file anew, which the service follows:
+    the forwards stay, and who is connected stays so."""
     connection = outside.connect("203.0.113.1", 8080)
     before = outside.ask(connection).answered, sorted(ruleset(host).split("\n"))
+    start_watch(host)
 
     for link in ("down", "up"):
         host.virsh("domif-setlink", "web1", mac_for(40), link)
 
-    after = outside.ask(connection).answered, sorted(ruleset(host).split("\n"))
+    follow(host, "guests:\n  web1: [8080:80, 8081:80]\n", 2)
+    is_answered = outside.ask(connection).answered
+    follow(host, "guests:\n  web1: [8080:80]\n", 1)
+    stop_watch(host)
+    after = is_answered, sorted(ruleset(host).split("\n"))
     assert (before[0], after) == (True, before)
+
+
+def follow(host: Host, forwards: str, ports: int) -> None:
+    """Edit, and wait until the service has done that, and what it had to do before."""
+    configure(host, forwards)
+    wait_until(lambda: len(published(host)) == ports, f"{ports} published")
 
 
 def test_installed_under_running_guests(host: Host, outside: Net, web1: Guest) -> None:

@@ -17,7 +17,7 @@ from lab.guest import Guest
 from lab.host import HOOKS, Host
 from lab.machine import Nic
 from lab.net import Net
-from lab.network import default_network, mac_for
+from lab.network import default_network, mac_for, second_network
 from lab.service import serving
 from product import (
     CONFIG,
@@ -587,10 +587,12 @@ def doctor(host: Host) -> list[str]:
 @promises(
     "the service does not run",
     "where hooks are laid, starts and stops of guests work as before; edits wait for"
-    " `vfwhooks apply` or the next event",
+    " `vfwhooks apply` or the next event, and an interface that is plugged into a"
+    " running guest, or out of it, for `vfwhooks apply` or that guest's next event",
 )
 def test_without_the_service(host: Host, late: None) -> None:
-    """A start, an edit and `apply`, an edit and an event, a stop."""
+    """A start, an edit and `apply`, an edit and an event, an interface and `apply`, a
+    stop. An interface and an event of its guest: see test_networks."""
     seen = []
 
     host.run(START)
@@ -603,10 +605,20 @@ def test_without_the_service(host: Host, late: None) -> None:
     seen.append(published_ports(host))
     call_hook(host, "qemu", "somebody", "stopped", "end", "-")
     seen.append(published_ports(host))
+    host.start_network(second_network("lab", 150, mode="nat"))
+    configure(host, "guests:\n  late: {ports: [8084:80], network: lab}\n")
+    vfwhooks(host, "apply")
+    attach = "attach-interface late network lab --live --mac"
+    host.virsh(*attach.split(), mac_for(60))
+    seen.append(published_ports(host))
+    vfwhooks(host, "apply")
+    seen.append(published_ports(host))
     host.virsh("destroy", "late")
     seen.append(published_ports(host))
+    host.virsh("net-destroy", "lab")
 
-    assert seen == [{8081}, {8081}, {8082}, {8082}, {8083}, set()]
+    edited = [{8081}, {8081}, {8082}, {8082}, {8083}]
+    assert seen == [*edited, set(), {8084}, set()]
 
 
 def published_ports(host: Host) -> set[int]:

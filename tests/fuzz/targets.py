@@ -18,7 +18,6 @@ from vfwhooks.compiler import guest_lines
 from vfwhooks.config import NotRead, Problem, parse_tree
 from vfwhooks.elements import encode
 from vfwhooks.errors import VfwError
-from vfwhooks.hook import read_port
 from vfwhooks.inventory import Inventory
 from vfwhooks.leases import Leases
 from vfwhooks.libvirtxml import parse_domain, parse_networks
@@ -66,15 +65,6 @@ def networks(data: bytes) -> object:
         address.is_inside("192.168.122.10", subnets)
         address.is_inside("fd00::10", subnets)
     return found
-
-
-def port(data: bytes) -> object:
-    """What the gate has left of a port's hookData."""
-    owner, _, rest = data.partition(b"\n")
-    try:
-        return read_port(rest, "default", owner.decode("utf-8", "surrogateescape"))
-    except VfwError:
-        return None
 
 
 def leases(data: bytes) -> object:
@@ -180,7 +170,6 @@ def _recorded(*patterns: str) -> tuple[bytes, ...]:
 
 
 _STARTED = _recorded("*/qemu-started.xml")
-_PORT = _recorded("*/network-port-created.xml")
 _YAML = b"""defaults: {host_ip: 203.0.113.5, allow_from: [10.0.0.0/8]}
 guests:
   web1: [8080:80, 443, "[2001:db8::5]:443:443/udp", 5000-5010:5000-5010/udp]
@@ -226,12 +215,6 @@ TARGETS = {
         networks,
         _recorded("*/network-started.xml", "*/run-libvirt-network-*.xml"),
         (b"prefix='64'", b"netmask='255.0.0.0'", b"family='ipv6'", b"<ip ", b"&lt;"),
-    ),
-    "port": Target(
-        port,
-        tuple(b"<name>web1</name>\n" + one.partition(b"<owner>")[2] for one in _PORT)
-        + tuple(b"\n" + one for one in _PORT),
-        (b"<networkport>", b"</owner>", b"<mac address='m'/>", b"<hookData>"),
     ),
     "leases": Target(leases, (_LEASES,), (b"[", b"{", b"null", b"1e999", b"-1", b'"')),
     "record": Target(record, (_RECORD,), (b"entry ", b"nic ", b"%", b"%2", b"off\n")),

@@ -108,6 +108,7 @@ DEEP, LONG = 100_000, 3_000_000
 BOMBS = {
     "domain": [
         b"<domain>" + b"<a>" * DEEP,
+        b"<" * LONG,
         b"<domain><name>" + b"x" * LONG + b"</name></domain>",
         b"<domain><devices><interface>" + b"<a/>" * (LONG // 4),
         b"<domain><devices>" + b"<interface/>" * (LONG // 12) + b"</devices></domain>",
@@ -117,11 +118,11 @@ BOMBS = {
     ],
     "networks": [
         b"<network>" + b"<ip>" * DEEP,
+        b"<hookData>" + b"<network>" * DEEP,
         b"<network><ip address='10.0.0.1'><dhcp>"
         + b"<host mac='a' ip='10.0.0.2'/>" * (LONG // 29),
         b"<network><name>" + b"y\n" * (LONG // 2) + b"</name></network>",
     ],
-    "port": [b"\n<hookData>" + b"<networkport>" * DEEP, b"\n" + b"<" * LONG],
     "leases": [
         b"[" * DEEP + b'"52:54:00:00:00:10"',
         b'{"a":' * DEEP + b'"52:54:00:00:00:10"',

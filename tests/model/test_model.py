@@ -105,6 +105,18 @@ class Model(RuleBasedStateMachine):
         else:
             self.host.event(driver, name, operation, xml)
 
+    def plug(self, by_gate: bool, network: str, operation: str, guest: Guest) -> None:
+        """An event about an interface, which ends in its gate."""
+        if by_gate:
+            self.event(True, "network", network, operation, port(guest, network))
+
+    def find(self, one: Running, is_followed: bool) -> None:
+        """A guest has other interfaces: the service or `apply` finds that."""
+        if is_followed:
+            self.host.found(_Known(one))
+        else:
+            self.apply()
+
     def guests(self) -> list[Running]:
         return list(self.world.running.values())
 
@@ -132,24 +144,20 @@ class Model(RuleBasedStateMachine):
         if is_migrated and by_gate:
             self.event(True, "qemu", name, "migrate", domain(guest, nics))
         for network in nics:
-            self.event(
-                by_gate, "network", network, "port-created", port(guest, network)
-            )
+            self.plug(by_gate, network, "port-created", guest)
         self.event(by_gate, "qemu", name, "started", domain(guest, nics))
         self.world.running[name] = Running(guest, nics)
 
     @precondition(has_guests)
-    @rule(number=st.integers(0, 9), by_gate=GATE, has_ports=st.booleans())
-    def stop(self, number: int, by_gate: bool, has_ports: bool) -> None:
-        """Stopped, crashed or migrated away: the hooks are the same, but that a libvirt
-        from before 5.1 has no ports."""
+    @rule(number=st.integers(0, 9), by_gate=GATE)
+    def stop(self, number: int, by_gate: bool) -> None:
+        """Stopped, crashed or migrated away: the hooks are the same."""
         one = self.pick(number)
         self.event(
             by_gate, "qemu", one.guest.name, "stopped", domain(one.guest, one.nics)
         )
-        for network in one.nics if has_ports else ():
-            xml = port(one.guest, network)
-            self.event(by_gate, "network", network, "port-deleted", xml)
+        for network in one.nics:
+            self.plug(by_gate, network, "port-deleted", one.guest)
         self.event(by_gate, "qemu", one.guest.name, "release")
         del self.world.running[one.guest.name]
 
@@ -224,26 +232,28 @@ class Model(RuleBasedStateMachine):
         return any(h == host and m != mac for m, h in held) or bool(stays)
 
     @precondition(has_guests)
-    @rule(number=st.integers(0, 9), network=NETWORK, by_gate=GATE)
-    def attach(self, number: int, network: str, by_gate: bool) -> None:
-        """A card is plugged in."""
+    @rule(number=st.integers(0, 9), network=NETWORK, by_gate=GATE, how=st.booleans())
+    def attach(self, number: int, network: str, by_gate: bool, how: bool) -> None:
+        """A card is plugged in: the hook does nothing, and then it is found."""
         one = self.pick(number)
         if network in one.nics or network not in self.world.active:
             return
-        xml = port(one.guest, network)
-        self.event(by_gate, "network", network, "port-created", xml)
+        self.plug(by_gate, network, "port-created", one.guest)
+        self.check()
         one.nics.append(network)
+        self.find(one, how)
 
     @precondition(has_guests)
-    @rule(number=st.integers(0, 9), network=NETWORK, by_gate=GATE)
-    def detach(self, number: int, network: str, by_gate: bool) -> None:
+    @rule(number=st.integers(0, 9), network=NETWORK, by_gate=GATE, how=st.booleans())
+    def detach(self, number: int, network: str, by_gate: bool, how: bool) -> None:
         """A card is pulled."""
         one = self.pick(number)
         if network not in one.nics:
             return
-        xml = port(one.guest, network)
-        self.event(by_gate, "network", network, "port-deleted", xml)
+        self.plug(by_gate, network, "port-deleted", one.guest)
+        self.check()
         one.nics.remove(network)
+        self.find(one, how)
 
     @rule(network=NETWORK, by_gate=GATE)
     def restart_network(self, network: str, by_gate: bool) -> None:
@@ -266,8 +276,7 @@ class Model(RuleBasedStateMachine):
             (STATE / "full").touch()
         for one in self.guests():
             for network in one.nics:
-                xml = port(one.guest, network)
-                self.event(by_gate, "network", network, "port-created", xml)
+                self.plug(by_gate, network, "port-created", one.guest)
             xml = domain(one.guest, one.nics)
             self.event(by_gate, "qemu", one.guest.name, "reconnect", xml)
         self.event(by_gate, "qemu", "idle", "stopped")

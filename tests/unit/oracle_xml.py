@@ -69,21 +69,3 @@ def _subnet(ip: Any) -> tuple[str, str]:
         size = next((length for _, below, length in CLASSES if first < below), 24)
     whole = ip_interface(f"{address.ip}/{size}")
     return str(whole.ip), str(whole.network)
-
-
-def port(data: bytes) -> dict[str, Any] | None:
-    """A network hook's <networkport>."""
-    root = etree.fromstring(data)
-    if not root.xpath("/hookData/networkport"):
-        return None
-    at = "/hookData/networkport"
-    nic = {
-        "mac": _text(root, f"{at}/mac/@address").lower(),
-        "kind": "network",
-        "network": _text(root, "/hookData/network/name"),
-        "bridge": _text(root, f"{at}/plug/@bridge"),
-        "device": "",
-    }
-    owner = _text(root, f"{at}/owner/name")
-    uuid = _text(root, f"{at}/owner/uuid").strip().lower()
-    return {"owner": owner, "uuid": uuid, "nic": nic}

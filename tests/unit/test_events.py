@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from unit.builders import (
-    MAC,
     OTHER_MAC,
     OTHER_UUID,
     UUID,
@@ -24,7 +23,7 @@ from vfwhooks.state import State
 
 WEB = ("qemu", "web1")
 ENTRIES = ["accept 4 192.168.122.10"]
-PLUGGED = nic(OTHER_MAC, device="")
+OTHER_NIC = nic(OTHER_MAC, device="")
 
 
 def known(tmp_path: Path, *records: Record) -> State:
@@ -48,11 +47,6 @@ def followed(state: State, *intents: Intent) -> Events:
     for intent in intents:
         events.follow(intent)
     return events
-
-
-def port(uuid: str = UUID, mac: str = OTHER_MAC) -> Guest:
-    """An interface that is plugged into web1, or out of it."""
-    return Guest("port", "web1", uuid, [nic(mac, device="")])
 
 
 def after(events: Events) -> dict[Key, object]:
@@ -157,97 +151,15 @@ def test_a_guest_that_starts_and_stops_within_one_round(tmp_path: Path) -> None:
     assert (events.before, events.after) == ({WEB: None}, {WEB: None})
 
 
-def test_an_interface_that_is_plugged_in(tmp_path: Path) -> None:
-    """A running guest has one more, behind those that it had."""
-    events = followed(known(tmp_path, running()), Intent("plugged", port(), 3000))
-
-    nics = [nic(), PLUGGED]
-    expected = record(guest(nics=nics), 1000, 3000, ENTRIES, ["default"])
-    assert after(events)[WEB] == fields(expected)
-
-
-def test_an_interface_that_is_plugged_in_again(tmp_path: Path) -> None:
-    """After a daemon's restart every port is created anew, one after the other, and
-    then comes `reconnect`: meanwhile it is the same interfaces in the same order."""
-    again = port(mac=MAC)
-    state = known(tmp_path, record(guest(nics=[nic(), PLUGGED]), 1000, 2000))
-
-    events = followed(state, Intent("plugged", again, 3000))
-
-    found = events.after[WEB]
-    assert found and [one.mac for one in found.guest.nics] == [MAC, MAC, OTHER_MAC]
-
-
-@pytest.mark.parametrize("network", ["default", "lab"])
-def test_an_interface_that_is_changed(tmp_path: Path, network: str) -> None:
-    """libvirt makes it a second port, and deletes one of the two: its link was set, or
-    it is on another network now. It is where it was among the others."""
-    now = nic(network=network, device="")
-    state = known(tmp_path, record(guest(nics=[nic(), PLUGGED]), 1000, 2000))
-
-    events = followed(
-        state,
-        Intent("plugged", Guest("port", "web1", UUID, [now]), 3000),
-        Intent("unplugged", port(mac=MAC), 4000),
-    )
-
-    found = events.after[WEB]
-    networks = [(one.mac, one.network) for one in found.guest.nics] if found else []
-    assert networks == [(MAC, network), (OTHER_MAC, "default")]
-
-
-def test_an_interface_that_is_not_the_guests(tmp_path: Path) -> None:
-    """One that was never plugged in is not taken out."""
-    events = followed(known(tmp_path, running()), Intent("unplugged", port(), 3000))
-
-    found = events.after[WEB]
-    assert found and fields(found.guest) == fields(guest())
-
-
-def test_an_interface_that_is_unplugged(tmp_path: Path) -> None:
-    """The guest has one less."""
-    two = guest(nics=[nic(), PLUGGED])
-    state = known(tmp_path, record(two, 1000, 2000))
-
-    events = followed(state, Intent("unplugged", port(), 3000))
-
-    assert after(events)[WEB] == fields(record(guest(), 1000, 3000))
-
-
 @pytest.mark.parametrize("operation", ["plugged", "unplugged"])
-def test_an_interface_of_a_guest_that_is_not_recorded(
-    tmp_path: Path, operation: str
-) -> None:
-    """A guest that is starting is recorded at `started`, with all its interfaces."""
-    events = followed(known(tmp_path), Intent(operation, port(), 3000))
+def test_an_event_of_a_former_release(tmp_path: Path, operation: str) -> None:
+    """It noted interfaces; what is left of that over an upgrade changes nothing, and
+    the service, which looks at all guests when it starts, finds them."""
+    port = Guest("port", "web1", UUID, [OTHER_NIC])
 
-    assert set(events.after.values()) == {None}
+    events = followed(known(tmp_path, running()), Intent(operation, port, 3000))
 
-
-def test_an_interface_of_another_guest_of_that_name(tmp_path: Path) -> None:
-    """The UUID tells which guest it belongs to."""
-    state = known(tmp_path, running())
-
-    events = followed(state, Intent("plugged", port(OTHER_UUID), 3000))
-
-    assert after(events)[WEB] == fields(running())
-
-
-def test_an_interface_of_a_guest_of_any_driver(tmp_path: Path) -> None:
-    """A port names its owner, not the owner's driver; a network is no owner."""
-    container = guest(driver="lxc")
-    state = known(
-        tmp_path, record(container, 1, 2), record(Guest("network", "web1", UUID, []))
-    )
-
-    events = followed(state, Intent("plugged", port(), 3000))
-
-    changed = {key: one for key, one in events.after.items() if one}
-    assert fields(changed) == {
-        ("lxc", "web1"): fields(
-            record(guest(nics=[nic(), PLUGGED], driver="lxc"), 1, 3000)
-        )
-    }
+    assert (events.before, events.after) == ({}, {})
 
 
 def test_an_event_about_a_network_changes_no_guest(tmp_path: Path) -> None:
@@ -338,7 +250,7 @@ def test_a_network_is_no_guest_of_libvirtds(tmp_path: Path) -> None:
 
 def test_a_guest_that_libvirtd_sees_otherwise(tmp_path: Path) -> None:
     """Its interfaces are what libvirtd says; it has run since it started."""
-    now = guest(nics=[PLUGGED])
+    now = guest(nics=[OTHER_NIC])
 
     events = corrected(known(tmp_path, running()), now)
 
@@ -371,7 +283,7 @@ def test_an_event_since_the_question_wins_over_the_answer(
     tmp_path: Path, stamp: int, is_changed: bool
 ) -> None:
     """A guest that an event has spoken of since is as the event said."""
-    events = corrected(known(tmp_path, running(stamp=stamp)), guest(nics=[PLUGGED]))
+    events = corrected(known(tmp_path, running(stamp=stamp)), guest(nics=[OTHER_NIC]))
 
     found = events.after[WEB]
     assert found and (len(found.guest.nics[0].device) == 0) is is_changed
@@ -396,12 +308,13 @@ def test_a_guest_that_stopped_since_the_question(
 def test_events_and_answer_in_one_round(tmp_path: Path) -> None:
     """An event of this very round that is newer than the answer wins too."""
     events = followed(
-        known(tmp_path, running()), Intent("started", guest(nics=[PLUGGED]), ASKED + 1)
+        known(tmp_path, running()),
+        Intent("started", guest(nics=[OTHER_NIC]), ASKED + 1),
     )
 
     events.correct([guest()], ["qemu"], ASKED)
 
-    expected = record(guest(nics=[PLUGGED]), 1000, ASKED + 1, ENTRIES, ["default"])
+    expected = record(guest(nics=[OTHER_NIC]), 1000, ASKED + 1, ENTRIES, ["default"])
     assert after(events) == {WEB: fields(expected)}
 
 
@@ -419,19 +332,6 @@ def test_what_cannot_be_done_now_is_written_down(tmp_path: Path) -> None:
 
     found = {one.guest.name: (one.is_off, one.entries) for one in state.records()}
     assert found == {"web1": (True, ENTRIES), "web2": (False, [])}
-
-
-def test_a_guest_that_is_off_is_not_brought_back_by_its_own_ports(
-    tmp_path: Path,
-) -> None:
-    """libvirt deletes a guest's ports after it has stopped: it stays stopped."""
-    off = running()
-    off.is_off = True
-    state = known(tmp_path, off)
-
-    events = followed(state, Intent("unplugged", port(mac=MAC), 3000))
-
-    assert (fields(events.before[WEB]), events.after[WEB]) == (fields(off), None)
 
 
 def test_a_guest_that_is_off_is_not_brought_back_by_its_address(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from vfwhooks.hookfiles import check_hooks, find_uncalled
 from vfwhooks.records import Record
 
 HOOKS = "/etc/libvirt/hooks"
-TEXT = (
-    "#!/bin/sh\n# vfwhooks: is this event ours?\ndriver=qemu\nlib=/opt/vfw state=/run\n"
+TEXT = "#!/bin/sh\n# vfwhooks: lets Python start.\ndriver=qemu\nlib=/opt/vfw\n"
+FORMER = (
+    "#!/bin/sh\n# vfwhooks: is this event ours? libvirt hears success.\n"
+    "driver=qemu\nlib=/opt/vfw state=/run/vfwhooks name=$1\n"
 )
 NO_DAEMON = "note   no libvirt daemon is running"
 HOUR = 3600
@@ -61,6 +63,32 @@ def test_sound_hooks(tmp_path: Path) -> None:
     host(tmp_path)
 
     assert found(tmp_path) == [f"ok     hooks in {HOOKS}", NO_DAEMON]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (FORMER, f"ok     hooks in {HOOKS}"),
+        (
+            FORMER.replace("/opt/vfw", "/opt/gone"),
+            f"wrong  {HOOKS}/qemu calls /opt/gone, where there is no vfwhooks; "
+            "run install.sh again",
+        ),
+        (
+            "#!/bin/sh\n# my own, calls vfwhooks: see there\n",
+            f"wrong  no qemu hook of vfwhooks in {HOOKS}; "
+            "install.sh lays those that libvirt may run",
+        ),
+    ],
+    ids=["a former release's", "a former release's that is gone", "another's"],
+)
+def test_whose_hook_it_is(tmp_path: Path, text: str, said: str) -> None:
+    """How the second line begins tells, in every release; the package's place is read
+    from both forms that its line has had."""
+    directory = host(tmp_path)
+    (directory / "qemu").write_text(text)
+
+    assert found(tmp_path) == [said, NO_DAEMON]
 
 
 def test_hooks_beside_others(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from vfwhooks.libvirtxml import (
     canonical,
     parse_domain,
     parse_networks,
-    parse_port,
     read_elements,
 )
 
@@ -60,16 +59,6 @@ def test_recorded_network(path: Path) -> None:
     found = parse_networks(data)
 
     assert fields(found) == fields([oracle_xml.network(data)])
-
-
-@pytest.mark.parametrize("path", recorded("network-*.xml"), ids=shown)
-def test_recorded_port(path: Path) -> None:
-    """Every network port; None where the event is about the network itself."""
-    data = path.read_bytes()
-
-    found = parse_port(data)
-
-    assert fields(found) == oracle_xml.port(data)
 
 
 def test_there_is_recorded_data() -> None:
@@ -305,66 +294,6 @@ def test_no_network() -> None:
     assert found == []
 
 
-def test_a_port_before_libvirt_5_5() -> None:
-    """The domain and its interface stand beside the network."""
-    data = b"""<hookData>
-  <interface type='network'><mac address='52:54:00:AA:00:10'/>
-    <source network='default' bridge='virbr0'/><target dev='vnet3'/></interface>
-  <network><name>default</name></network>
-  <domain type='kvm'><name>web1</name><uuid>705828E8-A5D9</uuid></domain>
-</hookData>"""
-
-    found = parse_port(data)
-
-    assert fields(found) == {
-        "nic": {
-            "bridge": "virbr0",
-            "device": "vnet3",
-            "kind": "network",
-            "mac": "52:54:00:aa:00:10",
-            "network": "default",
-        },
-        "owner": "web1",
-        "uuid": "705828e8-a5d9",
-    }
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"<hookData/>",
-        b"<hookData><network/></hookData>",
-        b"<hookData><domain/></hookData>",
-        b"<hookData><interface/></hookData>",
-        b"<network><networkport/></network>",
-    ],
-)
-def test_no_port(data: bytes) -> None:
-    """An event about something else has no port."""
-    found = parse_port(data)
-
-    assert found is None
-
-
-def test_a_port_without_a_network() -> None:
-    """What the gate has left of the XML may hold the port alone."""
-    found = parse_port(
-        b"<hookData><networkport><mac address='X'/></networkport></hookData>"
-    )
-
-    assert fields(found) == {
-        "nic": {
-            "bridge": "",
-            "device": "",
-            "kind": "network",
-            "mac": "x",
-            "network": "",
-        },
-        "owner": "",
-        "uuid": "",
-    }
-
-
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -412,7 +341,7 @@ def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
     raw = data if isinstance(data, bytes) else data.encode()
     found = []
 
-    for parse in (lambda: parse_domain(raw, "qemu"), lambda: parse_port(raw)):
+    for parse in (lambda: parse_domain(raw, "qemu"), lambda: parse_networks(raw)):
         try:
             parse()
             found.append("read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unit.builders import fields, network
-from vfwhooks.model import Guest, Network, Nic, Port
+from vfwhooks.model import Guest, Network, Nic
 
 
 @pytest.mark.parametrize("mode", ["none", "nat", "route", "open"])
@@ -40,8 +40,6 @@ def test_what_is_not_known_is_empty() -> None:
 def test_values_are_kept_as_given() -> None:
     """No argument ends up in another's place."""
     found = fields(Guest("d", "n", "u", [Nic("m", "k", "w", "b", "v")]))
-    port = fields(Port("o", "u", Nic("m", "k")))
 
     nic = {"bridge": "b", "device": "v", "kind": "k", "mac": "m", "network": "w"}
     assert found == {"driver": "d", "name": "n", "nics": [nic], "uuid": "u"}
-    assert (port["owner"], port["uuid"], port["nic"]["mac"]) == ("o", "u", "m")
