@@ -74,7 +74,11 @@ def carry_out(state: str, config: str, event: spool.Event, until: float) -> list
         lock = None  # there is no room for so much as the directory
     if file and lock and not files.exists(f"{state}/{file}"):
         return said
-    from .alone import carry_out  # dear, and needed by one hook at a time
+    # Dear, and needed by one hook at a time: the package, and the distribution's.
+    import site
+
+    site.main()
+    from .alone import carry_out
 
     return said + carry_out(state, config, None if file else event, lock, until)
 
