@@ -27,17 +27,27 @@ def ring(state: str, event: str, seconds: float) -> str:
     """
     if files.exists(f"{state}/{DEAF}"):
         return NOBODY
-    link = Socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    try:
+        link = Socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    except OSError:
+        return NOBODY
     try:
         link.settimeout(seconds)
         link.connect(f"{state}/{BELL}")
         link.send(event.encode())
         answer = link.recv(1)
     except TimeoutError:
-        files.write(f"{state}/{DEAF}", b"", f"{state}/tmp/{posix.getpid()}")
+        _mark(state)
         return SILENT
     except OSError:
         return NOBODY
     finally:
         link.close()
     return {YES: DONE, NO: NOT_DONE}.get(answer, NOBODY)
+
+
+def _mark(state: str) -> None:
+    try:
+        files.write(f"{state}/{DEAF}", b"", f"{state}/tmp/{posix.getpid()}")
+    except OSError:
+        pass  # no room for it: the next hook rings in vain, too

@@ -80,7 +80,22 @@ def carry_out(state: str, config: str, event: spool.Event, until: float) -> list
     site.main()
     from .alone import carry_out
 
-    return said + carry_out(state, config, None if file else event, lock, until)
+    mine = None if file else event
+    return said + carry_out(state, config, mine, lock, until, detach)
+
+
+def detach() -> None:
+    """End for libvirt, which need not wait for what is left: a child goes on, with the
+    lock, and without our standard input, which libvirt may be writing to.
+    """
+    faulthandler.cancel_dump_traceback_later()  # its thread does not come along
+    try:
+        if posix.fork():
+            posix._exit(0)
+    except OSError:
+        pass  # no room for a child: libvirt has to wait
+    posix.dup2(1, 0)
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
 
 
 def read_input() -> bytes:

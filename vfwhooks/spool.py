@@ -11,6 +11,7 @@ is another release's, which was here a moment ago, or is about to be.
 A hook imports this before anything else: it is light.
 """
 
+import errno
 import posix
 import stat
 import time
@@ -20,6 +21,7 @@ from . import files
 FORMAT = ".1"
 _DIRECTORY = "spool"
 _NEEDED = "", "spool", "tmp"
+_NO_FILE = errno.EFBIG, errno.EISDIR, errno.ELOOP
 
 
 class Event:
@@ -60,14 +62,17 @@ def put(state: str, event: Event) -> str:
 
 def waiting(state: str) -> "list[tuple[str, Event | None]]":
     """All that wait, the oldest first, each with its file below the state directory;
-    None for one that cannot be read."""
+    None for one that is none. Raises OSError where the host cannot read for a moment.
+    """
     found: list[tuple[str, Event | None]] = []
     for name in sorted(files.names(f"{state}/{_DIRECTORY}")):
         if name.endswith(FORMAT):
             file = f"{_DIRECTORY}/{name}"
             try:
                 data = files.read(f"{state}/{file}")
-            except OSError:
+            except OSError as error:
+                if error.errno not in _NO_FILE:
+                    raise  # no descriptor, no memory: it is good, and stays
                 found.append((file, None))
                 continue
             if data is not None:

@@ -12,17 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from vfwhooks import address, compiled, files, schema
+from vfwhooks import address, compiled, files, schema, spool
 from vfwhooks.claims import find_conflicts
 from vfwhooks.compiler import guest_lines
 from vfwhooks.config import NotRead, Problem, parse_tree
 from vfwhooks.elements import encode
 from vfwhooks.errors import VfwError
+from vfwhooks.hookevents import read_event
 from vfwhooks.inventory import Inventory
 from vfwhooks.leases import Leases
 from vfwhooks.libvirtxml import parse_domain, parse_networks
 from vfwhooks.plan import Settings
 from vfwhooks.records import parse_intent, parse_record, seal
+from vfwhooks.state import State
 
 RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
 CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
@@ -65,6 +67,19 @@ def networks(data: bytes) -> object:
         address.is_inside("192.168.122.10", subnets)
         address.is_inside("fd00::10", subnets)
     return found
+
+
+def event(data: bytes) -> object:
+    """What a hook has written down, and what it means."""
+    state = State(str(_scratch("state")))
+    (Path(state.path) / "spool" / f"{7:020d}-7{spool.FORMAT}").write_bytes(data)
+    ((_, found),) = spool.waiting(state.path)
+    if found is None:
+        return None
+    try:
+        return read_event(state, found)
+    except VfwError:
+        return None
 
 
 def leases(data: bytes) -> object:
@@ -170,6 +185,7 @@ def _recorded(*patterns: str) -> tuple[bytes, ...]:
 
 
 _STARTED = _recorded("*/qemu-started.xml")
+_NETWORK = _recorded("*/network-started.xml")
 _YAML = b"""defaults: {host_ip: 203.0.113.5, allow_from: [10.0.0.0/8]}
 guests:
   web1: [8080:80, 443, "[2001:db8::5]:443:443/udp", 5000-5010:5000-5010/udp]
@@ -215,6 +231,12 @@ TARGETS = {
         networks,
         _recorded("*/network-started.xml", "*/run-libvirt-network-*.xml"),
         (b"prefix='64'", b"netmask='255.0.0.0'", b"family='ipv6'", b"<ip ", b"&lt;"),
+    ),
+    "event": Target(
+        event,
+        tuple(b"qemu\0web1\0started\0" + one for one in _STARTED)
+        + tuple(b"network\0default\0updated\0" + one for one in _NETWORK),
+        (b"\0", b"network\0", b"reconnect\0", b"stopped\0", b"\xff", b"<!DOCTYPE d>"),
     ),
     "leases": Target(leases, (_LEASES,), (b"[", b"{", b"null", b"1e999", b"-1", b'"')),
     "record": Target(record, (_RECORD,), (b"entry ", b"nic ", b"%", b"%2", b"off\n")),

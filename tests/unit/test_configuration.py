@@ -14,8 +14,11 @@ from unit.builders import CHECKOUT, descriptors, fresh_state, refusal
 from vfwhooks import configuration
 from vfwhooks.compiler import compile_file
 from vfwhooks.configuration import (
+    Attempt,
     Configuration,
     await_settled,
+    compile_apart,
+    has_good,
     is_in_force,
     is_settled,
     refresh,
@@ -256,6 +259,107 @@ def test_a_file_that_is_being_written_is_not_taken(tmp_path: Path) -> None:
         [],
         True,
     )
+
+
+def test_an_edit_while_files_are_compiled_apart(tmp_path: Path) -> None:
+    """The last good one serves until a child of the caller's has done it."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [81]}\n")
+
+    found = refresh(state, main, None)
+
+    assert (names(found), found.is_new, found.problems) == (["web1"], False, [])
+    assert not is_in_force(state, main)
+
+
+def test_what_was_compiled_apart(tmp_path: Path) -> None:
+    """It is in force once the child has ended, by the same rules as any."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [81]}\n")
+
+    compile_apart(state, main, Run())
+
+    found = refresh(state, main, None)
+    assert (names(found), found.problems) == (["web2"], [])
+
+
+def test_a_broken_edit_that_was_compiled_apart(tmp_path: Path) -> None:
+    """It is said to everybody who asks, who go by the last good one."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [x]}\n")
+    compile_apart(state, main, Run())
+
+    found = refresh(state, main, None)
+
+    assert (names(found), len(found.problems)) == (["web1"], 1)
+
+
+def test_a_first_file_while_it_is_compiled_apart(tmp_path: Path) -> None:
+    """There is nothing to go by yet."""
+    state, main = fresh_state(tmp_path), edit(tmp_path, "guests: {}\n")
+
+    said = refusal(refresh, state, main, None)
+
+    assert said == f"no configuration: {main} is being compiled"
+
+
+def test_a_child_of_the_callers(tmp_path: Path) -> None:
+    """What the attempt says is to be run does it."""
+    state, main = fresh_state(tmp_path), edit(tmp_path, "guests: {web1: [80]}\n")
+
+    subprocess.run(Attempt(state, main).argv, check=True)
+
+    assert names(refresh(state, main, None)) == ["web1"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_known"),
+    [
+        ([Refused("no yaml")], False),
+        ([Refused("no yaml")] * 2, True),
+        ([Refused("no yaml"), VfwError("ended by signal 9")], False),
+        ([VfwError("ended by signal 9")] * 3, False),
+    ],
+)
+def test_attempts_that_fail(
+    tmp_path: Path, errors: list[VfwError], is_known: bool
+) -> None:
+    """Refused twice, the files are left alone until they change; whatever may have been
+    the host's for a moment is tried again. The reason is kept."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [81]}\n")
+
+    for error in errors:
+        Attempt(state, main).note_failure(error)
+
+    problem = state.read("broken").partition("\n\n")[2]
+    assert (is_in_force(state, main), problem) == (is_known, f"{main}: {errors[-1]}")
+
+
+def test_an_edit_while_an_attempt_fails(tmp_path: Path) -> None:
+    """What it was about is not what the files say now: they are tried."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [81]}\n")
+    Attempt(state, main).note_failure(Refused("no yaml"))
+    attempt = Attempt(state, main)
+    edit(tmp_path, "guests: {web2: [82, 83]}\n")
+
+    attempt.note_failure(Refused("no yaml"))
+
+    assert not is_in_force(state, main)
+
+
+def test_whether_there_is_a_good_one(tmp_path: Path) -> None:
+    """In force now, or before the boot; not on a host that never had one."""
+    state, _ = in_force(tmp_path)
+    found = [has_good(state)]
+    state.remove("compiled")
+    new = tmp_path / "new"
+    new.mkdir()
+
+    found += [has_good(state), has_good(fresh_state(new))]
+
+    assert found == [True, True, False]
 
 
 OPENED_MEANWHILE = """

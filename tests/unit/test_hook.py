@@ -1,176 +1,300 @@
-"""hook: what an event is, read from what libvirt gives on standard input."""
+"""hook: the client's part of an event, as the gate runs it: write it down, ring, wait
+for the lock. What it means is for hookevents."""
 
 from __future__ import annotations
 
+import faulthandler
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from unit.builders import (
-    ANY_PYTHON,
-    CHECKOUT,
-    DAEMONS,
-    MAC,
-    RECORDED,
-    fields,
-    files_of,
-)
-from vfwhooks.records import Intent, parse_intent
+from unit.builders import ANY_PYTHON, CHECKOUT, RECORDED, files_of
+from unit.test_doorbell import Service
+from vfwhooks import doorbell, files, hook, spool
+from vfwhooks.lock import Lock
+from vfwhooks.spool import Event
 
-# As the gate runs it, but for the state directory and what is printed.
-READ = """
-import sys
+# As the gate runs it, but for what would be said to syslog, which is printed, and what
+# carries events out, which only takes them away and says who came so far.
+RUN = """
+import sys, types
 sys.path.insert(0, sys.argv[1])
-from vfwhooks.errors import VfwError
-from vfwhooks.hook import read_event
-from vfwhooks.state import State
-try:
-    sys.stdout.write(read_event(State(sys.argv[2]), *sys.argv[3:]).text())
-except VfwError as error:
-    sys.stdout.write('refused: ' + str(error))
-"""
-UUIDS = {
-    "libvirt-9.0": "705828e8-a5d9-4f3b-96d5-1fd38712b873",
-    "libvirt-11.3": "6b33ec13-96d6-4581-bc2f-38dee79d5ae5",
-}
-WEB1 = {
-    "bridge": "virbr0",
-    "device": "vnet0",
-    "kind": "network",
-    "mac": MAC,
-    "network": "default",
-}
-
-
-def read(tmp_path: Path, *event: str, stdin: bytes = b"") -> str:
-    """What the event is, without when it was: driver, name, operation."""
-    argv = ["-ISX", "utf8", "-c", READ, str(CHECKOUT), f"{tmp_path}/state", *event]
-    done = subprocess.run(
-        [ANY_PYTHON, *argv], input=stdin, capture_output=True, check=True
-    )
-    return done.stdout.decode("utf-8", "surrogateescape")
-
-
-def event(tmp_path: Path, *words: str, stdin: bytes = b"") -> object:
-    """The event's operation and guest, as values."""
-    intent: Intent = parse_intent(read(tmp_path, *words, stdin=stdin))
-    assert intent.stamp > 0
-    return intent.operation, fields(intent.guest)
-
-
-def recorded(daemon: str, name: str) -> bytes:
-    """What a real daemon sent."""
-    return (RECORDED / daemon / f"{name}.xml").read_bytes()
-
-
-def described(driver: str, name: str, uuid: str, *nics: object) -> object:
-    """A guest as values."""
-    return {"driver": driver, "name": name, "nics": list(nics), "uuid": uuid}
-
-
-@pytest.mark.parametrize("daemon", DAEMONS)
-@pytest.mark.parametrize(
-    ("operation", "means"),
-    [("started", "started"), ("reconnect", "reconnected"), ("start", "started")],
+alone = types.ModuleType("vfwhooks.alone")
+def carry_out(state, config, mine, lock, until, detach):
+    from vfwhooks import files, spool
+    waiting = spool.waiting(state)
+    for file, _ in waiting:
+        files.remove(f"{state}/{file}")
+    names = [event.name for _, event in waiting] + ([mine.name] if mine else [])
+    return [f"alone with {'the' if lock else 'no'} lock: {' '.join(names)}"]
+alone.carry_out = carry_out
+sys.modules["vfwhooks.alone"] = alone
+from vfwhooks import hook
+hook.syslog = types.SimpleNamespace(
+    openlog=lambda *_: None, LOG_PID=0, LOG_DAEMON=0, LOG_NOTICE=0,
+    syslog=lambda _, line: sys.stderr.write(line + "\\n"),
 )
-def test_a_guest_that_starts(
-    tmp_path: Path, daemon: str, operation: str, means: str
-) -> None:
-    """Name, UUID and interfaces of a real daemon's guest."""
-    stdin = recorded(daemon, "qemu-start" if operation == "start" else "qemu-started")
+hook.RING, hook.LOCK = float(sys.argv[2]), float(sys.argv[3])
+hook.main(sys.argv[4:])
+"""
+XML = (RECORDED / "libvirt-11.3" / "qemu-started.xml").read_bytes()
 
-    found = event(tmp_path, "qemu", "web1", operation, stdin=stdin)
 
-    assert found == (means, described("qemu", "web1", UUIDS[daemon], WEB1))
+@pytest.fixture
+def state(tmp_path: Path) -> str:
+    """A state directory as some hook has made it."""
+    for name in ("spool", "tmp"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+    (tmp_path / "state").chmod(0o700)
+    return f"{tmp_path}/state"
+
+
+@pytest.fixture
+def service(state: str) -> Iterator[Service]:
+    """One that listens, until it has gone."""
+    found = Service(state)
+    yield found
+    found.ringers.close()
+
+
+def run(
+    state: str,
+    *event: str,
+    stdin: bytes = XML,
+    ring: float = 50,
+    lock: float = 50,
+) -> list[str]:
+    """Call the hook; what it says. It ends well, with nothing on standard output."""
+    argv = ["-ISX", "utf8", "-c", RUN, str(CHECKOUT), str(ring), str(lock)]
+    done = subprocess.run(
+        [ANY_PYTHON, *argv, *(event or ("qemu", "web1", "started"))],
+        input=stdin,
+        env={"VFWHOOKS_STATE": state},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    return done.stderr.decode().splitlines()
+
+
+def waiting(state: str) -> list[str]:
+    """The names of the events that nobody has carried out."""
+    return [event.name for _, event in spool.waiting(state) if event]
+
+
+def at_the_door(service: Service) -> list[tuple[str, str, bytes]]:
+    """Answer the first one who rings, whose event is carried out; what it was."""
+    found: list[tuple[str, str, bytes]] = []
+    service.hear_all(until=service.ringers.is_rung)
+    for file, event in spool.waiting(service.state):
+        assert event
+        found.append((event.name, event.operation, event.data))
+        files.remove(f"{service.state}/{file}")
+    service.ringers.answer()
+    return found
+
+
+def answered(state: str, service: Service, *event: str) -> object:
+    """What the service was told by a hook, and what the hook says then."""
+    told: list[object] = []
+    thread = threading.Thread(target=lambda: told.extend(at_the_door(service)))
+    thread.start()
+    said = run(state, *event)
+    thread.join()
+    return told, said
+
+
+def test_the_service_does_it(state: str, service: Service) -> None:
+    """It has the event whole; the hook has nothing to do, and nothing to say."""
+    found = answered(state, service, "qemu", "we\udcff b", "started")
+
+    assert found == ([("we\udcff b", "started", XML)], [])
 
 
 @pytest.mark.parametrize("operation", ["stopped", "release"])
-def test_a_guest_that_stops(tmp_path: Path, operation: str) -> None:
-    """It needs no XML, and reads none."""
-    found = event(tmp_path, "lxc", "we\nb", operation, stdin=b"<broken")
+def test_what_needs_no_xml(state: str, service: Service, operation: str) -> None:
+    """None is read: libvirt may not have closed it."""
+    found = answered(state, service, "qemu", "web1", operation)
 
-    assert found == ("stopped", described("lxc", "we\nb", ""))
+    assert found == ([("web1", operation, b"")], [])
 
 
-def test_the_name_is_the_one_that_libvirt_calls_with(tmp_path: Path) -> None:
-    """argv and XML would differ only for a guest that is being renamed."""
-    stdin = recorded("libvirt-9.0", "qemu-started")
+def test_without_a_service(state: str) -> None:
+    """It does all that waits, with the lock."""
+    spool.put(state, Event("qemu", "other", "stopped", b""))
 
-    found = event(tmp_path, "qemu", "renamed", "started", stdin=stdin)
+    said = run(state)
 
-    assert found == (
-        "started",
-        described("qemu", "renamed", UUIDS["libvirt-9.0"], WEB1),
+    assert (said, waiting(state)) == (["alone with the lock: other web1"], [])
+
+
+def test_a_service_that_is_silent(state: str, service: Service) -> None:
+    """After a while the hook does it itself, and leaves a mark; the next one does not
+    ring."""
+    said = [run(state, ring=0.2), run(state)]
+
+    assert said == [["alone with the lock: web1"]] * 2
+    assert files.exists(f"{state}/{doorbell.DEAF}")
+    service.hear_all(until=service.ringers.is_rung)
+    assert service.waits() == 1
+
+
+def test_a_service_that_could_not(state: str, service: Service) -> None:
+    """The hook does it itself, at once."""
+
+    def refuse() -> None:
+        service.hear_all(until=service.ringers.is_rung)
+        service.ringers.answer()
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    said = run(state)
+    thread.join()
+
+    assert said == ["alone with the lock: web1"]
+
+
+def test_whose_event_somebody_has_carried_out(state: str) -> None:
+    """Who had the lock did it: nothing is imported, nothing said."""
+    lock = Lock(f"{state}/lock")
+
+    def work() -> None:
+        while not spool.has_any(state):
+            time.sleep(0.01)
+        time.sleep(0.3)  # it has come to wait for the lock, or is about to: both serve
+        for file, _ in spool.waiting(state):
+            files.remove(f"{state}/{file}")
+        lock.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    said = run(state)
+    thread.join()
+
+    assert said == []
+
+
+def test_a_lock_that_is_not_given_back(state: str) -> None:
+    """Its event is left, and a mark for the service; that is said."""
+    lock = Lock(f"{state}/lock")
+
+    said = run(state, lock=0.3)
+
+    lock.close()
+    why = "somebody else has the lock: left to whoever comes next"
+    assert said == [f"web1 started: {why}"]
+    assert waiting(state) == ["web1"]
+    assert files.exists(f"{state}/late")
+    assert not files.exists(f"{state}/full")
+
+
+def test_who_waits_for_the_lock_imports_nothing(state: str) -> None:
+    """Hundreds may wait at once."""
+    lock = Lock(f"{state}/lock")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from vfwhooks import hook, spool\n"
+        "before = set(sys.modules)\n"
+        "event = spool.Event('qemu', 'web1', 'stopped', b'')\n"
+        "hook.carry_out(sys.argv[2], '', event, 0)\n"
+        "print(*set(sys.modules) - before)"
     )
+    argv = [ANY_PYTHON, "-ISX", "utf8", "-c", script, str(CHECKOUT), state]
+    done = subprocess.run(argv, capture_output=True, check=True, text=True)
+    lock.close()
+
+    assert done.stdout == "\n"
 
 
-def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
-    """Any bytes can be a name."""
-    found = event(tmp_path, "qemu", "we\udcffb", "stopped")
+def test_an_event_that_cannot_be_written_down(state: str) -> None:
+    """The reason is said, nobody is rung, and it is carried out from memory."""
+    (Path(state) / "spool").rmdir()
+    (Path(state) / "spool").write_text("")
 
-    assert found == ("stopped", described("qemu", "we\udcffb", ""))
+    said = run(state)
 
-
-@pytest.mark.parametrize(
-    ("operation", "marks"),
-    [("started", ["started-qemu"]), ("reconnect", ["started-qemu"]), ("start", [])],
-)
-def test_a_libvirt_that_has_started(
-    tmp_path: Path, operation: str, marks: list[str]
-) -> None:
-    """Once `started` or `reconnect` has come, `start` is not ours any more."""
-    stdin = recorded("libvirt-9.0", "qemu-started")
-
-    read(tmp_path, "qemu", "web1", operation, stdin=stdin)
-
-    assert [*files_of(tmp_path / "state")] == marks
+    assert said == [f"{state}: Not a directory", "alone with the lock: web1"]
 
 
-@pytest.mark.parametrize("operation", ["started", "updated"])
-def test_a_network_that_is_there(tmp_path: Path, operation: str) -> None:
-    """What libvirt says of it is kept, byte for byte."""
-    stdin = recorded("libvirt-11.3", "network-started")
+def test_one_that_is_lost(state: str) -> None:
+    """It could not be written down, and the lock is not to be had: that is said."""
+    (Path(state) / "spool").rmdir()
+    (Path(state) / "spool").write_text("")
+    lock = Lock(f"{state}/lock")
 
-    found = event(tmp_path, "network", "default", operation, stdin=stdin)
+    said = run(state, lock=0.3)
 
-    assert found == ("network", described("network", "default", ""))
-    assert files_of(tmp_path / "state") == {"networks/default": stdin.decode()}
-
-
-def test_a_network_that_stops(tmp_path: Path) -> None:
-    """That it is gone is kept as an empty file, whatever is on standard input."""
-    stdin = recorded("libvirt-11.3", "network-started")
-
-    found = event(tmp_path, "network", "default", "stopped", stdin=stdin)
-
-    assert found == ("network", described("network", "default", ""))
-    assert files_of(tmp_path / "state") == {"networks/default": ""}
+    lock.close()
+    why = "somebody else has the lock: it is lost, run vfwhooks apply"
+    assert said == [f"{state}: Not a directory", f"web1 started: {why}"]
 
 
-@pytest.mark.parametrize("operation", ["started", "updated"])
-@pytest.mark.parametrize("stdin", [b"", b"<hookData>", b"\xff", b"<!DOCTYPE d><d/>"])
-def test_a_network_that_libvirt_would_not_write(
-    tmp_path: Path, operation: str, stdin: bytes
-) -> None:
-    """It is not kept: every later event would stumble over it."""
-    read(tmp_path, "network", "default", operation, stdin=stdin)
+def test_the_first_event_of_a_host(tmp_path: Path) -> None:
+    """There is no state directory yet."""
+    said = run(f"{tmp_path}/state")
 
-    assert files_of(tmp_path / "state") == {}
+    assert said == ["alone with the lock: web1"]
 
 
-@pytest.mark.parametrize(
-    ("stdin", "said"),
-    [
-        (b"", "the XML is malformed: no element found: line 1, column 0"),
-        (b"<domain>", "the XML is malformed: no element found: line 1, column 8"),
-        (b"<domain/>", "the XML describes no domain"),
-        (b"<!DOCTYPE d><d/>", "the XML has a document type, which libvirt's never has"),
-        (b" " * (17 << 20), "more than 16 MiB of XML on standard input"),
-    ],
-)
-def test_what_libvirt_would_not_write(tmp_path: Path, stdin: bytes, said: str) -> None:
-    """It is refused with the reason; nothing is noted."""
-    found = read(tmp_path, "qemu", "web1", "started", stdin=stdin)
+def test_where_there_is_no_room_for_a_directory(tmp_path: Path) -> None:
+    """Neither a file nor a lock: what can be done is."""
+    said = run(f"{tmp_path}/nowhere/state")
 
-    assert found == f"refused: {said}"
+    directory = f"{tmp_path}/nowhere/state"
+    assert said == [
+        f"{directory}: No such file or directory",
+        "alone with no lock: web1",
+    ]
+
+
+def test_more_than_libvirt_writes(state: str) -> None:
+    """It is refused, said, and not written down."""
+    said = run(state, stdin=b" " * (17 << 20))
+
+    assert said == ["web1 started: more than 16 MiB of XML on standard input"]
+    assert files_of(Path(state)) == {}
+
+
+def test_a_defect_of_ours(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of ours is named; the hook ends well."""
+    said: list[str] = []
+
+    class Ended(Exception):
+        pass
+
+    def end(lines: list[str]) -> None:
+        said.extend(lines)
+        raise Ended
+
+    monkeypatch.setattr(hook, "end", end)
+    monkeypatch.setattr(hook, "carry_out", lambda *_: 1 // 0)
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: 0)
+    monkeypatch.setenv("VFWHOOKS_STATE", state)
+
+    with pytest.raises(Ended):
+        hook.main(["qemu", "web1", "stopped"])
+
+    (line,) = said
+    assert line.startswith("web1 stopped: <lambda>:")
+    assert line.endswith("ZeroDivisionError('integer division or modulo by zero')")
+
+
+def test_a_line_that_holds_anything(state: str) -> None:
+    """A name is spelled out: one line for the log."""
+    lock = Lock(f"{state}/lock")
+
+    (line,) = run(state, "qemu", "we\nb\udcff", "stopped", lock=0.3)
+
+    lock.close()
+    assert line.isprintable()
+
+
+def test_how_long_it_takes_at_most() -> None:
+    """Until libvirt has its answer, whoever hangs: well below what libvirt's own
+    clients wait; and there is time left to say why."""
+    assert hook.RING < hook.LOCK < hook.DEADLINE
+    assert hook.DEADLINE + hook.LAST_WORDS < 5

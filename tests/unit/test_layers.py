@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ LAYERS = {
     "errors": WORDS,
     "files": WORDS,
     "model": WORDS,
+    "paths": WORDS,
     # text or values in, values or text out
     "claims": PURE,
     "config": PURE,
@@ -52,9 +53,11 @@ LAYERS = {
     "backend": HOST,
     "bans": HOST,
     "basechains": HOST,
+    "children": HOST,
     "compiled": HOST,
     "daemons": HOST,
     "denials": HOST,
+    "doorbell": HOST,
     "flows": HOST,
     "foreign": HOST,
     "hairpin": HOST,
@@ -72,6 +75,7 @@ LAYERS = {
     "listeners": HOST,
     "localnet": HOST,
     "lock": HOST,
+    "log": HOST,
     "monitor": HOST,
     "netlink": HOST,
     "nfnetlink": HOST,
@@ -81,12 +85,14 @@ LAYERS = {
     "obstacles": HOST,
     "policyrules": HOST,
     "process": HOST,
+    "ringers": HOST,
     "routes": HOST,
     "schedule": HOST,
     "sdnotify": HOST,
     "selinux": HOST,
     "selinuxfs": HOST,
     "sessions": HOST,
+    "spool": HOST,
     "state": HOST,
     "takenports": HOST,
     "waysback": HOST,
@@ -97,9 +103,12 @@ LAYERS = {
     "configuration": DECIDE,
     "conntrack": DECIDE,
     "events": DECIDE,
+    "errands": DECIDE,
     "fit": DECIDE,
     "fittaken": DECIDE,
     "follower": DECIDE,
+    "guestnews": DECIDE,
+    "hookevents": DECIDE,
     "occasional": DECIDE,
     "planned": DECIDE,
     "planner": DECIDE,
@@ -116,6 +125,7 @@ LAYERS = {
     # the one use case, carried out, looked at or rehearsed
     "doctor": USE,
     "hookrights": DECIDE,
+    "alone": USE,
     "hooktrial": USE,
     "explain": USE,
     "overview": USE,
@@ -127,7 +137,6 @@ LAYERS = {
     "takendoctor": USE,
     # what is called from outside
     "__main__": EDGE,
-    "children": EDGE,
     "cli": EDGE,
     "report": EDGE,
     "hook": EDGE,
@@ -141,40 +150,43 @@ HEAVY = {
     "libvirt": {"libvirtd"},
     "lxml": set[str](),
     "pyexpat": {"libvirtxml"},
-    "subprocess": set[str](),
+    "subprocess": {"children"},
     "yaml": {"config"},
 }
-OF_PYTHON = {
+# What every hook of ours loads: it may find a service that does the rest.
+CLIENT_OF_PYTHON = {
     "_socket",
     "_stat",
-    "_struct",
-    "binascii",
     "errno",
     "faulthandler",
     "fcntl",
+    "stat",
+    "syslog",
+}
+CLIENT = {"doorbell", "errors", "files", "hook", "lock", "paths", "spool"}
+# What the one hook loads on top that has the lock, where there is no service.
+ALONE_OF_PYTHON = {
+    "_struct",
+    "binascii",
     "pyexpat",
     "pyexpat.errors",
     "pyexpat.model",
     "select",
-    "stat",
     "struct",
-    "syslog",
 }
-OF_OURS = {
+ALONE = {
     "address",
+    "alone",
     "backend",
     "compiled",
     "configuration",
     "cuts",
     "elements",
-    "errors",
     "events",
-    "files",
-    "hook",
+    "hookevents",
     "inventory",
     "libvirtxml",
     "listeners",
-    "lock",
     "model",
     "netlink",
     "nfnetlink",
@@ -315,22 +327,37 @@ def test_libvirt_is_imported_by_one_function() -> None:
     assert functions == ["_libvirt"]
 
 
-def test_what_the_hook_path_imports() -> None:
+def on_top(statement: str, before: str) -> set[str]:
+    """The modules that a statement loads behind another one."""
+    return loaded(f"{before}; before = set(sys.modules); {statement}")
+
+
+def of_ours(names: Iterable[str]) -> set[str]:
+    """Modules of the package, as Python calls them."""
+    return {f"vfwhooks.{name}" for name in names}
+
+
+def test_what_every_hook_imports() -> None:
     """Every module of it costs every start of every guest: the list is pinned."""
     found = loaded("import vfwhooks.hook")
 
-    ours = {"vfwhooks", *(f"vfwhooks.{module}" for module in OF_OURS)}
-    assert found == ours | OF_PYTHON
+    assert found == {"vfwhooks"} | of_ours(CLIENT) | CLIENT_OF_PYTHON
+
+
+def test_what_a_hook_without_a_service_imports_on_top() -> None:
+    """Every module of it costs the starts of a host without the service, one at a
+    time: pinned as well."""
+    found = on_top("import vfwhooks.alone", "import vfwhooks.hook")
+
+    assert found == of_ours(ALONE) | ALONE_OF_PYTHON
 
 
 def test_what_the_iptables_backend_imports_on_top() -> None:
     """Six modules of ours, and nothing of Python's."""
-    found = loaded(
-        "import vfwhooks.hook; before = set(sys.modules); import vfwhooks.iptables"
-    )
+    found = on_top("import vfwhooks.iptables", "import vfwhooks.alone")
 
     names = "iprules", "iptables", "iptools", "jumps", "libvirtrules", "nftvariant"
-    assert found == {f"vfwhooks.{name}" for name in names}
+    assert found == of_ours(names)
 
 
 @pytest.mark.parametrize("name", TOO_DEAR)
@@ -339,7 +366,7 @@ def test_what_the_hook_path_does_not_import(name: str) -> None:
     assert name not in LOADED
 
 
-LOADED = loaded("import vfwhooks.hook, vfwhooks.iptables")
+LOADED = loaded("import vfwhooks.hook, vfwhooks.alone, vfwhooks.iptables")
 
 
 def test_modules_are_not_long() -> None:

@@ -20,7 +20,11 @@ def watched(root: Path) -> Watched:
         (root / name).mkdir(parents=True)
     (root / "etc2" / "web.yaml").write_text("")
     (root / "etc" / "forwards.d" / "web.yaml").symlink_to(root / "etc2" / "web.yaml")
-    found = Watched(f"{root}/run", f"{root}/{CONFIG}", [f"{root}/leases"])
+    (root / "daemons").mkdir()
+    (root / "daemons" / "there.pid").write_text("1")
+    daemons = [f"{root}/daemons/{name}.pid" for name in ("libvirtd", "there")]
+    leases = [f"{root}/leases"]
+    found = Watched(f"{root}/run", f"{root}/{CONFIG}", leases, (), daemons)
     found.listen()
     return found
 
@@ -35,6 +39,22 @@ def replace(path: Path) -> None:
     other = path.parent.parent / "new"
     other.write_text("x")
     other.rename(path)
+
+
+KEPT: list[object] = []
+
+
+def keep_open(path: Path) -> None:
+    """As libvirt's daemons do with the file of their number."""
+    file = path.open("r+")
+    file.write("22")
+    file.flush()
+    KEPT.append(file)
+
+
+def remove(path: Path) -> None:
+    """As they do in the end."""
+    path.unlink()
 
 
 def touch_mode(path: Path) -> None:
@@ -61,6 +81,19 @@ CASES = {
     "a lease": (write, "leases/virbr0.status", {"lease": "leases/virbr0.status"}),
     "a mark": (write, "run/full", {"full": "run/full"}),
     "an event that is late": (replace, "run/late", {"late": "run/late"}),
+    "a hook that rang in vain": (replace, "run/deaf", {"deaf": "run/deaf"}),
+    "a daemon that comes up": (
+        write,
+        "daemons/libvirtd.pid",
+        {"daemon": "daemons/libvirtd.pid"},
+    ),
+    "a daemon that keeps the file": (
+        keep_open,
+        "daemons/there.pid",
+        {"daemon": "daemons/there.pid"},
+    ),
+    "a daemon that ends": (remove, "daemons/there.pid", {}),
+    "another daemon": (write, "daemons/other.pid", {}),
     "set aside": (replace, "run/aside/web1", {"aside": "run/aside/web1"}),
     "made anew": (replace, ANEW, {"state": ANEW}),
     "another file of the state": (write, "run/lock", {}),
