@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .listeners import Range
+
 _TCP, _UDP = PROTOCOLS["tcp"], PROTOCOLS["udp"]
 _SIZES = {"4": 4, "6": 16}
 
@@ -150,22 +152,27 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int
     left = _left(inventory, added) if udp or wholes else set()
     is_local: dict[bytes, bool] = {}
 
-    def is_stale(original: Tuple, reply: Tuple) -> bool:
-        host = original.destination
-        if (
-            original.protocol == _TCP
-            or (host, original.port) != (reply.source, reply.source_port)
-            or (original.protocol == _UDP and (host, original.port) in left)
-            or not ports.of(original)
-        ):
-            return False
+    def is_here(host: bytes) -> bool:
         if host not in is_local:
             is_local[host] = inventory.is_local(_text(host))
         return is_local[host]
 
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        at = original.destination, original.port
+        return (
+            original.protocol != _TCP
+            and at == (reply.source, reply.source_port)
+            and not (original.protocol == _UDP and at in left)
+            and bool(ports.of(original))
+            and is_here(original.destination)
+        )
+
     count = flows.cut_sent({_packed(one.split(" ")[2]) for one in wholes}, is_stale)
-    for family in sorted({entry.split(" ")[1] for entry in udp}):
-        count += flows.cut_udp(family, is_stale)
+    by_family: dict[str, set[Range]] = {}
+    for words in (entry.split(" ") for entry in udp):
+        by_family.setdefault(words[1], set()).add((int(words[4]), int(words[5])))
+    for family, some in sorted(by_family.items()):
+        count += flows.cut_udp(family, some, is_here, is_stale)
     return count
 
 

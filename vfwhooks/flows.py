@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from .listeners import Range
+
     IsStale = Callable[["Tuple", "Tuple"], bool]
     Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
 
@@ -26,7 +28,7 @@ _GET, _DELETE = 1, 2
 _ORIGINAL, _REPLY, _STATUS, _ID, _ZONE, _FILTER = 1, 2, 3, 12, 18, 25
 _SOURCE, _DESTINATION = 1, 2
 _FLAGS = {_ORIGINAL: 1, _REPLY: 2}
-_FLAG_PROTOCOL = 8
+_FLAG_PROTOCOL, _FLAG_PORT = 8, 32
 _SNATED, _DNATED = struct.pack(">I", 1 << 4), struct.pack(">I", 1 << 5)
 _IS_ANSWERED, _IS_DNATED = 1 << 1, 1 << 5
 _FAMILIES = {4: AF_INET, 16: AF_INET6}  # by the length of an address
@@ -73,17 +75,40 @@ class Flows:
         """Cut what was begun towards one of these addresses."""
         return self._cut_of(_ORIGINAL, _DESTINATION, to, b"", is_stale)
 
-    def cut_udp(self, family: str, is_stale: "IsStale") -> int:
-        """Cut UDP flows of a family ("4", "6")."""
-        flags = struct.pack("=I", _FLAG_PROTOCOL)
-        asked = nested(_ORIGINAL, nested(2, attribute(1, _UDP)))
-        asked += nested(_FILTER, attribute(_FLAGS[_ORIGINAL], flags))
+    def cut_udp(
+        self,
+        family: str,
+        ports: "Collection[Range]",
+        is_here: "Callable[[bytes], bool]",
+        is_stale: "IsStale",
+    ) -> int:
+        """Cut UDP flows of a family ("4", "6") towards these ports of addresses that
+        are here. There may be some 100,000 to others: the kernel leaves out other ports
+        where it is one, and else no more of a flow is read than has to be."""
+        is_six = family == "6"
+        number, to = (AF_INET6 if is_six else AF_INET), _DESTINATION + 2 * is_six
+        (first, last), *more = {*ports}
+        asked, flag = attribute(1, _UDP), _FLAG_PROTOCOL
+        if first == last and not more:
+            asked += attribute(3, first.to_bytes(2, "big"))
+            flag |= _FLAG_PORT
+        asked = nested(_ORIGINAL, nested(2, asked))
+        asked += nested(_FILTER, attribute(_FLAGS[_ORIGINAL], struct.pack("=I", flag)))
+        is_asked = bytearray(1 << 16)
+        for first, last in ports:
+            is_asked[first : last + 1] = b"\1" * (last + 1 - first)
 
         def is_it(payload: bytes) -> bool:
             original = find(payload, _ORIGINAL, _HEAD)
-            return find(find(original, 2), 1) == _UDP and _is(is_stale, payload)
+            about = find(original, 2)
+            return (
+                is_asked[int.from_bytes(find(about, 3), "big")] == 1
+                and find(about, 1) == _UDP
+                and is_here(find(find(original, 1), to))
+                and _is(is_stale, payload)
+            )
 
-        return self._cut(AF_INET6 if family == "6" else AF_INET, asked, is_it)
+        return self._cut(number, asked, is_it)
 
     def show_forwarded(self, show: "Show") -> None:
         """Show all that somebody else is to answer than was asked: the number of the

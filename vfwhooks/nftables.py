@@ -19,6 +19,7 @@ from .nfnetlink import (
     list_entries,
     list_rules,
     list_sets,
+    portions,
     removals,
 )
 from .process import Run
@@ -69,9 +70,9 @@ class Nftables:
     def _apply(
         self, remove: list[str], add: list[tuple[str, str]], commit: bool = True
     ) -> None:
-        """One transaction a part; the parts that are not in place are left out. What
-        goes from one owner to another is replaced, lest the second transaction take out
-        what the first has found there.
+        """One transaction a part, or several where very much goes; the parts that are
+        not in place are left out. What goes from one owner to another is replaced, lest
+        the second transaction take out what the first has found there.
         """
         names = {entry for entry, _ in add}
         old: dict[str, list[str]] = {part: [] for part in PARTS}
@@ -80,11 +81,14 @@ class Nftables:
             part = part_of(entry)
             (replaced if part == "own" or entry in names else old)[part].append(entry)
         new = {p: [pair for pair in add if part_of(pair[0]) == p] for p in PARTS}
+        own = [] if new["own"] else portions(self.link, replaced["own"])
+        last = [] if own else replaced["own"]
         refused = []
         for part, messages in (
             ("4", removals("4", replaced["4"]) + additions("4", new["4"])),
             ("6", removals("6", replaced["6"]) + additions("6", new["6"])),
-            ("own", removals("own", replaced["own"]) + additions("own", new["own"])),
+            *(("own", removals("own", portion)) for portion in own),
+            ("own", removals("own", last) + additions("own", new["own"])),
             ("4", removals("4", old["4"])),
             ("6", removals("6", old["6"])),
         ):

@@ -16,7 +16,7 @@ _ANY, _INET, _INET6 = 0, 2, 10
 _GET, _DELETE = 0x0101, 0x0102
 _ANSWERED, _SNATED, _DNATED = 0x2, 0x10, 0x20
 # What CTA_FILTER's flags say is to be compared, by the direction that they are for.
-_SOURCE, _DESTINATION, _PROTOCOL = 1, 2, 8
+_SOURCE, _DESTINATION, _PROTOCOL, _PORT = 1, 2, 8, 32
 CLIENTS = {4: "198.51.100.2", 6: "2001:db8::9"}
 
 
@@ -78,7 +78,7 @@ def listed(number: int, one: Connection) -> bytes:
 def is_asked_for(asked: bytes, one: Connection) -> bool:
     """Whether a kernel that knows filters lists it. It compares IPv6 addresses the
     wrong way round, and leaves out just the ones that it is asked for."""
-    wanted, has = attributes(asked), attributes(listed(0, one)[4:])
+    wanted, known = attributes(asked), attributes(listed(0, one)[4:])
     status = int.from_bytes(wanted.get(3, b""), "big")
     if status & ~one.status:
         return False
@@ -87,9 +87,11 @@ def is_asked_for(asked: bytes, one: Connection) -> bool:
         flag = int.from_bytes(flags.get(kind, b""), "little")
         if not flag:
             continue
-        mine, theirs = attributes(wanted[kind]), attributes(has[kind])
-        if flag == _PROTOCOL:
-            return attributes(mine[2])[1] == attributes(theirs[2])[1]
+        mine, theirs = attributes(wanted[kind]), attributes(known[kind])
+        if flag in (_PROTOCOL, _PROTOCOL | _PORT):
+            ports, own = attributes(mine[2]), attributes(theirs[2])
+            kinds = {_PROTOCOL: (1,), _PROTOCOL | _PORT: (1, 3)}[flag]
+            return all(ports[one] == own[one] for one in kinds)
         addresses, own = attributes(mine[1]), attributes(theirs[1])
         ((which, address),) = addresses.items()
         assert which in (flag, flag + 2)

@@ -11,6 +11,7 @@ import pytest
 from unit.flowtable import TCP, UDP, Connection, Table
 from vfwhooks.errors import OutOfTime
 from vfwhooks.flows import Flows, Tuple
+from vfwhooks.listeners import Range
 
 HOST, HOST6, FAR = "203.0.113.1", "2001:db8::1", "1.1.1.1"
 GUESTS = [f"192.168.122.{number}" for number in range(10, 20)]
@@ -32,6 +33,11 @@ def packed(*addresses: str) -> list[bytes]:
 
 def every(original: Tuple, reply: Tuple) -> bool:
     """All are stale."""
+    return True
+
+
+def here(address: bytes) -> bool:
+    """All are this host's."""
     return True
 
 
@@ -59,8 +65,8 @@ def test_the_other_ways_to_ask(kernel: str) -> None:
 
     flows.cut_leaving(packed(*GUESTS), every)
     flows.cut_sent(packed(FAR, "1.1.1.2"), every)
-    flows.cut_udp("4", every)
-    flows.cut_udp("6", every)
+    flows.cut_udp("4", [(53, 53)], here, every)
+    flows.cut_udp("6", [(50, 60), (99, 99)], here, every)
 
     names = ["out of a guest"] * 2 + ["to the host", "to the host, IPv6"]
     assert table.cut == names
@@ -87,7 +93,8 @@ def test_the_kernel_lists_no_more_than_it_has_to() -> None:
     looks: list[Callable[[], int]] = [
         lambda: cut_forwarded(table, GUESTS[0]),
         lambda: cut_forwarded(table, *GUESTS[:2]),
-        lambda: flows.cut_udp("4", every),
+        lambda: flows.cut_udp("4", [(54, 60), (53, 53)], here, every),
+        lambda: flows.cut_udp("4", [(54, 54)], here, every),
         lambda: flows.cut_leaving(packed(*GUESTS[:2]), every),
         lambda: flows.cut_sent(packed(FAR), every),
     ]
@@ -101,9 +108,39 @@ def test_the_kernel_lists_no_more_than_it_has_to() -> None:
         GUESTS[:1],
         [*GUESTS, "10.0.0.1"],
         ["to the host"],
+        [],
         ["out of a guest"],
         ["out of a guest"],
     ]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("ports", [[(53, 53)], [(53, 53), (99, 99)], [(50, 60)]])
+def test_udp_flows_that_are_not_read(ports: list[Range], kernel: str) -> None:
+    """To other ports, which may be 100,000, and to addresses elsewhere: neither both
+    directions nor an address is looked at in vain."""
+    to = {
+        number: Connection(HOST, number, HOST, number, UDP) for number in (49, 53, 61)
+    }
+    tcp = Connection("10.0.0.2", 53, "10.0.0.2", 53, TCP)
+    table = Table(
+        {str(port): one for port, one in to.items()}
+        | {"far": Connection(FAR, 53, FAR, 53, UDP), "TCP": tcp},
+        kernel,
+    )
+    looked, read = [], []
+
+    def is_here(address: bytes) -> bool:
+        looked.append(str(ip_address(address)))
+        return looked[-1] == HOST
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        read.append(original.port)
+        return True
+
+    Flows(table).cut_udp("4", ports, is_here, is_stale)
+
+    assert (looked, read, table.cut) == ([HOST, FAR], [53], ["53"])
 
 
 def test_what_both_directions_say() -> None:

@@ -1,0 +1,82 @@
+"""nftables: what goes out of our table together, and in which order."""
+
+from __future__ import annotations
+
+import pytest
+
+from unit.netlinks import Link, answer, nla
+from vfwhooks.cuts import Change
+from vfwhooks.elements import encode, set_name
+from vfwhooks.nfnetlink import additions, removals
+from vfwhooks.nftables import Nftables
+from vfwhooks.process import Run
+
+TO = "192.168.122.10"
+RANGES = [f"dnat 4 * tcp {at} {at + 1} {TO} {at}" for at in range(1000, 4600, 3)]
+SHIFTED = [f"dnat 4 * udp {at} {at} {TO} {at + 1}" for at in range(1000, 1010)]
+GUARD = "guard 4 * udp 1000 1009 allow_0f5c"
+REJECTS = [f"reject 4 * tcp {at} {at + 1}" for at in range(1000, 4600, 3)]
+
+
+class Table(Link):
+    """Our table, which holds these entries in this order; `taken` is every transaction,
+    `lists` how many sets were listed."""
+
+    def __init__(self, held: list[str]) -> None:
+        self.held = held
+        self.taken: list[list[bytes]] = []
+        self.lists = 0
+        super().__init__()
+
+    def dump(self, one: bytes, is_wanted: object = None) -> list[tuple[int, bytes]]:
+        self.lists += 1
+        some = [e for e in self.held if f"\0{set_name(e)}\0".encode() in one]
+        elements = [nla(1, b"".join(encode(entry)[1:])) for entry in some]
+        return [(0, answer(nla(3, element))) for element in elements]
+
+    def batch(self, messages: list[bytes], commit: bool = True) -> None:
+        self.taken.append(messages)
+
+
+def change(held: list[str], old: list[str], new: list[str]) -> Table:
+    """The table, when a guest has had its entries changed."""
+    link = Table(held)
+    Nftables(link, Run(), {"own": ""}).change([Change("u", old, new)])
+    return link
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (RANGES[:1000], []),
+        (SHIFTED, []),
+        ([f"dnat 4 * tcp {at} {at} {TO} 80" for at in range(1, 3000)], []),
+    ],
+)
+def test_what_goes_at_once(old: list[str], new: list[str]) -> None:
+    """Up to 1,000 ranges, and however many single ports; nothing is listed for that."""
+    link = change(old, old, new)
+
+    gone = [entry for entry in old if entry not in new]
+    assert (link.lists, link.taken) == (0, [removals("own", gone)])
+
+
+def test_an_edit_is_one_transaction() -> None:
+    """However much goes: what comes is there when what it replaces is not any more."""
+    link = change(RANGES, RANGES, SHIFTED)
+
+    new = additions("own", [(entry, "u") for entry in SHIFTED])
+    assert link.taken == [removals("own", RANGES) + new]
+
+
+def test_very_many_ranges_that_go() -> None:
+    """1,000 a transaction, so that others have their turn, and in the kernel's order,
+    which looks for each from its first one on. What forwards goes ahead of what guards
+    and rejects, so that nothing is open in between."""
+    old = [GUARD, *REJECTS[::-1], *RANGES[::-1], *SHIFTED]
+    link = change([*RANGES, GUARD, *REJECTS], old, [])
+
+    gone = [*SHIFTED, *RANGES, GUARD, *REJECTS]
+    assert link.taken == [
+        removals("own", gone[at : at + 1000]) for at in range(0, len(gone), 1000)
+    ]
