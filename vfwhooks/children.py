@@ -32,10 +32,12 @@ class _Child:
 
 
 class Children:
-    """Those that run, one for each errand's name, by the pipe that is their output."""
+    """Those that run, one for each errand's name, by the pipe that is their output;
+    they have nothing in their environment but what tools need, and `more`."""
 
-    def __init__(self, poll: select.poll) -> None:
+    def __init__(self, poll: select.poll, **more: str) -> None:
         self._poll = poll
+        self._environment = {**_ENVIRONMENT, **more}
         self._children: dict[int, _Child] = {}
         self._names: dict[str, int] = {}
 
@@ -56,7 +58,7 @@ class Children:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_ENVIRONMENT,
+            env=self._environment,
         )
         assert process.stdout
         fd = process.stdout.fileno()

@@ -54,7 +54,8 @@ class Watch:
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
         self._ringers = Ringers(state.path, self._poll)
-        self._children = Children(self._poll)
+        paths = {"VFWHOOKS_STATE": state.path, "VFWHOOKS_CONFIG": config}
+        self._children = Children(self._poll, **paths)
         self._errands = Errands(
             state, config, self._children, self._schedule, self._log
         )
