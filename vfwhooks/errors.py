@@ -45,3 +45,12 @@ def show(text: str) -> str:
         else f"\\x{ord(c) - 0xDC00:02x}"
         for c in text
     )
+
+
+def where(error: Exception) -> str:
+    """The innermost line of ours: traceback costs more to import than it tells."""
+    trace, place = error.__traceback__, "?"
+    while trace:
+        place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -14,7 +14,7 @@ import syslog
 import time
 
 from . import doorbell, files, spool
-from .errors import OutOfTime, VfwError, show
+from .errors import OutOfTime, VfwError, show, where
 from .lock import Lock
 from .paths import CONFIG, STATE
 
@@ -118,12 +118,3 @@ def end(said: list[str]) -> "NoReturn":
     for line in said:
         syslog.syslog(syslog.LOG_NOTICE, show(line))
     posix._exit(0)  # taking the interpreter down would cost 1.3 ms
-
-
-def where(error: Exception) -> str:
-    """The innermost line of ours: traceback costs more to import than it tells."""
-    trace, place = error.__traceback__, "?"
-    while trace:
-        place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place

@@ -10,7 +10,7 @@ import time
 
 from . import configuration
 from .compiled import Damaged
-from .errors import InDoubt, Refused, VfwError
+from .errors import InDoubt, Refused, VfwError, where
 from .events import Events
 from .hookevents import waiting
 from .inventory import Inventory
@@ -165,6 +165,10 @@ class Reconcile:
                 from .kept import drop  # for those who need it
 
                 drop(self._state)
+            events.postpone()
+        except Exception as error:  # noqa: BLE001 - a defect of ours: say which
+            # What it met must not meet everybody who comes next.
+            self.report.problems.append(f"{where(error)}: {error!r}")
             events.postpone()
         events.note_stops()
         if len(self.report.problems) > before:
