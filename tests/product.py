@@ -103,7 +103,7 @@ def is_acknowledged(host: Host, connection: socket.socket) -> bool:
 
 def start_watch(host: Host, *command: str, **environment: str) -> None:
     """Run `vfwhooks watch` on the host, as the service does, until stop_watch; it has
-    said that it is ready. From the checkout, unless the command is another."""
+    asked libvirtd. From the checkout, unless the command is another."""
     env = {} if command else {"PYTHONPATH": Host.CHECKOUT}
     command = command or ("/usr/bin/python3", "-m", "vfwhooks")
     argv = ["/usr/bin/python3", "-c", _START_WATCH, *command, "watch"]
@@ -126,12 +126,14 @@ watch = subprocess.Popen(
 with open("/run/watch.pid", "w") as file:
     file.write(f"{watch.pid}\\n")
 assert ready.recv(4096) == b"READY=1"
+while not ready.recv(4096).startswith(b"STATUS="):
+    pass
 """
 
 
 def stop_watch(host: Host) -> None:
-    """End it, by its process id."""
-    host.call(["sh", "-c", "kill $(cat /run/watch.pid) && rm /run/watch.pid"])
+    """End it and its children, by its process id."""
+    host.call(["sh", "-c", "kill -TERM -$(cat /run/watch.pid) && rm /run/watch.pid"])
 
 
 def watch_cpu_seconds(host: Host) -> float:

@@ -71,7 +71,7 @@ class Errands:
 
     def ask_libvirtd(self) -> None:
         """Who runs, by libvirtd's word: at the start, when it has come up, and when a
-        record could not be read."""
+        record could not be read. When that is done, `asked` is due."""
         self._run(ASK, _ASK, self.ask_libvirtd)
 
     def withdraw_hooks(self) -> None:
@@ -96,6 +96,8 @@ class Errands:
 
         def on_end(ended: Ended) -> None:
             self._tell(name, ended)
+            if name == ASK:
+                self._schedule.add("asked", 0)
             if name in self._again:
                 self._again.remove(name)
                 again()

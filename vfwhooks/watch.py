@@ -119,6 +119,9 @@ class Watch:
         if "aside" in ready or "daemon" in ready:
             self._errands.ask_libvirtd()
             ready.discard("daemon")
+        if "asked" in ready:
+            notify("STATUS=libvirt has been asked who runs")
+            ready.remove("asked")
         if not ready:
             return False
         if ready != {"compiled"}:

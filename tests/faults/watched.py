@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from standin import CHECKOUT, CONFIG, ENVIRONMENT, LIMIT, STATE, put, wait_for
+from standin import CHECKOUT, CONFIG, ENVIRONMENT, LIMIT, STATE, wait_for
 
 from vfwhooks.configuration import is_in_force
 from vfwhooks.state import State
@@ -21,7 +21,7 @@ _WATCH = (
 
 @contextmanager
 def watching() -> Iterator[int]:
-    """It runs as the service runs it, and is ready; its process id."""
+    """It runs as the service runs it, and has looked at everything; its process id."""
     argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _WATCH, str(CHECKOUT)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind("\0watch-is-ready")
@@ -32,8 +32,8 @@ def watching() -> Iterator[int]:
         )
         try:
             assert ready.recv(4096) == b"READY=1"
-            # The `apply` of its start has gone by the file of a real host.
-            put(CONFIG, CONFIG.read_text())
+            while not ready.recv(4096).startswith(b"STATUS="):
+                pass
             wait_for(lambda: is_in_force(State(str(STATE)), str(CONFIG)))
             time.sleep(2)  # what that has set off is over
             yield process.pid
