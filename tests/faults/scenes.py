@@ -182,7 +182,8 @@ class Stage:
 
     def is_known(self) -> bool:
         """Whether the event got as far as being written down."""
-        return any(STATE.glob("intents/*")) or (STATE / "guests/qemu/web1").exists()
+        waits = any(STATE.glob("intents/*")) or any(STATE.glob("spool/*"))
+        return waits or (STATE / "guests/qemu/web1").exists()
 
     def differs(self, runs: tuple[Guest, ...], when: str) -> list[str]:
         """How the kernel differs from what it holds while these guests run."""
@@ -223,7 +224,7 @@ class Stage:
 
     def left_over(self) -> list[str]:
         """What the state directory has that nobody needs any more."""
-        places = ("intents/*", "working", "full", "asking/*", "gone/*")
+        places = ("spool/*", "intents/*", "working", "full", "asking/*", "gone/*")
         found = [str(path) for place in places for path in STATE.glob(place)]
         return [f"left over: {found}"] if found else []
 

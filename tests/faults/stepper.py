@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from standin import LIMIT
 
 _TRACEME, _PEEKDATA, _CONT, _GETREGS, _SETREGS = 0, 2, 7, 12, 13
 _SYSCALL, _SETOPTIONS, _GETEVENTMSG = 24, 0x4200, 0x4201
+_SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
+_POLL, _RESTART = 7, 219
 _GOOD, _FORK, _VFORK, _CLONE, _EXEC, _EXITKILL = 1, 2, 4, 8, 16, 1 << 20
 _EVENT_FORK, _EVENT_VFORK, _EVENT_CLONE, _EVENT_EXEC = 1, 2, 3, 4
 _WALL = 0x40000000
@@ -154,6 +157,104 @@ def step(
     stdout = os.pread(said, 1 << 16, 0).decode(errors="replace")
     os.close(said)
     return Stepped(status, stdout, run.points, time.monotonic() - begun)
+
+
+def step_other(
+    pid: int,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: str,
+    before: Callable[[Tracee, int], bool] | None = None,
+) -> Stepped:
+    """Run a command beside a child of ours that waits for news by poll, and step that
+    one until the command has ended and it waits again. `before` is called at each of
+    its calls, and says whether it has killed or stopped it: then it is left so.
+    """
+    other = _Other(pid, before)
+    given, said = os.memfd_create("stdin"), os.memfd_create("stdout")
+    os.write(given, os.fsencode(stdin))
+    os.lseek(given, 0, 0)
+    begun = time.monotonic()
+    with Path(os.devnull).open("wb") as nowhere:
+        command = subprocess.Popen(
+            argv, env=environment, stdin=given, stdout=said, stderr=nowhere
+        )
+    os.close(given)
+    with within(LIMIT, lambda: other.points[-3:]):
+        status, seconds = other.follow(command.pid, begun)
+    command.returncode = status
+    stdout = os.pread(said, 1 << 16, 0).decode(errors="replace")
+    os.close(said)
+    return Stepped(status, stdout, other.points, seconds)
+
+
+class _Other:
+    """A process that is stepped while a command runs beside it."""
+
+    def __init__(
+        self, pid: int, before: Callable[[Tracee, int], bool] | None = None
+    ) -> None:
+        self.tracee = Tracee(pid, "service")
+        self.before = before
+        self.points: list[Point] = []
+        self.is_traced = True
+        self._status: int | None = None
+        _ptrace(_SEIZE, pid, None, _GOOD | _EXITKILL)
+        _ptrace(_INTERRUPT, pid, None, None)
+        os.waitpid(pid, _WALL)
+        _ptrace(_SYSCALL, pid, None, 0)
+
+    def follow(self, command: int, begun: float) -> tuple[int, float]:
+        """Until the command has ended; its status, and after how long."""
+        seconds = 0.0
+        while self._status is None or self.is_traced:
+            pid, stopped = os.waitpid(-1, _WALL)
+            if pid == command:
+                self._status = os.waitstatus_to_exitcode(stopped)
+                seconds = time.monotonic() - begun
+                if self.is_traced and self._is_at_rest():
+                    self._interrupt()
+            elif pid == self.tracee.pid and self.is_traced:
+                self._stopped(stopped)
+        return self._status, seconds
+
+    def _is_at_rest(self) -> bool:
+        last = self.points[-1].number if self.points else _POLL
+        return self.tracee.is_inside and last in (_POLL, _RESTART)
+
+    def _interrupt(self) -> None:
+        """It may wait for ever, which is what it is to do."""
+        with contextlib.suppress(ProcessLookupError):
+            _ptrace(_INTERRUPT, self.tracee.pid, None, None)
+
+    def _stopped(self, how: int) -> None:
+        if os.WIFEXITED(how) or os.WIFSIGNALED(how):
+            self.is_traced = False
+            return
+        what, is_event = os.WSTOPSIG(how), how >> 16 != 0
+        is_call = what == signal.SIGTRAP | 0x80
+        if is_call:
+            self.tracee.is_inside = not self.tracee.is_inside
+        if is_call and self.tracee.is_inside:
+            number = self.tracee.registers().orig_rax
+            if self._status is not None and number in (_POLL, _RESTART):
+                self._let_go()
+                return
+            self.points.append(Point("service", number))
+            if self.before and self.before(self.tracee, len(self.points) - 1):
+                self._let_go()
+                return
+        elif is_event and self._status is not None:
+            self._let_go()  # it was interrupted while it waited
+            return
+        with_signal = 0 if is_call or is_event else what
+        with contextlib.suppress(ProcessLookupError):
+            _ptrace(_SYSCALL, self.tracee.pid, None, with_signal)
+
+    def _let_go(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            _ptrace(_DETACH, self.tracee.pid, None, 0)
+        self.is_traced = False
 
 
 class _Run:

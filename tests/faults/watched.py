@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import posix
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from standin import CHECKOUT, CONFIG, ENVIRONMENT, LIMIT, STATE, wait_for
 
+from vfwhooks import watch
 from vfwhooks.configuration import is_in_force
+from vfwhooks.errands import Errands
 from vfwhooks.state import State
+
+_PR_SET_PDEATHSIG = 1
 
 _WATCH = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -42,3 +52,42 @@ def watching() -> Iterator[int]:
             process.terminate()
             process.wait()
             assert status is None, f"watch ended: {status}"
+
+
+class Service:
+    """The service as a fork of this process: thousands are started in a test, and none
+    of them imports anything. There is no libvirtd that it could ask."""
+
+    def __init__(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(f"\0watch-{time.monotonic_ns()}")
+            ready.settimeout(LIMIT)
+            name = ready.getsockname().decode().replace("\0", "@")
+            self.pid = os.fork()
+            if self.pid == 0:
+                _serve(name)
+            try:
+                assert ready.recv(4096) == b"READY=1"
+            except BaseException:
+                self.kill()
+                raise
+
+    def kill(self) -> None:
+        """As systemd does when it hangs; it may be gone already."""
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+
+def _serve(ready: str) -> None:
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        posix.environ[b"NOTIFY_SOCKET"] = ready.encode()  # as Python found it
+        sys.executable = "/usr/bin/python3"
+        with patch.object(Errands, "ask_libvirtd"):
+            watch.main(str(STATE), str(CONFIG))
+    finally:
+        os._exit(1)
