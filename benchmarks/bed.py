@@ -28,6 +28,7 @@ STATUS = Path("/run/libvirt/network/default.xml")
 NFT, IPT, LEGACY = "nftables", "iptables-nft", "iptables-legacy"
 _NEWNS, _NEWNET = 0x00020000, 0x40000000
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+SERVICES: list[int] = []  # on a host: the process ids of those to end with it
 T = TypeVar("T")
 
 
@@ -79,8 +80,10 @@ def _serve(calls: Connection, backend: str) -> None:
     except (EOFError, OSError):
         pass
     finally:
-        if reader > 0:
-            os.kill(reader, signal.SIGKILL)
+        for pid in (*SERVICES, reader):
+            if pid > 0:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         os._exit(0)
 
 
