@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .bed import CONFIG, NFT, STATUS, Bed, sh, write
+from .bed import CONFIG, NFT, OWN, STATUS, Bed, sh, write
 from .guests import Guest, GuestsForwards, forwards_yaml, network_xml, plain
 from .hosts import apply, configure, expect_forwarded, start, wipe_rules
 from .lives import spawn
@@ -15,7 +15,7 @@ from .report import Section, Table, Verdict
 GUESTS = 100
 COLD, CHANGED = 60_000, 10_000
 TARGET_COLD, TARGET_CHANGED = 3, 0.5
-_RULES = Path("/run/rules.nft")
+_RULES = OWN / "rules.nft"
 
 
 def measure(runs: int) -> Section:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-from .bed import STATUS, Bed
+from .bed import OWN, STATUS, Bed
 from .guests import Guest, plain, with_reservations
 from .hosts import daemon_of, prepare
 from .life import ours
 from .lives import OURS, Event, spawn
 from .report import Section, Table
 
-_TRACE = Path("/run/trace")
+_TRACE = OWN / "trace"
 _CALL = re.compile(r"^\d+ +(\w+)\(")
 _READ = re.compile(r"(?:^\d+ +|<\.\.\. )(?:read|pread64)[( ].* = (\d+)$")
 EVENTS: tuple[Event, ...] = (

@@ -10,13 +10,14 @@ import subprocess
 import time
 from pathlib import Path
 
-from .bed import CONFIG, LIB, NFT, SERVICES, STATUS, sh, write
+from .bed import CONFIG, LIB, NFT, OWN, SERVICES, STATUS, sh, write
 from .guests import Guest, GuestsForwards, forwards_yaml, network_xml
 from .lives import OURS, call, environment, spawn
 
 STARTED = "qemu", "started"
 _FILE_SETTLES, _QUIET, _PATIENCE = 0.3, 0.5, 60.0
 _WATCHDOG_US = 600_000_000
+_READY = OWN / "ready"
 _SERVICE = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from vfwhooks.watch import main; main(*sys.argv[2:])"
@@ -69,10 +70,10 @@ def serve() -> int:
     argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _SERVICE]
     argv += [str(LIB), "/run/vfwhooks", str(CONFIG)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        Path("/run/ready").unlink(missing_ok=True)
-        ready.bind("/run/ready")
+        _READY.unlink(missing_ok=True)
+        ready.bind(str(_READY))
         ready.settimeout(_PATIENCE)
-        env = {**environment(), "NOTIFY_SOCKET": "/run/ready"}
+        env = {**environment(), "NOTIFY_SOCKET": str(_READY)}
         env["WATCHDOG_USEC"] = str(_WATCHDOG_US)
         SERVICES.append(subprocess.Popen(argv, env=env).pid)
         ready.recv(4096)
@@ -116,7 +117,7 @@ def expect_forwarded(guests: int) -> None:
     records = Path("/run/vfwhooks/guests/qemu").iterdir()
     found = sum("\nentry dnat " in record.read_text() for record in records)
     if found != guests:
-        said = sh("tail -n 5 /run/log")
+        said = sh(f"tail -n 5 {OWN}/log")
         what = f"something is forwarded to {found} guests, not {guests}"
         raise RuntimeError(f"{what}; the log's end:\n{said}")
 

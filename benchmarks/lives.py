@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bed import CONFIG, LIB, STATUS
+from .bed import CONFIG, LIB, OWN, STATUS
 from .guests import Guest, with_reservations
 
 LIFE = (
@@ -44,7 +44,7 @@ _MEASURE_PEAK = (
     "child = posix.posix_spawn(sys.argv[1], sys.argv[1:], posix.environ)\n"
     "print(posix.wait4(child, 0)[2].ru_maxrss)"
 )
-_OUTPUT = Path("/run/output")
+_OUTPUT = OWN / "output"
 _LOCK, _BELL = Path("/run/vfwhooks/lock"), "/run/vfwhooks/doorbell"
 _NOTHING = b"spool/nothing"
 OURS = Hook("vfwhooks", LIB / "hooks")
