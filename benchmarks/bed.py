@@ -23,11 +23,13 @@ from .guests import BRIDGE_ADDRESS, RECORDED, SUBNET, network_xml
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 LIB = Path("/run/lib")
+OWN = Path("/run/bench")  # of the bed alone: the service listens to what is in /run
 CONFIG = Path("/etc/libvirt/forwards.yaml")
 STATUS = Path("/run/libvirt/network/default.xml")
 NFT, IPT, LEGACY = "nftables", "iptables-nft", "iptables-legacy"
 _NEWNS, _NEWNET = 0x00020000, 0x40000000
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+SERVICES: list[int] = []  # on a host: the process ids of those to end with it
 T = TypeVar("T")
 
 
@@ -79,8 +81,10 @@ def _serve(calls: Connection, backend: str) -> None:
     except (EOFError, OSError):
         pass
     finally:
-        if reader > 0:
-            os.kill(reader, signal.SIGKILL)
+        for pid in (*SERVICES, reader):
+            if pid > 0:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         os._exit(0)
 
 
@@ -94,6 +98,7 @@ def _mount() -> int:
         sh(f"mount -t tmpfs -o mode=755 bench {directory}")
     sh("mount -t sysfs sysfs /sys && ip link set lo up")
     Path("/var/lib/libvirt/dnsmasq").mkdir(parents=True)
+    OWN.mkdir()
     for part in ("hooks", "vfwhooks", "templates"):
         shutil.copytree(
             CHECKOUT / part, LIB / part, ignore=shutil.ignore_patterns("__pycache__")
@@ -104,7 +109,7 @@ def _mount() -> int:
     log.bind("/dev/log")
     reader = os.fork()
     if reader == 0:
-        with Path("/run/log").open("wb", buffering=0) as file:
+        with (OWN / "log").open("wb", buffering=0) as file:
             while True:
                 file.write(log.recv(1 << 16) + b"\n")
     log.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-from .bed import STATUS, Bed
+from .bed import OWN, STATUS, Bed
 from .guests import Guest, plain, with_reservations
 from .hosts import daemon_of, prepare
+from .life import ours
 from .lives import OURS, Event, spawn
 from .report import Section, Table
 
-_TRACE = Path("/run/trace")
+_TRACE = OWN / "trace"
 _CALL = re.compile(r"^\d+ +(\w+)\(")
 _READ = re.compile(r"(?:^\d+ +|<\.\.\. )(?:read|pread64)[( ].* = (\d+)$")
 EVENTS: tuple[Event, ...] = (
@@ -39,16 +39,18 @@ def measure(backends: tuple[str, ...]) -> Section:
     section = Section(
         "In counts",
         "What one event makes the processes of its hook do, with 10 forwards, as "
-        "strace sees it.",
+        "strace sees it; not what the service does for it.",
     )
-    table = Table(("backend", "event", *Counts._fields))
+    table = Table(("hook", "event", *Counts._fields))
     for backend in backends:
-        bed = Bed(backend)
-        bed.call(prepare, backend, {Guest(0).name: plain(10)}, 0)
-        for event in EVENTS:
-            counts = bed.call(trace, backend, event)
-            table.rows.append((backend, " ".join(event), *map(str, counts)))
-        bed.close()
+        for is_served in (True, False):
+            bed = Bed(backend)
+            bed.call(prepare, backend, {Guest(0).name: plain(10)}, 0, 0, is_served)
+            for event in EVENTS:
+                counts = bed.call(trace, backend, event)
+                name = ours(backend, is_served)
+                table.rows.append((name, " ".join(event), *map(str, counts)))
+            bed.close()
     section.tables.append(table)
     return section
 

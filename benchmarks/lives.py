@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bed import CONFIG, LIB, STATUS
+from .bed import CONFIG, LIB, OWN, STATUS
 from .guests import Guest, with_reservations
 
 LIFE = (
@@ -43,7 +44,9 @@ _MEASURE_PEAK = (
     "child = posix.posix_spawn(sys.argv[1], sys.argv[1:], posix.environ)\n"
     "print(posix.wait4(child, 0)[2].ru_maxrss)"
 )
-_OUTPUT = Path("/run/output")
+_OUTPUT = OWN / "output"
+_LOCK, _BELL = Path("/run/vfwhooks/lock"), "/run/vfwhooks/doorbell"
+_NOTHING = b"spool/nothing"
 OURS = Hook("vfwhooks", LIB / "hooks")
 
 
@@ -94,7 +97,7 @@ def spawn(
     argv: list[str], text: str = "", forwards: int = 0, to_the_end: bool = False
 ) -> float:
     """Run a program with `text` as its standard input; it must succeed. Seconds, `to
-    the end` of all that it has left running behind its caller's back.
+    the end` of all that it has left running behind its caller's back, or to a service.
     """
     stdin = open_input(text)
     out = os.open(_OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -108,6 +111,7 @@ def spawn(
     _, status = os.waitpid(child, 0)
     if to_the_end:
         os.read(alive, 1)
+        await_end()
     took = time.perf_counter() - start
     for fd in (stdin, out, alive):
         os.close(fd)
@@ -115,6 +119,22 @@ def spawn(
         said = _OUTPUT.read_text()
         raise RuntimeError(f"{' '.join(argv)}: status {status}: {said}")
     return took
+
+
+def await_end() -> None:
+    """Wait until nobody is at work: the lock is free, and the service, where there is
+    one, answers who rings for an event that nobody has written down."""
+    if not _LOCK.exists():
+        return
+    with _LOCK.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as bell:
+        try:
+            bell.connect(_BELL)
+        except OSError:
+            return
+        bell.send(_NOTHING)
+        bell.recv(1)
 
 
 def open_input(text: str) -> int:

@@ -7,6 +7,7 @@ the table's name.
 """
 
 import errno
+import select
 import struct
 from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 
@@ -47,6 +48,7 @@ class Rulesets:
         self._changed: set[tuple[int, bytes]] = set()
         self._is_lost = False
         self._nat = nat_tables()
+        self._tools: set[int] = set()
 
     def fileno(self) -> int:
         """The descriptor, for poll."""
@@ -64,16 +66,18 @@ class Rulesets:
         for kind, port, payload in _messages(self._link):
             if kind < 0:
                 self._is_lost = True
+                self._tools.clear()
                 return True, True
-            if port >> 16 == OUR_PORTS or kind & 0xFF == _NEWGENERATION:
+            is_ours = port >> 16 == OUR_PORTS or port in self._tools
+            if is_ours or kind & 0xFF == _NEWGENERATION:
                 continue
             about = attributes(payload[4:])
             table = about.get(1, b"").rstrip(b"\0")
             if _is_foreign(kind & 0xFF, table, about):
                 self._changed.add((payload[0], table))
             if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
-                is_ours = table == b"vfwhooks" or _text(about.get(2)) == "vfwhooks"
-                elements = elements or is_ours
+                is_in_ours = table == b"vfwhooks" or _text(about.get(2)) == "vfwhooks"
+                elements = elements or is_in_ours
             elif table in (b"vfwhooks", b"libvirt_network"):
                 rules = True
             elif (
@@ -82,7 +86,17 @@ class Rulesets:
                 else table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct)
             ):
                 rules = elements = True
+        self._tools.clear()
         return rules, elements
+
+    def pass_over(self, tools: "list[int]") -> None:
+        """What these tools of ours have changed is no news: they have ended, so all of
+        it has arrived, if they changed anything. The kernel gives a tool's first socket
+        the number of its process; somebody else may have it later."""
+        arrived = select.poll()
+        arrived.register(self._link, select.POLLIN)
+        if arrived.poll(0):
+            self._tools.update(tools)
 
     @property
     def may_have_foreign(self) -> bool:

@@ -18,7 +18,8 @@ _SIGKILL, _SIGPIPE = 9, 13
 
 class Run:
     """Runs tools that inherit the descriptors `keep` and may take `seconds` each, and
-    no longer than `until` (monotonic): a tool that outlives us holds the lock.
+    no longer than `until` (monotonic): a tool that outlives us holds the lock. `pids`
+    are the tools that ran.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Run:
         self.keep = keep
         self.seconds = seconds
         self.until = until
+        self.pids: list[int] = []
 
     def __call__(self, argv: list[str], text: str = "") -> str:
         """Run `argv` with `text` as its standard input; what it printed.
@@ -47,6 +49,7 @@ class Run:
             posix.lseek(files[0], 0, 0)
             try:
                 child = self._spawn(path, argv, files, its_end)
+                self.pids.append(child)
             finally:
                 posix.close(its_end)
             status = self._wait(argv[0], child, alive)

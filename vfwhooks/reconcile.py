@@ -94,6 +94,11 @@ class Reconcile:
         """Whether `close` takes many milliseconds that change no rule any more."""
         return self._link.is_slow_to_close or self._roads.has_noted
 
+    @property
+    def tools(self) -> list[int]:
+        """The process ids of the tools that ran."""
+        return self._run.pids
+
     def carry_out(self, mine: "Intent | None" = None) -> None:
         """Carry out every event that waits, also those that arrive meanwhile, and one
         that could not be written down. Once connections are to be cut, the rest is left

@@ -163,6 +163,7 @@ class Watch:
             self._ringers.answer()  # connections that are to be cut are no matter
         finally:
             reconcile.close()
+            self._rulesets.pass_over(reconcile.tools)
         return self._said(reconcile)
 
     def _said(self, reconcile: Reconcile) -> list[str]:
@@ -238,6 +239,7 @@ class Watch:
                 reconcile.check(is_full)
             finally:
                 reconcile.close()
+                self._rulesets.pass_over(reconcile.tools)
             problems = reconcile.report.problems
             for line in self._said(reconcile):
                 self._log.say(line)
