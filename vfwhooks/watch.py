@@ -33,6 +33,7 @@ _LEGACY_CHECK = 10.0
 _UP = 1.0  # seconds from a daemon's file until it can be asked
 # Seconds to wait for the lock: before who rang gives us up, and for what is our own.
 _RING_PATIENCE, _PATIENCE = 0.8, 5.0
+_EDIT_PATIENCE = 0.5  # seconds that who rang waits for an edit to come into force
 _CHECK_PERIOD = 60.0
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
@@ -119,6 +120,9 @@ class Watch:
         if "aside" in ready or "daemon" in ready:
             self._errands.ask_libvirtd()
             ready.discard("daemon")
+        if "answer" in ready:
+            self._ringers.answer()
+            ready.remove("answer")
         if "asked" in ready:
             notify("STATUS=libvirt has been asked who runs")
             ready.remove("asked")
@@ -127,6 +131,8 @@ class Watch:
         if ready != {"compiled"}:
             self._compile()
         self._reconcile(not ready.isdisjoint({"elements", "compiled"}))
+        if "compiled" in ready:
+            self._ringers.answer()
         if "start" in ready:
             self._guests.try_listeners()
         return True
@@ -141,16 +147,25 @@ class Watch:
 
     def _answer(self) -> None:
         """Carry out what hooks were told, and tell them when the kernel has it."""
+        if not configuration.has_good(self._state):
+            self._compile()
+            self._ringers.answer()  # a hook compiles for itself
+            return
         said: list[str] = []
-        if self._ringers.waits_for_work() and configuration.has_good(self._state):
-            try:
+        try:
+            if self._ringers.waits_for_work():
                 said = self._carry_out()
-            except OutOfTime:
-                pass  # somebody else has the lock, and who rang waits for it himself
-            except (OSError, VfwError) as error:
-                said = [str(error)]
-            self._take_base()
-        self._ringers.answer()
+        except OutOfTime:
+            self._ringers.answer()  # who rang waits for the lock himself
+        except (OSError, VfwError) as error:
+            said = [str(error)]
+        if configuration.is_in_force(self._state, self._config):
+            self._ringers.answer()
+        else:
+            # Whoever edits, and then starts the guest, finds it forwarded to as edited.
+            self._compile()
+            self._schedule.add("answer", _EDIT_PATIENCE)
+        self._take_base()
         for line in said:
             self._log.say(line)
 
@@ -160,7 +175,8 @@ class Watch:
         reconcile = Reconcile(self._state, self._config, lock=lock, is_apart=True)
         try:
             reconcile.carry_out()
-            self._ringers.answer()  # connections that are to be cut are no matter
+            if configuration.is_in_force(self._state, self._config):
+                self._ringers.answer()  # connections that are to be cut are no matter
         finally:
             reconcile.close()
             self._rulesets.pass_over(reconcile.tools)
