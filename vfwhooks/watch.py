@@ -32,7 +32,7 @@ _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK = 10.0
 _UP = 1.0  # seconds from a daemon's file until it can be asked
 # Seconds to wait for the lock: before who rang gives us up, and for what is our own.
-_RING_PATIENCE, _PATIENCE = 0.8, 5.0
+_RING_PATIENCE, _PATIENCE = 0.4, 5.0
 _EDIT_PATIENCE = 0.5  # seconds that who rang waits for an edit to come into force
 _CHECK_PERIOD = 60.0
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
@@ -121,7 +121,7 @@ class Watch:
             self._errands.ask_libvirtd()
             ready.discard("daemon")
         if "answer" in ready:
-            self._ringers.answer()
+            self._answer(is_late=True)
             ready.remove("answer")
         if "asked" in ready:
             notify("STATUS=libvirt has been asked who runs")
@@ -145,26 +145,27 @@ class Watch:
             what = f"hooks cannot ring here, and do their work themselves: {error}"
             self._log.say(what, WARNING)
 
-    def _answer(self) -> None:
-        """Carry out what hooks were told, and tell them when the kernel has it."""
+    def _answer(self, is_late: bool = False) -> None:
+        """Carry out what hooks were told, and tell them when the kernel has it. An edit
+        that is about to come into force comes first, for so long as who rang can wait.
+        """
         if not configuration.has_good(self._state):
             self._compile()
             self._ringers.answer()  # a hook compiles for itself
+            return
+        if not is_late and not configuration.is_in_force(self._state, self._config):
+            self._compile()
+            self._schedule.add("answer", _EDIT_PATIENCE)
             return
         said: list[str] = []
         try:
             if self._ringers.waits_for_work():
                 said = self._carry_out()
         except OutOfTime:
-            self._ringers.answer()  # who rang waits for the lock himself
+            pass  # somebody else has the lock, and who rang waits for it himself
         except (OSError, VfwError) as error:
             said = [str(error)]
-        if configuration.is_in_force(self._state, self._config):
-            self._ringers.answer()
-        else:
-            # Whoever edits, and then starts the guest, finds it forwarded to as edited.
-            self._compile()
-            self._schedule.add("answer", _EDIT_PATIENCE)
+        self._ringers.answer()
         self._take_base()
         for line in said:
             self._log.say(line)
@@ -175,8 +176,7 @@ class Watch:
         reconcile = Reconcile(self._state, self._config, lock=lock, is_apart=True)
         try:
             reconcile.carry_out()
-            if configuration.is_in_force(self._state, self._config):
-                self._ringers.answer()  # connections that are to be cut are no matter
+            self._ringers.answer()  # connections that are to be cut are no matter
         finally:
             reconcile.close()
             self._rulesets.pass_over(reconcile.tools)
