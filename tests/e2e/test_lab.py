@@ -188,6 +188,29 @@ def test_guests_survive_a_daemon_restart(scene: Scene) -> None:
     assert scene.host.net.http(f"http://{scene.guest.address}/").answered
 
 
+def test_daemon_has_its_guests_when_it_has_started(scene: Scene) -> None:
+    """libvirtd answers while it still waits for a guest's monitor; `start` returns
+    when it has reconnected, so that the guest can be destroyed without an error."""
+    seen = "/run/lab/control"
+    scene.host.stop_libvirtd()
+    qemu = scene.host.read("/run/libvirt/qemu/web1.pid").strip()
+    scene.host.run(["sh", "-c", SLOW_MONITOR.format(qemu=qemu, seen=seen)])
+
+    scene.host.start_libvirtd()
+    control = scene.host.virsh("domcontrol", "web1").strip()
+
+    assert (scene.host.read(seen)[:8], control) == ("occupied", "ok")
+
+
+# A guest that is too busy to answer libvirtd, until somebody has seen libvirtd wait.
+SLOW_MONITOR = """
+kill -STOP {qemu}
+(until virsh -q domcontrol web1 | grep occupied; do :; done >{seen} 2>/dev/null
+sleep 0.5
+kill -CONT {qemu}) &
+"""
+
+
 def test_syslog_is_read(scene: Scene) -> None:
     """What is logged on the host can be read by a test, and is not logged outside."""
     scene.host.run(["logger", "--tag", "vfwhooks", "a message"])

@@ -147,7 +147,7 @@ class Host:
         self.libvirtd.stop()
 
     def restart_libvirtd(self) -> None:
-        """Ends libvirtd and starts it; it takes its guests up again soon after."""
+        """Ends libvirtd and starts it; returns when it has its guests in hand again."""
         self.libvirtd.stop()
         self.libvirtd.start(self._arguments)
 

@@ -75,12 +75,26 @@ class Libvirtd:
                 shim.chmod(0o755)
 
     def start(self, arguments: Sequence[str] = ()) -> None:
-        """Starts the daemon and waits until it answers."""
+        """Starts the daemon; waits until it answers and has its guests in hand again.
+
+        libvirtd answers before it has reconnected to its guests. Who destroys a guest
+        in between ends it, and hears "domain is not running" all the same.
+        """
         self.box.call(["libvirtd", "-d", *arguments]).check()
         wait_until(
             lambda: self.box.call(["virsh", "-q", "uri"]).status == 0,
             lambda: f"libvirtd answers; its log:\n{self.log()}",
         )
+        wait_until(
+            self._has_reconnected,
+            lambda: f"libvirtd has reconnected to its guests; its log:\n{self.log()}",
+        )
+
+    def _has_reconnected(self) -> bool:
+        """Whether no running guest is busy; one that has died is none of them."""
+        running = self.box.call(["virsh", "-q", "list", "--uuid"]).check().split()
+        states = [self.box.call(["virsh", "-q", "domcontrol", u]) for u in running]
+        return all(s.status != 0 or s.stdout.strip() == "ok" for s in states)
 
     def pid(self) -> str:
         """The daemon's process id inside the box, "" when it is not running."""
