@@ -214,9 +214,17 @@ def test_a_tunnel_while_the_guest_is_off(
     assert (through(outside, host), refused) == (True, (True, True))
 
 
+def give_up_claims(host: Host) -> None:
+    """Nothing is rejected any more: who listens next there is first."""
+    configure(host, "guests: {}\n")
+    claims = "/run/vfwhooks/claims"
+    wait_until(lambda: not host.run(["ls", claims]), "nothing rejected", 20)
+
+
 def test_a_service_that_was_first(host: Host, outside: Net, web1: Net) -> None:
     """The guest has its port for seconds only, until the service ends; what others have
     open with the guest goes on."""
+    give_up_claims(host)
     with web1.serve_udp(51900), web1.serve_udp(50500):
         with serving(host, "vpn", 51900, protocol="udp") as pid:
             said = [start(host, f'["{RANGE}"]')]
@@ -276,9 +284,7 @@ def test_a_service_that_comes_later(host: Host, outside: Net, web1: Net) -> None
 def test_a_service_while_the_guest_is_off(host: Host, outside: Net, web1: Net) -> None:
     """What is rejected then gives its port back within seconds, too. It was first: what
     is rejected, is so from the edit on."""
-    configure(host, "guests: {}\n")
-    claims = "/run/vfwhooks/claims"
-    wait_until(lambda: not host.run(["ls", claims]), "nothing rejected", 20)
+    give_up_claims(host)
     with serving(host, "vpn", 51900, protocol="udp"):
         start(host, f'{{ports: ["{RANGE}"], when_stopped: reject}}')
         event(host, "stopped")
