@@ -191,6 +191,7 @@ class Watch:
         """Listen to all files that count, and look at what a directory has that was not
         listened to so far."""
         self._look(self._watched.listen())
+        self._state.remove(DEAF)  # we live; what told of it may have come before this
 
     def _look(self, directories: set[str]) -> None:
         """Look at all that is in directories whose news may have been missed."""
