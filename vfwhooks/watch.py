@@ -191,6 +191,7 @@ class Watch:
         """Listen to all files that count, and look at what a directory has that was not
         listened to so far."""
         self._look(self._watched.listen())
+        self._state.remove(DEAF)  # we live; what told of it may have come before this
 
     def _look(self, directories: set[str]) -> None:
         """Look at all that is in directories whose news may have been missed."""
@@ -244,8 +245,13 @@ class Watch:
     def _reconcile(self, is_full: bool) -> None:
         """Carry out what waits, and check what is to be checked."""
         is_compiling = self._children.is_at(COMPILE)
-        if is_compiling and not configuration.has_good(self._state):
-            return  # what is compiled has everything checked
+        if not configuration.has_good(self._state):
+            # What hooks were told is theirs meanwhile: they compile, and wait for it.
+            if is_compiling:
+                return  # what is compiled has everything checked
+            if not configuration.is_settled(self._config):
+                self._schedule.add("again", self._retry, self._retry)
+                return
         problems: list[str] = []
         is_in_force = False
         try:

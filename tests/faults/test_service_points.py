@@ -157,5 +157,5 @@ def play_all(backend: str, name: str, act: Act) -> tuple[int, float]:
                 wrong.append(f"{point} (call {number}): {'; '.join(found)}; log: {log}")
                 play.stage.host.apply(WEB0)
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     return tried, play.longest

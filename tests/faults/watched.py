@@ -91,3 +91,13 @@ def _serve(ready: str) -> None:
             watch.main(str(STATE), str(CONFIG))
     finally:
         os._exit(1)
+
+
+@contextmanager
+def serving() -> Iterator[Service]:
+    """One that has gone when the block ends."""
+    service = Service()
+    try:
+        yield service
+    finally:
+        service.kill()
