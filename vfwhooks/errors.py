@@ -47,6 +47,13 @@ def show(text: str) -> str:
     )
 
 
+def why(error: Exception) -> str:
+    """What is to be said of what ended a hook: the place, too, of a defect of ours."""
+    if isinstance(error, (VfwError, OSError)):
+        return str(error)
+    return f"{where(error)}: {error!r}"
+
+
 def where(error: Exception) -> str:
     """The innermost line of ours: traceback costs more to import than it tells."""
     trace, place = error.__traceback__, "?"

@@ -1,10 +1,11 @@
 """A libvirt hook's Python part: one event in, nothing out, whatever happens.
 
 Started by the sh gates in hooks/, with -IS and only for events that are ours. It writes
-the event down and has the service carry it out. Where no service answers it waits for
-the lock, and only who has the lock, and finds its event still there, imports the rest
-of the package (200 imports at once take seconds). It never talks to libvirtd, which
-holds the guest while we run. What it imports is pinned by a test.
+the event down and has the service carry it out: what that needs is imported first, and
+no more, since each module costs every start 0.2 ms. Where no service answers it waits
+for the lock, and only who has the lock, and finds its event still there, imports the
+rest of the package (200 imports at once take seconds). It never talks to libvirtd,
+which holds the guest while we run. What it imports is pinned by a test.
 """
 
 import faulthandler
@@ -14,8 +15,6 @@ import syslog
 import time
 
 from . import doorbell, files, spool
-from .errors import OutOfTime, VfwError, show, where
-from .lock import Lock
 from .paths import CONFIG, STATE
 
 TYPE_CHECKING = False
@@ -43,10 +42,10 @@ def main(argv: list[str]) -> None:
         data = b"" if operation in _GONE else read_input()
         event = spool.Event(driver, name, operation, data)
         said = carry_out(state, config, event, begun + LOCK)
-    except (VfwError, OSError) as error:
-        said = [f"{name} {operation}: {error}"]
     except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
-        said = [f"{name} {operation}: {where(error)}: {error!r}"]
+        from .errors import why
+
+        said = [f"{name} {operation}: {why(error)}"]
     end(said)
 
 
@@ -61,19 +60,30 @@ def carry_out(state: str, config: str, event: spool.Event, until: float) -> list
         said.append(f"{state}: {error.strerror or error}")
     if file and doorbell.ring(state, file, RING) == doorbell.DONE:
         return []
+    return said + _without_service(state, config, event, file, until)
+
+
+def _without_service(
+    state: str, config: str, event: spool.Event, file: str, until: float
+) -> list[str]:
+    """Carry it out with the lock, unless somebody else has done so meanwhile; it is in
+    no file where there was no room."""
+    from .errors import OutOfTime
+    from .lock import Lock
+
     try:
         lock = Lock(f"{state}/lock", until)
     except OutOfTime as error:
         why = f"{event.name} {event.operation}: {error}"
         if not file:
-            return [*said, f"{why}: it is lost, run vfwhooks apply"]
+            return [f"{why}: it is lost, run vfwhooks apply"]
         # No reason to have everything checked, as for a hook that died at work.
         files.write(f"{state}/{LATE}", b"", f"{state}/tmp/{posix.getpid()}")
-        return [*said, f"{why}: left to whoever comes next"]
+        return [f"{why}: left to whoever comes next"]
     except FileNotFoundError:
         lock = None  # there is no room for so much as the directory
     if file and lock and not files.exists(f"{state}/{file}"):
-        return said
+        return []
     # Dear, and needed by one hook at a time: the package, and the distribution's.
     import site
 
@@ -81,7 +91,7 @@ def carry_out(state: str, config: str, event: spool.Event, until: float) -> list
     from .alone import carry_out
 
     mine = None if file else event
-    return said + carry_out(state, config, mine, lock, until, detach)
+    return carry_out(state, config, mine, lock, until, detach)
 
 
 def detach() -> None:
@@ -105,6 +115,8 @@ def read_input() -> bytes:
         parts.append(part)
         size += len(part)
         if size > _LARGEST:
+            from .errors import VfwError
+
             raise VfwError(f"more than {_LARGEST >> 20} MiB of XML on standard input")
     return b"".join(parts)
 
@@ -114,7 +126,9 @@ def end(said: list[str]) -> "NoReturn":
     # A syslog that nobody reads any more would hold us, and the guest, for ever.
     faulthandler.dump_traceback_later(LAST_WORDS, exit=True, file=sys.stderr)
     if said:
+        from .errors import show
+
         syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
-    for line in said:
-        syslog.syslog(syslog.LOG_NOTICE, show(line))
+        for line in said:
+            syslog.syslog(syslog.LOG_NOTICE, show(line))
     posix._exit(0)  # taking the interpreter down would cost 1.3 ms

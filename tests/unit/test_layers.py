@@ -154,24 +154,18 @@ HEAVY = {
     "yaml": {"config"},
 }
 # What every hook of ours loads: it may find a service that does the rest.
-CLIENT_OF_PYTHON = {
-    "_socket",
-    "_stat",
-    "errno",
-    "faulthandler",
-    "fcntl",
-    "stat",
-    "syslog",
-}
-CLIENT = {"doorbell", "errors", "files", "hook", "lock", "paths", "spool"}
+CLIENT_OF_PYTHON = {"_socket", "_stat", "errno", "faulthandler", "syslog"}
+CLIENT = {"doorbell", "files", "hook", "paths", "spool"}
 # What the one hook loads on top that has the lock, where there is no service.
 ALONE_OF_PYTHON = {
     "_struct",
     "binascii",
+    "fcntl",
     "pyexpat",
     "pyexpat.errors",
     "pyexpat.model",
     "select",
+    "stat",
     "struct",
 }
 ALONE = {
@@ -182,11 +176,13 @@ ALONE = {
     "configuration",
     "cuts",
     "elements",
+    "errors",
     "events",
     "hookevents",
     "inventory",
     "libvirtxml",
     "listeners",
+    "lock",
     "model",
     "netlink",
     "nfnetlink",
