@@ -101,7 +101,7 @@ def load(path: str) -> "Compiled | None":
         return None
     try:
         return Compiled(fd)
-    except (ValueError, struct.error):
+    except (ValueError, struct.error, IsADirectoryError):
         posix.close(fd)
         return None
 

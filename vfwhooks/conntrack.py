@@ -4,7 +4,7 @@ Each is deleted by its own tuple. Never by a port alone: that would cut the
 administrator's own session, and the guests' outgoing connections to that port number.
 """
 
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, inet_ntop
 
 from .cuts import parse_cut
 from .elements import PROTOCOLS, WHOLE
@@ -13,6 +13,7 @@ from .flows import Flows, Tuple
 from .inventory import Inventory
 from .netlink import Netlink
 from .plan import network_entries
+from .published import Published, PublishedPorts, packed
 from .state import State
 
 TYPE_CHECKING = False
@@ -22,65 +23,24 @@ if TYPE_CHECKING:
     from .listeners import Range
 
 _TCP, _UDP = PROTOCOLS["tcp"], PROTOCOLS["udp"]
-_SIZES = {"4": 4, "6": 16}
+_FAMILIES = {4: "4", 16: "6"}  # by the length of an address
 
 
-class Published:
-    """What one dnat or reject entry is about, to compare connections with."""
-
-    __slots__ = ("address", "first", "host", "last", "protocol", "size", "target")
-
-    def __init__(self, entry: str) -> None:
-        _, family, host, protocol, *words = entry.split(" ")
-        self.size = _SIZES[family]
-        self.host = b"" if host == "*" else _packed(host)
-        self.protocol = PROTOCOLS.get(protocol, 0)  # 0 for all of them
-        self.first, self.last = int(words[0]), int(words[1])
-        self.address = _packed(words[2]) if words[2:] else b""
-        self.target = int(words[3]) if words[2:] else 0
-
-    def has(self, original: Tuple) -> bool:
-        """Whether a connection to this destination is one to the published port."""
-        return (
-            self.protocol in (0, original.protocol)
-            and self.first <= original.port <= self.last
-            and self.host in (b"", original.destination)
-            and self.size == len(original.destination)
-        )
-
-    def leads(self, original: Tuple, reply: Tuple) -> bool:
-        """Whether the connection, which is one to the published port, was forwarded by
-        this entry."""
-        target = self.target + original.port - self.first
-        return (
-            original.destination != reply.source == self.address
-            and reply.source_port == target
-        )
+def find_publishing(ports: PublishedPorts, original: Tuple) -> list[Published]:
+    """What publishes the connection's destination, the first of it in force."""
+    host = original.destination
+    family = _FAMILIES.get(len(host), "")
+    return ports.find(family, host, original.protocol, original.port)
 
 
-class Ports:
-    """What entries publish, found by port: a host may have thousands of either."""
-
-    def __init__(self, published: "Iterable[Published]") -> None:
-        self._ports: dict[int, list[Published]] = {}
-        self._hosts: dict[bytes, list[Published]] = {}
-        self._ranges: list[Published] = []
-        for one in published:
-            if one.first == one.last:
-                self._ports.setdefault(one.first, []).append(one)
-            elif one.host:
-                self._hosts.setdefault(one.host, []).append(one)
-            else:
-                self._ranges.append(one)
-
-    def of(self, original: Tuple) -> list[Published]:
-        """What publishes the destination: first what is on one address, then the whole
-        of it, then what is on every address."""
-        some = self._ports.get(original.port, ())
-        whole = self._hosts.get(original.destination, ())
-        found = [one for one in (*some, *whole, *self._ranges) if one.has(original)]
-        found.sort(key=lambda one: (not one.host, not one.protocol))
-        return found
+def has_led(one: Published, original: Tuple, reply: Tuple) -> bool:
+    """Whether the connection, which is one to the published port, was forwarded by
+    this entry."""
+    target = one.target + original.port - one.first
+    return (
+        original.destination != reply.source == one.address
+        and reply.source_port == target
+    )
 
 
 def cut_file(state: State, inventory: Inventory, file: str, until: float) -> list[str]:
@@ -130,15 +90,15 @@ def _cut_led(flows: Flows, removed: list[str], stay: "Iterable[str]") -> int:
         if entry.startswith("dnat "):
             one = Published(entry)
             by_guest.setdefault(one.address, []).append(one)
-    gone = {guest: Ports(some) for guest, some in by_guest.items()}
-    others = Ports(map(Published, stay))
+    gone = {guest: PublishedPorts(some) for guest, some in by_guest.items()}
+    others = PublishedPorts(map(Published, stay))
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
-        led = gone[reply.source].of(original)
-        if not any(one.leads(original, reply) for one in led):
+        led = find_publishing(gone[reply.source], original)
+        if not any(has_led(one, original, reply) for one in led):
             return False
-        now = others.of(original)
-        return not (now and now[0].leads(original, reply))
+        now = find_publishing(others, original)
+        return not (now and has_led(now[0], original, reply))
 
     return flows.cut_forwarded(gone, is_stale)
 
@@ -148,7 +108,7 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int
     entries = [entry for entry in added if entry.startswith(("dnat ", "reject "))]
     udp = [entry for entry in entries if " udp " in entry]
     wholes = [entry for entry in entries if f" {WHOLE} " in entry]
-    ports = Ports(map(Published, udp + wholes))
+    ports = PublishedPorts(map(Published, udp + wholes))
     left = _left(inventory, added) if udp or wholes else set()
     is_local: dict[bytes, bool] = {}
 
@@ -163,11 +123,11 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int
             original.protocol != _TCP
             and at == (reply.source, reply.source_port)
             and not (original.protocol == _UDP and at in left)
-            and bool(ports.of(original))
+            and bool(find_publishing(ports, original))
             and is_here(original.destination)
         )
 
-    count = flows.cut_sent({_packed(one.split(" ")[2]) for one in wholes}, is_stale)
+    count = flows.cut_sent({packed(one.split(" ")[2]) for one in wholes}, is_stale)
     by_family: dict[str, set[Range]] = {}
     for words in (entry.split(" ") for entry in udp):
         by_family.setdefault(words[1], set()).add((int(words[4]), int(words[5])))
@@ -185,7 +145,7 @@ def _left(inventory: Inventory, added: list[str]) -> set[tuple[bytes, int]]:
         if network and network.is_inside(inventory.is_default_source):
             entries += network_entries(network.subnets)
     words = [entry.split(" ") for entry in entries if " udp " in entry]
-    return {(_packed(address), int(port)) for _, _, address, _, port, _ in words}
+    return {(packed(address), int(port)) for _, _, address, _, port, _ in words}
 
 
 def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
@@ -195,7 +155,7 @@ def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
     for entry in changed:
         if entry.startswith("snat "):
             _, _, guest, public = entry.split(" ")
-            publics.setdefault(_packed(guest), set()).add(_packed(public))
+            publics.setdefault(packed(guest), set()).add(packed(public))
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
         is_by_it = reply.destination in publics[original.source]
@@ -209,9 +169,5 @@ def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
     return flows.cut_leaving(publics, is_stale)
 
 
-def _packed(address: str) -> bytes:
-    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
-
-
-def _text(packed: bytes) -> str:
-    return inet_ntop(AF_INET6 if len(packed) == _SIZES["6"] else AF_INET, packed)
+def _text(host: bytes) -> str:
+    return inet_ntop(AF_INET6 if len(host) == 16 else AF_INET, host)

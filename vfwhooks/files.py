@@ -3,6 +3,7 @@ where the templates are."""
 
 import errno
 import posix
+import stat
 
 _UNSAFE = {code: f"%{code:02X}" for code in (*range(33), 37, 127)}
 _LONGEST = 240
@@ -70,6 +71,23 @@ def names(directory: str) -> list[str]:
 def exists(path: str) -> bool:
     """Whether there is something at the path."""
     return posix.access(path, posix.F_OK)
+
+
+def is_directory(path: str) -> bool:
+    """Whether a directory is there."""
+    try:
+        return stat.S_ISDIR(posix.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def changed_at(path: str) -> int:
+    """When the file was changed last; 0 where there is none, also for a directory."""
+    try:
+        about = posix.stat(path)
+    except OSError:
+        return 0
+    return about.st_mtime_ns if stat.S_ISREG(about.st_mode) else 0
 
 
 def find_templates(package: str) -> str:

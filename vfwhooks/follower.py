@@ -143,7 +143,7 @@ class Follower:
             data = data or files.read(f"{self._root}{directory}/{name}{_SUFFIX}") or b""
         if not data and not files.exists(self._root + NETWORKS):
             return None
-        before = files.read(f"{self._state.path}/{noted}") or b""
+        before = self._state.data(noted)
         if _network(data) == _network(before):
             return None
         self._state.note_network(name, data)

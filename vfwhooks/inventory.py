@@ -4,7 +4,6 @@ libvirt holds a guest while its hook runs, so the hook path reads what libvirt l
 on disk: the status files of networks and the leases of their dnsmasq.
 """
 
-import posix
 import struct
 import time
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -293,7 +292,7 @@ class Inventory:
             return read_bridge(bridge, self.index(bridge), self.route)
         paths = [f"{d}/{name}.xml" for d in self._directories]
         paths.append(f"{self._noted}/{files.file_name(name)}")
-        newest = max(paths, key=_changed)
+        newest = max(paths, key=files.changed_at)
         data = files.read(newest)
         found = parse_networks(data) if data else []
         return found[0] if found else None
@@ -311,10 +310,3 @@ def _valid(leases: list[tuple[int, str]]) -> list[tuple[int, str]]:
     now = time.time()
     found = [(e or 1 << 62, canonical(a)) for e, a in leases if e == 0 or e > now]
     return sorted([lease for lease in found if lease[1]], reverse=True)
-
-
-def _changed(path: str) -> int:
-    try:
-        return posix.stat(path).st_mtime_ns
-    except OSError:
-        return 0

@@ -56,7 +56,10 @@ def complaint(state: State, error: OSError) -> str:
 
 def take(state: State) -> None:
     """After a boot: what was in force before it."""
-    data = files.read(_path(state))
+    try:
+        data = files.read(_path(state))
+    except OSError:
+        return  # as good as none
     if data:
         state.put_compiled(data)
 
@@ -64,14 +67,21 @@ def take(state: State) -> None:
 def drop(state: State) -> None:
     """Have the configuration compiled anew."""
     state.remove("compiled")
-    files.remove(_path(state))
+    _remove(_path(state))
 
 
 def forget(state: State) -> None:
     """Keep nothing. The directory stays: to a service that runs confined another one
     of its name is a place where it may not write."""
     for name in files.names(state.kept):
-        files.remove(f"{state.kept}/{name}")
+        _remove(f"{state.kept}/{name}")
+
+
+def _remove(path: str) -> None:
+    try:
+        files.remove(path)
+    except IsADirectoryError:
+        pass  # none of ours
 
 
 def _path(state: State) -> str:

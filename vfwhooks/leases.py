@@ -1,9 +1,8 @@
 """What changed in dnsmasq's leases since the last look."""
 
-import json
-
 from . import files
-from .dnsmasq import parse_leases
+from .dnsmasq import parse_leases, parse_status
+from .errors import VfwError
 
 Lease = tuple[str, str]
 
@@ -21,13 +20,15 @@ class Leases:
             data = files.read(f"{self._directory}/{name}", files.FOLLOW) or b""
         except OSError:
             return set()  # who needs it is told by status
-        if name.endswith(".leases"):
-            now = {(mac, address) for _, mac, address in parse_leases(data)}
-        else:
-            try:
-                now = set(_status(json.loads(data or "[]")))
-            except (ValueError, RecursionError):
-                return set()  # in the middle of being written; another event follows
+        try:
+            found = (
+                parse_leases(data)
+                if name.endswith(".leases")
+                else parse_status(name, data or b"[]")
+            )
+        except VfwError:
+            return set()  # in the middle of being written; another event follows
+        now = {(mac, address) for _, mac, address in found}
         before = self._last.get(name, set())
         self._last[name] = now
         return now - before
@@ -36,11 +37,3 @@ class Leases:
         """The addresses that the MAC had when its files were last looked at."""
         known = set().union(*self._last.values())
         return sorted(address for whose, address in known if whose == mac)
-
-
-def _status(leases: object) -> list[Lease]:
-    return [
-        (str(lease.get("mac-address", "")).lower(), str(lease.get("ip-address", "")))
-        for lease in (leases if isinstance(leases, list) else [])
-        if isinstance(lease, dict)
-    ]

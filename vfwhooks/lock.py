@@ -7,6 +7,8 @@ import time
 
 from .errors import OutOfTime
 
+_NEVER_ELSEWHERE = posix.O_CLOEXEC | posix.O_NOFOLLOW
+
 
 class Lock:
     """The lock, held until `close`, and on while a tool that inherited it runs.
@@ -16,8 +18,12 @@ class Lock:
     """
 
     def __init__(self, path: str, until: float = float("inf")) -> None:
-        flags = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW
-        self.fd = posix.open(path, flags, 0o600)
+        flags = posix.O_RDWR | posix.O_CREAT | _NEVER_ELSEWHERE
+        try:
+            self.fd = posix.open(path, flags, 0o600)
+        except IsADirectoryError:
+            # It serves as well. Who would put a file there might take another's lock.
+            self.fd = posix.open(path, posix.O_RDONLY | _NEVER_ELSEWHERE)
         try:
             if until == float("inf"):
                 fcntl.flock(self.fd, fcntl.LOCK_EX)

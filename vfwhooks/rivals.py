@@ -16,6 +16,7 @@ from .elements import WHOLE
 from .inventory import Inventory
 from .listeners import Listener, Range
 from .plan import LEFT, key_of
+from .published import Published, PublishedPorts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def find_meetings(
     known = find_published(held)
     past = past or Past()
     wanted = _wanted([o for o in published if o not in known or past.concerns(o)])
-    had = Held(known if wanted else set())
+    had = index(known if wanted else ())
     found = []
     for protocol, some in wanted.items():
         listeners = inventory.listeners(protocol, sorted({asked[3] for asked in some}))
@@ -118,6 +119,11 @@ def find_published(held: list[str]) -> set[str]:
     """What these entries publish or reject."""
     heads = "dnat ", "reject "
     return {key_of(one).partition(" ")[2] for one in held if one.startswith(heads)}
+
+
+def index(published: "Collection[str]") -> PublishedPorts:
+    """What is published (see Meetings), found by port."""
+    return PublishedPorts(Published(f"dnat {one}") for one in published)
 
 
 def find_lasting(
@@ -215,29 +221,6 @@ def _on_bridges(family: str, listener: Listener, inventory: Inventory) -> list[s
         return [listener.address] if listener.address in own else []
     there = inventory.bridges().get(listener.device, []) if listener.device else []
     return [address for address in there if (":" in address) == (family == "6")]
-
-
-class Held:
-    """What is in force already, found by port: a guest may have thousands."""
-
-    def __init__(self, known: set[str]) -> None:
-        self._ports: dict[int, list[list[str]]] = {}
-        self._ranges: list[list[str]] = []
-        for one in known:
-            words = one.split(" ")
-            is_one = words[3] == words[4]
-            some = self._ports.setdefault(int(words[3]), []) if is_one else self._ranges
-            some.append(words)
-
-    def covers(self, family: str, host: str, protocol: str, port: int) -> bool:
-        """Whether it has the port on the address."""
-        return any(
-            words[0] == family
-            and words[1] in ("*", host)
-            and words[2] in (protocol, WHOLE)
-            and int(words[3]) <= port <= int(words[4])
-            for words in (*self._ports.get(port, ()), *self._ranges)
-        )
 
 
 def _is_rival(

@@ -30,6 +30,7 @@ its content made anew by a full reconcile; it is never fatal.
 import errno
 import posix
 import stat
+import time
 
 from . import files
 from .errors import VfwError
@@ -81,19 +82,29 @@ class State:
 
     def read(self, name: str) -> str:
         """A file's text; '' where there is none, and where what is there is no file."""
+        return _text(self.data(name))
+
+    def data(self, name: str) -> bytes:
+        """The same as it is on disk."""
         try:
-            data = self._data(name)
+            return self._data(name) or b""
         except ValueError:
             self.set_aside(name)
-            data = None
-        return _text(data) if data else ""
+            return b""
 
     def write(self, name: str, text: str) -> None:
         """Put a file in place, whole or not at all."""
         self._write(name, text.encode("utf-8", "surrogateescape"))
 
     def _write(self, name: str, data: bytes) -> None:
-        files.write(f"{self.path}/{name}", data, f"{self.path}/tmp/{posix.getpid()}")
+        path, temporary = f"{self.path}/{name}", f"tmp/{posix.getpid()}"
+        try:
+            files.write(path, data, f"{self.path}/{temporary}")
+        except IsADirectoryError:
+            for one in (name, temporary):
+                if files.is_directory(f"{self.path}/{one}"):
+                    self.set_aside(one)
+            files.write(path, data, f"{self.path}/{temporary}")
 
     def put_compiled(self, data: bytes) -> None:
         """Have another configuration come into force."""
@@ -101,7 +112,7 @@ class State:
 
     def taken(self) -> bytes:
         """What DNAT rules of others take, as it was noted."""
-        return files.read(f"{self.path}/taken") or b""
+        return self.data("taken")
 
     def put_taken(self, data: bytes) -> bool:
         """Note what DNAT rules of others take; whether that is news."""
@@ -114,8 +125,12 @@ class State:
         return True
 
     def remove(self, name: str) -> bool:
-        """Remove a file; False where there was none."""
-        return files.remove(f"{self.path}/{name}")
+        """Remove a file; False where there was none. What is none is set aside."""
+        try:
+            return files.remove(f"{self.path}/{name}")
+        except IsADirectoryError:
+            self.set_aside(name)
+            return True
 
     def names(self, directory: str) -> list[str]:
         """The files of a directory, in the order of their names."""
@@ -267,7 +282,14 @@ class State:
     def set_aside(self, name: str) -> None:
         """Keep what cannot be read for a look, and have everything made anew."""
         aside = f"aside/{files.file_name(name)}"
-        posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
+        try:
+            posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
+        except FileNotFoundError:
+            return  # somebody else has done so
+        except OSError:
+            # A directory does not go over what is there, nor anything over it.
+            aside = f"aside/{time.monotonic_ns():020d}"
+            posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
         self.write("full", "")
         said = f"{self.path}/{name} cannot be read and is now {aside}"
         self.problems.append(f"{said}: run vfwhooks apply, which asks libvirtd")

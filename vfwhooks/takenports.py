@@ -101,7 +101,7 @@ def load(path: str) -> "TakenPorts | None":
         return None
     try:
         return TakenPorts(fd)
-    except ValueError:
+    except (ValueError, IsADirectoryError):
         posix.close(fd)
         return None
 

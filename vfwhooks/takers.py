@@ -8,7 +8,7 @@ Another address is left to it, and the forward has all others.
 
 from .elements import WHOLE
 from .inventory import Inventory
-from .rivals import Held, Past, find_published
+from .rivals import Past, find_published, index
 from .takenports import Taken
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def find_takers(
     rivals: dict[str, dict[int, Taken]] = {}
     left: list[str] = []
     known = find_published(held)
-    had, there = Held(known), {entry for entry in held if entry.startswith("left ")}
+    had, there = index(known), {entry for entry in held if entry.startswith("left ")}
     taken = inventory.taken
     for one in published:
         is_in_force = one in known and not past.concerns(one) and not there

@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .conntrack import Ports, Published
+from .conntrack import find_publishing, has_led
 from .elements import WHOLE
 from .errors import VfwError, show
 from .findings import NOTE, Finding
 from .flows import Flows, Tuple
 from .netlink import Netlink
+from .published import Published, PublishedPorts
 from .status import ForwardStatus
 
 _WHY = "unanswered: default route or firewall in the guest?"
@@ -46,7 +47,7 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
         if row.state == "active"
         for one in _published(row)
     }
-    ports = Ports(owners)
+    ports = PublishedPorts(owners)
     addresses = {one.address for one in owners}
     answered: set[int] = set()
     # By their numbers in the kernel, since one may be shown twice.
@@ -55,7 +56,8 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
     def see(number: bytes, is_answered: bool, original: Tuple, reply: Tuple) -> None:
         if reply.source not in addresses:
             return
-        led = [one for one in ports.of(original) if one.leads(original, reply)]
+        found = find_publishing(ports, original)
+        led = [one for one in found if has_led(one, original, reply)]
         for owner in [owners[one] for one in led[:1]]:
             if is_answered:
                 answered.add(owner)

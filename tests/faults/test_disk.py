@@ -10,6 +10,8 @@ import pytest
 from standin import BACKENDS, CONFIG, QUIET, STATE, alone, run, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage, edit
+from vfwhooks.reconcile import Reconcile
+from vfwhooks.state import State
 
 
 def fill() -> None:
@@ -161,3 +163,64 @@ def test_connections_to_cut_that_cannot_be_read(backend: str, line: str) -> None
     wrong = stage.differs((WEB0, WEB1), "the start")
     aside = len([*STATE.glob("aside/*")])
     assert (called, wrong, damaged.exists(), aside) == ([QUIET], [], False, 1)
+
+
+# Every kind of file of the state directory, by one of its names; those together that
+# do not hide each other's harm.
+FILES = {
+    "marks": ("full", "late", "started-qemu", "working"),
+    "base": ("base", "taken"),
+    "configuration": ("broken", "compiled", "kept/compiled", "kept/lock"),
+    "lock": ("lock",),
+    "guest": ("addresses/192.168.122.11", "claims/web1", "guests/qemu/web1"),
+    "network": ("guests/network/default", "members/default/qemu.web1"),
+    "networks": ("networks/default", "localnet/virbr0", "vmark/uplink", "ways/1"),
+    "events": ("cuts/1", "daemons/1", "gone/qemu.web1", "intents/1-1", "tmp/1"),
+    "asking": ("asking/0",),
+}
+
+
+@pytest.mark.parametrize("names", FILES.values(), ids=FILES)
+@alone
+def test_a_directory_in_the_place_of_a_file(names: tuple[str, ...]) -> None:
+    """With something in it, at any time, and again and again: it is set aside or does
+    no harm, and events, the service and `apply` do their work."""
+    stage = Stage("nftables")
+    stage.learn()
+    told = Path("/run/libvirt/network/default.xml").read_text()
+    acts = {
+        "started": (WEB0, WEB1),
+        "reconnect": (WEB0, WEB1),
+        "stopped": (WEB0,),
+        "network": (WEB0,),
+        "look": (WEB0,),
+        "apply": (WEB0,),
+    }
+    wrong = []
+
+    for act, runs in acts.items():
+        for path in (STATE / name for name in names):
+            if path.is_file():
+                path.unlink()
+            (path / "something").mkdir(parents=True, exist_ok=True)
+        if act == "apply":
+            failed = stage.host.apply(*runs) != 0
+            wrong += [stage.host.said.getvalue()] * failed
+        elif act == "look":
+            look()
+        elif act == "network":
+            wrong += [act] * (stage.host.call(act, "default", "started", told) != QUIET)
+        else:
+            called = stage.host.call("qemu", "web1", act, WEB1.xml())
+            wrong += [act] * (called != QUIET)
+        wrong += stage.differs(runs, act)
+    look()
+
+    assert (wrong, stage.left_over()) == ([], [])
+
+
+def look() -> None:
+    """What the service does when it hears of anything."""
+    reconcile = Reconcile(State(str(STATE)), str(CONFIG))
+    reconcile.check(is_full=False)
+    reconcile.close()

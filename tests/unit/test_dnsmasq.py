@@ -1,11 +1,13 @@
-"""dnsmasq: leases in its own format."""
+"""dnsmasq: leases in its own format, and in that of libvirt's helper."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from unit.builders import MAC
-from vfwhooks.dnsmasq import parse_leases
+from unit.builders import MAC, refusal
+from vfwhooks.dnsmasq import parse_leases, parse_status
 
 LEASE = f"1290006942 {MAC} 192.168.122.50 web1 01:{MAC}\n"
 
@@ -46,3 +48,21 @@ def test_what_is_no_whole_lease_of_ours(line: str) -> None:
     found = parse_leases(data)
 
     assert found == [(1290006942, MAC, "192.168.122.50")]
+
+
+def test_leases_of_libvirts_helper() -> None:
+    """The same of them, in their order; what is no lease is passed over."""
+    known = {"ip-address": "192.168.122.50", "mac-address": MAC.upper()}
+    data = json.dumps([{**known, "expiry-time": 1290006942}, known, 7, None])
+
+    found = parse_status("virbr0.status", data.encode())
+
+    assert found == [(1290006942, MAC, "192.168.122.50")]
+
+
+@pytest.mark.parametrize("data", [b"", b"[", b"\xff", b"[" * 100_000])
+def test_a_helpers_file_that_is_not_whole(data: bytes) -> None:
+    """It is said, with its name."""
+    said = refusal(parse_status, "virbr0.status", data)
+
+    assert said.startswith("virbr0.status: ")

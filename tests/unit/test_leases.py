@@ -74,6 +74,16 @@ def test_a_file_without_leases(tmp_path: Path, text: str) -> None:
     assert found == set()
 
 
+@pytest.mark.parametrize("expiry", [{}, {"expiry-time": "1"}, {"expiry-time": None}])
+def test_what_counts_for_nobody(tmp_path: Path, expiry: dict[str, object]) -> None:
+    """What is no lease for whoever looks for a guest's address is no news either."""
+    write(tmp_path, {"ip-address": "10.0.0.1", "mac-address": MAC, **expiry})
+
+    found = Leases(str(tmp_path)).news(NAME)
+
+    assert found == set()
+
+
 def test_a_link(tmp_path: Path) -> None:
     """An administrator's dnsmasq may keep its leases elsewhere."""
     write(tmp_path, lease("10.0.0.1"))

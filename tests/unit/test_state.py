@@ -157,6 +157,19 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def test_a_directory_serves_as_the_lock(tmp_path: Path) -> None:
+    """Whoever put it there: who made a file of it might do so while it is held."""
+    state = fresh_state(tmp_path)
+    Path(f"{state.path}/lock").mkdir()
+
+    held = state.lock()
+
+    with pytest.raises(OutOfTime):
+        state.lock(time.monotonic() + 0.05)
+    held.close()
+    state.lock(time.monotonic() + 60).close()
+
+
 def test_a_lock_that_is_not_waited_for_any_longer(tmp_path: Path) -> None:
     """Nothing is left of the wait: neither a descriptor nor an alarm."""
     state = fresh_state(tmp_path)
@@ -529,3 +542,34 @@ def test_what_killed_writers_left(tmp_path: Path) -> None:
     state.sweep()
 
     assert state.names("tmp") == [str(os.getppid())]
+
+
+@pytest.mark.parametrize("name", ["full", "base", "guests/qemu/web1", f"tmp/{PID}"])
+def test_a_directory_that_is_in_the_way_of_a_file(tmp_path: Path, name: str) -> None:
+    """It is set aside with all that is in it, as often as there is one."""
+    state = fresh_state(tmp_path)
+    target = "base" if name.startswith("tmp/") else name
+
+    for text in ("1", "2"):
+        (Path(state.path) / name).mkdir()
+        (Path(state.path) / name / "something").touch()
+        state.write(target, text)
+        found = state.read(target)
+        assert (found, state.remove(target), state.remove(target)) == (
+            text,
+            True,
+            False,
+        )
+
+    assert len([*Path(state.path).glob("aside/*/something")]) == 2
+
+
+@pytest.mark.parametrize("name", ["full", "late"])
+def test_a_directory_in_the_place_of_a_mark(tmp_path: Path, name: str) -> None:
+    """It counts as the mark, and is gone with it."""
+    state = fresh_state(tmp_path)
+    (Path(state.path) / name / "something").mkdir(parents=True)
+
+    found = state.remove(name)
+
+    assert (found, (Path(state.path) / name).is_dir()) == (True, False)
