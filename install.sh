@@ -182,7 +182,7 @@ call_alone() {
 
 # What the Python part of a hook says, which a hook keeps to itself.
 call_python() {
-	call_alone python3 -ISX utf8 -c "import sys
+	call_alone python3 -IX utf8 -c "import sys
 sys.path.insert(0, '$release')
 from vfwhooks.hook import State, run
 print(*run(State('$work/state'), '$work/forwards.yaml', 'qemu', 'vfwhooks-selftest', 'stopped', ''), sep='; ')

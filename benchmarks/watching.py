@@ -65,7 +65,7 @@ def measure(runs: int, seconds: int) -> Section:
 
 def _start() -> int:
     """Run the watch until it is ready; its process id."""
-    argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _CODE]
+    argv = ["/usr/bin/python3", "-IX", "utf8", "-c", _CODE]
     argv += [str(LIB), "/run/vfwhooks", str(CONFIG)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind("/run/ready")

@@ -49,7 +49,7 @@ WEB1 = {
 
 def read(tmp_path: Path, *event: str, stdin: bytes = b"") -> str:
     """What the event is, without when it was: driver, name, operation, owner."""
-    argv = ["-ISX", "utf8", "-c", READ, str(CHECKOUT), f"{tmp_path}/state", *event]
+    argv = ["-IX", "utf8", "-c", READ, str(CHECKOUT), f"{tmp_path}/state", *event]
     done = subprocess.run(
         [ANY_PYTHON, *argv], input=stdin, capture_output=True, check=True
     )

@@ -146,7 +146,6 @@ HEAVY = {
 }
 OF_PYTHON = {
     "_socket",
-    "_stat",
     "_struct",
     "binascii",
     "errno",
@@ -156,7 +155,6 @@ OF_PYTHON = {
     "pyexpat.errors",
     "pyexpat.model",
     "select",
-    "stat",
     "struct",
     "syslog",
 }
@@ -254,7 +252,7 @@ def loaded(statement: str) -> set[str]:
         "import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1]); "
         f"{statement}; print(*set(sys.modules) - before)"
     )
-    argv = [ANY_PYTHON, "-ISX", "utf8", "-c", script, str(CHECKOUT)]
+    argv = [ANY_PYTHON, "-IX", "utf8", "-c", script, str(CHECKOUT)]
     done = subprocess.run(argv, capture_output=True, check=True, text=True)
     return set(done.stdout.split())
 
