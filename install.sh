@@ -93,7 +93,7 @@ find_place() {
 
 find_missing() {
 	$python -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || echo python3.9
-	for module in libvirt jinja2 yaml; do
+	for module in libvirt lxml jinja2 yaml; do
 		$python -I -c "import $module" 2>/dev/null || echo $module
 	done
 	for place in /usr/sbin /usr/bin /sbin /bin; do
@@ -109,13 +109,13 @@ install_packages() {
 		! command -v $manager >/dev/null || break
 	done
 	case $manager in
-	apt-get) set -- python3 python3-libvirt python3-jinja2 python3-yaml nftables ;;
-	dnf) set -- python3 python3-libvirt python3-jinja2 python3-pyyaml nftables ;;
-	zypper) set -- python3 python3-libvirt-python python3-Jinja2 python3-PyYAML nftables ;;
-	pacman) set -- python libvirt-python python-jinja python-yaml nftables ;;
+	apt-get) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml nftables ;;
+	dnf) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-pyyaml nftables ;;
+	zypper) set -- python3 python3-libvirt-python python3-lxml python3-Jinja2 python3-PyYAML nftables ;;
+	pacman) set -- python libvirt-python python-lxml python-jinja python-yaml nftables ;;
 	none) die "this host lacks $missing: install them, then run this again" ;;
 	esac
-	for what in python3.9 libvirt jinja2 yaml nft; do
+	for what in python3.9 libvirt lxml jinja2 yaml nft; do
 		case " $missing " in *" $what "*) set -- "$@" "$1" ;; esac
 		shift
 	done
@@ -185,7 +185,7 @@ call_alone() {
 
 # What the Python part of a hook says, which a hook keeps to itself.
 call_python() {
-	call_alone python3 -ISX utf8 -c "import sys
+	call_alone python3 -IX utf8 -c "import sys
 sys.path.insert(0, '$release')
 from time import monotonic
 from vfwhooks.hook import carry_out

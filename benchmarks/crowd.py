@@ -99,7 +99,7 @@ def _all(backend: str, operation: str) -> float:
 
 
 def _bare() -> float:
-    argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _BARE, str(LIB)]
+    argv = ["/usr/bin/python3", "-IX", "utf8", "-c", _BARE, str(LIB)]
     return _at_once([(argv, "")] * GUESTS)
 
 

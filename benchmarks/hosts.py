@@ -67,7 +67,7 @@ def prepare(
 
 def serve() -> int:
     """Run the service, until `end_service` or the host's end; its process id."""
-    argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _SERVICE]
+    argv = ["/usr/bin/python3", "-IX", "utf8", "-c", _SERVICE]
     argv += [str(LIB), "/run/vfwhooks", str(CONFIG)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         _READY.unlink(missing_ok=True)

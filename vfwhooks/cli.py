@@ -220,7 +220,7 @@ def watch(_: argparse.Namespace) -> int:
     package = str(Path(__file__).resolve().parent.parent)
     code = "import sys; sys.path[:0] = [sys.argv[1]]; "
     code += "from vfwhooks.watch import main; main(*sys.argv[2:])"
-    argv = ["-ISX", "utf8", "-c", code, package, _state_path(), _config()]
+    argv = ["-IX", "utf8", "-c", code, package, _state_path(), _config()]
     os.execv(sys.executable, [sys.executable, *argv])
 
 

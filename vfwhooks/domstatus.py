@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import VfwError
-from .libvirtxml import read_elements, read_nic
+from .libvirtxml import attribute, read_domain, read_xml
 from .model import Guest
 
 # As long as one of these goes on, a paused guest has not run yet.
 _STARTING = "start", "migration in"
+_TOO_LONG = 10  # for the number of a process
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,15 @@ class DomainStatus:
 
 def parse_domain_status(data: bytes, driver: str) -> DomainStatus:
     """What the file says. Raises VfwError for anything else."""
-    found = read_elements(data, "domstatus")
-    if not found or not found[0].all("domain"):
+    status = read_xml(data)
+    domain = status.find("domain")
+    if status.tag != "domstatus" or domain is None:
         raise VfwError("the XML describes no running domain")
-    status = found[0]
-    name = status.content("domain/name")
-    uuid = status.content("domain/uuid").strip().lower()
-    nics = [read_nic(one) for one in status.all("domain/devices/interface")]
-    pid = status.attributes.get("pid", "")
-    is_paused = status.attributes.get("state") == "paused"
+    pid = status.get("pid", "")
+    is_paused = status.get("state") == "paused"
     return DomainStatus(
-        Guest(driver, name, uuid, nics),
-        status.attributes.get("reason") == "starting up"
-        or (is_paused and status.get("job", "async") in _STARTING),
-        int(pid) if pid.isdecimal() else 0,
+        read_domain(domain, driver),
+        status.get("reason") == "starting up"
+        or (is_paused and attribute(status, "job", "async") in _STARTING),
+        int(pid) if pid.isdecimal() and len(pid) < _TOO_LONG else 0,
     )

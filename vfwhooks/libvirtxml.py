@@ -1,177 +1,178 @@
 """Libvirt's XML, read into values: domains and networks.
 
-expat and not lxml, for the whole package: lxml costs 18 ms to import, on every start
-of every guest. A document type is refused, so no entity is ever expanded or followed.
+lxml reads it, here and nowhere else. A document type ends the reading where it begins,
+before an entity is known: none is ever expanded or followed, in text or in attributes,
+where `resolve_entities=False` alone would not help. The elements are ElementTree's,
+whose builder takes what lxml finds.
 """
 
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from pyexpat import ExpatError, ParserCreate
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from xml.etree.ElementTree import Element, TreeBuilder
+
+from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 
 from .errors import VfwError
 from .model import Guest, Network, Nic
 
 _DEEPEST = 100
+_LARGEST = 16 << 20
+_PIECE = 1 << 16  # libxml2 lists all mistakes of a piece before the first is told
+# Nor does it end soon with many attributes: before 2.12 it compares each with all.
+_LONGEST_TAG = 256 << 10
+_LONG_TAG = re.compile(rb"<[^<>!?][^<>]{%d}" % _LONGEST_TAG)
 _CLASSFUL = ((128, 8), (192, 16), (224, 24))
 
 
-class Element:
-    """One element with all that is in it."""
+class _Builder(TreeBuilder):
+    """Builds elements, and refuses what libvirt never writes as soon as it comes."""
 
-    __slots__ = ("attributes", "children", "tag", "text")
+    depth = 0
+    is_whole = False
 
-    def __init__(self, tag: str, attributes: dict[str, str]) -> None:
-        self.tag = tag
-        self.attributes = attributes
-        self.children: list[Element] = []
-        self.text = ""
+    def doctype(self, *_: object) -> None:
+        """A document type begins."""
+        raise VfwError("the XML has a document type, which libvirt's never has")
 
-    def all(self, path: str) -> "list[Element]":
-        """The elements at `path` ("dhcp/host") below this one."""
-        found = [self]
-        for tag in path.split("/"):
-            found = [
-                child for one in found for child in one.children if child.tag == tag
-            ]
-        return found
+    def start(self, tag: str, attributes: Mapping[str, str]) -> Element:
+        """An element begins."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise VfwError(f"the XML is more than {_DEEPEST} elements deep")
+        return super().start(tag, dict(attributes))  # it takes nothing else
 
-    def get(self, path: str, name: str) -> str:
-        """An attribute of the first element at `path`; '' where there is none."""
-        found = self.all(path)
-        return found[0].attributes.get(name, "") if found else ""
-
-    def content(self, path: str) -> str:
-        """The text of the first element at `path`; '' where there is none."""
-        found = self.all(path)
-        return found[0].text if found else ""
+    def end(self, tag: str) -> Element:
+        """An element ends."""
+        self.depth -= 1
+        self.is_whole = not self.depth
+        return super().end(tag)
 
 
-def read_elements(data: bytes, *paths: str) -> list[Element]:
-    """The elements at any of `paths` from the root ("domain/name"), in order.
+def read_xml(data: bytes) -> Element:
+    """The root, with all that is in it; comments and instructions are left out.
 
     Raises VfwError, with line and column, on what is not XML as libvirt writes it.
     """
-    found: list[Element] = []
-    above: list[str] = [""]
-    kept: list[Element] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if len(above) > _DEEPEST:
-            raise VfwError(f"the XML is more than {_DEEPEST} elements deep")
-        path = f"{above[-1]}/{tag}"
-        above.append(path)
-        element = Element(tag, attributes)
-        if kept:
-            kept[-1].children.append(element)
-        elif path[1:] in paths:
-            found.append(element)
-        else:
-            return
-        kept.append(element)
-
-    def end(_: str) -> None:
-        above.pop()
-        if kept:
-            kept.pop()
-
-    def characters(text: str) -> None:
-        if kept:
-            kept[-1].text += text
-
-    def refuse(*_: object) -> None:
-        raise VfwError("the XML has a document type, which libvirt's never has")
-
-    parser = ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = characters
-    parser.StartDoctypeDeclHandler = refuse
+    if len(data) > _LARGEST:
+        raise VfwError(f"the XML is larger than {_LARGEST >> 20} MiB")
+    if _LONG_TAG.search(data):
+        raise VfwError(f"the XML has a tag of more than {_LONGEST_TAG >> 10} KiB")
+    builder = _Builder()
+    parser = etree.XMLParser(
+        target=builder,
+        resolve_entities="internal",  # else `&amp;` in an attribute comes as `&#38;`
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
     try:
-        parser.Parse(data, True)
-    except (ExpatError, LookupError, ValueError) as error:
-        raise VfwError(f"the XML is malformed: {error}") from error
-    return found
+        for at in range(0, len(data) or 1, _PIECE):
+            parser.feed(data[at : at + _PIECE])
+        root: Element = parser.close()
+    except etree.XMLSyntaxError as error:
+        said = " ".join(str(error.msg).split())
+        if error.code == etree.ErrorTypes.ERR_DOCUMENT_END and not builder.is_whole:
+            line, column = error.position  # libxml2 says that there is too much
+            said = f"no element found: line {line}, column {column - 1}"
+        raise VfwError(f"the XML is malformed: {said}") from error
+    return root
 
 
 def parse_domain(data: bytes, driver: str) -> Guest:
-    """The guest that a domain's XML describes, with its interfaces in order."""
-    at = "domain/name", "domain/uuid", "domain/devices/interface"
-    name, uuid, nics = "", "", []
-    for element in read_elements(data, *at):
-        if element.tag == "name":
-            name = element.text
-        elif element.tag == "uuid":
-            uuid = element.text.strip().lower()
-        else:
-            nics.append(read_nic(element))
-    if not name:
+    """The guest that a domain's XML describes."""
+    root = read_xml(data)
+    if root.tag != "domain" or not root.findtext("name"):
         raise VfwError("the XML describes no domain")
+    return read_domain(root, driver)
+
+
+def read_domain(domain: Element, driver: str) -> Guest:
+    """The guest that a `<domain>` describes, with its interfaces in order."""
+    name, uuid = _owner(domain)
+    nics = [read_nic(one) for one in domain.iterfind("devices/interface")]
     return Guest(driver, name, uuid, nics)
 
 
 def parse_networks(data: bytes) -> list[Network]:
     """The network in a network's XML, in libvirt's status file or in hookData."""
-    at = "network", "networkstatus/network", "hookData/network"
-    found: list[Network] = []
-    backend = ""
-    for element in read_elements(data, *at, "networkstatus/firewall"):
-        if element.tag == "network":
-            found.append(_network(element))
-        else:
-            backend = element.attributes.get("backend", "")
-    for network in found:
-        network.backend = backend
+    root = read_xml(data)
+    if root.tag == "network":
+        return [_network(root)]
+    if root.tag not in ("networkstatus", "hookData"):
+        return []
+    found = [_network(one) for one in root.iterfind("network")]
+    if root.tag == "networkstatus":
+        for network in found:
+            network.backend = attribute(root, "firewall", "backend")
     return found
 
 
 def dhcp_subnet(data: bytes) -> str:
     """The IPv4 subnet in which a network, by its XML, has DHCP; '' for none."""
-    for ip in read_elements(data, "network/ip"):
-        subnet = _subnet(ip.attributes)
-        if subnet and ":" not in subnet[0] and ip.all("dhcp"):
+    root = read_xml(data)
+    for ip in root.iterfind("ip") if root.tag == "network" else ():
+        subnet = _subnet(ip.attrib)
+        if subnet and ":" not in subnet[0] and ip.find("dhcp") is not None:
             return subnet[1]
     return ""
+
+
+def attribute(element: Element, path: str, name: str) -> str:
+    """An attribute of the first element at `path`; '' where there is none."""
+    found = element.find(path)
+    return "" if found is None else found.get(name, "")
+
+
+def _owner(element: Element) -> tuple[str, str]:
+    """The name and UUID of a guest."""
+    name, uuid = element.findtext("name", ""), element.findtext("uuid", "")
+    return name, uuid.strip().lower()
 
 
 def read_nic(interface: Element) -> Nic:
     """An interface of a domain. In libvirt's status files what it has come to be, with
     its bridge, stands in an element of its own, `actual`."""
-    kind = interface.get("actual", "type") or interface.attributes.get("type", "")
-    if kind in ("user", "vhostuser") and interface.get("backend", "type") == "passt":
+    kind = attribute(interface, "actual", "type") or interface.get("type", "")
+    backend = attribute(interface, "backend", "type")
+    if kind in ("user", "vhostuser") and backend == "passt":
         kind = "passt"  # it can forward ports by itself
-    bridge = interface.get("actual/source", "bridge")
+    bridge = attribute(interface, "actual/source", "bridge")
     return Nic(
-        interface.get("mac", "address").lower(),
+        attribute(interface, "mac", "address").lower(),
         kind,
-        interface.get("source", "network"),
-        bridge or interface.get("source", "bridge"),
-        interface.get("target", "dev"),
+        attribute(interface, "source", "network"),
+        bridge or attribute(interface, "source", "bridge"),
+        attribute(interface, "target", "dev"),
     )
 
 
 def _network(element: Element) -> Network:
-    forward = element.all("forward")
+    forward = element.find("forward")
     subnets: list[tuple[str, str]] = []
     reservations: dict[str, list[str]] = {}
-    for ip in element.all("ip"):
-        subnet = _subnet(ip.attributes)
+    for ip in element.iterfind("ip"):
+        subnet = _subnet(ip.attrib)
         if subnet:
             subnets.append(subnet)
-        for host in ip.all("dhcp/host"):
-            mac = host.attributes.get("mac", "").lower()
-            address = canonical(host.attributes.get("ip", ""))
+        for host in ip.iterfind("dhcp/host"):
+            mac = host.get("mac", "").lower()
+            address = canonical(host.get("ip", ""))
             if mac and address:
                 reservations.setdefault(mac, []).append(address)
     return Network(
-        element.content("name"),
-        element.get("bridge", "name"),
-        (forward[0].attributes.get("mode") or "nat") if forward else "none",
+        element.findtext("name", ""),
+        attribute(element, "bridge", "name"),
+        "none" if forward is None else forward.get("mode") or "nat",
         subnets,
         reservations,
     )
 
 
-def _subnet(ip: dict[str, str]) -> "tuple[str, str] | None":
+def _subnet(ip: dict[str, str]) -> tuple[str, str] | None:
     address = canonical(ip.get("address", ""))
     if not address:
         return None

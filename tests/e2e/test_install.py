@@ -62,7 +62,7 @@ cd /opt
 for part in *; do
     case $part in
         python3) mv python3 /usr/bin/ ;;
-        jinja2 | yaml | libvirt.py) mv "$part" {MODULES}/ ;;
+        jinja2 | lxml | yaml | libvirt.py) mv "$part" {MODULES}/ ;;
     esac
 done
 """
@@ -596,27 +596,29 @@ def test_packed_hooks_name_the_place_they_will_have(quiet: Host) -> None:
             "apt-get",
             "apt-get -qq update\n"
             "apt-get -qq -y --no-install-recommends install"
-            " python3 python3-libvirt python3-jinja2 python3-yaml\n",
+            " python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml\n",
         ),
         (
             "dnf",
-            "dnf -q -y install python3 python3-libvirt python3-jinja2 python3-pyyaml\n",
+            "dnf -q -y install"
+            " python3 python3-libvirt python3-lxml python3-jinja2 python3-pyyaml\n",
         ),
         (
             "zypper",
             "zypper -q -n install"
-            " python3 python3-libvirt-python python3-Jinja2 python3-PyYAML\n",
+            " python3 python3-libvirt-python python3-lxml"
+            " python3-Jinja2 python3-PyYAML\n",
         ),
         (
             "pacman",
             "pacman -S --noconfirm --needed"
-            " python libvirt-python python-jinja python-yaml\n",
+            " python libvirt-python python-lxml python-jinja python-yaml\n",
         ),
     ],
 )
 def test_missing_packages_are_installed(quiet: Host, manager: str, called: str) -> None:
     """By whatever package manager is there, under the names they have in it."""
-    parts = [f"{MODULES}/{part}" for part in ("jinja2", "yaml", "libvirt.py")]
+    parts = [f"{MODULES}/{part}" for part in ("jinja2", "lxml", "yaml", "libvirt.py")]
     quiet.run(["rm", "/usr/bin/apt-get"])
     quiet.run(["mv", "/usr/bin/python3", *parts, "/opt"])
     quiet.write(f"/usr/local/bin/{manager}", MANAGER, 0o755)

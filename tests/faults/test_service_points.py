@@ -73,7 +73,7 @@ class Play:
 
         argv = hook_argv(guest.driver, guest.name, operation)
         if self.act is stop:
-            hasty = "/usr/bin/python3", "-ISX", "utf8", "-c", HASTY, str(CHECKOUT)
+            hasty = "/usr/bin/python3", "-IX", "utf8", "-c", HASTY, str(CHECKOUT)
             argv = [*hasty, guest.driver, guest.name, operation]
         found = step_other(self.service.pid, argv, ENVIRONMENT, guest.xml(), before)
         return found, bool(did)

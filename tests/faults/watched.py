@@ -32,7 +32,7 @@ _WATCH = (
 @contextmanager
 def watching() -> Iterator[int]:
     """It runs as the service runs it, and has looked at everything; its process id."""
-    argv = ["/usr/bin/python3", "-ISX", "utf8", "-c", _WATCH, str(CHECKOUT)]
+    argv = ["/usr/bin/python3", "-IX", "utf8", "-c", _WATCH, str(CHECKOUT)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind("\0watch-is-ready")
         ready.settimeout(LIMIT)

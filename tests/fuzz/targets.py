@@ -16,6 +16,7 @@ from vfwhooks import address, compiled, files, schema, spool
 from vfwhooks.claims import find_conflicts
 from vfwhooks.compiler import guest_lines
 from vfwhooks.config import NotRead, Problem, parse_tree
+from vfwhooks.domstatus import parse_domain_status
 from vfwhooks.elements import encode
 from vfwhooks.errors import VfwError
 from vfwhooks.hookevents import read_event
@@ -54,6 +55,16 @@ def _lines(guest: object) -> str:
     from vfwhooks.records import guest_text
 
     return guest_text(guest)  # type: ignore[arg-type]  # what the parsers gave
+
+
+def domstatus(data: bytes) -> object:
+    """libvirt's status file of a guest."""
+    try:
+        found = parse_domain_status(data, "qemu")
+    except VfwError:
+        return None
+    assert 0 <= found.pid < 1 << 31
+    return _lines(found.guest)
 
 
 def networks(data: bytes) -> object:
@@ -224,8 +235,23 @@ TARGETS = {
             b"<interface>",
             b"<source network='x' bridge='y'/>",
             b"&#10;",
+            b"&amp;",
             b"<!DOCTYPE d>",
+            b"<!DOCTYPE d [<!ENTITY e 'x'>]>",
+            b"&e;",
+            b"<![CDATA[",
+            b"]]>",
+            b"<!--",
+            b"<?p ",
+            b" xmlns:a='u'",
+            b"<a:b>",
+            b"<?xml version='1.0' encoding='utf-16'?>",
         ),
+    ),
+    "domstatus": Target(
+        domstatus,
+        _recorded("*/domstatus*.xml"),
+        (b"<domstatus pid='1'>", b"pid='2147483648'", b"pid='9999999999'", b"<actual>"),
     ),
     "networks": Target(
         networks,

@@ -115,6 +115,25 @@ BOMBS = {
         b"<domain " + b" ".join(b"a%d='1'" % n for n in range(100_000)) + b"/>",
         b'<!DOCTYPE d [<!ENTITY a "aaaaaa"><!ENTITY b "&a;&a;">]><domain>&b;</domain>',
         b"<domain><name>" + b"&#x41;" * (LONG // 6) + b"</name></domain>",
+        b"<!DOCTYPE d [<!ENTITY a '"
+        + b"a" * LONG
+        + b"'>]><d a='"
+        + b"&a;" * 900
+        + b"'/>",
+        b"<!DOCTYPE d [" + b"<!ENTITY a 'a'>" * (LONG // 15) + b"]><d/>",
+        b"<!DOCTYPE d [<!ELEMENT d " + b"(" * DEEP,
+        b"<domain a='" + b"&amp;" * (LONG // 5) + b"'/>",
+        b"<a xmlns:a%d='u'>" * 99,
+        b"<a>" + b"<!-- -->" * (LONG // 8) + b"</a>",
+        b"<a><![CDATA[" + b"]]]" * (LONG // 3),
+        b"<domain>" + b" " * (20 << 20),
+        b"<domain>" + b"&" * LONG,
+        b"<domain>" + b"<>" * (LONG // 2),
+        b"<domain>" + b"<a b='1' b='1'/>" * (LONG // 16),
+    ],
+    "domstatus": [
+        b"<domstatus>" + b"<domain>" * DEEP,
+        b"<domstatus pid='" + b"9" * LONG + b"'><domain/></domstatus>",
     ],
     "networks": [
         b"<network>" + b"<ip>" * DEEP,

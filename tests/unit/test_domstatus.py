@@ -124,7 +124,7 @@ def test_who_runs_yet(state: str, reason: str, job: str, is_starting: bool) -> N
     assert found.is_starting == is_starting
 
 
-@pytest.mark.parametrize("pid", ["", "-1", "x", "0"])
+@pytest.mark.parametrize("pid", ["", "-1", "x", "0", "9999999999", "9" * 5000])
 def test_no_process_is_known(pid: str) -> None:
     """As libvirt has it for a guest that has none yet, or never has one."""
     found = parse_domain_status(status(f"state='running' pid='{pid}'"), "libxl")

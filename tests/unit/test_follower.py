@@ -328,12 +328,12 @@ def test_other_files(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """Somebody is told, and the others are dealt with."""
     state, follower = following(tmp_path)
-    write(tmp_path, f"{QEMU}/web0.xml", b"<domstatus")
+    write(tmp_path, f"{QEMU}/web0.xml", b"<domstatus>")
     write(tmp_path, f"{QEMU}/web1.xml", status(RUNS))
 
     found = heard(state, follower, f"{QEMU}/web0.xml", f"{QEMU}/web1.xml")
 
-    said = "the XML is malformed: unclosed token: line 1, column 0"
+    said = "the XML is malformed: no element found: line 1, column 11"
     assert (found, follower.problems) == (
         [f"found qemu web1 {MAC}"],
         [f"{QEMU}/web0.xml: {said}"],

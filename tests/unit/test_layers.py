@@ -149,84 +149,26 @@ HEAVY = {
     "ctypes": {"inotify", "rehearsal"},
     "jinja2": {"render"},
     "libvirt": {"libvirtd"},
-    "lxml": set[str](),
-    "pyexpat": {"libvirtxml"},
+    "lxml": {"libvirtxml"},
+    "xml": {"libvirtxml"},
     "subprocess": {"children"},
     "yaml": {"config"},
 }
 # What every hook of ours loads: it may find a service that does the rest.
 CLIENT_OF_PYTHON = {"_socket", "_stat", "errno", "faulthandler", "syslog"}
 CLIENT = {"doorbell", "files", "hook", "paths", "spool"}
-# What the one hook loads on top that has the lock, where there is no service.
-ALONE_OF_PYTHON = {
-    "_struct",
-    "binascii",
-    "fcntl",
-    "pyexpat",
-    "pyexpat.errors",
-    "pyexpat.model",
-    "select",
-    "stat",
-    "struct",
-}
-ALONE = {
-    "address",
-    "alone",
-    "backend",
-    "compiled",
-    "configuration",
-    "cuts",
-    "elements",
-    "errors",
-    "events",
-    "hookevents",
-    "inventory",
-    "libvirtxml",
-    "listeners",
-    "lock",
-    "model",
-    "netlink",
-    "nfnetlink",
-    "nftables",
-    "plan",
-    "planned",
-    "planner",
-    "process",
-    "published",
-    "reconcile",
-    "records",
-    "rivals",
-    "roads",
-    "shared",
-    "state",
-}
+# What a hook without a service need not load either.
 TOO_DEAR = [
     "argparse",
-    "collections",
-    "ctypes",
-    "dataclasses",
-    "enum",
-    "functools",
     "hashlib",
-    "inspect",
-    "ipaddress",
     "jinja2",
     "json",
     "libvirt",
     "logging",
-    "lxml",
-    "os",
-    "pathlib",
-    "re",
     "shutil",
-    "signal",
-    "socket",
     "subprocess",
     "tempfile",
     "threading",
-    "traceback",
-    "typing",
-    "xml",
     "yaml",
 ]
 
@@ -264,7 +206,7 @@ def loaded(statement: str) -> set[str]:
         "import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1]); "
         f"{statement}; print(*set(sys.modules) - before)"
     )
-    argv = [ANY_PYTHON, "-ISX", "utf8", "-c", script, str(CHECKOUT)]
+    argv = [ANY_PYTHON, "-IX", "utf8", "-c", script, str(CHECKOUT)]
     done = subprocess.run(argv, capture_output=True, check=True, text=True)
     return set(done.stdout.split())
 
@@ -342,14 +284,6 @@ def test_what_every_hook_imports() -> None:
     assert found == {"vfwhooks"} | of_ours(CLIENT) | CLIENT_OF_PYTHON
 
 
-def test_what_a_hook_without_a_service_imports_on_top() -> None:
-    """Every module of it costs the starts of a host without the service, one at a
-    time: pinned as well."""
-    found = on_top("import vfwhooks.alone", "import vfwhooks.hook")
-
-    assert found == of_ours(ALONE) | ALONE_OF_PYTHON
-
-
 def test_what_the_iptables_backend_imports_on_top() -> None:
     """Six modules of ours, and nothing of Python's."""
     found = on_top("import vfwhooks.iptables", "import vfwhooks.alone")
@@ -359,7 +293,7 @@ def test_what_the_iptables_backend_imports_on_top() -> None:
 
 
 @pytest.mark.parametrize("name", TOO_DEAR)
-def test_what_the_hook_path_does_not_import(name: str) -> None:
+def test_what_a_hook_without_a_service_does_not_import(name: str) -> None:
     """Whatever Python's own modules come to import: these are too dear."""
     assert name not in LOADED
 
