@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+from xml.etree.ElementTree import tostring
 
 import pytest
 from lab.box import wait_until
@@ -608,8 +609,8 @@ def test_without_the_service(host: Host, late: None) -> None:
     host.start_network(second_network("lab", 150, mode="nat"))
     configure(host, "guests:\n  late: {ports: [8084:80], network: lab}\n")
     vfwhooks(host, "apply")
-    attach = "attach-interface late network lab --live --mac"
-    host.virsh(*attach.split(), mac_for(60))
+    card = tostring(Nic(mac_for(60), network="lab").element(), encoding="unicode")
+    host.virsh("attach-device", "late", "/dev/stdin", "--live", input=card)
     seen.append(published_ports(host))
     vfwhooks(host, "apply")
     seen.append(published_ports(host))

@@ -26,6 +26,7 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
 }
 # For what does not depend on the firewall.
 once = pytest.mark.parametrize("host", ["libvirt-11.3-nftables"], indirect=True)
+DAEMONS = "libvirtd", "virtqemud", "virtnetworkd", "virtlxcd", "virtxend"
 # include/uapi/linux/capability.h
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
@@ -204,6 +205,20 @@ def test_hung_watch_is_restarted_and_a_live_one_is_not(systemd: Systemd) -> None
     systemd.run("systemctl", "daemon-reload")
 
     assert (lived, restarts) == (pid, "1")
+
+
+@once
+def test_its_place_at_boot(systemd: Systemd) -> None:
+    """It starts ahead of libvirt's daemons, which start guests at once, and waits for
+    none of them and for no firewall; nobody requires anybody."""
+    daemons = {f"{name}.service" for name in DAEMONS}
+    others = {f"{name}.service" for name in ("docker", "firewalld", "ufw", "nftables")}
+    names = "Before", "After", "Requires", "Wants", "RequiredBy"
+
+    before, after, *needs = [set(systemd.show(UNIT, n).split()) for n in names]
+
+    assert daemons <= before
+    assert (daemons | others).isdisjoint(after.union(*needs))
 
 
 def test_unit_is_sound(systemd: Systemd) -> None:
