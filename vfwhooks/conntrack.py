@@ -4,38 +4,45 @@ Each is deleted by its own tuple. Never by a port alone: that would cut the
 administrator's own session, and the guests' outgoing connections to that port number.
 """
 
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from __future__ import annotations
+
+from ipaddress import ip_address
 
 from .cuts import parse_cut
-from .elements import PROTOCOLS, WHOLE
+from .elements import PROTOCOLS
+from .entries import Dnat, Exempt, Reject, Snat
 from .errors import OutOfTime, VfwError
 from .flows import Flows, Tuple
 from .inventory import Inventory
 from .netlink import Netlink
 from .plan import network_entries
+from .published import Protocol, Published
 from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .entries import Entry
+    from .published import Family
+
 _TCP, _UDP = PROTOCOLS["tcp"], PROTOCOLS["udp"]
 _SIZES = {"4": 4, "6": 16}
 
 
-class Published:
-    """What one dnat or reject entry is about, to compare connections with."""
+class Destination:
+    """What is published, and where an entry leads it to, to compare connections with:
+    addresses as the kernel has them."""
 
     __slots__ = ("address", "first", "host", "last", "protocol", "size", "target")
 
-    def __init__(self, entry: str) -> None:
-        _, family, host, protocol, *words = entry.split(" ")
-        self.size = _SIZES[family]
-        self.host = b"" if host == "*" else _packed(host)
-        self.protocol = PROTOCOLS.get(protocol, 0)  # 0 for all of them
-        self.first, self.last = int(words[0]), int(words[1])
-        self.address = _packed(words[2]) if words[2:] else b""
-        self.target = int(words[3]) if words[2:] else 0
+    def __init__(self, published: Published, dnat: Dnat | None = None) -> None:
+        self.size = _SIZES[published.family]
+        self.host = published.host.packed if published.host else b""
+        self.protocol = PROTOCOLS.get(published.protocol, 0)  # 0 for all of them
+        self.first, self.last = published.first, published.last
+        self.address = dnat.address.packed if dnat else b""
+        self.target = dnat.port if dnat else 0
 
     def has(self, original: Tuple) -> bool:
         """Whether a connection to this destination is one to the published port."""
@@ -59,10 +66,10 @@ class Published:
 class Ports:
     """What entries publish, found by port: a host may have thousands of either."""
 
-    def __init__(self, published: "Iterable[Published]") -> None:
-        self._ports: dict[int, list[Published]] = {}
-        self._hosts: dict[bytes, list[Published]] = {}
-        self._ranges: list[Published] = []
+    def __init__(self, published: Iterable[Destination]) -> None:
+        self._ports: dict[int, list[Destination]] = {}
+        self._hosts: dict[bytes, list[Destination]] = {}
+        self._ranges: list[Destination] = []
         for one in published:
             if one.first == one.last:
                 self._ports.setdefault(one.first, []).append(one)
@@ -71,7 +78,7 @@ class Ports:
             else:
                 self._ranges.append(one)
 
-    def of(self, original: Tuple) -> list[Published]:
+    def of(self, original: Tuple) -> list[Destination]:
         """What publishes the destination: first what is on one address, then the whole
         of it, then what is on every address."""
         some = self._ports.get(original.port, ())
@@ -105,9 +112,9 @@ def cut_file(state: State, inventory: Inventory, file: str, until: float) -> lis
 def cut(
     flows: Flows,
     inventory: Inventory,
-    removed: list[str],
-    added: list[str],
-    stay: "Iterable[str]" = (),
+    removed: list[Entry],
+    added: list[Entry],
+    stay: Iterable[Entry] = (),
 ) -> int:
     """Cut what the removed entries still lead somewhere, unless one of those that
     `stay` leads it there as well; and the flows of UDP (for a whole address, of all but
@@ -121,19 +128,23 @@ def cut(
     )
 
 
-def _cut_led(flows: Flows, removed: list[str], stay: "Iterable[str]") -> int:
+def led(entries: Iterable[Entry]) -> list[Destination]:
+    """What these entries lead somewhere."""
+    dnats = (entry for entry in entries if isinstance(entry, Dnat))
+    return [Destination(dnat.published, dnat) for dnat in dnats]
+
+
+def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
     """What the removed entries still lead somewhere."""
-    by_guest: dict[bytes, list[Published]] = {}
-    for entry in removed:
-        if entry.startswith("dnat "):
-            one = Published(entry)
-            by_guest.setdefault(one.address, []).append(one)
+    by_guest: dict[bytes, list[Destination]] = {}
+    for one in led(removed):
+        by_guest.setdefault(one.address, []).append(one)
     gone = {guest: Ports(some) for guest, some in by_guest.items()}
-    others = Ports(map(Published, stay))
+    others = Ports(led(stay))
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
-        led = gone[reply.source].of(original)
-        if not any(one.leads(original, reply) for one in led):
+        some = gone[reply.source].of(original)
+        if not any(one.leads(original, reply) for one in some):
             return False
         now = others.of(original)
         return not (now and now[0].leads(original, reply))
@@ -141,12 +152,12 @@ def _cut_led(flows: Flows, removed: list[str], stay: "Iterable[str]") -> int:
     return flows.cut_forwarded(gone, is_stale)
 
 
-def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int:
+def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> int:
     """What ends at the host itself, though the added entries publish it now."""
-    entries = [entry for entry in added if entry.startswith(("dnat ", "reject "))]
-    udp = [entry for entry in entries if " udp " in entry]
-    wholes = [entry for entry in entries if f" {WHOLE} " in entry]
-    ports = Ports(map(Published, udp + wholes))
+    published = [one.published for one in added if isinstance(one, (Dnat, Reject))]
+    udp = [one for one in published if one.protocol is Protocol.UDP]
+    wholes = [one for one in published if one.is_whole]
+    ports = Ports(map(Destination, udp + wholes))
     left = _left(inventory, added) if udp or wholes else set()
     is_local: dict[bytes, bool] = {}
 
@@ -160,35 +171,40 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int
         ):
             return False
         if host not in is_local:
-            is_local[host] = inventory.is_local(_text(host))
+            is_local[host] = inventory.is_local(str(ip_address(host)))
         return is_local[host]
 
-    count = flows.cut_sent({_packed(one.split(" ")[2]) for one in wholes}, is_stale)
-    for family in sorted({entry.split(" ")[1] for entry in udp}):
+    hosts = {one.host.packed for one in wholes if one.host}
+    families: set[Family] = {one.family for one in udp}
+    count = flows.cut_sent(hosts, is_stale)
+    for family in sorted(families):
         count += flows.cut_udp(family, is_stale)
     return count
 
 
-def _left(inventory: Inventory, added: list[str]) -> set[tuple[bytes, int]]:
+def _left(inventory: Inventory, added: list[Entry]) -> set[tuple[bytes, int]]:
     """The addresses and UDP ports that are left to the host: those added, and the DNS
     and DHCP of all networks."""
-    entries = [entry for entry in added if entry.startswith("left ")]
+    entries = list(added)
     for name in inventory.names():
         network = inventory.network(name)
         if network and network.is_inside(inventory.is_default_source):
             entries += network_entries(network.subnets)
-    words = [entry.split(" ") for entry in entries if " udp " in entry]
-    return {(_packed(address), int(port)) for _, _, address, _, port, _ in words}
+    left = [entry.published for entry in entries if isinstance(entry, Exempt)]
+    return {
+        (one.host.packed, one.first)
+        for one in left
+        if one.host and one.protocol is Protocol.UDP
+    }
 
 
-def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
+def _cut_leaving(flows: Flows, changed: list[Entry], is_new: bool) -> int:
     """What guests have open towards outside: by the addresses that they are not to
     leave from any more, or, but for TCP, by any that is not their `is_new` one."""
     publics: dict[bytes, set[bytes]] = {}
     for entry in changed:
-        if entry.startswith("snat "):
-            _, _, guest, public = entry.split(" ")
-            publics.setdefault(_packed(guest), set()).add(_packed(public))
+        if isinstance(entry, Snat):
+            publics.setdefault(entry.source.packed, set()).add(entry.to.packed)
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
         is_by_it = reply.destination in publics[original.source]
@@ -200,11 +216,3 @@ def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
         )
 
     return flows.cut_leaving(publics, is_stale)
-
-
-def _packed(address: str) -> bytes:
-    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
-
-
-def _text(packed: bytes) -> str:
-    return inet_ntop(AF_INET6 if len(packed) == _SIZES["6"] else AF_INET, packed)

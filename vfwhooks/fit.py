@@ -77,12 +77,7 @@ def _of_public(
 
 def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]:
     """A warning a forward: it yields to the listener, if that is there first."""
-    published = {
-        f"{family} {host} {f.protocol} {f.published.first} {f.published.last}": f
-        for f in forwards
-        if not f.over_listener
-        for family, host in f.claims()
-    }
+    published = {one: f for f in forwards if not f.over_listener for one in f.claims()}
     there = find_meetings(list(published), [], inventory)
     gone = find_passing(there, inventory)
     rivals = find_rivals(

@@ -5,6 +5,10 @@ import errno
 from .elements import comment, decode, encode
 from .netlink import Netlink, attributes, each, message, named, nested, netfilter
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .entries import Entry
+
 OWN, LIBVIRT = "vfwhooks", "libvirt_network"
 PARTS = {
     "own": (1, "inet", OWN),
@@ -111,20 +115,23 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     return found
 
 
-def list_entries(link: Netlink, part: str, name: str) -> dict[str, tuple[str, int]]:
+def list_entries(link: Netlink, part: str, name: str) -> "dict[Entry, tuple[str, int]]":
     """The entries that one set or map holds: their owner, their connections so far."""
     family, _, table = PARTS[part]
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
-    found = {}
+    found: dict[Entry, tuple[str, int]] = {}
     for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
         for _, element in each(answer.get(3, b"")):
-            entry, owner, connections = decode(known, element)
+            try:
+                entry, owner, connections = decode(known, element)
+            except ValueError:
+                continue  # somebody else's: what it says we have no words for
             found[entry] = owner, connections
     return found
 
 
-def removals(part: str, entries: list[str]) -> list[bytes]:
+def removals(part: str, entries: "list[Entry]") -> list[bytes]:
     """Messages that delete the entries."""
     packed = []
     for entry in entries:
@@ -133,7 +140,7 @@ def removals(part: str, entries: list[str]) -> list[bytes]:
     return _messages(part, _DELELEMENT, 0, packed)
 
 
-def additions(part: str, entries: list[tuple[str, str]]) -> list[bytes]:
+def additions(part: str, entries: "list[tuple[Entry, str]]") -> list[bytes]:
     """Messages that add the entries, each with its owner."""
     comments = {owner: comment(owner) for owner in {owner for _, owner in entries}}
     packed = []

@@ -5,15 +5,24 @@ It is noted in files of their own, so that an event reads no other guest's recor
 addresses/ADDRESS says whose it is, members/NETWORK/ has a file for each guest.
 """
 
+from __future__ import annotations
+
 import posix
 
 from . import files
+from .entries import Accept
 from .errors import InDoubt, show
 from .planner import Planner
-from .records import WAY, Key, Record
+from .records import WAY, Key, Ousted, Record
 from .state import DRIVERS, State, member_name, record_name
 
-Pair = tuple["Record | None", "Record | None"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .published import Address
+
+    Pair = tuple[Optional[Record], Optional[Record]]
 
 
 class Shared:
@@ -62,7 +71,7 @@ class Shared:
         others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
         return any(one in started or self._state.record(one) for one in others)
 
-    def claim(self, address: str, key: Key) -> bool:
+    def claim(self, address: Address, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""
         name, whose = f"addresses/{address}", record_name(key)
         if self._state.read(name) in ("", whose):
@@ -70,7 +79,7 @@ class Shared:
             return True
         return False
 
-    def release(self, address: str, key: Key) -> None:
+    def release(self, address: Address, key: Key) -> None:
         """The guest is not at the address any more."""
         if self._state.read(f"addresses/{address}") == record_name(key):
             self._state.remove(f"addresses/{address}")
@@ -98,8 +107,8 @@ class Shared:
 
     def note_anew(self, records: list[Record]) -> None:
         """Note it all from everybody's records, and nothing else."""
-        for address in self._state.names("addresses"):
-            self._state.remove(f"addresses/{address}")
+        for name in self._state.names("addresses"):
+            self._state.remove(f"addresses/{name}")
         for network in self._state.names("members"):
             for name in self._state.names(f"members/{network}"):
                 self._state.remove(f"members/{network}/{name}")
@@ -123,7 +132,7 @@ def note_ousted(pairs: list[Pair]) -> None:
     for old, new in pairs if left else ():
         for address in _addresses(new) - _addresses(old):
             if new and address in left:
-                new.ousted += [f"{address} {nic.mac}" for nic in left[address]]
+                new.ousted += [Ousted(address, nic.mac) for nic in left[address]]
 
 
 def need_ways(pairs: list[Pair]) -> bool:
@@ -134,10 +143,10 @@ def need_ways(pairs: list[Pair]) -> bool:
     return any(WAY in name for name in names)
 
 
-def _networks(record: "Record | None") -> set[str]:
+def _networks(record: Record | None) -> set[str]:
     return set(record.networks) if record else set()
 
 
-def _addresses(record: "Record | None") -> set[str]:
+def _addresses(record: Record | None) -> set[Address]:
     entries = record.entries if record else []
-    return {entry[9:] for entry in entries if entry.startswith("accept ")}
+    return {entry.address for entry in entries if isinstance(entry, Accept)}

@@ -13,6 +13,7 @@ import time
 
 from . import compiled, configuration, files, watched
 from .children import Surveyor, ask_libvirtd, withdraw_hooks
+from .entries import Accept
 from .errors import VfwError, show
 from .follower import DIRECTORIES, Follower
 from .inventory import DNSMASQS, LEASES, Inventory
@@ -21,6 +22,7 @@ from .monitor import Neighbours, PolicyNews, Rulesets
 from .occasional import Occasional
 from .planner import Planner
 from .process import Run
+from .published import parse_address
 from .reconcile import Reconcile
 from .records import Intent
 from .residents import Residents
@@ -205,14 +207,15 @@ class Watch:
         A guest that was somewhere else before may have both addresses; it stays where
         it is until that one does not answer any more.
         """
-        family = "6" if ":" in address else "4"
         for record in self._residents.concerned(mac, address):
             self._state.note(Intent("moved", record.guest, time.monotonic_ns()))
             self._schedule.add("addresses", _SOON)
-            for entry in record.entries:
-                if mac and entry.startswith(f"accept {family} "):
-                    for bridge in {nic.bridge for nic in record.guest.nics}:
-                        self._inventory.probe(bridge, entry[9:])
+            accepts = [one for one in record.entries if isinstance(one, Accept)]
+            version = parse_address(address).version
+            for one in [one.address for one in accepts if mac]:
+                for bridge in {nic.bridge for nic in record.guest.nics}:
+                    if one.version == version:
+                        self._inventory.probe(bridge, str(one))
 
     def _try_again(self) -> bool:
         """Have the guests planned anew whose ports a listener had, and has no more, or

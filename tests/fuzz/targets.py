@@ -22,12 +22,17 @@ from vfwhooks.hook import read_port
 from vfwhooks.inventory import Inventory
 from vfwhooks.leases import Leases
 from vfwhooks.libvirtxml import parse_domain, parse_networks
-from vfwhooks.plan import Settings
+from vfwhooks.published import Family, parse_address
 from vfwhooks.records import parse_intent, parse_record, seal
+from vfwhooks.settingstext import parse_settings
 
 RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
 CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
 MAC = "52:54:00:00:00:10"
+_GUEST = {
+    Family.IPV4: parse_address("192.168.122.10"),
+    Family.IPV6: parse_address("fd00::10"),
+}
 
 
 class Target(NamedTuple):
@@ -63,8 +68,8 @@ def networks(data: bytes) -> object:
         return None
     for network in found:
         subnets = [subnet for _, subnet in network.subnets]
-        address.is_inside("192.168.122.10", subnets)
-        address.is_inside("fd00::10", subnets)
+        for one in _GUEST.values():
+            address.is_inside(one, subnets)
     return found
 
 
@@ -121,7 +126,7 @@ def compilation(data: bytes) -> object:
         return None
     try:
         for name in ("web1", "a", *found.guests()):
-            Settings(found.lookup(name))
+            parse_settings(found.lookup(name))
         return found.skeletons()
     except (VfwError, ValueError, IndexError):
         return None
@@ -142,8 +147,8 @@ def forwards(data: bytes) -> object:
         str(problem).encode("utf-8", "surrogateescape")
     if not found:
         for guest in reader.guests:
-            settings = Settings(guest_lines(guest))
-            for entry in settings.entries({"4": "192.168.122.10", "6": "fd00::10"}):
+            settings = parse_settings(guest_lines(guest))
+            for entry in settings.entries(_GUEST):
                 encode(entry)
     return found
 
