@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .errors import VfwError, show
 from .inventory import Inventory
-from .model import HOSTS_OWN, Guest, Network, Nic
+from .model import Guest, Network, Nic, hosts_own
 from .plan import Settings
 from .published import BOTH, parse_address, parse_subnet
 
@@ -104,7 +104,7 @@ def find_network(
     from .unreached import why_no_bridge, why_unreached  # few guests need it
 
     if bridge and bridge == _bridge(nic, inventory):
-        own = inventory.network(f"{HOSTS_OWN}{bridge}")
+        own = inventory.network(hosts_own(bridge))
         reason = why_no_bridge(bridge, own)
         return (None, reason) if reason else (own, "")
     return None, why_unreached(nic, network)

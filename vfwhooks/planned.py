@@ -6,6 +6,7 @@ from .address import Whereabouts
 from .entries import Accept, Dnat, key_of
 from .errors import show
 from .listeners import Listener
+from .needs import Need
 from .plan import Forward, Settings
 from .records import Record
 from .rivals import is_all
@@ -58,7 +59,7 @@ class Planned:
         self.record = record
         self.settings = settings
         self.where = where
-        self.networks = [network.name for network in where.networks]
+        self.networks = [Need(network.name) for network in where.networks]
         self.entries: list[Entry] = []
         self.left: list[Entry] = []
         self.conflicts: dict[Key, str] = {}

@@ -21,10 +21,11 @@ from .entries import (
 from .errors import show
 from .inventory import Inventory
 from .model import Guest, Network
+from .needs import LoopbackNeed, Need, WayNeed
 from .plan import Settings, network_entries
 from .planned import Planned, own_reason
 from .published import BOTH, Family, Published, family_of
-from .records import WAY, Key, Record
+from .records import Key, Record
 from .rivals import (
     LASTING,
     Past,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from .plan import Claimed
     from .published import Address, Published
 
-LOOPBACK = "/loopback"  # no network's name has a slash but HOSTS_OWN
 _CLONE = "same machine-id?"
 _BEHIND = "loopback-behind-"  # no bridge's name is so long
 
@@ -102,14 +102,13 @@ class Planner:
         if settings.is_loopback:
             address = where.addresses.get(Family.IPV4)
             planned.networks += [
-                n.name + LOOPBACK for n in where.networks if _has(n, address)
+                LoopbackNeed(n.name) for n in where.networks if _has(n, address)
             ]
         planned.networks += ways
         return planned
 
-    def _ways_back(self, planned: Planned) -> list[str]:
-        """Look which ways the guest's answers have to take; what stands for them among
-        the networks that it needs."""
+    def _ways_back(self, planned: Planned) -> list[WayNeed]:
+        """Look which ways the guest's answers have to take."""
         from .waysback import find_ways  # for those who need it
 
         addresses = planned.where.addresses
@@ -185,32 +184,30 @@ class Planner:
             _tell_ousted(planned, records)
             found.append(planned)
         needed = dict.fromkeys(
-            name for one in found if one.entries for name in one.networks
+            need for one in found if one.entries for need in one.networks
         )
-        shared = [one for name in needed if (one := self.shared(name))]
+        shared = [one for need in needed if (one := self.shared(need))]
         return [*shared, *found]
 
-    def _networks(self) -> list[str]:
+    def _networks(self) -> list[Need]:
         """The active networks whose bridges need DNS and DHCP to be left to them."""
         known = map(self.inventory.network, self.inventory.names())
-        return [n.name for n in known if n and n.is_ours and n.subnets]
+        return [Need(n.name) for n in known if n and n.is_ours and n.subnets]
 
-    def shared(self, name: str) -> Planned | None:
-        """What is needed once for all who need it, by the name in their records: the
-        entries of a network that is active, or those for loopback on its bridge."""
-        network = self.inventory.network(name[:1] + name[1:].partition("/")[0])
+    def shared(self, need: Need) -> Planned | None:
+        """What is needed once for all who need it: the entries of a network that is
+        active, or what goes with them on its bridge."""
+        network = self.inventory.network(need.network)
         if network is None:
             return None
         planned = self.network(network)
-        _, _, way = name.partition(WAY)
-        if way:
-            from .waysback import way_entry
-
-            planned.record.guest.name, planned.record.guest.uuid = name, ""
-            planned.entries = [way_entry(way, network.bridge)]
-        elif name != network.name:
-            guest = planned.record.guest
-            guest.name, guest.uuid = name, _BEHIND + network.bridge
+        guest = planned.record.guest
+        guest.name = need.name
+        if isinstance(need, WayNeed):
+            guest.uuid = ""
+            planned.entries = [need.route(network.bridge)]
+        elif isinstance(need, LoopbackNeed):
+            guest.uuid = _BEHIND + network.bridge
             planned.entries = [LoopbackBridge(network.bridge)]
         return planned
 

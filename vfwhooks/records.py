@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from .entrytext import format_entry, format_published, parse_entry, parse_published
 from .files import quote, unquote
 from .model import Guest, Nic
+from .needs import Need, parse_need
 from .published import parse_address
 
 TYPE_CHECKING = False
@@ -34,8 +35,6 @@ Key = tuple[str, str]
 # A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
 # number of the device where it is for us to set it back, else 0.
 Hairpin = tuple[str, str, int]
-# Between a network's name and what a guest's way back through it is (see waysback).
-WAY = "/way-"
 _FORMAT = "vfw1"
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}
@@ -58,8 +57,8 @@ class Ousted:
 
 
 class Record:
-    """A running guest, every entry the kernel may hold for it, and the names of the
-    networks that it needs. `since` is when it started, `stamp` when libvirt last said
+    """A running guest, every entry the kernel may hold for it, and what it needs of
+    networks. `since` is when it started, `stamp` when libvirt last said
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
     for them; one that `is_off` has stopped, but its entries could not be taken out; one
     that `is_followed` was found by itself: no hook has spoken of it since it started.
@@ -93,7 +92,7 @@ class Record:
         since: int,
         stamp: int,
         entries: list[Entry],
-        networks: list[str],
+        networks: list[Need],
     ) -> None:
         self.guest = guest
         self.since = since
@@ -140,7 +139,7 @@ class Record:
 
     def text(self) -> str:
         """The record as it is kept."""
-        networks = "".join(f"on {quote(network)}\n" for network in self.networks)
+        networks = "".join(f"on {quote(need.name)}\n" for need in self.networks)
         entries = "".join(f"entry {format_entry(one)}\n" for one in self.entries)
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
@@ -192,7 +191,7 @@ def _read(record: Record, word: str, rest: str) -> None:
     if word == "entry":
         record.entries.append(parse_entry(rest))
     elif word == "on":
-        record.networks.append(unquote(rest))
+        record.networks.append(parse_need(unquote(rest)))
     elif word in ("off", "followed", "returned", "waiting"):
         setattr(record, f"is_{word}", True)
     elif word == "yields":

@@ -3,7 +3,7 @@ and what is rejected for guests whether they run or not."""
 
 from . import files
 from .entries import Accept
-from .model import HOSTS_OWN
+from .model import own_bridge
 from .published import parse_address
 from .records import Ousted, Record, parse_record
 from .state import DRIVERS, State
@@ -71,9 +71,9 @@ class Residents:
         is an address for them."""
         found = set()
         for record in self._records.values():
-            for name in record.networks:
-                if name.startswith(HOSTS_OWN):
-                    found.add(name[len(HOSTS_OWN) :].partition("/")[0])
+            for bridge in [own_bridge(need.network) for need in record.networks]:
+                if bridge:
+                    found.add(bridge)
             for nic in record.guest.nics if record.is_waiting else ():
                 if nic.kind == "bridge" and nic.bridge:
                     found.add(nic.bridge)

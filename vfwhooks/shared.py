@@ -12,8 +12,9 @@ import posix
 from . import files
 from .entries import Accept
 from .errors import InDoubt, show
+from .needs import Need, WayNeed
 from .planner import Planner
-from .records import WAY, Key, Ousted, Record
+from .records import Key, Ousted, Record
 from .state import DRIVERS, State, member_name, record_name
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Shared:
         for key, old, new in changed:
             for address in _addresses(old) - _addresses(new):
                 self.release(address, key)
-        joined: dict[str, None] = {}
+        joined: dict[Need, None] = {}
         started = {key for key, _, new in changed if new}
         for key, old, new in changed:
             if new and new.entries and self._has_namesake(key, started):
@@ -51,19 +52,19 @@ class Shared:
             for address in _addresses(new) - _addresses(old):
                 if not self.claim(address, key):
                     raise InDoubt(f"another guest is at {address}")
-            for name in _networks(new) - _networks(old):
-                self.join(name, key)
-                joined[name] = None
+            for need in _needs(new) - _needs(old):
+                self.join(need.name, key)
+                joined[need] = None
         found: list[Pair] = []
-        for name in joined:
-            if not self._state.record(("network", name)):
-                shared = planner.shared(name)
+        for need in joined:
+            if not self._state.record(("network", need.name)):
+                shared = planner.shared(need)
                 if shared:
                     found.append((None, shared.settled()))
         for key, old, new in changed:
-            for name in _networks(old) - _networks(new):
-                if self.leave(name, key):
-                    found.append((self._state.record(("network", name)), None))
+            for need in _needs(old) - _needs(new):
+                if self.leave(need.name, key):
+                    found.append((self._state.record(("network", need.name)), None))
         return found
 
     def _has_namesake(self, key: Key, started: set[Key]) -> bool:
@@ -116,8 +117,8 @@ class Shared:
         for record in records:
             for address in _addresses(record):
                 self.claim(address, record.key)
-            for network in record.networks:
-                self.join(network, record.key)
+            for need in record.networks:
+                self.join(need.name, record.key)
 
 
 def note_ousted(pairs: list[Pair]) -> None:
@@ -139,11 +140,11 @@ def need_ways(pairs: list[Pair]) -> bool:
     """Whether answers of these guests take, or took, ways of their own (see
     waysback)."""
     records = [record for pair in pairs for record in pair if record]
-    names = [name for record in records for name in record.networks]
-    return any(WAY in name for name in names)
+    needs = [need for record in records for need in record.networks]
+    return any(isinstance(need, WayNeed) for need in needs)
 
 
-def _networks(record: Record | None) -> set[str]:
+def _needs(record: Record | None) -> set[Need]:
     return set(record.networks) if record else set()
 
 

@@ -13,9 +13,9 @@ from .elements import WHOLE
 from .entries import Accept, Reject, key_of
 from .hairpin import is_set
 from .localnet import is_open
+from .needs import LoopbackNeed
 from .plan import Forward
 from .planned import Planned
-from .planner import LOOPBACK
 from .published import Family, Published, family_of
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _judge(
         return "blocked", "the rules are not in the kernel; run vfwhooks apply"
     if forward.is_loopback:
         for network in planned.where.networks:
-            if f"{network.name}{LOOPBACK}" in planned.networks and not is_open(
+            if LoopbackNeed(network.name) in planned.networks and not is_open(
                 network.bridge, root
             ):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"

@@ -15,9 +15,9 @@ from . import files
 from .cuts import Change
 from .elements import MARKS
 from .entries import ReturnRoute
+from .needs import WayNeed
 from .policyrules import PolicyRule, PolicyRules
 from .published import Family, parse_address
-from .records import WAY
 from .state import State
 
 TYPE_CHECKING = False
@@ -44,10 +44,10 @@ def find_ways(
     networks: dict[Family, list[Network]],
     inventory: Inventory,
     mark: Callable[[int], int],
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[WayNeed], list[str]]:
     """Note with a guest's forwards which way their answers have to take, where that is
-    another than the kernel would have them go; what stands for these ways among the
-    networks that the guest needs, and what there is no mark for.
+    another than the kernel would have them go; these ways, which the guest needs, and
+    what there is no mark for.
 
     `addresses` and `networks` are the guest's by family.
     """
@@ -74,7 +74,7 @@ class _Finder:
         self._mark = mark
         self._ways: dict[Address, tuple[str, int] | None] = {}
         self._hosts: dict[Family, list[Address]] = {}
-        self.found: dict[str, None] = {}
+        self.found: dict[WayNeed, None] = {}
         self.unmarked: dict[str, None] = {}
 
     def ways(self, forward: Forward, family: Family) -> list[tuple[Address, str, int]]:
@@ -113,8 +113,9 @@ class _Finder:
         if not value:
             self.unmarked[no_mark(own[1])] = None
             return None
-        way = f"{family}-{own[1]}-{value}-{uplink}"
-        self.found.update((network.name + WAY + way, None) for network in needing)
+        for network in needing:
+            need = WayNeed(network.name, family, own[1], value, uplink)
+            self.found[need] = None
         return uplink, value
 
 
@@ -122,12 +123,6 @@ def no_mark(table: int) -> str:
     """What is said of a table that has none."""
     what = f"return_path knows {len(MARKS)} tables at most"
     return f"{what}, and table {table} is one more"
-
-
-def way_entry(way: str, bridge: str) -> ReturnRoute:
-    """The entry for what stands behind a network's name among those that are needed."""
-    family, table, value, uplink = way.split("-", 3)
-    return ReturnRoute(Family(family), bridge, int(table), int(value), uplink)
 
 
 def ways_of(entries: Iterable[Entry]) -> list[ReturnRoute]:
@@ -229,9 +224,11 @@ class Ways:
     def _needed(self, records: list[Record]) -> set[ReturnRoute]:
         """What they need of their own, and of networks that are there already."""
         entries = [entry for record in records for entry in record.entries]
-        for name in {name for record in records for name in record.networks}:
-            network = self._state.record(("network", name)) if WAY in name else None
-            entries += network.entries if network else []
+        needs = {need for record in records for need in record.networks}
+        for need in needs:
+            if isinstance(need, WayNeed):
+                network = self._state.record(("network", need.name))
+                entries += network.entries if network else []
         return set(ways_of(entries))
 
     def _rules(

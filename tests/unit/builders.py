@@ -26,6 +26,7 @@ from vfwhooks.forwards import Forward, GuestForwards
 from vfwhooks.inventory import Inventory
 from vfwhooks.listeners import Listener, Range
 from vfwhooks.model import Guest, Network, Nic
+from vfwhooks.needs import parse_need
 from vfwhooks.ports import Address, Ports, Subnet, parse_ports
 from vfwhooks.published import Family, Published, family_of, parse_address
 from vfwhooks.records import Record
@@ -196,12 +197,12 @@ def record(
     since: int = 1000,
     stamp: int = 2000,
     entries: Iterable[str] = (),
-    networks: list[str] | None = None,
+    networks: Iterable[str] = (),
 ) -> Record:
-    """A running guest that holds nothing in the kernel; `entries` as they are
-    written."""
+    """A running guest that holds nothing in the kernel; `entries` and what it needs as
+    they are written."""
     held = [parse_entry(line) for line in entries]
-    return Record(of or guest(), since, stamp, held, networks or [])
+    return Record(of or guest(), since, stamp, held, list(map(parse_need, networks)))
 
 
 class Host(Inventory):

@@ -27,6 +27,7 @@ from vfwhooks.compiled import Compiled
 from vfwhooks.entries import Dnat
 from vfwhooks.listeners import Listener
 from vfwhooks.model import Guest
+from vfwhooks.needs import LoopbackNeed, Need
 from vfwhooks.planned import Planned
 from vfwhooks.planner import Planner
 from vfwhooks.published import parse_address
@@ -313,7 +314,7 @@ def test_settled(tmp_path: Path) -> None:
     new = settled(planner(tmp_path, {"web1": WEB}).guest(old))
 
     found = new.guest, new.since, new.stamp, written(new.entries), new.networks
-    assert found == (old.guest, 7, 8, WEB_AT_10, ["default"])
+    assert found == (old.guest, 7, 8, WEB_AT_10, [Need("default")])
 
 
 def test_settled_with_nothing(tmp_path: Path) -> None:
@@ -665,7 +666,8 @@ def test_loopback_needs_the_bridge_that_it_leads_to(tmp_path: Path) -> None:
 
     found = plan.all([running(guest(nics=nics))])
 
-    assert settled(found[-1]).networks == ["default", "lab", "default/loopback"]
+    needs = [need.name for need in settled(found[-1]).networks]
+    assert needs == ["default", "lab", "default/loopback"]
     assert entries(found)["default/loopback"] == ["localnet 4 virbr0"]
 
 
@@ -676,7 +678,7 @@ def test_loopback_on_a_network_without_an_address_of_its_own(tmp_path: Path) -> 
 
     found = plan.guest(running())
 
-    assert found.networks == ["default", "default/loopback"]
+    assert found.networks == [Need("default"), LoopbackNeed("default")]
 
 
 def test_loopback_of_a_guest_that_waits(tmp_path: Path) -> None:
@@ -692,7 +694,9 @@ def test_what_is_shared(tmp_path: Path) -> None:
     """By the name that stands in records; nothing of a network that is not active."""
     plan = planner(tmp_path, {})
 
-    found = [plan.shared(name) for name in ("default", "default/loopback", "lab")]
+    needs = Need("default"), LoopbackNeed("default"), Need("lab")
+
+    found = list(map(plan.shared, needs))
 
     shown = [
         (one.record.key, one.record.owner, written(one.entries)) for one in found if one
@@ -796,7 +800,7 @@ def test_a_guest_on_a_bridge_of_the_hosts_own(tmp_path: Path) -> None:
 
 def test_loopback_behind_a_bridge_of_the_hosts_own(tmp_path: Path) -> None:
     """What the bridge needs for it is found by its name."""
-    found = planner(tmp_path, {}, Host(BR_NAT)).shared("/bridge:br-nat/loopback")
+    found = planner(tmp_path, {}, Host(BR_NAT)).shared(LoopbackNeed(BR_NAT.name))
 
     assert found
     assert written(found.entries) == ["localnet 4 br-nat"]
@@ -827,7 +831,7 @@ def test_a_bridge_that_is_the_lan(tmp_path: Path) -> None:
     )
     one = planner(tmp_path, {"web1": WEB}, host)
 
-    found, own = one.guest(running()), one.shared("/bridge:br-nat")
+    found, own = one.guest(running()), one.shared(Need(BR_NAT.name))
 
     assert own
     assert (written(found.entries), written(own.entries)) == (

@@ -19,7 +19,8 @@ from unit.builders import (
     record,
 )
 from vfwhooks.model import Guest, Nic
-from vfwhooks.published import parse_address
+from vfwhooks.needs import LoopbackNeed, Need, WayNeed
+from vfwhooks.published import Family, parse_address
 from vfwhooks.records import (
     Intent,
     Ousted,
@@ -147,12 +148,19 @@ GUESTS = st.builds(
     st.lists(NICS, max_size=3),
 )
 TIMES = st.integers(0, 1 << 62)
+# No network's name has a slash.
+NETWORKS = NAMES.filter(lambda name: "/" not in name) | st.just("/bridge:br-nat")
+NEEDS = (
+    st.builds(Need, NETWORKS)
+    | st.builds(LoopbackNeed, NETWORKS)
+    | st.just(WayNeed("default", Family.IPV6, 101, 2, "eth-1"))
+)
 
 
 @PROPERTY
-@given(GUESTS, TIMES, TIMES, st.lists(NAMES, max_size=3))
+@given(GUESTS, TIMES, TIMES, st.lists(NEEDS, max_size=3))
 def test_any_record_comes_back(
-    of: Guest, since: int, stamp: int, networks: list[str]
+    of: Guest, since: int, stamp: int, networks: list[Need]
 ) -> None:
     """Whatever a guest, an interface or a network is called."""
     known = Record(of, since, stamp, parsed(*ENTRIES), networks)
@@ -204,6 +212,8 @@ NO_LINES = [
     "entry accept 4 host",
     "entry hairpin 4 192.168.122.0/33",
     "entry way 4 virbr0 100 1",
+    "on default/else",
+    "on default/way-4-100-1",
     "yields 4 * tcp 22",
     "seen 4 * tcp 22 22 7",
     "ousted 192.168.122.10",
@@ -298,11 +308,11 @@ def test_owners_that_are_none(name: str) -> None:
 def test_with_entries_adds_what_is_missing() -> None:
     """Everything that the kernel may hold, once, and nothing else is changed."""
     a, b, c = parsed(*(f"accept 4 10.0.0.{number}" for number in range(3)))
-    known = Record(guest(), 1, 2, [a, b], ["n"])
+    known = Record(guest(), 1, 2, [a, b], [Need("n")])
 
     found = known.with_entries([b, c])
 
-    assert fields(found) == fields(Record(known.guest, 1, 2, [a, b, c], ["n"]))
+    assert fields(found) == fields(Record(known.guest, 1, 2, [a, b, c], [Need("n")]))
     assert known.entries == [a, b]
 
 

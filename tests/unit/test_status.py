@@ -12,6 +12,7 @@ from vfwhooks.address import Whereabouts
 from vfwhooks.entries import key_of
 from vfwhooks.listeners import Listener
 from vfwhooks.model import Network
+from vfwhooks.needs import LoopbackNeed
 from vfwhooks.planned import Planned
 from vfwhooks.ports import Address
 from vfwhooks.published import Family
@@ -493,7 +494,7 @@ def test_loopback_of_a_bridge_that_was_closed(
     setting.parent.mkdir(parents=True)
     setting.write_text(value)
     local = planned("forward 127.0.0.1 tcp 80 80 80 80 -")
-    local.networks.append("default/loopback")
+    local.networks.append(LoopbackNeed("default"))
     held = {"dnat 4 127.0.0.1 tcp 80 80 192.168.122.10 80": 0}
 
     (found,) = statuses(local, held, {}, str(tmp_path))

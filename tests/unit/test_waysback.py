@@ -13,6 +13,7 @@ import pytest
 from unit.builders import at, fresh_state, guest, network, parsed, record, written
 from vfwhooks.cuts import Change
 from vfwhooks.inventory import Inventory
+from vfwhooks.needs import WayNeed
 from vfwhooks.policyrules import PolicyRule, PolicyRules
 from vfwhooks.published import BOTH
 from vfwhooks.records import Record
@@ -25,7 +26,6 @@ from vfwhooks.waysback import (
     firewalls,
     known_value,
     values,
-    way_entry,
     ways_of,
 )
 
@@ -71,7 +71,7 @@ class Host:
 
 def found(
     lines: list[str], own: dict[str, Way], of_guest: Way | None = (ETH0, MAIN)
-) -> tuple[list[list[tuple[str, str, int]]], list[str], list[str]]:
+) -> tuple[list[list[tuple[str, str, int]]], list[WayNeed], list[str]]:
     """The ways of each forward, what the guest needs, and what there is no mark for;
     table 100 + N has the mark N, up to 15."""
     settings, networks = parse_settings(lines), [network()]
@@ -150,8 +150,7 @@ def test_a_forward_on_every_address() -> None:
         ],
         [],
     ]
-    entries = [way_entry(one.partition("/way-")[2], "virbr0") for one in needed]
-    assert written(entries) == [
+    assert written(need.route("virbr0") for need in needed) == [
         "way 4 virbr0 101 1 eth1",
         "way 4 virbr0 102 2 wg-0.1",
         "way 6 virbr0 101 1 eth1",
