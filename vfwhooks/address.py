@@ -4,15 +4,21 @@ What has to be looked up is asked of the inventory only when it is needed: a gue
 a reservation costs no look at leases, one with a lease none at the neighbour table.
 """
 
-from _socket import AF_INET, AF_INET6, inet_pton
+from __future__ import annotations
 
 from .errors import VfwError, show
 from .inventory import Inventory
-from .model import HOSTS_OWN, Guest, Network, Nic
-from .plan import Addresses, Settings
+from .model import Guest, Network, Nic, hosts_own
+from .plan import Settings
+from .published import BOTH, parse_address, parse_subnet
 
-if False:  # the annotations alone need them, and they cost 1 ms at start
-    from collections.abc import Collection, Iterator, Mapping
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from .plan import Addresses
+    from .published import Address, Family
+    from .records import Ousted
 
 
 class Whereabouts:
@@ -33,8 +39,8 @@ def find_guest(
     settings: Settings,
     inventory: Inventory,
     now: Addresses,
-    ousted: "Collection[str]" = (),
-    names: "Mapping[str, str]" = {},  # noqa: B006 - is only read
+    ousted: Collection[Ousted] = (),
+    names: Mapping[str, str] = {},
 ) -> Whereabouts:
     """Where to forward to: for each family, the first interface that has an address.
 
@@ -53,11 +59,11 @@ def find_guest(
             reasons.append(reason)
             continue
         networks.append(network)
-        for family in "46":
+        for family in BOTH:
             if family not in addresses:
-                was = now.get(family, "")
+                was = now.get(family)
                 look = _Look(nic, network, inventory, was, ousted, names)
-                found, reason = look.find(family, settings.addresses.get(family, ""))
+                found, reason = look.find(family, settings.addresses.get(family))
                 if found:
                     addresses[family] = found
                 elif reason:
@@ -98,7 +104,7 @@ def find_network(
     from .unreached import why_no_bridge, why_unreached  # few guests need it
 
     if bridge and bridge == _bridge(nic, inventory):
-        own = inventory.network(f"{HOSTS_OWN}{bridge}")
+        own = inventory.network(hosts_own(bridge))
         reason = why_no_bridge(bridge, own)
         return (None, reason) if reason else (own, "")
     return None, why_unreached(nic, network)
@@ -125,86 +131,80 @@ class _Look:
         nic: Nic,
         network: Network,
         inventory: Inventory,
-        now: str,
-        ousted: "Collection[str]",
-        names: "Mapping[str, str]",
+        now: Address | None,
+        ousted: Collection[Ousted],
+        names: Mapping[str, str],
     ) -> None:
         self._nic = nic
         self._network = network
         self._inventory = inventory
         self._now = now
-        self._ousted = ousted
+        self._ousted = [(one.address, one.mac) for one in ousted]
         self._names = names
         self._trouble = ""
-        self._answered: dict[str, str] = {}
+        self._answered: dict[Address, str] = {}
 
-    def find(self, family: str, fixed: str) -> tuple[str, str]:
+    def find(self, family: Family, fixed: Address | None) -> tuple[Address | None, str]:
         """The address, or why there is none (nothing to say of a family that the
         network does not have)."""
         network = self._network
-        subnets = [subnet for _, subnet in network.subnets if _family(subnet) == family]
+        subnets = [subnet for _, subnet in network.subnets]
+        subnets = [one for one in subnets if parse_subnet(one).version == int(family)]
         if fixed:
             if network.is_hosts_own and not is_inside(fixed, subnets):
                 own = ", ".join(subnet for _, subnet in network.subnets)
-                return "", f"address {fixed} is outside {own} of {network.bridge}"
+                return None, f"address {fixed} is outside {own} of {network.bridge}"
             if subnets and not is_inside(fixed, subnets):
-                return "", f"address {fixed} is outside network {network.name}"
+                return None, f"address {fixed} is outside network {network.name}"
             return fixed, ""
         for address in self._candidates() if subnets else ():
-            if _family(address) == family and is_inside(address, subnets):
+            if is_inside(address, subnets):
                 return address, ""
         for lease, mac in self._answered.items():
-            if _family(lease) == family and is_inside(lease, subnets):
+            if is_inside(lease, subnets):
                 who = show(self._names.get(mac, mac))
-                return "", f"lease {lease} is answered by {who}: same machine-id?"
+                return None, f"lease {lease} is answered by {who}: same machine-id?"
         what = f"no reservation, lease or neighbour for {self._nic.mac}"
         reason = f"{what} on {network.bridge} (IPv{family}){self._trouble}"
         if network.is_hosts_own:
             reason += "; write address:, or have the guest send something"
-        return "", reason if subnets else ""
+        return None, reason if subnets else ""
 
-    def _candidates(self) -> "Iterator[str]":
+    def _candidates(self) -> Iterator[Address]:
         mac, bridge = self._nic.mac, self._network.bridge
-        yield from self._network.reservations.get(mac, ())
+        yield from _addresses(self._network.reservations.get(mac, ()))
         try:
             leases = self._inventory.leases(bridge, mac)
         except (VfwError, OSError) as error:  # its guests alone have to wait for it
             self._trouble, leases = f"; {error}", []
-        for _, address in leases:
+        for address in _addresses(address for _, address in leases):
             other = self._other(address)
             if not other:
                 yield address
             else:
                 self._answered[address] = other
-        neighbours = self._inventory.neighbours(bridge, mac)
+        neighbours = list(_addresses(self._inventory.neighbours(bridge, mac)))
         yield from sorted(neighbours, key=lambda address: address != self._now)
         if self._now and not self._other(self._now):
             yield self._now
 
-    def _other(self, address: str) -> str:
+    def _other(self, address: Address) -> str:
         """The MAC of somebody else whom the bridge's neighbour table has there; one who
         was ousted counts for nobody, since clones come and go there all the time."""
-        holder = self._inventory.neighbour_at(self._network.bridge, address)
-        is_ousted = address == self._now and f"{address} {holder}" in self._ousted
+        holder = self._inventory.neighbour_at(self._network.bridge, str(address))
+        is_ousted = address == self._now and (address, holder) in self._ousted
         return "" if holder == self._nic.mac or is_ousted else holder
 
 
-def is_inside(address: str, subnets: list[str]) -> bool:
+def _addresses(texts: Iterable[str]) -> Iterator[Address]:
+    """Those of them that are addresses: a file of leases may have anything."""
+    for text in texts:
+        try:
+            yield parse_address(text)
+        except ValueError:
+            continue
+
+
+def is_inside(address: Address, subnets: list[str]) -> bool:
     """Whether the address lies in one of the subnets of its own family."""
-    number = _number(address)
-    for subnet in subnets:
-        base, _, length = subnet.partition("/")
-        if _family(base) == _family(address):
-            shift = (128 if ":" in base else 32) - int(length)
-            if number >> shift == _number(base) >> shift:
-                return True
-    return False
-
-
-def _family(address: str) -> str:
-    return "6" if ":" in address else "4"
-
-
-def _number(address: str) -> int:
-    family = AF_INET6 if ":" in address else AF_INET
-    return int.from_bytes(inet_pton(family, address), "big")
+    return any(address in parse_subnet(subnet) for subnet in subnets)

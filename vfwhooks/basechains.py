@@ -3,11 +3,19 @@
 The nft variant makes a base chain when it is first used, and its save shows them all.
 """
 
+from __future__ import annotations
+
+from .entries import LoopbackBridge
 from .errors import VfwError
-from .iprules import FILTER, MANGLE, NAT, RAW, is_marking
+from .iprules import is_marking
+from .ipscript import FILTER, MANGLE, NAT, RAW
 from .netlink import Netlink
 from .nftvariant import delete_table, list_chain_names
 from .process import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .entries import Entry
 
 _TOOLS = {"4": "iptables", "6": "ip6tables"}
 _BASES = {
@@ -19,12 +27,12 @@ _BASES = {
 
 
 def note_missing(
-    link: Netlink, base: dict[str, str], family: str, owners: dict[str, list[str]]
+    link: Netlink, base: dict[str, str], family: str, owners: dict[str, list[Entry]]
 ) -> None:
     """Remember which base chains our jumps are about to make. The table raw is used
     from the first forward on loopback on, mangle from the first with return_path."""
     used: dict[str, tuple[str, ...]] = {f"made{family}": (FILTER, NAT)}
-    if any(e.startswith("localnet ") for some in owners.values() for e in some):
+    if any(isinstance(e, LoopbackBridge) for some in owners.values() for e in some):
         used[f"raw{family}"] = (RAW,)
     if any(is_marking(e, family) for some in owners.values() for e in some):
         used[f"mangle{family}"] = (MANGLE,)

@@ -19,7 +19,7 @@ Claim = tuple[int, int, int, GuestForwards, Forward]
 
 def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
     """A problem for every forward whose port an earlier one has."""
-    claims: dict[tuple[int, str, str], list[Claim]] = {}
+    claims: dict[tuple[str, Address | None, str], list[Claim]] = {}
     number = 0
     guests = list(guests)
     for guest in guests:
@@ -28,8 +28,8 @@ def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
                 continue
             number += 1
             ports = forward.published
-            for family, host in forward.claims():
-                claims.setdefault((family, host, forward.protocol), []).append(
+            for one in forward.claims():
+                claims.setdefault((one.family, one.host, one.protocol), []).append(
                     (ports.first, ports.last, number, guest, forward)
                 )
     found: dict[int, Problem] = {}

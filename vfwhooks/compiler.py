@@ -13,11 +13,13 @@ from pathlib import Path
 
 from . import compiled
 from .config import Place, Problem
+from .elements import WHOLE
 from .files import quote
 from .forwards import Forward, GuestForwards
 from .kept import keep_behind
-from .plan import LEFT, whole
+from .plan import LEFT
 from .ports import Subnet
+from .published import FIRST, LAST
 from .schema import read_forwards
 from .state import State
 
@@ -87,7 +89,7 @@ def _skeletons(
 
 
 def guest_lines(guest: GuestForwards) -> list[str]:
-    """The guest's lines as a hook reads them (see plan)."""
+    """The guest's lines as a hook reads them (see settingstext)."""
     lines = [f"address {address}" for address in guest.addresses]
     if guest.network:
         lines.append(f"network {quote(guest.network)}")
@@ -110,7 +112,7 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         if not guest.is_whole and not guest.is_hosts_own:
             lines.append(f"{'kept' if guest.is_claimed else 'whole'} {address}")
         if guest.is_hosts_own:
-            lines.append(f"over {whole(str(address))[2:]}")
+            lines.append(f"over {address} {WHOLE} {FIRST} {LAST}")
         if guest.is_outgoing:
             lines.append(f"outgoing {address}")
     verb = "claimed" if guest.is_claimed else "forward"
@@ -152,9 +154,8 @@ def _key(forward: Forward) -> str:
 
 
 def _over_line(forward: Forward) -> str:
-    _, host = forward.claims()[0]
-    ports = forward.published
-    return f"over {host} {forward.protocol} {ports.first} {ports.last}"
+    host, ports = forward.claims()[0].host, forward.published
+    return f"over {host or '*'} {forward.protocol} {ports.first} {ports.last}"
 
 
 def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:

@@ -4,36 +4,41 @@ Each is deleted by its own tuple. Never by a port alone: that would cut the
 administrator's own session, and the guests' outgoing connections to that port number.
 """
 
-from _socket import AF_INET, AF_INET6, inet_ntop
+from __future__ import annotations
+
+from ipaddress import ip_address
 
 from .cuts import parse_cut
-from .elements import PROTOCOLS, WHOLE
+from .elements import PROTOCOLS
+from .entries import Dnat, Exempt, Reject, Snat
 from .errors import OutOfTime, VfwError
 from .flows import Flows, Tuple
 from .inventory import Inventory
 from .netlink import Netlink
 from .plan import network_entries
-from .published import Published, PublishedPorts, packed
+from .portindex import Destination, PortIndex, index, led
+from .published import Family, Protocol
 from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .entries import Entry
     from .listeners import Range
 
 _TCP, _UDP = PROTOCOLS["tcp"], PROTOCOLS["udp"]
-_FAMILIES = {4: "4", 16: "6"}  # by the length of an address
+_IPV6_SIZE = 16  # bytes
 
 
-def find_publishing(ports: PublishedPorts, original: Tuple) -> list[Published]:
+def find_publishing(ports: PortIndex, original: Tuple) -> list[Destination]:
     """What publishes the connection's destination, the first of it in force."""
     host = original.destination
-    family = _FAMILIES.get(len(host), "")
+    family = Family.IPV6 if len(host) == _IPV6_SIZE else Family.IPV4
     return ports.find(family, host, original.protocol, original.port)
 
 
-def has_led(one: Published, original: Tuple, reply: Tuple) -> bool:
+def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
     """Whether the connection, which is one to the published port, was forwarded by
     this entry."""
     target = one.target + original.port - one.first
@@ -67,9 +72,9 @@ def cut_file(state: State, inventory: Inventory, file: str, until: float) -> lis
 def cut(
     flows: Flows,
     inventory: Inventory,
-    removed: list[str],
-    added: list[str],
-    stay: "Iterable[str]" = (),
+    removed: list[Entry],
+    added: list[Entry],
+    stay: Iterable[Entry] = (),
 ) -> int:
     """Cut what the removed entries still lead somewhere, unless one of those that
     `stay` leads it there as well; and the flows of UDP (for a whole address, of all but
@@ -83,19 +88,17 @@ def cut(
     )
 
 
-def _cut_led(flows: Flows, removed: list[str], stay: "Iterable[str]") -> int:
+def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
     """What the removed entries still lead somewhere."""
-    by_guest: dict[bytes, list[Published]] = {}
-    for entry in removed:
-        if entry.startswith("dnat "):
-            one = Published(entry)
-            by_guest.setdefault(one.address, []).append(one)
-    gone = {guest: PublishedPorts(some) for guest, some in by_guest.items()}
-    others = PublishedPorts(map(Published, stay))
+    by_guest: dict[bytes, list[Destination]] = {}
+    for one in led(removed):
+        by_guest.setdefault(one.address, []).append(one)
+    gone = {guest: PortIndex(some) for guest, some in by_guest.items()}
+    others = PortIndex(led(stay))
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
-        led = find_publishing(gone[reply.source], original)
-        if not any(has_led(one, original, reply) for one in led):
+        some = find_publishing(gone[reply.source], original)
+        if not any(has_led(one, original, reply) for one in some):
             return False
         now = find_publishing(others, original)
         return not (now and has_led(now[0], original, reply))
@@ -103,18 +106,18 @@ def _cut_led(flows: Flows, removed: list[str], stay: "Iterable[str]") -> int:
     return flows.cut_forwarded(gone, is_stale)
 
 
-def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int:
+def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> int:
     """What ends at the host itself, though the added entries publish it now."""
-    entries = [entry for entry in added if entry.startswith(("dnat ", "reject "))]
-    udp = [entry for entry in entries if " udp " in entry]
-    wholes = [entry for entry in entries if f" {WHOLE} " in entry]
-    ports = PublishedPorts(map(Published, udp + wholes))
+    published = [one.published for one in added if isinstance(one, (Dnat, Reject))]
+    udp = [one for one in published if one.protocol is Protocol.UDP]
+    wholes = [one for one in published if one.is_whole]
+    ports = index(udp + wholes)
     left = _left(inventory, added) if udp or wholes else set()
     is_local: dict[bytes, bool] = {}
 
     def is_here(host: bytes) -> bool:
         if host not in is_local:
-            is_local[host] = inventory.is_local(_text(host))
+            is_local[host] = inventory.is_local(str(ip_address(host)))
         return is_local[host]
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
@@ -127,35 +130,39 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[str]) -> int
             and is_here(original.destination)
         )
 
-    count = flows.cut_sent({packed(one.split(" ")[2]) for one in wholes}, is_stale)
-    by_family: dict[str, set[Range]] = {}
-    for words in (entry.split(" ") for entry in udp):
-        by_family.setdefault(words[1], set()).add((int(words[4]), int(words[5])))
+    hosts = {one.host.packed for one in wholes if one.host}
+    count = flows.cut_sent(hosts, is_stale)
+    by_family: dict[Family, set[Range]] = {}
+    for one in udp:
+        by_family.setdefault(one.family, set()).add((one.first, one.last))
     for family, some in sorted(by_family.items()):
         count += flows.cut_udp(family, some, is_here, is_stale)
     return count
 
 
-def _left(inventory: Inventory, added: list[str]) -> set[tuple[bytes, int]]:
+def _left(inventory: Inventory, added: list[Entry]) -> set[tuple[bytes, int]]:
     """The addresses and UDP ports that are left to the host: those added, and the DNS
     and DHCP of all networks."""
-    entries = [entry for entry in added if entry.startswith("left ")]
+    entries = list(added)
     for name in inventory.names():
         network = inventory.network(name)
         if network and network.is_inside(inventory.is_default_source):
             entries += network_entries(network.subnets)
-    words = [entry.split(" ") for entry in entries if " udp " in entry]
-    return {(packed(address), int(port)) for _, _, address, _, port, _ in words}
+    left = [entry.published for entry in entries if isinstance(entry, Exempt)]
+    return {
+        (one.host.packed, one.first)
+        for one in left
+        if one.host and one.protocol is Protocol.UDP
+    }
 
 
-def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
+def _cut_leaving(flows: Flows, changed: list[Entry], is_new: bool) -> int:
     """What guests have open towards outside: by the addresses that they are not to
     leave from any more, or, but for TCP, by any that is not their `is_new` one."""
     publics: dict[bytes, set[bytes]] = {}
     for entry in changed:
-        if entry.startswith("snat "):
-            _, _, guest, public = entry.split(" ")
-            publics.setdefault(packed(guest), set()).add(packed(public))
+        if isinstance(entry, Snat):
+            publics.setdefault(entry.source.packed, set()).add(entry.to.packed)
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
         is_by_it = reply.destination in publics[original.source]
@@ -167,7 +174,3 @@ def _cut_leaving(flows: Flows, changed: list[str], is_new: bool) -> int:
         )
 
     return flows.cut_leaving(publics, is_stale)
-
-
-def _text(host: bytes) -> str:
-    return inet_ntop(AF_INET6 if len(host) == 16 else AF_INET, host)

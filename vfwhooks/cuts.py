@@ -1,12 +1,18 @@
 """Changes of entries, and what connections may have to be cut for, which is noted with
 a change and read later. Pure."""
 
+from __future__ import annotations
+
+from .entries import Dnat, LoopbackBridge, Reject, Snat
+from .entrytext import format_entry, parse_entry
+from .published import Protocol
 from .records import seal, unseal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
+    from .entries import Entry
     from .records import Record
 
 
@@ -15,17 +21,17 @@ class Change:
 
     __slots__ = ("new", "old", "owner")
 
-    def __init__(self, owner: str, old: list[str], new: list[str]) -> None:
+    def __init__(self, owner: str, old: list[Entry], new: list[Entry]) -> None:
         self.owner = owner
         self.old = old
         self.new = new
 
-    def removed(self) -> list[str]:
+    def removed(self) -> list[Entry]:
         """The entries to take out."""
         new = set(self.new)
         return [entry for entry in self.old if entry not in new]
 
-    def added(self) -> list[str]:
+    def added(self) -> list[Entry]:
         """The entries to put in."""
         old = set(self.old)
         return [entry for entry in self.new if entry not in old]
@@ -37,14 +43,14 @@ class Synced:
     __slots__ = ("added", "problems", "removed")
 
     def __init__(
-        self, removed: list[str], added: list[str], problems: list[str]
+        self, removed: list[Entry], added: list[Entry], problems: list[str]
     ) -> None:
         self.removed = removed
         self.added = added
         self.problems = problems
 
 
-def changes_of(old: "Record | None", new: "Record | None") -> list[Change]:
+def changes_of(old: Record | None, new: Record | None) -> list[Change]:
     """What changes for a guest, as it was and as it will be."""
     if old and new and old.owner == new.owner:
         return [Change(new.owner, old.entries, new.entries)]
@@ -52,50 +58,52 @@ def changes_of(old: "Record | None", new: "Record | None") -> list[Change]:
     return changes + ([Change(new.owner, [], new.entries)] if new else [])
 
 
-def may_cut(removed: list[str], added: list[str]) -> bool:
+def may_cut(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
     """Whether connections may have to be cut for these entries."""
-    verbs = "dnat ", "reject ", "snat "
-    return any(entry.startswith(("dnat ", "snat ")) for entry in removed) or any(
-        entry.startswith(verbs) and " tcp " not in entry and " sctp " not in entry
+    return any(isinstance(entry, (Dnat, Snat)) for entry in removed) or any(
+        isinstance(entry, Snat)
+        or (
+            isinstance(entry, (Dnat, Reject))
+            and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
+        )
         for entry in added
     )
 
 
-def beside(removed: list[str], held: "Collection[str]") -> list[str]:
+def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
     """Those of the entries that are held now which lead to a guest that removed ones
     lead to: what they forward in the same way stays forwarded. An entry that is among
     both has come to another guest."""
-    dnats = [entry for entry in removed if entry.startswith("dnat ")]
-    guests = {entry.split(" ")[6] for entry in dnats}
-    gone = set(dnats) if guests else set()
+    gone = {entry for entry in removed if isinstance(entry, Dnat)}
+    guests = {entry.address for entry in gone}
     return [
         entry
         for entry in (held if guests else ())
-        if entry.startswith("dnat ")
-        and entry.split(" ", 7)[6] in guests
-        and entry not in gone
+        if isinstance(entry, Dnat) and entry.address in guests and entry not in gone
     ]
 
 
-def cut_text(removed: list[str], added: list[str], stay: list[str]) -> str:
+def cut_text(
+    removed: Iterable[Entry], added: Iterable[Entry], stay: Iterable[Entry]
+) -> str:
     """Entries whose connections are to be cut, and those beside them, as they are
     kept."""
-    signed = [("-", e) for e in removed] + [("+", e) for e in added]
-    signed += [("=", e) for e in stay]
-    return seal("".join(f"{sign} {e}\n" for sign, e in signed))
+    signed = ("-", removed), ("+", added), ("=", stay)
+    lines = (f"{sign} {format_entry(e)}\n" for sign, some in signed for e in some)
+    return seal("".join(lines))
 
 
-def parse_cut(text: str) -> tuple[list[str], list[str], list[str]]:
+def parse_cut(text: str) -> tuple[list[Entry], list[Entry], list[Entry]]:
     """The removed entries that were kept, the added ones, and those that stay. Raises
     ValueError for what is not whole."""
-    lines = unseal(text).split("\n")
-    removed, added, stay = (
-        [line[2:] for line in lines if line.startswith(sign)]
-        for sign in ("- ", "+ ", "= ")
-    )
-    return removed, added, stay
+    found: dict[str, list[Entry]] = {"-": [], "+": [], "=": []}
+    for line in unseal(text).split("\n"):
+        sign, _, entry = line.partition(" ")
+        if sign in found:
+            found[sign].append(parse_entry(entry))
+    return found["-"], found["+"], found["="]
 
 
-def opened_bridges(entries: list[str]) -> set[str]:
+def opened_bridges(entries: Iterable[Entry]) -> set[str]:
     """The bridges that are to pass packets with loopback addresses."""
-    return {entry[11:] for entry in entries if entry.startswith("localnet ")}
+    return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}

@@ -14,6 +14,7 @@ from .absent import find_absent
 from .backend import IPTABLES, open_backend
 from .bans import check_bans
 from .compiler import find_gone
+from .entries import Dnat
 from .errors import show
 from .findings import NOTE, OK, WRONG, Finding
 from .forwards import GuestForwards
@@ -22,7 +23,7 @@ from .hairpin import is_set
 from .hookfiles import check_hooks, find_laid, find_service, find_uncalled
 from .hookrights import check_confinement, find_refused, refused_drivers
 from .inventory import Inventory
-from .iprules import FILTER, parse_save
+from .ipscript import FILTER, parse_save
 from .libvirtd import Answer
 from .libvirtrules import is_libvirts
 from .listeners import list_listeners
@@ -202,7 +203,7 @@ def _does_not_reach_itself(
 ) -> bool:
     """Whether a guest that is forwarded to is not to be in hairpin mode, and nobody has
     set that by hand: any that runs, or if none does, any in the file."""
-    running = [r for r in records if any(e.startswith("dnat ") for e in r.entries)]
+    running = [r for r in records if any(isinstance(e, Dnat) for e in r.entries)]
     if not running:
         return not all(guest.hairpin for guest in forwarded)
     return any(

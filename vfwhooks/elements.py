@@ -1,37 +1,45 @@
 """Entries as elements of our nf_tables sets and maps, and back. Talks to nobody.
 
-An entry is one text line, the same on disk, in a diff and here:
-
-    dnat 4 * tcp 8080 8080 192.168.122.10 80      published first and last, target
-    dnat 4 203.0.113.5 udp 5000 5010 192.168.122.10 5000
-    dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0      a whole address, all protocols
-    guard 4 * tcp 8443 8443 allow_0f5c            that chain decides on the source
-    reject 4 * tcp 8443 8443                      what is left for the host is rejected
-    masq 4 * tcp 8080 8080                        its connections are masqueraded
-    back 4 203.0.113.5 tcp 80 80 eth1 1           what comes in by eth1 gets mark 1
-    backany 4 203.0.113.5 tcp 80 80 eth1 1        so, where no port on that address is
-    left 4 192.168.122.1 udp 53 53                this address and port stay the host's
-    snat 4 192.168.122.10 203.0.113.7             leaves from that address
-    hairpin 4 192.168.122.0/24                    masquerade within this subnet
-    inside 4 192.168.122.0/24                     who connects there keeps his address
-    localnet 4 virbr0                             there the host's loopback is forwarded
-    accept 4 192.168.122.10                       let in by libvirt's own table
-
-(and, in no set: way 4 virbr0 100 1 eth1, see waysback)
-
-An address `*` is every local address. A range is one element and keeps its numbers.
-The set that holds an entry is named by its verb, family, `_any` and `_range`, `_all`.
+The set that holds an entry is named by its verb, family, `_any` (every local address)
+and `_range`, or `_all` (a whole address). A range is one element and keeps its numbers.
 """
 
-import struct
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from __future__ import annotations
 
+import struct
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from .entries import (
+    PUBLISHING,
+    Accept,
+    Dnat,
+    Exempt,
+    HairpinSubnet,
+    InsideSubnet,
+    LoopbackBridge,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    Snat,
+    SourceRanges,
+    entry_family,
+)
 from .netlink import attribute, attributes, each, named, nested
+from .published import FIRST, LAST, Family, Protocol, Published
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .entries import Entry, Publishing
+    from .published import Address, Subnet
 
 WHOLE = "all"  # in place of a protocol: all of them, and all of their ports
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_NAMES = {number: name for name, number in PROTOCOLS.items()}
-_FAMILIES = {"4": (AF_INET, 4), "6": (AF_INET6, 16)}
+_PROTOCOLS = {PROTOCOLS[one]: one for one in Protocol if one is not Protocol.ALL}
+_SIZES = {Family.IPV4: 4, Family.IPV6: 16}
+_CACHED = 4096  # addresses: many elements lead to each
+_PUBLISHED = {"dnat", "guard", "reject", "masq", "back", "backany", "left"}
+_KINDS = {"all": "all", "any": "any", "any_range": "any"}
 _PORT = struct.Struct(">Hxx")
 _SERVICE = struct.Struct(">BxxxHxx")
 _KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
@@ -44,7 +52,6 @@ RETURN_BITS, MASQUERADE_BIT = 0x0F000000, 0x10000000
 MARKS = range(1, 16)
 _RETURN_SHIFT = 24
 _NAME = 16  # an interface's name in the kernel, NULs included
-_MARKED = "back", "backany"  # their keys begin with an interface
 
 
 def return_mark(value: int) -> int:
@@ -52,70 +59,77 @@ def return_mark(value: int) -> int:
     return value << _RETURN_SHIFT
 
 
-def set_name(line: str) -> str:
+def set_name(entry: Entry) -> str:
     """The set or map that holds the entry."""
-    return _set_name(*line.split(" "))
-
-
-def _set_name(verb: str, family: str, host: str, *rest: str) -> str:
-    if verb == "accept":
+    if isinstance(entry, Accept):
         return "vfwhooks"
-    name = verb + family
-    if rest and rest[0] == WHOLE:
-        return name + "_all"
-    if host == "*":
+    name = f"{entry.verb}{entry_family(entry)}"
+    if not isinstance(entry, PUBLISHING):
+        return name
+    published = entry.published
+    if published.is_whole:
+        return f"{name}_all"
+    if published.host is None:
         name += "_any"
-    if verb != "left" and len(rest) > 2 and rest[1] != rest[2]:
+    if published.is_range and not isinstance(entry, Exempt):
         name += "_range"
     return name
 
 
-def encode(line: str) -> tuple[str, bytes, bytes]:
+def encode(entry: Entry) -> tuple[str, bytes, bytes]:
     """The set or map that holds the entry, its key attributes, and those of its value
     (empty in a set)."""
-    words = line.split(" ")
-    return _set_name(*words), *_encode(*words)
+    return set_name(entry), *_encode(entry)
 
 
-def _encode(verb: str, family: str, host: str, *rest: str) -> tuple[bytes, bytes]:
-    number, _ = _FAMILIES[family]
-    if verb == "accept":
-        return _keys(inet_pton(number, host), b""), b""
-    if verb == "localnet":
-        return _keys(_device(host), b""), b""
-    if verb in ("hairpin", "inside"):
-        low, high = _bounds(number, host)
-        if verb == "hairpin":
+def _encode(entry: Entry) -> tuple[bytes, bytes]:
+    if isinstance(entry, PUBLISHING):
+        return _encode_published(entry)
+    if isinstance(entry, Accept):
+        return _keys(entry.address.packed), b""
+    if isinstance(entry, LoopbackBridge):
+        return _keys(_device(entry.bridge)), b""
+    if isinstance(entry, Snat):
+        source = nested(_DATA, attribute(_VALUE, entry.to.packed))
+        return _keys(entry.source.packed), source
+    if isinstance(entry, (HairpinSubnet, InsideSubnet)):
+        low = entry.subnet.network_address.packed
+        high = entry.subnet.broadcast_address.packed
+        if isinstance(entry, HairpinSubnet):
             return _keys(low * 2, high * 2), b""
         return _keys(low + bytes(4), high + b"\xff\0\0\0"), b""
-    if verb == "snat":
-        source = nested(_DATA, attribute(_VALUE, inet_pton(number, rest[0])))
-        return _keys(inet_pton(number, host), b""), source
-    protocol, first, last, *value = rest
-    if protocol == WHOLE:
-        key = inet_pton(number, host)
-        key = _device(value[0]) + key if verb in _MARKED else key
-        return _keys(key, b""), _encoded(verb, number, value, True)
-    is_range = first != last
-    prefix = b"" if host == "*" else inet_pton(number, host)
-    if verb in _MARKED:
-        prefix = _device(value[0]) + prefix
-    low = prefix + _SERVICE.pack(PROTOCOLS[protocol], int(first))
-    high = prefix + _SERVICE.pack(PROTOCOLS[protocol], int(last)) if is_range else b""
-    return _keys(low, high), _encoded(verb, number, value, is_range)
+    raise TypeError(f"{entry!r} is in no set")
 
 
-def _encoded(verb: str, number: int, value: list[str], keeps_port: bool) -> bytes:
-    if verb == "dnat":
-        target = inet_pton(number, value[0])
-        if not keeps_port:
-            target += _PORT.pack(int(value[1]))
+def _encode_published(entry: Publishing) -> tuple[bytes, bytes]:
+    published = entry.published
+    prefix = published.host.packed if published.host else b""
+    if isinstance(entry, ReturnMark):
+        prefix = _device(entry.uplink) + prefix
+    if published.is_whole:
+        return _keys(prefix), _encode_value(entry)
+    protocol = PROTOCOLS[published.protocol]
+    low = prefix + _SERVICE.pack(protocol, published.first)
+    if published.is_range:
+        high = prefix + _SERVICE.pack(protocol, published.last)
+        return _keys(low, high), _encode_value(entry)
+    return _keys(low), _encode_value(entry)
+
+
+def _encode_value(entry: Publishing) -> bytes:
+    if isinstance(entry, Dnat):
+        target = entry.address.packed
+        if not entry.published.is_range:
+            target += _PORT.pack(entry.port)
         return nested(_DATA, attribute(_VALUE, target))
-    if verb == "guard" or verb in _MARKED:
-        chain = value[0] if verb == "guard" else f"back_{value[1]}"
-        verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, chain))
-        return nested(_DATA, verdict)
-    return b""
+    if isinstance(entry, SourceRanges):
+        return _jump(entry.chain)
+    return _jump(f"back_{entry.value}") if isinstance(entry, ReturnMark) else b""
+
+
+def _jump(chain: str) -> bytes:
+    verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, chain))
+    return nested(_DATA, verdict)
 
 
 def comment(owner: str) -> bytes:
@@ -124,78 +138,102 @@ def comment(owner: str) -> bytes:
     return attribute(_USERDATA, bytes((_COMMENT, len(data) + 1)) + data + b"\0")
 
 
-def decode(name: str, data: bytes) -> tuple[str, str, int]:
+def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
     """The entry, its owner, and how many connections it has had.
 
     `name` is the set's (for libvirt's tables: accept4, accept6), `data` the element's
-    attributes as the kernel lists them.
+    attributes as the kernel lists them. Raises ValueError for what is no entry.
     """
     found = attributes(data)
     owner = found.get(_USERDATA, b"")[2:].rstrip(b"\0").decode("utf-8", "replace")
     key = attributes(found[_KEY])[_VALUE]
     end = attributes(found[_KEY_END])[_VALUE] if _KEY_END in found else key
-    verb, family = name.split("_")[0][:-1], name.split("_")[0][-1]
-    number, size = _FAMILIES[family]
-    if verb == "accept":
-        return f"accept {family} {inet_ntop(number, key)}", owner, 0
-    if verb == "localnet":
-        return f"localnet {family} {_name(key)}", owner, 0
-    if verb in ("hairpin", "inside"):
-        return f"{verb} {family} {_prefix(number, key[:size], end[:size])}", owner, 0
-    if verb == "snat":
-        source = inet_ntop(number, attributes(found[_DATA])[_VALUE])
-        return (
-            f"snat {family} {inet_ntop(number, key)} {source}",
-            owner,
-            _packets(found),
-        )
+    value = attributes(found[_DATA]) if _DATA in found else {}
+    verb, family, kind = _kind(name)
+    if not kind:
+        entry = _unpublished(verb, _SIZES[family], key, end, value)
+        return entry, owner, _packets(found) if verb == "snat" else 0
     uplink = ""
-    if verb in _MARKED:
-        uplink, key, end = f" {_name(key[:_NAME])}", key[_NAME:], end[_NAME:]
-    if name.endswith("_all"):
-        line = f"{verb} {family} {inet_ntop(number, key)} {WHOLE} 0 65535{uplink}"
-        if verb not in ("reject", "masq"):
-            line += _value(attributes(found[_DATA]), number, size, 0)
-        return line, owner, _packets(found)
-    host = "*"
-    if "_any" not in name:
-        host, key, end = inet_ntop(number, key[:size]), key[size:], end[size:]
-    first, last = _PORT.unpack(key[4:])[0], _PORT.unpack(end[4:])[0]
-    line = f"{verb} {family} {host} {_NAMES.get(key[0], key[0])} {first} {last}{uplink}"
-    if verb in ("dnat", "guard", *_MARKED):
-        line += _value(attributes(found[_DATA]), number, size, first)
-    return line, owner, _packets(found)
+    if verb in ("back", "backany"):
+        uplink, key, end = _name(key[:_NAME]), key[_NAME:], end[_NAME:]
+    at = 0 if kind == "any" else _SIZES[family]
+    host = _address(key[:at]) if at else None
+    if kind == "all":
+        published = Published(family, host, Protocol.ALL, FIRST, LAST)
+    else:
+        protocol = _PROTOCOLS.get(key[at])
+        if protocol is None:
+            raise ValueError(f"protocol {key[at]} is none of ours")
+        (first,), (last,) = (_PORT.unpack_from(one, at + 4) for one in (key, end))
+        published = Published(family, host, protocol, first, last)
+    return _published(verb, published, value, uplink), owner, _packets(found)
+
+
+@lru_cache(_CACHED)
+def _kind(name: str) -> tuple[str, Family, str]:
+    """A set's verb, its family, and where its elements are published: on any address,
+    one, or all of one; nowhere, if that is not what they say."""
+    head, _, rest = name.partition("_")
+    verb, family = head[:-1], Family(head[-1])
+    if verb not in _PUBLISHED:
+        return verb, family, ""
+    return verb, family, _KINDS.get(rest, "one")
+
+
+def _unpublished(
+    verb: str, size: int, key: bytes, end: bytes, value: dict[int, bytes]
+) -> Entry:
+    if verb == "accept":
+        return Accept(_address(key))
+    if verb == "localnet":
+        return LoopbackBridge(_name(key))
+    if verb == "snat":
+        return Snat(_address(key), _address(value[_VALUE]))
+    subnet = _subnet(key[:size], end[:size])
+    return HairpinSubnet(subnet) if verb == "hairpin" else InsideSubnet(subnet)
+
+
+def _published(
+    verb: str, published: Published, value: dict[int, bytes], uplink: str
+) -> Entry:
+    if verb == "dnat":
+        size, packed = _SIZES[published.family], value[_VALUE]
+        port = 0 if published.is_whole else published.first
+        if len(packed) > size:
+            port = _PORT.unpack_from(packed, size)[0]
+        return Dnat(published, _address(packed[:size]), port)
+    if verb == "guard":
+        return SourceRanges(published, _chain(value))
+    if uplink:
+        mark = int(_chain(value).partition("_")[2])
+        return ReturnMark(published, uplink, mark, verb == "backany")
+    if verb == "reject":
+        return Reject(published)
+    return Masquerade(published) if verb == "masq" else Exempt(published)
 
 
 def _device(name: str) -> bytes:
     return name.encode().ljust(_NAME, b"\0")
 
 
-def _keys(low: bytes, high: bytes) -> bytes:
+def _keys(low: bytes, high: bytes = b"") -> bytes:
     keys = nested(_KEY, attribute(_VALUE, low))
     return keys + nested(_KEY_END, attribute(_VALUE, high)) if high else keys
 
 
-def _bounds(number: int, prefix: str) -> tuple[bytes, bytes]:
-    address, _, length = prefix.partition("/")
-    low = inet_pton(number, address)
-    host = (1 << (len(low) * 8 - int(length))) - 1
-    return low, (int.from_bytes(low, "big") | host).to_bytes(len(low), "big")
+@lru_cache(_CACHED)
+def _address(packed: bytes) -> Address:
+    return ip_address(packed)
 
 
-def _prefix(number: int, low: bytes, high: bytes) -> str:
+def _subnet(low: bytes, high: bytes) -> Subnet:
     host = int.from_bytes(low, "big") ^ int.from_bytes(high, "big")
-    return f"{inet_ntop(number, low)}/{len(low) * 8 - host.bit_length()}"
+    return ip_network((low, len(low) * 8 - host.bit_length()))
 
 
-def _value(data: dict[int, bytes], number: int, size: int, first: int) -> str:
-    if _VERDICT in data:
-        chain = attributes(data[_VERDICT]).get(2, b"")
-        name = chain.rstrip(b"\0").decode("ascii", "replace")
-        return " " + (name[5:] if name.startswith("back_") else name)
-    value = data[_VALUE]
-    port = _PORT.unpack(value[size:])[0] if len(value) > size else first
-    return f" {inet_ntop(number, value[:size])} {port}"
+def _chain(value: dict[int, bytes]) -> str:
+    chain = attributes(value[_VERDICT]).get(2, b"")
+    return chain.rstrip(b"\0").decode("ascii", "replace")
 
 
 def _name(device: bytes) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import compiled
 from .address import is_inside
 from .backend import IPTABLES
 from .config import Place
 from .elements import WHOLE, set_name
+from .entries import Accept, ReturnMark, entry_family
+from .entrytext import format_entry
 from .errors import VfwError, show
 from .foreign import read_foreign
 from .holders import name_listeners
@@ -20,15 +23,21 @@ from .listeners import Listener
 from .model import Network
 from .netlink import Netlink
 from .nfnetlink import LIBVIRT, OWN, PARTS, list_base_chains
+from .nftables import part_of
 from .overview import Overview, look
-from .plan import Forward, Settings
+from .plan import Forward
 from .ports import PROTOCOLS, Ports, parse_ports
 from .process import Run
+from .published import BOTH, Protocol, Published, family_of, parse_address
 from .schema import read_forwards
+from .settingstext import parse_settings
 from .state import State
 from .status import ForwardStatus
 from .takenports import build, hold
 from .takers import find_meeting
+
+if TYPE_CHECKING:
+    from .entries import Entry
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
@@ -84,8 +93,10 @@ def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[st
     taken = hold(build(one for one in some if one.first <= port <= one.last))
     yield f"{port}/{','.join(protocols)}: nobody publishes it"
     yield from ("  " + names.get(one.reason, one.reason) for one in listeners)
-    for one in (f"{f} * {p} {port} {port}" for f in "46" for p in protocols):
-        yield from (f"  {rule.reason}" for rule, _ in find_meeting(one, taken))
+    for family in BOTH:
+        for protocol in protocols:
+            one = Published(family, None, Protocol(protocol), port, port)
+            yield from (f"  {rule.reason}" for rule, _ in find_meeting(one, taken))
 
 
 class _Explainer:
@@ -144,38 +155,39 @@ class _Explainer:
             names = self._names(row.guest)
             lines = [line for name in names for line in self._config.lookup(name)]
             found: dict[tuple[str, str, int], Forward] = {}
-            for one in Settings(lines).forwards:
-                found.setdefault((one.host, one.protocol, one.first), one)
+            for one in parse_settings(lines).forwards:
+                found.setdefault((one.host_ip, one.protocol, one.first), one)
             self._compiled[row.guest] = found
         key = row.host_ip, row.protocol, _ports(row.published).first
         return self._compiled[row.guest].get(key)
 
     def _entries(self, row: ForwardStatus) -> list[str]:
         """What the kernel holds or should hold; of a long shifted range, the first."""
-        family = "6" if ":" in row.address else "4"
         forward = self._forward(row)
         if forward is None:
             return []
         found = []
-        holes = self._overview.holes.get((row.guest, forward.published(family)), ())
-        entries = forward.entries(family, row.address, holes)[
+        address = parse_address(row.address)
+        published = forward.published(family_of(address))
+        holes = self._overview.holes.get((row.guest, published), ())
+        entries = forward.entries(published.family, address, holes)[
             : 3 + forward.is_masqueraded
         ]
         if not self._is_beside_libvirt(row):
-            entries.append(f"accept {family} {row.address}")
+            entries.append(Accept(address))
         for entry in entries:
             there = "there" if entry in self._overview.held else "missing"
-            found += [f"{text}: {there}" for text in self._texts(row, entry, family)]
+            found += [f"{text}: {there}" for text in self._texts(row, entry)]
         return found
 
-    def _texts(self, row: ForwardStatus, entry: str, family: str) -> list[str]:
+    def _texts(self, row: ForwardStatus, entry: Entry) -> list[str]:
         """The entry as the backend's own tool shows it, or nearly."""
         owner = next(g.uuid for g in self._overview.guests if g.name == row.guest)
         if self._overview.backend == IPTABLES:
-            rules = rules_of(owner, entry, family)
+            rules = rules_of(owner, entry, entry_family(entry))
             return [f"{table} {chain} {rule}" for (table, chain), rule in rules]
-        part = family if entry.startswith("accept ") else "own"
-        return [f"{' '.join(PARTS[part][1:])} {set_name(entry)}: {entry}"]
+        where = " ".join(PARTS[part_of(entry)][1:])
+        return [f"{where} {set_name(entry)}: {format_entry(entry)}"]
 
     def _way(self, row: ForwardStatus) -> str:
         family = "6" if ":" in row.address else "4"
@@ -199,18 +211,18 @@ class _Explainer:
         if forward is None:
             return []
         found = []
-        held = [e.split(" ") for e in self._overview.held if e.startswith("back")]
-        ports = [forward.protocol, f"{forward.first}"]
-        is_any = forward.host in ("*", "0.0.0.0", "::")
-        for verb, family, host, *words in held if forward.is_returned else ():
-            is_its = is_any == (verb == "backany") and (is_any or host == forward.host)
+        one = forward.published(family_of(parse_address(row.address)))
+        held = self._overview.held if forward.is_returned else {}
+        for mark in (entry for entry in held if isinstance(entry, ReturnMark)):
+            at = mark.published
             if (
-                is_its
-                and words[:2] == ports
-                and (family == "6") == (":" in row.address)
+                mark.is_any == forward.is_any
+                and (at.family, at.protocol, at.first)
+                == (one.family, one.protocol, one.first)
+                and at.host in (at.host if forward.is_any else None, one.host)
             ):
                 found.append(
-                    f"return_path: what comes in on {host} leaves by {words[3]}"
+                    f"return_path: what comes in on {at.host} leaves by {mark.uplink}"
                 )
         if forward.is_masqueraded:
             cost = "the guest sees the host's address, not the client's"
@@ -229,7 +241,8 @@ class _Explainer:
     def _network(self, address: str) -> Network | None:
         for name in self._inventory.names():
             network = self._inventory.network(name)
-            if network and is_inside(address, [s for _, s in network.subnets]):
+            subnets = [subnet for _, subnet in network.subnets] if network else []
+            if address and is_inside(parse_address(address), subnets):
                 return network
         return None
 

@@ -14,7 +14,7 @@ from .forwards import Forward, GuestForwards
 from .holders import name_listeners
 from .inventory import Inventory
 from .listeners import Listener
-from .model import HOSTS_OWN
+from .model import hosts_own
 from .rivals import find_meetings, find_rivals
 from .services import find_passing, name_few
 from .unreached import why_no_bridge
@@ -56,7 +56,7 @@ def _of_bridge(bridge: str, inventory: Inventory) -> str:
     if network and network.is_ours:
         what = f"{bridge} is the bridge of libvirt's network {show(network.name)}"
         return f"{what}, and is taken for it; write network: {show(network.name)}"
-    own = inventory.network(f"{HOSTS_OWN}{bridge}")
+    own = inventory.network(hosts_own(bridge))
     if own and not own.is_inside(inventory.is_default_source):
         what = f"{bridge} has the address by which the world knows the host"
         return f"{what}: on the LAN the guest is reached at its own, without forwards"
@@ -77,12 +77,7 @@ def _of_public(
 
 def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]:
     """A warning a forward: it yields to the listener, if that is there first."""
-    published = {
-        f"{family} {host} {f.protocol} {f.published.first} {f.published.last}": f
-        for f in forwards
-        if not f.over_listener
-        for family, host in f.claims()
-    }
+    published = {one: f for f in forwards if not f.over_listener for one in f.claims()}
     there = find_meetings(list(published), [], inventory)
     gone = find_passing(there, inventory)
     rivals = find_rivals(

@@ -53,8 +53,6 @@ def find_taken(guests: Iterable[GuestForwards], state: str) -> list[Problem]:
 
 def _reasons(forward: Forward, taken: TakenPorts) -> Iterator[str]:
     """Whose the forward's ports are."""
-    ports = forward.published
-    for family, host in forward.claims():
-        one = f"{family} {host} {forward.protocol} {ports.first} {ports.last}"
+    for one in forward.claims():
         for rule, _ in find_meeting(one, taken):
             yield rule.reason

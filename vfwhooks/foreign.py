@@ -19,6 +19,7 @@ from .netlink import Netlink
 from .nfnetlink import LIBVIRT, OWN, list_nat_chains
 from .nftdnats import is_xtables, parse_table
 from .process import Run
+from .published import Published
 
 # Where ours is asked: see templates/nftables.j2; iptables', in both variants.
 PRIORITY, OF_IPTABLES = -111, -100
@@ -129,12 +130,12 @@ def _add(found: Foreign, more: tuple[list[Claim], list[Doubt]]) -> None:
     found.doubts += more[1]
 
 
-def find_doubts(foreign: Foreign, one: str) -> Iterator[str]:
-    """Whether something that is published ("4 * tcp 80 80") may be taken: by whom."""
-    family, _, protocol, first, last = one.split(" ")
+def find_doubts(foreign: Foreign, one: Published) -> Iterator[str]:
+    """Whether something that is published may be taken: by whom."""
     for doubt in foreign.doubts:
-        low, high = max(int(first), doubt.first), min(int(last), doubt.last)
-        is_of = protocol in (*doubt.protocols, "all") and family in doubt.families
+        low, high = max(one.first, doubt.first), min(one.last, doubt.last)
+        is_of = one.protocol in doubt.protocols or one.is_whole
+        is_of = is_of and one.family in doubt.families
         if is_of and low <= high:
             what = f"port {low}" if low == high else f"ports {low}-{high}"
             yield f"cannot tell whether {doubt.where} takes {what}"

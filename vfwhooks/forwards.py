@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .config import Place
 from .ports import Address, Ports, Subnet
+from .published import BOTH, Protocol, Published, family_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Forward:
     return_path: bool = False
     masquerade: bool = False
 
-    def claims(self) -> list[tuple[int, str]]:
-        """Family and address (`*`: every local one) that its ports are claimed on."""
-        if self.host_ip is None:
-            return [(4, "*"), (6, "*")]
-        host = "*" if self.host_ip.is_unspecified else str(self.host_ip)
-        return [(self.host_ip.version, host)]
+    def claims(self) -> list[Published]:
+        """What it publishes, in each of its families."""
+        host, ports, protocol = self.host_ip, self.published, Protocol(self.protocol)
+        at = None if host is None or host.is_unspecified else host
+        return [
+            Published(family, at, protocol, ports.first, ports.last)
+            for family in (BOTH if host is None else (family_of(host),))
+        ]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import select
 import time
 
 from . import compiled, files
+from .entries import Accept
 from .errors import VfwError
 from .follower import DIRECTORIES, Follower
 from .inventory import DNSMASQS, LEASES, Inventory
@@ -16,6 +17,7 @@ from .log import WARNING, Log
 from .monitor import Neighbours
 from .occasional import Occasional
 from .planner import Planner
+from .published import parse_address
 from .records import Intent, Record
 from .residents import Residents
 from .schedule import Schedule
@@ -144,14 +146,15 @@ class GuestNews:
         A guest that was somewhere else before may have both addresses; it stays where
         it is until that one does not answer any more.
         """
-        family = "6" if ":" in address else "4"
         for record in self._residents.concerned(mac, address):
             self._plan_anew(record)
             self._schedule.add("addresses", _SOON)
-            for entry in record.entries:
-                if mac and entry.startswith(f"accept {family} "):
-                    for bridge in {nic.bridge for nic in record.guest.nics}:
-                        self._inventory.probe(bridge, entry[9:])
+            accepts = [one for one in record.entries if isinstance(one, Accept)]
+            version = parse_address(address).version
+            for one in [one.address for one in accepts if mac]:
+                for bridge in {nic.bridge for nic in record.guest.nics}:
+                    if one.version == version:
+                        self._inventory.probe(bridge, str(one))
 
     def _plan_anew(self, record: Record) -> None:
         self._state.note(Intent("moved", record.guest, time.monotonic_ns()))

@@ -7,7 +7,7 @@ host's own addresses on it are, which say which subnet is behind it.
 import struct
 from _socket import AF_INET, AF_INET6, inet_ntop
 
-from .model import HOSTS_OWN, Network
+from .model import Network, hosts_own
 from .netlink import Netlink, attributes, message
 
 _GETADDRESS = 22
@@ -21,7 +21,7 @@ def read_bridge(name: str, index: int, link: Netlink) -> "Network | None":
     if not index:
         return None
     subnets = _subnets(index, link)
-    return Network(f"{HOSTS_OWN}{name}", name, "open", subnets, {})
+    return Network(hosts_own(name), name, "open", subnets, {})
 
 
 def _subnets(index: int, link: Netlink) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from . import files
 from .libvirtxml import canonical, parse_networks
 from .listeners import Listener, Range, list_listeners
-from .model import HOSTS_OWN, Network
+from .model import Network, hosts_own, own_bridge
 from .netlink import ROUTE, SOCK_DIAG, Netlink, attribute, attributes, message, named
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ class Inventory:
             found = self._read_names()
             known = map(self.network, found if self._named else ())
             made = {network.bridge for network in known if network and network.is_ours}
-            own = [HOSTS_OWN + one for one in self._named if one not in made]
+            own = [hosts_own(one) for one in self._named if one not in made]
             self._names = found + own
         return self._names
 
@@ -285,10 +285,10 @@ class Inventory:
         return self._route
 
     def _read_network(self, name: str) -> "Network | None":
-        if name.startswith(HOSTS_OWN):
+        bridge = own_bridge(name)
+        if bridge:
             from .hostbridge import read_bridge  # few hosts have any
 
-            bridge = name[len(HOSTS_OWN) :]
             return read_bridge(bridge, self.index(bridge), self.route)
         paths = [f"{d}/{name}.xml" for d in self._directories]
         paths.append(f"{self._noted}/{files.file_name(name)}")

@@ -5,21 +5,14 @@ rule. Our jump in FORWARD stands directly above libvirt's first rule, never abov
 foreign rule that is ahead of it. Foreign rules are not read for anything else.
 """
 
+from __future__ import annotations
+
 from . import files
 from .cuts import Change, Synced
+from .entries import Dnat, Masquerade, ReturnMark, entry_family
 from .errors import Refused, VfwError
-from .iprules import (
-    FILTER,
-    MANGLE,
-    RAW,
-    Chain,
-    Chains,
-    Script,
-    is_marking,
-    parse_save,
-    render,
-    rules_of,
-)
+from .iprules import is_marking, render, rules_of
+from .ipscript import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
 from .iptools import COMMANDS, Saved, Tools, is_ours, texts
 from .jumps import JUMPS, Jumps
 from .model import Network
@@ -27,6 +20,10 @@ from .netlink import Netlink
 from .nftvariant import take_out
 from .process import Run
 from .state import DRIVERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .entries import Entry
 
 _HAS_IPV6 = "/proc/net/if_inet6"
 Index = dict[tuple[Chain, str], str]
@@ -92,7 +89,7 @@ class Iptables:
         """
         if self.base.get("variant") != "nft" or any(change.new for change in changes):
             return False
-        owners: dict[str, list[str]] = {}
+        owners: dict[str, list[Entry]] = {}
         for change in changes:
             owners.setdefault(change.owner, []).extend(change.old)
         if any(owner in _SEVERAL for owner in owners):
@@ -122,7 +119,7 @@ class Iptables:
         looked at. Of legacy that is not known without a full look."""
         return self.base["variant"] == "nft" and self.is_undisturbed()
 
-    def sync(self, wanted: dict[str, str], skeletons: dict[str, str]) -> Synced:
+    def sync(self, wanted: dict[Entry, str], skeletons: dict[str, str]) -> Synced:
         """Make everything of ours what it should be, changing only what is not.
 
         `wanted` is every entry with its owner.
@@ -133,9 +130,9 @@ class Iptables:
         self.base["variant"] = variant
         synced = Synced([], [], [])
         for family in COMMANDS:
-            owners: dict[str, list[str]] = {}
+            owners: dict[str, list[Entry]] = {}
             for entry, owner in wanted.items():
-                if entry.split(" ", 2)[1] == family:
+                if entry_family(entry) == family:
                     owners.setdefault(owner, []).append(entry)
             try:
                 if family == "6" and not self._is_used(family, bool(owners)):
@@ -157,8 +154,8 @@ class Iptables:
         return is_known or self.tools.has_ours(family, self.base["variant"])
 
     def _settle(
-        self, family: str, owners: dict[str, list[str]], skeleton: str
-    ) -> list[str]:
+        self, family: str, owners: dict[str, list[Entry]], skeleton: str
+    ) -> list[Entry]:
         """The dnat entries that the kernel did not hold.
 
         libvirt, when it starts, puts in its own jumps one by one, and each on top: it
@@ -167,7 +164,7 @@ class Iptables:
         from .basechains import note_missing  # the short road does without
 
         note_missing(self.link, self.base, family, owners)
-        added = []
+        added: list[Entry] = []
         for _ in range(_TRIES):
             saved, handles = self.jumps.saved(family)
             added += self._sync(family, owners, skeleton, saved)
@@ -179,10 +176,10 @@ class Iptables:
     def _sync(
         self,
         family: str,
-        owners: dict[str, list[str]],
+        owners: dict[str, list[Entry]],
         skeleton: str,
         saved: Saved,
-    ) -> list[str]:
+    ) -> list[Entry]:
         tails = {
             chain: texts(rules)
             for chain, rules in parse_save(skeleton).items()
@@ -191,13 +188,13 @@ class Iptables:
         index = _index(saved)
         own: Chains = {}
         heads: Chains = {}
-        added = []
+        added: list[Entry] = []
         for owner, entries in owners.items():
             made = render(owner, entries, family)
             own.update(made.own)
             for chain, some in made.shared.items():
                 heads.setdefault(chain, []).extend(some)
-            dnats = [entry for entry in entries if entry.startswith("dnat ")]
+            dnats = [entry for entry in entries if isinstance(entry, Dnat)]
             added += [e for e in dnats if _connections(owner, e, family, index) is None]
         script = Script()
         chains = {**tails, **own}
@@ -215,7 +212,7 @@ class Iptables:
             self.tools.restore(family, self.base["variant"], script)
         return added
 
-    def held(self, wanted: dict[str, str]) -> dict[str, int]:
+    def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
         """Those of the entries that the kernel holds: their connections so far."""
         found = {}
         for family in COMMANDS:
@@ -223,7 +220,7 @@ class Iptables:
                 index = _index(self.tools.saved(family, self.base["variant"]))
                 for entry, owner in wanted.items():
                     count = _connections(owner, entry, family, index)
-                    if entry.split(" ", 2)[1] == family and count is not None:
+                    if entry_family(entry) == family and count is not None:
                         found[entry] = count
         return found
 
@@ -268,11 +265,11 @@ def _index(saved: Saved) -> Index:
     return {(c, rule): count for c, rules in saved.items() for count, rule in rules}
 
 
-def _connections(owner: str, entry: str, family: str, index: Index) -> "int | None":
+def _connections(owner: str, entry: Entry, family: str, index: Index) -> int | None:
     """The connections that the entry's rules have seen; None where one is missing."""
     counters = [index.get(rule) for rule in rules_of(owner, entry, family)]
     if None in counters:
         return None
-    if entry.startswith(("masq ", "back")):
+    if isinstance(entry, (Masquerade, ReturnMark)):
         return 0  # what they mark is counted where it is DNATed
     return sum(int(c[1:].partition(":")[0]) for c in counters if c)

@@ -18,7 +18,7 @@ from .dnats import (
     Span,
     outside,
 )
-from .iprules import NAT, parse_save
+from .ipscript import NAT, parse_save
 
 PREROUTING = "PREROUTING"
 _OURS = "VFW-"

@@ -2,7 +2,7 @@
 
 from . import files
 from .errors import VfwError
-from .iprules import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
+from .ipscript import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
 from .libvirtrules import is_libvirts
 from .model import Network
 from .netlink import Netlink

@@ -7,7 +7,7 @@ from binascii import crc32
 
 from .elements import RETURN_BITS
 from .errors import VfwError
-from .iprules import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
+from .ipscript import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
 from .iptools import COMMANDS, Saved, Tools, texts
 from .libvirtrules import is_libvirts
 from .model import Network

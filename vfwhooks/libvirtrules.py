@@ -4,7 +4,7 @@ Since 5.1 libvirt jumps to chains of its own; before, it wrote a few fixed forms
 the base chains, always with the bridge and the subnet of a network. Pure.
 """
 
-from .iprules import Chain
+from .ipscript import Chain
 from .model import Network
 
 _BACK = (

@@ -6,7 +6,17 @@ if TYPE_CHECKING:
 
 # Before the name of a bridge that is the host's own, where networks are named: neither
 # a network's name nor a bridge's has a slash, and a bridge's no colon.
-HOSTS_OWN = "/bridge:"
+_HOSTS_OWN = "/bridge:"
+
+
+def hosts_own(bridge: str) -> str:
+    """The name of a bridge of the host's own among networks."""
+    return f"{_HOSTS_OWN}{bridge}"
+
+
+def own_bridge(name: str) -> str:
+    """The bridge of the host's own that is so called; '' for a network of libvirt's."""
+    return name[len(_HOSTS_OWN) :] if name.startswith(_HOSTS_OWN) else ""
 
 
 class Nic:
@@ -38,7 +48,7 @@ class Guest:
 
 class Network:
     """A network of libvirt's, or a bridge of the host's own that stands for one: named
-    by HOSTS_OWN, and of mode open, since libvirt has no rules for it either.
+    by `hosts_own`, and of mode open, since libvirt has no rules for it either.
 
     `subnets` are pairs of the bridge's own address and the subnet's prefix, both text
     in canonical form ("192.168.122.1", "192.168.122.0/24"); `reservations` maps a
@@ -72,7 +82,7 @@ class Network:
     @property
     def is_hosts_own(self) -> bool:
         """Whether it is a bridge that libvirt has not made."""
-        return self.name.startswith(HOSTS_OWN)
+        return bool(own_bridge(self.name))
 
     def is_inside(self, is_default_source: "Callable[[str], bool]") -> bool:
         """Whether its guests are behind the host, and the host's addresses there for

@@ -3,6 +3,7 @@
 import errno
 
 from .elements import comment, decode, encode, set_name
+from .entries import Dnat, Entry
 from .netlink import Netlink, attributes, each, message, named, nested, netfilter
 
 OWN, LIBVIRT = "vfwhooks", "libvirt_network"
@@ -112,20 +113,23 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     return found
 
 
-def list_entries(link: Netlink, part: str, name: str) -> dict[str, tuple[str, int]]:
+def list_entries(link: Netlink, part: str, name: str) -> "dict[Entry, tuple[str, int]]":
     """The entries that one set or map holds: their owner, their connections so far."""
     family, _, table = PARTS[part]
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
-    found = {}
+    found: dict[Entry, tuple[str, int]] = {}
     for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
         for _, element in each(answer.get(3, b"")):
-            entry, owner, connections = decode(known, element)
+            try:
+                entry, owner, connections = decode(known, element)
+            except ValueError:
+                continue  # somebody else's: what it says we have no words for
             found[entry] = owner, connections
     return found
 
 
-def portions(link: Netlink, entries: list[str]) -> list[list[str]]:
+def portions(link: Netlink, entries: "list[Entry]") -> "list[list[Entry]]":
     """The entries of our own table in the order in which to remove them, a list for
     each transaction.
 
@@ -140,11 +144,11 @@ def portions(link: Netlink, entries: list[str]) -> list[list[str]]:
         return [entries]
     listed = (list_entries(link, "own", name) for name in sorted(set(names)))
     places = {e: at for at, e in enumerate(e for some in listed for e in some)}
-    sort = sorted(entries, key=lambda e: (not e.startswith("dnat "), places.get(e, -1)))
+    sort = sorted(entries, key=lambda e: (not isinstance(e, Dnat), places.get(e, -1)))
     return [sort[at : at + _PORTION] for at in range(0, len(sort), _PORTION)]
 
 
-def removals(part: str, entries: list[str]) -> list[bytes]:
+def removals(part: str, entries: "list[Entry]") -> list[bytes]:
     """Messages that delete the entries."""
     packed = []
     for entry in entries:
@@ -153,7 +157,7 @@ def removals(part: str, entries: list[str]) -> list[bytes]:
     return _messages(part, _DELELEMENT, 0, packed)
 
 
-def additions(part: str, entries: list[tuple[str, str]]) -> list[bytes]:
+def additions(part: str, entries: "list[tuple[Entry, str]]") -> list[bytes]:
     """Messages that add the entries, each with its owner."""
     comments = {owner: comment(owner) for owner in {owner for _, owner in entries}}
     packed = []

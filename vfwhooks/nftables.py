@@ -8,6 +8,7 @@ or set that is not ours, and libvirt's tables themselves, which are libvirt's to
 from binascii import crc32
 
 from .cuts import Change, Synced
+from .entries import Accept, entry_family
 from .errors import Refused, VfwError
 from .netlink import Netlink
 from .nfnetlink import (
@@ -26,6 +27,7 @@ from .process import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .entries import Entry
     from .inventory import Inventory
 
 _LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
@@ -68,15 +70,18 @@ class Nftables:
         self._apply(remove, add, commit)
 
     def _apply(
-        self, remove: list[str], add: list[tuple[str, str]], commit: bool = True
+        self,
+        remove: "list[Entry]",
+        add: "list[tuple[Entry, str]]",
+        commit: bool = True,
     ) -> None:
         """One transaction a part, or several where very much goes; the parts that are
         not in place are left out. What goes from one owner to another is replaced, lest
         the second transaction take out what the first has found there.
         """
         names = {entry for entry, _ in add}
-        old: dict[str, list[str]] = {part: [] for part in PARTS}
-        replaced: dict[str, list[str]] = {part: [] for part in PARTS}
+        old: dict[str, list[Entry]] = {part: [] for part in PARTS}
+        replaced: dict[str, list[Entry]] = {part: [] for part in PARTS}
         for entry in remove:
             part = part_of(entry)
             (replaced if part == "own" or entry in names else old)[part].append(entry)
@@ -116,7 +121,7 @@ class Nftables:
         """Whether its table has come since everything was last compared."""
         return part not in self.base and has_table(self.link, part)
 
-    def sync(self, wanted: dict[str, str], skeletons: Base) -> Synced:
+    def sync(self, wanted: "dict[Entry, str]", skeletons: Base) -> Synced:
         """Make everything of ours what it should be, changing only what is not.
 
         `wanted` is every entry with its owner.
@@ -161,14 +166,14 @@ class Nftables:
             return f"{NO_FIB} {CURE}"
         return str(error)
 
-    def held(self, wanted: dict[str, str]) -> dict[str, int]:
+    def held(self, wanted: "dict[Entry, str]") -> "dict[Entry, int]":
         """Those of the entries that the kernel holds: their connections so far."""
         held = self._held()
         return {entry: held[entry][1] for entry in wanted if entry in held}
 
-    def _held(self) -> dict[str, tuple[str, int]]:
+    def _held(self) -> "dict[Entry, tuple[str, int]]":
         """Every entry the kernel holds: its owner, its connections so far."""
-        found: dict[str, tuple[str, int]] = {}
+        found: dict[Entry, tuple[str, int]] = {}
         for part in PARTS:
             for name in list_sets(self.link, part):
                 if part == "own" or name == OWN:
@@ -275,9 +280,9 @@ class Nftables:
             self.base["own"] = f"{_sum(skeleton)} {self._mark('own')}"
 
 
-def part_of(entry: str) -> str:
+def part_of(entry: "Entry") -> str:
     """The part that holds the entry."""
-    return entry[7] if entry.startswith("accept ") else "own"
+    return entry_family(entry) if isinstance(entry, Accept) else "own"
 
 
 def _is_whole(part: str, mark: str) -> bool:

@@ -10,7 +10,7 @@ from .nfnetlink import PARTS, answers, dump, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .iprules import Chain, Rules
+    from .ipscript import Chain, Rules
 
 _NFT = 10 << 8
 _FEW = 8

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import compiled
 from .absent import find_absent
 from .backend import IPTABLES, NFTABLES, open_backend
+from .entries import Dnat
 from .errors import VfwError
 from .foreign import Foreign, read_foreign
 from .hookfiles import find_uncalled
@@ -16,14 +18,15 @@ from .inventory import Inventory
 from .netlink import Netlink
 from .nftfib import CURE, NO_FIB, lacks_fib
 from .obstacles import Obstacle, find_obstacles
-from .plan import Settings
 from .planned import Planned
 from .planner import Planner
 from .process import Run
+from .published import Published
 from .records import Record
 from .returnpath import ReturnPath
 from .services import describe_services
 from .sessions import find_sessions
+from .settingstext import parse_settings
 from .state import State
 from .status import (
     ForwardStatus,
@@ -35,6 +38,9 @@ from .status import (
 from .takenwords import Takers
 from .unanswered import name_unanswered
 from .waysback import values
+
+if TYPE_CHECKING:
+    from .entries import Entry
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,9 @@ class Overview:
     guests: tuple[GuestStatus, ...]
     forwards: tuple[ForwardStatus, ...]
     problems: tuple[str, ...]
-    held: dict[str, int]
+    held: dict[Entry, int]
     hooks: str = ""
-    holes: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    holes: dict[tuple[str, Published], list[int]] = field(default_factory=dict)
 
 
 def look(state: State, main: str) -> Overview:
@@ -81,7 +87,7 @@ def look(state: State, main: str) -> Overview:
     ]
     takers = _takers(base, inventory, problems)
     planned = planner.all(records)
-    held: dict[str, int] = {}
+    held: dict[Entry, int] = {}
     if "backend" in base:
         wanted = {e: p.record.owner for p in planned for e in p.entries}
         try:
@@ -111,7 +117,7 @@ def look(state: State, main: str) -> Overview:
         rows = [_hindered(row, bridges, obstacles) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
         returned = {
-            (forward.host, forward.protocol, forward.first)
+            (forward.host_ip, str(forward.protocol), forward.first)
             for forward in one.settings.forwards
             if forward.is_returned
         }
@@ -123,7 +129,7 @@ def look(state: State, main: str) -> Overview:
         if name and name not in known:
             guests.append(GuestStatus(name, "", "stopped", []))
             rows = stopped_statuses(
-                name, Settings(lines).forwards, claims.get(name), held
+                name, parse_settings(lines).forwards, claims.get(name), held
             )
             why = sessions.get(name)
             forwards += [replace(row, reason=why) for row in rows] if why else rows
@@ -158,7 +164,9 @@ def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> 
     return takers
 
 
-def _beside(notes: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+def _beside(
+    notes: dict[Published, str], more: dict[Published, str]
+) -> dict[Published, str]:
     """Both, where there are two to one thing."""
     found = dict(notes)
     for one, said in more.items():
@@ -167,12 +175,12 @@ def _beside(notes: dict[str, str], more: dict[str, str]) -> dict[str, str]:
 
 
 def _fibless(
-    base: dict[str, str], held: dict[str, int], planned: list[Planned]
+    base: dict[str, str], held: dict[Entry, int], planned: list[Planned]
 ) -> list[str]:
     """Why our table is not there, if that is the kernel's doing."""
     wanted = [entry for one in planned for entry in one.entries]
-    is_lost = any(entry.startswith("dnat ") for entry in wanted)
-    is_lost &= not any(entry.startswith("dnat ") for entry in held)
+    is_lost = any(isinstance(entry, Dnat) for entry in wanted)
+    is_lost &= not any(isinstance(entry, Dnat) for entry in held)
     if base.get("backend") == NFTABLES and is_lost and lacks_fib(Run()):
         return [f"nftables: {NO_FIB} {CURE}"]
     return []
@@ -182,8 +190,8 @@ def _absent(running: list[Planned], inventory: Inventory) -> dict[str, str]:
     """The addresses that guests are published on and the host does not have, and why
     nothing arrives there: the kernel is asked now, since they come and go."""
     settings = [one.settings for one in running]
-    public = [host for one in settings for host in (*one.public, *one.outgoing)]
-    hosts = [forward.host for one in settings for forward in one.forwards]
+    public = [str(host) for one in settings for host in (*one.public, *one.outgoing)]
+    hosts = [forward.host_ip for one in settings for forward in one.forwards]
     return find_absent(hosts, public, inventory)
 
 

@@ -1,222 +1,183 @@
-"""From what is forwarded and where the guest is, to entries. Pure, and import-light.
+"""From what is forwarded and where the guest is, to entries. Pure."""
 
-Lines in, as the compiler wrote them for one guest:
+from __future__ import annotations
 
-    address 192.168.122.50
-    network default
-    bridge br-nat                            a bridge of the host's own
-    allow allow_0f5c 198.51.100.0/24
-    claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of what is rejected for it
-    wide                                     takes ports that libvirt's bridges need
-    loopback                                 has a forward on the host's loopback
-    hairpin                                  its ports of bridges go into hairpin mode
-    returned * tcp 8080 8080                 answers leave by the host's own way back
-    masqueraded * tcp 8080 8080              the guest sees the host, not the client
-    public 203.0.113.7                       an address for this guest, not the host's
-    whole 203.0.113.7                        what is not published there is rejected
-    kept 203.0.113.7                         the same, whether the guest runs or not
-    outgoing 203.0.113.7                     its own connections leave from there
-    forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
-    forward 203.0.113.7 all 0 65535 0 65535 -   everything that comes to that address
-    claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
-    over * tcp 8080 8080                     that one yields to no listener of the host
+from dataclasses import dataclass, field
 
-and entries out, as the backends take them (see elements).
-"""
-
-from .files import unquote
+from .entries import (
+    Accept,
+    Dnat,
+    Exempt,
+    HairpinSubnet,
+    InsideSubnet,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    Snat,
+    SourceRanges,
+    entry_family,
+)
+from .published import (
+    BOTH,
+    Egress,
+    Family,
+    Protocol,
+    Published,
+    family_of,
+    parse_address,
+    parse_subnet,
+    whole,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+    from typing import Union
 
-Addresses = dict[str, str]
-_NONE: "Mapping[str, Collection[int]]" = {}
+    from .entries import Entry
+    from .published import Address
+
+    Addresses = dict[Family, Address]
+    Claimed = Union[Published, Egress]
+_NONE: Mapping[Published, Collection[int]] = {}
 
 
+@dataclass(eq=False)
 class Forward:
-    """One forward as compiled: `host` is `*`, 0.0.0.0, :: or an address. `families` are
-    those that it publishes on: "4", "6" or both. `ways` are those by which answers of
-    one that `is_returned` leave: address, interface, mark (see waysback)."""
+    """One forward: `host` is None for every local address, and 0.0.0.0 and :: are those
+    of their family. `allow` names the chain that decides on sources, if one does.
+    `ways` are those by which answers of one that `is_returned` leave: address,
+    interface, mark (see waysback)."""
 
-    __slots__ = (
-        "_published",
-        "allow",
-        "families",
-        "first",
-        "host",
-        "is_claimed",
-        "is_masqueraded",
-        "is_returned",
-        "last",
-        "protocol",
-        "target",
-        "target_last",
-        "ways",
-    )
+    host: Address | None
+    protocol: Protocol
+    first: int
+    last: int
+    target: int
+    target_last: int
+    allow: str = ""
+    is_claimed: bool = False
+    is_returned: bool = False
+    is_masqueraded: bool = False
+    ways: list[tuple[Address, str, int]] = field(default_factory=list)
+    _published: dict[Family, Published] = field(default_factory=dict, init=False)
 
-    def __init__(self, line: str, is_claimed: bool = False) -> None:
-        self.is_claimed = is_claimed
-        self.is_masqueraded = self.is_returned = False
-        self.ways: list[tuple[str, str, int]] = []
-        (
-            self.host,
-            self.protocol,
-            first,
-            last,
-            target,
-            target_last,
-            self.allow,
-        ) = line.split(" ")
-        self.first, self.last = int(first), int(last)
-        self.target, self.target_last = int(target), int(target_last)
-        self.families = "46" if self.host == "*" else _family(self.host)
-        host = "*" if self.host in ("0.0.0.0", "::") else self.host
-        self._published = f"{host} {self.protocol} {first} {last}"
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those that it publishes on."""
+        return BOTH if self.host is None else (family_of(self.host),)
 
-    def published(self, family: str) -> str:
-        """What it publishes in the family: the middle of all of its entries."""
-        return f"{family} {self._published}"
+    def published(self, family: Family) -> Published:
+        """What it publishes in the family."""
+        if family not in self._published:
+            host = None if self.is_any else self.host
+            self._published[family] = Published(
+                family, host, self.protocol, self.first, self.last
+            )
+        return self._published[family]
+
+    @property
+    def host_ip(self) -> str:
+        """Where it publishes, as it is shown."""
+        return "*" if self.host is None else str(self.host)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is on every local address, of one family or both."""
+        return self.host is None or self.host.is_unspecified
 
     @property
     def is_loopback(self) -> bool:
         """Whether it is for the host alone."""
-        return self.host.startswith("127.")
+        host = self.host
+        return host is not None and host.version == 4 and host.is_loopback
 
     def entries(
-        self, family: str, address: str, holes: "Collection[int]" = ()
-    ) -> list[str]:
+        self, family: Family, address: Address, holes: Collection[int] = ()
+    ) -> list[Entry]:
         """What the kernel is to hold for it towards the guest at `address`; `holes` are
         ports of a range that stay the host's."""
         published = self._parts(family, holes)
-        found = []
-        if self.allow != "-":
+        found: list[Entry] = []
+        if self.allow:
             for part in published:
-                found.append(f"guard {part} {self.allow}")
+                found.append(SourceRanges(part, self.allow))
                 if not self.is_claimed:
-                    found.append(f"reject {part}")
+                    found.append(Reject(part))
         if self.ways or self.is_masqueraded:
             found += self._marking(family, published)
         if self.first == self.last:
-            return [*found, f"dnat {published[0]} {address} {self.target}"]
+            return [*found, Dnat(published[0], address, self.target)]
         if self.first == self.target < self.target_last:
-            targets = [part.split(" ")[3] for part in published]
-            return found + [
-                f"dnat {part} {address} {to}" for part, to in zip(published, targets)
-            ]
-        to = self.published(family).rsplit(" ", 2)[0]
+            return found + [Dnat(part, address, part.first) for part in published]
+        one = self.published(family)
         step = 1 if self.target_last > self.target else 0
         for number, port in enumerate(range(self.first, self.last + 1)):
-            target = self.target + number * step
             if port not in holes:
-                found.append(f"dnat {to} {port} {port} {address} {target}")
+                target = self.target + number * step
+                found.append(Dnat(one.at(port), address, target))
         return found
 
-    def _marking(self, family: str, published: list[str]) -> list[str]:
+    def _marking(self, family: Family, published: list[Published]) -> Iterable[Entry]:
         """What marks its connections, on each of the host's addresses by itself."""
-        verb = "backany" if self.host in ("*", "0.0.0.0", "::") else "back"
-        found = [f"masq {part}" for part in published if self.is_masqueraded]
+        for part in published if self.is_masqueraded else ():
+            yield Masquerade(part)
         for host, uplink, value in self.ways:
-            if _family(host) == family:
-                ports = [part.split(" ", 2)[2] for part in published]
-                found += [f"{verb} {family} {host} {p} {uplink} {value}" for p in ports]
-        return found
+            for part in published if family_of(host) == family else ():
+                yield ReturnMark(part.on(host), uplink, value, self.is_any)
 
-    def rejected(self, family: str, holes: "Collection[int]" = ()) -> list[str]:
+    def rejected(self, family: Family, holes: Collection[int] = ()) -> list[Reject]:
         """The entries by which whatever gets through to the host itself is rejected."""
-        return [f"reject {part}" for part in self._parts(family, holes)]
+        return [Reject(part) for part in self._parts(family, holes)]
 
-    def _parts(self, family: str, holes: "Collection[int]") -> list[str]:
+    def _parts(self, family: Family, holes: Collection[int]) -> list[Published]:
         """What it publishes, in parts where ports in between are left out."""
+        one = self.published(family)
         if not holes:
-            return [self.published(family)]
-        to = self.published(family).rsplit(" ", 2)[0]
+            return [one]
         found, first = [], self.first
         for port in [*sorted(holes), self.last + 1]:
             if first < port:
-                found.append(f"{to} {first} {port - 1}")
+                found.append(one.ports(first, port - 1))
             first = port + 1
         return found
 
 
+@dataclass
 class Settings:
     """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
     rejected while it does not run, `is_wide` needs every network's entries, what
     `is_loopback` is forwarded from an address 127.x of the host's, what `is_hairpin` is
     to reach itself through the host, and of what `is_returned` some answers leave by
-    the host's own way."""
+    the host's own way. `allows` are lists of sources by their chains; `public` are
+    addresses for this guest and not the host; what is not published on those that are
+    `whole`, or `kept`, is rejected, of the latter whether the guest runs or not; its
+    own connections leave from the `outgoing` ones. What is `over` yields to no listener
+    of the host."""
 
-    __slots__ = (
-        "addresses",
-        "allows",
-        "bridge",
-        "claim",
-        "forwards",
-        "is_hairpin",
-        "is_loopback",
-        "is_returned",
-        "is_wide",
-        "kept",
-        "network",
-        "outgoing",
-        "over",
-        "public",
-        "whole",
-    )
-
-    def __init__(self, lines: list[str]) -> None:
-        self.addresses: Addresses = {}
-        self.allows: dict[str, list[str]] = {}
-        self.forwards: list[Forward] = []
-        self.network = self.bridge = self.claim = ""
-        self.public: list[str] = []
-        self.whole: list[str] = []
-        self.kept: list[str] = []
-        self.outgoing: list[str] = []
-        self.is_wide = self.is_loopback = self.is_hairpin = self.is_returned = False
-        self.over: set[str] = set()
-        marked: dict[str, set[str]] = {"returned": set(), "masqueraded": set()}
-        for line in lines:
-            word, _, rest = line.partition(" ")
-            if word in ("forward", "claimed"):
-                self.forwards.append(Forward(rest, word == "claimed"))
-            elif word == "address":
-                self.addresses["6" if ":" in rest else "4"] = rest
-            elif word in ("network", "bridge"):
-                setattr(self, word, unquote(rest))
-            elif word == "over":
-                self.over.add(rest)
-            elif word in marked:
-                marked[word].add(rest)
-            elif word == "allow":
-                chain, _, sources = rest.partition(" ")
-                self.allows[chain] = sources.split(",")
-            elif word in ("public", "whole", "kept", "outgoing"):
-                getattr(self, word).append(rest)
-            elif word == "claim":
-                self.claim = rest
-            elif word in ("wide", "loopback", "hairpin"):
-                setattr(self, f"is_{word}", True)
-        if any(marked.values()):
-            self._mark(**marked)
-
-    def _mark(self, returned: set[str], masqueraded: set[str]) -> None:
-        """Note which way answers take."""
-        self.is_returned = bool(returned)
-        for one in self.forwards:
-            which = f"{one.host} {one.protocol} {one.first} {one.last}"
-            one.is_returned, one.is_masqueraded = (
-                which in returned,
-                which in masqueraded,
-            )
+    addresses: Addresses = field(default_factory=dict)
+    network: str = ""
+    bridge: str = ""
+    claim: str = ""
+    forwards: list[Forward] = field(default_factory=list)
+    allows: dict[str, list[str]] = field(default_factory=dict)
+    public: list[Address] = field(default_factory=list)
+    whole: list[Address] = field(default_factory=list)
+    kept: list[Address] = field(default_factory=list)
+    outgoing: list[Address] = field(default_factory=list)
+    over: set[Published] = field(default_factory=set)
+    is_wide: bool = False
+    is_loopback: bool = False
+    is_hairpin: bool = False
+    is_returned: bool = False
 
     @property
-    def wanted(self) -> list[str]:
+    def wanted(self) -> list[tuple[Family, ...]]:
         """The families that it needs an address of, one of each."""
-        found = [forward.families for forward in self.forwards]
-        return found + [_family(address) for address in self.outgoing]
+        leaving = [(family_of(address),) for address in self.outgoing]
+        return [*(forward.families for forward in self.forwards), *leaving]
 
-    def published(self, families: "Collection[str]") -> list[str]:
+    def published(self, families: Collection[Family]) -> list[Published]:
         """What it publishes in these families, but for what yields to no listener."""
         found = [
             forward.published(family)
@@ -225,51 +186,50 @@ class Settings:
             if family in families
         ]
         if self.over:
-            found = [one for one in found if one[2:] not in self.over]
+            found = [one for one in found if one not in self.over]
         hosts = [*self.whole, *self.kept]
-        return found + [whole(host) for host in hosts if _family(host) in families]
+        return found + [whole(host) for host in hosts if family_of(host) in families]
 
-    def at(self, host: str) -> list[str]:
+    def at(self, host: Address) -> list[Claimed]:
         """What it publishes at an address of the host's, the address itself, and the
         way out by it."""
-        found = [f.published(_family(host)) for f in self.forwards if f.host == host]
-        return [*found, whole(host), way_out(host)]
+        found = [f.published(family_of(host)) for f in self.forwards if f.host == host]
+        return [*found, whole(host), Egress(host)]
 
     def entries(
         self,
         addresses: Addresses,
-        without: "Collection[str]" = (),
-        holes: "Mapping[str, Collection[int]]" = _NONE,
-    ) -> list[str]:
+        without: Collection[Claimed] = (),
+        holes: Mapping[Published, Collection[int]] = _NONE,
+    ) -> list[Entry]:
         """Everything the kernel is to hold while the guest is at `addresses`, but for
         what is published and somebody else has: `without`, and in ranges `holes`."""
-        found = []
+        found: list[Entry] = []
         for forward in self.forwards:
             for family in forward.families:
                 if family not in addresses:
                     continue
-                one = forward.published(family) if without or holes else ""
-                if one not in without:
-                    some = holes.get(one, ())
+                one = forward.published(family)
+                if not without or one not in without:
+                    some = holes.get(one, ()) if holes else ()
                     found += forward.entries(family, addresses[family], some)
         for host in self.whole:
-            if _family(host) in addresses and whole(host) not in without:
-                found.append(f"reject {whole(host)}")
+            if family_of(host) in addresses and whole(host) not in without:
+                found.append(Reject(whole(host)))
         for host in self.outgoing:
-            if _family(host) in addresses and way_out(host) not in without:
-                found.append(f"snat {_family(host)} {addresses[_family(host)]} {host}")
-        used = {line.split(" ", 2)[1] for line in found}
-        found += [f"accept {f} {addresses[f]}" for f in addresses if f in used]
-        return found
+            if family_of(host) in addresses and Egress(host) not in without:
+                found.append(Snat(addresses[family_of(host)], host))
+        used = {entry_family(entry) for entry in found}
+        return found + [Accept(addresses[f]) for f in addresses if f in used]
 
     def claimed(
         self,
-        without: "Collection[str]" = (),
-        holes: "Mapping[str, Collection[int]]" = _NONE,
-    ) -> list[str]:
+        without: Collection[Claimed] = (),
+        holes: Mapping[Published, Collection[int]] = _NONE,
+    ) -> list[Entry]:
         """What stays rejected whether the guest runs or not: where it is forwarded to,
         nothing of that gets through to the host."""
-        found = [
+        found: list[Entry] = [
             entry
             for forward in self.forwards
             if not forward.is_loopback
@@ -278,43 +238,24 @@ class Settings:
             for entry in forward.rejected(family, holes.get(one, ()))
         ]
         kept = [whole(host) for host in self.kept]
-        return found + [f"reject {one}" for one in kept if one not in without]
+        return found + [Reject(one) for one in kept if one not in without]
 
 
-def network_entries(subnets: list[tuple[str, str]]) -> list[str]:
+def network_entries(subnets: list[tuple[str, str]]) -> list[Entry]:
     """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
-    found = []
-    for address, subnet in subnets:
-        family = _family(address)
-        left = _LEFT6 if family == "6" else _LEFT4
-        found += [f"left {family} {address} {p} {p.split(' ')[1]}" for p in left]
-        found += [f"hairpin {family} {subnet}", f"inside {family} {subnet}"]
+    found: list[Entry] = []
+    for text, prefix in subnets:
+        address, subnet = parse_address(text), parse_subnet(prefix)
+        family = family_of(address)
+        for protocol, port in _LEFT[family]:
+            found.append(Exempt(Published(family, address, protocol, port, port)))
+        found += HairpinSubnet(subnet), InsideSubnet(subnet)
     return list(dict.fromkeys(found))  # two of its addresses may be in one subnet
 
 
-def _family(address: str) -> str:
-    return "6" if ":" in address else "4"
-
-
-_LEFT4 = ("tcp 53", "udp 53", "udp 67", "udp 69")
-_LEFT6 = ("tcp 53", "udp 53", "udp 547")
+_TCP, _UDP = Protocol.TCP, Protocol.UDP
+_LEFT = {
+    Family.IPV4: ((_TCP, 53), (_UDP, 53), (_UDP, 67), (_UDP, 69)),
+    Family.IPV6: ((_TCP, 53), (_UDP, 53), (_UDP, 547)),
+}
 LEFT = (53, 67, 69, 547)
-
-
-def whole(host: str) -> str:
-    """A whole address of the host's, as it stands in the middle of entries."""
-    return f"{_family(host)} {host} all 0 65535"
-
-
-def way_out(host: str) -> str:
-    """The way out by an address of the host's, among what is published."""
-    return f"{_family(host)} {host} out"
-
-
-def key_of(entry: str) -> str:
-    """What two entries cannot both have: everything but where a packet is sent."""
-    if entry.startswith("snat "):
-        return entry.rpartition(" ")[0]
-    if entry.startswith(("dnat ", "guard ", "back")):
-        return entry.rsplit(" ", 1 if entry[0] == "g" else 2)[0]
-    return entry

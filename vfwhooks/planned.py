@@ -1,9 +1,13 @@
 """What is planned for a guest: its entries, and what keeps others from being there."""
 
+from __future__ import annotations
+
 from .address import Whereabouts
+from .entries import Accept, Dnat, key_of
 from .errors import show
 from .listeners import Listener
-from .plan import Addresses, Forward, Settings, key_of
+from .needs import Need
+from .plan import Forward, Settings
 from .records import Record
 from .rivals import is_all
 
@@ -12,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Union
 
+    from .entries import Entry, Key
+    from .plan import Addresses, Claimed
+    from .published import Address, Family, Published
+    from .records import Seen
     from .takenports import Taken
 
     Rival = Union[Listener, Taken]
@@ -51,14 +59,14 @@ class Planned:
         self.record = record
         self.settings = settings
         self.where = where
-        self.networks = [network.name for network in where.networks]
-        self.entries: list[str] = []
-        self.left: list[str] = []
-        self.conflicts: dict[str, str] = {}
-        self.rivals: dict[str, Rival] = {}
-        self.holes: dict[str, dict[int, Rival]] = {}
-        self.seen: dict[str, int] = {}
-        self.without: set[str] = set()
+        self.networks = [Need(network.name) for network in where.networks]
+        self.entries: list[Entry] = []
+        self.left: list[Entry] = []
+        self.conflicts: dict[Key, str] = {}
+        self.rivals: dict[Published, Rival] = {}
+        self.holes: dict[Published, dict[int, Rival]] = {}
+        self.seen: dict[Seen, int] = {}
+        self.without: set[Claimed] = set()
         self.ports: list[tuple[str, str]] = []
         self.unmarked: list[str] = []
         self.is_contested = False
@@ -75,22 +83,21 @@ class Planned:
             for families in self.settings.wanted
         )
         settled.yields, settled.seen = self.yields(), self.seen
-        there = {entry[9:] for entry in self.entries if entry.startswith("accept ")}
-        settled.ousted = [one for one in record.ousted if one.split(" ")[0] in there]
-        if self.ports and any(e.startswith("dnat ") for e in self.entries):
+        there = {one.address for one in self.entries if isinstance(one, Accept)}
+        settled.ousted = [one for one in record.ousted if one.address in there]
+        if self.ports and any(isinstance(one, Dnat) for one in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         settled.is_returned = self.settings.is_returned and bool(self.entries)
         return settled
 
-    def yields(self) -> list[str]:
+    def yields(self) -> list[Published]:
         """What listeners keep, port by port; a whole address as a whole."""
         found = list(self.rivals)
         for one, ports in self.holes.items():
-            to = one.rsplit(" ", 2)[0]
-            found += [f"{to} {port} {port}" for port in ports]
+            found += map(one.at, ports)
         return list(dict.fromkeys(found))
 
-    def yield_to(self, rivals: "Mapping[str, Mapping[int, Rival]]") -> None:
+    def yield_to(self, rivals: Mapping[Published, Mapping[int, Rival]]) -> None:
         """Leave these their ports: what has others is published without."""
         for one, some in rivals.items():
             ports = {**self.holes.pop(one, {}), **some}
@@ -110,10 +117,10 @@ class Planned:
         rules = [one for one in some if not isinstance(one, Listener)]
         return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
-    def plan(self, own: list[str]) -> None:
+    def plan(self, own: list[Address]) -> None:
         """Plan the entries without what listeners have, and without what is on these
         addresses, which are the host's own."""
-        reasons = {one: rival.reason for one, rival in self.rivals.items()}
+        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.rivals.items()}
         for host in own:
             reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
         self.without = set(reasons)
@@ -125,12 +132,12 @@ class Planned:
                     for entry in self.entries_of(forward, family):
                         self.conflicts[key_of(entry)] = reason
 
-    def entries_of(self, forward: Forward, family: str) -> list[str]:
+    def entries_of(self, forward: Forward, family: Family) -> list[Entry]:
         """One forward's entries, without the ports of it that listeners keep."""
         holes = self.holes.get(forward.published(family), ()) if self.holes else ()
         return forward.entries(family, self.where.addresses[family], holes)
 
-    def planned(self, addresses: Addresses) -> list[str]:
+    def planned(self, addresses: Addresses) -> list[Entry]:
         """The entries at these addresses, with what is left to services on bridges."""
         entries = self.settings.entries(addresses, self.without, self.holes)
         return entries + self.left if entries else []
@@ -138,7 +145,7 @@ class Planned:
     def summary(self) -> str:
         """One line for the log."""
         name = show(self.record.guest.name)
-        where = ", ".join(self.where.addresses.values())
+        where = ", ".join(map(str, self.where.addresses.values()))
         reasons = dict.fromkeys(self.conflicts.values())
         for ports in self.holes.values():
             reasons.update((rival.reason, None) for rival in ports.values())
@@ -148,11 +155,11 @@ class Planned:
         return f"{name}: forwarded to {where}" + (f", but: {why}" if why else "")
 
 
-def own_reason(host: str) -> str:
+def own_reason(host: Address) -> str:
     return f"{host} is the host's own address; public_ip_of_host: true gives it away"
 
 
-def line_of(old: "Record | None", planned: "Planned | None") -> list[str]:
+def line_of(old: Record | None, planned: Planned | None) -> list[str]:
     """What the log says of a guest, once it is so."""
     if planned and planned.settings.wanted:
         return [planned.summary()]

@@ -3,16 +3,29 @@
 Brings together what was compiled, where the guest is, and who was there first.
 """
 
+from __future__ import annotations
+
 import time
 
 from .address import Whereabouts, find_guest, find_ports, is_inside
 from .compiled import Compiled, Damaged
+from .entries import (
+    Accept,
+    Exempt,
+    LoopbackBridge,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    key_of,
+)
 from .errors import show
 from .inventory import Inventory
 from .model import Guest, Network
-from .plan import Settings, key_of, network_entries
+from .needs import LoopbackNeed, Need, WayNeed
+from .plan import Settings, network_entries
 from .planned import Planned, own_reason
-from .records import WAY, Key, Record
+from .published import BOTH, Family, Published, family_of
+from .records import Key, Record
 from .rivals import (
     LASTING,
     Past,
@@ -21,12 +34,16 @@ from .rivals import (
     find_meetings,
     find_rivals,
 )
+from .settingstext import parse_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOPBACK = "/loopback"  # no network's name has a slash but HOSTS_OWN
+    from .entries import Key as EntryKey
+    from .plan import Claimed
+    from .published import Address, Published
+
 _CLONE = "same machine-id?"
 _BEHIND = "loopback-behind-"  # no bridge's name is so long
 
@@ -40,9 +57,9 @@ class Planner:
         self,
         compiled: Compiled,
         inventory: Inventory,
-        record: "Callable[[Key], Record | None]" = lambda _: None,
+        record: Callable[[Key], Record | None] = lambda _: None,
         lasting: int = LASTING,
-        mark: "Callable[[int], int]" = lambda _: 0,
+        mark: Callable[[int], int] = lambda _: 0,
     ) -> None:
         self.compiled = compiled
         self.inventory = inventory
@@ -60,14 +77,15 @@ class Planner:
         lines = self.compiled.lookup(guest.name)
         if guest.uuid and guest.uuid != guest.name:
             lines = lines + self.compiled.lookup(guest.uuid)
-        return Settings(lines)
+        return parse_settings(lines)
 
     def guest(self, record: Record) -> Planned:
         """The guest's entries, as if it were alone."""
         settings = self.settings(record.guest)
         if not settings.wanted:
             return Planned(record, settings, Whereabouts({}, [], ""))
-        now = {e[7]: e[9:] for e in record.entries if e.startswith("accept ")}
+        accepts = [entry for entry in record.entries if isinstance(entry, Accept)]
+        now = {family_of(one.address): one.address for one in accepts}
         where = find_guest(
             record.guest, settings, self.inventory, now, record.ousted, self._names
         )
@@ -82,16 +100,15 @@ class Planner:
         if settings.is_wide:
             planned.networks = self._networks()
         if settings.is_loopback:
-            address = where.addresses.get("4", "")
+            address = where.addresses.get(Family.IPV4)
             planned.networks += [
-                n.name + LOOPBACK for n in where.networks if _has(n, address)
+                LoopbackNeed(n.name) for n in where.networks if _has(n, address)
             ]
         planned.networks += ways
         return planned
 
-    def _ways_back(self, planned: Planned) -> list[str]:
-        """Look which ways the guest's answers have to take; what stands for them among
-        the networks that it needs."""
+    def _ways_back(self, planned: Planned) -> list[WayNeed]:
+        """Look which ways the guest's answers have to take."""
         from .waysback import find_ways  # for those who need it
 
         addresses = planned.where.addresses
@@ -106,7 +123,7 @@ class Planner:
         return ways
 
     def _meet(
-        self, planned: Planned, published: list[str], records: list[Record]
+        self, planned: Planned, published: list[Published], records: list[Record]
     ) -> None:
         """Look who listens on what is to be published; the records say what is in
         force, and who was there before it."""
@@ -126,9 +143,10 @@ class Planner:
             if planned.record.guest.driver != "claim":
                 planned.left += left
 
-    def _own(self, settings: Settings) -> list[str]:
+    def _own(self, settings: Settings) -> list[Address]:
         """The guest's public addresses that are those the world knows the host by."""
-        return [h for h in settings.public if self.inventory.is_default_source(h)]
+        is_own = self.inventory.is_default_source
+        return [host for host in settings.public if is_own(str(host))]
 
     def _claims(self, guest: Guest) -> list[Record]:
         """What is rejected for the guest already, whether it runs or not."""
@@ -137,17 +155,18 @@ class Planner:
 
     def claim(self, name: str) -> Planned:
         """What stays rejected for a guest of forwards.yaml, whether it runs or not."""
-        settings = Settings(self.compiled.lookup(name))
+        settings = parse_settings(self.compiled.lookup(name))
         guest = Guest("claim", name, settings.claim, [])
         record = Record(guest, 0, 0, [], [])
-        planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
-        self._meet(planned, settings.published("46"), self._claims(guest))
+        planned = Planned(record, Settings(), Whereabouts({}, [], ""))
+        self._meet(planned, settings.published(BOTH), self._claims(guest))
+        reasons: dict[Claimed, str]
         reasons = {one: rival.reason for one, rival in planned.rivals.items()}
         for host in self._own(settings):
             reasons.update(dict.fromkeys(settings.at(host), own_reason(host)))
         planned.entries = settings.claimed(reasons, planned.holes)
         for one, reason in reasons.items():
-            planned.conflicts[f"reject {one}"] = reason
+            planned.conflicts[Reject, one] = reason
         if settings.is_wide:
             planned.networks = self._networks()
         return planned
@@ -159,67 +178,67 @@ class Planner:
         records = [r for r in records if r.guest.driver not in ("network", "claim")]
         self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
         guests = [self.guest(record) for record in records]
-        taken = _kept(guests)
+        taken: dict[EntryKey, Record] = _kept(guests)
         for planned in guests:
             _withhold(planned, taken)
             _tell_ousted(planned, records)
             found.append(planned)
         needed = dict.fromkeys(
-            name for one in found if one.entries for name in one.networks
+            need for one in found if one.entries for need in one.networks
         )
-        shared = [one for name in needed if (one := self.shared(name))]
+        shared = [one for need in needed if (one := self.shared(need))]
         return [*shared, *found]
 
-    def _networks(self) -> list[str]:
+    def _networks(self) -> list[Need]:
         """The active networks whose bridges need DNS and DHCP to be left to them."""
         known = map(self.inventory.network, self.inventory.names())
-        return [n.name for n in known if n and n.is_ours and n.subnets]
+        return [Need(n.name) for n in known if n and n.is_ours and n.subnets]
 
-    def shared(self, name: str) -> "Planned | None":
-        """What is needed once for all who need it, by the name in their records: the
-        entries of a network that is active, or those for loopback on its bridge."""
-        network = self.inventory.network(name[:1] + name[1:].partition("/")[0])
+    def shared(self, need: Need) -> Planned | None:
+        """What is needed once for all who need it: the entries of a network that is
+        active, or what goes with them on its bridge."""
+        network = self.inventory.network(need.network)
         if network is None:
             return None
         planned = self.network(network)
-        _, _, way = name.partition(WAY)
-        if way:
-            from .waysback import way_entry
-
-            planned.record.guest.name, planned.record.guest.uuid = name, ""
-            planned.entries = [way_entry(way, network.bridge)]
-        elif name != network.name:
-            guest = planned.record.guest
-            guest.name, guest.uuid = name, _BEHIND + network.bridge
-            planned.entries = [f"localnet 4 {network.bridge}"]
+        guest = planned.record.guest
+        guest.name = need.name
+        if isinstance(need, WayNeed):
+            guest.uuid = ""
+            planned.entries = [need.route(network.bridge)]
+        elif isinstance(need, LoopbackNeed):
+            guest.uuid = _BEHIND + network.bridge
+            planned.entries = [LoopbackBridge(network.bridge)]
         return planned
 
     def network(self, network: Network) -> Planned:
         """A network's entries, needed once for all of its guests."""
         guest = Guest("network", network.name, network.bridge, [])
         record = Record(guest, 0, 0, [], [])
-        planned = Planned(record, Settings([]), Whereabouts({}, [], ""))
+        planned = Planned(record, Settings(), Whereabouts({}, [], ""))
         planned.entries = network_entries(network.subnets)
         if not network.is_inside(self.inventory.is_default_source):
             entries = planned.entries
-            planned.entries = [one for one in entries if not one.startswith("left ")]
+            planned.entries = [one for one in entries if not isinstance(one, Exempt)]
         return planned
 
 
-def _has(network: Network, address: str) -> bool:
+def _has(network: Network, address: Address | None) -> bool:
     subnets = [subnet for _, subnet in network.subnets]
-    return bool(address) and (not subnets or is_inside(address, subnets))
+    if address is None:
+        return False
+    return not subnets or is_inside(address, subnets)
 
 
-def _kept(guests: list[Planned]) -> dict[str, Record]:
+def _kept(guests: list[Planned]) -> dict[EntryKey, Record]:
     """The addresses that guests keep from those whom they have ousted: two clones with
     one lease would have the forwards go to and fro."""
     return {
-        f"accept {family} {address}": planned.record
+        (Accept, address): planned.record
         for planned in guests
-        for family, address in planned.where.addresses.items()
+        for address in planned.where.addresses.values()
         for one in planned.record.ousted
-        if one.split(" ")[0] == address
+        if one.address == address
     }
 
 
@@ -228,50 +247,48 @@ def _tell_ousted(planned: Planned, records: list[Record]) -> None:
     macs = [nic.mac for nic in planned.record.guest.nics]
     for record in records if planned.where.reason else ():
         for one in record.ousted:
-            address, _, mac = one.partition(" ")
-            if mac in macs:
-                who = show(record.guest.name)
-                planned.where.reason = f"lease {address} is answered by {who}: {_CLONE}"
+            if one.mac in macs:
+                lease, who = f"lease {one.address}", show(record.guest.name)
+                planned.where.reason = f"{lease} is answered by {who}: {_CLONE}"
 
 
-def _withhold(planned: Planned, taken: dict[str, Record]) -> None:
+def _withhold(planned: Planned, taken: dict[EntryKey, Record]) -> None:
     """Take out what an earlier guest has, its address or one of its ports, and note
     what this one has."""
     addresses = dict(planned.where.addresses)
     for family, address in planned.where.addresses.items():
-        other = taken.get(f"accept {family} {address}")
+        other = taken.get((Accept, address))
         if other and other is not planned.record:
             del addresses[family]
             reason = f"{address} is the address of {show(other.guest.name)}"
-            if any(one.split(" ")[0] == address for one in other.ousted):
+            if any(one.address == address for one in other.ousted):
                 reason += f": {_CLONE}"
             planned.is_contested = True
-            planned.conflicts[f"accept {family} {address}"] = reason
+            planned.conflicts[Accept, address] = reason
     if addresses != planned.where.addresses:
         planned.where.addresses = addresses
         planned.entries = planned.planned(addresses)
-    ranges: dict[str, Record] = {}  # one is somebody's as a whole, parts or not
+    ranges: dict[EntryKey, Record] = {}  # one is somebody's as a whole, parts or not
     for forward in planned.settings.forwards:
         for family in addresses if forward.first < forward.last else ():
             one = forward.published(family)
             if one not in planned.without:
-                other = taken.setdefault(one, planned.record)
+                other = taken.setdefault((Published, one), planned.record)
                 keys = map(key_of, planned.entries_of(forward, family))
                 ranges.update(dict.fromkeys(keys, other))
     entries, planned.entries = planned.entries, []
     for entry in entries:
-        other = ranges.get(key_of(entry)) or taken.setdefault(
-            key_of(entry), planned.record
-        )
+        key = key_of(entry)
+        other = ranges.get(key) or taken.setdefault(key, planned.record)
         if other is not planned.record:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
             planned.is_contested = True
-            planned.conflicts[key_of(entry)] = reason
+            planned.conflicts[key] = reason
         else:
             planned.entries.append(entry)
     for forward in planned.settings.forwards if planned.is_contested else ():
         for family in addresses if forward.ways or forward.is_masqueraded else ():
             some = planned.entries_of(forward, family)
             if any(key_of(entry) in planned.conflicts for entry in some):
-                marks = {e for e in some if e.startswith(("back", "masq "))}
+                marks = {e for e in some if isinstance(e, (ReturnMark, Masquerade))}
                 planned.entries = [e for e in planned.entries if e not in marks]

@@ -1,79 +1,167 @@
-"""What entries publish, found by port: a host may have thousands. Pure.
+"""What is published on the host, as a value: family, address, protocol and ports."""
 
-The one index for whoever asks whose a port is: for connections (see conntrack), and for
-listeners and rules of others (see rivals and takers).
-"""
+from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6, inet_pton
-
-from .elements import PROTOCOLS
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from typing import TypeVar, Union
+
+    T = TypeVar("T")
+    Address = Union[IPv4Address, IPv6Address]
+    Subnet = Union[IPv4Network, IPv6Network]
+
+_CACHED = 4096
 
 
+class Family(str, Enum):
+    """An address family, written as its version's digit."""
+
+    IPV4 = "4"
+    IPV6 = "6"
+
+    def __str__(self) -> str:
+        return self._value_
+
+
+BOTH = (Family.IPV4, Family.IPV6)
+
+
+class Protocol(str, Enum):
+    """What is forwarded; ALL stands for every protocol and every port of an address."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+    ALL = "all"
+
+    def __str__(self) -> str:
+        return self._value_
+
+
+FIRST, LAST = 0, 65535  # the ports of ALL
+
+
+def hashed_once(of: type[T]) -> type[T]:
+    """A frozen dataclass that reckons its hash once: an entry is looked up in a dozen
+    sets, and an address of Python's reckons its own anew each time."""
+    reckon = of.__hash__
+
+    def __hash__(self: T) -> int:  # noqa: N807 - becomes the method
+        try:
+            return self._hash  # type: ignore[attr-defined,no-any-return] # see below
+        except AttributeError:
+            found = reckon(self)
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    of.__hash__ = __hash__  # type: ignore[assignment,method-assign] # that is the point
+    return of
+
+
+@hashed_once
+@dataclass(frozen=True)
 class Published:
-    """What one dnat or reject entry is about."""
+    """Ports of the host, from `first` to `last`: on one address, or where `host` is
+    None on every local one."""
 
-    __slots__ = ("address", "family", "first", "host", "last", "protocol", "target")
+    family: Family
+    host: Address | None
+    protocol: Protocol
+    first: int
+    last: int
 
-    def __init__(self, entry: str) -> None:
-        _, self.family, host, protocol, *words = entry.split(" ")
-        self.host = packed(host)
-        self.protocol = PROTOCOLS.get(protocol, 0)  # 0 for all of them
-        self.first, self.last = int(words[0]), int(words[1])
-        self.address = packed(words[2]) if words[2:] else b""
-        self.target = int(words[3]) if words[2:] else 0
+    @property
+    def is_range(self) -> bool:
+        """Whether it is several ports."""
+        return self.first != self.last
 
-    def has(self, family: str, host: bytes, protocol: int, port: int) -> bool:
-        """Whether it is about this port of the address."""
-        return (
-            self.protocol in (0, protocol)
-            and self.first <= port <= self.last
-            and self.host in (b"", host)
-            and self.family == family
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is an address with all of its protocols and ports."""
+        return self.protocol is Protocol.ALL
+
+    def ports(self, first: int, last: int) -> Published:
+        """Other ports of the same address and protocol."""
+        return Published(self.family, self.host, self.protocol, first, last)
+
+    def at(self, port: int) -> Published:
+        """One port of it."""
+        return self.ports(port, port)
+
+    def on(self, host: Address) -> Published:
+        """The same ports on one address."""
+        return Published(self.family, host, self.protocol, self.first, self.last)
+
+    def has(self, port: int) -> bool:
+        """Whether the port is among its own."""
+        return self.first <= port <= self.last
+
+    def is_beside(self, other: Published) -> bool:
+        """Whether both are on the same address, by the same protocol."""
+        return (self.family, self.protocol, self.host) == (
+            other.family,
+            other.protocol,
+            other.host,
         )
 
 
-class PublishedPorts:
-    """All that is published."""
+@hashed_once
+@dataclass(frozen=True)
+class Egress:
+    """An address of the host's by which a guest's own connections leave."""
 
-    def __init__(self, published: "Iterable[Published]") -> None:
-        self._ports: dict[int, list[Published]] = {}
-        self._hosts: dict[bytes, list[Published]] = {}
-        self._ranges: list[Published] = []
-        for one in published:
-            if one.first == one.last:
-                self._ports.setdefault(one.first, []).append(one)
-            elif one.host:
-                self._hosts.setdefault(one.host, []).append(one)
-            else:
-                self._ranges.append(one)
+    host: Address
 
-    def find(
-        self, family: str, host: bytes, protocol: int, port: int
-    ) -> list[Published]:
-        """What publishes the port: first what is on one address, then the whole of it,
-        then what is on every address. On every one (no bytes) only that is."""
-        some = self._ports.get(port, ())
-        whole = self._hosts.get(host, ())
-        found = [
-            one
-            for one in (*some, *whole, *self._ranges)
-            if one.has(family, host, protocol, port)
-        ]
-        found.sort(key=lambda one: (not one.host, not one.protocol))
-        return found
-
-    def covers(self, family: str, host: str, protocol: str, port: int) -> bool:
-        """Whether anything publishes the port; the words are those of entries."""
-        number = PROTOCOLS.get(protocol, 0)
-        return bool(self.find(family, packed(host), number, port))
+    @property
+    def family(self) -> Family:
+        """The address's."""
+        return family_of(self.host)
 
 
-def packed(host: str) -> bytes:
-    """An address as the kernel has it; nothing for every one."""
-    if host == "*":
-        return b""
-    return inet_pton(AF_INET6 if ":" in host else AF_INET, host)
+def family_of(address: Address) -> Family:
+    """The family of an address."""
+    return Family.IPV6 if address.version == 6 else Family.IPV4
+
+
+@lru_cache(_CACHED)
+def parse_address(text: str) -> Address:
+    """An address: one object for a guest's, however many entries lead there. Raises
+    ValueError."""
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+@lru_cache(_CACHED)
+def parse_subnet(text: str) -> Subnet:
+    """A subnet. Raises ValueError."""
+    return IPv6Network(text, False) if ":" in text else IPv4Network(text, False)
+
+
+def whole(host: Address) -> Published:
+    """A whole address of the host's, as something that is published."""
+    return Published(family_of(host), host, Protocol.ALL, FIRST, LAST)
+
+
+def parse_family(text: str) -> Family:
+    """A family, by its digit. Raises ValueError."""
+    found = _FAMILIES.get(text)
+    if found is None:
+        raise ValueError(f"no family {text!r}")
+    return found
+
+
+def parse_protocol(text: str) -> Protocol:
+    """A protocol. Raises ValueError."""
+    found = _PROTOCOLS.get(text)
+    if found is None:
+        raise ValueError(f"no protocol {text!r}")
+    return found
+
+
+# Enum's own look takes ten times as long, and there is one for every line.
+_FAMILIES = {str(family): family for family in Family}
+_PROTOCOLS = {str(protocol): protocol for protocol in Protocol}

@@ -13,39 +13,60 @@ ousted 192.168.122.10 52:54:00:00:00:11
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
-from binascii import crc32
+from __future__ import annotations
 
+from binascii import crc32
+from dataclasses import dataclass
+
+from .entrytext import format_entry, format_published, parse_entry, parse_published
 from .files import quote, unquote
 from .model import Guest, Nic
+from .needs import Need, parse_need
+from .published import parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .entries import Entry
+    from .published import Address, Published
+
 Key = tuple[str, str]
 # A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
 # number of the device where it is for us to set it back, else 0.
 Hairpin = tuple[str, str, int]
-# Between a network's name and what a guest's way back through it is (see waysback).
-WAY = "/way-"
 _FORMAT = "vfw1"
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A socket on a port that is published, by its inode."""
+
+    port: Published
+    inode: int
+
+
+@dataclass(frozen=True)
+class Ousted:
+    """An address of a guest's own, and the MAC of whom had it before and still runs."""
+
+    address: Address
+    mac: str
+
+
 class Record:
-    """A running guest, every entry the kernel may hold for it, and the names of the
-    networks that it needs. `since` is when it started, `stamp` when libvirt last said
+    """A running guest, every entry the kernel may hold for it, and what it needs of
+    networks. `since` is when it started, `stamp` when libvirt last said
     something of it (monotonic ns). One that `is_waiting` has forwards and no address
     for them; one that `is_off` has stopped, but its entries could not be taken out; one
     that `is_followed` was found by itself: no hook has spoken of it since it started.
     What it `yields` would be published if no listener of the host had it, port by port;
-    `seen` are sockets on ports that it has, by what they would keep and their inode,
-    with when they were met (see rivals);
+    `seen` are sockets on ports that it has, with when they were met (see rivals);
     `hairpins` are its ports of bridges that are to be in hairpin mode (see hairpin);
-    `ousted` are addresses of its own with the MACs of running guests that had them
-    before: clones with one lease, who believe to be there still. Networks in use are
-    recorded as guests of the driver `network`. One that `is_returned` has forwards
+    `ousted` are clones with one lease, who believe to be there still. Networks in use
+    are recorded as guests of the driver `network`. One that `is_returned` has forwards
     whose answers leave by the host's own way, which is the kernel's to change.
     """
 
@@ -70,8 +91,8 @@ class Record:
         guest: Guest,
         since: int,
         stamp: int,
-        entries: list[str],
-        networks: list[str],
+        entries: list[Entry],
+        networks: list[Need],
     ) -> None:
         self.guest = guest
         self.since = since
@@ -82,9 +103,9 @@ class Record:
         self.is_followed = False
         self.is_returned = False
         self.is_waiting = False
-        self.yields: list[str] = []
-        self.seen: dict[str, int] = {}
-        self.ousted: list[str] = []
+        self.yields: list[Published] = []
+        self.seen: dict[Seen, int] = {}
+        self.ousted: list[Ousted] = []
         self.hairpins: list[Hairpin] = []
 
     @property
@@ -101,8 +122,8 @@ class Record:
         return uuid if is_plain and len(uuid) <= _UUID else self.guest.driver
 
     def with_entries(
-        self, more: list[str], hairpins: "Sequence[Hairpin]" = ()
-    ) -> "Record":
+        self, more: list[Entry], hairpins: Sequence[Hairpin] = ()
+    ) -> Record:
         """The same with more that the kernel may hold: entries, and ports that are to
         be in hairpin mode."""
         known = set(self.entries)
@@ -118,15 +139,17 @@ class Record:
 
     def text(self) -> str:
         """The record as it is kept."""
-        networks = "".join(f"on {quote(network)}\n" for network in self.networks)
-        entries = "".join(f"entry {entry}\n" for entry in self.entries)
+        networks = "".join(f"on {quote(need.name)}\n" for need in self.networks)
+        entries = "".join(f"entry {format_entry(one)}\n" for one in self.entries)
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
-        flags += "".join(f"yields {claim}\n" for claim in self.yields)
-        flags += "".join(f"seen {s} {stamp}\n" for s, stamp in self.seen.items())
-        flags += "".join(f"ousted {whom}\n" for whom in self.ousted)
+        for port in self.yields:
+            flags += f"yields {format_published(port)}\n"
+        for seen, met in self.seen.items():
+            flags += f"seen {format_published(seen.port)} {seen.inode} {met}\n"
+        flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
         head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
 
@@ -157,23 +180,31 @@ def parse_record(text: str) -> Record:
     first, _, rest = unseal(text).partition("\n")
     since, stamp = map(int, first.split(" "))
     lines = rest.split("\n")
-    entries = [line[6:] for line in lines if line.startswith("entry ")]
-    networks = [unquote(line[3:]) for line in lines if line.startswith("on ")]
-    record = Record(_guest(lines), since, stamp, entries, networks)
-    record.is_off = "off" in lines
-    record.is_followed = "followed" in lines
-    record.is_returned = "returned" in lines
-    record.is_waiting = "waiting" in lines
-    record.yields = [line[7:] for line in lines if line.startswith("yields ")]
-    record.ousted = [line[7:] for line in lines if line.startswith("ousted ")]
-    for line in lines:
-        if line.startswith("hairpin "):
-            device, bridge, number = line[8:].split(" ")
-            record.hairpins.append((unquote(device), unquote(bridge), int(number)))
-        elif line.startswith("seen "):
-            what, _, met = line[5:].rpartition(" ")
-            record.seen[what] = int(met)
+    record = Record(_guest(lines), since, stamp, [], [])
+    for line in lines[1:]:
+        _read(record, *line.partition(" ")[::2])
     return record
+
+
+def _read(record: Record, word: str, rest: str) -> None:
+    """Take one line of it in."""
+    if word == "entry":
+        record.entries.append(parse_entry(rest))
+    elif word == "on":
+        record.networks.append(parse_need(unquote(rest)))
+    elif word in ("off", "followed", "returned", "waiting"):
+        setattr(record, f"is_{word}", True)
+    elif word == "yields":
+        record.yields.append(parse_published(rest))
+    elif word == "ousted":
+        address, mac = rest.split(" ")
+        record.ousted.append(Ousted(parse_address(address), mac))
+    elif word == "hairpin":
+        device, bridge, number = rest.split(" ")
+        record.hairpins.append((unquote(device), unquote(bridge), int(number)))
+    elif word == "seen":
+        port, inode, met = rest.rsplit(" ", 2)
+        record.seen[Seen(parse_published(port), int(inode))] = int(met)
 
 
 def parse_intent(text: str) -> Intent:

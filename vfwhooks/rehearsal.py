@@ -5,12 +5,13 @@ network namespace that is thrown away. The kernel there takes or refuses for rea
 from __future__ import annotations
 
 import ctypes
-import json
 import os
+import pickle
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .compiler import compile_file
 from .errors import VfwError
@@ -22,6 +23,9 @@ from .process import Run
 from .reconcile import Reconcile
 from .state import State
 
+if TYPE_CHECKING:
+    from .entrytext import Kept
+
 _CLONE_NEWNET = 0x40000000
 
 
@@ -30,8 +34,8 @@ class Outcome:
     """What apply would remove and add (guest and entry), what would go wrong, and who
     keeps ports that are published."""
 
-    removed: list[tuple[str, str]]
-    added: list[tuple[str, str]]
+    removed: list[tuple[str, Kept]]
+    added: list[tuple[str, Kept]]
     problems: list[str]
     named: list[str] = field(default_factory=list)
 
@@ -54,19 +58,18 @@ def rehearse(
         mine, its = os.pipe()
         child = os.fork()
         if child == 0:
-            with os.fdopen(its, "w") as pipe:
-                json.dump(
-                    asdict(_perform(scratch, main, inventory, parts, answer, asked)),
-                    pipe,
-                )
+            with os.fdopen(its, "wb") as pipe:
+                outcome = _perform(scratch, main, inventory, parts, answer, asked)
+                pickle.dump(outcome, pipe)
             os._exit(0)
         os.close(its)
-        with os.fdopen(mine) as pipe:
+        with os.fdopen(mine, "rb") as pipe:
             data = pipe.read()
         os.waitpid(child, 0)
     if not data:
         raise VfwError("the rehearsal did not come to its end")
-    return Outcome(**json.loads(data))
+    found: Outcome = pickle.loads(data)  # our own child's
+    return found
 
 
 def _copy_state(state: State, copy: Path) -> None:

@@ -2,54 +2,70 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .elements import WHOLE
+from .entries import (
+    Dnat,
+    HairpinMode,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    Snat,
+    SourceRanges,
+)
 from .errors import show
 from .overview import Overview
+from .published import Published
 from .rehearsal import Outcome
+
+if TYPE_CHECKING:
+    from .entries import Entry
 
 
 def diff_lines(outcome: Outcome) -> list[str]:
     """The change, forward by forward, as + and - lines."""
     lines = []
     for sign, changed in (("-", outcome.removed), ("+", outcome.added)):
-        guarded = {e.rpartition(" ")[0][6:] for _, e in changed if e[:6] == "guard "}
+        entries = [entry for _, entry in changed]
+        guarded = {e.published for e in entries if isinstance(e, SourceRanges)}
         for name, entry in changed:
-            verb, _, host, *words = entry.split(" ")
-            if verb == "snat":
-                lines.append(f"{sign} {name} {host} → leaves from {words[0]}")
-            elif verb == "masq":
-                at = "" if host == "*" else f"{host} "
-                lines.append(f"{sign} {name} {at}{_which(words)} → masqueraded")
-            elif verb in ("back", "backany"):
-                where = f"{host} {_which(words)}"
-                lines.append(f"{sign} {name} {where} → answered by {words[3]}")
-            elif verb == "mode":
-                lines.append(f"{sign} {name} {host} → hairpin mode")
-            is_claim = verb == "reject" and entry[7:] not in guarded
-            if verb != "dnat" and not is_claim:
+            if isinstance(entry, Reject) and entry.published in guarded:
                 continue
-            protocol, first, last, *to = words
-            ports = first if first == last else f"{first}-{last}"
-            if protocol == WHOLE:
-                where = f"{host} {WHOLE}"
-                what = f"{name} {to[0]}" if to else f"rejected but for {name}"
-                lines.append(f"{sign} {where} → {what}")
-                continue
-            at = "" if host == "*" else f"{host} "
-            where = f"{at}{protocol} {ports}"
-            if is_claim:
-                lines.append(f"{sign} {where} → rejected while {name} is stopped")
-            else:
-                address = f"[{to[0]}]" if ":" in to[0] else to[0]
-                lines.append(f"{sign} {where} → {name} {address}:{to[1]}")
+            said = _said(name, entry)
+            lines += [f"{sign} {said}"] if said else []
     return list(dict.fromkeys(lines))
 
 
-def _which(words: list[str]) -> str:
-    protocol, first, last = words[:3]
-    if protocol == WHOLE:
-        return WHOLE
-    return f"{protocol} {first}" if first == last else f"{protocol} {first}-{last}"
+def _said(name: str, entry: Entry | HairpinMode) -> str:
+    """What an entry means to whoever wrote the forward; nothing for what he has not."""
+    if isinstance(entry, Dnat):
+        if entry.published.is_whole:
+            return f"{entry.published.host} {WHOLE} → {name} {entry.address}"
+        address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
+        return f"{_where(entry.published)} → {name} {address}:{entry.port}"
+    if isinstance(entry, Reject):
+        if entry.published.is_whole:
+            return f"{entry.published.host} {WHOLE} → rejected but for {name}"
+        return f"{_where(entry.published)} → rejected while {name} is stopped"
+    if isinstance(entry, Snat):
+        return f"{name} {entry.source} → leaves from {entry.to}"
+    if isinstance(entry, Masquerade):
+        return f"{name} {_where(entry.published)} → masqueraded"
+    if isinstance(entry, ReturnMark):
+        return f"{name} {_where(entry.published)} → answered by {entry.uplink}"
+    if isinstance(entry, HairpinMode):
+        return f"{name} {entry.device} → hairpin mode"
+    return ""
+
+
+def _where(published: Published) -> str:
+    at = "" if published.host is None else f"{published.host} "
+    if published.is_whole:
+        return f"{at}{WHOLE}"
+    first, last = published.first, published.last
+    ports = f"{first}-{last}" if published.is_range else f"{first}"
+    return f"{at}{published.protocol} {ports}"
 
 
 def overview_lines(overview: Overview) -> list[str]:

@@ -10,6 +10,7 @@ from .inventory import Inventory
 from .libvirtd import Answer
 from .model import Guest
 from .plan import Settings
+from .published import Family
 
 Reserve = Callable[[str, str, str], bool]
 
@@ -33,13 +34,13 @@ def reserve_guest(
             reasons.append(reason)
             continue
         alone = Guest(found[0].driver, found[0].name, found[0].uuid, [nic])
-        where = find_guest(alone, Settings([]), inventory, {})
-        address = where.addresses.get("4", "")
+        where = find_guest(alone, Settings(), inventory, {})
+        address = where.addresses.get(Family.IPV4)
         if not address:
             reasons.append(where.reason or f"{nic.mac} has no IPv4 address")
             continue
         try:
-            is_new = reserve(network.name, nic.mac, address)
+            is_new = reserve(network.name, nic.mac, str(address))
         except VfwError as error:
             problems.append(f"{whose}: {error}")
             continue

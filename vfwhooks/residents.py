@@ -2,8 +2,10 @@
 and what is rejected for guests whether they run or not."""
 
 from . import files
-from .model import HOSTS_OWN
-from .records import Record, parse_record
+from .entries import Accept
+from .model import own_bridge
+from .published import parse_address
+from .records import Ousted, Record, parse_record
 from .state import DRIVERS, State
 
 _MOST = 10_000
@@ -69,9 +71,9 @@ class Residents:
         is an address for them."""
         found = set()
         for record in self._records.values():
-            for name in record.networks:
-                if name.startswith(HOSTS_OWN):
-                    found.add(name[len(HOSTS_OWN) :].partition("/")[0])
+            for bridge in [own_bridge(need.network) for need in record.networks]:
+                if bridge:
+                    found.add(bridge)
             for nic in record.guest.nics if record.is_waiting else ():
                 if nic.kind == "bridge" and nic.bridge:
                     found.add(nic.bridge)
@@ -94,18 +96,21 @@ class Residents:
         of '' is nobody's: the address does not answer. Of two clones with one lease,
         the one that was ousted is no news there.
         """
-        family = "6" if ":" in address else "4"
-        ousted = f"{address} {mac}"
+        try:
+            at = parse_address(address)
+        except ValueError:
+            return []  # a file of leases may have anything
+        ousted = Ousted(at, mac)
         if any(ousted in record.ousted for record in self._records.values()):
             return []
         found = []
         for record in self._records.values():
-            is_there = f"accept {family} {address}" in record.entries
+            there = [one.address for one in record.entries if isinstance(one, Accept)]
             if mac not in [nic.mac for nic in record.guest.nics]:
-                is_news = is_there
+                is_news = at in there
             else:
-                was = any(e.startswith(f"accept {family} ") for e in record.entries)
-                is_news = not is_there and (was or record.is_waiting)
+                was = any(one.version == at.version for one in there)
+                is_news = at not in there and (was or record.is_waiting)
             if is_news:
                 found.append(record)
         return found

@@ -6,11 +6,14 @@ kernel may hold before it hears of it, and forget it only when the connections t
 to be cut are written down too, so that a kill at any point leaks nothing.
 """
 
+from __future__ import annotations
+
 import time
 from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
 from .cuts import Synced, beside, changes_of, cut_text, may_cut, opened_bridges
+from .entries import HairpinMode, ReturnRoute
 from .errors import InDoubt
 from .events import Events, without_former_names
 from .inventory import Inventory
@@ -19,7 +22,7 @@ from .planned import line_of
 from .planner import Planner
 from .process import Run
 from .records import Record
-from .shared import Pair, Shared, need_ways, note_ousted
+from .shared import Shared, need_ways, note_ousted
 from .state import State
 
 TYPE_CHECKING = False
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .backend import Backend
+    from .entries import Entry
     from .hairpin import Hairpins
+    from .shared import Pair
+
+    Named = list[tuple[str, Entry | HairpinMode]]
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
 
@@ -42,8 +49,8 @@ class Report:
         self.said: list[str] = []
         self.problems: list[str] = []
         self.named: list[str] = []
-        self.removed: list[tuple[str, str]] = []
-        self.added: list[tuple[str, str]] = []
+        self.removed: Named = []
+        self.added: Named = []
 
 
 class Roads:
@@ -156,7 +163,7 @@ class Roads:
         self._base.pop(_CONTESTED, None)
         if any(one.is_contested for one in planned.values()):
             self._base[_CONTESTED] = ""
-        wanted: dict[str, str] = {}
+        wanted: dict[Entry, str] = {}
         for record in new.values():
             wanted.update(dict.fromkeys(record.entries, record.owner))
         for key, one in planned.items():
@@ -188,12 +195,12 @@ class Roads:
         return choose(self._inventory, self._link, now)
 
     def _sync(
-        self, wanted: dict[str, str], skeletons: dict[str, str], is_first: bool
+        self, wanted: dict[Entry, str], skeletons: dict[str, str], is_first: bool
     ) -> Synced:
         """Make the kernel hold what is wanted, and bridges pass loopback for no longer
         than the rules are there that guard it."""
         opened = opened_bridges(list(wanted))
-        ways = {entry for entry in wanted if entry.startswith("way ")}
+        ways = {entry for entry in wanted if isinstance(entry, ReturnRoute)}
         if ways or is_first or self._state.names("ways") or self._state.names("vmark"):
             from .waysback import Ways
 
@@ -204,7 +211,7 @@ class Roads:
         return self._sync_firewall(wanted, skeletons, opened)
 
     def _sync_firewall(
-        self, wanted: dict[str, str], skeletons: dict[str, str], opened: set[str]
+        self, wanted: dict[Entry, str], skeletons: dict[str, str], opened: set[str]
     ) -> Synced:
         if not opened and not self._state.names("localnet"):
             return self._backend().sync(wanted, skeletons)
@@ -248,8 +255,8 @@ class Roads:
         for old, new in pairs:
             for change in changes_of(old, new):
                 name = new.guest.name if new else old.guest.name if old else ""
-                self._report.removed += [(name, entry) for entry in change.removed()]
-                self._report.added += [(name, entry) for entry in change.added()]
+                self._report.removed += [(name, one) for one in change.removed()]
+                self._report.added += [(name, one) for one in change.added()]
             if new:
                 self._report.added += _modes(new, old)
             if new is None and old:
@@ -261,7 +268,7 @@ class Roads:
                     self._state.keep(new)
 
     def _note_cut(
-        self, removed: list[str], added: list[str], held: "Collection[str]"
+        self, removed: list[Entry], added: list[Entry], held: Collection[Entry]
     ) -> None:
         """Write down what connections may have to be cut for.
 
@@ -301,9 +308,9 @@ def _mark(stamps: str) -> str:
     return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
 
 
-def _modes(of: Record, other: "Record | None") -> list[tuple[str, str]]:
+def _modes(of: Record, other: Record | None) -> Named:
     """The ports that are to be in hairpin mode by one record and not by the other, with
     the guest's name."""
     known = {port[:2] for port in other.hairpins} if other else set()
     ports = [port[:2] for port in of.hairpins if port[:2] not in known]
-    return [(of.guest.name, f"mode {bridge} {device}") for device, bridge in ports]
+    return [(of.guest.name, HairpinMode(bridge, device)) for device, bridge in ports]

@@ -15,11 +15,13 @@ from .inventory import Inventory
 from .listeners import Listener
 from .planned import Planned
 from .records import Key
-from .rivals import Meetings, find_meetings, find_rivals, is_fleeting
+from .rivals import find_meetings, find_rivals, is_fleeting
 from .takenwords import few
 
 if TYPE_CHECKING:
     from .planned import Rival
+    from .published import Published
+    from .rivals import Meetings
 
 CURE = "over_listener: true takes the port from it"
 _CURES = "over_listener: true takes the ports from them"
@@ -30,13 +32,13 @@ def describe_services(
     planned: list[Planned],
     inventory: Inventory,
     cures: Mapping[str, str] = MappingProxyType({}),
-) -> dict[Key, dict[str, str]]:
+) -> dict[Key, dict[Published, str]]:
     """Give conflicts with listeners their process's name, and tell of every guest's
     active forwards who keeps a port of them, and who came later; `cures` are by reason,
     where over_listener is none."""
     met = {one.record.key: _others(one, inventory) for one in planned}
     gone = find_passing([pair for some in met.values() for pair in some], inventory)
-    others: dict[Key, dict[str, dict[int, Listener]]] = {}
+    others: dict[Key, dict[Published, dict[int, Listener]]] = {}
     for key, some in met.items():
         there = [pair for pair in some if pair[1].inode not in gone]
         others[key] = find_rivals(there, inventory)
@@ -87,13 +89,13 @@ def _others(planned: Planned, inventory: Inventory) -> Meetings:
 
 def _notes(
     planned: Planned,
-    others: dict[str, dict[int, Listener]],
+    others: dict[Published, dict[int, Listener]],
     names: dict[str, str],
     cures: Mapping[str, str],
-) -> dict[str, str]:
+) -> dict[Published, str]:
     """What is to be said of active forwards, by what they publish."""
-    seen = {int(what.rpartition(" ")[2]) for what in planned.seen}
-    found: dict[str, list[str]] = {}
+    seen = {socket.inode for socket in planned.seen}
+    found: dict[Published, list[str]] = {}
     for one, keepers in planned.holes.items():
         which = few([str(port) for port in sorted(keepers)])
         who = name_few(keepers, names)

@@ -5,15 +5,25 @@ It is noted in files of their own, so that an event reads no other guest's recor
 addresses/ADDRESS says whose it is, members/NETWORK/ has a file for each guest.
 """
 
+from __future__ import annotations
+
 import posix
 
 from . import files
+from .entries import Accept
 from .errors import InDoubt, show
+from .needs import Need, WayNeed
 from .planner import Planner
-from .records import WAY, Key, Record
+from .records import Key, Ousted, Record
 from .state import DRIVERS, State, member_name, record_name
 
-Pair = tuple["Record | None", "Record | None"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .published import Address
+
+    Pair = tuple[Optional[Record], Optional[Record]]
 
 
 class Shared:
@@ -34,7 +44,7 @@ class Shared:
         for key, old, new in changed:
             for address in _addresses(old) - _addresses(new):
                 self.release(address, key)
-        joined: dict[str, None] = {}
+        joined: dict[Need, None] = {}
         started = {key for key, _, new in changed if new}
         for key, old, new in changed:
             if new and new.entries and self._has_namesake(key, started):
@@ -42,19 +52,19 @@ class Shared:
             for address in _addresses(new) - _addresses(old):
                 if not self.claim(address, key):
                     raise InDoubt(f"another guest is at {address}")
-            for name in _networks(new) - _networks(old):
-                self.join(name, key)
-                joined[name] = None
+            for need in _needs(new) - _needs(old):
+                self.join(need.name, key)
+                joined[need] = None
         found: list[Pair] = []
-        for name in joined:
-            if not self._state.record(("network", name)):
-                shared = planner.shared(name)
+        for need in joined:
+            if not self._state.record(("network", need.name)):
+                shared = planner.shared(need)
                 if shared:
                     found.append((None, shared.settled()))
         for key, old, new in changed:
-            for name in _networks(old) - _networks(new):
-                if self.leave(name, key):
-                    found.append((self._state.record(("network", name)), None))
+            for need in _needs(old) - _needs(new):
+                if self.leave(need.name, key):
+                    found.append((self._state.record(("network", need.name)), None))
         return found
 
     def _has_namesake(self, key: Key, started: set[Key]) -> bool:
@@ -62,7 +72,7 @@ class Shared:
         others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
         return any(one in started or self._state.record(one) for one in others)
 
-    def claim(self, address: str, key: Key) -> bool:
+    def claim(self, address: Address, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""
         name, whose = f"addresses/{address}", record_name(key)
         if self._state.read(name) in ("", whose):
@@ -70,7 +80,7 @@ class Shared:
             return True
         return False
 
-    def release(self, address: str, key: Key) -> None:
+    def release(self, address: Address, key: Key) -> None:
         """The guest is not at the address any more."""
         if self._state.read(f"addresses/{address}") == record_name(key):
             self._state.remove(f"addresses/{address}")
@@ -98,8 +108,8 @@ class Shared:
 
     def note_anew(self, records: list[Record]) -> None:
         """Note it all from everybody's records, and nothing else."""
-        for address in self._state.names("addresses"):
-            self._state.remove(f"addresses/{address}")
+        for name in self._state.names("addresses"):
+            self._state.remove(f"addresses/{name}")
         for network in self._state.names("members"):
             for name in self._state.names(f"members/{network}"):
                 self._state.remove(f"members/{network}/{name}")
@@ -107,8 +117,8 @@ class Shared:
         for record in records:
             for address in _addresses(record):
                 self.claim(address, record.key)
-            for network in record.networks:
-                self.join(network, record.key)
+            for need in record.networks:
+                self.join(need.name, record.key)
 
 
 def note_ousted(pairs: list[Pair]) -> None:
@@ -123,21 +133,21 @@ def note_ousted(pairs: list[Pair]) -> None:
     for old, new in pairs if left else ():
         for address in _addresses(new) - _addresses(old):
             if new and address in left:
-                new.ousted += [f"{address} {nic.mac}" for nic in left[address]]
+                new.ousted += [Ousted(address, nic.mac) for nic in left[address]]
 
 
 def need_ways(pairs: list[Pair]) -> bool:
     """Whether answers of these guests take, or took, ways of their own (see
     waysback)."""
     records = [record for pair in pairs for record in pair if record]
-    names = [name for record in records for name in record.networks]
-    return any(WAY in name for name in names)
+    needs = [need for record in records for need in record.networks]
+    return any(isinstance(need, WayNeed) for need in needs)
 
 
-def _networks(record: "Record | None") -> set[str]:
+def _needs(record: Record | None) -> set[Need]:
     return set(record.networks) if record else set()
 
 
-def _addresses(record: "Record | None") -> set[str]:
+def _addresses(record: Record | None) -> set[Address]:
     entries = record.entries if record else []
-    return {entry[9:] for entry in entries if entry.startswith("accept ")}
+    return {entry.address for entry in entries if isinstance(entry, Accept)}

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from .elements import WHOLE
+from .entries import Accept, Reject, key_of
 from .hairpin import is_set
 from .localnet import is_open
-from .plan import Forward, key_of
+from .needs import LoopbackNeed
+from .plan import Forward
 from .planned import Planned
-from .planner import LOOPBACK
+from .published import Family, Published, family_of
+
+if TYPE_CHECKING:
+    from .entries import Entry
 
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
@@ -59,18 +66,18 @@ class GuestStatus:
 def guest_status(planned: Planned) -> GuestStatus:
     """A running guest."""
     guest = planned.record.guest
-    addresses = list(planned.where.addresses.values())
+    addresses = list(map(str, planned.where.addresses.values()))
     return GuestStatus(guest.name, guest.uuid, "running", addresses)
 
 
 def forward_statuses(
     planned: Planned,
-    held: dict[str, int],
+    held: dict[Entry, int],
     missing: dict[str, str],
     root: str = "",
-    notes: Mapping[str, str] = MappingProxyType({}),
+    notes: Mapping[Published, str] = MappingProxyType({}),
     absent: Mapping[str, str] = MappingProxyType({}),
-    lost: Mapping[str, str] = MappingProxyType({}),
+    lost: Mapping[Published, str] = MappingProxyType({}),
 ) -> list[ForwardStatus]:
     """The forwards of a running guest; `held` are the entries in the kernel, `missing`
     the families where libvirt's part is not there, and what that means; `notes` what
@@ -95,10 +102,10 @@ def forward_statuses(
                 before = _before(planned, forward, family)
                 if before and all(entry in held for entry in before):
                     entries, free = before, _FREED
-            state, reason = _judge(planned, entries, held, root)
+            state, reason = _judge(planned, forward, entries, held, root)
             is_let_in = all(n.mode == "open" for n in planned.where.networks)
-            if state == "active" and forward.host in absent:
-                state, reason = "pending", absent[forward.host]
+            if state == "active" and forward.host_ip in absent:
+                state, reason = "pending", absent[forward.host_ip]
             elif state == "active" and forward.published(family) in lost:
                 state, reason = "conflict", lost[forward.published(family)]
             elif state == "active" and family in missing and not is_let_in:
@@ -106,12 +113,13 @@ def forward_statuses(
             elif state == "active":
                 reason = notes.get(forward.published(family), "") or free or unset
             count = sum(held.get(entry, 0) for entry in entries)
-            found.append(_row(name, forward, addresses[family], state, reason, count))
+            address = str(addresses[family])
+            found.append(_row(name, forward, address, state, reason, count))
     return found
 
 
 def stopped_statuses(
-    name: str, forwards: list[Forward], claim: Planned | None, held: dict[str, int]
+    name: str, forwards: list[Forward], claim: Planned | None, held: dict[Entry, int]
 ) -> list[ForwardStatus]:
     """The forwards of a guest that does not run; `claim` is what is rejected then."""
     reason, of_ports = "the guest is not running", ""
@@ -123,7 +131,7 @@ def stopped_statuses(
     for forward in forwards:
         why = (
             [
-                claim.conflicts.get(f"reject {forward.published(family)}")
+                claim.conflicts.get((Reject, forward.published(family)))
                 for family in forward.families
             ]
             if claim
@@ -134,23 +142,30 @@ def stopped_statuses(
     return found
 
 
-def _withheld(planned: Planned) -> list[tuple[str, str]]:
+def _withheld(planned: Planned) -> list[tuple[Family, str]]:
     """The families whose address is not the guest's, and why: others are there."""
-    conflicts = planned.conflicts.items()
-    return [(key[7], why) for key, why in conflicts if key.startswith("accept ")]
+    return [
+        (family_of(what), why)
+        for (kind, what), why in planned.conflicts.items()
+        if kind is Accept and isinstance(what, (IPv4Address, IPv6Address))
+    ]
 
 
 def _judge(
-    planned: Planned, entries: list[str], held: dict[str, int], root: str
+    planned: Planned,
+    forward: Forward,
+    entries: list[Entry],
+    held: dict[Entry, int],
+    root: str,
 ) -> tuple[str, str]:
     for entry in entries:
         if key_of(entry) in planned.conflicts:
             return "conflict", planned.conflicts[key_of(entry)]
     if not all(entry in held for entry in entries):
         return "blocked", "the rules are not in the kernel; run vfwhooks apply"
-    if any(" 127." in entry for entry in entries):
+    if forward.is_loopback:
         for network in planned.where.networks:
-            if f"{network.name}{LOOPBACK}" in planned.networks and not is_open(
+            if LoopbackNeed(network.name) in planned.networks and not is_open(
                 network.bridge, root
             ):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
@@ -163,12 +178,11 @@ def _judge(
     return "active", ""
 
 
-def _before(planned: Planned, forward: Forward, family: str) -> list[str]:
+def _before(planned: Planned, forward: Forward, family: Family) -> list[Entry]:
     """A range's entries without what services had when it was planned last."""
-    head, first, last = forward.published(family).rsplit(" ", 2)
-    words = [one.rsplit(" ", 2) for one in planned.record.yields]
-    ports = [int(port) for to, port, _ in words if to == head]
-    holes = {port for port in ports if int(first) <= port <= int(last)}
+    published = forward.published(family)
+    ports = [p.first for p in planned.record.yields if p.is_beside(published)]
+    holes = {port for port in ports if published.has(port)}
     return forward.entries(family, planned.where.addresses[family], holes)
 
 
@@ -200,10 +214,10 @@ def _row(
 ) -> ForwardStatus:
     return ForwardStatus(
         guest,
-        forward.host,
+        forward.host_ip,
         _ports(forward, forward.first, forward.last),
         _ports(forward, forward.target, forward.target_last),
-        forward.protocol,
+        str(forward.protocol),
         address,
         state,
         reason,

@@ -12,6 +12,7 @@ import syslog
 import time
 from collections.abc import Iterator
 
+from .entrytext import format_published
 from .errors import VfwError, show
 from .foreign import Foreign, read_foreign
 from .inventory import Inventory
@@ -58,7 +59,7 @@ def _lost(state: State, foreign: Foreign, before: TakenPorts | None) -> Iterator
     """What is in force, and has come to be asked behind a rule that was not there."""
     ahead = hold(build(one for one in foreign.claims if one.is_ahead))
     for record in state.records() if ahead else ():
-        for one in sorted(find_published(record.entries)):
+        for one in sorted(find_published(record.entries), key=format_published):
             known = {rule.reason for rule, _ in find_meeting(one, before)}
             for rule in dict(find_meeting(one, ahead)):
                 if rule.reason not in known:

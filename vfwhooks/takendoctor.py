@@ -28,10 +28,7 @@ def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Findin
         reasons: dict[str, None] = {}
         unsure: dict[str, None] = {}
         for forward in guest.forwards:
-            ports = forward.published
-            for family, host in forward.claims():
-                head = f"{family} {host} {forward.protocol}"
-                one = f"{head} {ports.first} {ports.last}"
+            for one in forward.claims():
                 for rule, _ in find_meeting(one, taken):
                     reasons[rule.reason] = None
                 unsure.update(dict.fromkeys(find_doubts(foreign, one)))

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .elements import WHOLE
 from .foreign import Foreign, find_doubts
 from .inventory import Inventory
 from .planned import Planned
+from .published import Published
 from .takenports import Taken, TakenPorts, build, hold
-from .takers import find_meeting, is_for_another
+from .takers import exempt, find_meeting, is_for_another
 
 AHEAD = "it is asked before ours: take it out there, or publish another port"
 _ELSE = "take it out there, or give the guest another address"
@@ -25,8 +25,8 @@ class Said:
     """What is to be said of one guest's forwards, by what they publish: `notes` of
     active ones; `lost` are those that are in force to no effect, and why."""
 
-    notes: dict[str, str] = field(default_factory=dict)
-    lost: dict[str, str] = field(default_factory=dict)
+    notes: dict[Published, str] = field(default_factory=dict)
+    lost: dict[Published, str] = field(default_factory=dict)
 
 
 class Takers:
@@ -44,7 +44,7 @@ class Takers:
         found = {}
         for planned in running:
             for one in planned.rivals if self.all else ():
-                if f" {WHOLE} " in one:
+                if one.is_whole:
                     found[planned.rivals[one].reason] = _ELSE
             for one in (*planned.rivals, *planned.holes):
                 for rule, _ in find_meeting(one, self._ahead):
@@ -61,47 +61,45 @@ class Takers:
                     self._say(said, planned, one)
         return said
 
-    def _say(self, said: Said, planned: Planned, one: str) -> None:
-        if f" {WHOLE} " in one:
+    def _say(self, said: Said, planned: Planned, one: Published) -> None:
+        if one.is_whole:
             rules = [rule for rule, _ in find_meeting(one, self.all)]
             said.notes.update((one, f"{rule.reason}; {_FIRST}") for rule in rules)
             return
         holes = planned.holes.get(one, {})
-        low, high = one.split(" ")[3:]
-        host = one.split(" ")[1]
         notes: list[str] = []
         lost, shown = self._lost(one, holes)
-        if lost and len(lost) + len(holes) > int(high) - int(low):
+        if lost and len(lost) + len(holes) > one.last - one.first:
             said.lost[one] = f"{few([r.reason for r in lost.values()])}; {AHEAD}"
             return
         if lost:
             ports = few([str(port) for port in sorted(lost)])
             reasons = few([rule.reason for _, rule in sorted(lost.items())])
             notes.append(f"all but {ports}: {reasons}; {AHEAD}")
-        family, _, protocol, *_ = one.split(" ")
         for rule, port in find_meeting(one, self.all):
             if port in holes or port in lost:
                 continue
-            entry = f"left {family} {rule.host} {protocol} {port} {port}"
-            if entry in planned.left or (
-                rule.reason in shown and is_for_another(host, rule, self._inventory)
+            is_beside = is_for_another(one.host, rule, self._inventory)
+            if (rule.host != "*" and exempt(one, rule, port) in planned.left) or (
+                rule.reason in shown and is_beside
             ):
                 notes.append(f"not on {rule.host}: {rule.reason}")
-            elif one[2:] not in planned.settings.over:
+            elif one not in planned.settings.over:
                 notes.append(f"{rule.reason}; {_FIRST}")
         notes += find_doubts(self._foreign, one)
         if notes:
             said.notes[one] = "; ".join(dict.fromkeys(notes))
 
     def _lost(
-        self, one: str, holes: Iterable[int]
+        self, one: Published, holes: Iterable[int]
     ) -> tuple[dict[int, Taken], set[str]]:
         """The rules that are asked before ours is, by the ports that they have of what
         is in force; and the reasons of all that are asked before."""
-        host, lost, shown = one.split(" ")[1], {}, set()
+        lost, shown = {}, set()
         for rule, port in find_meeting(one, self._ahead):
             shown.add(rule.reason)
-            if port not in holes and not is_for_another(host, rule, self._inventory):
+            is_beside = is_for_another(one.host, rule, self._inventory)
+            if port not in holes and not is_beside:
                 lost[port] = rule
         return lost, shown
 

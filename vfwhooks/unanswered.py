@@ -14,11 +14,14 @@ from dataclasses import replace
 
 from .conntrack import find_publishing, has_led
 from .elements import WHOLE
+from .entries import Dnat
+from .entrytext import parse_host
 from .errors import VfwError, show
 from .findings import NOTE, Finding
 from .flows import Flows, Tuple
 from .netlink import Netlink
-from .published import Published, PublishedPorts
+from .portindex import Destination, PortIndex, led
+from .published import Protocol, Published, family_of, parse_address, whole
 from .status import ForwardStatus
 
 _WHY = "unanswered: default route or firewall in the guest?"
@@ -47,7 +50,7 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
         if row.state == "active"
         for one in _published(row)
     }
-    ports = PublishedPorts(owners)
+    ports = PortIndex(owners)
     addresses = {one.address for one in owners}
     answered: set[int] = set()
     # By their numbers in the kernel, since one may be shown twice.
@@ -56,9 +59,12 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
     def see(number: bytes, is_answered: bool, original: Tuple, reply: Tuple) -> None:
         if reply.source not in addresses:
             return
-        found = find_publishing(ports, original)
-        led = [one for one in found if has_led(one, original, reply)]
-        for owner in [owners[one] for one in led[:1]]:
+        some = [
+            one
+            for one in find_publishing(ports, original)
+            if has_led(one, original, reply)
+        ]
+        for owner in [owners[one] for one in some[:1]]:
             if is_answered:
                 answered.add(owner)
             else:
@@ -86,21 +92,27 @@ def _reason(row: ForwardStatus, count: int) -> str:
     return "; ".join(filter(None, (row.reason, f"{count} of {count} {_WHY}")))
 
 
-def _published(row: ForwardStatus) -> Iterator[Published]:
+def _published(row: ForwardStatus) -> list[Destination]:
     """What the row's forward publishes. Ports that a service of the host keeps are of
     it too: no connection to them leads to the guest."""
-    host = "*" if row.host_ip in ("0.0.0.0", "::") else row.host_ip
-    head = f"dnat {'6' if ':' in row.address else '4'} {host} {row.protocol}"
-    if row.protocol == WHOLE:
-        yield Published(f"{head} 0 65535 {row.address} 0")
+    return led(_entries(row))
+
+
+def _entries(row: ForwardStatus) -> Iterator[Dnat]:
+    address, host = parse_address(row.address), parse_host(row.host_ip)
+    if row.protocol == WHOLE and host:
+        yield Dnat(whole(host), address, 0)
         return
     first, last = _ends(row.published)
     target, end = _ends(row.target)
+    at = None if host is None or host.is_unspecified else host
+    protocol = Protocol(row.protocol)
+    published = Published(family_of(address), at, protocol, first, last)
     if target < end or first == last:
-        yield Published(f"{head} {first} {last} {row.address} {target}")
+        yield Dnat(published, address, target)
         return
     for port in range(first, last + 1):
-        yield Published(f"{head} {port} {port} {row.address} {target}")
+        yield Dnat(published.at(port), address, target)
 
 
 def _ends(ports: str) -> tuple[int, int]:

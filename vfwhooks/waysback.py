@@ -5,44 +5,49 @@ routes by another table, is marked with a value that stands for that table; pack
 the mark that come in by the guest's bridge are routed by it. Strict rp_filter takes
 account of the mark only with src_valid_mark. Which table that is, the kernel is asked.
 
-A way stands in its network's record before the kernel hears of it, as an entry: family,
-bridge, table, value, uplink. What src_valid_mark was is kept beside it.
-
-    way 4 virbr0 100 1 eth1
+A way stands in its network's record before the kernel hears of it, as an entry. What
+src_valid_mark was is kept beside it.
 """
+
+from __future__ import annotations
 
 from . import files
 from .cuts import Change
 from .elements import MARKS
+from .entries import ReturnRoute
+from .needs import WayNeed
 from .policyrules import PolicyRule, PolicyRules
-from .records import WAY
+from .published import Family, parse_address
 from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Optional
 
+    from .entries import Entry
     from .inventory import Inventory
     from .model import Network
-    from .plan import Forward, Settings
+    from .plan import Addresses, Forward, Settings
+    from .published import Address
     from .records import Record
 
-    Pairs = list[tuple["Record | None", "Record | None"]]
+    Pairs = list[tuple[Optional[Record], Optional[Record]]]
 
 _PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
 _KEPT, _VALUES = "vmark", "ways"
 
 
 def find_ways(
-    settings: "Settings",
-    addresses: "dict[str, str]",
-    networks: "dict[str, list[Network]]",
-    inventory: "Inventory",
-    mark: "Callable[[int], int]",
-) -> "tuple[list[str], list[str]]":
+    settings: Settings,
+    addresses: Addresses,
+    networks: dict[Family, list[Network]],
+    inventory: Inventory,
+    mark: Callable[[int], int],
+) -> tuple[list[WayNeed], list[str]]:
     """Note with a guest's forwards which way their answers have to take, where that is
-    another than the kernel would have them go; what stands for these ways among the
-    networks that the guest needs, and what there is no mark for.
+    another than the kernel would have them go; these ways, which the guest needs, and
+    what there is no mark for.
 
     `addresses` and `networks` are the guest's by family.
     """
@@ -58,29 +63,30 @@ def find_ways(
 class _Finder:
     def __init__(
         self,
-        addresses: "dict[str, str]",
-        networks: "dict[str, list[Network]]",
-        inventory: "Inventory",
-        mark: "Callable[[int], int]",
+        addresses: Addresses,
+        networks: dict[Family, list[Network]],
+        inventory: Inventory,
+        mark: Callable[[int], int],
     ) -> None:
         self._addresses = addresses
         self._networks = networks
         self._inventory = inventory
         self._mark = mark
-        self._ways: dict[str, tuple[str, int] | None] = {}
-        self._hosts: dict[str, list[str]] = {}
-        self.found: dict[str, None] = {}
+        self._ways: dict[Address, tuple[str, int] | None] = {}
+        self._hosts: dict[Family, list[Address]] = {}
+        self.found: dict[WayNeed, None] = {}
         self.unmarked: dict[str, None] = {}
 
-    def ways(self, forward: "Forward", family: str) -> list[tuple[str, str, int]]:
+    def ways(self, forward: Forward, family: Family) -> list[tuple[Address, str, int]]:
         """For each of the host's addresses that it is published on and that needs one:
         the uplink and the mark's value."""
-        hosts = [forward.host]
-        if forward.host in ("*", "0.0.0.0", "::"):
+        hosts = [forward.host] if forward.host else []
+        if forward.is_any:
             if family not in self._hosts:
                 own = self._inventory.routes.own_addresses(family)
                 inside = self._inventory.bridge_addresses()
-                self._hosts[family] = [one for one in own if one not in inside]
+                outside = [parse_address(one) for one in own if one not in inside]
+                self._hosts[family] = outside
             hosts = self._hosts[family]
         found = []
         for host in hosts:
@@ -91,9 +97,9 @@ class _Finder:
                 found.append((host, *way))
         return found
 
-    def _way(self, host: str, family: str) -> "tuple[str, int] | None":
-        routes, guest = self._inventory.routes, self._addresses[family]
-        own = routes.way_out(host)
+    def _way(self, host: Address, family: Family) -> tuple[str, int] | None:
+        routes, guest = self._inventory.routes, str(self._addresses[family])
+        own = routes.way_out(str(host))
         _, uplink = routes.link(own[0]) if own else (0, "")
         needing = [
             network
@@ -107,8 +113,9 @@ class _Finder:
         if not value:
             self.unmarked[no_mark(own[1])] = None
             return None
-        way = f"{family}-{own[1]}-{value}-{uplink}"
-        self.found.update((network.name + WAY + way, None) for network in needing)
+        for network in needing:
+            need = WayNeed(network.name, family, own[1], value, uplink)
+            self.found[need] = None
         return uplink, value
 
 
@@ -118,15 +125,9 @@ def no_mark(table: int) -> str:
     return f"{what}, and table {table} is one more"
 
 
-def way_entry(way: str, bridge: str) -> str:
-    """The entry for what stands behind a network's name among those that are needed."""
-    family, table, value, uplink = way.split("-", 3)
-    return f"way {family} {bridge} {table} {value} {uplink}"
-
-
-def is_way(entry: str) -> bool:
-    """Whether the entry is a way's, which no firewall knows of."""
-    return entry.startswith("way ")
+def ways_of(entries: Iterable[Entry]) -> list[ReturnRoute]:
+    """Those of the entries that no firewall knows of."""
+    return [entry for entry in entries if isinstance(entry, ReturnRoute)]
 
 
 def firewalls(changes: list[Change]) -> list[Change]:
@@ -134,8 +135,8 @@ def firewalls(changes: list[Change]) -> list[Change]:
     return [
         Change(
             change.owner,
-            [entry for entry in change.old if not is_way(entry)],
-            [entry for entry in change.new if not is_way(entry)],
+            [entry for entry in change.old if not isinstance(entry, ReturnRoute)],
+            [entry for entry in change.new if not isinstance(entry, ReturnRoute)],
         )
         for change in changes
     ]
@@ -164,7 +165,7 @@ def allot_value(state: State, table: int) -> int:
         return known
     taken = set(values(state))
     if taken >= set(MARKS):
-        ways = [e for record in state.records() for e in record.entries if is_way(e)]
+        ways = [w for record in state.records() for w in ways_of(record.entries)]
         _sweep(state, ways)
         taken = set(values(state))
     free = next((value for value in MARKS if value not in taken), 0)
@@ -173,8 +174,8 @@ def allot_value(state: State, table: int) -> int:
     return free
 
 
-def _sweep(state: State, ways: "Iterable[str]") -> None:
-    used = {_rule(way).value for way in ways}
+def _sweep(state: State, ways: Iterable[ReturnRoute]) -> None:
+    used = {way.value for way in ways}
     for value in values(state):
         if value not in used:
             state.remove(f"{_VALUES}/{value}")
@@ -187,49 +188,51 @@ class Ways:
         self,
         state: State,
         root: str = "",
-        write: "Callable[[str, bytes], None]" = files.overwrite,
-        connect: "Callable[[], PolicyRules]" = PolicyRules,
+        write: Callable[[str, bytes], None] = files.overwrite,
+        connect: Callable[[], PolicyRules] = PolicyRules,
     ) -> None:
         self._state = state
         self._root = root
         self._write = write
         self._connect = connect
 
-    def change(self, pairs: "Pairs") -> list[str]:
+    def change(self, pairs: Pairs) -> list[str]:
         """Have the ways in place that guests need, each as it was and as it will be,
         and take those out that nobody needs any more; what the kernel did not let us
         do."""
         wanted = self._needed([new for _, new in pairs if new])
         before = [entry for old, _ in pairs if old for entry in old.entries]
-        gone = set(filter(is_way, before)) - wanted
+        gone = set(ways_of(before)) - wanted
         left = set(wanted)
         for record in self._state.records() if gone else ():
-            left.update(e for e in record.entries if is_way(e) and e not in gone)
+            left.update(set(ways_of(record.entries)) - gone)
         still = {_rule(way).what for way in left}
         rules = [rule for rule in map(_rule, gone) if rule.what not in still]
         problems = self._rules(wanted, rules, is_all=False)
         problems += self._open(wanted)
-        return problems + self._close(set(map(_uplink, gone)) - set(map(_uplink, left)))
+        return problems + self._close(_uplinks(gone) - _uplinks(left))
 
-    def sync(self, wanted: set[str]) -> list[str]:
+    def sync(self, wanted: set[ReturnRoute]) -> list[str]:
         """Have these ways in place, and nothing else of ours; what the kernel did not
         let us do."""
         problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
         kept = set(self._state.names(_KEPT))
-        problems += self._close(kept - set(map(_uplink, wanted)))
+        problems += self._close(kept - _uplinks(wanted))
         _sweep(self._state, wanted)
         return problems
 
-    def _needed(self, records: "list[Record]") -> set[str]:
+    def _needed(self, records: list[Record]) -> set[ReturnRoute]:
         """What they need of their own, and of networks that are there already."""
         entries = [entry for record in records for entry in record.entries]
-        for name in {name for record in records for name in record.networks}:
-            network = self._state.record(("network", name)) if WAY in name else None
-            entries += network.entries if network else []
-        return set(filter(is_way, entries))
+        needs = {need for record in records for need in record.networks}
+        for need in needs:
+            if isinstance(need, WayNeed):
+                network = self._state.record(("network", need.name))
+                entries += network.entries if network else []
+        return set(ways_of(entries))
 
     def _rules(
-        self, wanted: set[str], gone: list[PolicyRule], is_all: bool
+        self, wanted: set[ReturnRoute], gone: list[PolicyRule], is_all: bool
     ) -> list[str]:
         rules = self._connect()
         try:
@@ -241,10 +244,10 @@ class Ways:
             rules.close()
         return []
 
-    def _open(self, ways: set[str]) -> list[str]:
+    def _open(self, ways: set[ReturnRoute]) -> list[str]:
         """Have rp_filter look at the mark on these uplinks, while it is ours."""
         problems = []
-        for uplink in {_uplink(way) for way in ways if way.startswith("way 4 ")}:
+        for uplink in {way.uplink for way in ways if way.family is Family.IPV4}:
             path = self._root + _PATH.format(uplink)
             before = files.read(path)
             if before is None:
@@ -278,10 +281,9 @@ class Ways:
         return []
 
 
-def _rule(way: str) -> PolicyRule:
-    _, family, bridge, table, value, _ = way.split(" ")
-    return PolicyRule(family, bridge, int(table), int(value))
+def _rule(way: ReturnRoute) -> PolicyRule:
+    return PolicyRule(way.family, way.bridge, way.table, way.value)
 
 
-def _uplink(way: str) -> str:
-    return way.rpartition(" ")[2]
+def _uplinks(ways: Iterable[ReturnRoute]) -> set[str]:
+    return {way.uplink for way in ways}

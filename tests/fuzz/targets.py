@@ -23,13 +23,18 @@ from vfwhooks.hookevents import read_event
 from vfwhooks.inventory import Inventory
 from vfwhooks.leases import Leases
 from vfwhooks.libvirtxml import parse_domain, parse_networks
-from vfwhooks.plan import Settings
+from vfwhooks.published import Family, parse_address
 from vfwhooks.records import parse_intent, parse_record, seal
+from vfwhooks.settingstext import parse_settings
 from vfwhooks.state import State
 
 RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
 CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
 MAC = "52:54:00:00:00:10"
+_GUEST = {
+    Family.IPV4: parse_address("192.168.122.10"),
+    Family.IPV6: parse_address("fd00::10"),
+}
 
 
 class Target(NamedTuple):
@@ -75,8 +80,8 @@ def networks(data: bytes) -> object:
         return None
     for network in found:
         subnets = [subnet for _, subnet in network.subnets]
-        address.is_inside("192.168.122.10", subnets)
-        address.is_inside("fd00::10", subnets)
+        for one in _GUEST.values():
+            address.is_inside(one, subnets)
     return found
 
 
@@ -137,7 +142,7 @@ def compilation(data: bytes) -> object:
         return None
     try:
         for name in ("web1", "a", *found.guests()):
-            Settings(found.lookup(name))
+            parse_settings(found.lookup(name))
         return found.skeletons()
     except (VfwError, ValueError, IndexError):
         return None
@@ -158,8 +163,8 @@ def forwards(data: bytes) -> object:
         str(problem).encode("utf-8", "surrogateescape")
     if not found:
         for guest in reader.guests:
-            settings = Settings(guest_lines(guest))
-            for entry in settings.entries({"4": "192.168.122.10", "6": "fd00::10"}):
+            settings = parse_settings(guest_lines(guest))
+            for entry in settings.entries(_GUEST):
                 encode(entry)
     return found
 

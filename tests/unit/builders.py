@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -14,16 +15,28 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from vfwhooks.config import Place
 from vfwhooks.dnats import Claim
+from vfwhooks.entrytext import (
+    format_entry,
+    format_published,
+    parse_entry,
+    parse_published,
+)
 from vfwhooks.errors import VfwError
 from vfwhooks.forwards import Forward, GuestForwards
 from vfwhooks.inventory import Inventory
 from vfwhooks.listeners import Listener, Range
 from vfwhooks.model import Guest, Network, Nic
+from vfwhooks.needs import parse_need
 from vfwhooks.ports import Address, Ports, Subnet, parse_ports
+from vfwhooks.published import Family, Published, family_of, parse_address
 from vfwhooks.records import Record
 from vfwhooks.state import State
 from vfwhooks.takenports import build, hold
 
+if TYPE_CHECKING:
+    from vfwhooks.entries import Entry, Key
+
+IPS = IPv4Address, IPv6Address
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 RECORDED = HERE / "recorded"
@@ -144,15 +157,52 @@ def network(
     return Network(name, bridge, mode, inside, reservations or {}, backend)
 
 
+def parsed(*lines: str) -> list[Entry]:
+    """Entries, each as it is written in the state directory."""
+    return [parse_entry(line) for line in lines]
+
+
+def written(found: Iterable[Entry]) -> list[str]:
+    """Entries as they are written there, to be compared."""
+    return [format_entry(entry) for entry in found]
+
+
+def at(*addresses: str) -> dict[Family, Address]:
+    """Addresses by their families."""
+    found = map(parse_address, addresses)
+    return {family_of(address): address for address in found}
+
+
+def published(text: str) -> Published:
+    """What is published, as in an entry: "4 * tcp 22 22"."""
+    return parse_published(text)
+
+
+def keys(conflicts: dict[Key, str]) -> dict[str, str]:
+    """Conflicts by what two cannot both have, to be compared."""
+    return {
+        f"{getattr(kind, 'verb', 'back')} {_what(what)}": reason
+        for (kind, what), reason in conflicts.items()
+    }
+
+
+def _what(what: object) -> str:
+    if isinstance(what, Published):
+        return format_published(what)
+    return f"{family_of(what)} {what}" if isinstance(what, IPS) else f"{what}"
+
+
 def record(
     of: Guest | None = None,
     since: int = 1000,
     stamp: int = 2000,
-    entries: list[str] | None = None,
-    networks: list[str] | None = None,
+    entries: Iterable[str] = (),
+    networks: Iterable[str] = (),
 ) -> Record:
-    """A running guest that holds nothing in the kernel."""
-    return Record(of or guest(), since, stamp, entries or [], networks or [])
+    """A running guest that holds nothing in the kernel; `entries` and what it needs as
+    they are written."""
+    held = [parse_entry(line) for line in entries]
+    return Record(of or guest(), since, stamp, held, list(map(parse_need, networks)))
 
 
 class Host(Inventory):

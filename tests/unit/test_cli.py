@@ -7,15 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from unit.builders import CHECKOUT, fresh_state
+from unit.builders import CHECKOUT, fresh_state, parsed
 from vfwhooks import __version__
 from vfwhooks.compiler import compile_file
+from vfwhooks.entries import HairpinMode
 from vfwhooks.hookrights import hooks_line
 from vfwhooks.rehearsal import Outcome
 from vfwhooks.report import diff_lines
+
+if TYPE_CHECKING:
+    from vfwhooks.entrytext import Kept
 
 
 def vfwhooks(directory: Path, *arguments: str) -> tuple[int, str, str]:
@@ -182,6 +187,11 @@ def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
     assert (status, output, "Traceback" in errors) == (1, "", False)
 
 
+def webs(*entries: str) -> list[tuple[str, Kept]]:
+    """What changes for web1."""
+    return [("web1", entry) for entry in parsed(*entries)]
+
+
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
@@ -210,20 +220,18 @@ def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
 )
 def test_a_change_as_people_read_it(entry: str, line: str) -> None:
     """What goes, then what comes; only what leads somewhere is a forward."""
-    others = [
-        ("web1", "accept 4 192.168.122.10"),
-        ("web1", "guard 4 * tcp 80 80 allow_1"),
-        ("web1", "reject 4 * tcp 80 80"),
-    ]
+    others = "accept 4 192.168.122.10", "guard 4 * tcp 80 80 allow_1"
 
-    found = diff_lines(Outcome([("web1", entry), *others], [("web1", entry)], []))
+    found = diff_lines(
+        Outcome(webs(entry, *others, "reject 4 * tcp 80 80"), webs(entry), [])
+    )
 
     assert found == [f"- {line}", f"+ {line}"]
 
 
 def test_a_claim_as_people_read_it() -> None:
     """What stays rejected without a guest is said once, for both families."""
-    entries = [("web1", f"reject {family} * tcp 80 81") for family in "46"]
+    entries = webs("reject 4 * tcp 80 81", "reject 6 * tcp 80 81")
 
     found = diff_lines(Outcome([], entries, []))
 
@@ -232,11 +240,11 @@ def test_a_claim_as_people_read_it() -> None:
 
 def test_the_way_of_answers_as_people_read_it() -> None:
     """By which interface they leave, and whom the guest does not see."""
-    back = ("web1", "back 4 203.0.113.5 tcp 80 82 eth1 1")
-    every = ("web1", "backany 4 203.0.113.5 all 0 65535 eth1 1")
-    masq = [("web1", f"masq {family} * udp 53 53") for family in "46"]
+    back = webs("back 4 203.0.113.5 tcp 80 82 eth1 1")
+    every = webs("backany 4 203.0.113.5 all 0 65535 eth1 1")
+    masq = webs("masq 4 * udp 53 53", "masq 6 * udp 53 53")
 
-    found = diff_lines(Outcome([back], [every, *masq], []))
+    found = diff_lines(Outcome(back, [*every, *masq], []))
 
     assert found == [
         "- web1 203.0.113.5 tcp 80-82 → answered by eth1",
@@ -247,7 +255,9 @@ def test_the_way_of_answers_as_people_read_it() -> None:
 
 def test_a_port_of_a_bridge_as_people_read_it() -> None:
     """Which goes into hairpin mode, or out of it."""
-    vnet0, vnet1 = ("web1", "mode virbr0 vnet0"), ("web1", "mode virbr1 vnet1")
+    vnet0, vnet1 = (
+        ("web1", HairpinMode(f"virbr{number}", f"vnet{number}")) for number in (0, 1)
+    )
 
     found = diff_lines(Outcome([vnet0], [vnet1], []))
 

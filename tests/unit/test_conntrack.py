@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from unit.builders import Host, network
+from unit.builders import Host, network, parsed
 from unit.flowtable import TCP, UDP, Connection, Table
 from vfwhooks.conntrack import cut
 from vfwhooks.flows import Flows
@@ -58,7 +58,8 @@ def cut_by(removed: str = "", added: str = "", kernel: str = "filters") -> list[
     """Which connections are cut."""
     table = Table(CONNECTIONS, kernel)
     host = Local(network())
-    count = cut(Flows(table), host, [removed] * bool(removed), [added] * bool(added))
+    gone, come = parsed(*[removed] * bool(removed)), parsed(*[added] * bool(added))
+    count = cut(Flows(table), host, gone, come)
     assert count == len(table.cut)
     return table.cut
 
@@ -141,9 +142,9 @@ def test_what_an_entry_that_stays_leads_there_as_well(
     one."""
     table = Table(CONNECTIONS)
 
-    cut(
-        Flows(table), Local(network()), [f"dnat 4 * tcp 8080 8080 {GUEST} 80"], [], stay
-    )
+    gone = parsed(f"dnat 4 * tcp 8080 8080 {GUEST} 80")
+
+    cut(Flows(table), Local(network()), gone, [], parsed(*stay))
 
     assert table.cut == names
 
@@ -192,7 +193,7 @@ def test_what_is_left_to_libvirts_dns() -> None:
     table = Table({"DNS": at, "the host's": CONNECTIONS["IPv6 at the host"]})
     host = Leaving(network(subnets=[(six, "fd00:122::/64")]))
 
-    cut(Flows(table), host, [], ["dnat 6 * udp 53 53 fd00:122::10 53"])
+    cut(Flows(table), host, [], parsed("dnat 6 * udp 53 53 fd00:122::10 53"))
 
     assert table.cut == ["the host's"]
 
@@ -208,7 +209,7 @@ def test_a_connection_that_has_ended_meanwhile() -> None:
     """It is not there any more: as good as cut, and not counted."""
     table = Table(CONNECTIONS, error=errno.ENOENT)
 
-    found = cut(Flows(table), Local(), [f"dnat 4 * tcp 8080 8080 {GUEST} 80"], [])
+    found = cut(Flows(table), Local(), parsed(f"dnat 4 * tcp 8080 8080 {GUEST} 80"), [])
 
     assert found == 0
 
@@ -218,7 +219,7 @@ def test_a_kernel_that_does_not_let_us() -> None:
     flows = Flows(Table(CONNECTIONS, error=errno.EPERM))
 
     with pytest.raises(PermissionError):
-        cut(flows, Local(), [f"dnat 4 * tcp 8080 8080 {GUEST} 80"], [])
+        cut(flows, Local(), parsed(f"dnat 4 * tcp 8080 8080 {GUEST} 80"), [])
 
 
 PUBLIC, ELSE, FAR = "203.0.113.7", "203.0.113.1", "198.51.100.9"
@@ -274,6 +275,6 @@ def test_what_is_open_by_a_whole_address(
     are not TCP's; nobody else's."""
     table = Table(OWN, kernel)
 
-    count = cut(Flows(table), Public(network()), removed, added)
+    count = cut(Flows(table), Public(network()), parsed(*removed), parsed(*added))
 
     assert (table.cut, count) == (names, len(names))

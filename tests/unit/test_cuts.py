@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from unit.builders import parsed, written
 from vfwhooks.cuts import beside, cut_text, may_cut, parse_cut
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
@@ -34,7 +35,7 @@ def test_when_connections_are_looked_at(
     removed: list[str], added: list[str], expected: bool
 ) -> None:
     """A look takes the kernel 9 ms: not for a start that only adds TCP."""
-    found = may_cut(removed, added)
+    found = may_cut(parsed(*removed), parsed(*added))
 
     assert found == expected
 
@@ -45,15 +46,18 @@ def test_entries_beside_those_that_are_removed() -> None:
     kept = f"dnat 4 * tcp 82 82 {GUEST} 80"
     held = [gone[1], kept, f"dnat 4 * tcp 83 83 {OTHER} 80", f"accept 4 {GUEST}"]
 
-    found = beside([*gone, f"accept 4 {GUEST}"], held)
+    accept, now = parsed(f"accept 4 {GUEST}"), parsed(*held)
 
-    assert (found, beside([f"accept 4 {GUEST}"], held)) == ([kept], [])
+    found = beside([*parsed(*gone), *accept], now)
+
+    assert (written(found), beside(accept, now)) == ([kept], [])
 
 
 def test_what_is_to_be_cut() -> None:
     """Reads as it was written down."""
-    removed, added = ["dnat 4 * tcp 80 80 192.168.122.10 80"], ["left 4 * udp 53 53"]
-    stay = ["dnat 4 * tcp 80 90 192.168.122.10 80"]
+    removed = parsed("dnat 4 * tcp 80 80 192.168.122.10 80")
+    added = parsed("left 4 * udp 53 53")
+    stay = parsed("dnat 4 * tcp 80 90 192.168.122.10 80")
 
     found = parse_cut(cut_text(removed, added, stay))
 

@@ -15,6 +15,7 @@ from unit.builders import (
     guest,
     nic,
     record,
+    written,
 )
 from vfwhooks.events import Events
 from vfwhooks.model import Guest
@@ -330,7 +331,9 @@ def test_what_cannot_be_done_now_is_written_down(tmp_path: Path) -> None:
 
     events.postpone()
 
-    found = {one.guest.name: (one.is_off, one.entries) for one in state.records()}
+    found = {
+        one.guest.name: (one.is_off, written(one.entries)) for one in state.records()
+    }
     assert found == {"web1": (True, ENTRIES), "web2": (False, [])}
 
 
@@ -391,4 +394,4 @@ def test_a_guest_that_is_off_and_starts_again(tmp_path: Path) -> None:
     events = followed(known(tmp_path, off), Intent("started", guest(), 3000))
 
     found = events.after[WEB]
-    assert found and (found.is_off, found.entries) == (False, ENTRIES)
+    assert found and (found.is_off, written(found.entries)) == (False, ENTRIES)

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import HERE, OTHER_UUID, PROPERTY, RECORDED, UUID
-from vfwhooks.iprules import (
-    FILTER,
-    NAT,
-    Chain,
-    Script,
-    parse_save,
-    render,
-    short,
-    sources_chain,
-)
+from unit.builders import HERE, OTHER_UUID, PROPERTY, RECORDED, UUID, parsed, written
+from vfwhooks import iprules
+from vfwhooks.iprules import short, sources_chain
+from vfwhooks.ipscript import FILTER, NAT, Chain, Rules, Script, parse_save
 from vfwhooks.plan import network_entries
 
 SHORT = urlsafe_b64encode(uuid.UUID(UUID).bytes).decode().rstrip("=")
@@ -37,6 +31,11 @@ SIX = [
     "reject 6 2001:db8::5 udp 53 54",
     "accept 6 fd00:122::10",
 ]
+
+
+def render(owner: str, entries: Iterable[str], family: str) -> Rules:
+    """The rules of entries, which are written as in the state directory."""
+    return iprules.render(owner, parsed(*entries), family)
 
 
 def rules(owner: str, entries: list[str], family: str = "4") -> dict[str, list[str]]:
@@ -285,7 +284,7 @@ def test_chain_names_of_owners_without_a_uuid(owner: str) -> None:
 @pytest.mark.parametrize("bridge", ["20-31", "4c8346", "48d013", "2031"])
 def test_a_bridge_whose_name_reads_as_a_chains(bridge: str) -> None:
     """What all share is nobody's own, whatever a name in base64 ends like."""
-    entries = network_entries([("10.0.0.1", "10.0.0.0/24")])
+    entries = written(network_entries([("10.0.0.1", "10.0.0.0/24")]))
     entries += ["snat 4 10.0.0.5 203.0.113.7", "localnet 4 virbr0"]
 
     found = render(bridge, entries, "4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unit.builders import HERE, RECORDED, network
-from vfwhooks.iprules import FILTER, NAT, Chain, parse_save
+from vfwhooks.ipscript import FILTER, NAT, Chain, parse_save
 from vfwhooks.libvirtrules import is_libvirts
 
 FORWARD = FILTER, "FORWARD"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import OTHER_UUID, PROPERTY, UUID
+from unit.builders import OTHER_UUID, PROPERTY, UUID, parsed
 from unit.netlinks import Link, answer, handle, nla, request, text
 from vfwhooks.netlink import split
 from vfwhooks.nfnetlink import (
@@ -22,9 +22,9 @@ from vfwhooks.nfnetlink import (
     removals,
 )
 
-WEB = "dnat 4 * tcp 80 80 192.168.122.10 8080"
-SSH = "dnat 4 * tcp 22 22 192.168.122.10 22"
-ACCEPT = "accept 4 192.168.122.10"
+(WEB,) = parsed("dnat 4 * tcp 80 80 192.168.122.10 8080")
+(SSH,) = parsed("dnat 4 * tcp 22 22 192.168.122.10 22")
+(ACCEPT,) = parsed("accept 4 192.168.122.10")
 HEAD = 16 + 4 + 16 + 16 + 4  # headers, both names, and the list's own
 
 
@@ -202,7 +202,8 @@ def test_entries_in_libvirts_tables(
 
     names = text(1, "libvirt_network"), text(2, "vfwhooks")
     asked = request(13, answer(*names, family=family))
-    assert (found, link.asked) == ({entry: (UUID, 0)}, [asked])
+    (one,) = parsed(entry)
+    assert (found, link.asked) == ({one: (UUID, 0)}, [asked])
 
 
 def test_additions() -> None:
@@ -233,7 +234,8 @@ def test_removals() -> None:
 
 def test_a_message_for_each_set() -> None:
     """In the order in which the sets are first needed."""
-    entries = [WEB, "reject 4 * tcp 80 80", SSH, "hairpin 4 10.0.0.0/8"]
+    reject, hairpin = parsed("reject 4 * tcp 80 80", "hairpin 4 10.0.0.0/8")
+    entries = [WEB, reject, SSH, hairpin]
 
     found = [split(one)[0][4] for one in removals("own", entries)]
 
@@ -259,11 +261,12 @@ def test_nothing_to_do_is_no_message() -> None:
 @given(st.integers(0, 3000))
 def test_no_attribute_is_larger_than_it_can_say(count: int) -> None:
     """An attribute holds 64 KiB: a large change is several messages, none empty."""
-    entries = [(f"dnat 4 * tcp {p} {p} 10.0.0.1 1", UUID) for p in range(1, count + 1)]
+    ports = range(1, count + 1)
+    entries = parsed(*(f"dnat 4 * tcp {port} {port} 10.0.0.1 1" for port in ports))
 
-    messages = additions("own", entries)
+    messages = additions("own", [(entry, UUID) for entry in entries])
 
     sizes = [len(one) for one in messages]
-    lone = len(additions("own", [("dnat 4 * tcp 1 1 10.0.0.1 1", UUID)])[0])
+    lone = len(additions("own", [(WEB, UUID)])[0])
     assert all(size < 1 << 15 for size in sizes)
     assert sum(sizes) - len(sizes) * HEAD == count * (lone - HEAD)

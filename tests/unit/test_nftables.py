@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from unit.builders import parsed
 from unit.netlinks import Link, answer, nla
 from vfwhooks.cuts import Change
 from vfwhooks.elements import encode, set_name
+from vfwhooks.entries import Entry
 from vfwhooks.nfnetlink import additions, removals
 from vfwhooks.nftables import Nftables
 from vfwhooks.process import Run
 
 TO = "192.168.122.10"
-RANGES = [f"dnat 4 * tcp {at} {at + 1} {TO} {at}" for at in range(1000, 4600, 3)]
-SHIFTED = [f"dnat 4 * udp {at} {at} {TO} {at + 1}" for at in range(1000, 1010)]
-GUARD = "guard 4 * udp 1000 1009 allow_0f5c"
-REJECTS = [f"reject 4 * tcp {at} {at + 1}" for at in range(1000, 4600, 3)]
+PAIRS = range(1000, 4600, 3)
+RANGES = parsed(*(f"dnat 4 * tcp {at} {at + 1} {TO} {at}" for at in PAIRS))
+SHIFTED = parsed(*(f"dnat 4 * udp {at} {at} {TO} {at + 1}" for at in range(1000, 1010)))
+SINGLE = parsed(*(f"dnat 4 * tcp {at} {at} {TO} 80" for at in range(1, 3000)))
+(GUARD,) = parsed("guard 4 * udp 1000 1009 allow_0f5c")
+REJECTS = parsed(*(f"reject 4 * tcp {at} {at + 1}" for at in PAIRS))
 
 
 class Table(Link):
     """Our table, which holds these entries in this order; `taken` is every transaction,
     `lists` how many sets were listed."""
 
-    def __init__(self, held: list[str]) -> None:
+    def __init__(self, held: list[Entry]) -> None:
         self.held = held
         self.taken: list[list[bytes]] = []
         self.lists = 0
@@ -38,7 +42,7 @@ class Table(Link):
         self.taken.append(messages)
 
 
-def change(held: list[str], old: list[str], new: list[str]) -> Table:
+def change(held: list[Entry], old: list[Entry], new: list[Entry]) -> Table:
     """The table, when a guest has had its entries changed."""
     link = Table(held)
     Nftables(link, Run(), {"own": ""}).change([Change("u", old, new)])
@@ -50,10 +54,10 @@ def change(held: list[str], old: list[str], new: list[str]) -> Table:
     [
         (RANGES[:1000], []),
         (SHIFTED, []),
-        ([f"dnat 4 * tcp {at} {at} {TO} 80" for at in range(1, 3000)], []),
+        (SINGLE, []),
     ],
 )
-def test_what_goes_at_once(old: list[str], new: list[str]) -> None:
+def test_what_goes_at_once(old: list[Entry], new: list[Entry]) -> None:
     """Up to 1,000 ranges, and however many single ports; nothing is listed for that."""
     link = change(old, old, new)
 

@@ -7,10 +7,11 @@ import uuid
 
 import pytest
 
-from unit.builders import OTHER_UUID, UUID, refusal
+from unit.builders import OTHER_UUID, UUID, parsed, refusal
 from unit.netlinks import Link, answer, handle, nla, request, text
 from vfwhooks.errors import Refused
-from vfwhooks.iprules import FILTER, NAT, Rules, render
+from vfwhooks.iprules import render
+from vfwhooks.ipscript import FILTER, NAT, Rules
 from vfwhooks.netlink import NotTaken
 from vfwhooks.nftvariant import list_chain_names, list_handles, take_out
 
@@ -59,7 +60,7 @@ def removal(number: int) -> bytes:
 
 def accepting(owner: str = UUID) -> tuple[str, str, Rules]:
     """A guest that is only let in: two rules among others'."""
-    return owner, "4", render(owner, [ACCEPT], "4")
+    return owner, "4", render(owner, parsed(ACCEPT), "4")
 
 
 def test_handles_of_a_chain() -> None:
@@ -100,7 +101,7 @@ def test_the_rules_with_the_owners_comment(commented: object) -> None:
 def test_chains_of_its_own() -> None:
     """Emptied and deleted, when nothing leads there any more."""
     dnat = "dnat 4 * tcp 80 80 192.168.122.10 80"
-    held = render(UUID, [dnat], "4")
+    held = render(UUID, parsed(dnat), "4")
     chain = next(iter(held.own))[1]
     held.shared.clear()
     link = Kernel()
@@ -184,7 +185,7 @@ def test_nothing_to_take_out() -> None:
 
 def test_each_familys_own() -> None:
     """What the one family holds is not looked for in the other."""
-    six = UUID, "6", render(UUID, ["accept 6 fd00::10"], "6")
+    six = UUID, "6", render(UUID, parsed("accept 6 fd00::10"), "6")
     link = Kernel(rule(1, matched(UUID)), rule(2, matched(UUID)))
 
     take_out(link, [accepting(), six])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from unit.builders import parsed
 from vfwhooks.iprules import render
 from vfwhooks.schema import read_forwards
 from vfwhooks.state import record_name
@@ -70,7 +71,7 @@ def test_long_names_that_begin_alike() -> None:
     )
 
     entry = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
-    chains = [set(render(uuid, [entry], "4").own) for uuid in uuids]
+    chains = [set(render(uuid, parsed(entry), "4").own) for uuid in uuids]
     records = [record_name(("qemu", name)) for name in names]
 
     assert (len(chains[0] | chains[1]), len(set(records))) == (2, 2)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import PROPERTY
+from unit.builders import PROPERTY, at, keys, parsed, published, written
 from vfwhooks.cuts import Change, Synced
-from vfwhooks.plan import (
-    LEFT,
-    Forward,
-    Settings,
-    key_of,
-    network_entries,
-    way_out,
-    whole,
-)
+from vfwhooks.entries import Dnat, Exempt, Masquerade, ReturnMark, key_of
+from vfwhooks.entrytext import format_published
+from vfwhooks.plan import LEFT, Forward, Settings, network_entries
+from vfwhooks.published import Family, parse_address, whole
+from vfwhooks.settingstext import parse_forward, parse_settings
 
-FOUR, SIX = "192.168.122.10", "fd00:122::10"
+if TYPE_CHECKING:
+    from vfwhooks.entries import Entry
+    from vfwhooks.ports import Address
+
+IPV4, IPV6 = Family.IPV4, Family.IPV6
+FOUR, SIX = parse_address("192.168.122.10"), parse_address("fd00:122::10")
 
 
 class Ports(NamedTuple):
@@ -34,7 +35,7 @@ class Ports(NamedTuple):
 
 def forward(ports: Ports, host: str = "*", protocol: str = "tcp") -> Forward:
     """A forward without a list of allowed sources."""
-    return Forward(f"{host} {protocol} {' '.join(map(str, ports))} -")
+    return parse_forward(f"{host} {protocol} {' '.join(map(str, ports))} -")
 
 
 @st.composite
@@ -47,15 +48,15 @@ def any_ports(draw: st.DrawFn) -> Ports:
     return Ports(first, first + length, target, target + (0 if to_one else length))
 
 
-def where_it_leads(entries: list[str]) -> dict[int, int]:
+def where_it_leads(entries: list[Entry]) -> dict[int, int]:
     """Target port by published port; a key that two entries have is an error."""
     found: dict[int, int] = {}
     for entry in entries:
-        verb, _, _, _, first, last, _, target = entry.split(" ")
-        assert verb == "dnat"
-        for port in range(int(first), int(last) + 1):
+        assert isinstance(entry, Dnat)
+        first = entry.published.first
+        for port in range(first, entry.published.last + 1):
             assert port not in found
-            found[port] = int(target) + port - int(first)
+            found[port] = entry.port + port - first
     return found
 
 
@@ -69,7 +70,7 @@ def test_every_published_port_leads_to_its_target(ports: Ports) -> None:
         for port in range(ports.first, ports.last + 1)
     }
 
-    found = forward(ports).entries("4", FOUR)
+    found = forward(ports).entries(IPV4, FOUR)
 
     assert where_it_leads(found) == expected
 
@@ -78,7 +79,7 @@ def test_every_published_port_leads_to_its_target(ports: Ports) -> None:
 @given(any_ports())
 def test_one_entry_is_a_range_only_if_it_keeps_its_numbers(ports: Ports) -> None:
     """Interval maps are slow to change, and a shifted range cannot be one element."""
-    entries = forward(ports).entries("4", FOUR)
+    entries = forward(ports).entries(IPV4, FOUR)
 
     keeps = ports.first == ports.target and ports.last == ports.target_last
     assert len(entries) == (1 if keeps else ports.last - ports.first + 1)
@@ -139,16 +140,16 @@ def test_one_entry_is_a_range_only_if_it_keeps_its_numbers(ports: Ports) -> None
 )
 def test_entries_of_a_forward(line: str, entries: list[str]) -> None:
     """Single, range, shifted, N:1, bound, and with allowed sources (ranges too)."""
-    found = Forward(line).entries("4", FOUR)
+    found = parse_forward(line).entries(IPV4, FOUR)
 
-    assert found == entries
+    assert written(found) == entries
 
 
 def test_entries_of_a_forward_on_ipv6() -> None:
     """:: is every address of IPv6."""
-    found = Forward(":: tcp 80 80 80 80 -").entries("6", SIX)
+    found = parse_forward(":: tcp 80 80 80 80 -").entries(IPV6, SIX)
 
-    assert found == ["dnat 6 * tcp 80 80 fd00:122::10 80"]
+    assert written(found) == ["dnat 6 * tcp 80 80 fd00:122::10 80"]
 
 
 @pytest.mark.parametrize(
@@ -165,12 +166,12 @@ def test_families(host: str, families: str) -> None:
     """A forward without an address is published on both families."""
     found = forward(Ports(1, 1, 1, 1), host).families
 
-    assert found == families
+    assert "".join(found) == families
 
 
 def test_settings_of_no_lines() -> None:
     """A guest that forwards.yaml does not name has nothing."""
-    settings = Settings([])
+    settings = Settings()
 
     found = settings.addresses, settings.allows, settings.forwards, settings.network
     assert found == ({}, {}, [], "")
@@ -178,7 +179,7 @@ def test_settings_of_no_lines() -> None:
 
 def test_settings() -> None:
     """Every kind of line, as the compiler writes it; others are of a later release."""
-    settings = Settings(
+    settings = parse_settings(
         [
             "address 192.168.122.50",
             "address fd00:122::50",
@@ -195,12 +196,12 @@ def test_settings() -> None:
     ports = one.first, one.last, one.target, one.target_last
     assert (ports, one.host, one.protocol, one.allow) == (
         (8080, 8081, 80, 81),
-        "*",
+        None,
         "tcp",
         "allow_0f5c",
     )
     assert (settings.addresses, settings.allows, settings.network) == (
-        {"4": "192.168.122.50", "6": "fd00:122::50"},
+        at("192.168.122.50", "fd00:122::50"),
         {"allow_0f5c": ["198.51.100.0/24", "10.0.0.0/8"]},
         "my net",
     )
@@ -219,7 +220,7 @@ TWO_FORWARDS = ["forward * tcp 80 80 80 80 -", "forward 0.0.0.0 udp 53 53 53 53 
     [
         ({}, []),
         (
-            {"4": FOUR},
+            {IPV4: FOUR},
             [
                 "dnat 4 * tcp 80 80 192.168.122.10 80",
                 "dnat 4 * udp 53 53 192.168.122.10 53",
@@ -227,11 +228,11 @@ TWO_FORWARDS = ["forward * tcp 80 80 80 80 -", "forward 0.0.0.0 udp 53 53 53 53 
             ],
         ),
         (
-            {"6": SIX},
+            {IPV6: SIX},
             ["dnat 6 * tcp 80 80 fd00:122::10 80", "accept 6 fd00:122::10"],
         ),
         (
-            {"4": FOUR, "6": SIX},
+            {IPV4: FOUR, IPV6: SIX},
             [
                 "dnat 4 * tcp 80 80 192.168.122.10 80",
                 "dnat 6 * tcp 80 80 fd00:122::10 80",
@@ -242,11 +243,13 @@ TWO_FORWARDS = ["forward * tcp 80 80 80 80 -", "forward 0.0.0.0 udp 53 53 53 53 
         ),
     ],
 )
-def test_entries_of_a_guest(addresses: dict[str, str], entries: list[str]) -> None:
+def test_entries_of_a_guest(
+    addresses: dict[Family, Address], entries: list[str]
+) -> None:
     """Each family towards its own address; the guest is let in once a family."""
-    found = Settings(TWO_FORWARDS).entries(addresses)
+    found = parse_settings(TWO_FORWARDS).entries(addresses)
 
-    assert found == entries
+    assert written(found) == entries
 
 
 CLAIMED = [
@@ -258,9 +261,9 @@ CLAIMED = [
 
 def test_what_is_claimed() -> None:
     """Every published port, in every family it is published on, as it was written."""
-    found = Settings(CLAIMED).claimed()
+    found = parse_settings(CLAIMED).claimed()
 
-    assert found == [
+    assert written(found) == [
         "reject 4 * tcp 80 80",
         "reject 6 * tcp 80 80",
         "reject 4 203.0.113.5 udp 53 54",
@@ -279,9 +282,9 @@ def test_a_whole_address() -> None:
     """Everything that comes there leads to the guest."""
     lines = ["outgoing 203.0.113.7", "forward 203.0.113.7 all 0 65535 0 65535 -"]
 
-    found = Settings(lines).entries({"4": FOUR, "6": SIX})
+    found = parse_settings(lines).entries({IPV4: FOUR, IPV6: SIX})
 
-    assert found == [
+    assert written(found) == [
         "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
         "snat 4 192.168.122.10 203.0.113.7",
         "accept 4 192.168.122.10",
@@ -290,9 +293,9 @@ def test_a_whole_address() -> None:
 
 def test_a_whole_address_with_ports() -> None:
     """Those lead to the guest; the rest is rejected."""
-    found = Settings(PUBLIC).entries({"4": FOUR})
+    found = parse_settings(PUBLIC).entries({IPV4: FOUR})
 
-    assert found == [
+    assert written(found) == [
         "dnat 4 203.0.113.7 tcp 25 25 192.168.122.10 25",
         "reject 4 203.0.113.7 all 0 65535",
         "snat 4 192.168.122.10 203.0.113.7",
@@ -302,30 +305,34 @@ def test_a_whole_address_with_ports() -> None:
 
 def test_what_is_at_an_address() -> None:
     """What is withheld where the address cannot be given away, all of it."""
-    settings = Settings(PUBLIC)
+    settings = parse_settings(PUBLIC)
 
-    found = settings.entries({"4": FOUR}, settings.at("203.0.113.7"))
+    address = parse_address("203.0.113.7")
+
+    found = settings.entries({IPV4: FOUR}, settings.at(address))
 
     assert found == []
 
 
 def test_the_way_out_alone() -> None:
     """A guest without ports waits for its address as others do."""
-    settings = Settings(["outgoing 203.0.113.7"])
+    settings = parse_settings(["outgoing 203.0.113.7"])
 
-    found = settings.wanted, settings.entries({"4": FOUR})
+    found = settings.wanted, written(settings.entries({IPV4: FOUR}))
 
     assert found == (
-        ["4"],
+        [(IPV4,)],
         ["snat 4 192.168.122.10 203.0.113.7", "accept 4 192.168.122.10"],
     )
 
 
 def test_a_whole_address_that_is_claimed() -> None:
     """It is rejected whether the guest runs or not, once for both."""
-    settings = Settings(["kept 203.0.113.7", "claimed 203.0.113.7 tcp 25 25 25 25 -"])
+    settings = parse_settings(
+        ["kept 203.0.113.7", "claimed 203.0.113.7 tcp 25 25 25 25 -"]
+    )
 
-    found = settings.claimed(), settings.entries({"4": FOUR})
+    found = written(settings.claimed()), written(settings.entries({IPV4: FOUR}))
 
     assert found == (
         ["reject 4 203.0.113.7 tcp 25 25", "reject 4 203.0.113.7 all 0 65535"],
@@ -335,16 +342,16 @@ def test_a_whole_address_that_is_claimed() -> None:
 
 def test_loopback_is_not_claimed() -> None:
     """127.x stays the host's while the guest is off."""
-    found = Settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).claimed()
+    found = parse_settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).claimed()
 
     assert found == []
 
 
 def test_what_is_claimed_is_rejected_already() -> None:
     """A running guest rejects nothing that its claim rejects: each has an owner."""
-    found = Settings(CLAIMED).entries({"4": FOUR})
+    found = parse_settings(CLAIMED).entries({IPV4: FOUR})
 
-    assert found == [
+    assert written(found) == [
         "dnat 4 * tcp 80 80 192.168.122.10 80",
         "guard 4 203.0.113.5 udp 53 54 allow_0f5c",
         "dnat 4 203.0.113.5 udp 53 53 192.168.122.10 5353",
@@ -363,13 +370,15 @@ def test_what_is_published() -> None:
         "forward * udp 5000 5010 6000 6010 -",
         "forward 2001:db8::5 tcp 80 80 80 80 -",
     ]
-    both = {"4": FOUR, "6": SIX}
+    both = {IPV4: FOUR, IPV6: SIX}
 
-    found = [
-        Settings(lines).published(both),
-        Settings([*lines, OVER]).published(both),
-        Settings(lines).published({"4": FOUR}),
+    published = [
+        parse_settings(lines).published(both),
+        parse_settings([*lines, OVER]).published(both),
+        parse_settings(lines).published({IPV4: FOUR}),
     ]
+
+    found = [list(map(format_published, some)) for some in published]
 
     four = ["4 * tcp 22 22", "4 * udp 5000 5010"]
     six = ["6 * udp 5000 5010", "6 2001:db8::5 tcp 80 80"]
@@ -378,20 +387,23 @@ def test_what_is_published() -> None:
 
 def test_whole_addresses_are_published_in_their_family() -> None:
     """Those of a family that the guest has no address of are not."""
-    settings = Settings(["whole 203.0.113.7", "kept 2001:db8::7"])
+    settings = parse_settings(["whole 203.0.113.7", "kept 2001:db8::7"])
 
-    found = [settings.published({family}) for family in ("4", "6")]
+    found = [settings.published({family}) for family in Family]
 
-    assert found == [[whole("203.0.113.7")], [whole("2001:db8::7")]]
+    four, six = map(parse_address, ("203.0.113.7", "2001:db8::7"))
+    assert found == [[whole(four)], [whole(six)]]
 
 
 def test_entries_without_what_somebody_else_has() -> None:
     """Nothing of such a forward is left, its guard and its rejection included."""
     lines = ["forward * tcp 22 22 22 22 allow_1", "forward * tcp 8000 8001 80 81 -"]
 
+    first, second = map(published, ("4 * tcp 22 22", "4 * tcp 8000 8001"))
+
     found = [
-        Settings(lines).entries({"4": FOUR}, {"4 * tcp 22 22"}),
-        Settings(lines).entries({"4": FOUR}, {"4 * tcp 22 22", "4 * tcp 8000 8001"}),
+        written(parse_settings(lines).entries({IPV4: FOUR}, without))
+        for without in ({first}, {first, second})
     ]
 
     shifted = [
@@ -403,11 +415,14 @@ def test_entries_without_what_somebody_else_has() -> None:
 
 def test_nobody_is_let_in_for_nothing() -> None:
     """An address that nothing is forwarded to is not opened."""
-    settings = Settings(["forward 0.0.0.0 tcp 80 80 80 80 -"])
+    settings = parse_settings(["forward 0.0.0.0 tcp 80 80 80 80 -"])
 
-    found = settings.entries({"4": FOUR, "6": SIX})
+    found = settings.entries({IPV4: FOUR, IPV6: SIX})
 
-    assert found == ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
+    assert written(found) == [
+        "dnat 4 * tcp 80 80 192.168.122.10 80",
+        "accept 4 192.168.122.10",
+    ]
 
 
 def test_network_entries() -> None:
@@ -416,7 +431,7 @@ def test_network_entries() -> None:
 
     found = network_entries(subnets)
 
-    assert found == [
+    assert written(found) == [
         "left 4 192.168.122.1 tcp 53 53",
         "left 4 192.168.122.1 udp 53 53",
         "left 4 192.168.122.1 udp 67 67",
@@ -437,36 +452,29 @@ def test_entries_of_a_network_with_two_addresses_in_a_subnet() -> None:
 
     found = network_entries([("10.0.0.1", subnet), ("10.0.0.2", subnet)])
 
-    rest = [entry for entry in found if not entry.startswith("left ")]
-    assert (len(found), rest) == (10, [f"hairpin 4 {subnet}", f"inside 4 {subnet}"])
+    rest = [entry for entry in found if not isinstance(entry, Exempt)]
+    assert (len(found), written(rest)) == (
+        10,
+        [f"hairpin 4 {subnet}", f"inside 4 {subnet}"],
+    )
 
 
 def test_the_ports_that_are_left() -> None:
     """Those that a forward on every address may meet on a bridge of libvirt's."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
 
-    left = [one for one in network_entries(subnets) if one.startswith("left ")]
+    left = [one for one in network_entries(subnets) if isinstance(one, Exempt)]
 
-    assert {int(one.split(" ")[4]) for one in left} == set(LEFT)
-
-
-@pytest.mark.parametrize("family", ["4", "6"])
-def test_the_way_out(family: str) -> None:
-    """One in each family; no entry has the same words."""
-    host = {"4": "203.0.113.7", "6": "2001:db8::7"}[family]
-
-    assert way_out(host) == f"{family} {host} out"
+    assert {one.published.first for one in left} == set(LEFT)
 
 
 def test_what_was_synced() -> None:
     """Three lists, in this order."""
-    found = Synced(["removed"], ["added"], ["problem"])
+    removed, added = parsed("accept 4 10.0.0.1"), parsed("accept 4 10.0.0.2")
 
-    assert (found.removed, found.added, found.problems) == (
-        ["removed"],
-        ["added"],
-        ["problem"],
-    )
+    found = Synced(removed, added, ["problem"])
+
+    assert (found.removed, found.added, found.problems) == (removed, added, ["problem"])
 
 
 @pytest.mark.parametrize(
@@ -482,17 +490,20 @@ def test_what_was_synced() -> None:
 )
 def test_key_of_an_entry(entry: str, key: str) -> None:
     """Two entries with one key cannot both be in a map, wherever they lead."""
-    found = key_of(entry)
+    (one,) = parsed(entry)
 
-    assert found == key
+    found = keys({key_of(one): ""})
+
+    assert list(found) == [key]
 
 
-ENTRIES = st.lists(st.sampled_from("abcdefgh"), unique=True)
+SOME = parsed(*(f"reject 4 * tcp {port} {port}" for port in range(8)))
+ENTRIES = st.lists(st.sampled_from(SOME), unique=True)
 
 
 @PROPERTY
 @given(ENTRIES, ENTRIES)
-def test_a_change_leads_from_old_to_new(old: list[str], new: list[str]) -> None:
+def test_a_change_leads_from_old_to_new(old: list[Entry], new: list[Entry]) -> None:
     """Old less what is removed plus what is added is new; nothing is in both."""
     change = Change("owner", old, new)
 
@@ -504,11 +515,12 @@ def test_a_change_leads_from_old_to_new(old: list[str], new: list[str]) -> None:
 
 def test_a_change_keeps_the_order() -> None:
     """What goes and what comes is in the order it was planned in."""
-    change = Change("owner", ["c", "b", "a"], ["z", "b", "y"])
+    a, b, c, y, z = SOME[:5]
+    change = Change("owner", [c, b, a], [z, b, y])
 
     found = change.owner, change.removed(), change.added()
 
-    assert found == ("owner", ["c", "a"], ["z", "y"])
+    assert found == ("owner", [c, a], [z, y])
 
 
 HOLES = {
@@ -559,18 +571,20 @@ def test_a_range_without_some_of_its_ports(name: str) -> None:
     """What is left: parts that keep their numbers, each one entry, or single ports."""
     line, ports, wanted = HOLES[name]
 
-    found = Forward(line).entries("4", FOUR, ports)
+    found = parse_forward(line).entries(IPV4, FOUR, ports)
 
-    assert found == [entry.format(FOUR) for entry in wanted]
+    assert written(found) == [entry.format(FOUR) for entry in wanted]
 
 
 def test_ports_of_a_range_that_are_not_claimed() -> None:
     """Nor are they rejected while the guest is off; other forwards are untouched."""
-    settings = Settings(["claimed * tcp 20 30 20 30 -", "claimed * tcp 80 81 80 81 -"])
+    settings = parse_settings(
+        ["claimed * tcp 20 30 20 30 -", "claimed * tcp 80 81 80 81 -"]
+    )
 
-    found = settings.claimed((), {"4 * tcp 20 30": [22]})
+    found = settings.claimed((), {published("4 * tcp 20 30"): [22]})
 
-    assert found == [
+    assert written(found) == [
         "reject 4 * tcp 20 21",
         "reject 4 * tcp 23 30",
         "reject 6 * tcp 20 30",
@@ -582,7 +596,7 @@ def test_ports_of_a_range_that_are_not_claimed() -> None:
 def test_entries_that_mark_connections() -> None:
     """Each of the host's addresses by itself, in the family, without the ports that
     services keep; and nothing of a forward beside it."""
-    settings = Settings(
+    settings = parse_settings(
         [
             "forward 0.0.0.0 tcp 80 82 80 82 -",
             "forward 203.0.113.5 udp 53 53 53 53 -",
@@ -593,15 +607,17 @@ def test_entries_that_mark_connections() -> None:
         ]
     )
     every, one, _ = settings.forwards
-    every.ways = [("198.51.100.1", "eth1", 1), ("203.0.113.5", "eth2", 2)]
-    one.ways = [("203.0.113.5", "eth2", 2)]
+    first, second = map(parse_address, ("198.51.100.1", "203.0.113.5"))
+    every.ways = [(first, "eth1", 1), (second, "eth2", 2)]
+    one.ways = [(second, "eth2", 2)]
 
     found = settings.entries(
-        {"4": "192.168.122.10", "6": "fd00:122::10"}, (), {"4 * tcp 80 82": [81]}
+        {IPV4: FOUR, IPV6: SIX}, (), {published("4 * tcp 80 82"): [81]}
     )
 
     assert settings.is_returned
-    assert [e for e in found if not e.startswith(("dnat ", "accept "))] == [
+    marks = [e for e in found if isinstance(e, (ReturnMark, Masquerade))]
+    assert written(marks) == [
         "backany 4 198.51.100.1 tcp 80 80 eth1 1",
         "backany 4 198.51.100.1 tcp 82 82 eth1 1",
         "backany 4 203.0.113.5 tcp 80 80 eth2 2",

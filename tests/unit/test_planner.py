@@ -6,16 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import MAC, OTHER_MAC, OTHER_UUID, UUID, Host, guest, network
+from unit.builders import (
+    MAC,
+    OTHER_MAC,
+    OTHER_UUID,
+    UUID,
+    Host,
+    at,
+    guest,
+    keys,
+    network,
+    parsed,
+    published,
+    written,
+)
 from unit.builders import nic as interface
 from unit.builders import record as running
 from vfwhooks import compiled
 from vfwhooks.compiled import Compiled
+from vfwhooks.entries import Dnat
 from vfwhooks.listeners import Listener
 from vfwhooks.model import Guest
+from vfwhooks.needs import LoopbackNeed, Need
 from vfwhooks.planned import Planned
 from vfwhooks.planner import Planner
-from vfwhooks.records import Record
+from vfwhooks.published import parse_address
+from vfwhooks.records import Ousted, Record, Seen
 
 WEB = ["forward * tcp 80 80 80 80 -"]
 WEB_AT_10 = ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
@@ -54,15 +70,15 @@ def other(name: str = "web2", driver: str = "qemu", **more: str) -> Guest:
 
 def entries(planned: list[Planned]) -> dict[str, list[str]]:
     """What is planned for whom."""
-    return {one.record.guest.name: one.entries for one in planned}
+    return {one.record.guest.name: written(one.entries) for one in planned}
 
 
 def test_a_guest_by_its_name(tmp_path: Path) -> None:
     """What forwards.yaml says under the name, towards where the guest is."""
     planned = planner(tmp_path, {"web1": WEB}).guest(running())
 
-    found = planned.entries, planned.where.addresses, planned.conflicts
-    assert found == (WEB_AT_10, {"4": "192.168.122.10"}, {})
+    found = written(planned.entries), planned.where.addresses, keys(planned.conflicts)
+    assert found == (WEB_AT_10, at("192.168.122.10"), {})
 
 
 def test_a_guest_by_name_and_by_uuid(tmp_path: Path) -> None:
@@ -72,7 +88,7 @@ def test_a_guest_by_name_and_by_uuid(tmp_path: Path) -> None:
 
     planned = plan.guest(running())
 
-    assert planned.entries == [
+    assert written(planned.entries) == [
         "dnat 4 * tcp 80 80 192.168.122.10 80",
         "dnat 4 * tcp 22 22 192.168.122.10 22",
         "accept 4 192.168.122.10",
@@ -85,7 +101,7 @@ def test_a_guest_that_is_called_by_its_own_uuid(tmp_path: Path) -> None:
 
     planned = plan.guest(running(guest(UUID)))
 
-    assert planned.entries == WEB_AT_10
+    assert written(planned.entries) == WEB_AT_10
 
 
 def test_a_guest_without_a_uuid(tmp_path: Path) -> None:
@@ -94,7 +110,7 @@ def test_a_guest_without_a_uuid(tmp_path: Path) -> None:
 
     planned = plan.guest(running(guest(uuid="")))
 
-    assert planned.entries == []
+    assert written(planned.entries) == []
 
 
 def test_a_guest_that_has_no_forwards(tmp_path: Path) -> None:
@@ -103,7 +119,7 @@ def test_a_guest_that_has_no_forwards(tmp_path: Path) -> None:
 
     planned = planner(tmp_path, {"web2": WEB}, host).guest(running())
 
-    found = planned.entries, planned.where.networks, host.asked
+    found = written(planned.entries), planned.where.networks, host.asked
     assert found == ([], [], [])
 
 
@@ -113,7 +129,7 @@ def test_a_guest_stays_where_it_is_forwarded_to(tmp_path: Path) -> None:
 
     planned = planner(tmp_path, {"web1": WEB}, host).guest(running(entries=WEB_AT_10))
 
-    assert planned.entries == WEB_AT_10
+    assert written(planned.entries) == WEB_AT_10
 
 
 def test_everybody(tmp_path: Path) -> None:
@@ -154,8 +170,8 @@ def test_who_runs_longer_has_the_port(tmp_path: Path) -> None:
     _, first, second = plan.all([running(), running(container)])
 
     taken = "taken by qemu guest web1"
-    assert (len(first.entries), first.conflicts) == (5, {})
-    assert (second.entries, second.conflicts) == (
+    assert (len(first.entries), keys(first.conflicts)) == (5, {})
+    assert (written(second.entries), keys(second.conflicts)) == (
         ["accept 4 192.168.122.11"],
         {
             "dnat 4 * tcp 80 80": taken,
@@ -174,7 +190,7 @@ def test_the_rest_of_a_guest_in_conflict_is_forwarded(tmp_path: Path) -> None:
 
     *_, second = plan.all([running(), running(container)])
 
-    assert second.entries == [
+    assert written(second.entries) == [
         "dnat 4 * tcp 22 22 192.168.122.11 22",
         "accept 4 192.168.122.11",
     ]
@@ -190,7 +206,8 @@ def test_two_guests_at_one_address(tmp_path: Path) -> None:
     *_, second = plan.all([running(guest("web1")), running(twin)])
 
     reason = "192.168.122.10 is the address of web1"
-    assert (second.entries, second.where.addresses, second.conflicts) == (
+    found = second.entries, second.where.addresses, keys(second.conflicts)
+    assert found == (
         [],
         {},
         {"accept 4 192.168.122.10": reason},
@@ -199,7 +216,7 @@ def test_two_guests_at_one_address(tmp_path: Path) -> None:
 
 def clones(
     directory: Path, is_first_there: bool
-) -> tuple[list[Planned], list[list[str]]]:
+) -> tuple[list[Planned], list[list[Ousted]]]:
     """web1 and its clone web2, which has ousted it and has the lease: all that is
     planned, and whom each has ousted then."""
     address = "192.168.122.50"
@@ -212,8 +229,9 @@ def clones(
     )
     ssh = ["forward * tcp 22 22 22 22 -"]
     first, second = running(), running(other())
-    second.entries = [f"dnat 4 * tcp 22 22 {address} 22", f"accept 4 {address}"]
-    second.ousted = [f"{address} {MAC}"]
+    held = f"dnat 4 * tcp 22 22 {address} 22", f"accept 4 {address}"
+    second.entries = parsed(*held)
+    second.ousted = [Ousted(parse_address(address), MAC)]
     plan = planner(directory, {"web1": WEB, "web2": ssh}, host)
 
     guests = plan.all([first, second])[-2:]
@@ -229,25 +247,23 @@ def test_two_clones_with_one_lease(tmp_path: Path, is_first_there: bool) -> None
     taken = {f"accept 4 {address}": f"{address} is the address of web2: {clone}"}
     lost = f"lease {address} is answered by web2: {clone}"
     assert [one.entries for one in guests] == [[], guests[1].record.entries]
-    assert guests[0].conflicts == (taken if is_first_there else {})
+    assert keys(guests[0].conflicts) == (taken if is_first_there else {})
     assert guests[0].where.reason == ("" if is_first_there else lost)
-    assert ousted == [[], [f"{address} {MAC}"]]
+    assert ousted == [[], [Ousted(parse_address(address), MAC)]]
 
 
 def test_a_guest_that_leaves_where_it_has_ousted_another(tmp_path: Path) -> None:
     """It keeps nothing from the other one then."""
     host = Host(network(reservations=RESERVED))
     first, second = running(), running(other())
-    second.entries, second.ousted = (
-        ["accept 4 192.168.122.10"],
-        [f"192.168.122.10 {MAC}"],
-    )
+    second.entries = parsed("accept 4 192.168.122.10")
+    second.ousted = [Ousted(parse_address("192.168.122.10"), MAC)]
     plan = planner(tmp_path, {"web1": WEB, "web2": WEB}, host)
 
     one, two = plan.all([first, second])[-2:]
 
     assert (one.where.addresses, two.settled().ousted) == (
-        {"4": RESERVED[MAC][0]},
+        at(RESERVED[MAC][0]),
         [],
     )
 
@@ -265,9 +281,9 @@ def test_one_address_of_two_is_anothers(tmp_path: Path) -> None:
 
     *_, second = plan.all([running(), running(other())])
 
-    assert (second.entries, second.where.addresses) == (
+    assert (written(second.entries), second.where.addresses) == (
         ["dnat 6 * tcp 22 22 fd00:122::11 22", "accept 6 fd00:122::11"],
-        {"6": "fd00:122::11"},
+        at("fd00:122::11"),
     )
 
 
@@ -297,15 +313,15 @@ def test_settled(tmp_path: Path) -> None:
 
     new = settled(planner(tmp_path, {"web1": WEB}).guest(old))
 
-    found = new.guest, new.since, new.stamp, new.entries, new.networks
-    assert found == (old.guest, 7, 8, WEB_AT_10, ["default"])
+    found = new.guest, new.since, new.stamp, written(new.entries), new.networks
+    assert found == (old.guest, 7, 8, WEB_AT_10, [Need("default")])
 
 
 def test_settled_with_nothing(tmp_path: Path) -> None:
     """A guest that waits for its address needs no network's entries."""
     new = settled(planner(tmp_path, {"web1": WEB}, Host(network())).guest(running()))
 
-    assert (new.entries, new.networks) == ([], [])
+    assert (written(new.entries), new.networks) == ([], [])
 
 
 def test_settled_with_ports_in_hairpin_mode(tmp_path: Path) -> None:
@@ -440,9 +456,9 @@ def test_a_listener_keeps_its_port(tmp_path: Path) -> None:
     planned = planner(tmp_path, {"web1": ssh}, host).guest(running())
 
     key, claim = "dnat 4 * tcp 22 22", "4 * tcp 22 22"
-    found = planned.entries, planned.conflicts, planned.settled().yields
+    found = written(planned.entries), keys(planned.conflicts), planned.settled().yields
     reason = "the host listens on tcp 0.0.0.0:22"
-    assert found == (WEB_AT_10, {key: reason}, [claim])
+    assert found == (WEB_AT_10, {key: reason}, [published(claim)])
 
 
 def test_a_listener_keeps_its_port_of_a_range(tmp_path: Path) -> None:
@@ -452,7 +468,11 @@ def test_a_listener_keeps_its_port_of_a_range(tmp_path: Path) -> None:
 
     planned = planner(tmp_path, {"web1": ports}, host).guest(running())
 
-    found = planned.entries[:2], planned.conflicts, planned.settled().yields
+    found = (
+        written(planned.entries[:2]),
+        keys(planned.conflicts),
+        planned.settled().yields,
+    )
     said = "web1: forwarded to 192.168.122.10, but: the host listens on tcp 0.0.0.0:22"
     assert (*found, planned.summary()) == (
         [
@@ -460,7 +480,7 @@ def test_a_listener_keeps_its_port_of_a_range(tmp_path: Path) -> None:
             "dnat 4 * tcp 23 30 192.168.122.10 23",
         ],
         {},
-        ["4 * tcp 22 22"],
+        [published("4 * tcp 22 22")],
         said,
     )
 
@@ -474,7 +494,7 @@ def test_listeners_have_all_of_a_range(tmp_path: Path) -> None:
     planned = planner(tmp_path, {"web1": ports}, host).guest(running())
 
     reason = "the host listens on tcp 0.0.0.0:22"
-    assert (planned.entries, planned.conflicts) == (
+    assert (written(planned.entries), keys(planned.conflicts)) == (
         [],
         {"dnat 4 * tcp 22 23": reason},
     )
@@ -496,12 +516,14 @@ def test_a_socket_of_udp_is_seen_first(tmp_path: Path) -> None:
     again = there.guest(later).settled()
     gone = planner(tmp_path, {"web1": ports}, Host(known)).guest(again).settled()
     for one in (at_first, at_once, later, again, gone):
-        dnats = [e[7:] for e in one.entries if e.startswith("dnat ")]
+        dnats = [e for e in one.entries if isinstance(e, Dnat)]
         found.append((dnats, one.yields, list(one.seen)))
 
-    whole = ["* udp 5000 5002 192.168.122.10 5000"]
-    some = [f"* udp {port} {port} 192.168.122.10 {port}" for port in (5000, 5002)]
-    seen, yields = ["4 * udp 5001 5001 7"], ["4 * udp 5001 5001"]
+    whole = parsed("dnat 4 * udp 5000 5002 192.168.122.10 5000")
+    ports = [f"4 * udp {port} {port} 192.168.122.10 {port}" for port in (5000, 5002)]
+    some = parsed(*(f"dnat {port}" for port in ports))
+    yields = [published("4 * udp 5001 5001")]
+    seen = [Seen(yields[0], 7)]
     assert found == [
         (whole, [], seen),
         (whole, [], seen),
@@ -518,7 +540,7 @@ def test_who_only_looks_decides_nothing(tmp_path: Path) -> None:
     ports = ["forward * udp 5000 5002 5000 5002 -"]
     config = configuration(tmp_path, {"web1": ports})
     known = running(entries=["dnat 4 * udp 5000 5002 192.168.122.10 5000"])
-    known.seen = {"4 * udp 5001 5001 7": 0}
+    known.seen = {Seen(published("4 * udp 5001 5001"), 7): 0}
 
     found = Planner(config, host, lasting=1 << 62).guest(known)
 
@@ -537,7 +559,7 @@ def test_two_guests_want_a_range_with_a_listener(
     lines = [f"forward * udp 5000 5004 {5000 + shift} {5004 + shift} -"]
     plan = planner(tmp_path, {"web1": lines, "web2": lines}, host)
     records = [running(), running(other())]
-    records[0 if first else 1].yields = ["4 * udp 5002 5002"]
+    records[0 if first else 1].yields = [published("4 * udp 5002 5002")]
 
     found = plan.all(records)
 
@@ -545,9 +567,8 @@ def test_two_guests_want_a_range_with_a_listener(
         [
             port
             for entry in one.entries
-            if entry.startswith("dnat ")
-            for words in [entry.split(" ")]
-            for port in range(int(words[4]), int(words[5]) + 1)
+            if isinstance(entry, Dnat)
+            for port in range(entry.published.first, entry.published.last + 1)
         ]
         for one in found[1:]
     )
@@ -564,13 +585,13 @@ def test_a_claim_tells_who_was_first(tmp_path: Path) -> None:
     host = Host(network(reservations=RESERVED), listeners=[vpn])
     lines = ["claim 8a3c", "claimed * udp 5000 5002 5000 5002 -"]
     claim = running(entries=["reject 4 * udp 5000 5000", "reject 4 * udp 5002 5002"])
-    claim.yields = ["4 * udp 5001 5001"]
+    claim.yields = [published("4 * udp 5001 5001")]
     claims = {("claim", "web1"): claim}
     config = configuration(tmp_path, {"": ["claims web1"], "web1": lines})
 
     found = Planner(config, host, claims.get).guest(running())
 
-    assert list(found.holes["4 * udp 5000 5002"]) == [5001]
+    assert list(found.holes[published("4 * udp 5000 5002")]) == [5001]
 
 
 def test_what_two_guests_want_and_a_listener_has(tmp_path: Path) -> None:
@@ -582,7 +603,9 @@ def test_what_two_guests_want_and_a_listener_has(tmp_path: Path) -> None:
     found = plan.all([running(), running(other())])
 
     reason = "the host listens on tcp 0.0.0.0:22"
-    assert [one.conflicts for one in found[1:]] == [{"dnat 4 * tcp 22 22": reason}] * 2
+    assert [keys(one.conflicts) for one in found[1:]] == [
+        {"dnat 4 * tcp 22 22": reason}
+    ] * 2
 
 
 def test_a_listener_that_came_later(tmp_path: Path) -> None:
@@ -595,7 +618,7 @@ def test_a_listener_that_came_later(tmp_path: Path) -> None:
 
     found = plan.guest(known).entries, plan.all([known])[1].entries
 
-    assert found == (WEB_AT_10, WEB_AT_10)
+    assert found == (parsed(*WEB_AT_10), parsed(*WEB_AT_10))
 
 
 def test_a_claim_yields_to_a_listener(tmp_path: Path) -> None:
@@ -607,10 +630,10 @@ def test_a_claim_yields_to_a_listener(tmp_path: Path) -> None:
     (found,) = plan.all([])
 
     reason = "the host listens on tcp 0.0.0.0:22"
-    assert (found.entries, found.conflicts, found.settled().yields) == (
+    assert (written(found.entries), keys(found.conflicts), found.settled().yields) == (
         ["reject 4 * tcp 80 80"],
         {"reject 4 * tcp 22 22": reason},
-        ["4 * tcp 22 22"],
+        [published("4 * tcp 22 22")],
     )
 
 
@@ -643,7 +666,8 @@ def test_loopback_needs_the_bridge_that_it_leads_to(tmp_path: Path) -> None:
 
     found = plan.all([running(guest(nics=nics))])
 
-    assert settled(found[-1]).networks == ["default", "lab", "default/loopback"]
+    needs = [need.name for need in settled(found[-1]).networks]
+    assert needs == ["default", "lab", "default/loopback"]
     assert entries(found)["default/loopback"] == ["localnet 4 virbr0"]
 
 
@@ -654,7 +678,7 @@ def test_loopback_on_a_network_without_an_address_of_its_own(tmp_path: Path) -> 
 
     found = plan.guest(running())
 
-    assert found.networks == ["default", "default/loopback"]
+    assert found.networks == [Need("default"), LoopbackNeed("default")]
 
 
 def test_loopback_of_a_guest_that_waits(tmp_path: Path) -> None:
@@ -670,9 +694,13 @@ def test_what_is_shared(tmp_path: Path) -> None:
     """By the name that stands in records; nothing of a network that is not active."""
     plan = planner(tmp_path, {})
 
-    found = [plan.shared(name) for name in ("default", "default/loopback", "lab")]
+    needs = Need("default"), LoopbackNeed("default"), Need("lab")
 
-    shown = [(one.record.key, one.record.owner, one.entries) for one in found if one]
+    found = list(map(plan.shared, needs))
+
+    shown = [
+        (one.record.key, one.record.owner, written(one.entries)) for one in found if one
+    ]
     assert shown == [
         (("network", "default"), "virbr0", DEFAULT),
         (
@@ -691,7 +719,7 @@ def test_a_whole_address(tmp_path: Path) -> None:
     """In and out."""
     found = planner(tmp_path, {"web1": WHOLE}).guest(running())
 
-    assert (found.entries, found.conflicts) == (
+    assert (written(found.entries), keys(found.conflicts)) == (
         [
             "dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0",
             "snat 4 192.168.122.10 203.0.113.7",
@@ -715,7 +743,7 @@ def test_the_hosts_own_address_is_not_given_away(
     found = plan.guest(running())
 
     why = "203.0.113.7 is the host's own address; public_ip_of_host: true gives it away"
-    assert (found.entries, set(found.conflicts.values())) == ([], {why})
+    assert (written(found.entries), set(found.conflicts.values())) == ([], {why})
 
 
 def test_the_hosts_own_address_is_not_claimed(tmp_path: Path) -> None:
@@ -751,7 +779,7 @@ def test_who_leaves_by_an_address_waits_for_its_own(tmp_path: Path) -> None:
 
     found = settled(plan.guest(running()))
 
-    assert (found.entries, found.is_waiting) == ([], True)
+    assert (written(found.entries), found.is_waiting) == ([], True)
 
 
 BR_NAT = network("/bridge:br-nat", "br-nat", "open", [("10.9.0.1", "10.9.0.0/24")])
@@ -772,10 +800,10 @@ def test_a_guest_on_a_bridge_of_the_hosts_own(tmp_path: Path) -> None:
 
 def test_loopback_behind_a_bridge_of_the_hosts_own(tmp_path: Path) -> None:
     """What the bridge needs for it is found by its name."""
-    found = planner(tmp_path, {}, Host(BR_NAT)).shared("/bridge:br-nat/loopback")
+    found = planner(tmp_path, {}, Host(BR_NAT)).shared(LoopbackNeed(BR_NAT.name))
 
     assert found
-    assert found.entries == ["localnet 4 br-nat"]
+    assert written(found.entries) == ["localnet 4 br-nat"]
 
 
 def test_a_service_on_a_bridge_that_stands_in_the_file(tmp_path: Path) -> None:
@@ -788,7 +816,7 @@ def test_a_service_on_a_bridge_that_stands_in_the_file(tmp_path: Path) -> None:
 
     found = planner(tmp_path, {"web1": WEB}, host).guest(running())
 
-    assert found.entries == [*WEB_AT_10, "left 4 10.9.0.1 tcp 80 80"]
+    assert written(found.entries) == [*WEB_AT_10, "left 4 10.9.0.1 tcp 80 80"]
 
 
 def test_a_bridge_that_is_the_lan(tmp_path: Path) -> None:
@@ -803,10 +831,10 @@ def test_a_bridge_that_is_the_lan(tmp_path: Path) -> None:
     )
     one = planner(tmp_path, {"web1": WEB}, host)
 
-    found, own = one.guest(running()), one.shared("/bridge:br-nat")
+    found, own = one.guest(running()), one.shared(Need(BR_NAT.name))
 
     assert own
-    assert (found.entries, own.entries) == (
+    assert (written(found.entries), written(own.entries)) == (
         [],
         ["hairpin 4 10.9.0.0/24", "inside 4 10.9.0.0/24"],
     )

@@ -14,12 +14,18 @@ from unit.builders import (
     fields,
     guest,
     nic,
+    parsed,
+    published,
     record,
 )
 from vfwhooks.model import Guest, Nic
+from vfwhooks.needs import LoopbackNeed, Need, WayNeed
+from vfwhooks.published import Family, parse_address
 from vfwhooks.records import (
     Intent,
+    Ousted,
     Record,
+    Seen,
     parse_intent,
     parse_record,
     seal,
@@ -78,17 +84,21 @@ def test_a_record_that_waits() -> None:
 def test_a_record_that_yields() -> None:
     """Which claims of its forwards a listener has is kept, and what may be added."""
     known = record(entries=ENTRIES)
-    known.yields = ["4 * tcp 22 22", "6 * tcp 22 22"]
+    known.yields = [published("4 * tcp 22 22"), published("6 * tcp 22 22")]
+    more = parsed("accept 6 fd00::1")
 
-    found = parse_record(known.with_entries(["accept 6 fd00::1"]).text())
+    found = parse_record(known.with_entries(more).text())
 
-    assert (found.yields, found.entries[2:]) == (known.yields, ["accept 6 fd00::1"])
+    assert (found.yields, found.entries[2:]) == (known.yields, more)
 
 
 def test_a_record_with_sockets_that_were_seen() -> None:
     """They are kept with when they were, and what may be added."""
     known = record(entries=ENTRIES)
-    known.seen = {"4 * udp 51820 51820 7": 1203344455, "6 * udp 5000 5000 8": 1}
+    known.seen = {
+        Seen(published("4 * udp 51820 51820"), 7): 1203344455,
+        Seen(published("6 * udp 5000 5000"), 8): 1,
+    }
 
     found = parse_record(known.with_entries([]).text())
 
@@ -98,9 +108,9 @@ def test_a_record_with_sockets_that_were_seen() -> None:
 def test_a_record_of_one_that_has_ousted_another() -> None:
     """Whom, and from where, is kept."""
     known = record(entries=ENTRIES)
-    known.ousted = [f"192.168.122.10 {OTHER_MAC}"]
+    known.ousted = [Ousted(parse_address("192.168.122.10"), OTHER_MAC)]
 
-    found = parse_record(known.with_entries(["accept 6 fd00::1"]).text())
+    found = parse_record(known.with_entries(parsed("accept 6 fd00::1")).text())
 
     assert found.ousted == known.ousted
 
@@ -110,7 +120,7 @@ def test_a_record_of_a_guest_whose_answers_take_a_way_of_their_own() -> None:
     known = record()
     known.is_returned = True
 
-    found = parse_record(known.with_entries(["accept 4 192.168.122.10"]).text())
+    found = parse_record(known.with_entries(parsed("accept 4 192.168.122.10")).text())
 
     assert (found.is_returned, parse_record(record().text()).is_returned) == (
         True,
@@ -138,15 +148,22 @@ GUESTS = st.builds(
     st.lists(NICS, max_size=3),
 )
 TIMES = st.integers(0, 1 << 62)
+# No network's name has a slash.
+NETWORKS = NAMES.filter(lambda name: "/" not in name) | st.just("/bridge:br-nat")
+NEEDS = (
+    st.builds(Need, NETWORKS)
+    | st.builds(LoopbackNeed, NETWORKS)
+    | st.just(WayNeed("default", Family.IPV6, 101, 2, "eth-1"))
+)
 
 
 @PROPERTY
-@given(GUESTS, TIMES, TIMES, st.lists(NAMES, max_size=3))
+@given(GUESTS, TIMES, TIMES, st.lists(NEEDS, max_size=3))
 def test_any_record_comes_back(
-    of: Guest, since: int, stamp: int, networks: list[str]
+    of: Guest, since: int, stamp: int, networks: list[Need]
 ) -> None:
     """Whatever a guest, an interface or a network is called."""
-    known = Record(of, since, stamp, ENTRIES, networks)
+    known = Record(of, since, stamp, parsed(*ENTRIES), networks)
 
     found = parse_record(known.text())
 
@@ -180,6 +197,29 @@ def test_any_text_is_a_record_or_refused(text: str) -> None:
     assert len(found) == 2
 
 
+NO_LINES = [
+    "entry",
+    "entry dnat",
+    "entry allow 4 192.168.122.10",
+    "entry dnat 4 * tcp 80 80",
+    "entry dnat 5 * tcp 80 80 192.168.122.10 80",
+    "entry dnat 4 * gre 80 80 192.168.122.10 80",
+    "entry dnat 4 * tcp x 80 192.168.122.10 80",
+    "entry dnat 4 * tcp 80 80 192.168.122 80",
+    "entry reject 4 * tcp 80 80 80",
+    "entry accept 4",
+    "entry accept 4 192.168.122.10 80",
+    "entry accept 4 host",
+    "entry hairpin 4 192.168.122.0/33",
+    "entry way 4 virbr0 100 1",
+    "on default/else",
+    "on default/way-4-100-1",
+    "yields 4 * tcp 22",
+    "seen 4 * tcp 22 22 7",
+    "ousted 192.168.122.10",
+]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -194,6 +234,7 @@ def test_any_text_is_a_record_or_refused(text: str) -> None:
         "1000 2000\nguest qemu web%zz u\n",
         "1000 2000\nguest qemu web1 u\nnic a b c d\n",
         "1000 2000\nguest qemu web1 u\nnic a b c d e f\n",
+        *(f"1000 2000\nguest qemu web1 u\n{line}\n" for line in NO_LINES),
     ],
 )
 def test_what_is_no_record(text: str) -> None:
@@ -266,12 +307,13 @@ def test_owners_that_are_none(name: str) -> None:
 
 def test_with_entries_adds_what_is_missing() -> None:
     """Everything that the kernel may hold, once, and nothing else is changed."""
-    known = record(since=1, stamp=2, entries=["a", "b"], networks=["n"])
+    a, b, c = parsed(*(f"accept 4 10.0.0.{number}" for number in range(3)))
+    known = Record(guest(), 1, 2, [a, b], [Need("n")])
 
-    found = known.with_entries(["b", "c"])
+    found = known.with_entries([b, c])
 
-    assert fields(found) == fields(Record(known.guest, 1, 2, ["a", "b", "c"], ["n"]))
-    assert known.entries == ["a", "b"]
+    assert fields(found) == fields(Record(known.guest, 1, 2, [a, b, c], [Need("n")]))
+    assert known.entries == [a, b]
 
 
 def test_interfaces_keep_their_order() -> None:

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import MAC, OTHER_MAC, OTHER_UUID, fresh_state, guest, nic, record
-from vfwhooks.records import Record
+from unit.builders import (
+    MAC,
+    OTHER_MAC,
+    OTHER_UUID,
+    fresh_state,
+    guest,
+    nic,
+    published,
+    record,
+)
+from vfwhooks.published import parse_address
+from vfwhooks.records import Ousted, Record, Seen
 from vfwhooks.residents import Residents
 from vfwhooks.state import State
 
@@ -34,7 +44,8 @@ def test_who_waits_for_a_listener(tmp_path: Path) -> None:
     """Guests and claims with ports that a listener has, or may keep."""
     has, may, none = (record(guest(name)) for name in ("web1", "web2", "web3"))
     claim = record(guest("web4", driver="claim"))
-    has.yields, may.seen = ["4 * tcp 22 22"], {"4 * udp 5000 5000 7": 1}
+    has.yields = [published("4 * tcp 22 22")]
+    may.seen = {Seen(published("4 * udp 5000 5000"), 7): 1}
     claim.yields = has.yields
 
     _, found = residents(tmp_path, has, may, none, claim)
@@ -82,7 +93,7 @@ def test_a_clone_that_was_ousted(tmp_path: Path) -> None:
     """Where two have one lease, that the other is there again is no news; that a third
     one is there is."""
     holder = record(guest(), entries=AT_10)
-    holder.ousted = [f"192.168.122.10 {OTHER_MAC}"]
+    holder.ousted = [Ousted(parse_address("192.168.122.10"), OTHER_MAC)]
     clone = record(guest("web2", OTHER_UUID, [nic(OTHER_MAC)]))
     clone.is_waiting = True
     _, found = residents(tmp_path, holder, clone)

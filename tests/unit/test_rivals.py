@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from unit.builders import Host, network, record
+from unit.builders import Host, network, parsed, published, record, written
 from vfwhooks.listeners import Listener
+from vfwhooks.records import Seen
 from vfwhooks.rivals import (
     Past,
     find_lasting,
@@ -37,8 +38,9 @@ def is_rival(claim: str, *listeners: Listener, held: tuple[str, ...] = ()) -> bo
     """Whether the claim yields, on a host that the world knows by 203.0.113.1, of which
     nothing is known from before."""
     host = Host(network(), listeners=list(listeners), default_sources=[DEFAULT])
-    met, _ = find_lasting(find_meetings([claim], list(held), host), Past(), host, 0)
-    return claim in find_rivals(met, host)
+    one = published(claim)
+    met, _ = find_lasting(find_meetings([one], parsed(*held), host), Past(), host, 0)
+    return one in find_rivals(met, host)
 
 
 CASES = {
@@ -163,12 +165,12 @@ def test_what_is_left_to_services_on_bridges(name: str) -> None:
     claim, held, other, left = LEFT[name]
     host = Host(network(), listeners=[other])
 
-    in_force = [held] * bool(held)
-    met = find_meetings([claim], in_force, host)
+    in_force = parsed(*[held] * bool(held))
+    met = find_meetings([published(claim)], in_force, host)
 
-    found = find_left([claim], in_force, met, host)
+    found = find_left([published(claim)], in_force, met, host)
 
-    assert found == [left] * bool(left)
+    assert written(found) == [left] * bool(left)
 
 
 HELD = {
@@ -206,6 +208,14 @@ RANGE, BOUND = "4 * udp 5000 5100", f"4 {DEFAULT} udp 5000 5100"
 PORT, BOUND_PORT = "4 * udp 5050 5050", f"4 {DEFAULT} udp 5050 5050"
 IN_FORCE = "dnat 4 * udp 5000 5100 192.168.122.10 5000"
 LATE, EARLY, NOW = 300, 100, 200
+
+
+def seen_as(what: str) -> Seen:
+    """A socket that was seen: its port, and its inode."""
+    port, _, inode = what.rpartition(" ")
+    return Seen(published(port), int(inode))
+
+
 VPN = listener(port=5050, protocol="udp", inode=7)
 PAST = {
     # what is published, what is in force, yields, seen and when, what is kept, seen
@@ -237,27 +247,29 @@ def test_a_socket_is_there_to_stay_when_it_was_seen_before(name: str) -> None:
     is there later on."""
     claim, held, yields, before, kept, seen = PAST[name]
     known = record(entries=[held] * bool(held))
-    known.yields, known.seen = [yields] * bool(yields), before
+    known.yields = [published(one) for one in [yields] * bool(yields)]
+    known.seen = {seen_as(what): stamp for what, stamp in before.items()}
     host = Host(network(), listeners=[VPN], default_sources=[DEFAULT])
     past = Past([known])
 
-    met = find_meetings([claim], known.entries, host, past)
+    met = find_meetings([published(claim)], known.entries, host, past)
     lasting, noted = find_lasting(met, past, host, NOW)
 
     found = [list(ports) for ports in find_rivals(lasting, host).values()]
-    assert (found, list(noted)) == ([kept] * bool(kept), seen)
+    assert (found, list(noted)) == ([kept] * bool(kept), list(map(seen_as, seen)))
 
 
 def test_a_socket_is_noted_with_its_first_moment() -> None:
     """However often it is looked at; of several records, the earliest."""
     records = [record(), record()]
-    records[0].seen, records[1].seen = {f"{PORT} 7": LATE}, {f"{PORT} 7": LATE + 1}
+    seen = seen_as(f"{PORT} 7")
+    records[0].seen, records[1].seen = {seen: LATE}, {seen: LATE + 1}
     host = Host(network(), listeners=[VPN])
     past = Past(records)
 
-    met = find_meetings([RANGE], [IN_FORCE], host, past)
+    met = find_meetings([published(RANGE)], parsed(IN_FORCE), host, past)
 
-    assert find_lasting(met, past, host, NOW)[1] == {f"{PORT} 7": LATE}
+    assert find_lasting(met, past, host, NOW)[1] == {seen: LATE}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "224.0.0.251"])
@@ -266,7 +278,7 @@ def test_a_socket_that_keeps_nothing_is_not_noted(address: str) -> None:
     other = listener(address, port=5050, protocol="udp", inode=7)
     host = Host(network(), listeners=[other])
 
-    met = find_meetings([RANGE], [], host)
+    met = find_meetings([published(RANGE)], [], host)
 
     assert find_lasting(met, Past(), host, NOW) == ([], {})
 
@@ -276,9 +288,9 @@ def test_a_socket_on_a_bridge_is_noted() -> None:
     other = listener("192.168.122.1", port=5050, protocol="udp", inode=7)
     host = Host(network(), listeners=[other])
 
-    met = find_meetings([RANGE], [], host)
+    met = find_meetings([published(RANGE)], [], host)
 
-    assert list(find_lasting(met, Past(), host, NOW)[1]) == [f"{PORT} 7"]
+    assert list(find_lasting(met, Past(), host, NOW)[1]) == [seen_as(f"{PORT} 7")]
 
 
 def test_all_listeners_of_a_range() -> None:
@@ -286,9 +298,11 @@ def test_all_listeners_of_a_range() -> None:
     some = [listener(port=port, inode=n) for n, port in enumerate((22, 22, 25))]
     host = Host(network(), listeners=some)
 
-    found = find_rivals(find_meetings(["4 * tcp 20 30"], [], host), host)
+    one = published("4 * tcp 20 30")
 
-    assert found == {"4 * tcp 20 30": {22: some[0], 25: some[2]}}
+    found = find_rivals(find_meetings([one], [], host), host)
+
+    assert found == {one: {22: some[0], 25: some[2]}}
 
 
 @pytest.mark.parametrize(
@@ -302,4 +316,4 @@ def test_all_listeners_of_a_range() -> None:
 )
 def test_whether_anything_is_left(one: str, ports: list[int], is_so: bool) -> None:
     """A whole address is forwarded whole or not at all."""
-    assert is_all(one, ports) is is_so
+    assert is_all(published(one), ports) is is_so

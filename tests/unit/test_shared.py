@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,9 +22,13 @@ from unit.builders import (
 from vfwhooks import compiled
 from vfwhooks.errors import InDoubt
 from vfwhooks.planner import Planner
-from vfwhooks.records import Record
-from vfwhooks.shared import Pair, Shared, note_ousted
+from vfwhooks.published import parse_address
+from vfwhooks.records import Ousted, Record
+from vfwhooks.shared import Shared, note_ousted
 from vfwhooks.state import State
+
+if TYPE_CHECKING:
+    from vfwhooks.shared import Pair
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
 
@@ -32,7 +37,7 @@ def test_an_address_is_one_guests(tmp_path: Path) -> None:
     """The first to claim it has it, also when it claims it again."""
     shared = Shared(fresh_state(tmp_path))
 
-    found = [shared.claim("fd00::1", key) for key in (WEB, LXC, WEB)]
+    found = [shared.claim(parse_address("fd00::1"), key) for key in (WEB, LXC, WEB)]
 
     assert found == [True, False, True]
 
@@ -40,13 +45,13 @@ def test_an_address_is_one_guests(tmp_path: Path) -> None:
 def test_an_address_that_was_released(tmp_path: Path) -> None:
     """It is free for others; nobody releases another one's."""
     shared = Shared(fresh_state(tmp_path))
-    shared.claim("10.0.0.1", WEB)
-    shared.release("10.0.0.1", LXC)
-    first = shared.claim("10.0.0.1", LXC)
+    shared.claim(parse_address("10.0.0.1"), WEB)
+    shared.release(parse_address("10.0.0.1"), LXC)
+    first = shared.claim(parse_address("10.0.0.1"), LXC)
 
-    shared.release("10.0.0.1", WEB)
+    shared.release(parse_address("10.0.0.1"), WEB)
 
-    assert (first, shared.claim("10.0.0.1", LXC)) == (False, True)
+    assert (first, shared.claim(parse_address("10.0.0.1"), LXC)) == (False, True)
 
 
 def test_the_last_to_leave_a_network(tmp_path: Path) -> None:
@@ -64,8 +69,8 @@ def test_all_of_it_from_the_records(tmp_path: Path) -> None:
     """Who is where and who needs what, whatever was noted before."""
     state = fresh_state(tmp_path)
     shared = Shared(state)
-    shared.claim("10.0.0.9", LXC)
-    shared.claim("192.168.122.10", LXC)
+    shared.claim(parse_address("10.0.0.9"), LXC)
+    shared.claim(parse_address("192.168.122.10"), LXC)
     shared.join("gone", LXC)
     shared.join("default", LXC)
     entries = ["accept 6 fd00::10", "dnat 4 * tcp 80 80 192.168.122.10 80"]
@@ -210,4 +215,5 @@ def test_who_was_ousted() -> None:
     note_ousted([(leaves, record(guest())), (record(clone), comes)])
     note_ousted([(leaves, None), (record(clone), again)])
 
-    assert (comes.ousted, again.ousted) == ([f"192.168.122.10 {MAC}"], [])
+    ousted = Ousted(parse_address("192.168.122.10"), MAC)
+    assert (comes.ousted, again.ousted) == ([ousted], [])

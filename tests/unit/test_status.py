@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import OTHER_MAC, UUID, network, nic, record
+from unit.builders import OTHER_MAC, UUID, at, network, nic, parsed, published, record
 from vfwhooks.address import Whereabouts
+from vfwhooks.entries import key_of
 from vfwhooks.listeners import Listener
 from vfwhooks.model import Network
-from vfwhooks.plan import Addresses, Settings
+from vfwhooks.needs import LoopbackNeed
 from vfwhooks.planned import Planned
+from vfwhooks.ports import Address
+from vfwhooks.published import Family
+from vfwhooks.settingstext import parse_settings
 from vfwhooks.status import (
     ForwardStatus,
     GuestStatus,
@@ -24,13 +28,13 @@ from vfwhooks.status import (
 WEB = "forward * tcp 8080 8080 80 80 -"
 DNAT = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
 ACCEPT = "accept 4 192.168.122.10"
-FOUR = {"4": "192.168.122.10"}
-DUAL = {**FOUR, "6": "fd00:122::10"}
+FOUR, SIX = at("192.168.122.10"), at("fd00:122::10")
+DUAL = {**FOUR, **SIX}
 
 
 def planned(
     *lines: str,
-    addresses: Addresses | None = None,
+    addresses: dict[Family, Address] | None = None,
     reason: str = "",
     conflicts: dict[str, str] | None = None,
     networks: list[Network] | None = None,
@@ -41,9 +45,25 @@ def planned(
         [network()] if networks is None else networks,
         reason,
     )
-    found = Planned(record(), Settings(list(lines)), where)
-    found.conflicts.update(conflicts or {})
+    found = Planned(record(), parse_settings(lines), where)
+    for line, why in (conflicts or {}).items():
+        (entry,) = parsed(line)
+        found.conflicts[key_of(entry)] = why
     return found
+
+
+def statuses(
+    of: Planned,
+    held: dict[str, int],
+    missing: dict[str, str],
+    root: str = "/nowhere",
+    notes: dict[str, str] | None = None,
+    absent: dict[str, str] | None = None,
+) -> list[ForwardStatus]:
+    """Its forwards, with these entries in the kernel."""
+    entries = dict(zip(parsed(*held), held.values()))
+    said = {published(one): note for one, note in (notes or {}).items()}
+    return forward_statuses(of, entries, missing, root, said, absent or {})
 
 
 def rows(of: Planned, root: Path = Path("/nowhere")) -> list[tuple[str, str, str, int]]:
@@ -51,13 +71,13 @@ def rows(of: Planned, root: Path = Path("/nowhere")) -> list[tuple[str, str, str
     held = {ACCEPT: 0, DNAT: 7}
     return [
         (row.address, row.state, row.reason, row.connections)
-        for row in forward_statuses(of, held, {}, str(root))
+        for row in statuses(of, held, {}, str(root))
     ]
 
 
 def test_an_active_forward() -> None:
     """Everything that status --json promises."""
-    (found,) = forward_statuses(planned(WEB), {ACCEPT: 0, DNAT: 7}, {}, "/nowhere")
+    (found,) = statuses(planned(WEB), {ACCEPT: 0, DNAT: 7}, {}, "/nowhere")
 
     assert asdict(found) == {
         "guest": "web1",
@@ -78,7 +98,7 @@ def test_a_range() -> None:
     dnat = "dnat 4 203.0.113.5 udp {0} {0} 192.168.122.10 {1}".format
     held = {ACCEPT: 0, dnat(5000, 6000): 2, dnat(5001, 6001): 3}
 
-    (found,) = forward_statuses(planned(line), held, {}, "/nowhere")
+    (found,) = statuses(planned(line), held, {}, "/nowhere")
 
     assert found == ForwardStatus(
         "web1",
@@ -96,13 +116,11 @@ def test_a_range() -> None:
 def test_a_range_without_a_port() -> None:
     """What a service of the host keeps is no part of it, and is said."""
     of = planned("forward * udp 5000 5002 5000 5002 -")
-    of.holes = {"4 * udp 5000 5002": {5001: Listener("udp", "4", "", 5001)}}
+    of.holes = {published("4 * udp 5000 5002"): {5001: Listener("udp", "4", "", 5001)}}
     dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
     held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
 
-    (found,) = forward_statuses(
-        of, held, {}, "/nowhere", {"4 * udp 5000 5002": "all but 5001"}
-    )
+    (found,) = statuses(of, held, {}, "/nowhere", {"4 * udp 5000 5002": "all but 5001"})
 
     shown = found.published, found.state, found.reason, found.connections
     assert shown == ("5000-5002", "active", "all but 5001", 5)
@@ -128,11 +146,11 @@ def test_a_range_whose_port_is_free_again(
 ) -> None:
     """The rest of it is in force, and what comes is said; nothing else is excused."""
     of = planned("forward * udp 5000 5002 5000 5002 -")
-    of.record.yields = yields
+    of.record.yields = list(map(published, yields))
     dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
     held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
 
-    (found,) = forward_statuses(of, held, {}, "/nowhere")
+    (found,) = statuses(of, held, {}, "/nowhere")
 
     assert (found.state, found.reason) == (state, reason)
 
@@ -140,9 +158,9 @@ def test_a_range_whose_port_is_free_again(
 def test_a_range_all_of_whose_ports_are_free_again() -> None:
     """Nothing of it is in force."""
     of = planned("forward * udp 5000 5001 5000 5001 -")
-    of.record.yields = ["4 * udp 5000 5000", "4 * udp 5001 5001"]
+    of.record.yields = [published("4 * udp 5000 5000"), published("4 * udp 5001 5001")]
 
-    (found,) = forward_statuses(of, {ACCEPT: 0}, {}, "/nowhere")
+    (found,) = statuses(of, {ACCEPT: 0}, {}, "/nowhere")
 
     assert found.state == "blocked"
 
@@ -152,7 +170,7 @@ def test_a_row_for_each_address() -> None:
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
     held = {ACCEPT: 0, DNAT: 1, "accept 6 fd00:122::10": 0, six: 2}
 
-    found = forward_statuses(planned(WEB, addresses=DUAL), held, {}, "/nowhere")
+    found = statuses(planned(WEB, addresses=DUAL), held, {}, "/nowhere")
 
     shown = [(row.address, row.state, row.connections) for row in found]
     assert shown == [("192.168.122.10", "active", 1), ("fd00:122::10", "active", 2)]
@@ -184,7 +202,7 @@ def test_a_forward_on_every_address_of_a_guest_without_one() -> None:
 
 def test_a_port_that_somebody_else_has() -> None:
     """Any of its entries in conflict is a conflict, with the reason."""
-    taken = {"dnat 4 * tcp 8080 8080": "taken by lxc guest web1"}
+    taken = {DNAT: "taken by lxc guest web1"}
 
     found = rows(planned(WEB, conflicts=taken))
 
@@ -214,9 +232,9 @@ def test_one_address_of_two_that_somebody_else_has() -> None:
     """The family in conflict is shown beside the one that works."""
     reason = "192.168.122.10 is the address of web2"
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
-    of = planned(WEB, addresses={"6": DUAL["6"]}, conflicts={ACCEPT: reason})
+    of = planned(WEB, addresses=SIX, conflicts={ACCEPT: reason})
 
-    found = forward_statuses(of, {"accept 6 fd00:122::10": 0, six: 0}, {}, "/nowhere")
+    found = statuses(of, {"accept 6 fd00:122::10": 0, six: 0}, {}, "/nowhere")
 
     reasons = sorted(row.reason for row in found)
     assert reasons == ["", reason]
@@ -224,7 +242,7 @@ def test_one_address_of_two_that_somebody_else_has() -> None:
 
 def test_rules_that_are_not_in_the_kernel() -> None:
     """Somebody has taken them out."""
-    found = forward_statuses(planned(WEB), {ACCEPT: 0}, {}, "/nowhere")
+    found = statuses(planned(WEB), {ACCEPT: 0}, {}, "/nowhere")
 
     reason = "the rules are not in the kernel; run vfwhooks apply"
     assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
@@ -238,7 +256,7 @@ def test_an_address_that_the_host_does_not_have() -> None:
     """It waits, with all of its rules in the kernel; a forward beside it does not."""
     held = {ACCEPT: 0, DNAT: 7, DNAT.replace("*", "203.0.113.5"): 0}
 
-    found = forward_statuses(planned(ON_ONE, WEB), held, {}, "/nowhere", absent=ABSENT)
+    found = statuses(planned(ON_ONE, WEB), held, {}, "/nowhere", absent=ABSENT)
 
     assert [(row.state, row.reason) for row in found] == [
         ("pending", ABSENT["203.0.113.5"]),
@@ -248,8 +266,8 @@ def test_an_address_that_the_host_does_not_have() -> None:
 
 def test_what_is_wrong_with_the_rules_is_said_before_the_address() -> None:
     """A conflict does not end when the address comes, nor do rules come back."""
-    key, taken = "dnat 4 203.0.113.5 tcp 8080 8080", "taken by lxc guest web1"
-    contested = planned(ON_ONE, conflicts={key: taken})
+    taken = {DNAT.replace("*", "203.0.113.5"): "taken by lxc guest web1"}
+    contested = planned(ON_ONE, conflicts=taken)
 
     found = [
         forward_statuses(one, {}, {}, "/nowhere", absent=ABSENT)[0].state
@@ -264,7 +282,7 @@ def test_the_address_is_said_before_a_table_that_is_missing() -> None:
     held = {ACCEPT: 0, DNAT.replace("*", "203.0.113.5"): 0}
     missing = {"4": "table ip libvirt_network is missing"}
 
-    found = forward_statuses(planned(ON_ONE), held, missing, "/nowhere", absent=ABSENT)
+    found = statuses(planned(ON_ONE), held, missing, "/nowhere", absent=ABSENT)
 
     assert [row.state for row in found] == ["pending"]
 
@@ -277,7 +295,7 @@ def test_libvirts_table_that_is_not_in_the_kernel() -> None:
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
     of = planned(WEB, addresses=DUAL)
 
-    found = forward_statuses(of, {DNAT: 0, six: 0}, MISSING, "/nowhere")
+    found = statuses(of, {DNAT: 0, six: 0}, MISSING, "/nowhere")
 
     assert [(row.state, row.reason) for row in found] == [
         ("active", ""),
@@ -287,9 +305,9 @@ def test_libvirts_table_that_is_not_in_the_kernel() -> None:
 
 def test_what_is_wrong_with_a_forward_itself_is_said_first() -> None:
     """A missing table does not hide a conflict, or rules that are gone."""
-    of = planned(WEB, addresses={"6": DUAL["6"]})
+    of = planned(WEB, addresses=SIX)
 
-    found = forward_statuses(of, {}, MISSING, "/nowhere")
+    found = statuses(of, {}, MISSING, "/nowhere")
 
     reason = "the rules are not in the kernel; run vfwhooks apply"
     assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
@@ -303,7 +321,7 @@ def test_open_networks_need_nothing_of_libvirts(modes: list[str], state: str) ->
     networks = [network(mode=mode) for mode in modes]
     of = planned(WEB, networks=networks)
 
-    found = forward_statuses(of, {DNAT: 7}, {"4": "missing"}, "/nowhere")
+    found = statuses(of, {DNAT: 7}, {"4": "missing"}, "/nowhere")
 
     assert [row.state for row in found] == [state]
 
@@ -413,7 +431,7 @@ def test_a_guest_that_runs() -> None:
 
 def test_a_guest_that_does_not_run() -> None:
     """Its forwards are stopped."""
-    settings = Settings(["forward 203.0.113.5 udp 53 54 53 54 -"])
+    settings = parse_settings(["forward 203.0.113.5 udp 53 54 53 54 -"])
 
     found = stopped_statuses("dns", settings.forwards, None, {})
 
@@ -437,9 +455,10 @@ def test_a_guest_that_does_not_run_and_keeps_its_ports(
 ) -> None:
     """Whether what connects to them is rejected, as forwards.yaml asks."""
     claim = planned()
-    claim.entries = ["reject 4 * tcp 8080 8080"]
+    claim.entries = parsed("reject 4 * tcp 8080 8080")
+    there = dict.fromkeys(parsed(*held), 0)
 
-    (found,) = stopped_statuses("web1", Settings([WEB]).forwards, claim, held)
+    (found,) = stopped_statuses("web1", parse_settings([WEB]).forwards, claim, there)
 
     assert (found.state, found.reason) == (
         "stopped",
@@ -449,7 +468,7 @@ def test_a_guest_that_does_not_run_and_keeps_its_ports(
 
 def test_loopback_of_a_guest_that_does_not_run() -> None:
     """It stays the host's whatever the guest's claim is."""
-    forwards = Settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).forwards
+    forwards = parse_settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).forwards
 
     (found,) = stopped_statuses("web1", forwards, planned(), {})
 
@@ -475,16 +494,16 @@ def test_loopback_of_a_bridge_that_was_closed(
     setting.parent.mkdir(parents=True)
     setting.write_text(value)
     local = planned("forward 127.0.0.1 tcp 80 80 80 80 -")
-    local.networks.append("default/loopback")
+    local.networks.append(LoopbackNeed("default"))
     held = {"dnat 4 127.0.0.1 tcp 80 80 192.168.122.10 80": 0}
 
-    (found,) = forward_statuses(local, held, {}, str(tmp_path))
+    (found,) = statuses(local, held, {}, str(tmp_path))
 
     assert (found.state, found.reason) == (state, reason)
 
 
 def test_no_forwards() -> None:
     """A guest that forwards.yaml does not name has no rows."""
-    found = forward_statuses(planned(), {}, {}, "/nowhere")
+    found = statuses(planned(), {}, {}, "/nowhere")
 
     assert found == []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from unit.builders import Host, network
+from unit.builders import Host, at, network, parsed, published, written
 from unit.builders import record as running
 from vfwhooks.address import Whereabouts
 from vfwhooks.dnats import PROTOCOLS, Claim, Doubt
 from vfwhooks.foreign import Foreign
-from vfwhooks.plan import Settings
 from vfwhooks.planned import Planned
 from vfwhooks.rivals import Past
+from vfwhooks.settingstext import parse_settings
 from vfwhooks.takenwords import AHEAD, Said, Takers
 from vfwhooks.takers import find_takers
 
@@ -137,75 +137,77 @@ def test_who_keeps_a_port(what: str) -> None:
     one, rule, held, yields, ports, left = KEPT[what]
     host = Host(network(), default_sources=[DEFAULT], claims=[rule])
     known = running(entries=[held] * bool(held))
-    known.yields = [yields] * bool(yields)
+    known.yields = [published(port) for port in [yields] * bool(yields)]
 
-    found, beside = find_takers([one], known.entries, Past([known]), host)
+    found, beside = find_takers([published(one)], known.entries, Past([known]), host)
 
-    kept = {one: ports} if ports else {}
-    assert ({k: list(some) for k, some in found.items()}, beside) == (kept, left)
+    kept = {published(one): ports} if ports else {}
+    assert ({k: list(some) for k, some in found.items()}, written(beside)) == (
+        kept,
+        left,
+    )
 
 
 def test_what_was_left_stays_so() -> None:
     """While the rule is there, and no longer."""
-    held = [IN_FORCE, LEFT]
+    held, one = parsed(IN_FORCE, LEFT), published("4 * tcp 22 22")
     hosts = Host(network(), claims=[claim(SECOND)]), Host(network())
 
-    found = [find_takers(["4 * tcp 22 22"], held, Past(), host)[1] for host in hosts]
+    found = [find_takers([one], held, Past(), host)[1] for host in hosts]
 
-    assert found == [[LEFT], []]
+    assert found == [held[1:], []]
 
 
+PORT, PORTS = published("4 * tcp 22 22"), published("4 * tcp 20 30")
 WEB = "forward * tcp 22 22 22 22 -"
 RANGE = "forward * tcp 20 30 20 30 -"
 FIRST = "Docker takes tcp 22 by DNAT; the forward was first"
 TOLD = {
     # what is compiled, the rules, the doubts, what is said
     "nobody": ([WEB], [], [], Said()),
-    "behind": ([WEB], [claim()], [], Said({"4 * tcp 22 22": FIRST})),
+    "behind": ([WEB], [claim()], [], Said({PORT: FIRST})),
     "behind, over_listener": ([WEB, "over * tcp 22 22"], [claim()], [], Said()),
     "ahead": (
         [WEB],
         [claim(is_ahead=True)],
         [],
-        Said({}, {"4 * tcp 22 22": f"Docker takes tcp 22 by DNAT; {AHEAD}"}),
+        Said({}, {PORT: f"Docker takes tcp 22 by DNAT; {AHEAD}"}),
     ),
     "ahead, over_listener": (
         [WEB, "over * tcp 22 22"],
         [claim(is_ahead=True)],
         [],
-        Said({}, {"4 * tcp 22 22": f"Docker takes tcp 22 by DNAT; {AHEAD}"}),
+        Said({}, {PORT: f"Docker takes tcp 22 by DNAT; {AHEAD}"}),
     ),
     "ahead of a part": (
         [RANGE],
         [claim(is_ahead=True)],
         [],
-        Said({"4 * tcp 20 30": f"all but 22: Docker takes tcp 22 by DNAT; {AHEAD}"}),
+        Said({PORTS: f"all but 22: Docker takes tcp 22 by DNAT; {AHEAD}"}),
     ),
     "ahead of all of a range": (
         [RANGE],
         [claim(first=10, last=40, is_ahead=True)],
         [],
-        Said({}, {"4 * tcp 20 30": f"Docker takes tcp 10-40 by DNAT; {AHEAD}"}),
+        Said({}, {PORTS: f"Docker takes tcp 10-40 by DNAT; {AHEAD}"}),
     ),
     "ahead on one address": (
         [WEB],
         [claim(SECOND, is_ahead=True)],
         [],
-        Said(
-            {"4 * tcp 22 22": f"not on {SECOND}: Docker takes tcp {SECOND}:22 by DNAT"}
-        ),
+        Said({PORT: f"not on {SECOND}: Docker takes tcp {SECOND}:22 by DNAT"}),
     ),
     "a doubt": (
         [WEB],
         [],
         [Doubt("46", PROTOCOLS, 0, 65535, "table ip site")],
-        Said({"4 * tcp 22 22": "cannot tell whether table ip site takes port 22"}),
+        Said({PORT: "cannot tell whether table ip site takes port 22"}),
     ),
     "a doubt of a range": (
         [RANGE],
         [],
         [Doubt("4", ("tcp",), 25, 65535, "table ip site")],
-        Said({"4 * tcp 20 30": "cannot tell whether table ip site takes ports 25-30"}),
+        Said({PORTS: "cannot tell whether table ip site takes ports 25-30"}),
     ),
     "a doubt of others": (
         [WEB],
@@ -220,8 +222,8 @@ TOLD = {
 def test_what_is_said(what: str) -> None:
     """Of what is in force, by where the rules stand."""
     lines, claims, doubts, said = TOLD[what]
-    settings = Settings(lines)
-    planned = Planned(running(), settings, Whereabouts({"4": "192.168.122.10"}, [], ""))
+    where = Whereabouts(at("192.168.122.10"), [], "")
+    planned = Planned(running(), parse_settings(lines), where)
     host = Host(network(), default_sources=[DEFAULT])
 
     found = Takers(Foreign(claims, doubts), host).say(planned)

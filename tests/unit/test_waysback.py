@@ -10,12 +10,14 @@ from typing import cast
 
 import pytest
 
-from unit.builders import fresh_state, guest, network, record
+from unit.builders import at, fresh_state, guest, network, parsed, record, written
 from vfwhooks.cuts import Change
 from vfwhooks.inventory import Inventory
-from vfwhooks.plan import Settings
+from vfwhooks.needs import WayNeed
 from vfwhooks.policyrules import PolicyRule, PolicyRules
+from vfwhooks.published import BOTH
 from vfwhooks.records import Record
+from vfwhooks.settingstext import parse_settings
 from vfwhooks.state import State
 from vfwhooks.waysback import (
     Ways,
@@ -24,10 +26,10 @@ from vfwhooks.waysback import (
     firewalls,
     known_value,
     values,
-    way_entry,
+    ways_of,
 )
 
-GUEST = {"4": "192.168.122.10", "6": "fd00:122::10"}
+GUEST = at("192.168.122.10", "fd00:122::10")
 MAIN = 254
 ETH0, ETH1, TUN0, VIRBR0 = 2, 3, 4, 9
 NAMES = {ETH0: "eth0", ETH1: "eth1", TUN0: "wg-0.1"}
@@ -69,19 +71,23 @@ class Host:
 
 def found(
     lines: list[str], own: dict[str, Way], of_guest: Way | None = (ETH0, MAIN)
-) -> tuple[list[list[tuple[str, str, int]]], list[str], list[str]]:
+) -> tuple[list[list[tuple[str, str, int]]], list[WayNeed], list[str]]:
     """The ways of each forward, what the guest needs, and what there is no mark for;
     table 100 + N has the mark N, up to 15."""
-    settings, networks = Settings(lines), [network()]
+    settings, networks = parse_settings(lines), [network()]
     host = cast("Inventory", Host(own, of_guest))
     needed, unmarked = find_ways(
         settings,
         GUEST,
-        {"4": networks, "6": networks},
+        dict.fromkeys(BOTH, networks),
         host,
         lambda table: table - 100 if table <= 115 else 1 if table == MAIN else 0,
     )
-    return [forward.ways for forward in settings.forwards], needed, unmarked
+    ways = [
+        [(str(host), uplink, value) for host, uplink, value in forward.ways]
+        for forward in settings.forwards
+    ]
+    return ways, needed, unmarked
 
 
 BOUND = ["forward 198.51.100.1 tcp 80 80 80 80 -", "returned 198.51.100.1 tcp 80 80"]
@@ -144,7 +150,7 @@ def test_a_forward_on_every_address() -> None:
         ],
         [],
     ]
-    assert [way_entry(one.partition("/way-")[2], "virbr0") for one in needed] == [
+    assert written(need.route("virbr0") for need in needed) == [
         "way 4 virbr0 101 1 eth1",
         "way 4 virbr0 102 2 wg-0.1",
         "way 6 virbr0 101 1 eth1",
@@ -190,9 +196,11 @@ def test_no_value_is_taken_from_who_needs_it(tmp_path: Path) -> None:
 
 def test_firewalls_know_nothing_of_ways() -> None:
     """What is given to them is all else."""
-    [found] = firewalls([Change("owner", [WAY, "b"], ["a", WAY])])
+    way, a, b = parsed(WAY, "accept 4 10.0.0.1", "accept 4 10.0.0.2")
 
-    assert (found.owner, found.old, found.new) == ("owner", ["b"], ["a"])
+    [found] = firewalls([Change("owner", [way, b], [a, way])])
+
+    assert (found.owner, found.old, found.new) == ("owner", [b], [a])
 
 
 class Rules(PolicyRules):
@@ -291,7 +299,7 @@ def test_what_two_ways_share(tmp_path: Path) -> None:
     place, one = Place(tmp_path, eth1="0", eth2="0"), net(WAY)
     for way in (one, *map(net, other)):
         place.state.keep(way)
-    place.ways.sync({WAY, *other})
+    place.ways.sync(set(ways_of(parsed(WAY, *other))))
 
     place.ways.change([(one, None)])
 
@@ -307,10 +315,12 @@ def test_everything_is_compared(tmp_path: Path) -> None:
     place = Place(tmp_path, eth1="2", eth2="0")
     for table in (100, 101):
         allot_value(place.state, table)
-    place.ways.sync({WAY, "way 6 virbr0 101 2 eth2", "way 4 virbr0 100 1 ppp0"})
+    place.ways.sync(
+        set(ways_of(parsed(WAY, "way 6 virbr0 101 2 eth2", "way 4 virbr0 100 1 ppp0")))
+    )
     during = place.settings()
 
-    place.ways.sync({"way 6 virbr0 101 2 eth2"})
+    place.ways.sync(set(ways_of(parsed("way 6 virbr0 101 2 eth2"))))
 
     assert (during, place.settings()) == (
         {"eth1": "1", "eth2": "0"},
@@ -331,7 +341,7 @@ def test_a_kernel_that_refuses(tmp_path: Path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     ways = Ways(place.state, str(place.root), refuse, lambda: place.rules)
-    opening = ways.sync({WAY})
+    opening = ways.sync(set(ways_of(parsed(WAY))))
     kept = place.state.read("vmark/eth1").strip()
     closing = ways.sync(set())
     still_kept = place.state.read("vmark/eth1").strip()

@@ -1,10 +1,13 @@
-"""published: whose a port of an address is."""
+"""portindex: whose a port of an address is."""
 
 from __future__ import annotations
 
 import pytest
 
-from vfwhooks.published import Published, PublishedPorts, packed
+from unit.builders import parsed, published
+from vfwhooks.entries import Dnat, Reject
+from vfwhooks.portindex import Destination, PortIndex
+from vfwhooks.published import Family, parse_address
 
 HOST, OTHER, GUEST = "203.0.113.1", "203.0.113.2", "192.168.122.10"
 ENTRIES = {
@@ -16,6 +19,18 @@ ENTRIES = {
     "rejected": "reject 4 * udp 80 80",
     "six": "dnat 6 * tcp 80 80 fd00:122::10 80",
 }
+
+
+def destination(line: str) -> Destination:
+    """What an entry is about."""
+    (entry,) = parsed(line)
+    assert isinstance(entry, (Dnat, Reject))
+    return Destination(entry.published, entry if isinstance(entry, Dnat) else None)
+
+
+def packed(host: str) -> bytes:
+    """An address as the kernel has it; nothing for every one."""
+    return b"" if host == "*" else parse_address(host).packed
 
 
 @pytest.mark.parametrize(
@@ -37,9 +52,9 @@ def test_whose_a_port_is(
     family: str, host: str, protocol: int, port: int, names: list[str]
 ) -> None:
     """First what is on the address, then all of it, then what is on every one."""
-    known = {Published(entry): name for name, entry in ENTRIES.items()}
+    known = {destination(line): name for name, line in ENTRIES.items()}
 
-    found = PublishedPorts(known).find(family, packed(host), protocol, port)
+    found = PortIndex(known).find(Family(family), packed(host), protocol, port)
 
     assert [known[one] for one in found] == names
 
@@ -58,17 +73,18 @@ def test_whose_a_port_is(
 def test_whether_anybody_has_it(
     host: str, protocol: str, port: int, is_had: bool
 ) -> None:
-    """In the words of entries; on every address, only what is on every one."""
-    ports = PublishedPorts(map(Published, ENTRIES.values()))
+    """On every address, only what is on every one."""
+    ports = PortIndex(map(destination, ENTRIES.values()))
+    wanted = published(f"4 {host} {protocol} {port} {port}")
 
-    found = ports.covers("4", host, protocol, port)
+    found = ports.covers(wanted, protocol, port)
 
     assert found is is_had
 
 
 def test_what_an_entry_is_about() -> None:
     """Packed addresses and numbers; what is rejected leads nowhere."""
-    led, rejected = (Published(ENTRIES[name]) for name in ("one", "rejected"))
+    led, rejected = (destination(ENTRIES[name]) for name in ("one", "rejected"))
 
     assert (led.address, led.target, rejected.address, rejected.target) == (
         packed(GUEST),
