@@ -3,8 +3,12 @@
 import errno
 
 from .elements import comment, decode, encode, set_name
-from .entries import Dnat, Entry
+from .entries import Dnat
 from .netlink import Netlink, attributes, each, message, named, nested, netfilter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .entries import Entry
 
 OWN, LIBVIRT = "vfwhooks", "libvirt_network"
 PARTS = {

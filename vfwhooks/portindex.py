@@ -6,11 +6,15 @@ listeners and rules of others (see rivals and takers).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .elements import PROTOCOLS
-from .entries import Dnat, Entry
-from .published import Family, Published
+from .entries import Dnat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .entries import Entry
+    from .published import Family, Published
 
 
 class Destination:

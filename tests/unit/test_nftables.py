@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from unit.builders import parsed
 from unit.netlinks import Link, answer, nla
 from vfwhooks.cuts import Change
 from vfwhooks.elements import encode, set_name
-from vfwhooks.entries import Entry
 from vfwhooks.nfnetlink import additions, removals
 from vfwhooks.nftables import Nftables
 from vfwhooks.process import Run
+
+if TYPE_CHECKING:
+    from vfwhooks.entries import Entry
 
 TO = "192.168.122.10"
 PAIRS = range(1000, 4600, 3)

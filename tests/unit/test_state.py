@@ -54,6 +54,7 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
             "localnet",
             "members",
             "networks",
+            "spool",
             "tmp",
             "vmark",
             "ways",
@@ -544,7 +545,10 @@ def test_what_killed_writers_left(tmp_path: Path) -> None:
     assert state.names("tmp") == [str(os.getppid())]
 
 
-@pytest.mark.parametrize("name", ["full", "base", "guests/qemu/web1", f"tmp/{PID}"])
+@pytest.mark.parametrize(
+    "name",
+    ["full", "base", "guests/qemu/web1", pytest.param(f"tmp/{PID}", id="tmp/PID")],
+)
 def test_a_directory_that_is_in_the_way_of_a_file(tmp_path: Path, name: str) -> None:
     """It is set aside with all that is in it, as often as there is one."""
     state = fresh_state(tmp_path)
