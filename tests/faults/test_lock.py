@@ -6,15 +6,24 @@ import fcntl
 import os
 import signal
 import subprocess
+import time
 from unittest.mock import patch
 
 import pytest
-from standin import BACKENDS, ENVIRONMENT, QUIET, STATE, alone, hook_argv, wait_for
+from standin import (
+    BACKENDS,
+    CONFIG,
+    ENVIRONMENT,
+    QUIET,
+    STATE,
+    alone,
+    hook_argv,
+    wait_for,
+)
 
 from faults.scenes import WEB0, WEB1, Stage
 from faults.watched import watching
-from vfwhooks import hook, reconcile
-from vfwhooks.state import State
+from vfwhooks import hook, reconcile, spool
 
 EVENTS = {
     "started": (WEB0, WEB1),
@@ -41,7 +50,7 @@ def test_a_holder_that_is_stuck(backend: str, operation: str) -> None:
         stage.host.event("qemu", "web1", "started", WEB1.xml())
     lock = take_lock()
     called = [stage.host.call("qemu", "web1", operation, WEB1.xml())]
-    waiting = len(list(STATE.glob("intents/*")))
+    waiting = len(list(STATE.glob("spool/*")))
     marks = [(STATE / name).exists() for name in ("full", "late")]
     said = stage.host.syslog()
     os.close(lock)
@@ -78,11 +87,11 @@ def test_an_event_that_cannot_be_written_down_either() -> None:
     stage.learn()
     take_lock()
 
-    with (
-        patch.object(State, "note", side_effect=OSError(28, "No space left")),
-        patch.object(hook, "DEADLINE", 0.5),
-    ):
-        said = stage.host.event("qemu", "web1", "started", WEB1.xml())
+    event = spool.Event("qemu", "web1", "started", WEB1.xml().encode())
+
+    with patch.object(spool, "put", side_effect=OSError(28, "No space left")):
+        until = time.monotonic() + 0.3
+        said = hook.carry_out(str(STATE), str(CONFIG), event, until)
 
     why = "somebody else has the lock: it is lost, run vfwhooks apply"
     assert said == [f"{STATE}: No space left", f"web1 started: {why}"]
@@ -96,10 +105,10 @@ def test_the_watch_when_the_lock_is_free() -> None:
     with watching():
         lock = take_lock()
         called = stage.host.call("qemu", "web1", "started", WEB1.xml())
-        waiting = len(list(STATE.glob("intents/*")))
+        waiting = len(list(STATE.glob("spool/*")))
         os.close(lock)
 
-        wait_for(lambda: not list(STATE.glob("intents/*")))
+        wait_for(lambda: not list(STATE.glob("spool/*")))
         wait_for(lambda: stage.differs((WEB0, WEB1), "the lock was free") == [])
 
     assert (called, waiting) == (QUIET, 1)
@@ -120,7 +129,7 @@ def test_a_stopped_process_with_the_lock() -> None:
     assert stuck.stdin
     stuck.stdin.write(WEB1.xml().encode())
     stuck.stdin.close()
-    while not list(STATE.glob("intents/*")):
+    while not list(STATE.glob("spool/*")):
         pass
     os.killpg(stuck.pid, signal.SIGSTOP)
     os.close(lock)

@@ -23,8 +23,9 @@ from faults.watched import Service
 
 FEW = 6
 NAMES = "start", "stop", "reconnect", "way", "no way"
-# Seconds for a hook to end, by far: its own deadline is the gate's.
-SOON = 5.0
+# Seconds for a hook to end, and for a service to carry out what waits, by far: a hang
+# is to be noticed, not a busy machine.
+SOON = 20.0
 # A hook that gives the service up, and then the lock, sooner than it does.
 HASTY = """
 import sys, time

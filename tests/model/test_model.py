@@ -298,7 +298,11 @@ class Model(RuleBasedStateMachine):
         assert found == wanted
         recorded = {path.name for path in STATE.glob("guests/qemu/*")}
         assert recorded == set(self.world.running)
-        waiting = [*STATE.glob("intents/*"), *STATE.glob("working")]
+        waiting = [
+            path
+            for one in ("intents/*", "spool/*", "working")
+            for path in STATE.glob(one)
+        ]
         assert (waiting, [*STATE.glob("aside/*")]) == ([], [])
 
 
