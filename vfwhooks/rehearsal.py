@@ -5,15 +5,18 @@ network namespace that is thrown away. The kernel there takes or refuses for rea
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pickle
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .compiler import compile_file
+from .configuration import is_in_force
 from .errors import VfwError
 from .inventory import Inventory
 from .libvirtd import Answer
@@ -44,11 +47,14 @@ def rehearse(
     state: State, main: str, answer: Answer | None, asked: int, taken: bytes | None
 ) -> Outcome:
     """Take apply's road where it touches nothing."""
-    with tempfile.TemporaryDirectory(prefix="vfwhooks-") as directory:
+    # Beside the state, whose files are given a second name there instead of a copy.
+    beside = Path(state.path).parent
+    with tempfile.TemporaryDirectory(prefix=".vfwhooks-", dir=beside) as directory:
         copy = Path(directory) / "state"
         _copy_state(state, copy)
         scratch = State(str(copy))
-        compile_file(Path(main), scratch)
+        if not is_in_force(scratch, main):
+            compile_file(Path(main), scratch)
         if taken is not None:
             scratch.put_taken(taken)
         inventory = Inventory(f"{copy}/networks")
@@ -74,20 +80,29 @@ def rehearse(
 
 def _copy_state(state: State, copy: Path) -> None:
     """Copy the state directory, while nobody changes what takes the lock; events are
-    noted without."""
+    noted without. Whoever waits for the lock meanwhile waits for thousands of files."""
+
+    def ignored(directory: str, names: list[str]) -> list[str]:
+        if directory == f"{state.path}/tmp":
+            return names  # somebody is writing there
+        return ["lock"] if directory == state.path else []
+
     lock = state.lock()
     try:
-        no_lock = shutil.ignore_patterns("lock")
-        shutil.copytree(state.path, copy, ignore=no_lock, copy_function=_copy_file)
+        shutil.copytree(state.path, copy, ignore=ignored, copy_function=_copy_file)
     finally:
         lock.close()
 
 
 def _copy_file(source: str, target: str) -> None:
-    try:
-        shutil.copyfile(source, target)
-    except FileNotFoundError:
-        pass  # it has been removed, or has got its name, since it was listed
+    """By a second name, if it can have one: whatever changes is put in its place."""
+    with suppress(FileNotFoundError):  # removed, or renamed, since it was listed
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise
+            shutil.copyfile(source, target)  # it may be on a file system of its own
 
 
 def _perform(

@@ -87,19 +87,17 @@ class Shared:
 
     def join(self, network: str, key: Key) -> None:
         """Note that the guest needs the network's entries."""
-        directory = f"members/{files.file_name(network)}"
         try:
-            posix.mkdir(f"{self._state.path}/{directory}", 0o700)
+            posix.mkdir(f"{self._state.path}/members/{files.file_name(network)}", 0o700)
         except FileExistsError:
             pass
-        self._state.write(f"{directory}/{member_name(key)}", "")
+        self._state.write(_member(network, key), "")
 
     def leave(self, network: str, key: Key) -> bool:
         """The guest does not need them any more; whether it was the last."""
-        directory = f"members/{files.file_name(network)}"
-        self._state.remove(f"{directory}/{member_name(key)}")
+        self._state.remove(_member(network, key))
         try:
-            posix.rmdir(f"{self._state.path}/{directory}")
+            posix.rmdir(f"{self._state.path}/members/{files.file_name(network)}")
         except FileNotFoundError:
             return True
         except OSError:
@@ -107,18 +105,35 @@ class Shared:
         return True
 
     def note_anew(self, records: list[Record]) -> None:
-        """Note it all from everybody's records, and nothing else."""
-        for name in self._state.names("addresses"):
-            self._state.remove(f"addresses/{name}")
-        for network in self._state.names("members"):
-            for name in self._state.names(f"members/{network}"):
-                self._state.remove(f"members/{network}/{name}")
-            posix.rmdir(f"{self._state.path}/members/{network}")
+        """Note it all from everybody's records, and nothing else. What is noted already
+        is left alone: of thousands, hardly any are news."""
+        whose: dict[str, Key] = {}
+        members: dict[str, tuple[str, Key]] = {}
         for record in records:
             for address in _addresses(record):
-                self.claim(address, record.key)
+                whose.setdefault(f"addresses/{address}", record.key)
             for need in record.networks:
-                self.join(need.name, record.key)
+                members[_member(need.name, record.key)] = need.name, record.key
+        for name in self._names("addresses"):
+            if name in whose and self._state.read(name) == record_name(whose[name]):
+                del whose[name]
+            else:
+                self._state.remove(name)
+        for directory in self._names("members"):
+            for name in self._names(directory):
+                if members.pop(name, None) is None:
+                    self._state.remove(name)
+            try:
+                posix.rmdir(f"{self._state.path}/{directory}")
+            except OSError:
+                pass  # some are left
+        for name, key in whose.items():
+            self._state.write(name, record_name(key))
+        for network, key in members.values():
+            self.join(network, key)
+
+    def _names(self, directory: str) -> list[str]:
+        return [f"{directory}/{name}" for name in self._state.names(directory)]
 
 
 def note_ousted(pairs: list[Pair]) -> None:
@@ -142,6 +157,11 @@ def need_ways(pairs: list[Pair]) -> bool:
     records = [record for pair in pairs for record in pair if record]
     needs = [need for record in records for need in record.networks]
     return any(isinstance(need, WayNeed) for need in needs)
+
+
+def _member(network: str, key: Key) -> str:
+    """The file that says that the guest needs the network's entries."""
+    return f"members/{files.file_name(network)}/{member_name(key)}"
 
 
 def _needs(record: Record | None) -> set[Need]:

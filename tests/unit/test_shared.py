@@ -87,6 +87,25 @@ def test_all_of_it_from_the_records(tmp_path: Path) -> None:
     assert state.names("members") == ["default", "my%20net"]
 
 
+def test_what_is_noted_already_is_not_written_again(tmp_path: Path) -> None:
+    """A full look notes thousands of guests anew, hardly any of whom is news."""
+    state = fresh_state(tmp_path)
+    shared = Shared(state)
+    entries = ["accept 4 192.168.122.10"]
+    known = [record(entries=entries, networks=["default"])]
+    shared.note_anew(known)
+    places = "addresses/192.168.122.10", "members/default/qemu.web1"
+    before = [(Path(state.path) / place).stat().st_ino for place in places]
+
+    shared.note_anew([*known, record(guest("web2"), networks=["default"])])
+
+    after = [(Path(state.path) / place).stat().st_ino for place in places]
+    assert (after, state.names("members/default")) == (
+        before,
+        ["qemu.web1", "qemu.web2"],
+    )
+
+
 def at(
     address: str, name: str = "web1", driver: str = "qemu", on: str = "default"
 ) -> Record:
