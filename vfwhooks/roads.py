@@ -72,6 +72,7 @@ class Roads:
         self._shared = Shared(state)
         self._base = state.base()
         self.has_noted = bool(state.names("cuts"))
+        self.is_unmarked = False
 
     @property
     def is_known(self) -> bool:
@@ -93,6 +94,7 @@ class Roads:
 
         Raises InDoubt or Refused where the full road has to be taken after all.
         """
+        self.note_marks()
         if not self._backend().is_undisturbed():
             raise InDoubt("the rules around ours have changed")
         base = dict(self._base)
@@ -124,6 +126,7 @@ class Roads:
             self._report.problems += Ways(self._state).change(pairs)
         else:
             self._backend().change(changes)
+        self.is_unmarked = self._base.get("variant") == "legacy"
         self._report.said += said
         if opened := opened_bridges(added):
             from .localnet import open_bridges
@@ -187,6 +190,14 @@ class Roads:
         self._conclude(pairs)
         self._shared.note_anew(list(new.values()))
         self._state.sweep()
+
+    def note_marks(self) -> None:
+        """Note what a change has left open of the rules around ours: a look that is put
+        off until the lock is given back, since nobody need wait for it."""
+        if self.is_unmarked:
+            self.is_unmarked = False
+            self._backend().note_marks()
+            self._state.keep_base(self._base)
 
     def _choose(self) -> str:
         """The backend to use: what it is now counts, unless it was chosen while there
