@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import time
 from typing import NamedTuple
 
-from .bed import OWN, STATUS, Bed
-from .guests import Guest, plain, with_reservations
-from .hosts import daemon_of, prepare
+from .bed import OWN, SERVICES, Bed
+from .guests import Guest, plain
+from .hosts import await_idle, daemon_of, prepare, status_of
 from .life import ours
-from .lives import OURS, Event, spawn
+from .lives import OURS, Event, call, spawn, told
 from .report import Section, Table
 
 _TRACE = OWN / "trace"
@@ -21,6 +24,7 @@ EVENTS: tuple[Event, ...] = (
     ("qemu", "started"),
     ("qemu", "stopped"),
 )
+SERVED = EVENTS[2:]
 
 
 class Counts(NamedTuple):
@@ -38,8 +42,8 @@ def measure(backends: tuple[str, ...]) -> Section:
     """The counts of every kind of event, with 10 forwards."""
     section = Section(
         "In counts",
-        "What one event makes the processes of its hook do, with 10 forwards, as "
-        "strace sees it; not what the service does for it.",
+        "What one event makes the processes of its hook do, with 10 forwards, and the "
+        "service, as strace sees it.",
     )
     table = Table(("hook", "event", *Counts._fields))
     for backend in backends:
@@ -49,6 +53,10 @@ def measure(backends: tuple[str, ...]) -> Section:
             for event in EVENTS:
                 counts = bed.call(trace, backend, event)
                 name = ours(backend, is_served)
+                table.rows.append((name, " ".join(event), *map(str, counts)))
+            for event in SERVED if is_served else ():
+                counts = bed.call(trace_service, backend, event)
+                name = f"the service, {backend}"
                 table.rows.append((name, " ".join(event), *map(str, counts)))
             bed.close()
     section.tables.append(table)
@@ -60,10 +68,25 @@ def trace(backend: str, event: Event) -> Counts:
     driver, operation = event
     guest, hook = Guest(0), OURS.file(driver)
     name = guest.name if driver == "qemu" else "default"
-    said = "started" if operation == "reconnect" else operation
-    xml = guest.xml(f"{driver}-{said}", daemon_of(backend))
     argv = ["/usr/bin/strace", "-f", "-o", str(_TRACE), str(hook)]
-    spawn([*argv, name, operation, "begin", "-"], with_reservations(xml, STATUS))
+    spawn(
+        [*argv, name, operation, "begin", "-"], told(guest, daemon_of(backend), event)
+    )
+    return parse(_TRACE.read_text(errors="replace"))
+
+
+def trace_service(backend: str, event: Event) -> Counts:
+    """On a host: what the service does for guest 0's event, and because of it, until it
+    rests."""
+    (pid,) = SERVICES
+    argv = ["/usr/bin/strace", "-f", "-o", str(_TRACE), "-p", str(pid)]
+    strace = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    while not status_of(pid, "TracerPid"):
+        time.sleep(0.01)
+    call(OURS, Guest(0), daemon_of(backend), event)
+    await_idle()
+    strace.send_signal(signal.SIGINT)
+    strace.wait()
     return parse(_TRACE.read_text(errors="replace"))
 
 

@@ -79,8 +79,14 @@ def call(
         return 0.0
     name = guest.name if driver == "qemu" else "default"
     argv = [*before, str(file), name, operation, "begin", "-"]
-    xml = with_reservations(guest.xml(f"{driver}-{operation}", daemon), STATUS)
-    return spawn(argv, xml, hook.forwards, to_the_end)
+    return spawn(argv, told(guest, daemon, event), hook.forwards, to_the_end)
+
+
+def told(guest: Guest, daemon: str, event: Event) -> str:
+    """What libvirt gives the hook for the event."""
+    driver, operation = event
+    said = "started" if operation == "reconnect" else operation
+    return with_reservations(guest.xml(f"{driver}-{said}", daemon), STATUS)
 
 
 def peak(hook: Hook, guest: Guest, daemon: str, event: Event) -> int:

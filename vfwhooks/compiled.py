@@ -7,6 +7,7 @@ skeletons, an index of buckets, and the buckets with the guests' lines by name.
 
 import posix
 import struct
+from binascii import crc32
 
 from . import files
 from .errors import VfwError
@@ -154,6 +155,11 @@ def template_stamps() -> list[str]:
     """Stamps of every template, and of who reads what is made of them."""
     names = sorted(posix.listdir(_TEMPLATES[0]))
     return [stamp(f"{_TEMPLATES[0]}/{name}") for name in names] + [stamp(_TEMPLATES[1])]
+
+
+def mark_of(taken: str) -> str:
+    """A word that stands for the stamps."""
+    return f"{crc32(_encoded(taken)):08x}"
 
 
 def stamped(taken: str) -> list[str]:

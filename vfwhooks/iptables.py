@@ -78,7 +78,15 @@ class Iptables:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
-                self.base[family] = self.jumps.mark(family)
+                self.base[family] = ""  # who is killed before `note_marks` is in doubt
+
+    def note_marks(self) -> None:
+        """Note what the base chains are like, where `change` has left that open: on
+        legacy it takes a look at all rules, for which nobody need wait."""
+        if self.base.get("variant") == "legacy":
+            for family in COMMANDS:
+                if self.base.get(family) == "":
+                    self.base[family] = self.jumps.mark(family)
 
     def _take_out(self, changes: list[Change]) -> bool:
         """Take out what goes altogether, without a tool; whether that was all there is

@@ -69,6 +69,9 @@ class Nftables:
                 raise Refused(f"{_shown(part)}: it has come back without our chain")
         self._apply(remove, add, commit)
 
+    def note_marks(self) -> None:
+        """Marks are taken with the change."""
+
     def _apply(
         self,
         remove: "list[Entry]",

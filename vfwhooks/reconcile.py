@@ -71,6 +71,10 @@ class Reconcile:
     def close(self) -> None:
         """Cut the connections that are to be cut, and give the lock back."""
         try:
+            try:
+                self._roads.note_marks()
+            except (VfwError, OSError) as error:
+                self.report.problems.append(str(error))
             self._roads.cut_noted(time.monotonic() + _CUTTING)
         finally:
             self._lock.close()
@@ -92,7 +96,8 @@ class Reconcile:
     @property
     def is_slow_to_close(self) -> bool:
         """Whether `close` takes many milliseconds that change no rule any more."""
-        return self._link.is_slow_to_close or self._roads.has_noted
+        is_open = self._roads.has_noted or self._roads.is_unmarked
+        return self._link.is_slow_to_close or is_open
 
     @property
     def tools(self) -> list[int]:

@@ -9,9 +9,9 @@ to be cut are written down too, so that a kill at any point leaks nothing.
 from __future__ import annotations
 
 import time
-from binascii import crc32
 
 from .backend import choose, clear_others, move, open_backend
+from .compiled import mark_of
 from .cuts import Synced, beside, changes_of, cut_text, may_cut, opened_bridges
 from .entries import HairpinMode, ReturnRoute
 from .errors import InDoubt
@@ -72,6 +72,7 @@ class Roads:
         self._shared = Shared(state)
         self._base = state.base()
         self.has_noted = bool(state.names("cuts"))
+        self.is_unmarked = False
 
     @property
     def is_known(self) -> bool:
@@ -81,7 +82,7 @@ class Roads:
     def is_of(self, stamps: str) -> bool:
         """Whether all guests were planned by the configuration with these stamps: who
         compiled it may have been ended before they were."""
-        return self._base.get("config") == _mark(stamps)
+        return self._base.get("config") == mark_of(stamps)
 
     def is_intact(self) -> bool:
         """Whether libvirt still uses the backend that we do, and our skeleton there is
@@ -93,6 +94,7 @@ class Roads:
 
         Raises InDoubt or Refused where the full road has to be taken after all.
         """
+        self.note_marks()
         if not self._backend().is_undisturbed():
             raise InDoubt("the rules around ours have changed")
         base = dict(self._base)
@@ -124,6 +126,7 @@ class Roads:
             self._report.problems += Ways(self._state).change(pairs)
         else:
             self._backend().change(changes)
+        self.is_unmarked = self._base.get("variant") == "legacy"
         self._report.said += said
         if opened := opened_bridges(added):
             from .localnet import open_bridges
@@ -159,7 +162,7 @@ class Roads:
         )
         if self._inventory.has_networks():
             self._base["networks"] = "known"
-        self._base["config"] = _mark(planner.compiled.stamps)
+        self._base["config"] = mark_of(planner.compiled.stamps)
         self._base.pop(_CONTESTED, None)
         if any(one.is_contested for one in planned.values()):
             self._base[_CONTESTED] = ""
@@ -187,6 +190,13 @@ class Roads:
         self._conclude(pairs)
         self._shared.note_anew(list(new.values()))
         self._state.sweep()
+
+    def note_marks(self) -> None:
+        """Look at the rules around ours anew where a change has left that open."""
+        if self.is_unmarked:
+            self.is_unmarked = False
+            self._backend().note_marks()
+            self._state.keep_base(self._base)
 
     def _choose(self) -> str:
         """The backend to use: what it is now counts, unless it was chosen while there
@@ -275,9 +285,8 @@ class Roads:
         A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
         """
         if may_cut(removed, added):
-            name = f"cuts/{time.monotonic_ns():020d}"
             text = cut_text(removed, added, beside(removed, held))
-            self._state.write(name, text)
+            self._state.write(f"cuts/{time.monotonic_ns():020d}", text)
             self.has_noted = True
 
     def cut_noted(self, until: float) -> None:
@@ -294,18 +303,13 @@ class Roads:
             if file:
                 from .conntrack import cut_file  # for a child, as a rule
 
-                self._report.problems += cut_file(
-                    self._state, self._inventory, file, until
-                )
+                problems = cut_file(self._state, self._inventory, file, until)
+                self._report.problems += problems
                 self._state.remove(file)
             else:
                 problem = f"cuts/{name} ended whoever tried it: it is left undone"
                 self._report.problems.append(f"conntrack: {problem}")
                 self._state.remove(f"cuts/{name}")
-
-
-def _mark(stamps: str) -> str:
-    return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def _modes(of: Record, other: Record | None) -> Named:

@@ -13,8 +13,8 @@ A hook imports this before anything else: it is light.
 
 import errno
 import posix
+import stat
 import time
-from _stat import S_ISDIR
 
 from . import files
 
@@ -101,5 +101,5 @@ def _make(state: str) -> None:
             posix.mkdir(f"{state}/{name}", 0o700)
         except FileExistsError:
             pass
-    if not S_ISDIR(posix.lstat(state).st_mode):
+    if not stat.S_ISDIR(posix.lstat(state).st_mode):
         raise NotADirectoryError(f"{state} is no directory")

@@ -7,8 +7,10 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from benchmarks.bed import IPT, LEGACY, NFT
 from benchmarks.counting import Counts, parse
 from benchmarks.guests import Guest, forwards_yaml, network_xml, others
+from benchmarks.life import COUNTS, WIKI, ours, section_of
 from benchmarks.measure import Series, in_turn
 from benchmarks.plot import render
 from benchmarks.report import Section, Table, Verdict, replace_measured, verdicts
@@ -71,6 +73,32 @@ def test_only_what_was_measured_is_replaced() -> None:
 
     expected = "# Head\n<!-- measured -->\nnew\n<!-- /measured -->\ntail\n"
     assert found == expected
+
+
+def test_the_targets_of_a_life() -> None:
+    """Each is a ratio, and none a time: where all take as long as the wiki's script, we
+    meet those above 1 alone."""
+    backends = NFT, IPT, LEGACY
+    names = [
+        ours(backend, is_served, to_the_end)
+        for backend in backends
+        for is_served in (True, False)
+        for to_the_end in (True, False)
+    ]
+    names += [f"{WIKI}, nft variant", f"{WIKI}, legacy", "peer"]
+    found = {count: dict.fromkeys(names, Series((0.1,))) for count in COUNTS}
+
+    verdicts = section_of(found, ["peer"]).verdicts
+
+    met = [verdict.target for verdict in verdicts if verdict.is_met]
+    assert (len(verdicts), met) == (
+        13,
+        [
+            "life with 1 forwards, iptables-legacy ≤ 3.2 × libvirt's wiki's",
+            "life with 1 forwards, nftables, to the end ≤ 1.4 × libvirt's wiki's",
+            "life with 1 forwards, iptables-nft, to the end ≤ 1.4 × libvirt's wiki's",
+        ],
+    )
 
 
 def test_a_plot() -> None:

@@ -161,7 +161,7 @@ HEAVY = {
     "yaml": {"config"},
 }
 # What every hook of ours loads: it may find a service that does the rest.
-CLIENT_OF_PYTHON = {"_socket", "_stat", "errno", "faulthandler", "syslog"}
+CLIENT_OF_PYTHON = {"_socket", "_stat", "errno", "faulthandler", "stat", "syslog"}
 CLIENT = {"doorbell", "files", "hook", "paths", "spool"}
 # What a hook without a service need not load either.
 TOO_DEAR = [
