@@ -86,7 +86,7 @@ def test_an_entry_never_changes() -> None:
     (found,) = parsed(LINES[0])
 
     with pytest.raises(FrozenInstanceError):
-        found.published = published("4 * tcp 1 1")  # type: ignore[misc,union-attr] # so
+        found.published = published("4 * tcp 1 1")  # type: ignore[misc,union-attr] # tried
 
 
 def test_parts_of_what_is_published() -> None:

@@ -148,8 +148,10 @@ GUESTS = st.builds(
     st.lists(NICS, max_size=3),
 )
 TIMES = st.integers(0, 1 << 62)
-# No network's name has a slash.
-NETWORKS = NAMES.filter(lambda name: "/" not in name) | st.just("/bridge:br-nat")
+# A network's name is not empty, and has no slash.
+NETWORKS = NAMES.filter(lambda name: name and "/" not in name) | st.just(
+    "/bridge:br-nat"
+)
 NEEDS = (
     st.builds(Need, NETWORKS)
     | st.builds(LoopbackNeed, NETWORKS)
