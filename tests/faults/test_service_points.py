@@ -30,9 +30,9 @@ SOON = 20.0
 HASTY = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from vfwhooks import hook
-from vfwhooks.lock import Lock
-hook.RING, hook.Lock = 0.1, lambda path, until: Lock(path, time.monotonic() + 0.2)
+from vfwhooks import hook, lock
+hook.RING, Lock = 0.1, lock.Lock
+lock.Lock = lambda path, until: Lock(path, time.monotonic() + 0.2)
 hook.main(sys.argv[2:])
 """
 Act = Callable[[int], None]
