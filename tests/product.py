@@ -44,7 +44,9 @@ def vfwhooks(host: Host, *arguments: str) -> Done:
 
 def status(host: Host) -> dict[str, Any]:
     """What `status --json` says."""
-    answer: dict[str, Any] = json.loads(vfwhooks(host, "status", "--json").stdout)
+    done = vfwhooks(host, "status", "--json")
+    assert done.stdout, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 

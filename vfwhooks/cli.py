@@ -186,8 +186,11 @@ def status(arguments: argparse.Namespace) -> int:
     """Show what is forwarded."""
     overview = look(State(_state_path()), _config())
     if arguments.json:
-        shown = asdict(overview)
-        print(json.dumps({k: shown[k] for k in ("backend", "guests", "forwards")}))
+        rows = {
+            "guests": [asdict(guest) for guest in overview.guests],
+            "forwards": [asdict(forward) for forward in overview.forwards],
+        }
+        print(json.dumps({"backend": overview.backend, **rows}))
     else:
         print(f"config   {_config()}")
         print(f"state    {_state_path()}")

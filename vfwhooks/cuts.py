@@ -3,7 +3,7 @@ a change and read later. Pure."""
 
 from __future__ import annotations
 
-from .entries import Dnat, LoopbackBridge, Reject, Snat
+from .entries import Dnat, HairpinMode, LoopbackBridge, Reject, Snat
 from .entrytext import format_entry, parse_entry
 from .published import Protocol
 from .records import seal, unseal
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from .entries import Entry
+    from .entrytext import Kept
     from .records import Record
+
+    Named = list[tuple[str, Kept]]  # each with its guest's name
 
 
 class Change:
@@ -28,13 +31,20 @@ class Change:
 
     def removed(self) -> list[Entry]:
         """The entries to take out."""
-        new = set(self.new)
-        return [entry for entry in self.old if entry not in new]
+        return _less(self.old, self.new)
 
     def added(self) -> list[Entry]:
         """The entries to put in."""
-        old = set(self.old)
-        return [entry for entry in self.new if entry not in old]
+        return _less(self.new, self.old)
+
+
+def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
+    """What is not among the others; nothing of tens of thousands is looked up where
+    they are the same list, or there are no others."""
+    if some is others or not others:
+        return [] if some is others else list(some)
+    known = set(others)
+    return [entry for entry in some if entry not in known]
 
 
 class Synced:
@@ -107,3 +117,11 @@ def parse_cut(text: str) -> tuple[list[Entry], list[Entry], list[Entry]]:
 def opened_bridges(entries: Iterable[Entry]) -> set[str]:
     """The bridges that are to pass packets with loopback addresses."""
     return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}
+
+
+def modes(of: Record, other: Record | None) -> Named:
+    """The ports that are to be in hairpin mode by one record and not by the other, with
+    the guest's name."""
+    known = {port[:2] for port in other.hairpins} if other else set()
+    ports = [port[:2] for port in of.hairpins if port[:2] not in known]
+    return [(of.guest.name, HairpinMode(bridge, device)) for device, bridge in ports]

@@ -26,7 +26,7 @@ from .entries import (
     entry_family,
 )
 from .netlink import attribute, attributes, each, named, nested
-from .published import FIRST, LAST, Family, Protocol, Published
+from .published import FIRST, LAST, Family, Protocol, Published, parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _keys(low: bytes, high: bytes = b"") -> bytes:
 
 @lru_cache(_CACHED)
 def _address(packed: bytes) -> Address:
-    return ip_address(packed)
+    return parse_address(str(ip_address(packed)))  # the same object, as far as can be
 
 
 def _subnet(low: bytes, high: bytes) -> Subnet:

@@ -65,10 +65,11 @@ _ALIKE: dict[str, type[Reject | Masquerade | Exempt]] = {
 
 def format_entry(entry: Kept) -> str:
     """The entry's line."""
+    if isinstance(entry, Dnat):
+        line = format_published(entry.published)
+        return f"dnat {line} {entry.address} {entry.port}"
     if isinstance(entry, PUBLISHING):
         line = f"{entry.verb} {format_published(entry.published)}"
-        if isinstance(entry, Dnat):
-            return f"{line} {entry.address} {entry.port}"
         if isinstance(entry, SourceRanges):
             return f"{line} {entry.chain}"
         if isinstance(entry, ReturnMark):
@@ -132,9 +133,10 @@ def _parse_other(verb: str, family: str = "", what: str = "", *words: str) -> En
 
 def format_published(published: Published) -> str:
     """What is published, as it stands in the middle of a line."""
-    host = "*" if published.host is None else published.host
-    ports = f"{published.first} {published.last}"
-    return f"{published.family} {host} {published.protocol} {ports}"
+    one = published
+    host = "*" if one.host is None else str(one.host)
+    # Joined, since an enum's members are slow to format.
+    return " ".join((one.family, host, one.protocol, str(one.first), str(one.last)))
 
 
 def parse_published(text: str) -> Published:

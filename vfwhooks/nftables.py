@@ -144,8 +144,11 @@ class Nftables:
                 problems.append(said)
             self.base.pop(part, None)
         held = self._held()
-        remove = [e for e, (owner, _) in held.items() if wanted.get(e) != owner]
-        add = [(e, o) for e, o in wanted.items() if e not in held or held[e][0] != o]
+        nobody = "", 0
+        add = [(e, o) for e, o in wanted.items() if held.get(e, nobody)[0] != o]
+        remove: list[Entry] = []
+        if len(held) > len(wanted) - len(add):
+            remove = [e for e, (owner, _) in held.items() if wanted.get(e) != owner]
         try:
             self._apply(remove, add)
         except Refused as error:

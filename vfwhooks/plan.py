@@ -31,7 +31,7 @@ from .published import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Union
 
     from .entries import Entry
@@ -59,7 +59,7 @@ class Forward:
     is_claimed: bool = False
     is_returned: bool = False
     is_masqueraded: bool = False
-    ways: list[tuple[Address, str, int]] = field(default_factory=list)
+    ways: Sequence[tuple[Address, str, int]] = ()
     _published: dict[Family, Published] = field(default_factory=dict, init=False)
 
     @property

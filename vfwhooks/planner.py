@@ -279,7 +279,8 @@ def _withhold(planned: Planned, taken: dict[EntryKey, Record]) -> None:
     entries, planned.entries = planned.entries, []
     for entry in entries:
         key = key_of(entry)
-        other = ranges.get(key) or taken.setdefault(key, planned.record)
+        other = ranges.get(key) if ranges else None
+        other = other or taken.setdefault(key, planned.record)
         if other is not planned.record:
             reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
             planned.is_contested = True

@@ -148,18 +148,18 @@ def whole(host: Address) -> Published:
 
 def parse_family(text: str) -> Family:
     """A family, by its digit. Raises ValueError."""
-    found = _FAMILIES.get(text)
-    if found is None:
-        raise ValueError(f"no family {text!r}")
-    return found
+    try:
+        return _FAMILIES[text]
+    except KeyError:
+        raise ValueError(f"no family {text!r}") from None
 
 
 def parse_protocol(text: str) -> Protocol:
     """A protocol. Raises ValueError."""
-    found = _PROTOCOLS.get(text)
-    if found is None:
-        raise ValueError(f"no protocol {text!r}")
-    return found
+    try:
+        return _PROTOCOLS[text]
+    except KeyError:
+        raise ValueError(f"no protocol {text!r}") from None
 
 
 # Enum's own look takes ten times as long, and there is one for every line.

@@ -126,8 +126,10 @@ class Record:
     ) -> Record:
         """The same with more that the kernel may hold: entries, and ports that are to
         be in hairpin mode."""
-        known = set(self.entries)
-        entries = self.entries + [entry for entry in more if entry not in known]
+        entries = self.entries
+        if more != entries:
+            known = set(entries)
+            entries = entries + [entry for entry in more if entry not in known]
         both = Record(self.guest, self.since, self.stamp, entries, self.networks)
         both.is_followed = self.is_followed
         both.is_returned = self.is_returned
@@ -137,10 +139,18 @@ class Record:
         both.hairpins = [p for p in hairpins if p not in self.hairpins] + self.hairpins
         return both
 
+    def is_same(self, other: Record) -> bool:
+        """Whether the other one would be kept as the same text."""
+        return guest_text(self.guest) == guest_text(other.guest) and all(
+            getattr(self, name) == getattr(other, name)
+            for name in self.__slots__
+            if name != "guest"
+        )
+
     def text(self) -> str:
         """The record as it is kept."""
         networks = "".join(f"on {quote(need.name)}\n" for need in self.networks)
-        entries = "".join(f"entry {format_entry(one)}\n" for one in self.entries)
+        entries = "".join(f"entry {one}\n" for one in map(format_entry, self.entries))
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
         for device, bridge, number in self.hairpins:

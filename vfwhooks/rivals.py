@@ -53,6 +53,8 @@ class Past:
 
     def concerns(self, one: Published) -> bool:
         """Whether it says something of a port of what is to be published."""
+        if not self.yields and not self.seen:
+            return False
         if not one.is_range:
             return one in self.yields
         known = (*self.yields, *(seen.port for seen in self.seen))

@@ -8,12 +8,18 @@ to be cut are written down too, so that a kill at any point leaks nothing.
 
 from __future__ import annotations
 
+import gc
 import time
 
+from . import cuts
 from .backend import choose, clear_others, move, open_backend
+<<<<<<< HEAD
 from .compiled import mark_of
 from .cuts import Synced, beside, changes_of, cut_text, may_cut, opened_bridges
 from .entries import HairpinMode, ReturnRoute
+=======
+from .entries import ReturnRoute
+>>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8
 from .errors import InDoubt
 from .events import Events, without_former_names
 from .inventory import Inventory
@@ -21,8 +27,7 @@ from .netlink import Netlink
 from .planned import line_of
 from .planner import Planner
 from .process import Run
-from .records import Record
-from .shared import Shared, need_ways, note_ousted
+from .shared import Shared, need_ways, note_ousted, share_entries
 from .state import State
 
 TYPE_CHECKING = False
@@ -30,11 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .backend import Backend
+    from .cuts import Named
     from .entries import Entry
     from .hairpin import Hairpins
     from .shared import Pair
 
-    Named = list[tuple[str, Entry | HairpinMode]]
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
 
@@ -109,13 +114,13 @@ class Roads:
         pairs += self._shared.change(pairs, planner)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, events)
-        changes = [change for pair in pairs for change in changes_of(*pair)]
+        changes = [change for pair in pairs for change in cuts.changes_of(*pair)]
         removed = [entry for change in changes for entry in change.removed()]
         added = [entry for change in changes for entry in change.added()]
         has_ways = need_ways(pairs)
         if removed and _CONTESTED in self._base:
             raise InDoubt("another guest may be waiting for this")
-        if closed := opened_bridges(removed):
+        if closed := cuts.opened_bridges(removed):
             from .localnet import close_bridges  # for those who need it
 
             self._report.problems += close_bridges(self._state, closed)
@@ -128,7 +133,7 @@ class Roads:
             self._backend().change(changes)
         self.is_unmarked = self._base.get("variant") == "legacy"
         self._report.said += said
-        if opened := opened_bridges(added):
+        if opened := cuts.opened_bridges(added):
             from .localnet import open_bridges
 
             self._report.problems += open_bridges(self._state, opened)
@@ -142,6 +147,13 @@ class Roads:
 
     def full(self, events: Events, planner: Planner) -> None:
         """Plan everybody, and change what the kernel holds otherwise."""
+        gc.disable()  # it takes 0.8 s to find that 60,000 entries are no garbage
+        try:
+            self._full(events, planner)
+        finally:
+            gc.enable()
+
+    def _full(self, events: Events, planner: Planner) -> None:
         old = {record.key: record for record in self._state.records()}
         now = {**{k: r for k, r in old.items() if not r.is_off}, **events.after}
         guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
@@ -150,6 +162,7 @@ class Roads:
         planned = {p.record.key: p for p in planner.all(guests)}
         new = {key: one.settled() for key, one in planned.items()}
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
+        share_entries(pairs)
         note_ousted(pairs)
         name = self._choose()
         hairpins = self._look_at_ports(pairs)
@@ -182,11 +195,10 @@ class Roads:
         if not synced.problems:
             for key in events.after:
                 self._report.said += line_of(old.get(key), planned.get(key))
-        changes = [change for pair in pairs for change in changes_of(*pair)]
-        removed = {entry for change in changes for entry in change.removed()}
-        added = {entry for change in changes for entry in change.added()}
-        added = added.union(synced.added)
-        self._note_cut(list(removed.union(synced.removed)), list(added), wanted)
+        changes = [change for pair in pairs for change in cuts.changes_of(*pair)]
+        removed = [entry for change in changes for entry in change.removed()]
+        added = [entry for change in changes for entry in change.added()]
+        self._note_cut(removed + synced.removed, added + synced.added, wanted)
         self._conclude(pairs)
         self._shared.note_anew(list(new.values()))
         self._state.sweep()
@@ -206,10 +218,10 @@ class Roads:
 
     def _sync(
         self, wanted: dict[Entry, str], skeletons: dict[str, str], is_first: bool
-    ) -> Synced:
+    ) -> cuts.Synced:
         """Make the kernel hold what is wanted, and bridges pass loopback for no longer
         than the rules are there that guard it."""
-        opened = opened_bridges(list(wanted))
+        opened = cuts.opened_bridges(list(wanted))
         ways = {entry for entry in wanted if isinstance(entry, ReturnRoute)}
         if ways or is_first or self._state.names("ways") or self._state.names("vmark"):
             from .waysback import Ways
@@ -222,7 +234,7 @@ class Roads:
 
     def _sync_firewall(
         self, wanted: dict[Entry, str], skeletons: dict[str, str], opened: set[str]
-    ) -> Synced:
+    ) -> cuts.Synced:
         if not opened and not self._state.names("localnet"):
             return self._backend().sync(wanted, skeletons)
         from .localnet import close_others, open_bridges
@@ -256,25 +268,25 @@ class Roads:
             if new:
                 more = (old.entries, old.hairpins) if old else ([], [])
                 both = new.with_entries(*more)
-                if old is None or both.text() != old.text():
+                if old is None or not both.is_same(old):
                     self._state.keep(both)
                 events.hairpins[new.key] = both.hairpins
 
     def _conclude(self, pairs: list[Pair]) -> None:
         """Write down what the kernel holds now."""
         for old, new in pairs:
-            for change in changes_of(old, new):
+            for change in cuts.changes_of(old, new):
                 name = new.guest.name if new else old.guest.name if old else ""
                 self._report.removed += [(name, one) for one in change.removed()]
                 self._report.added += [(name, one) for one in change.added()]
             if new:
-                self._report.added += _modes(new, old)
+                self._report.added += cuts.modes(new, old)
             if new is None and old:
                 self._state.forget(old.key, time.monotonic_ns())
             elif new and old:
-                self._report.removed += _modes(old, new)
-                is_less = set(old.hairpins) - set(new.hairpins)
-                if is_less or set(old.entries) - set(new.entries):
+                self._report.removed += cuts.modes(old, new)
+                gone = set(old.hairpins) - set(new.hairpins)
+                if gone or cuts.Change("", old.entries, new.entries).removed():
                     self._state.keep(new)
 
     def _note_cut(
@@ -284,9 +296,17 @@ class Roads:
 
         A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
         """
+<<<<<<< HEAD
         if may_cut(removed, added):
             text = cut_text(removed, added, beside(removed, held))
             self._state.write(f"cuts/{time.monotonic_ns():020d}", text)
+=======
+        if cuts.may_cut(removed, added):
+            removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
+            name = f"cuts/{time.monotonic_ns():020d}"
+            text = cuts.cut_text(removed, added, cuts.beside(removed, held))
+            self._state.write(name, text)
+>>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8
             self.has_noted = True
 
     def cut_noted(self, until: float) -> None:
@@ -312,9 +332,14 @@ class Roads:
                 self._state.remove(f"cuts/{name}")
 
 
+<<<<<<< HEAD
 def _modes(of: Record, other: Record | None) -> Named:
     """The ports that are to be in hairpin mode by one record and not by the other, with
     the guest's name."""
     known = {port[:2] for port in other.hairpins} if other else set()
     ports = [port[:2] for port in of.hairpins if port[:2] not in known]
     return [(of.guest.name, HairpinMode(bridge, device)) for device, bridge in ports]
+=======
+def _mark(stamps: str) -> str:
+    return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
+>>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8

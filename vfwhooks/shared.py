@@ -151,6 +151,13 @@ def note_ousted(pairs: list[Pair]) -> None:
                 new.ousted += [Ousted(address, nic.mac) for nic in left[address]]
 
 
+def share_entries(pairs: list[Pair]) -> None:
+    """Have the same entries be the same objects, which are compared at once."""
+    for old, new in pairs:
+        if old and new and old.entries == new.entries:
+            new.entries = old.entries
+
+
 def need_ways(pairs: list[Pair]) -> bool:
     """Whether answers of these guests take, or took, ways of their own (see
     waysback)."""

@@ -56,7 +56,8 @@ def find_ways(
         if forward.is_returned and not forward.is_loopback:
             for family in forward.families:
                 if family in addresses:
-                    forward.ways += finder.ways(forward, family)
+                    more = finder.ways(forward, family)
+                    forward.ways = [*forward.ways, *more]
     return list(finder.found), list(finder.unmarked)
 
 

@@ -148,7 +148,11 @@ GUESTS = st.builds(
     st.lists(NICS, max_size=3),
 )
 TIMES = st.integers(0, 1 << 62)
+<<<<<<< HEAD
 # A network's name is not empty, and has no slash.
+=======
+# No network's name is empty, or has a slash.
+>>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8
 NETWORKS = NAMES.filter(lambda name: name and "/" not in name) | st.just(
     "/bridge:br-nat"
 )
@@ -316,6 +320,16 @@ def test_with_entries_adds_what_is_missing() -> None:
 
     assert fields(found) == fields(Record(known.guest, 1, 2, [a, b, c], [Need("n")]))
     assert known.entries == [a, b]
+
+
+def test_records_that_are_the_same() -> None:
+    """Those that would be kept as the same text: they need not be written again."""
+    known, same = (record(entries=ENTRIES, networks=["default"]) for _ in range(2))
+    others = [record(entries=ENTRIES), record(guest("web2"), entries=ENTRIES)]
+
+    found = [known.is_same(one) for one in (same, *others)]
+
+    assert found == [True, False, False]
 
 
 def test_interfaces_keep_their_order() -> None:
