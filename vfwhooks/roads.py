@@ -13,13 +13,8 @@ import time
 
 from . import cuts
 from .backend import choose, clear_others, move, open_backend
-<<<<<<< HEAD
 from .compiled import mark_of
-from .cuts import Synced, beside, changes_of, cut_text, may_cut, opened_bridges
-from .entries import HairpinMode, ReturnRoute
-=======
 from .entries import ReturnRoute
->>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8
 from .errors import InDoubt
 from .events import Events, without_former_names
 from .inventory import Inventory
@@ -296,17 +291,11 @@ class Roads:
 
         A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
         """
-<<<<<<< HEAD
-        if may_cut(removed, added):
-            text = cut_text(removed, added, beside(removed, held))
-            self._state.write(f"cuts/{time.monotonic_ns():020d}", text)
-=======
         if cuts.may_cut(removed, added):
             removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
             name = f"cuts/{time.monotonic_ns():020d}"
             text = cuts.cut_text(removed, added, cuts.beside(removed, held))
             self._state.write(name, text)
->>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8
             self.has_noted = True
 
     def cut_noted(self, until: float) -> None:
@@ -330,16 +319,3 @@ class Roads:
                 problem = f"cuts/{name} ended whoever tried it: it is left undone"
                 self._report.problems.append(f"conntrack: {problem}")
                 self._state.remove(f"cuts/{name}")
-
-
-<<<<<<< HEAD
-def _modes(of: Record, other: Record | None) -> Named:
-    """The ports that are to be in hairpin mode by one record and not by the other, with
-    the guest's name."""
-    known = {port[:2] for port in other.hairpins} if other else set()
-    ports = [port[:2] for port in of.hairpins if port[:2] not in known]
-    return [(of.guest.name, HairpinMode(bridge, device)) for device, bridge in ports]
-=======
-def _mark(stamps: str) -> str:
-    return f"{crc32(stamps.encode('utf-8', 'surrogateescape')):08x}"
->>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8

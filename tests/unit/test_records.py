@@ -148,11 +148,7 @@ GUESTS = st.builds(
     st.lists(NICS, max_size=3),
 )
 TIMES = st.integers(0, 1 << 62)
-<<<<<<< HEAD
-# A network's name is not empty, and has no slash.
-=======
 # No network's name is empty, or has a slash.
->>>>>>> bcaa2356e7e9d42d430f89359901085f018cbcc8
 NETWORKS = NAMES.filter(lambda name: name and "/" not in name) | st.just(
     "/bridge:br-nat"
 )
