@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -66,7 +64,7 @@ def prepare(
 
 
 def serve() -> int:
-    """Run the service, until `end_service` or the host's end; its process id."""
+    """Run the service until the host's end; its process id."""
     argv = ["/usr/bin/python3", "-IX", "utf8", "-c", _SERVICE]
     argv += [str(LIB), "/run/vfwhooks", str(CONFIG)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -78,13 +76,6 @@ def serve() -> int:
         SERVICES.append(subprocess.Popen(argv, env=env).pid)
         ready.recv(4096)
     return SERVICES[-1]
-
-
-def end_service() -> None:
-    """End it, as systemd does."""
-    pid = SERVICES.pop()
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
 
 
 def await_idle() -> None:

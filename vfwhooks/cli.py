@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from . import __version__, kept, paths
+from . import __version__, kept
 from .backend import clear_all
 from .compiler import compile_file, find_gone
 from .config import Problem, find_files, find_passed_over, in_file_order
 from .doctor import check_config, examine
 from .errors import VfwError, show
 from .explain import explain
+from .files import CONFIG, STATE
 from .findings import WRONG
 from .fit import find_misfits
 from .fittaken import find_taken
@@ -264,11 +265,11 @@ def purge(_: argparse.Namespace) -> int:
 
 
 def _config() -> str:
-    return os.environ.get("VFWHOOKS_CONFIG", paths.CONFIG)
+    return os.environ.get("VFWHOOKS_CONFIG", CONFIG)
 
 
 def _state_path() -> str:
-    return os.environ.get("VFWHOOKS_STATE", paths.STATE)
+    return os.environ.get("VFWHOOKS_STATE", STATE)
 
 
 def _ask_libvirtd() -> Answer | None:

@@ -1,10 +1,11 @@
 """Small files, read whole and written by rename; words made safe for a line of one;
-where the templates are."""
+where the templates are, and everything else unless the environment says otherwise."""
 
 import errno
 import posix
 import stat
 
+STATE, CONFIG = "/run/vfwhooks", "/etc/vfwhooks/forwards.yaml"
 _UNSAFE = {code: f"%{code:02X}" for code in (*range(33), 37, 127)}
 _LONGEST = 240
 _LARGEST = 64 << 20

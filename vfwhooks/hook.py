@@ -15,7 +15,7 @@ import syslog
 import time
 
 from . import doorbell, files, spool
-from .paths import CONFIG, STATE
+from .files import CONFIG, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

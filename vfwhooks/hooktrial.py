@@ -18,9 +18,9 @@ from pathlib import Path
 from .daemons import SERVES, find_concerned, find_daemons, reload, wake
 from .denials import find_denials
 from .errors import VfwError, show
+from .files import STATE
 from .hookfiles import DIRECTORY, DRIVERS, NO_EXEC, find_laid, is_on_noexec
 from .hookrights import AskRights, find_refused, refused_drivers
-from .paths import STATE
 from .process import Run, find
 from .selinux import BOOLEAN, ask_rights, ask_service
 from .selinuxfs import is_enforcing

@@ -34,8 +34,8 @@ import time
 
 from . import files
 from .errors import VfwError
+from .files import STATE
 from .lock import Lock
-from .paths import STATE
 from .records import Intent, Key, Record, parse_intent, parse_record
 
 _KEPT = "/var/lib/vfwhooks"

@@ -26,16 +26,16 @@ RINGS = Counts(2, 700, 9, 100_000, 0)
 CEILINGS = {
     (COLD, NFT, "qemu", "prepare"): GATE,
     (COLD, NFT, "network", "port-created"): GATE,
-    (COLD, NFT, "qemu", "started"): Counts(2, 1_600, 50, 750_000, 2),
-    (COLD, NFT, "qemu", "stopped"): Counts(2, 1_600, 50, 750_000, 2),
-    (COLD, IPT, "qemu", "started"): Counts(3, 2_500, 60, 900_000, 2),
-    (COLD, IPT, "qemu", "stopped"): Counts(2, 1_900, 60, 900_000, 2),
+    (COLD, NFT, "qemu", "started"): Counts(2, 2_900, 60, 2_700_000, 2),
+    (COLD, NFT, "qemu", "stopped"): Counts(2, 2_900, 60, 2_700_000, 2),
+    (COLD, IPT, "qemu", "started"): Counts(3, 3_800, 70, 2_800_000, 2),
+    (COLD, IPT, "qemu", "stopped"): Counts(2, 3_200, 70, 2_800_000, 2),
     (CLIENT, NFT, "qemu", "started"): RINGS,
     (CLIENT, NFT, "qemu", "stopped"): RINGS,
-    (SERVICE, NFT, "qemu", "started"): Counts(0, 300, 0, 80_000, 2),
-    (SERVICE, NFT, "qemu", "stopped"): Counts(0, 300, 0, 80_000, 2),
-    (SERVICE, IPT, "qemu", "started"): Counts(1, 1_100, 0, 100_000, 2),
-    (SERVICE, IPT, "qemu", "stopped"): Counts(0, 400, 0, 60_000, 1),
+    (SERVICE, NFT, "qemu", "started"): Counts(0, 300, 0, 50_000, 2),
+    (SERVICE, NFT, "qemu", "stopped"): Counts(0, 300, 0, 50_000, 2),
+    (SERVICE, IPT, "qemu", "started"): Counts(1, 1_100, 0, 70_000, 2),
+    (SERVICE, IPT, "qemu", "stopped"): Counts(0, 300, 0, 50_000, 1),
 }
 # A page of the compiled configuration, and a few names for each list of sources.
 SLACK = Counts(0, 40, 0, 45_000, 0)

@@ -40,7 +40,7 @@ from vfwhooks.state import State
 
 CLIENT = Path("/run/client")
 # What a hook has when the service does its work, and no more.
-MODULES = "__init__", "doorbell", "errors", "files", "hook", "lock", "paths", "spool"
+MODULES = "__init__", "doorbell", "errors", "files", "hook", "lock", "spool"
 MISSING = "ModuleNotFoundError"
 FLOCK = 73
 FORWARDS = "guests:\n  web1: [8080:80]\n"

@@ -20,7 +20,6 @@ LAYERS = {
     "errors": WORDS,
     "files": WORDS,
     "model": WORDS,
-    "paths": WORDS,
     # text or values in, values or text out
     "claims": PURE,
     "config": PURE,
@@ -162,7 +161,7 @@ HEAVY = {
 }
 # What every hook of ours loads: it may find a service that does the rest.
 CLIENT_OF_PYTHON = {"_socket", "errno", "faulthandler", "syslog"}
-CLIENT = {"doorbell", "files", "hook", "paths", "spool"}
+CLIENT = {"doorbell", "files", "hook", "spool"}
 # What a hook without a service need not load either.
 TOO_DEAR = [
     "argparse",
