@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .hairpin import Hairpins
     from .shared import Pair
 
-
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
 
 
