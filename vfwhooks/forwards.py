@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .config import Place
 from .ports import Address, Ports, Subnet
-from .published import BOTH, Protocol, Published, family_of
+from .published import BOTH, Published, family_of, parse_protocol
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,11 @@ class Forward:
 
     def claims(self) -> list[Published]:
         """What it publishes, in each of its families."""
-        host, ports, protocol = self.host_ip, self.published, Protocol(self.protocol)
+        host, ports, protocol = (
+            self.host_ip,
+            self.published,
+            parse_protocol(self.protocol),
+        )
         at = None if host is None or host.is_unspecified else host
         return [
             Published(family, at, protocol, ports.first, ports.last)
