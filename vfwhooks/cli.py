@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from . import __version__, kept
@@ -40,7 +38,7 @@ from .overview import look
 from .process import Run
 from .reconcile import Reconcile
 from .rehearsal import Outcome, rehearse
-from .report import diff_lines, overview_lines
+from .report import diff_lines, overview_lines, status_json
 from .reserve import reserve_guest
 from .schema import read_forwards
 from .state import State
@@ -187,11 +185,7 @@ def status(arguments: argparse.Namespace) -> int:
     """Show what is forwarded."""
     overview = look(State(_state_path()), _config())
     if arguments.json:
-        rows = {
-            "guests": [asdict(guest) for guest in overview.guests],
-            "forwards": [asdict(forward) for forward in overview.forwards],
-        }
-        print(json.dumps({"backend": overview.backend, **rows}))
+        print(status_json(overview))
     else:
         print(f"config   {_config()}")
         print(f"state    {_state_path()}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .elements import WHOLE
@@ -66,6 +68,16 @@ def _where(published: Published) -> str:
     first, last = published.first, published.last
     ports = f"{first}-{last}" if published.is_range else f"{first}"
     return f"{at}{published.protocol} {ports}"
+
+
+def status_json(overview: Overview) -> str:
+    """What programs are told of it: the manual says which fields there are."""
+    shown = {
+        "backend": overview.backend,
+        "guests": [asdict(guest) for guest in overview.guests],
+        "forwards": [asdict(forward) for forward in overview.forwards],
+    }
+    return json.dumps(shown)
 
 
 def overview_lines(overview: Overview) -> list[str]:

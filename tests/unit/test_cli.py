@@ -16,8 +16,10 @@ from vfwhooks import __version__
 from vfwhooks.compiler import compile_file
 from vfwhooks.entries import HairpinMode
 from vfwhooks.hookrights import hooks_line
+from vfwhooks.overview import Overview
 from vfwhooks.rehearsal import Outcome
-from vfwhooks.report import diff_lines
+from vfwhooks.report import diff_lines, status_json
+from vfwhooks.status import GuestStatus
 
 if TYPE_CHECKING:
     from vfwhooks.entrytext import Kept
@@ -262,3 +264,24 @@ def test_a_port_of_a_bridge_as_people_read_it() -> None:
     found = diff_lines(Outcome([vnet0], [vnet1], []))
 
     assert found == ["- web1 vnet0 → hairpin mode", "+ web1 vnet1 → hairpin mode"]
+
+
+def test_what_programs_are_told() -> None:
+    """Guests and forwards, whatever entries the kernel holds."""
+    held = dict.fromkeys(parsed("accept 4 192.168.122.10"), 0)
+    guest = GuestStatus("web1", "", "running", ["192.168.122.10"])
+
+    found = status_json(Overview("nftables", (guest,), (), (), held))
+
+    assert json.loads(found) == {
+        "backend": "nftables",
+        "guests": [
+            {
+                "name": "web1",
+                "uuid": "",
+                "state": "running",
+                "addresses": ["192.168.122.10"],
+            }
+        ],
+        "forwards": [],
+    }
