@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from lab.box import wait_until
@@ -179,32 +180,77 @@ def test_crash_is_mended(
     assert main_pid(systemd) not in ("0", pid)
 
 
+@contextmanager
+def watched_for(systemd: Systemd, seconds: int) -> Iterator[str]:
+    """systemd takes the service for dead after so many seconds; its process id."""
+    drop_in = f"/etc/systemd/system/{UNIT}.d/lab.conf"
+    text = rf"[Service]\nWatchdogSec={seconds}\nRestartSec=0\n"
+    systemd.run("sh", "-c", f"mkdir ${{0%/*}}; printf '{text}' >$0", drop_in)
+    systemd.run("systemctl", "daemon-reload")
+    systemd.run("systemctl", "restart", UNIT)
+    yield main_pid(systemd)
+    systemd.run("rm", "-r", drop_in.rpartition("/")[0])
+    systemd.run("systemctl", "daemon-reload")
+
+
 @once
 def test_hung_watch_is_restarted_and_a_live_one_is_not(systemd: Systemd) -> None:
     """systemd hears from a live watch twice in its watchdog's time; one that is silent
     is ended and started again."""
-    drop_in = f"/etc/systemd/system/{UNIT}.d/lab.conf"
-    text = r"[Service]\nWatchdogSec=3\nRestartSec=0\n"
-    systemd.run("sh", "-c", f"mkdir ${{0%/*}}; printf '{text}' >$0", drop_in)
-    systemd.run("systemctl", "daemon-reload")
-    systemd.run("systemctl", "restart", UNIT)
-    pid = main_pid(systemd)
     beats: set[str] = set()
 
     def has_beaten_twice() -> bool:
         beats.add(systemd.show(UNIT, "WatchdogTimestampMonotonic"))
         return len(beats) > 2
 
-    wait_until(has_beaten_twice, "two beats")
-    lived = main_pid(systemd)
-    systemd.run("kill", "-STOP", pid)
-    wait_until(lambda: main_pid(systemd) not in ("0", pid), "a new watch")
-    wait_until(lambda: systemd.show(UNIT, "ActiveState") == "active", "it is ready")
-    restarts = systemd.show(UNIT, "NRestarts")
-    systemd.run("rm", "-r", drop_in.rpartition("/")[0])
-    systemd.run("systemctl", "daemon-reload")
+    with watched_for(systemd, 3) as pid:
+        wait_until(has_beaten_twice, "two beats")
+        lived = main_pid(systemd)
+        systemd.run("kill", "-STOP", pid)
+        wait_until(lambda: main_pid(systemd) not in ("0", pid), "a new watch")
+        wait_until(lambda: systemd.show(UNIT, "ActiveState") == "active", "it is ready")
+        restarts = systemd.show(UNIT, "NRestarts")
 
     assert (lived, restarts) == (pid, "1")
+
+
+# Stops the service while it has the lock: it is given work until it is met there.
+_STOP_WITH_THE_LOCK = """\
+for wait in $(seq 0 400); do
+    : >/run/vfwhooks/full
+    sleep 0.$((100 + wait % 97))
+    kill -STOP "$1"
+    flock --nonblock /run/vfwhooks/lock true || exit 0
+    kill -CONT "$1"
+done
+exit 1
+"""
+
+
+@once
+def test_a_guest_starts_while_the_service_hangs_with_the_lock(
+    host: Host, systemd: Systemd, web1: Guest, outside: Net
+) -> None:
+    """libvirt waits for the hook's deadline and no longer; the event stays, and is
+    carried out as soon as the service has been killed and started again."""
+    edit(host, outside, "guests:\n  web1: [8080:80]\n  mail: [8081:80]\n", 8080)
+    mail = host.define_guest("mail")
+
+    with watched_for(systemd, 8) as pid:
+        systemd.run("sh", "-c", _STOP_WITH_THE_LOCK, "sh", pid)
+        mail.start()
+        waits = host.run(["ls", "/run/vfwhooks/spool"]).split()
+        wait_until(lambda: main_pid(systemd) not in ("0", pid), "a new watch")
+        began = time.monotonic()
+        wait_until(lambda: not host.run(["ls", "/run/vfwhooks/spool"]), "its events")
+        print(f"carried out {time.monotonic() - began:.2f} s after the new start")
+        url = "http://203.0.113.1:8081/"
+        wait_until(lambda: outside.http(url, timeout=2).answered, "mail's answer")
+
+    state = host.virsh("domstate", "mail").strip()
+    mail.destroy()
+    mail.undefine()
+    assert (len(waits), state) == (1, "running")
 
 
 @once
