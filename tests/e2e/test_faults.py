@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[Callable[[Host], None], str]] = {
     "python3 missing": (hide_python, "hook failed, status 127"),
     "package missing": (drop_package, "hook failed, status 1"),
     "half of the package": (drop_half, "hook failed, status 1"),
-    "a syntax error": (break_module, "hook failed, status 1"),
+    "a syntax error": (break_module, "SyntaxError"),
     "a broken forwards.yaml": (
         break_config,
         "forwards.yaml:1:9: the . here has no end",
