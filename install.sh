@@ -68,7 +68,7 @@ make_directory() {
 # The release in a directory: its version, and a hash so that no two share a name.
 identify() {
 	(cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
-		sha256sum vfwhooks/*.py templates/* hooks/* | sha256sum | cut -c 1-8) 2>/dev/null |
+		sha256sum vfwhooks/*.py vfwhooks/*/*.py templates/* hooks/* | sha256sum | cut -c 1-8) 2>/dev/null |
 		paste -s -d - -
 }
 
@@ -138,7 +138,9 @@ lay_release() {
 	make_directory "$lib"
 	new=$(mktemp -d "$root$lib/.new.XXXXXX")
 	install -d "$new/release/vfwhooks" "$new/release/templates" "$new/release/hooks"
-	install -m 644 "$here"/vfwhooks/*.py "$new/release/vfwhooks"
+	for file in "$here"/vfwhooks/*.py "$here"/vfwhooks/*/*.py; do
+		install -D -m 644 "$file" "$new/release/${file#"$here"/}"
+	done
 	install -m 644 "$here"/templates/* "$new/release/templates"
 	install -m 755 "$here"/hooks/* "$new/release/hooks"
 	if [ "$(identify "$root$release")" != "${release##*/}" ]; then
@@ -188,9 +190,9 @@ call_python() {
 	call_alone python3 -IX utf8 -c "import sys
 sys.path.insert(0, '$release')
 from time import monotonic
-from vfwhooks.hook import carry_out
-from vfwhooks.spool import Event
-event = Event('qemu', 'vfwhooks-selftest', 'stopped', b'')
+from vfwhooks.service.hook import carry_out
+from vfwhooks.store.spool import HookEvent
+event = HookEvent('qemu', 'vfwhooks-selftest', 'stopped', b'')
 print(*carry_out('$work/state', '$work/forwards.yaml', event, monotonic() + 4), sep='; ')
 " 2>&1 | tail -n 1
 }
@@ -250,13 +252,13 @@ take_hook_away() {
 	remove "$hooks/$driver.d/vfwhooks"
 }
 
-# What hooktrial does, of the package in a directory.
+# What hook_trial does, of the package in a directory.
 call_trial() {
 	package=$1
 	shift
 	$python -IBc 'import sys
 sys.path.insert(0, sys.argv.pop(1))
-from vfwhooks.hooktrial import main
+from vfwhooks.installation.hook_trial import main
 sys.exit(main())' "$package" "$@" --state "$state"
 }
 
@@ -301,7 +303,7 @@ write_command() {
 import sys
 
 sys.path.insert(0, "$release")
-from vfwhooks.cli import main
+from vfwhooks.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())
@@ -456,7 +458,7 @@ uninstall() {
 	[ -n "$root" ] || unload_module
 	[ -n "$root" ] || $python -IBc 'import sys
 sys.path.insert(0, sys.argv[1])
-from vfwhooks.cli import main
+from vfwhooks.cli.main import main
 sys.exit(main(["purge"]))' "$here" ||
 		die 'the rules could not be taken out: see above, then run this again'
 	[ -n "$root" ] || rmdir /var/lib/vfwhooks 2>/dev/null || :

@@ -18,7 +18,7 @@ GUESTS, FORWARDS = 200, 10
 TARGET = 0.005
 _BARE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "import vfwhooks.hook, posix; posix._exit(0)"
+    "import vfwhooks.service.hook, posix; posix._exit(0)"
 )
 
 

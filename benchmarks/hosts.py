@@ -18,7 +18,7 @@ _WATCHDOG_US = 600_000_000
 _READY = OWN / "ready"
 _SERVICE = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from vfwhooks.watch import main; main(*sys.argv[2:])"
+    "from vfwhooks.service.daemon import main; main(*sys.argv[2:])"
 )
 
 

@@ -264,22 +264,23 @@ class StandIn:
 
     def event(self, driver: str, name: str, operation: str, xml: str = "") -> list[str]:
         """What a hook behind its gate does, in this process; the lines for the log."""
-        from vfwhooks import alone, spool
-        from vfwhooks.lock import Lock
+        from vfwhooks.service import hook_alone
+        from vfwhooks.store import spool
+        from vfwhooks.store.lock import Lock
 
         until = time.monotonic() + LIMIT
         try:
-            told = spool.Event(driver, name, operation, os.fsencode(xml))
+            told = spool.HookEvent(driver, name, operation, os.fsencode(xml))
             spool.put(str(STATE), told)
             lock = Lock(f"{STATE}/lock", until)
             where = str(STATE), str(CONFIG)
-            return alone.carry_out(*where, None, lock, until, detach=lambda: None)
+            return hook_alone.carry_out(*where, None, lock, until, detach=lambda: None)
         finally:
             reap()
 
     def apply(self, *running: Guest, options: Sequence[str] = ()) -> int:
         """`vfwhooks apply`, where libvirtd says that these guests run; its status."""
-        from vfwhooks import cli
+        from vfwhooks.cli import main as cli
 
         sys.modules["libvirt"] = _libvirtd(running)
         self.said = io.StringIO()
@@ -289,30 +290,30 @@ class StandIn:
 
     def moved(self, guest: Guest) -> None:
         """`watch` has heard of an address of the guest."""
-        from vfwhooks.model import Guest as TheirGuest
-        from vfwhooks.records import Intent
-        from vfwhooks.state import State
+        from vfwhooks.store.records import GuestEvent
+        from vfwhooks.store.state import State
+        from vfwhooks.values.guests import Guest as TheirGuest
 
         them = TheirGuest(guest.driver, guest.name, guest.uuid, [])
-        State(str(STATE)).note(Intent("moved", them, time.monotonic_ns()))
+        State(str(STATE)).note(GuestEvent("moved", them, time.monotonic_ns()))
         self.watch_looks(False)
 
     def found(self, guest: Guest) -> None:
         """`watch` has read libvirt's status file of a guest."""
-        from vfwhooks.libvirtxml import parse_domain
-        from vfwhooks.records import Intent
-        from vfwhooks.state import State
+        from vfwhooks.libvirt.xml import parse_domain
+        from vfwhooks.store.records import GuestEvent
+        from vfwhooks.store.state import State
 
         them = parse_domain(guest.xml().encode(), guest.driver)
-        State(str(STATE)).note(Intent("found", them, time.monotonic_ns()))
+        State(str(STATE)).note(GuestEvent("found", them, time.monotonic_ns()))
         self.watch_looks(False)
 
     def watch_looks(self, is_full: bool = True) -> None:
         """`watch` has heard of rules that have changed."""
-        from vfwhooks.reconcile import Reconcile
-        from vfwhooks.state import State
+        from vfwhooks.reconcile.reconciler import Reconciler
+        from vfwhooks.store.state import State
 
-        reconcile = Reconcile(State(str(STATE)), str(CONFIG))
+        reconcile = Reconciler(State(str(STATE)), str(CONFIG))
         reconcile.check(is_full)
         reconcile.close()
         reap()

@@ -178,7 +178,10 @@ def put_in_rules(many: int) -> None:
         "nft -f -",
         f"table ip site\ndelete table ip site\ntable ip site {{ {chain}\n}}\n",
     )
-    state = "from vfwhooks.state import State; from vfwhooks.survey import note_taken"
+    state = (
+        "from vfwhooks.store.state import State; "
+        "from vfwhooks.reconcile.foreign_survey import note_taken"
+    )
     sh(f"cd {LIB} && /usr/bin/python3 -c '{state}; note_taken(State())'")
     said = Path("/run/vfwhooks/taken")
     assert said.exists() is (many > 0)

@@ -224,7 +224,7 @@ def test_apply_ended_when_it_had_compiled(
     put_in_force(host, outside, BEFORE, 8080)
     stop_watch(host)
     configure(host, AFTER)
-    code = "import sys; from vfwhooks.compiler import main; main(*sys.argv[1:])"
+    code = "import sys; from vfwhooks.config.compiler import main; main(*sys.argv[1:])"
     command = ["/usr/bin/python3", "-c", code, CONFIG, "/run/vfwhooks"]
     host.run(command, env={"PYTHONPATH": Host.CHECKOUT})
 

@@ -70,12 +70,12 @@ def drop_package(host: Host) -> None:
 
 def drop_half(host: Host) -> None:
     """An upgrade that stopped in the middle: half of the modules are gone."""
-    host.run(["sh", "-c", f"cd {LIB}/vfwhooks && rm -rf __pycache__ [m-z]*.py"])
+    host.run(["sh", "-c", f"cd {LIB}/vfwhooks && rm -rf __pycache__ [l-z]*"])
 
 
 def break_module(host: Host) -> None:
     """A module does not even compile."""
-    host.write(f"{LIB}/vfwhooks/planner.py", "def broken(:\n")
+    host.write(f"{LIB}/vfwhooks/reconcile/planner.py", "def broken(:\n")
 
 
 def break_config(host: Host) -> None:

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import pytest
 from lab.host import Host
 from unit.builders import CHECKOUT
-from unit.test_dnats import CASES
+from unit.test_dnat_rules import CASES
 
 READ = """
 import sys
 sys.path[:0] = ["/srv/vfwhooks", "/srv/vfwhooks/tests"]
-from vfwhooks.foreign import read_foreign
-from vfwhooks.inventory import Inventory
-from vfwhooks.netlink import Netlink
-from vfwhooks.process import Run
+from vfwhooks.foreign.reader import read_foreign
+from vfwhooks.libvirt.inventory import Inventory
+from vfwhooks.host.netlink import Netlink
+from vfwhooks.host.run import Run
 found = read_foreign({}, Inventory("/run/nowhere/networks"), Netlink(), Run())
 for one in found.claims:
     ports = f"{one.first}" + (f"-{one.last}" if one.last > one.first else "")

@@ -195,7 +195,7 @@ def test_upgrade_keeps_serving(host: Host) -> None:
     configure(host, WEB)
     web1.start(wait=True)
     first, other = installed(host), copy_checkout(host)
-    change(host, f"{other}/vfwhooks/model.py", '"""', '"""Another. ')
+    change(host, f"{other}/vfwhooks/values/guests.py", '"""', '"""Another. ')
 
     with busy(host, outside) as seen:
         install(host, checkout=other).check()
@@ -241,7 +241,7 @@ def test_upgrade_and_downgrade_lose_nothing(
     configure(host, f"guests:\n  web1: {ports}\n")  # its IPv6 address comes any time
     web1.start(wait=True)
     other = copy_checkout(host)
-    change(host, f"{other}/vfwhooks/model.py", '"""', '"""Another. ')
+    change(host, f"{other}/vfwhooks/values/guests.py", '"""', '"""Another. ')
     before = settled_ruleset(host)
 
     with streaming(host, outside) as answered:
@@ -310,7 +310,7 @@ def test_only_the_previous_release_stays(quiet: Host) -> None:
     seen = []
 
     for text in ("One. ", "Two. ", "Three. "):
-        change(quiet, f"{other}/vfwhooks/model.py", '"""', f'"""{text}')
+        change(quiet, f"{other}/vfwhooks/values/guests.py", '"""', f'"""{text}')
         install(quiet, checkout=other).check()
         seen.append(installed(quiet))
 
@@ -321,9 +321,19 @@ def test_only_the_previous_release_stays(quiet: Host) -> None:
 def test_damaged_release_is_mended(quiet: Host) -> None:
     """A file that was changed or lost in the installed release comes back."""
     install(quiet).check()
-    sums = ["sh", "-c", f"cd {LIB} && sha256sum */vfwhooks/*.py */templates/*"]
+    sums = [
+        "sh",
+        "-c",
+        f"cd {LIB} && sha256sum */vfwhooks/*.py */vfwhooks/*/*.py */templates/*",
+    ]
     before = quiet.run(sums)
-    quiet.run(["sh", "-c", f"cd {LIB}/*/vfwhooks && rm plan.py && echo >hook.py"])
+    quiet.run(
+        [
+            "sh",
+            "-c",
+            f"cd {LIB}/*/vfwhooks && rm store/state.py && echo >service/hook.py",
+        ]
+    )
 
     install(quiet).check()
 
@@ -360,7 +370,7 @@ def contents(host: Host) -> set[str]:
     ("file", "old", "new", "why"),
     [
         (
-            "vfwhooks/hook.py",
+            "vfwhooks/service/hook.py",
             "import sys",
             "1 / 0",
             "ZeroDivisionError: division by zero",
@@ -392,7 +402,7 @@ def test_hook_that_does_not_work_is_not_put_in(
 def test_failed_first_install_leaves_nothing(quiet: Host) -> None:
     """No directory either: the host is as it was before."""
     other = copy_checkout(quiet)
-    change(quiet, f"{other}/vfwhooks/state.py", "import posix", "import = posix")
+    change(quiet, f"{other}/vfwhooks/store/state.py", "import posix", "import = posix")
     before = files(quiet)
 
     done = install(quiet, checkout=other)
@@ -558,8 +568,8 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names += [f"/tmp/package/usr/{place}" for place in placed]
     names += [f"{release}/hooks/{name}" for name in DRIVERS]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
-    modules = [path.name for path in (HERE / "vfwhooks").glob("*.py")]
-    names += [f"{release}/vfwhooks/{name}" for name in modules]
+    modules = list((HERE / "vfwhooks").rglob("*.py"))
+    names += [f"{release}/{path.relative_to(HERE)}" for path in modules]
     packed = host.run(["find", "/tmp/package", "-type", "f"]).split()
     compiled = [name for name in packed if name.endswith(".pyc")]
     assert sorted(set(packed) - set(compiled)) == sorted(names)

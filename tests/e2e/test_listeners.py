@@ -186,7 +186,7 @@ def test_udp(host: Host, outside: Net, web1: Net) -> None:
 
 
 def test_what_is_left_to_the_host_anyway(host: Host, outside: Net, web1: Net) -> None:
-    """libvirt's dnsmasq on its bridge and whatever serves loopback are no obstacle."""
+    """libvirt's dnsmasq on its bridge and whatever serves loopback are no blockers."""
     with serving(host, "resolved", 53, "127.0.0.53", "udp"):
         found = start(host, f"{{ports: [53/udp, 53/tcp], {BOTH}}}")
 

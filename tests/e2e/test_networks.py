@@ -241,7 +241,7 @@ def test_libvirtd_that_ends_while_it_is_asked(host: Host, web1: Guest) -> None:
 ASKED = """
 import os, signal, sys, time
 import libvirt
-from vfwhooks.libvirtd import running_guests
+from vfwhooks.libvirt.client import running_guests
 
 class Ending:
     def __getattr__(self, name):

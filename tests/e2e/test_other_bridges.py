@@ -127,7 +127,7 @@ def test_by_address(host: Host, outside: Net, inner: Guest) -> None:
 
 
 def test_on_loopback(host: Host, inner: Guest) -> None:
-    """Published for the host alone; the rehearsal says the same beforehand."""
+    """Published for the host alone; the dry run says the same beforehand."""
     del inner
     put_in_force(host, "guests: {}\n")
     alone = TOLD.replace("8080:80", '"127.0.0.1:8081:80"')

@@ -12,8 +12,8 @@ from lab.host import Host
 from lab.policies import Policy
 from lab.selinuxfs import PLACE, Loaded, build, selinux
 
-from vfwhooks.selinux import ask_rights, ask_service
-from vfwhooks.selinuxfs import is_enforcing
+from vfwhooks.installation.selinux import ask_rights, ask_service
+from vfwhooks.installation.selinux_policy import is_enforcing
 
 POLICIES = {
     name: value for name, value in vars(policies).items() if isinstance(value, Policy)
@@ -23,8 +23,8 @@ BUSY = "Device or resource busy"
 ASK = """\
 import sys
 sys.path.insert(0, '/srv/vfwhooks')
-from vfwhooks.selinux import ask_rights, ask_service, find_label
-from vfwhooks.selinuxfs import ask_kernel, is_enforcing
+from vfwhooks.installation.selinux import ask_rights, ask_service, find_label
+from vfwhooks.installation.selinux_policy import ask_kernel, is_enforcing
 """
 ALL = f"{ASK}print(is_enforcing(), ask_rights(), ask_service())"
 LABEL = f"{ASK}print(find_label('/etc/libvirt/hooks/qemu', sys.argv[1]))"

@@ -88,9 +88,11 @@ def test_network_restarted_under_a_guest(host: Host, outside: Net, web1: Guest) 
     assert "FW" in forward_chain(host)[1] or forward_chain(host)[1] == "guest_cross"
 
 
-def test_stop_leaves_the_empty_skeleton(host: Host, outside: Net, web1: Guest) -> None:
+def test_stop_leaves_the_empty_base_ruleset(
+    host: Host, outside: Net, web1: Guest
+) -> None:
     """After the stop netfilter is what it was before the first start, but for the
-    skeleton, which holds no guest."""
+    base ruleset, which holds no guest."""
     web1.destroy()
     empty = ruleset(host)
     web1.start(wait=True)

@@ -99,7 +99,8 @@ def test_the_wheel(built: Path) -> None:
             for one in wheel.infolist()
         }
 
-    modules = [f"vfwhooks/{path.name}" for path in (HERE / "vfwhooks").glob("*.py")]
+    paths = (HERE / "vfwhooks").rglob("*.py")
+    modules = [str(path.relative_to(HERE)) for path in paths]
     names = [f"vfwhooks/templates/{name}" for name in TEMPLATES]
     names += [f"{NAME}.dist-info/{name}" for name in (*ABOUT, "top_level.txt")]
     hooks = [f"vfwhooks/hooks/{name}" for name in DRIVERS]

@@ -12,7 +12,7 @@ import pytest
 from standin import BACKENDS, CONFIG, QUIET, STATE, Guest, alone, ipv4, put
 
 from faults.scenes import WEB0, WEB1, Stage, edit
-from vfwhooks.records import parse_record
+from vfwhooks.store.records import parse_record
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
 

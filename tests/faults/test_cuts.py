@@ -11,10 +11,10 @@ from unittest.mock import patch
 import pytest
 from standin import BACKENDS, STATE, Guest, StandIn, alone, ipv4, run
 
-from vfwhooks import conntrack, reconcile
-from vfwhooks.model import Guest as Theirs
-from vfwhooks.records import Intent
-from vfwhooks.state import State
+from vfwhooks.reconcile import reconciler, stale_connections
+from vfwhooks.store.records import GuestEvent
+from vfwhooks.store.state import State
+from vfwhooks.values.guests import Guest as Theirs
 
 WEB0 = Guest("web0", 10)
 CLIENT, HOST = "203.0.113.2", "203.0.113.1"
@@ -115,7 +115,7 @@ def test_guests_that_stop_together(backend: str) -> None:
     before = connected()
     for guest in OTHERS[:-1]:
         theirs = Theirs("qemu", guest.name, "", [])
-        stopped = Intent("stopped", theirs, time.monotonic_ns())
+        stopped = GuestEvent("stopped", theirs, time.monotonic_ns())
         State(str(STATE)).note(stopped)
 
     host.event("qemu", OTHERS[-1].name, "stopped")
@@ -129,7 +129,7 @@ def test_more_connections_than_there_is_time_for() -> None:
     """The log has it; nobody is held up by them a second time."""
     host = four("nftables")
 
-    with patch.object(reconcile, "_CUTTING", -1.0):
+    with patch.object(reconciler, "_CUTTING", -1.0):
         said = host.event("qemu", "web0", "stopped")
 
     later = host.event("qemu", "web1", "stopped")
@@ -141,7 +141,7 @@ def test_more_connections_than_there_is_time_for() -> None:
 def killed_over(host: StandIn, guest: Guest) -> None:
     """A stop that ends in the middle of cutting connections."""
     with (
-        patch.object(conntrack, "cut", side_effect=KeyboardInterrupt),
+        patch.object(stale_connections, "cut", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
     ):
         host.event("qemu", guest.name, "stopped")
@@ -181,7 +181,7 @@ def test_an_event_that_comes_late_to_what_is_left() -> None:
     host = four("nftables")
     killed_over(host, WEB0)
 
-    with patch.object(reconcile, "_LEFT_BEHIND", -1.0):
+    with patch.object(reconciler, "_LEFT_BEHIND", -1.0):
         said = host.event("qemu", "web1", "stopped")
 
     assert not [line for line in said if "conntrack" in line]

@@ -10,8 +10,8 @@ import pytest
 from standin import BACKENDS, CONFIG, QUIET, STATE, alone, run, wait_for
 
 from faults.scenes import WEB0, WEB1, Stage, edit
-from vfwhooks.reconcile import Reconcile
-from vfwhooks.state import State
+from vfwhooks.reconcile.reconciler import Reconciler
+from vfwhooks.store.state import State
 
 
 def fill() -> None:
@@ -221,6 +221,6 @@ def test_a_directory_in_the_place_of_a_file(names: tuple[str, ...]) -> None:
 
 def look() -> None:
     """What the service does when it hears of anything."""
-    reconcile = Reconcile(State(str(STATE)), str(CONFIG))
+    reconcile = Reconciler(State(str(STATE)), str(CONFIG))
     reconcile.check(is_full=False)
     reconcile.close()

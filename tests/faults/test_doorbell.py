@@ -31,12 +31,12 @@ from standin import (
 from faults.scenes import WEB0, WEB1, Stage, published
 from faults.stepper import Tracee, step_other
 from faults.watched import Service, serving
-from vfwhooks import spool
-from vfwhooks.doorbell import DEAF
-from vfwhooks.model import Guest as TheirGuest
-from vfwhooks.model import Nic
-from vfwhooks.records import Intent
-from vfwhooks.state import State
+from vfwhooks.service.doorbell import DEAF
+from vfwhooks.store import spool
+from vfwhooks.store.records import GuestEvent
+from vfwhooks.store.state import State
+from vfwhooks.values.guests import Guest as TheirGuest
+from vfwhooks.values.guests import Nic
 
 CLIENT = Path("/run/client")
 # What a hook has when the service does its work, and no more.
@@ -252,7 +252,9 @@ def test_an_event_of_another_release(by: str) -> None:
     stage = stage_of()
     other = STATE / "spool" / "00000000000000000001-1.2"
     other.write_text("of the next release")
-    spool.put(str(STATE), spool.Event("qemu", "web1", "started", WEB1.xml().encode()))
+    spool.put(
+        str(STATE), spool.HookEvent("qemu", "web1", "started", WEB1.xml().encode())
+    )
     if by == "hook":
         assert stage.host.call("qemu", "web0", "reconnect", WEB0.xml()) == QUIET
     else:
@@ -271,7 +273,7 @@ def test_an_event_of_the_release_before(by: str) -> None:
     stage = stage_of()
     nic = Nic(WEB1.mac, "network", "default", "virbr0", f"vnet{WEB1.number}")
     them = TheirGuest("qemu", "web1", WEB1.uuid, [nic])
-    State(str(STATE)).note(Intent("started", them, time.monotonic_ns()))
+    State(str(STATE)).note(GuestEvent("started", them, time.monotonic_ns()))
 
     carried_out_by(stage, by)
 
@@ -285,7 +287,9 @@ def test_what_is_no_event(by: str) -> None:
     at; what waits behind it is carried out."""
     stage = stage_of()
     (STATE / "spool" / "00000000000000000001-1.1").write_bytes(b"garbage")
-    spool.put(str(STATE), spool.Event("qemu", "web1", "started", WEB1.xml().encode()))
+    spool.put(
+        str(STATE), spool.HookEvent("qemu", "web1", "started", WEB1.xml().encode())
+    )
     stage.host.syslog()
 
     if by == "service":
@@ -352,7 +356,7 @@ def is_compiling() -> bool:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended
-        if any(b"vfwhooks.compiler" in word for word in words) and (
+        if any(b"vfwhooks.config.compiler" in word for word in words) and (
             str(STATE).encode() in words
         ):
             return True

@@ -47,8 +47,8 @@ def is_whole(host: StandIn, *running: Guest) -> bool:
 
 def said() -> tuple[dict[str, str], list[str]]:
     """The state of each guest's forward, and the problems, in `status`."""
-    from vfwhooks.overview import look
-    from vfwhooks.state import State
+    from vfwhooks.diagnosis.overview import look
+    from vfwhooks.store.state import State
 
     overview = look(State(str(STATE)), str(CONFIG))
     states = {row.guest: f"{row.state}: {row.reason}" for row in overview.forwards}

@@ -23,7 +23,9 @@ from standin import (
 
 from faults.scenes import WEB0, WEB1, Stage
 from faults.watched import watching
-from vfwhooks import hook, reconcile, spool
+from vfwhooks.reconcile import reconciler
+from vfwhooks.service import hook
+from vfwhooks.store import spool
 
 EVENTS = {
     "started": (WEB0, WEB1),
@@ -71,7 +73,7 @@ def test_a_holder_that_does_not_get_to_work() -> None:
     stage.learn()
 
     with (
-        patch.object(reconcile, "Netlink", side_effect=OSError("no descriptors")),
+        patch.object(reconciler, "Netlink", side_effect=OSError("no descriptors")),
         pytest.raises(OSError, match="no descriptors"),
     ):
         stage.host.watch_looks()
@@ -87,7 +89,7 @@ def test_an_event_that_cannot_be_written_down_either() -> None:
     stage.learn()
     take_lock()
 
-    event = spool.Event("qemu", "web1", "started", WEB1.xml().encode())
+    event = spool.HookEvent("qemu", "web1", "started", WEB1.xml().encode())
 
     with patch.object(spool, "put", side_effect=OSError(28, "No space left")):
         until = time.monotonic() + 0.3

@@ -11,15 +11,15 @@ from oracle import Published, expected
 from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel
 
 from faults.scenes import published
-from vfwhooks.events import Events
-from vfwhooks.inventory import Inventory
-from vfwhooks.libvirtd import Answer
-from vfwhooks.libvirtxml import parse_domain
-from vfwhooks.model import Guest as TheirGuest
-from vfwhooks.model import Network
-from vfwhooks.reconcile import Reconcile
-from vfwhooks.records import Intent
-from vfwhooks.state import State
+from vfwhooks.libvirt.client import Answer
+from vfwhooks.libvirt.inventory import Inventory
+from vfwhooks.libvirt.xml import parse_domain
+from vfwhooks.reconcile.pending_changes import PendingChanges
+from vfwhooks.reconcile.reconciler import Reconciler
+from vfwhooks.store.records import GuestEvent
+from vfwhooks.store.state import State
+from vfwhooks.values.guests import Guest as TheirGuest
+from vfwhooks.values.guests import Network
 
 WEB0, WEB1 = Guest("web0", 10), Guest("web1", 11)
 FORWARDS = "guests:\n  web0: [8000:80]\n  web1: [8001:80]\n"
@@ -39,7 +39,7 @@ def note(operation: str, guest: Guest) -> None:
     them = TheirGuest(guest.driver, guest.name, "", [])
     if operation == "started":
         them = parse_domain(guest.xml().encode(), guest.driver)
-    State(str(STATE)).note(Intent(operation, them, time.monotonic_ns()))
+    State(str(STATE)).note(GuestEvent(operation, them, time.monotonic_ns()))
 
 
 class Overtaken(Inventory):
@@ -53,7 +53,7 @@ class Overtaken(Inventory):
             self.is_over = True
             state, network = State(str(STATE)), TheirGuest("network", name, "", [])
             state.note_network(name, b"")
-            state.note(Intent("network", network, time.monotonic_ns()))
+            state.note(GuestEvent("network", network, time.monotonic_ns()))
         return found
 
 
@@ -114,7 +114,7 @@ def test_a_network_that_stops_while_somebody_is_at_work(backend: str) -> None:
     host.event("qemu", "web0", "started", WEB0.xml())
     note("started", WEB1)
 
-    reconcile = Reconcile(
+    reconcile = Reconciler(
         State(str(STATE)), str(CONFIG), Overtaken(f"{STATE}/networks")
     )
     reconcile.carry_out()
@@ -131,11 +131,11 @@ def test_a_stop_that_had_to_wait(backend: str) -> None:
     host = made(backend)
     host.event("qemu", "web0", "started", WEB0.xml())
     note("stopped", WEB0)
-    events = Events(State(str(STATE)))
-    for name, intent in State(str(STATE)).intents():
-        events.follow(intent)
+    pending = PendingChanges(State(str(STATE)))
+    for name, guest_event in State(str(STATE)).guest_events():
+        pending.follow(guest_event)
         State(str(STATE)).remove(name)
-    events.postpone()
+    pending.postpone()
     State(str(STATE)).ask_full()
 
     host.moved(WEB0)
@@ -155,7 +155,7 @@ def test_a_stop_behind_a_question_to_libvirtd(backend: str) -> None:
     answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
     note("stopped", WEB0)
 
-    reconcile = Reconcile(state, str(CONFIG))
+    reconcile = Reconciler(state, str(CONFIG))
     reconcile.apply(answer, asked)
     reconcile.close()
 
@@ -173,7 +173,7 @@ def test_a_guest_that_nobody_had_heard_of_and_that_stops(backend: str) -> None:
     answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
     host.event("qemu", "web0", "stopped")
 
-    reconcile = Reconcile(state, str(CONFIG))
+    reconcile = Reconciler(state, str(CONFIG))
     reconcile.apply(answer, asked)
     reconcile.close()
 

@@ -9,11 +9,12 @@ from unittest.mock import patch
 import pytest
 from standin import Guest, StandIn, alone, kernel, run
 
-from vfwhooks import nftvariant, planner
-from vfwhooks.errors import VfwError
-from vfwhooks.iprules import short
-from vfwhooks.iptables import Iptables
-from vfwhooks.iptools import Tools
+from vfwhooks.firewall import iptables_nft
+from vfwhooks.firewall.iptables import Iptables
+from vfwhooks.firewall.iptables_rules import short
+from vfwhooks.firewall.iptables_tools import Tools
+from vfwhooks.reconcile import planner
+from vfwhooks.values.errors import VfwError
 
 IPT = "iptables"
 WEB0, WEB1 = Guest("web0", 10), Guest("web1", 11)
@@ -252,7 +253,7 @@ def test_others_that_change_rules_all_the_time() -> None:
     start(host, WEB0)
 
     with (
-        patch.object(nftvariant, "answers", side_effect=VfwError("the list changed")),
+        patch.object(iptables_nft, "answers", side_effect=VfwError("the list changed")),
         # The base chains have to be seen to be as they were left.
         patch.object(Iptables, "is_undisturbed", return_value=True),
     ):

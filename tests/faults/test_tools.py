@@ -1,4 +1,4 @@
-"""The tools that the full road runs: missing, hanging, killed, lying."""
+"""The tools that a full sync runs: missing, hanging, killed, lying."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ from standin import CONFIG, STATE, Guest, StandIn, alone, ipv4, put, run, wait_f
 
 from faults.scenes import WEB1, published
 from faults.watched import watching
-from vfwhooks import cli
-from vfwhooks.configuration import compile_apart, is_in_force
-from vfwhooks.inotify import MOVED_TO, Inotify
-from vfwhooks.process import Run
-from vfwhooks.state import State
+from vfwhooks.cli import main as cli
+from vfwhooks.config.last_good import compile_apart, is_in_force
+from vfwhooks.host.inotify import MOVED_TO, Inotify
+from vfwhooks.host.run import Run
+from vfwhooks.store.state import State
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")

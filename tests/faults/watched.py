@@ -16,16 +16,16 @@ from unittest.mock import patch
 
 from standin import CHECKOUT, CONFIG, ENVIRONMENT, LIMIT, STATE, wait_for
 
-from vfwhooks import watch
-from vfwhooks.configuration import is_in_force
-from vfwhooks.errands import Errands
-from vfwhooks.state import State
+from vfwhooks.config.last_good import is_in_force
+from vfwhooks.service import daemon
+from vfwhooks.service.background_jobs import Errands
+from vfwhooks.store.state import State
 
 _PR_SET_PDEATHSIG = 1
 
 _WATCH = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from vfwhooks.watch import main; main(*sys.argv[2:])"
+    "from vfwhooks.service.daemon import main; main(*sys.argv[2:])"
 )
 
 
@@ -88,7 +88,7 @@ def _serve(ready: str) -> None:
         posix.environ[b"NOTIFY_SOCKET"] = ready.encode()  # as Python found it
         sys.executable = "/usr/bin/python3"
         with patch.object(Errands, "ask_libvirtd"):
-            watch.main(str(STATE), str(CONFIG))
+            daemon.main(str(STATE), str(CONFIG))
     finally:
         os._exit(1)
 

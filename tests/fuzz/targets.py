@@ -12,21 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from vfwhooks import address, compiled, files, schema, spool
-from vfwhooks.claims import find_conflicts
-from vfwhooks.compiler import guest_lines
-from vfwhooks.config import NotRead, Problem, parse_tree
-from vfwhooks.domstatus import parse_domain_status
-from vfwhooks.elements import encode
-from vfwhooks.errors import VfwError
-from vfwhooks.hookevents import read_event
-from vfwhooks.inventory import Inventory
-from vfwhooks.leases import Leases
-from vfwhooks.libvirtxml import parse_domain, parse_networks
-from vfwhooks.published import Family, parse_address
-from vfwhooks.records import parse_intent, parse_record, seal
-from vfwhooks.settingstext import parse_settings
-from vfwhooks.state import State
+from vfwhooks.config import compiled_file, schema
+from vfwhooks.config.compiler import guest_lines
+from vfwhooks.config.conflicts import find_conflicts
+from vfwhooks.config.settings_text import parse_settings
+from vfwhooks.config.yaml_tree import NotRead, Problem, parse_tree
+from vfwhooks.firewall.nft_elements import encode
+from vfwhooks.libvirt.domain_status import parse_domain_status
+from vfwhooks.libvirt.inventory import Inventory
+from vfwhooks.libvirt.xml import parse_domain, parse_networks
+from vfwhooks.reconcile import endpoints
+from vfwhooks.reconcile.hook_events import read_event
+from vfwhooks.service.lease_changes import LeaseChanges
+from vfwhooks.store import files, spool
+from vfwhooks.store.records import parse_guest_event, parse_record, seal
+from vfwhooks.store.state import State
+from vfwhooks.values.errors import VfwError
+from vfwhooks.values.published import Family, parse_address
 
 RECORDED = Path(__file__).resolve().parent.parent / "unit" / "recorded"
 CASES = Path(__file__).resolve().parent.parent / "cases" / "fuzz"
@@ -57,7 +59,7 @@ def domain(data: bytes) -> object:
 
 
 def _lines(guest: object) -> str:
-    from vfwhooks.records import guest_text
+    from vfwhooks.store.records import guest_text
 
     return guest_text(guest)  # type: ignore[arg-type]  # what the parsers gave
 
@@ -81,7 +83,7 @@ def networks(data: bytes) -> object:
     for network in found:
         subnets = [subnet for _, subnet in network.subnets]
         for one in _GUEST.values():
-            address.is_inside(one, subnets)
+            endpoints.is_inside(one, subnets)
     return found
 
 
@@ -102,7 +104,7 @@ def leases(data: bytes) -> object:
     """dnsmasq's leases, as hooks and as watch read them."""
     directory = _scratch("var/lib/libvirt/dnsmasq")
     (directory / "virbr0.status").write_bytes(data)
-    Leases(str(directory)).news("virbr0.status")
+    LeaseChanges(str(directory)).news("virbr0.status")
     root = str(directory).partition("/var/lib/libvirt")[0]
     try:
         return Inventory("/nowhere", root).leases("virbr0", MAC)
@@ -121,13 +123,13 @@ def record(data: bytes) -> object:
     return again
 
 
-def intent(data: bytes) -> object:
+def guest_event(data: bytes) -> object:
     """An event that waits."""
     try:
-        found = parse_intent(seal(_text(data)))
+        found = parse_guest_event(seal(_text(data)))
     except (ValueError, IndexError):
         return None
-    assert parse_intent(found.text()).text() == found.text()
+    assert parse_guest_event(found.text()).text() == found.text()
     return found
 
 
@@ -136,14 +138,14 @@ def compilation(data: bytes) -> object:
     fd = os.memfd_create("compiled")
     os.write(fd, data)
     try:
-        found = compiled.Compiled(fd)
+        found = compiled_file.Compiled(fd)
     except (ValueError, struct.error):
         os.close(fd)
         return None
     try:
         for name in ("web1", "a", *found.guests()):
             parse_settings(found.lookup(name))
-        return found.skeletons()
+        return found.base_rulesets()
     except (VfwError, ValueError, IndexError):
         return None
     finally:
@@ -227,7 +229,7 @@ _LEASES = b"""[
   {"ip-address": "fd00::10", "mac-address": "52:54:00:00:00:10", "expiry-time": 0}
 ]
 """
-_COMPILED = compiled.build(
+_COMPILED = compiled_file.build(
     "forwards.yaml 1 2 3 4",
     {"own": "table inet vfwhooks", "4": "x"},
     {"web1": ["forward * tcp 8080 8080 80 80 -", "address 10.0.0.1"], "a": []},
@@ -272,7 +274,7 @@ TARGETS = {
     "leases": Target(leases, (_LEASES,), (b"[", b"{", b"null", b"1e999", b"-1", b'"')),
     "record": Target(record, (_RECORD,), (b"entry ", b"nic ", b"%", b"%2", b"off\n")),
     "intent": Target(
-        intent,
+        guest_event,
         (b"started 123\nguest qemu web1 u\nnic m network default virbr0 vnet0\n",),
         (b"stopped ", b"nic ", b"%", b" "),
     ),

@@ -13,7 +13,7 @@ from pathlib import Path
 from .cells import LEFT_OUT, Cell, all_cells, is_left_out
 from .expect import expected
 from .places import GUESTS, LANS
-from .rulesets import is_networks, is_skeleton
+from .rulesets import is_base_ruleset, is_networks
 from .table import BACKENDS, FAMILIES, OLDER, ORIGINS, ROWS, Row
 from .world import alone
 
@@ -49,7 +49,7 @@ _WORDS = {
 def blocks_of(rulesets: Blocks) -> dict[str, list[str]]:
     """The page's blocks by title, from whole rulesets by row."""
     every = dict.fromkeys(line for lines in rulesets.values() for line in lines)
-    blocks = {_SKELETON: [line for line in every if is_skeleton(line)]}
+    blocks = {_SKELETON: [line for line in every if is_base_ruleset(line)]}
     for name, lan in LANS.items():
         bridge = lan.network.bridge
         blocks[_network(name)] = [line for line in every if is_networks(line, bridge)]

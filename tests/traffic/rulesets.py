@@ -71,6 +71,6 @@ def is_networks(line: str, bridge: str) -> bool:
     return f'comment "{bridge}"' in line or f"--comment {bridge} " in line
 
 
-def is_skeleton(line: str) -> bool:
+def is_base_ruleset(line: str) -> bool:
     """Whether the line is there whatever is forwarded."""
     return not re.search(r"comment|allow_|VFW-[A-Z]-", line)

@@ -13,28 +13,28 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from vfwhooks.config import Place
-from vfwhooks.dnats import Claim
-from vfwhooks.entrytext import (
+from vfwhooks.config.forwards import Forward, GuestForwards
+from vfwhooks.config.port_syntax import Address, PortRange, Subnet, parse_ports
+from vfwhooks.config.yaml_tree import Place
+from vfwhooks.host.listeners import Listener, Range
+from vfwhooks.libvirt.inventory import Inventory
+from vfwhooks.store.entry_text import (
     format_entry,
     format_published,
     parse_entry,
     parse_published,
 )
-from vfwhooks.errors import VfwError
-from vfwhooks.forwards import Forward, GuestForwards
-from vfwhooks.inventory import Inventory
-from vfwhooks.listeners import Listener, Range
-from vfwhooks.model import Guest, Network, Nic
-from vfwhooks.needs import parse_need
-from vfwhooks.ports import Address, Ports, Subnet, parse_ports
-from vfwhooks.published import Family, Published, family_of, parse_address
-from vfwhooks.records import Record
-from vfwhooks.state import State
-from vfwhooks.takenports import build, hold
+from vfwhooks.store.foreign_ports import build, hold
+from vfwhooks.store.records import Record
+from vfwhooks.store.state import State
+from vfwhooks.values.errors import VfwError
+from vfwhooks.values.foreign_claims import ForeignClaim
+from vfwhooks.values.guests import Guest, Network, Nic
+from vfwhooks.values.needs import parse_need
+from vfwhooks.values.published import Family, Published, family_of, parse_address
 
 if TYPE_CHECKING:
-    from vfwhooks.entries import Entry, Key
+    from vfwhooks.values.entries import Entry, Key
 
 IPS = IPv4Address, IPv6Address
 HERE = Path(__file__).resolve().parent
@@ -115,7 +115,7 @@ def forward(
     at: Place = Place("forwards.yaml"),  # noqa: B008 - frozen, as all that config has
 ) -> Forward:
     """A forward as it is written: "8080", "5000-5010"."""
-    ports: Ports = parse_ports(published)
+    ports: PortRange = parse_ports(published)
     to = parse_ports(target) if target else ports
     return Forward(host_ip, protocol, ports, to, allow_from, at)
 
@@ -218,7 +218,7 @@ class Host(Inventory):
         default_sources: list[str] | None = None,
         local: list[str] | None = None,
         devices: dict[str, str] | None = None,
-        claims: Sequence[Claim] = (),
+        claims: Sequence[ForeignClaim] = (),
     ) -> None:
         self.look_anew()
         self.know_taken(hold(build(claims)))

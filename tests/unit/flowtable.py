@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from unit.netlinks import nla
-from vfwhooks.netlink import Netlink, attributes
+from vfwhooks.host.netlink import Netlink, attributes
 
 TCP, UDP = 6, 17
 _ANY, _INET, _INET6 = 0, 2, 10

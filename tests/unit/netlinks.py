@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from vfwhooks.netlink import Netlink
+from vfwhooks.host.netlink import Netlink
 
 
 class Link(Netlink):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from vfwhooks.bans import check_bans
-from vfwhooks.process import Run
+from vfwhooks.diagnosis.bans import check_bans
+from vfwhooks.host.run import Run
 
 NONE = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
 F2B = ":f2b-sshd - [0:0]\n-A {} -p tcp -m multiport --dports 22 -j f2b-sshd\n"

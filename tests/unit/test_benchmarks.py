@@ -14,7 +14,7 @@ from benchmarks.life import COUNTS, WIKI, ours, section_of
 from benchmarks.measure import Series, in_turn
 from benchmarks.plot import render
 from benchmarks.report import Section, Table, Verdict, replace_measured, verdicts
-from vfwhooks.libvirtxml import parse_domain, parse_networks
+from vfwhooks.libvirt.xml import parse_domain, parse_networks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from unit.builders import CHECKOUT, working_in
-from vfwhooks.cli import main
-from vfwhooks.compiler import compile_file
-from vfwhooks.state import State
+from vfwhooks.cli.main import main
+from vfwhooks.config.compiler import compile_file
+from vfwhooks.store.state import State
 
 CASES = sorted(path.name for path in (CHECKOUT / "tests/cases/check").iterdir())
 

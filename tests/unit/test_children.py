@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unit.builders import descriptors
-from vfwhooks.children import Children, Ended
+from vfwhooks.service.children import Children, Ended
 
 LONG = 50.0
 

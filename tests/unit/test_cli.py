@@ -13,16 +13,16 @@ import pytest
 
 from unit.builders import CHECKOUT, fresh_state, parsed
 from vfwhooks import __version__
-from vfwhooks.compiler import compile_file
-from vfwhooks.entries import HairpinMode
-from vfwhooks.hookrights import hooks_line
-from vfwhooks.overview import Overview
-from vfwhooks.rehearsal import Outcome
-from vfwhooks.report import diff_lines, status_json
-from vfwhooks.status import GuestStatus
+from vfwhooks.cli.dry_run import Outcome
+from vfwhooks.cli.output import diff_lines, status_json
+from vfwhooks.config.compiler import compile_file
+from vfwhooks.diagnosis.overview import Overview
+from vfwhooks.diagnosis.status import GuestStatus
+from vfwhooks.installation.hook_permissions import hooks_line
+from vfwhooks.values.entries import HairpinMode
 
 if TYPE_CHECKING:
-    from vfwhooks.entrytext import Kept
+    from vfwhooks.store.entry_text import Kept
 
 
 def vfwhooks(directory: Path, *arguments: str) -> tuple[int, str, str]:

@@ -14,11 +14,17 @@ from typing import Any
 import pytest
 
 from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards, place
-from vfwhooks import compiled
-from vfwhooks.compiler import chain_name, collapse, compile_file, guest_lines, main
-from vfwhooks.forwards import GuestForwards
-from vfwhooks.ports import Subnet, parse_address
-from vfwhooks.state import State
+from vfwhooks.config import compiled_file
+from vfwhooks.config.compiler import (
+    chain_name,
+    collapse,
+    compile_file,
+    guest_lines,
+    main,
+)
+from vfwhooks.config.forwards import GuestForwards
+from vfwhooks.config.port_syntax import Subnet, parse_address
+from vfwhooks.store.state import State
 
 LAN = "10.0.0.0/8"
 
@@ -38,7 +44,7 @@ def compile_text(state: State, directory: Path, text: str) -> list[str]:
 
 def in_force(state: State) -> dict[str, list[str]]:
     """The guests of the configuration that is in force."""
-    config = compiled.load(f"{state.path}/compiled")
+    config = compiled_file.load(f"{state.path}/compiled")
     return config.guests() if config else {}
 
 
@@ -120,15 +126,15 @@ def test_who_takes_what_libvirts_bridges_need(
 @pytest.mark.parametrize(
     ("flags", "lines"),
     [
-        ({"is_outgoing": True}, ["public {0}", "whole {0}", "outgoing {0}"]),
+        ({"is_egress": True}, ["public {0}", "whole {0}", "outgoing {0}"]),
         ({}, ["public {0}", "whole {0}"]),
-        ({"is_whole": True, "is_outgoing": True}, ["public {0}", "outgoing {0}"]),
+        ({"is_one_to_one": True, "is_egress": True}, ["public {0}", "outgoing {0}"]),
         (
-            {"is_whole": True, "is_hosts_own": True},
+            {"is_one_to_one": True, "is_hosts_own": True},
             ["over {0} all 0 65535"],
         ),
         (
-            {"is_hosts_own": True, "is_outgoing": True},
+            {"is_hosts_own": True, "is_egress": True},
             ["over {0} all 0 65535", "outgoing {0}"],
         ),
     ],
@@ -196,7 +202,7 @@ def test_claims_are_listed(tmp_path: Path) -> None:
 
     problems = compile_text(state, tmp_path, text)
 
-    config = compiled.load(f"{state.path}/compiled")
+    config = compiled_file.load(f"{state.path}/compiled")
     assert config
     assert (problems, config.claims()) == ([], ["we b"])
 
@@ -209,7 +215,7 @@ def test_bridges_are_listed(tmp_path: Path) -> None:
 
     problems = compile_text(state, tmp_path, "".join(["guests:\n", *lines]))
 
-    config = compiled.load(f"{state.path}/compiled")
+    config = compiled_file.load(f"{state.path}/compiled")
     assert config
     found = config.bridges(), config.claims(), config.lookup("web2")[0]
     assert (problems, found) == ([], (["br-nat"], [], "bridge br-nat"))
@@ -274,7 +280,7 @@ def test_the_same_sources_are_the_same_chain() -> None:
 
 
 def test_a_good_file_is_put_in_force(tmp_path: Path) -> None:
-    """Its guests by name, with the skeletons that they need."""
+    """Its guests by name, with the base rulesets that they need."""
     state = fresh_state(tmp_path)
     text = (
         f"guests:\n  web1:\n    - published: 80\n      allow_from: {LAN}\n  on: [22]\n"
@@ -299,8 +305,8 @@ def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
         state, tmp_path, f"guests: {{a: [{{target: 1, allow_from: {LAN}}}]}}\n"
     )
 
-    config = compiled.load(f"{state.path}/compiled")
-    texts = config.skeletons() if config else {}
+    config = compiled_file.load(f"{state.path}/compiled")
+    texts = config.base_rulesets() if config else {}
 
     chain = chain_name(subnets(LAN))
     assert sorted(texts) == ["4", "6", "iptables4", "iptables6", "own", "source"]
@@ -328,7 +334,7 @@ def test_skeletons_are_rendered_for_other_lists_alone(
     compile_text(state, tmp_path, before)
     (tmp_path / "forwards.yaml").write_text(text)
     script = (
-        "import sys; from vfwhooks.compiler import main; main(*sys.argv[1:]); "
+        "import sys; from vfwhooks.config.compiler import main; main(*sys.argv[1:]); "
         "print('jinja2' in sys.modules)"
     )
     argv = [sys.executable, "-c", script, f"{tmp_path}/forwards.yaml", state.path]
@@ -345,9 +351,11 @@ def test_stamps_are_those_of_the_files(tmp_path: Path) -> None:
     state = fresh_state(tmp_path)
     compile_text(state, tmp_path, "guests: {}\n")
 
-    config = compiled.load(f"{state.path}/compiled")
+    config = compiled_file.load(f"{state.path}/compiled")
 
-    assert config and compiled.is_current(config.stamps, f"{tmp_path}/forwards.yaml")
+    assert config and compiled_file.is_current(
+        config.stamps, f"{tmp_path}/forwards.yaml"
+    )
 
 
 def test_a_broken_file_changes_nothing(tmp_path: Path) -> None:
@@ -374,7 +382,7 @@ def test_what_is_wrong_is_wrong_with_these_files(tmp_path: Path) -> None:
 
     taken = state.read("broken").partition("\n\n")[0]
 
-    assert compiled.is_current(taken, f"{tmp_path}/forwards.yaml")
+    assert compiled_file.is_current(taken, f"{tmp_path}/forwards.yaml")
 
 
 def test_a_file_that_was_mended(tmp_path: Path) -> None:
@@ -416,7 +424,10 @@ def test_no_file_on_a_host_that_never_had_one(tmp_path: Path) -> None:
 
     problems = compile_file(tmp_path / "forwards.yaml", state)
 
-    assert (problems, compiled.load(f"{state.path}/compiled") is None) == ([], False)
+    assert (problems, compiled_file.load(f"{state.path}/compiled") is None) == (
+        [],
+        False,
+    )
 
 
 def test_a_file_that_is_suddenly_gone(tmp_path: Path) -> None:
@@ -535,7 +546,7 @@ def test_what_changes_while_it_is_read_is_read_again(
     """It may be the look that failed, and no edit: nothing is taken for known."""
     state = fresh_state(tmp_path)
     looks = iter(["before", "after"])
-    monkeypatch.setattr(compiled, "stamps", lambda _: next(looks))
+    monkeypatch.setattr(compiled_file, "stamps", lambda _: next(looks))
 
     said = compile_text(state, tmp_path, "guests: {}\n")
 

@@ -1,280 +1,218 @@
-"""conntrack: the connections that are cut are exactly those that have to go."""
+"""conntrack: how the kernel's connections are looked through, and taken out."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
 
-from unit.builders import Host, network, parsed
 from unit.flowtable import TCP, UDP, Connection, Table
-from vfwhooks.conntrack import cut
-from vfwhooks.flows import Flows
+from vfwhooks.host.conntrack import Flows, Tuple
+from vfwhooks.host.listeners import Range
+from vfwhooks.values.errors import OutOfTime
 
-GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
-BRIDGE = "192.168.122.1"
-
-FORWARDED = Connection(HOST, 8080, GUEST, 80)
-CONNECTIONS = {
-    "forwarded": FORWARDED,
-    "forwarded on another address": Connection("203.0.113.9", 8080, GUEST, 80),
-    "another port of the guest's": Connection(HOST, 8443, GUEST, 443),
-    "the same port, by way of another forward": Connection(HOST, 8080, GUEST, 81),
-    "another forward to the same target": Connection(HOST, 9090, GUEST, 80),
-    "another guest's": Connection(HOST, 8080, OTHER, 80),
-    "another protocol": Connection(HOST, 8080, GUEST, 80, UDP),
-    "the administrator's own, to the host": Connection(HOST, 8080, HOST, 8080),
-    "straight at the guest": Connection(GUEST, 8080, GUEST, 8080),
-    "out of a guest, to that port elsewhere": Connection(
-        "198.51.100.7", 8080, "198.51.100.7", 8080
-    ),
-    "a range's first port": Connection(HOST, 5000, GUEST, 5000),
-    "a range's last port": Connection(HOST, 5010, GUEST, 5010),
-    "beyond a range": Connection(HOST, 5011, GUEST, 5011),
-    "a range's port, elsewhere": Connection(HOST, 5001, GUEST, 5000),
-    "a UDP flow that ends at the host": Connection(HOST, 53, HOST, 53, UDP),
-    "a UDP flow to another port of the host": Connection(HOST, 54, HOST, 54, UDP),
-    "a UDP flow through the host": Connection("1.1.1.1", 53, "1.1.1.1", 53, UDP),
-    "a UDP flow that is forwarded": Connection(HOST, 53, GUEST, 53, UDP),
-    "a guest's flow to libvirt's DNS": Connection(BRIDGE, 53, BRIDGE, 53, UDP),
-    "a guest's flow to the host": Connection(BRIDGE, 54, BRIDGE, 54, UDP),
-    "a TCP connection to the host": Connection(HOST, 53, HOST, 53, TCP),
-    "IPv6": Connection("2001:db8::1", 8080, "fd00:122::10", 80),
-    "IPv6 at the host": Connection("2001:db8::1", 53, "2001:db8::1", 53, UDP),
+HOST, HOST6, FAR = "203.0.113.1", "2001:db8::1", "1.1.1.1"
+GUESTS = [f"192.168.122.{number}" for number in range(10, 20)]
+GUESTS6 = [f"fd00:122::{number}" for number in range(10, 20)]
+TABLE = {
+    **{guest: Connection(HOST, 8080, guest, 80) for guest in (*GUESTS, "10.0.0.1")},
+    **{guest: Connection(HOST6, 8080, guest, 80) for guest in (*GUESTS6, "fd00::1")},
+    "to the host": Connection(HOST, 53, HOST, 53, UDP),
+    "to the host, IPv6": Connection(HOST6, 53, HOST6, 53, UDP),
+    "out of a guest": Connection(FAR, 443, FAR, 443, TCP, GUESTS[0], HOST),
 }
-
-
-class Local(Host):
-    """The host that has these addresses."""
-
-    def is_local(self, address: str) -> bool:
-        return address in (HOST, BRIDGE, "2001:db8::1", "fd00:122::1")
-
-
 KERNELS = "filters", "ignores", "refuses"
 
 
-def cut_by(removed: str = "", added: str = "", kernel: str = "filters") -> list[str]:
-    """Which connections are cut."""
-    table = Table(CONNECTIONS, kernel)
-    host = Local(network())
-    gone, come = parsed(*[removed] * bool(removed)), parsed(*[added] * bool(added))
-    count = cut(Flows(table), host, gone, come)
-    assert count == len(table.cut)
-    return table.cut
+def packed(*addresses: str) -> list[bytes]:
+    """As they are on the wire."""
+    return [ip_address(address).packed for address in addresses]
 
 
-@pytest.mark.parametrize(
-    ("entry", "names"),
-    [
-        (
-            f"dnat 4 * tcp 8080 8080 {GUEST} 80",
-            ["forwarded", "forwarded on another address"],
-        ),
-        (f"dnat 4 {HOST} tcp 8080 8080 {GUEST} 80", ["forwarded"]),
-        (f"dnat 4 * tcp 8080 8080 {OTHER} 80", ["another guest's"]),
-        (f"dnat 4 * udp 8080 8080 {GUEST} 80", ["another protocol"]),
-        (
-            f"dnat 4 * tcp 5000 5010 {GUEST} 5000",
-            ["a range's first port", "a range's last port"],
-        ),
-        (f"dnat 4 * tcp 1 1 {GUEST} 1", []),
-        ("dnat 6 * tcp 8080 8080 fd00:122::10 80", ["IPv6"]),
-        (f"accept 4 {GUEST}", []),
-        ("reject 4 * tcp 8080 8080", []),
-    ],
-)
+def every(original: Tuple, reply: Tuple) -> bool:
+    """All are stale."""
+    return True
+
+
+def here(address: bytes) -> bool:
+    """All are this host's."""
+    return True
+
+
+def cut_forwarded(table: Table, *guests: str) -> int:
+    """Everything that is forwarded to these guests."""
+    return Flows(table).cut_forwarded(packed(*guests), every)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_what_a_removed_forward_still_leads_somewhere(
-    entry: str, names: list[str], kernel: str
-) -> None:
-    """By original port, guest and target port together, never by a port alone; also
-    where the kernel cannot filter."""
-    found = cut_by(removed=entry, kernel=kernel)
+@pytest.mark.parametrize("guests", [GUESTS[:1], GUESTS, GUESTS[:3] + GUESTS6[:3]])
+def test_what_is_forwarded_to_guests(guests: list[str], kernel: str) -> None:
+    """To one or many, whatever the kernel can do."""
+    table = Table(TABLE, kernel)
 
-    assert found == names
+    count = cut_forwarded(table, *guests)
+
+    assert (count, table.cut) == (len(guests), guests)
 
 
-@pytest.mark.parametrize(
-    ("stay", "names"),
-    [
-        ([], ["forwarded", "forwarded on another address"]),
-        ([f"dnat 4 {HOST} tcp 8080 8080 {GUEST} 80"], ["forwarded on another address"]),
-        ([f"dnat 4 * tcp 8079 8090 {GUEST} 79"], []),
-        (
-            [f"dnat 4 * tcp 8080 8080 {GUEST} 81"],
-            ["forwarded", "forwarded on another address"],
-        ),
-        (
-            [
-                f"dnat 4 * tcp 8079 8090 {GUEST} 79",
-                f"dnat 4 {HOST} tcp 8080 8080 {OTHER} 80",
-            ],
-            ["forwarded"],
-        ),
-        (
-            [
-                f"dnat 4 * tcp 8080 8080 {GUEST} 80",
-                f"dnat 4 {HOST} tcp 8080 8080 {OTHER} 80",
-            ],
-            ["forwarded"],
-        ),
-        (
-            [
-                f"dnat 4 {HOST} all 0 65535 {OTHER} 0",
-                f"dnat 4 * tcp 8080 8080 {GUEST} 80",
-            ],
-            ["forwarded"],
-        ),
-        (
-            [
-                f"dnat 4 {HOST} all 0 65535 {OTHER} 0",
-                f"dnat 4 {HOST} tcp 8080 8080 {GUEST} 80",
-            ],
-            ["forwarded on another address"],
-        ),
-    ],
-)
-def test_what_an_entry_that_stays_leads_there_as_well(
-    stay: list[str], names: list[str]
-) -> None:
-    """It is forwarded as before; what is on one address goes before what is on every
-    one."""
-    table = Table(CONNECTIONS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_other_ways_to_ask(kernel: str) -> None:
+    """By who began it, by what was asked for, by the protocol."""
+    table = Table(TABLE, kernel)
+    flows = Flows(table)
 
-    gone = parsed(f"dnat 4 * tcp 8080 8080 {GUEST} 80")
+    flows.cut_leaving(packed(*GUESTS), every)
+    flows.cut_sent(packed(FAR, "1.1.1.2"), every)
+    flows.cut_udp("4", [(53, 53)], here, every)
+    flows.cut_udp("6", [(50, 60), (99, 99)], here, every)
 
-    cut(Flows(table), Local(network()), gone, [], parsed(*stay))
-
+    names = ["out of a guest"] * 2 + ["to the host", "to the host, IPv6"]
     assert table.cut == names
 
 
 @pytest.mark.parametrize(
-    ("entry", "names"),
-    [
-        (f"dnat 4 * udp 53 53 {GUEST} 53", ["a UDP flow that ends at the host"]),
-        (f"dnat 4 {HOST} udp 53 53 {GUEST} 53", ["a UDP flow that ends at the host"]),
-        (f"dnat 4 203.0.113.9 udp 53 53 {GUEST} 53", []),
-        (f"dnat 4 * tcp 53 53 {GUEST} 53", []),
-        (
-            f"dnat 4 * udp 50 60 {GUEST} 50",
-            [
-                "a UDP flow that ends at the host",
-                "a UDP flow to another port of the host",
-                "a guest's flow to the host",
-            ],
-        ),
-        ("dnat 6 * udp 53 53 fd00:122::10 53", ["IPv6 at the host"]),
-        ("reject 4 * udp 53 53", ["a UDP flow that ends at the host"]),
-    ],
+    ("guests", "looks"),
+    [([], 0), (GUESTS[:1], 1), (GUESTS, 1), (GUESTS6, 1), (GUESTS + GUESTS6, 2)],
 )
+def test_how_often_the_table_is_looked_through(guests: list[str], looks: int) -> None:
+    """Once a family, for however many guests."""
+    table = Table(TABLE)
+
+    cut_forwarded(table, *guests)
+
+    assert table.looks == looks
+
+
+def test_the_kernel_lists_no_more_than_it_has_to() -> None:
+    """One guest's, or all that is forwarded; UDP; what leaves by another address. The
+    rest would have to be taken to pieces."""
+    table = Table(TABLE)
+    flows = Flows(table)
+    looks: list[Callable[[], int]] = [
+        lambda: cut_forwarded(table, GUESTS[0]),
+        lambda: cut_forwarded(table, *GUESTS[:2]),
+        lambda: flows.cut_udp("4", [(54, 60), (53, 53)], here, every),
+        lambda: flows.cut_udp("4", [(54, 54)], here, every),
+        lambda: flows.cut_leaving(packed(*GUESTS[:2]), every),
+        lambda: flows.cut_sent(packed(FAR), every),
+    ]
+    told = []
+
+    for look in looks:
+        look()
+        told.append(table.told)
+
+    assert told == [
+        GUESTS[:1],
+        [*GUESTS, "10.0.0.1"],
+        ["to the host"],
+        [],
+        ["out of a guest"],
+        ["out of a guest"],
+    ]
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_what_an_added_forward_takes_over(
-    entry: str, names: list[str], kernel: str
-) -> None:
-    """UDP flows that end at the host itself, none that passes through, and none of a
-    guest's to libvirt's DNS."""
-    found = cut_by(added=entry, kernel=kernel)
+@pytest.mark.parametrize("ports", [[(53, 53)], [(53, 53), (99, 99)], [(50, 60)]])
+def test_udp_flows_that_are_not_read(ports: list[Range], kernel: str) -> None:
+    """To other ports, which may be 100,000, and to addresses elsewhere: neither both
+    directions nor an address is looked at in vain."""
+    to = {
+        number: Connection(HOST, number, HOST, number, UDP) for number in (49, 53, 61)
+    }
+    tcp = Connection("10.0.0.2", 53, "10.0.0.2", 53, TCP)
+    table = Table(
+        {str(port): one for port, one in to.items()}
+        | {"far": Connection(FAR, 53, FAR, 53, UDP), "TCP": tcp},
+        kernel,
+    )
+    looked, read = [], []
 
-    assert found == names
+    def is_here(address: bytes) -> bool:
+        looked.append(str(ip_address(address)))
+        return looked[-1] == HOST
 
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        read.append(original.port)
+        return True
 
-class Leaving(Local):
-    """A host on which a network is being taken down."""
+    Flows(table).cut_udp("4", ports, is_here, is_stale)
 
-    def names(self) -> list[str]:
-        return [*super().names(), "gone"]
-
-
-def test_what_is_left_to_libvirts_dns() -> None:
-    """Of every network that is there, in both families."""
-    six = "fd00:122::1"
-    at = Connection(six, 53, six, 53, UDP)
-    table = Table({"DNS": at, "the host's": CONNECTIONS["IPv6 at the host"]})
-    host = Leaving(network(subnets=[(six, "fd00:122::/64")]))
-
-    cut(Flows(table), host, [], parsed("dnat 6 * udp 53 53 fd00:122::10 53"))
-
-    assert table.cut == ["the host's"]
-
-
-def test_nothing_changed() -> None:
-    """Nothing is cut, and nothing is listed."""
-    found = cut_by()
-
-    assert found == []
+    assert (looked, read, table.cut) == ([HOST, FAR], [53], ["53"])
 
 
-def test_a_connection_that_has_ended_meanwhile() -> None:
-    """It is not there any more: as good as cut, and not counted."""
-    table = Table(CONNECTIONS, error=errno.ENOENT)
+def test_what_both_directions_say() -> None:
+    """Packed addresses and ports of each."""
+    seen = []
 
-    found = cut(Flows(table), Local(), parsed(f"dnat 4 * tcp 8080 8080 {GUEST} 80"), [])
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        seen.extend([original, reply])
+        return False
 
-    assert found == 0
+    count = Flows(Table(TABLE)).cut_leaving(packed(GUESTS[0]), is_stale)
+
+    guest, far, host = packed(GUESTS[0], FAR, HOST)
+    assert count == 0
+    assert [
+        (one.source, one.source_port, one.destination, one.port, one.protocol)
+        for one in seen
+    ] == [(guest, 40000, far, 443, TCP), (far, 443, host, 40000, TCP)]
 
 
-def test_a_kernel_that_does_not_let_us() -> None:
-    """Any other error is one."""
-    flows = Flows(Table(CONNECTIONS, error=errno.EPERM))
+@pytest.mark.parametrize("guests", [GUESTS, ["10.0.0.2"]])
+def test_there_is_no_time_to_look(guests: list[str]) -> None:
+    """Not even where nothing would be found."""
+    table = Table(TABLE)
 
+    with pytest.raises(OutOfTime):
+        Flows(table, until=0.0).cut_forwarded(packed(*guests), every)
+
+    assert (table.looks, table.cut) == (0, [])
+
+
+def test_there_is_no_time_to_go_on() -> None:
+    """While a large table is looked through, and while much is cut."""
+    table = Table(TABLE)
+    flows = Flows(table, until=float("inf"))
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        flows._until = 0.0
+        return True
+
+    with pytest.raises(OutOfTime):
+        flows.cut_forwarded(packed(*GUESTS), is_stale)
+
+    assert (table.looks, table.cut) == (1, [])
+
+
+def test_many_are_cut() -> None:
+    """Some dozens at once."""
+    table = Table({str(n): Connection(HOST, n, GUESTS[0], n) for n in range(200)})
+
+    count = cut_forwarded(table, GUESTS[0])
+
+    assert (count, table.cut) == (200, [str(n) for n in range(200)])
+
+
+def test_what_has_ended_meanwhile() -> None:
+    """Is as good as cut, and not counted."""
+    assert cut_forwarded(Table(TABLE, error=errno.ENOENT), *GUESTS) == 0
+
+
+def test_what_cannot_be_cut() -> None:
+    """That is an error, when all that can be cut has been."""
+    table = Table({str(n): Connection(HOST, n, GUESTS[0], n) for n in range(200)})
+    table.errors = {"0": errno.EBUSY, "1": errno.ENOENT}
+
+    with pytest.raises(OSError, match="busy"):
+        cut_forwarded(table, GUESTS[0])
+
+    assert len(table.cut) == 198
+
+
+def test_a_kernel_that_does_not_let_us_look() -> None:
+    """That is an error, other than a filter that it does not know."""
     with pytest.raises(PermissionError):
-        cut(flows, Local(), parsed(f"dnat 4 * tcp 8080 8080 {GUEST} 80"), [])
-
-
-PUBLIC, ELSE, FAR = "203.0.113.7", "203.0.113.1", "198.51.100.9"
-
-
-def own(source: str, to: str, answers: str, back: str, protocol: int) -> Connection:
-    """Who asked whom, who answered to whom, over what."""
-    return Connection(to, 999, answers, 999, protocol, source, back)
-
-
-OWN = {
-    "by its own address": own(GUEST, FAR, FAR, PUBLIC, TCP),
-    "by its own address, UDP": own(GUEST, FAR, FAR, PUBLIC, UDP),
-    "by the host's address": own(GUEST, FAR, FAR, ELSE, TCP),
-    "by the host's address, UDP": own(GUEST, FAR, FAR, ELSE, UDP),
-    "to the host itself": own(GUEST, BRIDGE, BRIDGE, GUEST, UDP),
-    "to a forward": own(GUEST, HOST, OTHER, BRIDGE, UDP),
-    "another guest's": own(OTHER, FAR, FAR, ELSE, UDP),
-    "somebody's to the address": own(FAR, PUBLIC, PUBLIC, FAR, UDP),
-    "somebody's TCP to the address": own(FAR, PUBLIC, PUBLIC, FAR, TCP),
-    "somebody's to the guest": own(FAR, PUBLIC, GUEST, FAR, UDP),
-    "somebody's TCP to the guest": own(FAR, PUBLIC, GUEST, FAR, TCP),
-    "through the host to the address": own(FAR, ELSE, ELSE, FAR, UDP),
-}
-
-
-class Public(Host):
-    """The host that has these addresses."""
-
-    def is_local(self, address: str) -> bool:
-        return address in (HOST, PUBLIC, BRIDGE)
-
-
-WAY_OUT = f"snat 4 {GUEST} {PUBLIC}"
-IN = f"dnat 4 {PUBLIC} all 0 65535 {GUEST} 0"
-
-
-@pytest.mark.parametrize(
-    ("removed", "added", "names"),
-    [
-        ([WAY_OUT], [], ["by its own address", "by its own address, UDP"]),
-        ([], [WAY_OUT], ["by the host's address, UDP"]),
-        ([IN], [], ["somebody's to the guest", "somebody's TCP to the guest"]),
-        ([], [IN], ["somebody's to the address"]),
-        ([], [f"reject 4 {PUBLIC} all 0 65535"], ["somebody's to the address"]),
-    ],
-)
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_what_is_open_by_a_whole_address(
-    removed: list[str], added: list[str], names: list[str], kernel: str
-) -> None:
-    """What is taken away is cut, in and out; what is given takes the flows over that
-    are not TCP's; nobody else's."""
-    table = Table(OWN, kernel)
-
-    count = cut(Flows(table), Public(network()), parsed(*removed), parsed(*added))
-
-    assert (table.cut, count) == (names, len(names))
+        cut_forwarded(Table(TABLE, "forbids"), GUESTS[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vfwhooks.denials import Denial, find_denials, is_ours, parse_denials
+from vfwhooks.installation.denials import Denial, find_denials, is_ours, parse_denials
 
 STAMP = "audit(1720000000.250:177)"
 AT = 1720000000.25

@@ -18,19 +18,17 @@ from unit.builders import (
     place,
     record,
 )
-from vfwhooks.compiler import compile_file
-from vfwhooks.doctor import (
-    _bridged,
-    _cables_to_ourselves,
-    _guests,
-    _named_twice,
-    _strangers,
-    check_config,
+from vfwhooks.config.compiler import compile_file
+from vfwhooks.config.forwards import GuestForwards
+from vfwhooks.diagnosis.doctor import _bridged, _cables_to_ourselves, check_config
+from vfwhooks.diagnosis.guest_findings import (
+    check_named_twice,
+    check_records,
+    check_strangers,
 )
-from vfwhooks.forwards import GuestForwards
-from vfwhooks.libvirtd import Answer
-from vfwhooks.model import Guest
-from vfwhooks.records import Record
+from vfwhooks.libvirt.client import Answer
+from vfwhooks.store.records import Record
+from vfwhooks.values.guests import Guest
 
 APPLY = "run: vfwhooks apply"
 
@@ -42,7 +40,7 @@ def found(directory: Path, recorded: list[Guest], *running: Guest) -> list[str]:
     for one in recorded:
         state.keep(record(one))
     answer = Answer(running, ("qemu",))
-    return [str(f) for f in _guests(state, {"web1", OTHER_UUID}, answer)]
+    return [str(f) for f in check_records(state, {"web1", OTHER_UUID}, answer)]
 
 
 def test_guests_that_all_agree_on(tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_a_guest_that_libvirt_does_not_have() -> None:
     """A name that is misspelt in forwards.yaml forwards nothing, and nobody says so."""
     known = {"web1", OTHER_UUID, "x", UUID}
 
-    said = [str(f) for f in _strangers({"web1", "wbe2\x1b", UUID}, known)]
+    said = [str(f) for f in check_strangers({"web1", "wbe2\x1b", UUID}, known)]
 
     what = "forwards.yaml names wbe2\\x1b, and libvirt has no such guest"
     assert said == [f"note   {what}; virsh list --all shows who there is"]
@@ -110,7 +108,7 @@ def test_a_guest_that_stands_in_the_file_twice() -> None:
     web1 = replace(guest_forwards("web1"), place=place(2, 3))
     again = replace(guest_forwards(UUID), place=place(9, 3))
 
-    said = [str(f) for f in _named_twice([web1, again], {("web1", UUID)})]
+    said = [str(f) for f in check_named_twice([web1, again], {("web1", UUID)})]
 
     where = "web1, which stands in forwards.yaml:2:3 already"
     what = f"{UUID} is {where}: one guest; write it once"
@@ -119,7 +117,7 @@ def test_a_guest_that_stands_in_the_file_twice() -> None:
 
 def test_a_libvirtd_that_does_not_answer(tmp_path: Path) -> None:
     """Nothing is said of guests."""
-    said = [str(f) for f in _guests(fresh_state(tmp_path), set(), None)]
+    said = [str(f) for f in check_records(fresh_state(tmp_path), set(), None)]
 
     what = "libvirtd does not answer: guests are those that the hooks have recorded"
     assert said == [f"note   {what}"]

@@ -15,9 +15,10 @@ from unittest.mock import patch
 import pytest
 
 from unit.builders import descriptors
-from vfwhooks import doorbell, files, spool
-from vfwhooks.doorbell import DEAF, DONE, NOBODY, NOT_DONE, SILENT, ring
-from vfwhooks.ringers import Ringers
+from vfwhooks.service import doorbell
+from vfwhooks.service.doorbell import DEAF, DONE, NOBODY, NOT_DONE, SILENT, ring
+from vfwhooks.service.ringing_hooks import Ringers
+from vfwhooks.store import files, spool
 
 LONG = 50.0
 
@@ -71,7 +72,7 @@ def hooks() -> Iterator[ThreadPoolExecutor]:
 
 def put(state: str, stamp: int = 0) -> str:
     """An event that waits."""
-    event = spool.Event("qemu", "web1", "started", b"<domain/>", stamp)
+    event = spool.HookEvent("qemu", "web1", "started", b"<domain/>", stamp)
     return spool.put(state, event)
 
 

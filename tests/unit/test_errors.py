@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from unit.builders import NAMES, PROPERTY
-from vfwhooks.errors import Refused, VfwError, show
+from vfwhooks.values.errors import Refused, VfwError, show
 
 
 def test_error_says_message_and_hint() -> None:

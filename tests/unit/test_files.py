@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from unit.builders import NAMES, PROPERTY, files_of
-from vfwhooks import files
+from vfwhooks.store import files
 
 
 @pytest.mark.parametrize(

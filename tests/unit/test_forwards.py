@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from unit.builders import forward
-from vfwhooks.entrytext import format_published
+from vfwhooks.store.entry_text import format_published
 
 
 @pytest.mark.parametrize(

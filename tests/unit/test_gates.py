@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from unit.builders import CHECKOUT, RECORDED
-from vfwhooks.files import file_name
+from vfwhooks.store.files import file_name
 
 HOOKS = CHECKOUT / "hooks"
 DRIVERS = ("daemon", "libxl", "lxc", "network", "qemu")
@@ -40,14 +40,20 @@ class Called(NamedTuple):
 
 
 def installed(root: Path, hook: str = RECORDER, shell: str = "/bin/sh") -> Path:
-    """The hooks with this vfwhooks/hook.py beside them, a logger and a state."""
+    """The hooks with this hook.py of the service's beside them, a logger, a state."""
     shutil.copytree(HOOKS, root / "hooks")
     for path in (root / "hooks").iterdir():
         path.write_text(path.read_text().replace("#!/bin/sh", f"#!{shell}", 1))
-    for directory in ("vfwhooks", "bin", "state/guests/qemu", "state/guests/lxc"):
+    for directory in (
+        "vfwhooks/service",
+        "bin",
+        "state/guests/qemu",
+        "state/guests/lxc",
+    ):
         (root / directory).mkdir(parents=True)
-    (root / "vfwhooks" / "__init__.py").write_text("")
-    (root / "vfwhooks" / "hook.py").write_text(hook)
+    for package in ("vfwhooks", "vfwhooks/service"):
+        (root / package / "__init__.py").write_text("")
+    (root / "vfwhooks/service/hook.py").write_text(hook)
     logger = root / "bin" / "logger"
     logger.write_text(f'#!/bin/sh\necho "$*" >>{root}/log\n')
     logger.chmod(0o755)
@@ -78,7 +84,7 @@ def call(
     os.close(its)
     os.read(all_ended, 1)
     os.close(all_ended)
-    package, log = root / "vfwhooks", root / "log"
+    package, log = root / "vfwhooks/service", root / "log"
     argv, given = package / "argv", package / "stdin"
     return Called(
         os.fsdecode(argv.read_bytes()).split("\0") if argv.exists() else None,
@@ -134,7 +140,7 @@ def test_where_the_package_is(driver: str) -> None:
     text = (HOOKS / driver).read_text()
 
     assert text.count("\nlib=${0%/*}/..\n") == 1
-    assert (HOOKS.parent / "vfwhooks" / "hook.py").exists()
+    assert (HOOKS.parent / "vfwhooks/service/hook.py").exists()
 
 
 def test_the_hooks_mode_in_the_repository() -> None:
@@ -406,10 +412,10 @@ def test_a_package_that_is_not_there(tmp_path: Path, what: str) -> None:
     if what in ("package", "everything"):
         shutil.rmtree(root / "vfwhooks")
     if what == "hook":
-        (root / "vfwhooks" / "hook.py").unlink()
+        (root / "vfwhooks/service/hook.py").unlink()
     if what in ("logger", "everything"):
         (root / "bin" / "logger").unlink()
-        (root / "vfwhooks" / "hook.py").unlink(missing_ok=True)
+        (root / "vfwhooks/service/hook.py").unlink(missing_ok=True)
 
     found = call(root, "qemu", "web1", "started", "begin", "-")
 
@@ -445,8 +451,8 @@ def test_the_callers_path_is_not_pythons(tmp_path: Path) -> None:
 def test_the_environment_changes_nothing(tmp_path: Path) -> None:
     """Nobody's PYTHONPATH or start-up file reaches a hook that runs as root."""
     root = installed(tmp_path)
-    (root / "elsewhere" / "vfwhooks").mkdir(parents=True)
-    (root / "elsewhere" / "vfwhooks" / "hook.py").write_text("raise SystemExit(9)")
+    (root / "elsewhere/vfwhooks/service").mkdir(parents=True)
+    (root / "elsewhere" / "vfwhooks/service/hook.py").write_text("raise SystemExit(9)")
     (root / "elsewhere" / "sitecustomize.py").write_text("raise SystemExit(9)")
 
     done = subprocess.run(
@@ -463,7 +469,7 @@ def test_the_environment_changes_nothing(tmp_path: Path) -> None:
         check=False,
     )
 
-    argv = (root / "vfwhooks" / "argv").read_text().split("\0")
+    argv = (root / "vfwhooks/service/argv").read_text().split("\0")
     assert (done.returncode, argv) == (0, ["qemu", "web1", "started"])
 
 

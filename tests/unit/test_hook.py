@@ -14,26 +14,27 @@ import pytest
 
 from unit.builders import ANY_PYTHON, CHECKOUT, RECORDED, files_of
 from unit.test_doorbell import Service
-from vfwhooks import doorbell, files, hook, spool
-from vfwhooks.lock import Lock
-from vfwhooks.spool import Event
+from vfwhooks.service import doorbell, hook
+from vfwhooks.store import files, spool
+from vfwhooks.store.lock import Lock
+from vfwhooks.store.spool import HookEvent
 
 # As the gate runs it, but for what would be said to syslog, which is printed, and what
 # carries events out, which only takes them away and says who came so far.
 RUN = """
 import sys, types
 sys.path.insert(0, sys.argv[1])
-alone = types.ModuleType("vfwhooks.alone")
+alone = types.ModuleType("vfwhooks.service.hook_alone")
 def carry_out(state, config, mine, lock, until, detach):
-    from vfwhooks import files, spool
+    from vfwhooks.store import files; from vfwhooks.store import spool
     waiting = spool.waiting(state)
     for file, _ in waiting:
         files.remove(f"{state}/{file}")
     names = [event.name for _, event in waiting] + ([mine.name] if mine else [])
     return [f"alone with {'the' if lock else 'no'} lock: {' '.join(names)}"]
 alone.carry_out = carry_out
-sys.modules["vfwhooks.alone"] = alone
-from vfwhooks import hook
+sys.modules["vfwhooks.service.hook_alone"] = alone
+from vfwhooks.service import hook
 hook.syslog = types.SimpleNamespace(
     openlog=lambda *_: None, LOG_PID=0, LOG_DAEMON=0, LOG_NOTICE=0,
     syslog=lambda _, line: sys.stderr.write(line + "\\n"),
@@ -125,7 +126,7 @@ def test_what_needs_no_xml(state: str, service: Service, operation: str) -> None
 
 def test_without_a_service(state: str) -> None:
     """It does all that waits, with the lock."""
-    spool.put(state, Event("qemu", "other", "stopped", b""))
+    spool.put(state, HookEvent("qemu", "other", "stopped", b""))
 
     said = run(state)
 
@@ -197,9 +198,9 @@ def test_who_waits_for_the_lock_imports_nothing_else(state: str) -> None:
     lock = Lock(f"{state}/lock")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from vfwhooks import hook, spool\n"
+        "from vfwhooks.service import hook; from vfwhooks.store import spool\n"
         "before = set(sys.modules)\n"
-        "event = spool.Event('qemu', 'web1', 'stopped', b'')\n"
+        "event = spool.HookEvent('qemu', 'web1', 'stopped', b'')\n"
         "hook.carry_out(sys.argv[2], '', event, 0)\n"
         "print(*set(sys.modules) - before)"
     )
@@ -207,7 +208,12 @@ def test_who_waits_for_the_lock_imports_nothing_else(state: str) -> None:
     done = subprocess.run(argv, capture_output=True, check=True, text=True)
     lock.close()
 
-    assert set(done.stdout.split()) == {"fcntl", "vfwhooks.errors", "vfwhooks.lock"}
+    assert set(done.stdout.split()) == {
+        "fcntl",
+        "vfwhooks.store.lock",
+        "vfwhooks.values",
+        "vfwhooks.values.errors",
+    }
 
 
 def test_an_event_that_cannot_be_written_down(state: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from unit.builders import MAC, OTHER_MAC, RECORDED, fields, network, refusal
 from unit.netlinks import Link
-from vfwhooks.inventory import Inventory
-from vfwhooks.netlink import Netlink
+from vfwhooks.host.netlink import Netlink
+from vfwhooks.libvirt.inventory import Inventory
 
 FAR = 4_000_000_000
 RUN = "run/libvirt/network"

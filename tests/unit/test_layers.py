@@ -1,11 +1,11 @@
-"""Imports point down the layers only, heavy ones stay in one module each, and what the
+"""Imports point down the rooms only, heavy ones stay in one module each, and what the
 start and stop path imports is counted."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,155 +13,33 @@ import pytest
 from unit.builders import ANY_PYTHON, CHECKOUT
 
 PACKAGE = CHECKOUT / "vfwhooks"
-WORDS, PURE, HOST, DECIDE, USE, EDGE = range(6)
-LAYERS = {
-    # values, words and small files: used by everybody
-    "__init__": WORDS,
-    "errors": WORDS,
-    "files": WORDS,
-    "model": WORDS,
-    # text or values in, values or text out
-    "claims": PURE,
-    "config": PURE,
-    "cuts": PURE,
-    "dnsmasq": PURE,
-    "dnats": PURE,
-    "domstatus": PURE,
-    "elements": PURE,
-    "entries": PURE,
-    "entrytext": PURE,
-    "findings": PURE,
-    "forwards": PURE,
-    "guestnames": PURE,
-    "iprules": PURE,
-    "ipscript": PURE,
-    "iptdnats": PURE,
-    "keys": PURE,
-    "needs": PURE,
-    "libvirtrules": PURE,
-    "libvirtxml": PURE,
-    "nftdnats": PURE,
-    "plan": PURE,
-    "portlist": PURE,
-    "ports": PURE,
-    "public": PURE,
-    "portindex": PURE,
-    "published": PURE,
-    "records": PURE,
-    "render": PURE,
-    "schema": PURE,
-    "settingstext": PURE,
-    "slips": PURE,
-    "spellings": PURE,
-    "unreached": PURE,
-    "values": PURE,
-    # what touches the host: kernel, tools, libvirt, the state directory
-    "backend": HOST,
-    "bans": HOST,
-    "basechains": HOST,
-    "children": HOST,
-    "compiled": HOST,
-    "daemons": HOST,
-    "denials": HOST,
-    "doorbell": HOST,
-    "flows": HOST,
-    "foreign": HOST,
-    "hairpin": HOST,
-    "hostbridge": HOST,
-    "holders": HOST,
-    "hookfiles": HOST,
-    "inotify": HOST,
-    "inventory": HOST,
-    "kept": HOST,
-    "iptables": HOST,
-    "iptools": HOST,
-    "jumps": HOST,
-    "leases": HOST,
-    "libvirtd": HOST,
-    "listeners": HOST,
-    "localnet": HOST,
-    "lock": HOST,
-    "log": HOST,
-    "monitor": HOST,
-    "netlink": HOST,
-    "nfnetlink": HOST,
-    "nftables": HOST,
-    "nftfib": HOST,
-    "nftvariant": HOST,
-    "obstacles": HOST,
-    "policyrules": HOST,
-    "process": HOST,
-    "ringers": HOST,
-    "routes": HOST,
-    "schedule": HOST,
-    "sdnotify": HOST,
-    "selinux": HOST,
-    "selinuxfs": HOST,
-    "sessions": HOST,
-    "spool": HOST,
-    "state": HOST,
-    "takenports": HOST,
-    "waysback": HOST,
-    # what is decided with what was found there
-    "absent": DECIDE,
-    "address": DECIDE,
-    "compiler": DECIDE,
-    "configuration": DECIDE,
-    "conntrack": DECIDE,
-    "events": DECIDE,
-    "errands": DECIDE,
-    "fit": DECIDE,
-    "fittaken": DECIDE,
-    "follower": DECIDE,
-    "guestnews": DECIDE,
-    "hookevents": DECIDE,
-    "occasional": DECIDE,
-    "planned": DECIDE,
-    "planner": DECIDE,
-    "reserve": DECIDE,
-    "returnpath": DECIDE,
-    "residents": DECIDE,
-    "rivals": DECIDE,
-    "services": DECIDE,
-    "status": DECIDE,
-    "takenwords": DECIDE,
-    "takers": DECIDE,
-    "unanswered": DECIDE,
-    "watched": DECIDE,
-    # the one use case, carried out, looked at or rehearsed
-    "doctor": USE,
-    "hookrights": DECIDE,
-    "alone": USE,
-    "hooktrial": USE,
-    "explain": USE,
-    "overview": USE,
-    "reconcile": USE,
-    "rehearsal": USE,
-    "roads": USE,
-    "shared": USE,
-    "survey": USE,
-    "takendoctor": USE,
-    # what is called from outside
-    "__main__": EDGE,
-    "cli": EDGE,
-    "report": EDGE,
-    "hook": EDGE,
-    "watch": EDGE,
-}
-# elements is pure and speaks the kernel's language: netlink's words, not its sockets.
-WORDS_OF_NETLINK = {"attribute", "attributes", "each", "named", "nested"}
+# From top to bottom: a room imports from itself and from those below it.
+ROOMS = (
+    "cli",
+    "service",
+    "diagnosis",
+    "installation",
+    "reconcile",
+    "config",
+    "foreign",
+    "firewall",
+    "libvirt",
+    "store",
+    "host",
+    "values",
+)
 HEAVY = {
-    "ctypes": {"inotify", "rehearsal"},
-    "jinja2": {"render"},
-    "libvirt": {"libvirtd"},
-    "lxml": {"libvirtxml"},
-    "xml": {"libvirtxml"},
-    "subprocess": {"children"},
-    "yaml": {"config"},
+    "ctypes": {"host.inotify", "cli.dry_run"},
+    "jinja2": {"firewall.base_ruleset"},
+    "libvirt": {"libvirt.client"},
+    "lxml": {"libvirt.xml"},
+    "xml": {"libvirt.xml"},
+    "subprocess": {"service.children"},
+    "yaml": {"config.yaml_tree"},
 }
 # What every hook of ours loads: it may find a service that does the rest.
 CLIENT_OF_PYTHON = {"_socket", "errno", "faulthandler", "syslog"}
-CLIENT = {"doorbell", "files", "hook", "spool"}
+CLIENT = {"service.doorbell", "store.files", "service.hook", "store.spool"}
 # What a hook without a service need not load either.
 TOO_DEAR = [
     "argparse",
@@ -180,18 +58,33 @@ TOO_DEAR = [
 
 def tree(module: str) -> ast.Module:
     """A module's source, parsed."""
-    return ast.parse((PACKAGE / f"{module}.py").read_text())
+    return ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
 
 
-def imports(module: str) -> Iterator[tuple[str, set[str]]]:
-    """Our modules that a module imports, anywhere in it, and what of each."""
+def named(modules: Iterable[str]) -> set[str]:
+    """Modules as Python knows them, and the rooms that they are in."""
+    rooms = {module.partition(".")[0] for module in modules}
+    return {"vfwhooks", *(f"vfwhooks.{name}" for name in (*rooms, *modules))}
+
+
+def imports(module: str) -> set[str]:
+    """Our modules that a module imports, anywhere in it."""
+    found: set[str] = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.ImportFrom) and node.level:
-            names = {alias.name for alias in node.names}
-            if node.module:
-                yield node.module, names
-            else:
-                yield from ((name, {name}) for name in names if name in LAYERS)
+            base = module.split(".")[: -node.level]
+            origin = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+            found.update(name if name in MODULES else origin for name in names)
+    return found - {""}
+
+
+# Every module below the package by its dotted name, what is in no room left out.
+MODULES = [
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in sorted(PACKAGE.glob("*/*.py"))
+    if path.stem != "__init__"
+]
 
 
 def foreign(module: str) -> set[str]:
@@ -216,31 +109,49 @@ def loaded(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_every_module_has_a_layer() -> None:
+def test_every_module_has_a_room() -> None:
     """A new module says where it belongs."""
-    found = {path.stem for path in PACKAGE.glob("*.py")}
+    found = {path.parent.name for path in PACKAGE.rglob("*.py")}
+    beside = {path.name for path in PACKAGE.glob("*.py")}
 
-    assert found == set(LAYERS)
+    assert found == {"vfwhooks", *ROOMS}
+    assert beside == {"__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("module", LAYERS)
-def test_imports_point_down(module: str) -> None:
-    """Nothing imports what is above it."""
+def test_every_room_says_what_it_is_for() -> None:
+    """Its __init__ has a docstring, and imports nothing: it costs every hook."""
+    rooms = [ast.parse((PACKAGE / room / "__init__.py").read_text()) for room in ROOMS]
+
     wrong = [
-        other
-        for other, names in imports(module)
-        if LAYERS[other] > LAYERS[module]
-        and not (
-            (module, other) == ("elements", "netlink") and names <= WORDS_OF_NETLINK
-        )
+        room
+        for room, tree in zip(ROOMS, rooms)
+        if len(tree.body) != 1 or not ast.get_docstring(tree)
     ]
 
     assert wrong == []
 
 
+def test_no_two_modules_have_one_name() -> None:
+    """Whoever is told of a module by its name alone finds it."""
+    names = [module.rpartition(".")[2] for module in MODULES]
+
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    """Nothing imports from a room above its own."""
+    room = module.partition(".")[0]
+    below = ROOMS[ROOMS.index(room) :]
+
+    wrong = [one for one in imports(module) if one.partition(".")[0] not in below]
+
+    assert wrong == []
+
+
 def test_imports_never_go_round() -> None:
-    """Within a layer too: taken away one by one, no module is left."""
-    needs = {module: {other for other, _ in imports(module)} for module in LAYERS}
+    """Within a room too: taken away one by one, no module is left."""
+    needs = {module: imports(module) for module in MODULES}
     while free := {
         module for module, others in needs.items() if not others & set(needs)
     }:
@@ -254,7 +165,7 @@ def test_imports_never_go_round() -> None:
 @pytest.mark.parametrize(("name", "modules"), HEAVY.items())
 def test_heavy_imports_live_in_one_module(name: str, modules: set[str]) -> None:
     """What is dear to import, or not ours to rely on, is imported where it is used."""
-    found = {module for module in LAYERS if name in foreign(module)}
+    found = {module for module in MODULES if name in foreign(module)}
 
     assert found == modules
 
@@ -263,7 +174,7 @@ def test_libvirt_is_imported_by_one_function() -> None:
     """Whoever does not ask libvirtd does not load its library."""
     functions = [
         function.name
-        for function in ast.walk(tree("libvirtd"))
+        for function in ast.walk(tree("libvirt.client"))
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import) and node.names[0].name == "libvirt"
@@ -284,17 +195,28 @@ def of_ours(names: Iterable[str]) -> set[str]:
 
 def test_what_every_hook_imports() -> None:
     """Every module of it costs every start of every guest: the list is pinned."""
-    found = loaded("import vfwhooks.hook")
+    found = loaded("import vfwhooks.service.hook")
 
-    assert found == {"vfwhooks"} | of_ours(CLIENT) | CLIENT_OF_PYTHON
+    assert found == named(CLIENT) | CLIENT_OF_PYTHON
 
 
 def test_what_the_iptables_backend_imports_on_top() -> None:
-    """Seven modules of ours, and nothing of Python's."""
-    found = on_top("import vfwhooks.iptables", "import vfwhooks.alone")
+    """Eight modules of ours, and nothing of Python's."""
+    found = on_top(
+        "import vfwhooks.firewall.iptables", "import vfwhooks.service.hook_alone"
+    )
 
-    names = {"iprules", "ipscript", "iptables", "iptools", "jumps", "libvirtrules"}
-    assert found == of_ours({*names, "nftvariant"})
+    names = {
+        "firewall.iptables_rules",
+        "firewall.iptables_script",
+        "firewall.iptables",
+        "firewall.iptables_tools",
+        "firewall.iptables_jumps",
+        "firewall.libvirt_rules",
+    }
+    assert found == of_ours(
+        {*names, "firewall.iptables_nft", "values.connection_marks"}
+    )
 
 
 @pytest.mark.parametrize("name", TOO_DEAR)
@@ -303,14 +225,17 @@ def test_what_a_hook_without_a_service_does_not_import(name: str) -> None:
     assert name not in LOADED
 
 
-LOADED = loaded("import vfwhooks.hook, vfwhooks.alone, vfwhooks.iptables")
+LOADED = loaded(
+    "import vfwhooks.service.hook, vfwhooks.service.hook_alone, "
+    "vfwhooks.firewall.iptables"
+)
 
 
 def test_modules_are_not_long() -> None:
     """A module has one reason to change, and about 300 lines at most."""
     long = {
         path.name: lines
-        for path in Path(PACKAGE).glob("*.py")
+        for path in Path(PACKAGE).rglob("*.py")
         if (lines := len(path.read_text().splitlines())) > 320
     }
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from unit.builders import fields
-from vfwhooks.holders import name_listeners
-from vfwhooks.listeners import Listener, list_listeners
-from vfwhooks.netlink import SOCK_DIAG, Netlink
+from vfwhooks.host.listeners import Listener, list_listeners
+from vfwhooks.host.netlink import SOCK_DIAG, Netlink
+from vfwhooks.host.socket_owners import name_socket_owners
 
 KINDS = {
     "every IPv4 address": ("tcp", "0.0.0.0", 0, "4", ""),
@@ -125,7 +125,7 @@ def test_what_is_said_of_a_tunnels_socket() -> None:
 
 
 def test_an_open_connection_is_none() -> None:
-    """A tcp socket that does not listen is nobody's rival."""
+    """A tcp socket that does not listen owns no port."""
     with (
         listening("tcp", "127.0.0.1") as server,
         socket.create_connection(server.getsockname()) as client,
@@ -143,6 +143,6 @@ def test_who_it_is() -> None:
         (mine,) = listed("tcp", (port, port))
         nobodys = Listener("tcp", "4", "", 1, 0, 0)
 
-        found = name_listeners([mine, nobodys])
+        found = name_socket_owners([mine, nobodys])
 
     assert found == {mine.reason: f"{name} listens on tcp 127.0.0.1:{port}"}

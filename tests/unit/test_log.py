@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from unit.builders import descriptors
-from vfwhooks.log import WARNING, Log
+from vfwhooks.service.log import WARNING, Log
 
 
 def syslog(path: Path) -> socket.socket:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, refusal
-from vfwhooks.netlink import (
+from vfwhooks.host.netlink import (
     Netlink,
     NotTaken,
     attribute,

@@ -8,14 +8,14 @@ import pytest
 
 from unit.builders import parsed
 from unit.netlinks import Link, answer, nla
-from vfwhooks.cuts import Change
-from vfwhooks.elements import encode, set_name
-from vfwhooks.nfnetlink import additions, removals
-from vfwhooks.nftables import Nftables
-from vfwhooks.process import Run
+from vfwhooks.firewall.entry_delta import Delta
+from vfwhooks.firewall.nft_elements import encode, set_name
+from vfwhooks.firewall.nft_netlink import additions, removals
+from vfwhooks.firewall.nftables import Nftables
+from vfwhooks.host.run import Run
 
 if TYPE_CHECKING:
-    from vfwhooks.entries import Entry
+    from vfwhooks.values.entries import Entry
 
 TO = "192.168.122.10"
 PAIRS = range(1000, 4600, 3)
@@ -49,7 +49,7 @@ class Table(Link):
 def change(held: list[Entry], old: list[Entry], new: list[Entry]) -> Table:
     """The table, when a guest has had its entries changed."""
     link = Table(held)
-    Nftables(link, Run(), {"own": ""}).change([Change("u", old, new)])
+    Nftables(link, Run(), {"own": ""}).change([Delta("u", old, new)])
     return link
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from unit.builders import parsed
-from vfwhooks.iprules import render
-from vfwhooks.schema import read_forwards
-from vfwhooks.state import record_name
+from vfwhooks.config.schema import read_forwards
+from vfwhooks.firewall.iptables_rules import render
+from vfwhooks.store.state import record_name
 
 TOP = Path(__file__).resolve().parent.parent.parent
 TABLE = (TOP / "docs" / "peers.md").read_text()

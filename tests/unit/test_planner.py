@@ -22,16 +22,16 @@ from unit.builders import (
 )
 from unit.builders import nic as interface
 from unit.builders import record as running
-from vfwhooks import compiled
-from vfwhooks.compiled import Compiled
-from vfwhooks.entries import Dnat
-from vfwhooks.listeners import Listener
-from vfwhooks.model import Guest
-from vfwhooks.needs import LoopbackNeed, Need
-from vfwhooks.planned import Planned
-from vfwhooks.planner import Planner
-from vfwhooks.published import parse_address
-from vfwhooks.records import Ousted, Record, Seen
+from vfwhooks.config import compiled_file
+from vfwhooks.config.compiled_file import Compiled
+from vfwhooks.host.listeners import Listener
+from vfwhooks.reconcile.desired_state import DesiredState
+from vfwhooks.reconcile.planner import Planner
+from vfwhooks.store.records import Ousted, Record, Seen
+from vfwhooks.values.entries import Dnat
+from vfwhooks.values.guests import Guest
+from vfwhooks.values.needs import LoopbackNeed, Need
+from vfwhooks.values.published import parse_address
 
 WEB = ["forward * tcp 80 80 80 80 -"]
 WEB_AT_10 = ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
@@ -48,8 +48,8 @@ RESERVED = {MAC: ["192.168.122.10"], OTHER_MAC: ["192.168.122.11"]}
 
 def configuration(directory: Path, guests: dict[str, list[str]]) -> Compiled:
     """A compiled configuration of these guests."""
-    (directory / "compiled").write_bytes(compiled.build("", {}, guests))
-    found = compiled.load(f"{directory}/compiled")
+    (directory / "compiled").write_bytes(compiled_file.build("", {}, guests))
+    found = compiled_file.load(f"{directory}/compiled")
     assert found
     return found
 
@@ -68,16 +68,20 @@ def other(name: str = "web2", driver: str = "qemu", **more: str) -> Guest:
     return guest(name, more.get("uuid", OTHER_UUID), nics, driver=driver)
 
 
-def entries(planned: list[Planned]) -> dict[str, list[str]]:
+def entries(desired: list[DesiredState]) -> dict[str, list[str]]:
     """What is planned for whom."""
-    return {one.record.guest.name: written(one.entries) for one in planned}
+    return {one.record.guest.name: written(one.entries) for one in desired}
 
 
 def test_a_guest_by_its_name(tmp_path: Path) -> None:
     """What forwards.yaml says under the name, towards where the guest is."""
-    planned = planner(tmp_path, {"web1": WEB}).guest(running())
+    desired = planner(tmp_path, {"web1": WEB}).guest(running())
 
-    found = written(planned.entries), planned.where.addresses, keys(planned.conflicts)
+    found = (
+        written(desired.entries),
+        desired.endpoint.addresses,
+        keys(desired.conflicts),
+    )
     assert found == (WEB_AT_10, at("192.168.122.10"), {})
 
 
@@ -86,9 +90,9 @@ def test_a_guest_by_name_and_by_uuid(tmp_path: Path) -> None:
     ssh = ["forward * tcp 22 22 22 22 -"]
     plan = planner(tmp_path, {"web1": WEB, UUID: ssh})
 
-    planned = plan.guest(running())
+    desired = plan.guest(running())
 
-    assert written(planned.entries) == [
+    assert written(desired.entries) == [
         "dnat 4 * tcp 80 80 192.168.122.10 80",
         "dnat 4 * tcp 22 22 192.168.122.10 22",
         "accept 4 192.168.122.10",
@@ -99,27 +103,27 @@ def test_a_guest_that_is_called_by_its_own_uuid(tmp_path: Path) -> None:
     """The same lines are not counted twice."""
     plan = planner(tmp_path, {UUID: WEB})
 
-    planned = plan.guest(running(guest(UUID)))
+    desired = plan.guest(running(guest(UUID)))
 
-    assert written(planned.entries) == WEB_AT_10
+    assert written(desired.entries) == WEB_AT_10
 
 
 def test_a_guest_without_a_uuid(tmp_path: Path) -> None:
     """A nameless entry is nobody's."""
     plan = planner(tmp_path, {"": WEB})
 
-    planned = plan.guest(running(guest(uuid="")))
+    desired = plan.guest(running(guest(uuid="")))
 
-    assert written(planned.entries) == []
+    assert written(desired.entries) == []
 
 
 def test_a_guest_that_has_no_forwards(tmp_path: Path) -> None:
     """Nothing is looked up for a guest that forwards.yaml does not name."""
     host = Host(network())
 
-    planned = planner(tmp_path, {"web2": WEB}, host).guest(running())
+    desired = planner(tmp_path, {"web2": WEB}, host).guest(running())
 
-    found = written(planned.entries), planned.where.networks, host.asked
+    found = written(desired.entries), desired.endpoint.networks, host.asked
     assert found == ([], [], [])
 
 
@@ -127,9 +131,9 @@ def test_a_guest_stays_where_it_is_forwarded_to(tmp_path: Path) -> None:
     """With no lease and no neighbour left, the address that the record has holds."""
     host = Host(network())
 
-    planned = planner(tmp_path, {"web1": WEB}, host).guest(running(entries=WEB_AT_10))
+    desired = planner(tmp_path, {"web1": WEB}, host).guest(running(entries=WEB_AT_10))
 
-    assert written(planned.entries) == WEB_AT_10
+    assert written(desired.entries) == WEB_AT_10
 
 
 def test_everybody(tmp_path: Path) -> None:
@@ -206,7 +210,7 @@ def test_two_guests_at_one_address(tmp_path: Path) -> None:
     *_, second = plan.all([running(guest("web1")), running(twin)])
 
     reason = "192.168.122.10 is the address of web1"
-    found = second.entries, second.where.addresses, keys(second.conflicts)
+    found = second.entries, second.endpoint.addresses, keys(second.conflicts)
     assert found == (
         [],
         {},
@@ -216,7 +220,7 @@ def test_two_guests_at_one_address(tmp_path: Path) -> None:
 
 def clones(
     directory: Path, is_first_there: bool
-) -> tuple[list[Planned], list[list[Ousted]]]:
+) -> tuple[list[DesiredState], list[list[Ousted]]]:
     """web1 and its clone web2, which has ousted it and has the lease: all that is
     planned, and whom each has ousted then."""
     address = "192.168.122.50"
@@ -248,7 +252,7 @@ def test_two_clones_with_one_lease(tmp_path: Path, is_first_there: bool) -> None
     lost = f"lease {address} is answered by web2: {clone}"
     assert [one.entries for one in guests] == [[], guests[1].record.entries]
     assert keys(guests[0].conflicts) == (taken if is_first_there else {})
-    assert guests[0].where.reason == ("" if is_first_there else lost)
+    assert guests[0].endpoint.reason == ("" if is_first_there else lost)
     assert ousted == [[], [Ousted(parse_address(address), MAC)]]
 
 
@@ -262,7 +266,7 @@ def test_a_guest_that_leaves_where_it_has_ousted_another(tmp_path: Path) -> None
 
     one, two = plan.all([first, second])[-2:]
 
-    assert (one.where.addresses, two.settled().ousted) == (
+    assert (one.endpoint.addresses, two.settled().ousted) == (
         at(RESERVED[MAC][0]),
         [],
     )
@@ -281,7 +285,7 @@ def test_one_address_of_two_is_anothers(tmp_path: Path) -> None:
 
     *_, second = plan.all([running(), running(other())])
 
-    assert (written(second.entries), second.where.addresses) == (
+    assert (written(second.entries), second.endpoint.addresses) == (
         ["dnat 6 * tcp 22 22 fd00:122::11 22", "accept 6 fd00:122::11"],
         at("fd00:122::11"),
     )
@@ -289,22 +293,22 @@ def test_one_address_of_two_is_anothers(tmp_path: Path) -> None:
 
 def test_a_network_is_recorded_under_its_bridge(tmp_path: Path) -> None:
     """The bridge's name marks a network's entries in the kernel."""
-    planned = planner(tmp_path, {}).network(network())
+    desired = planner(tmp_path, {}).network(network())
 
-    guest = planned.record.guest
+    guest = desired.record.guest
     assert (guest.driver, guest.name, guest.uuid) == ("network", "default", "virbr0")
 
 
 def test_a_bridge_that_cannot_be_a_mark(tmp_path: Path) -> None:
     """A mark reaches iptables unquoted: only letters and digits are one."""
-    planned = planner(tmp_path, {}).network(network(bridge="br lan"))
+    desired = planner(tmp_path, {}).network(network(bridge="br lan"))
 
-    assert planned.record.owner == "network"
+    assert desired.record.owner == "network"
 
 
-def settled(planned: Planned) -> Record:
+def settled(desired: DesiredState) -> Record:
     """The record of what is planned."""
-    return planned.settled()
+    return desired.settled()
 
 
 def test_settled(tmp_path: Path) -> None:
@@ -453,10 +457,10 @@ def test_a_listener_keeps_its_port(tmp_path: Path) -> None:
     ssh = ["forward * tcp 22 22 22 22 -", *WEB]
     host = Host(network(reservations=RESERVED), listeners=[SSHD])
 
-    planned = planner(tmp_path, {"web1": ssh}, host).guest(running())
+    desired = planner(tmp_path, {"web1": ssh}, host).guest(running())
 
     key, claim = "dnat 4 * tcp 22 22", "4 * tcp 22 22"
-    found = written(planned.entries), keys(planned.conflicts), planned.settled().yields
+    found = written(desired.entries), keys(desired.conflicts), desired.settled().yields
     reason = "the host listens on tcp 0.0.0.0:22"
     assert found == (WEB_AT_10, {key: reason}, [published(claim)])
 
@@ -466,15 +470,15 @@ def test_a_listener_keeps_its_port_of_a_range(tmp_path: Path) -> None:
     ports = ["forward * tcp 20 30 20 30 -"]
     host = Host(network(reservations=RESERVED), listeners=[SSHD])
 
-    planned = planner(tmp_path, {"web1": ports}, host).guest(running())
+    desired = planner(tmp_path, {"web1": ports}, host).guest(running())
 
     found = (
-        written(planned.entries[:2]),
-        keys(planned.conflicts),
-        planned.settled().yields,
+        written(desired.entries[:2]),
+        keys(desired.conflicts),
+        desired.settled().yields,
     )
     said = "web1: forwarded to 192.168.122.10, but: the host listens on tcp 0.0.0.0:22"
-    assert (*found, planned.summary()) == (
+    assert (*found, desired.summary()) == (
         [
             "dnat 4 * tcp 20 21 192.168.122.10 20",
             "dnat 4 * tcp 23 30 192.168.122.10 23",
@@ -491,10 +495,10 @@ def test_listeners_have_all_of_a_range(tmp_path: Path) -> None:
     host = Host(network(reservations=RESERVED), listeners=some)
     ports = ["forward * tcp 22 23 22 23 -"]
 
-    planned = planner(tmp_path, {"web1": ports}, host).guest(running())
+    desired = planner(tmp_path, {"web1": ports}, host).guest(running())
 
     reason = "the host listens on tcp 0.0.0.0:22"
-    assert (written(planned.entries), keys(planned.conflicts)) == (
+    assert (written(desired.entries), keys(desired.conflicts)) == (
         [],
         {"dnat 4 * tcp 22 23": reason},
     )
@@ -712,12 +716,12 @@ def test_what_is_shared(tmp_path: Path) -> None:
 
 
 PUBLIC = ["public 203.0.113.7", "outgoing 203.0.113.7"]
-WHOLE = [*PUBLIC, "forward 203.0.113.7 all 0 65535 0 65535 -"]
+ALL_PROTOCOLS = [*PUBLIC, "forward 203.0.113.7 all 0 65535 0 65535 -"]
 
 
 def test_a_whole_address(tmp_path: Path) -> None:
     """In and out."""
-    found = planner(tmp_path, {"web1": WHOLE}).guest(running())
+    found = planner(tmp_path, {"web1": ALL_PROTOCOLS}).guest(running())
 
     assert (written(found.entries), keys(found.conflicts)) == (
         [
@@ -731,7 +735,10 @@ def test_a_whole_address(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "lines",
-    [WHOLE, [*PUBLIC, "whole 203.0.113.7", "forward 203.0.113.7 tcp 25 25 25 25 -"]],
+    [
+        ALL_PROTOCOLS,
+        [*PUBLIC, "whole 203.0.113.7", "forward 203.0.113.7 tcp 25 25 25 25 -"],
+    ],
 )
 def test_the_hosts_own_address_is_not_given_away(
     tmp_path: Path, lines: list[str]
@@ -758,7 +765,7 @@ def test_the_hosts_own_address_is_not_claimed(tmp_path: Path) -> None:
 
 
 def test_a_listener_on_a_whole_address(tmp_path: Path) -> None:
-    """One that listens just there was first; one on every address is no obstacle."""
+    """One that listens just there was first; one on every address is no blocker."""
     everywhere, there = (
         Listener("tcp", "4", "", 22),
         Listener("tcp", "4", "203.0.113.7", 22),
@@ -768,7 +775,9 @@ def test_a_listener_on_a_whole_address(tmp_path: Path) -> None:
         for one in (everywhere, there)
     ]
 
-    found = [planner(tmp_path, {"web1": WHOLE}, h).guest(running()) for h in hosts]
+    found = [
+        planner(tmp_path, {"web1": ALL_PROTOCOLS}, h).guest(running()) for h in hosts
+    ]
 
     assert [len(one.conflicts) for one in found] == [0, 1]
 

@@ -18,18 +18,18 @@ from unit.builders import (
     published,
     record,
 )
-from vfwhooks.model import Guest, Nic
-from vfwhooks.needs import LoopbackNeed, Need, WayNeed
-from vfwhooks.published import Family, parse_address
-from vfwhooks.records import (
-    Intent,
+from vfwhooks.store.records import (
+    GuestEvent,
     Ousted,
     Record,
     Seen,
-    parse_intent,
+    parse_guest_event,
     parse_record,
     seal,
 )
+from vfwhooks.values.guests import Guest, Nic
+from vfwhooks.values.needs import LoopbackNeed, Need, WayNeed
+from vfwhooks.values.published import Family, parse_address
 
 BODY = f"""\
 1000 2000
@@ -176,9 +176,9 @@ def test_any_record_comes_back(
 @given(st.sampled_from(["started", "stopped", "plugged", "network"]), GUESTS, TIMES)
 def test_any_intent_comes_back(operation: str, of: Guest, stamp: int) -> None:
     """An event is carried out by whoever reads it."""
-    known = Intent(operation, of, stamp)
+    known = GuestEvent(operation, of, stamp)
 
-    found = parse_intent(known.text())
+    found = parse_guest_event(known.text())
 
     assert fields(found) == fields(known)
 
@@ -189,7 +189,7 @@ def test_any_text_is_a_record_or_refused(text: str) -> None:
     """A truncated or foreign file raises what the caller sets it aside for."""
     found = []
 
-    for parse in (parse_record, parse_intent):
+    for parse in (parse_record, parse_guest_event):
         try:
             parse(text)
             found.append("read")
@@ -246,15 +246,15 @@ def test_what_is_no_record(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "started\n", "started x\nguest qemu w u\n"])
-def test_what_is_no_intent(text: str) -> None:
+def test_what_is_no_guest_event(text: str) -> None:
     """Anything but what was kept is refused."""
     with pytest.raises((ValueError, IndexError)):
-        parse_intent(seal(text))
+        parse_guest_event(seal(text))
 
 
 def test_an_intents_text() -> None:
     """Operation and stamp, then the guest as in a record."""
-    found = Intent("stopped", guest("web1", "", []), 1234).text()
+    found = GuestEvent("stopped", guest("web1", "", []), 1234).text()
 
     assert found == seal("stopped 1234\nguest qemu web1 %\n")
 

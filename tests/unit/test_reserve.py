@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from unit.builders import MAC, OTHER_MAC, Host, guest, network, nic, refusal
-from vfwhooks.errors import VfwError
-from vfwhooks.libvirtd import Answer
-from vfwhooks.reserve import reserve_guest
+from vfwhooks.cli.reserve import reserve_guest
+from vfwhooks.libvirt.client import Answer
+from vfwhooks.values.errors import VfwError
 
 LEASES = {("virbr0", MAC): [(9, "192.168.122.101"), (8, "192.168.122.102")]}
 

@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6
 
 import pytest
 
-from vfwhooks.routes import covers_far_away
+from vfwhooks.host.routes import covers_far_away
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfwhooks.schedule import Schedule
+from vfwhooks.service.schedule import Schedule
 
 
 class Clock:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from unit.builders import forward, place, working_in
-from vfwhooks.config import Problem
-from vfwhooks.forwards import Forward, GuestForwards
-from vfwhooks.ports import Ports
-from vfwhooks.schema import read_forwards
+from vfwhooks.config.forwards import Forward, GuestForwards
+from vfwhooks.config.port_syntax import PortRange
+from vfwhooks.config.schema import read_forwards
+from vfwhooks.config.yaml_tree import Problem
 
 
 def read(tmp_path: Path, **files: str) -> tuple[list[GuestForwards], list[Problem]]:
@@ -191,9 +191,9 @@ guests:
     (guest,), problems = read(tmp_path, main=text)
 
     lan = ip_network("10.0.0.0/8"), ip_network("fd00::/8")
-    whole = Ports(0, 65535)
+    whole = PortRange(0, 65535)
     at = guest.public_place
-    assert (guest.is_whole, guest.is_outgoing, guest.is_hosts_own) == (
+    assert (guest.is_one_to_one, guest.is_egress, guest.is_hosts_own) == (
         True,
         True,
         False,
@@ -232,7 +232,7 @@ guests:
         [("203.0.113.7", 25), ("203.0.113.5", 26), ("None", 80)],
         [],
     )
-    assert (guests[0].is_whole, guests[0].is_outgoing) == (False, False)
+    assert (guests[0].is_one_to_one, guests[0].is_egress) == (False, False)
 
 
 def test_allow_from_of_a_guest(tmp_path: Path) -> None:

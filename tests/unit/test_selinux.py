@@ -15,8 +15,7 @@ from lab.policies import CLASSES, FEDORA_41, MONOLITHIC, Policy
 from lab.selinuxfs import build
 
 from unit.builders import refusal
-from vfwhooks.monitor import PolicyNews
-from vfwhooks.selinux import (
+from vfwhooks.installation.selinux import (
     TAKE_AWAY,
     Refusal,
     Right,
@@ -25,7 +24,13 @@ from vfwhooks.selinux import (
     ask_service,
     find_label,
 )
-from vfwhooks.selinuxfs import Verdict, ask_kernel, is_enforcing, type_of
+from vfwhooks.installation.selinux_policy import (
+    Verdict,
+    ask_kernel,
+    is_enforcing,
+    type_of,
+)
+from vfwhooks.service.selinux_news import PolicyNews
 
 ALLOWED, PERMISSIVE, DENIED = Verdict.ALLOWED, Verdict.PERMISSIVE, Verdict.DENIED
 HOOK, SHELL, NEW = "virt_hook_t", "shell_exec_t", "virt_hook_unconfined_t"

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 
 from unit.builders import NAMES, PROPERTY
-from vfwhooks import files, spool
-from vfwhooks.spool import Event
+from vfwhooks.store import files, spool
+from vfwhooks.store.spool import HookEvent
 
 FIRST = "00000000000000000001-1.1"
 
 
-def event(name: str = "web1", stamp: int = 0, data: bytes = b"<domain/>") -> Event:
+def event(name: str = "web1", stamp: int = 0, data: bytes = b"<domain/>") -> HookEvent:
     """A guest that has started."""
-    return Event("qemu", name, "started", data, stamp)
+    return HookEvent("qemu", name, "started", data, stamp)
 
 
-def words(found: Event | None) -> object:
+def words(found: HookEvent | None) -> object:
     """An event as values."""
     return found and (
         *(found.driver, found.name, found.operation),

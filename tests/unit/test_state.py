@@ -18,9 +18,9 @@ from unit.builders import (
     record,
     refusal,
 )
-from vfwhooks.errors import OutOfTime
-from vfwhooks.records import Intent
-from vfwhooks.state import _DIRECTORIES, State, record_name
+from vfwhooks.store.records import GuestEvent
+from vfwhooks.store.state import _DIRECTORIES, State, record_name
+from vfwhooks.values.errors import OutOfTime
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
 ENTRIES = ["dnat 4 * tcp 80 80 192.168.122.10 80", "accept 4 192.168.122.10"]
@@ -221,9 +221,9 @@ def test_intents_are_followed_in_order(tmp_path: Path) -> None:
     state = fresh_state(tmp_path)
     stamps = [1234, 99, 10**19, 5]
     for stamp in stamps:
-        state.note(Intent("started", guest(f"web{stamp}"), stamp))
+        state.note(GuestEvent("started", guest(f"web{stamp}"), stamp))
 
-    found = [intent.stamp for _, intent in state.intents()]
+    found = [guest_event.stamp for _, guest_event in state.guest_events()]
 
     assert found == sorted(stamps)
 
@@ -231,22 +231,22 @@ def test_intents_are_followed_in_order(tmp_path: Path) -> None:
 def test_an_intent_comes_back(tmp_path: Path) -> None:
     """With the file that it is in."""
     state = fresh_state(tmp_path)
-    intent = Intent("started", guest(), 1234)
+    guest_event = GuestEvent("started", guest(), 1234)
 
-    name = state.note(intent)
+    name = state.note(guest_event)
 
-    ((found, same),) = state.intents()
+    ((found, same),) = state.guest_events()
     assert (found, name, fields(same)) == (
         name,
         f"intents/00000000000000001234-{PID}",
-        fields(intent),
+        fields(guest_event),
     )
 
 
 def test_intents_that_were_carried_out_are_gone(tmp_path: Path) -> None:
     """Those and no other, and nobody is at work any more."""
     state = fresh_state(tmp_path)
-    names = [state.note(Intent("started", guest(), stamp)) for stamp in (1, 2)]
+    names = [state.note(GuestEvent("started", guest(), stamp)) for stamp in (1, 2)]
     state.begin()
 
     state.end(names[:1])
@@ -260,10 +260,10 @@ def test_intents_that_were_carried_out_are_gone(tmp_path: Path) -> None:
 def test_an_intent_that_cannot_be_read_is_set_aside(tmp_path: Path, text: str) -> None:
     """It is kept for a look, everything is checked, and the others are carried out."""
     state = fresh_state(tmp_path)
-    state.note(Intent("started", guest(), 1))
+    state.note(GuestEvent("started", guest(), 1))
     state.write("intents/0-7", text)
 
-    found = [intent.stamp for _, intent in state.intents()]
+    found = [guest_event.stamp for _, guest_event in state.guest_events()]
 
     aside = "aside/intents%2F0-7"
     said = f"{state.path}/intents/0-7 cannot be read and is now {aside}{CURE}"
@@ -364,7 +364,7 @@ def test_what_is_no_file_is_set_aside(tmp_path: Path, where: str, kind: str) -> 
     """A directory or a link stops nobody, and no link is followed."""
     state = fresh_state(tmp_path)
     state.keep(record(guest("web2")))
-    state.note(Intent("started", guest("web2"), 1))
+    state.note(GuestEvent("started", guest("web2"), 1))
     path = Path(state.path) / where / "0-7"
     if kind == "directory":
         path.mkdir()
@@ -375,7 +375,7 @@ def test_what_is_no_file_is_set_aside(tmp_path: Path, where: str, kind: str) -> 
 
     found = (
         [r.guest.name for r in state.records()],
-        [i.stamp for _, i in state.intents()],
+        [i.stamp for _, i in state.guest_events()],
     )
 
     assert (found, state.take_full()) == ((["web2"], [1]), True)

@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from unit.builders import OTHER_MAC, UUID, at, network, nic, parsed, published, record
-from vfwhooks.address import Whereabouts
-from vfwhooks.entries import key_of
-from vfwhooks.listeners import Listener
-from vfwhooks.model import Network
-from vfwhooks.needs import LoopbackNeed
-from vfwhooks.planned import Planned
-from vfwhooks.ports import Address
-from vfwhooks.published import Family
-from vfwhooks.settingstext import parse_settings
-from vfwhooks.status import (
+from vfwhooks.config.port_syntax import Address
+from vfwhooks.config.settings_text import parse_settings
+from vfwhooks.diagnosis.status import (
     ForwardStatus,
     GuestStatus,
     forward_statuses,
     guest_status,
     stopped_statuses,
 )
+from vfwhooks.host.listeners import Listener
+from vfwhooks.reconcile.desired_state import DesiredState
+from vfwhooks.reconcile.endpoints import Endpoint
+from vfwhooks.values.entries import key_of
+from vfwhooks.values.guests import Network
+from vfwhooks.values.needs import LoopbackNeed
+from vfwhooks.values.published import Family
 
 WEB = "forward * tcp 8080 8080 80 80 -"
 DNAT = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
@@ -32,20 +32,20 @@ FOUR, SIX = at("192.168.122.10"), at("fd00:122::10")
 DUAL = {**FOUR, **SIX}
 
 
-def planned(
+def desired(
     *lines: str,
     addresses: dict[Family, Address] | None = None,
     reason: str = "",
     conflicts: dict[str, str] | None = None,
     networks: list[Network] | None = None,
-) -> Planned:
+) -> DesiredState:
     """web1 with these forwards, at 192.168.122.10 on the default network."""
-    where = Whereabouts(
+    where = Endpoint(
         FOUR if addresses is None else addresses,
         [network()] if networks is None else networks,
         reason,
     )
-    found = Planned(record(), parse_settings(lines), where)
+    found = DesiredState(record(), parse_settings(lines), where)
     for line, why in (conflicts or {}).items():
         (entry,) = parsed(line)
         found.conflicts[key_of(entry)] = why
@@ -53,7 +53,7 @@ def planned(
 
 
 def statuses(
-    of: Planned,
+    of: DesiredState,
     held: dict[str, int],
     missing: dict[str, str],
     root: str = "/nowhere",
@@ -66,7 +66,9 @@ def statuses(
     return forward_statuses(of, entries, missing, root, said, absent or {})
 
 
-def rows(of: Planned, root: Path = Path("/nowhere")) -> list[tuple[str, str, str, int]]:
+def rows(
+    of: DesiredState, root: Path = Path("/nowhere")
+) -> list[tuple[str, str, str, int]]:
     """Address, state, reason and connections, with everything in the kernel."""
     held = {ACCEPT: 0, DNAT: 7}
     return [
@@ -77,7 +79,7 @@ def rows(of: Planned, root: Path = Path("/nowhere")) -> list[tuple[str, str, str
 
 def test_an_active_forward() -> None:
     """Everything that status --json promises."""
-    (found,) = statuses(planned(WEB), {ACCEPT: 0, DNAT: 7}, {}, "/nowhere")
+    (found,) = statuses(desired(WEB), {ACCEPT: 0, DNAT: 7}, {}, "/nowhere")
 
     assert asdict(found) == {
         "guest": "web1",
@@ -98,7 +100,7 @@ def test_a_range() -> None:
     dnat = "dnat 4 203.0.113.5 udp {0} {0} 192.168.122.10 {1}".format
     held = {ACCEPT: 0, dnat(5000, 6000): 2, dnat(5001, 6001): 3}
 
-    (found,) = statuses(planned(line), held, {}, "/nowhere")
+    (found,) = statuses(desired(line), held, {}, "/nowhere")
 
     assert found == ForwardStatus(
         "web1",
@@ -115,7 +117,7 @@ def test_a_range() -> None:
 
 def test_a_range_without_a_port() -> None:
     """What a service of the host keeps is no part of it, and is said."""
-    of = planned("forward * udp 5000 5002 5000 5002 -")
+    of = desired("forward * udp 5000 5002 5000 5002 -")
     of.holes = {published("4 * udp 5000 5002"): {5001: Listener("udp", "4", "", 5001)}}
     dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
     held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
@@ -145,7 +147,7 @@ def test_a_range_whose_port_is_free_again(
     yields: list[str], state: str, reason: str
 ) -> None:
     """The rest of it is in force, and what comes is said; nothing else is excused."""
-    of = planned("forward * udp 5000 5002 5000 5002 -")
+    of = desired("forward * udp 5000 5002 5000 5002 -")
     of.record.yields = list(map(published, yields))
     dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
     held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
@@ -157,7 +159,7 @@ def test_a_range_whose_port_is_free_again(
 
 def test_a_range_all_of_whose_ports_are_free_again() -> None:
     """Nothing of it is in force."""
-    of = planned("forward * udp 5000 5001 5000 5001 -")
+    of = desired("forward * udp 5000 5001 5000 5001 -")
     of.record.yields = [published("4 * udp 5000 5000"), published("4 * udp 5001 5001")]
 
     (found,) = statuses(of, {ACCEPT: 0}, {}, "/nowhere")
@@ -170,7 +172,7 @@ def test_a_row_for_each_address() -> None:
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
     held = {ACCEPT: 0, DNAT: 1, "accept 6 fd00:122::10": 0, six: 2}
 
-    found = statuses(planned(WEB, addresses=DUAL), held, {}, "/nowhere")
+    found = statuses(desired(WEB, addresses=DUAL), held, {}, "/nowhere")
 
     shown = [(row.address, row.state, row.connections) for row in found]
     assert shown == [("192.168.122.10", "active", 1), ("fd00:122::10", "active", 2)]
@@ -178,14 +180,14 @@ def test_a_row_for_each_address() -> None:
 
 def test_a_forward_that_waits() -> None:
     """No address: what was looked at."""
-    found = rows(planned(WEB, addresses={}, reason="no lease"))
+    found = rows(desired(WEB, addresses={}, reason="no lease"))
 
     assert found == [("", "pending", "no lease", 0)]
 
 
 def test_a_forward_of_a_family_that_the_guest_does_not_have() -> None:
     """It waits, whatever the other family does."""
-    found = rows(planned(WEB, "forward :: tcp 1 1 1 1 -"))
+    found = rows(desired(WEB, "forward :: tcp 1 1 1 1 -"))
 
     assert found == [
         ("192.168.122.10", "active", "", 7),
@@ -195,7 +197,7 @@ def test_a_forward_of_a_family_that_the_guest_does_not_have() -> None:
 
 def test_a_forward_on_every_address_of_a_guest_without_one() -> None:
     """Either family would do."""
-    found = rows(planned(WEB, addresses={}))
+    found = rows(desired(WEB, addresses={}))
 
     assert found == [("", "pending", "the guest has no IPv4 or IPv6 address", 0)]
 
@@ -204,7 +206,7 @@ def test_a_port_that_somebody_else_has() -> None:
     """Any of its entries in conflict is a conflict, with the reason."""
     taken = {DNAT: "taken by lxc guest web1"}
 
-    found = rows(planned(WEB, conflicts=taken))
+    found = rows(desired(WEB, conflicts=taken))
 
     assert found == [("192.168.122.10", "conflict", "taken by lxc guest web1", 7)]
 
@@ -213,7 +215,7 @@ def test_an_address_that_somebody_else_has() -> None:
     """The guest is nowhere, because another one is there."""
     reason = "192.168.122.10 is the address of web2"
 
-    found = rows(planned(WEB, addresses={}, conflicts={ACCEPT: reason}))
+    found = rows(desired(WEB, addresses={}, conflicts={ACCEPT: reason}))
 
     assert found == [("", "conflict", reason, 0)]
 
@@ -223,7 +225,7 @@ def test_an_address_of_the_other_family_that_somebody_else_has() -> None:
     reason = "192.168.122.10 is the address of web2"
     six_only = "forward :: tcp 1 1 1 1 -"
 
-    found = rows(planned(six_only, addresses={}, conflicts={ACCEPT: reason}))
+    found = rows(desired(six_only, addresses={}, conflicts={ACCEPT: reason}))
 
     assert found == [("", "pending", "the guest has no IPv6 address", 0)]
 
@@ -232,7 +234,7 @@ def test_one_address_of_two_that_somebody_else_has() -> None:
     """The family in conflict is shown beside the one that works."""
     reason = "192.168.122.10 is the address of web2"
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
-    of = planned(WEB, addresses=SIX, conflicts={ACCEPT: reason})
+    of = desired(WEB, addresses=SIX, conflicts={ACCEPT: reason})
 
     found = statuses(of, {"accept 6 fd00:122::10": 0, six: 0}, {}, "/nowhere")
 
@@ -242,7 +244,7 @@ def test_one_address_of_two_that_somebody_else_has() -> None:
 
 def test_rules_that_are_not_in_the_kernel() -> None:
     """Somebody has taken them out."""
-    found = statuses(planned(WEB), {ACCEPT: 0}, {}, "/nowhere")
+    found = statuses(desired(WEB), {ACCEPT: 0}, {}, "/nowhere")
 
     reason = "the rules are not in the kernel; run vfwhooks apply"
     assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
@@ -256,7 +258,7 @@ def test_an_address_that_the_host_does_not_have() -> None:
     """It waits, with all of its rules in the kernel; a forward beside it does not."""
     held = {ACCEPT: 0, DNAT: 7, DNAT.replace("*", "203.0.113.5"): 0}
 
-    found = statuses(planned(ON_ONE, WEB), held, {}, "/nowhere", absent=ABSENT)
+    found = statuses(desired(ON_ONE, WEB), held, {}, "/nowhere", absent=ABSENT)
 
     assert [(row.state, row.reason) for row in found] == [
         ("pending", ABSENT["203.0.113.5"]),
@@ -267,11 +269,11 @@ def test_an_address_that_the_host_does_not_have() -> None:
 def test_what_is_wrong_with_the_rules_is_said_before_the_address() -> None:
     """A conflict does not end when the address comes, nor do rules come back."""
     taken = {DNAT.replace("*", "203.0.113.5"): "taken by lxc guest web1"}
-    contested = planned(ON_ONE, conflicts=taken)
+    contested = desired(ON_ONE, conflicts=taken)
 
     found = [
         forward_statuses(one, {}, {}, "/nowhere", absent=ABSENT)[0].state
-        for one in (planned(ON_ONE), contested)
+        for one in (desired(ON_ONE), contested)
     ]
 
     assert found == ["blocked", "conflict"]
@@ -282,7 +284,7 @@ def test_the_address_is_said_before_a_table_that_is_missing() -> None:
     held = {ACCEPT: 0, DNAT.replace("*", "203.0.113.5"): 0}
     missing = {"4": "table ip libvirt_network is missing"}
 
-    found = statuses(planned(ON_ONE), held, missing, "/nowhere", absent=ABSENT)
+    found = statuses(desired(ON_ONE), held, missing, "/nowhere", absent=ABSENT)
 
     assert [row.state for row in found] == ["pending"]
 
@@ -293,7 +295,7 @@ MISSING = {"6": "table ip6 libvirt_network is missing"}
 def test_libvirts_table_that_is_not_in_the_kernel() -> None:
     """What all of that family waits for is the reason; the other one is served."""
     six = "dnat 6 * tcp 8080 8080 fd00:122::10 80"
-    of = planned(WEB, addresses=DUAL)
+    of = desired(WEB, addresses=DUAL)
 
     found = statuses(of, {DNAT: 0, six: 0}, MISSING, "/nowhere")
 
@@ -305,7 +307,7 @@ def test_libvirts_table_that_is_not_in_the_kernel() -> None:
 
 def test_what_is_wrong_with_a_forward_itself_is_said_first() -> None:
     """A missing table does not hide a conflict, or rules that are gone."""
-    of = planned(WEB, addresses=SIX)
+    of = desired(WEB, addresses=SIX)
 
     found = statuses(of, {}, MISSING, "/nowhere")
 
@@ -319,7 +321,7 @@ def test_what_is_wrong_with_a_forward_itself_is_said_first() -> None:
 def test_open_networks_need_nothing_of_libvirts(modes: list[str], state: str) -> None:
     """Nothing of libvirt's stands before a guest that is on such networks alone."""
     networks = [network(mode=mode) for mode in modes]
-    of = planned(WEB, networks=networks)
+    of = desired(WEB, networks=networks)
 
     found = statuses(of, {DNAT: 7}, {"4": "missing"}, "/nowhere")
 
@@ -345,14 +347,14 @@ DETACHED = (
 
 def test_an_interface_without_its_bridge(tmp_path: Path) -> None:
     """After net-destroy and net-start the guest answers nobody: why, and the cure."""
-    found = rows(planned(WEB), interfaces(tmp_path, vnet0=""))
+    found = rows(desired(WEB), interfaces(tmp_path, vnet0=""))
 
     assert found == [("192.168.122.10", "blocked", DETACHED, 7)]
 
 
 def test_an_interface_in_another_bridge(tmp_path: Path) -> None:
     """Attached is attached to the right one."""
-    found = rows(planned(WEB), interfaces(tmp_path, vnet0="br-lan"))
+    found = rows(desired(WEB), interfaces(tmp_path, vnet0="br-lan"))
 
     assert found == [("192.168.122.10", "blocked", DETACHED, 7)]
 
@@ -360,14 +362,14 @@ def test_an_interface_in_another_bridge(tmp_path: Path) -> None:
 @pytest.mark.parametrize("master", ["virbr0", "ovs-system"])
 def test_an_interface_in_its_bridge(tmp_path: Path, master: str) -> None:
     """As it should be; of Open vSwitch's bridges the kernel knows no more."""
-    found = rows(planned(WEB), interfaces(tmp_path, vnet0=master))
+    found = rows(desired(WEB), interfaces(tmp_path, vnet0=master))
 
     assert found == [("192.168.122.10", "active", "", 7)]
 
 
 def test_an_interface_that_is_not_there(tmp_path: Path) -> None:
     """A container's end of a veth pair is elsewhere: nothing can be said of it."""
-    found = rows(planned(WEB), interfaces(tmp_path, other=""))
+    found = rows(desired(WEB), interfaces(tmp_path, other=""))
 
     assert found == [("192.168.122.10", "active", "", 7)]
 
@@ -375,7 +377,7 @@ def test_an_interface_that_is_not_there(tmp_path: Path) -> None:
 def test_any_interface_counts(tmp_path: Path) -> None:
     """A guest with two, the second of which has lost its bridge."""
     second = nic(OTHER_MAC, bridge="virbr1", device="vnet1")
-    of = planned(WEB)
+    of = desired(WEB)
     of.record.guest.nics.append(second)
 
     ((_, state, reason, _),) = rows(of, interfaces(tmp_path, vnet0="virbr0", vnet1=""))
@@ -386,7 +388,7 @@ def test_any_interface_counts(tmp_path: Path) -> None:
 
 def test_interfaces_without_a_device_or_a_bridge(tmp_path: Path) -> None:
     """A hot-plugged NIC's device is not known, a direct one has no bridge."""
-    of = planned(WEB)
+    of = desired(WEB)
     of.record.guest.nics[:] = [nic(device=""), nic(bridge="")]
 
     found = rows(of, interfaces(tmp_path, vnet0="", other=""))
@@ -397,7 +399,7 @@ def test_interfaces_without_a_device_or_a_bridge(tmp_path: Path) -> None:
 def test_a_port_that_is_not_in_hairpin_mode(tmp_path: Path) -> None:
     """Somebody set it back: whoever else connects is served, and the cure is said."""
     interfaces(tmp_path, vnet0="virbr0", vnet1="virbr0")
-    of = planned(WEB)
+    of = desired(WEB)
     of.ports = [("vnet0", "virbr0"), ("vnet1", "virbr0")]
     seen = []
     for modes in ("11", "10"):
@@ -422,7 +424,7 @@ def test_a_port_that_is_not_in_hairpin_mode(tmp_path: Path) -> None:
 
 def test_a_guest_that_runs() -> None:
     """Its name, UUID and addresses."""
-    found = guest_status(planned(WEB, addresses=DUAL))
+    found = guest_status(desired(WEB, addresses=DUAL))
 
     assert found == GuestStatus(
         "web1", UUID, "running", ["192.168.122.10", "fd00:122::10"]
@@ -454,7 +456,7 @@ def test_a_guest_that_does_not_run_and_keeps_its_ports(
     held: dict[str, int], reason: str
 ) -> None:
     """Whether what connects to them is rejected, as forwards.yaml asks."""
-    claim = planned()
+    claim = desired()
     claim.entries = parsed("reject 4 * tcp 8080 8080")
     there = dict.fromkeys(parsed(*held), 0)
 
@@ -470,7 +472,7 @@ def test_loopback_of_a_guest_that_does_not_run() -> None:
     """It stays the host's whatever the guest's claim is."""
     forwards = parse_settings(["claimed 127.0.0.1 tcp 80 80 80 80 -"]).forwards
 
-    (found,) = stopped_statuses("web1", forwards, planned(), {})
+    (found,) = stopped_statuses("web1", forwards, desired(), {})
 
     assert found.reason == "the guest is not running"
 
@@ -493,7 +495,7 @@ def test_loopback_of_a_bridge_that_was_closed(
     setting = tmp_path / "proc/sys/net/ipv4/conf/virbr0/route_localnet"
     setting.parent.mkdir(parents=True)
     setting.write_text(value)
-    local = planned("forward 127.0.0.1 tcp 80 80 80 80 -")
+    local = desired("forward 127.0.0.1 tcp 80 80 80 80 -")
     local.networks.append(LoopbackNeed("default"))
     held = {"dnat 4 127.0.0.1 tcp 80 80 192.168.122.10 80": 0}
 
@@ -504,6 +506,6 @@ def test_loopback_of_a_bridge_that_was_closed(
 
 def test_no_forwards() -> None:
     """A guest that forwards.yaml does not name has no rows."""
-    found = statuses(planned(), {}, {}, "/nowhere")
+    found = statuses(desired(), {}, {}, "/nowhere")
 
     assert found == []

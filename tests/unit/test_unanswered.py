@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from unit.flowtable import UDP, Connection, Table
-from vfwhooks.errors import OutOfTime
-from vfwhooks.flows import Flows
-from vfwhooks.status import ForwardStatus
-from vfwhooks.unanswered import check_unanswered, judge
+from vfwhooks.diagnosis.status import ForwardStatus
+from vfwhooks.diagnosis.unanswered import check_unanswered, judge
+from vfwhooks.host.conntrack import Flows
+from vfwhooks.values.errors import OutOfTime
 
 HOST, HOST6, SECOND = "203.0.113.1", "2001:db8::1", "203.0.113.5"
 GUEST, GUEST6, OTHER = "192.168.122.10", "fd00:122::10", "192.168.122.11"

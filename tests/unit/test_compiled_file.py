@@ -1,0 +1,289 @@
+"""compiled_file: a file from which a hook reads only its own guest."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.builders import NAMES, PROPERTY, descriptors
+from vfwhooks.config import compiled_file
+from vfwhooks.config.compiled_file import Compiled
+
+GUESTS = {
+    "web1": ["address 192.168.122.10", "forward * tcp 80 80 80 80 -"],
+    "bücher": ["forward * tcp 81 81 81 81 -"],
+    "": ["x"],
+}
+TEXTS = {"own": "table inet vfwhooks\n", "4": "add\nchain\n\n", "iptables6": ""}
+
+
+def opened(path: Path, data: bytes) -> Compiled:
+    """What `data` reads as."""
+    path.write_bytes(data)
+    found = compiled_file.load(str(path))
+    assert found
+    return found
+
+
+def test_lookup(tmp_path: Path) -> None:
+    """Each guest's own lines; none for anybody else."""
+    config = opened(tmp_path / "c", compiled_file.build("s", TEXTS, GUESTS))
+
+    found = {name: config.lookup(name) for name in (*GUESTS, "web", "web11", "other")}
+
+    assert found == {**GUESTS, "web": [], "web11": [], "other": []}
+
+
+def test_everything_that_was_put_in(tmp_path: Path) -> None:
+    """Guests by name, base rulesets and stamps come back as they were."""
+    config = opened(tmp_path / "c", compiled_file.build("a 1\nb 2", TEXTS, GUESTS))
+
+    found = config.guests(), config.base_rulesets(), config.stamps
+
+    assert found == (dict(sorted(GUESTS.items())), TEXTS, "a 1\nb 2")
+
+
+def test_a_configuration_of_nothing(tmp_path: Path) -> None:
+    """A host without guests has a whole configuration too."""
+    config = opened(tmp_path / "c", compiled_file.build("", {}, {}))
+
+    found = (
+        config.guests(),
+        config.base_rulesets(),
+        config.stamps,
+        config.lookup("web1"),
+    )
+
+    assert found == ({}, {}, "", [])
+
+
+LINES = st.lists(
+    st.text(st.characters(exclude_characters="\n", codec="utf-8")), min_size=1
+)
+
+
+@PROPERTY
+@given(st.dictionaries(NAMES, LINES, max_size=12), NAMES)
+def test_any_guests_are_found(guests: dict[str, list[str]], stamps: str) -> None:
+    """Whatever their names are, in whatever buckets they fall."""
+    data = compiled_file.build(stamps, TEXTS, guests)
+    fd = os.memfd_create("compiled")
+    os.write(fd, data)
+
+    config = Compiled(fd)
+
+    found = config.guests(), {n: config.lookup(n) for n in guests}, config.stamps
+    config.close()
+    assert found == (dict(sorted(guests.items())), guests, stamps)
+
+
+def test_long_stamps_and_base_rulesets(tmp_path: Path) -> None:
+    """What is longer than the first read is read as well."""
+    stamps, texts = "s" * 20_000, {"own": "o" * 70_000}
+
+    config = opened(tmp_path / "c", compiled_file.build(stamps, texts, GUESTS))
+
+    found = (
+        config.stamps == stamps,
+        config.base_rulesets() == texts,
+        config.lookup("web1"),
+    )
+    assert found == (True, True, GUESTS["web1"])
+
+
+def test_a_lookup_reads_one_bucket(tmp_path: Path) -> None:
+    """10,000 other guests cost nothing: where they stand may be spoilt."""
+    guests = {"wanted": ["its line"], **{f"guest{n}": ["line"] for n in range(10_000)}}
+    path = tmp_path / "c"
+    config = opened(path, compiled_file.build("", {}, guests))
+    data = bytearray(path.read_bytes())
+    wanted = data.index(b"wanted")
+    start = len(data) - sum(6 + len(n) + len(*lines) for n, lines in guests.items())
+    data[start : wanted - 100] = b"\xff" * (wanted - 100 - start)
+    data[wanted + 100 :] = b"\xff" * (len(data) - wanted - 100)
+    path.write_bytes(data)
+
+    found = config.lookup("wanted")
+
+    assert found == ["its line"]
+
+
+def test_no_configuration(tmp_path: Path) -> None:
+    """A host that has compiled nothing yet has none."""
+    found = compiled_file.load(f"{tmp_path}/compiled")
+
+    assert found is None
+
+
+DATA = compiled_file.build("stamps", TEXTS, GUESTS)
+
+
+@pytest.mark.parametrize("size", range(len(DATA)))
+def test_a_truncated_configuration_is_none(tmp_path: Path, size: int) -> None:
+    """Cut anywhere, it is not taken for a smaller one."""
+    (tmp_path / "c").write_bytes(DATA[:size])
+
+    found = compiled_file.load(f"{tmp_path}/c")
+
+    assert found is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DATA + b"x",
+        b"vfw0" + DATA[4:],
+        DATA[:12] + struct.pack(">I", 0) + DATA[16:],
+        b"\xff" * 100,
+        b"\0" * 20,
+    ],
+)
+def test_a_foreign_configuration_is_none(tmp_path: Path, data: bytes) -> None:
+    """Another release's, or what is none at all, is compiled anew."""
+    (tmp_path / "c").write_bytes(data)
+
+    found = compiled_file.load(f"{tmp_path}/c")
+
+    assert found is None
+
+
+def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
+    """A link is not followed."""
+    (tmp_path / "there").write_bytes(DATA)
+    (tmp_path / "c").symlink_to("there")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        compiled_file.load(f"{tmp_path}/c")
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    """A broken file and a closed one hold nothing."""
+    (tmp_path / "broken").write_bytes(b"x" * 100)
+    before = descriptors()
+
+    compiled_file.load(f"{tmp_path}/broken")
+    opened(tmp_path / "c", DATA).close()
+
+    assert descriptors() == before
+
+
+def written(tmp_path: Path) -> Path:
+    """A forwards.yaml with forwards.d beside it."""
+    (tmp_path / "forwards.d").mkdir()
+    for name in ("forwards.yaml", "forwards.d/b.yaml", "forwards.d/a.yaml"):
+        (tmp_path / name).write_text("guests: {}\n")
+    return tmp_path / "forwards.yaml"
+
+
+def paths(stamps: str) -> list[str]:
+    """The paths that stamps are about."""
+    return [line.split(" ")[0] for line in stamps.split("\n")]
+
+
+def test_stamps_are_about_every_file(tmp_path: Path) -> None:
+    """forwards.yaml, forwards.d and what counts in there, and this release's own."""
+    main = written(tmp_path)
+    for name in (".hidden.yaml", "README", "c.yaml~", "d.yml"):
+        (tmp_path / "forwards.d" / name).write_text("")
+
+    found = paths(compiled_file.stamps(str(main)))
+
+    release = Path(compiled_file.__file__).resolve()
+    assert found == [
+        f"{tmp_path}/forwards.yaml",
+        f"{tmp_path}/forwards.d",
+        f"{tmp_path}/forwards.d/a.yaml",
+        f"{tmp_path}/forwards.d/b.yaml",
+        str(release.parents[2] / "templates"),
+        str(release),
+    ]
+
+
+def test_what_was_there(tmp_path: Path) -> None:
+    """An absent file is stamped as that; a path may hold blanks."""
+    directory = tmp_path / "my etc"
+    directory.mkdir()
+    (directory / "forwards.yaml").write_text("")
+
+    stamps = compiled_file.stamps(f"{directory}/forwards.yaml")
+
+    lines, there = stamps.split("\n"), compiled_file.stamped(stamps)
+    assert lines[1] == f"{tmp_path}/my%20etc/forwards.d absent"
+    assert there[0] == f"{directory}/forwards.yaml" and len(there) == len(lines) - 1
+
+
+def test_a_path_without_a_directory() -> None:
+    """A file in the working directory has its forwards.d there too."""
+    found = paths(compiled_file.stamps("nowhere.yaml"))
+
+    assert found[:2] == ["nowhere.yaml", "./forwards.d"]
+
+
+def test_stamps_of_what_has_not_changed(tmp_path: Path) -> None:
+    """The same files are the same stamps."""
+    main = str(written(tmp_path))
+
+    found = compiled_file.is_current(compiled_file.stamps(main), main)
+
+    assert found
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ["write", "truncate", "replace", "remove", "add", "drop", "edit drop-in", "touch"],
+)
+def test_any_edit_is_seen(tmp_path: Path, edit: str) -> None:
+    """Content, size, another file of the same name, a drop-in more or less."""
+    main = written(tmp_path)
+    taken = compiled_file.stamps(str(main))
+
+    if edit == "write":
+        main.write_text("guests: []\n")
+    elif edit == "truncate":
+        os.truncate(main, 0)
+    elif edit == "replace":
+        (tmp_path / "new").write_text("guests: {}\n")
+        (tmp_path / "new").rename(main)
+    elif edit == "remove":
+        main.unlink()
+    elif edit == "add":
+        (tmp_path / "forwards.d" / "c.yaml").write_text("")
+    elif edit == "drop":
+        (tmp_path / "forwards.d" / "a.yaml").unlink()
+    elif edit == "edit drop-in":
+        (tmp_path / "forwards.d" / "b.yaml").write_text("guests: {x: []}\n")
+    else:
+        os.utime(main, ns=(1, 1))
+
+    assert not compiled_file.is_current(taken, str(main))
+
+
+def test_stamps_of_another_file_are_not_current(tmp_path: Path) -> None:
+    """What was compiled from elsewhere is not what these files say."""
+    main = written(tmp_path)
+    other = tmp_path / "forwards.yaml.d"
+    other.write_text("guests: {}\n")
+
+    found = [
+        compiled_file.is_current(compiled_file.stamps(str(other)), str(main)),
+        compiled_file.is_current(compiled_file.stamps(str(main)), str(other)),
+    ]
+
+    assert found == [False, False]
+
+
+def test_a_stamp_has_everything_that_an_edit_changes(tmp_path: Path) -> None:
+    """Inode, size and both times to the nanosecond."""
+    path = tmp_path / "f"
+    path.write_text("12345")
+    about = path.stat()
+
+    found = compiled_file.stamp(str(path)).split(" ")
+
+    times = [str(about.st_mtime_ns), str(about.st_ctime_ns)]
+    assert found == [str(path), str(about.st_ino), "5", *times]

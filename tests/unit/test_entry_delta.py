@@ -1,0 +1,71 @@
+"""entry_delta: what is noted of a change, to have connections cut for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from unit.builders import parsed, written
+from vfwhooks.firewall.entry_delta import beside, cut_text, may_cut, parse_cut
+
+GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
+BRIDGE, PUBLIC = "192.168.122.1", "203.0.113.7"
+WAY_OUT = f"snat 4 {GUEST} {PUBLIC}"
+IN = f"dnat 4 {PUBLIC} all 0 65535 {GUEST} 0"
+
+
+@pytest.mark.parametrize(
+    ("removed", "added", "expected"),
+    [
+        ([], [], False),
+        ([WAY_OUT], [], True),
+        ([], [WAY_OUT], True),
+        ([IN], [], True),
+        ([], [IN], True),
+        ([], ["reject 4 * udp 53 53"], True),
+        ([], ["reject 4 * tcp 53 53"], False),
+        ([], [f"dnat 4 * tcp 80 80 {GUEST} 80"], False),
+        ([], [f"dnat 4 * sctp 80 80 {GUEST} 80"], False),
+        ([], [f"dnat 4 * udp 53 53 {GUEST} 53"], True),
+        ([f"dnat 4 * tcp 80 80 {GUEST} 80"], [], True),
+        ([f"accept 4 {GUEST}"], [f"left 4 {BRIDGE} udp 53 53"], False),
+        ([], [f"accept 4 {GUEST}"], False),
+    ],
+)
+def test_when_connections_are_looked_at(
+    removed: list[str], added: list[str], expected: bool
+) -> None:
+    """A look takes the kernel 9 ms: not for a start that only adds TCP."""
+    found = may_cut(parsed(*removed), parsed(*added))
+
+    assert found == expected
+
+
+def test_entries_beside_those_that_are_removed() -> None:
+    """Those of the same guest; one that is removed and put in again is another's."""
+    gone = [f"dnat 4 * tcp {port} {port} {GUEST} 80" for port in (80, 81)]
+    kept = f"dnat 4 * tcp 82 82 {GUEST} 80"
+    held = [gone[1], kept, f"dnat 4 * tcp 83 83 {OTHER} 80", f"accept 4 {GUEST}"]
+
+    accept, now = parsed(f"accept 4 {GUEST}"), parsed(*held)
+
+    found = beside([*parsed(*gone), *accept], now)
+
+    assert (written(found), beside(accept, now)) == ([kept], [])
+
+
+def test_what_is_to_be_cut() -> None:
+    """Reads as it was written down."""
+    removed = parsed("dnat 4 * tcp 80 80 192.168.122.10 80")
+    added = parsed("left 4 * udp 53 53")
+    stay = parsed("dnat 4 * tcp 80 90 192.168.122.10 80")
+
+    found = parse_cut(cut_text(removed, added, stay))
+
+    assert found == (removed, added, stay)
+
+
+@pytest.mark.parametrize("text", ["", "- dnat 4 * tcp 80 80 192.168.122.10 80\n"])
+def test_what_is_not_whole(text: str) -> None:
+    """Is refused, like any record."""
+    with pytest.raises(ValueError, match="is not the head of a whole record"):
+        parse_cut(text)

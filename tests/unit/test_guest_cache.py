@@ -1,0 +1,226 @@
+"""guest_cache: whom a lease or a neighbour is news to."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from unit.builders import (
+    MAC,
+    OTHER_MAC,
+    OTHER_UUID,
+    fresh_state,
+    guest,
+    nic,
+    published,
+    record,
+)
+from vfwhooks.service.guest_cache import GuestCache
+from vfwhooks.store.records import Ousted, Record, Seen
+from vfwhooks.store.state import State
+from vfwhooks.values.published import parse_address
+
+AT_10 = ["accept 4 192.168.122.10"]
+
+
+def waiting(name: str = "web1") -> Record:
+    """A guest with forwards and no address for them."""
+    found = record(guest(name))
+    found.is_waiting = True
+    return found
+
+
+def guest_cache(tmp_path: Path, *records: Record) -> tuple[State, GuestCache]:
+    """The recorded guests of a host."""
+    state = fresh_state(tmp_path)
+    for one in records:
+        state.keep(one)
+    return state, GuestCache(state)
+
+
+def test_who_waits_for_a_listener(tmp_path: Path) -> None:
+    """Guests and claims with ports that a listener has, or may keep."""
+    has, may, none = (record(guest(name)) for name in ("web1", "web2", "web3"))
+    claim = record(guest("web4", driver="claim"))
+    has.yields = [published("4 * tcp 22 22")]
+    may.seen = {Seen(published("4 * udp 5000 5000"), 7): 1}
+    claim.yields = has.yields
+
+    _, found = guest_cache(tmp_path, has, may, none, claim)
+
+    names = sorted(one.guest.name for one in found.yielding())
+    assert names == ["web1", "web2", "web4"]
+
+
+def test_whose_answers_take_a_way_of_their_own(tmp_path: Path) -> None:
+    """Those guests, whichever way it is just now."""
+    returned = record(guest("web1"))
+    returned.is_returned = True
+
+    _, found = guest_cache(tmp_path, returned, record(guest("web2")))
+
+    assert [one.guest.name for one in found.returned()] == ["web1"]
+
+
+@pytest.mark.parametrize(
+    ("known", "mac", "address", "is_news"),
+    [
+        (waiting(), MAC, "192.168.122.10", True),
+        (waiting(), OTHER_MAC, "192.168.122.10", False),
+        (record(), MAC, "192.168.122.10", False),
+        (record(entries=AT_10), MAC, "192.168.122.10", False),
+        (record(entries=AT_10), MAC, "192.168.122.99", True),
+        (record(entries=AT_10), OTHER_MAC, "192.168.122.10", True),
+        (record(entries=AT_10), OTHER_MAC, "192.168.122.99", False),
+        (record(entries=AT_10), MAC, "fd00:122::10", False),
+        (record(entries=["accept 6 fd00:122::9"]), MAC, "fd00:122::10", True),
+    ],
+)
+def test_news(
+    tmp_path: Path, known: Record, mac: str, address: str, is_news: bool
+) -> None:
+    """Whose interface it is, if it is not known to be there, and who was there."""
+    _, found = guest_cache(tmp_path, known)
+
+    names = [one.guest.name for one in found.concerned(mac, address)]
+
+    assert names == ["web1"] * is_news
+
+
+def test_a_clone_that_was_ousted(tmp_path: Path) -> None:
+    """Where two have one lease, that the other is there again is no news; that a third
+    one is there is."""
+    holder = record(guest(), entries=AT_10)
+    holder.ousted = [Ousted(parse_address("192.168.122.10"), OTHER_MAC)]
+    clone = record(guest("web2", OTHER_UUID, [nic(OTHER_MAC)]))
+    clone.is_waiting = True
+    _, found = guest_cache(tmp_path, holder, clone)
+    macs = OTHER_MAC, "52:54:00:00:00:99"
+
+    names = [
+        [one.guest.name for one in found.concerned(mac, "192.168.122.10")]
+        for mac in macs
+    ]
+
+    assert names == [[], ["web1"]]
+
+
+def test_the_same_news_twice(tmp_path: Path) -> None:
+    """A neighbour is confirmed every few seconds: once is enough."""
+    _, found = guest_cache(tmp_path, waiting())
+
+    new = [found.is_new(MAC, "192.168.122.10") for _ in range(2)]
+
+    assert new == [True, False]
+
+
+def test_news_are_news_again_when_a_record_changes(tmp_path: Path) -> None:
+    """What was done about it is in the record."""
+    state, found = guest_cache(tmp_path, waiting())
+    found.is_new(MAC, "192.168.122.10")
+    state.keep(record(entries=["accept 4 192.168.122.99"]))
+
+    found.read(["guests/qemu/web1"])
+
+    assert found.is_new(MAC, "192.168.122.10")
+
+
+def test_an_address_that_goes_to_and_fro(tmp_path: Path) -> None:
+    """Whoever was there once may come back; '' is nobody."""
+    _, found = guest_cache(tmp_path)
+
+    new = [
+        found.is_new(mac, "192.168.122.10") for mac in (MAC, OTHER_MAC, MAC, "", MAC)
+    ]
+
+    assert new == [True] * 5
+
+
+def test_a_network_that_is_scanned(tmp_path: Path) -> None:
+    """What was heard of others' addresses takes no more memory than has a bound."""
+    _, found = guest_cache(tmp_path)
+    numbers = range(1 << 17)
+    tracemalloc.start()
+
+    new = [found.is_new("", f"2001:db8::{number:x}") for number in numbers]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (all(new), held < 4 << 20) == (True, True)
+
+
+def test_a_guest_that_has_stopped(tmp_path: Path) -> None:
+    """Nothing is news to it."""
+    state, found = guest_cache(tmp_path, waiting())
+    state.forget(("qemu", "web1"))
+
+    found.read(["guests/qemu/web1"])
+
+    assert found.concerned(MAC, "192.168.122.10") == []
+
+
+def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is no guest, and stops nobody."""
+    state, found = guest_cache(tmp_path, waiting("web2"))
+    state.write("guests/qemu/web1", "1000")
+
+    (Path(state.path) / "guests" / "lxc" / "none").mkdir()
+    (Path(state.path) / "guests" / "lxc" / "linked").symlink_to("/etc/passwd")
+
+    names = "qemu/web1", "lxc/none", "lxc/linked", "lxc/nowhere"
+    is_whole = found.read([f"guests/{name}" for name in names])
+
+    told = [one.guest.name for one in found.concerned(MAC, "192.168.122.10")]
+    assert (is_whole, told) == (False, ["web2"])
+
+
+def test_guests_of_every_driver_and_no_network(tmp_path: Path) -> None:
+    """A network's record has no address."""
+    container = waiting()
+    container.guest.driver = "lxc"
+    net = record(guest("default", OTHER_UUID, [nic()], driver="network"))
+    net.is_waiting = True
+
+    _, found = guest_cache(tmp_path, container, net)
+
+    drivers = [one.guest.driver for one in found.concerned(MAC, "192.168.122.10")]
+    assert drivers == ["lxc"]
+
+
+def test_macs_of_those_that_wait(tmp_path: Path) -> None:
+    """Every interface of a guest that has forwards and no address."""
+    second = waiting("web2")
+    second.guest.nics.append(nic(OTHER_MAC))
+    _, found = guest_cache(tmp_path, record(guest("web3")), second)
+
+    macs = found.waiting()
+
+    assert macs == [MAC, OTHER_MAC]
+
+
+def test_ports_in_hairpin_mode(tmp_path: Path) -> None:
+    """Whose they are."""
+    web1, web2 = record(), record(guest("web2", OTHER_UUID))
+    web1.hairpins = [("vnet0", "virbr0", 0), ("vnet1", "virbr1", 17)]
+    _, found = guest_cache(tmp_path, web1, web2)
+
+    names = {device: one.guest.name for device, one in found.hairpins().items()}
+
+    assert names == {"vnet0": "web1", "vnet1": "web1"}
+
+
+def test_bridges_of_the_hosts_own(tmp_path: Path) -> None:
+    """By which guests are forwarded to, and those that may be once there is an
+    address; not those of libvirt's networks."""
+    served = record(guest("web1"), networks=["/bridge:br-a", "/bridge:br-b/loopback"])
+    waits, done = waiting("web2"), record(guest("web3"))
+    waits.guest.nics = [nic(kind="bridge", network="", bridge="br-c"), nic()]
+    done.guest.nics = [nic(kind="bridge", network="", bridge="br-d")]
+
+    other = record(guest("web4"), networks=["default"])
+
+    _, found = guest_cache(tmp_path, served, waits, done, other)
+
+    assert found.bridges() == {"br-a", "br-b", "br-c"}

@@ -1,0 +1,96 @@
+"""route_localnet: bridges that let loopback addresses through, and what they were
+before."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from unit.builders import fresh_state
+from vfwhooks.reconcile.route_localnet import (
+    close_bridges,
+    close_others,
+    is_open,
+    open_bridges,
+)
+
+
+def kernel(root: Path, **bridges: str) -> Path:
+    """A kernel's settings below a directory: route_localnet by bridge."""
+    for bridge, value in bridges.items():
+        directory = root / "proc/sys/net/ipv4/conf" / bridge
+        directory.mkdir(parents=True)
+        (directory / "route_localnet").write_text(value)
+    return root
+
+
+def values(root: Path) -> dict[str, str]:
+    """What the settings are."""
+    found = (root / "proc/sys/net/ipv4/conf").iterdir()
+    return {one.name: (one / "route_localnet").read_text().strip() for one in found}
+
+
+def test_open_and_closed(tmp_path: Path) -> None:
+    """Only the bridge that is named, for as long as it is needed."""
+    state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0="0\n", eth0="0\n"))
+
+    open_bridges(state, {"virbr0"}, root)
+    while_open = values(tmp_path), is_open("virbr0", root), state.names("localnet")
+    close_bridges(state, {"virbr0", "virbr9"}, root)
+
+    assert while_open == ({"virbr0": "1", "eth0": "0"}, True, ["virbr0"])
+    assert (values(tmp_path), is_open("virbr0", root), state.names("localnet")) == (
+        {"virbr0": "0", "eth0": "0"},
+        False,
+        [],
+    )
+
+
+@pytest.mark.parametrize("before", ["0", "1", "2"])
+def test_what_was_before_comes_back(tmp_path: Path, before: str) -> None:
+    """Also after it was opened twice, as whoever takes over from the killed does."""
+    state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0=before))
+
+    open_bridges(state, {"virbr0"}, root)
+    open_bridges(state, {"virbr0"}, root)
+    close_bridges(state, {"virbr0"}, root)
+
+    assert values(tmp_path) == {"virbr0": before}
+
+
+def test_a_setting_that_cannot_be_changed(tmp_path: Path) -> None:
+    """Which setting, and the kernel's own word; what it was is remembered by then, so
+    that a kill at any point loses nothing, until it could be given back."""
+    state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0")
+
+    opening = open_bridges(state, {"virbr0"}, str(root), read_only)
+    kept = state.read("localnet/virbr0")
+    closing = close_bridges(state, {"virbr0"}, str(root), read_only)
+    still_kept = state.read("localnet/virbr0")
+    close_bridges(state, {"virbr0"}, str(root))
+
+    setting = "net.ipv4.conf.virbr0.route_localnet"
+    said = [f"{setting} cannot be set: Read-only file system"]
+    assert (opening, kept, closing, still_kept) == (said, "0", said, "0")
+    assert state.names("localnet") == []
+
+
+def read_only(_: str, __: bytes) -> None:
+    """A kernel's file in a container."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_bridge_that_is_gone(tmp_path: Path) -> None:
+    """Its network was stopped: nothing to set, and nothing to remember."""
+    state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0", virbr1="0")
+    open_bridges(state, {"virbr0", "virbr1"}, str(root))
+    (root / "proc/sys/net/ipv4/conf/virbr1/route_localnet").unlink()
+    (root / "proc/sys/net/ipv4/conf/virbr1").rmdir()
+
+    open_bridges(state, {"virbr7"}, str(root))
+    close_others(state, {"virbr0"}, str(root))
+
+    assert (values(root), state.names("localnet")) == ({"virbr0": "1"}, ["virbr0"])

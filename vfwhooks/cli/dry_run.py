@@ -1,0 +1,129 @@
+"""`apply --dry-run`: the very sync that apply does, on a copy of the state, in a
+network namespace that is thrown away. The kernel there takes or refuses for real.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import pickle
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config.compiler import compile_file
+from ..config.last_good import is_in_force
+from ..firewall.nft_netlink import PARTS, has_table
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.client import Answer
+from ..libvirt.inventory import Inventory
+from ..reconcile.reconciler import Reconciler
+from ..store.state import State
+from ..values.errors import VfwError
+
+if TYPE_CHECKING:
+    from ..store.entry_text import Kept
+
+_CLONE_NEWNET = 0x40000000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What apply would remove and add (guest and entry), what would go wrong, and who
+    keeps ports that are published."""
+
+    removed: list[tuple[str, Kept]]
+    added: list[tuple[str, Kept]]
+    problems: list[str]
+    named: list[str] = field(default_factory=list)
+
+
+def dry_run(
+    state: State, main: str, answer: Answer | None, asked: int, taken: bytes | None
+) -> Outcome:
+    """Do what apply does where it touches nothing."""
+    # Beside the state, whose files are given a second name there instead of a copy.
+    beside = Path(state.path).parent
+    with tempfile.TemporaryDirectory(prefix=".vfwhooks-", dir=beside) as directory:
+        copy = Path(directory) / "state"
+        _copy_state(state, copy)
+        scratch = State(str(copy))
+        if not is_in_force(scratch, main):
+            compile_file(Path(main), scratch)
+        if taken is not None:
+            scratch.put_taken(taken)
+        inventory = Inventory(f"{copy}/networks")
+        # Opened here: neighbours and listeners are to be those of this host.
+        _ = inventory.route, inventory.diag
+        parts = [part for part in PARTS if has_table(Netlink(), part)]
+        mine, its = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with os.fdopen(its, "wb") as pipe:
+                outcome = _perform(scratch, main, inventory, parts, answer, asked)
+                pickle.dump(outcome, pipe)
+            os._exit(0)
+        os.close(its)
+        with os.fdopen(mine, "rb") as pipe:
+            data = pipe.read()
+        os.waitpid(child, 0)
+    if not data:
+        raise VfwError("the rehearsal did not come to its end")
+    found: Outcome = pickle.loads(data)  # our own child's
+    return found
+
+
+def _copy_state(state: State, copy: Path) -> None:
+    """Copy the state directory, while nobody changes what takes the lock; events are
+    noted without. Whoever waits for the lock meanwhile waits for thousands of files."""
+
+    def ignored(directory: str, names: list[str]) -> list[str]:
+        if directory == f"{state.path}/tmp":
+            return names  # somebody is writing there
+        return ["lock"] if directory == state.path else []
+
+    lock = state.lock()
+    try:
+        shutil.copytree(state.path, copy, ignore=ignored, copy_function=_copy_file)
+    finally:
+        lock.close()
+
+
+def _copy_file(source: str, target: str) -> None:
+    """By a second name, if it can have one: whatever changes is put in its place."""
+    with suppress(FileNotFoundError):  # removed, or renamed, since it was listed
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise
+            shutil.copyfile(source, target)  # it may be on a file system of its own
+
+
+def _perform(
+    state: State,
+    main: str,
+    inventory: Inventory,
+    parts: list[str],
+    answer: Answer | None,
+    asked: int,
+) -> Outcome:
+    """In the child: leave the host's network, stand in for libvirt, and sync."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+        return Outcome([], [], [f"unshare: {os.strerror(ctypes.get_errno())}"])
+    hook = "type filter hook forward priority 0;"
+    for part in parts:
+        _, family, table = PARTS[part]
+        if part != "own":
+            lines = f"add table {family} {table}\n"
+            lines += f"add chain {family} {table} forward {{ {hook} }}\n"
+            Run()(["nft", "-f", "-"], lines)
+    reconcile = Reconciler(state, main, inventory)
+    reconcile.apply(answer, asked)
+    report = reconcile.report
+    return Outcome(report.removed, report.added, report.problems, report.named)

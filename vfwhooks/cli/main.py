@@ -1,0 +1,290 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..config import kept_over_boot
+from ..config.compiler import compile_file, find_gone
+from ..config.guest_names import find_misnamed, find_twins, is_libvirts_word_needed
+from ..config.schema import read_forwards
+from ..config.yaml_tree import Problem, find_files, find_passed_over, in_file_order
+from ..diagnosis.doctor import check_config, examine
+from ..diagnosis.explain import explain
+from ..diagnosis.foreign_warnings import find_foreign_warnings
+from ..diagnosis.host_warnings import find_host_warnings
+from ..diagnosis.overview import look
+from ..firewall.backend import clear_all
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.client import (
+    Answer,
+    guests_known_soon,
+    known_guests,
+    reserve,
+    running_guests,
+)
+from ..libvirt.inventory import Inventory
+from ..reconcile.foreign_survey import survey
+from ..reconcile.hairpin_mode import Hairpins
+from ..reconcile.reconciler import Reconciler
+from ..reconcile.return_path import Ways
+from ..reconcile.route_localnet import close_others
+from ..store.files import CONFIG, STATE
+from ..store.foreign_ports import build
+from ..store.state import State
+from ..values.errors import VfwError, show
+from ..values.findings import WRONG
+from .dry_run import Outcome, dry_run
+from .output import diff_lines, overview_lines, status_json
+from .reserve import reserve_guest
+
+DONE, FAILED, BAD = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done or same, 1 failed or differs, 2 bad
+    usage or bad configuration."""
+    arguments = _parser().parse_args(argv)
+    gc.disable()  # nothing lives longer than one command, and a pass costs 20 ms
+    try:
+        status: int = arguments.command(arguments)
+        return status
+    except VfwError as error:
+        _complain(error.message, error.hint)
+    except PermissionError as error:
+        _complain(str(error), "run it as root")
+    except OSError as error:
+        _complain(str(error))
+    return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vfwhooks", description="Port forwards to libvirt guests."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    one = commands.add_parser("check", help="check forwards.yaml; nothing is changed")
+    one.add_argument("file", nargs="?", type=Path, help="another file to check")
+    one.set_defaults(command=check)
+    one = commands.add_parser("apply", help="put forwards.yaml in force for all guests")
+    one.add_argument(
+        "--dry-run", action="store_true", help="only show what would change"
+    )
+    one.set_defaults(command=apply)
+    one = commands.add_parser("status", help="what is forwarded, and why not")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one.set_defaults(command=status)
+    one = commands.add_parser("doctor", help="what is wrong with the host as a whole")
+    one.set_defaults(command=doctor)
+    one = commands.add_parser("explain", help="one guest's forwards, or one port's")
+    one.add_argument("about", metavar="GUEST|PORT", help="web1, 8080, 53/udp")
+    one.set_defaults(command=explain_forwards)
+    one = commands.add_parser("watch", help="do all of that by itself, as a service")
+    one.set_defaults(command=watch)
+    one = commands.add_parser("reserve", help="have a guest keep its address by DHCP")
+    one.add_argument("guest", help="its name or UUID")
+    one.set_defaults(command=keep_address)
+    one = commands.add_parser("purge", help="take out all rules and forget everything")
+    one.set_defaults(command=purge)
+    return parser
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Say everything that is wrong with a file."""
+    path = arguments.file or Path(_config())
+    if arguments.file and not path.exists():
+        raise VfwError(f"{path}: no such file")
+    files = find_files(path)
+    gone = [] if arguments.file else _find_gone(path)
+    _print_problems(sorted(find_passed_over(path), key=str))
+    if not files and not gone:
+        print(f"{path}: there is none, so nothing is forwarded")
+        return DONE
+    guests, problems = read_forwards(path)
+    problems += gone
+    problems += find_host_warnings(guests, Inventory(f"{_state_path()}/networks"))
+    problems += find_foreign_warnings(guests, _state_path())
+    known = guests_known_soon() if is_libvirts_word_needed(guests) else set()
+    problems += find_misnamed(guests, known) + find_twins(guests, known)
+    _print_problems(in_file_order(problems, files))
+    if any(not problem.is_warning for problem in problems):
+        return BAD
+    count = sum(len(guest.forwards) for guest in guests)
+    print(f"{path}: {count} forwards for {len(guests)} guests")
+    return DONE
+
+
+def _find_gone(path: Path) -> list[Problem]:
+    """What was there and is not any more, as far as whoever asks may know of it."""
+    try:
+        return find_gone(path, _state_path())
+    except (OSError, VfwError):
+        return []
+
+
+def apply(arguments: argparse.Namespace) -> int:
+    """Reconcile every running guest with the file."""
+    state, config = State(_state_path()), _config()
+    asked = time.monotonic_ns()
+    state.asking()
+    answer = _ask_libvirtd()
+    taken = _taken(state)
+    if arguments.dry_run:
+        outcome = dry_run(state, config, answer, asked, taken)
+        wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
+        _print_problems(wrong)
+    else:
+        wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
+        _print_problems(wrong)
+        reconcile = Reconciler(state, config)
+        try:
+            reconcile.apply(answer, asked, taken)
+            state.answered()
+        finally:
+            reconcile.close()
+        report = reconcile.report
+        problems = report.problems + _keep(state)
+        outcome = Outcome(report.removed, report.added, problems, report.named)
+    for line in diff_lines(outcome):
+        print(show(line))
+    for line in dict.fromkeys(outcome.named):
+        print(f"note: {show(line)}")
+    for problem in outcome.problems:
+        _complain(problem)
+    return BAD if wrong else FAILED if outcome.problems else DONE
+
+
+def _taken(state: State) -> bytes | None:
+    """What DNAT rules of others take now; None where the kernel does not say."""
+    try:
+        return build(survey(state).claims)
+    except (OSError, VfwError) as error:
+        _complain(f"rules of others: {error}", "going by what was known of them")
+        return None
+
+
+def _keep(state: State) -> list[str]:
+    """Keep what is in force over a boot; what is in the way of that."""
+    try:
+        kept_over_boot.keep(state)
+    except OSError as error:
+        return [kept_over_boot.complaint(state, error)]
+    return []
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Show what is forwarded."""
+    overview = look(State(_state_path()), _config())
+    if arguments.json:
+        print(status_json(overview))
+    else:
+        print(f"config   {_config()}")
+        print(f"state    {_state_path()}")
+        print("\n".join(overview_lines(overview)))
+    return FAILED if overview.problems else DONE
+
+
+def doctor(_: argparse.Namespace) -> int:
+    """Look at the host as a whole."""
+    answer = _ask_libvirtd()
+    known = known_guests() if answer else set()
+    found = examine(State(_state_path()), _config(), answer, known)
+    for finding in found:
+        print(show(str(finding)))
+    if any(one.level == WRONG for one in check_config(_config(), _state_path())):
+        return BAD
+    return FAILED if any(one.level == WRONG for one in found) else DONE
+
+
+def explain_forwards(arguments: argparse.Namespace) -> int:
+    """Tell all about one guest's forwards, or one port's."""
+    lines, is_well = explain(State(_state_path()), _config(), arguments.about)
+    for line in lines:
+        print(line)
+    return DONE if is_well else FAILED
+
+
+def watch(_: argparse.Namespace) -> int:
+    """Become the watch: a process that has imported nothing of the command line."""
+    package = str(Path(__file__).resolve().parents[2])
+    code = "import sys; sys.path[:0] = [sys.argv[1]]; "
+    code += "from vfwhooks.service.daemon import main; main(*sys.argv[2:])"
+    argv = ["-IX", "utf8", "-c", code, package, _state_path(), _config()]
+    os.execv(sys.executable, [sys.executable, *argv])
+
+
+def keep_address(arguments: argparse.Namespace) -> int:
+    """Reserve the addresses that a guest has now."""
+    inventory = Inventory(f"{_state_path()}/networks")
+    lines, problems = reserve_guest(
+        arguments.guest, running_guests(), inventory, reserve
+    )
+    for line in lines:
+        print(line)
+    for problem in problems:
+        _complain(problem)
+    return FAILED if problems else DONE
+
+
+def purge(_: argparse.Namespace) -> int:
+    """Take out all rules of ours and forget everything but forwards.yaml."""
+    state = State(_state_path())
+    lock = state.lock()
+    inventory = Inventory(f"{state.path}/networks")
+    link = Netlink()
+    hairpins = Hairpins()
+    for record in state.records():
+        for port in record.hairpins:
+            hairpins.give_back(port)
+    hairpins.close()
+    problems = close_others(state, set()) + Ways(state).sync(set())
+    for problem in problems + hairpins.problems:
+        _complain(problem)
+    cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
+    kept_over_boot.forget(state)
+    shutil.rmtree(state.path)
+    lock.close()
+    link.close()
+    print("removed all rules: " + (", ".join(cleared) or "there were none"))
+    return DONE
+
+
+def _config() -> str:
+    return os.environ.get("VFWHOOKS_CONFIG", CONFIG)
+
+
+def _state_path() -> str:
+    return os.environ.get("VFWHOOKS_STATE", STATE)
+
+
+def _ask_libvirtd() -> Answer | None:
+    try:
+        return running_guests()
+    except VfwError as error:
+        _complain(str(error), "going by what the hooks have recorded")
+        return None
+
+
+def _print_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(show(str(problem)), file=sys.stderr)
+
+
+def _complain(message: str, hint: str = "") -> None:
+    print(f"vfwhooks: {show(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {show(hint)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What the command line prints of a change and of an overview. Talks to nobody."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ..diagnosis.overview import Overview
+from ..values.entries import (
+    Dnat,
+    HairpinMode,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    Snat,
+    SourceRanges,
+)
+from ..values.errors import show
+from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import Published
+from .dry_run import Outcome
+
+if TYPE_CHECKING:
+    from ..values.entries import Entry
+
+
+def diff_lines(outcome: Outcome) -> list[str]:
+    """The change, forward by forward, as + and - lines."""
+    lines = []
+    for sign, changed in (("-", outcome.removed), ("+", outcome.added)):
+        entries = [entry for _, entry in changed]
+        guarded = {e.published for e in entries if isinstance(e, SourceRanges)}
+        for name, entry in changed:
+            if isinstance(entry, Reject) and entry.published in guarded:
+                continue
+            said = _said(name, entry)
+            lines += [f"{sign} {said}"] if said else []
+    return list(dict.fromkeys(lines))
+
+
+def _said(name: str, entry: Entry | HairpinMode) -> str:
+    """What an entry means to whoever wrote the forward; nothing for what he has not."""
+    if isinstance(entry, Dnat):
+        if entry.published.is_one_to_one:
+            return f"{entry.published.host} {ALL_PROTOCOLS} → {name} {entry.address}"
+        address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
+        return f"{_where(entry.published)} → {name} {address}:{entry.port}"
+    if isinstance(entry, Reject):
+        if entry.published.is_one_to_one:
+            return f"{entry.published.host} {ALL_PROTOCOLS} → rejected but for {name}"
+        return f"{_where(entry.published)} → rejected while {name} is stopped"
+    if isinstance(entry, Snat):
+        return f"{name} {entry.source} → leaves from {entry.to}"
+    if isinstance(entry, Masquerade):
+        return f"{name} {_where(entry.published)} → masqueraded"
+    if isinstance(entry, ReturnMark):
+        return f"{name} {_where(entry.published)} → answered by {entry.uplink}"
+    if isinstance(entry, HairpinMode):
+        return f"{name} {entry.device} → hairpin mode"
+    return ""
+
+
+def _where(published: Published) -> str:
+    at = "" if published.host is None else f"{published.host} "
+    if published.is_one_to_one:
+        return f"{at}{ALL_PROTOCOLS}"
+    first, last = published.first, published.last
+    ports = f"{first}-{last}" if published.is_range else f"{first}"
+    return f"{at}{published.protocol} {ports}"
+
+
+def status_json(overview: Overview) -> str:
+    """What programs are told of it: the manual says which fields there are."""
+    shown = {
+        "backend": overview.backend,
+        "guests": [asdict(guest) for guest in overview.guests],
+        "forwards": [asdict(forward) for forward in overview.forwards],
+    }
+    return json.dumps(shown)
+
+
+def overview_lines(overview: Overview) -> list[str]:
+    """The overview as `status` prints it: a line each, the forwards as a table."""
+    lines = [f"hooks    {show(overview.hooks)}"] if overview.hooks else []
+    lines += [f"backend  {overview.backend or 'none yet'}"]
+    lines += [f"problem  {show(problem)}" for problem in overview.problems]
+    rows = [("GUEST", "HOST", "PUBLISHED", "TARGET", "STATE", "CONNECTIONS", "")]
+    for f in overview.forwards:
+        to = f"{f.address or '-'} {f.target}"
+        host, count = f.host_ip, str(f.connections)
+        published = f"{f.published}/{f.protocol}"
+        rows.append(
+            (show(f.guest), host, published, to, f.state, count, show(f.reason))
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    for row in rows if overview.forwards else []:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        lines.append("  ".join([*cells, row[6]]).rstrip())
+    return lines

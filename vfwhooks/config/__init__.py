@@ -1,0 +1,1 @@
+"""forwards.yaml: from text to values, and the last good configuration."""

@@ -1,0 +1,204 @@
+"""Compile forwards.yaml: validated, rendered, laid out for lookups by guest.
+
+Runs in a child of the hook that found the file changed, so that nothing in a YAML file
+can take a hook down with it, and in the command line's own process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from pathlib import Path
+
+from ..store.files import quote
+from ..store.state import State
+from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import FIRST, LAST
+from . import compiled_file
+from .forwards import Forward, GuestForwards
+from .kept_over_boot import keep_behind
+from .port_mappings import EXEMPT_PORTS
+from .port_syntax import Subnet
+from .schema import read_forwards
+from .yaml_tree import Place, Problem
+
+
+def main(path: str, state: str) -> None:
+    """Compile the file at `path` into the state directory `state`."""
+    compile_file(Path(path), State(state))
+    keep_behind(State(state))
+
+
+def compile_file(path: Path, state: State) -> list[Problem]:
+    """Put what the files say in place of the last good configuration.
+
+    With problems that are no warnings, what is in place stays, and why is written
+    beside it. Returns all problems.
+    """
+    taken = compiled_file.stamps(str(path))
+    guests, problems = read_forwards(path)
+    problems = [*find_gone(path, state.path), *problems]
+    wrong = [problem for problem in problems if not problem.is_warning]
+    if compiled_file.stamps(str(path)) != taken:
+        what = "changed while it was read"
+        wrong.append(Problem(Place(str(path)), what, is_passing=True))
+    if wrong:
+        # What may pass is tried again by the next event: the stamps stand for an edit.
+        known = "" if any(problem.is_passing for problem in wrong) else taken
+        state.write("broken", known + "\n\n" + "\n".join(map(str, wrong)))
+        return problems
+    forwards = [forward for guest in guests for forward in guest.forwards]
+    lists = {f.allow_from for f in forwards if f.allow_from}
+    marks = [
+        word
+        for word in ("return_path", "masquerade")
+        if any(getattr(forward, word) for forward in forwards)
+    ]
+    base_rulesets = _base_rulesets(
+        {chain_name(one): one for one in lists}, marks, state
+    )
+    lines = {guest.name: guest_lines(guest) for guest in guests}
+    of_all = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
+    bridges = dict.fromkeys(guest.bridge for guest in guests if guest.bridge)
+    of_all += [f"bridge {quote(bridge)}" for bridge in bridges]
+    if of_all:
+        lines[""] = of_all
+    state.put_compiled(compiled_file.build(taken, base_rulesets, lines))
+    state.remove("broken")
+    return problems
+
+
+def _base_rulesets(
+    lists: dict[str, tuple[Subnet, ...]], marks: list[str], state: State
+) -> dict[str, str]:
+    """The base rulesets for these lists of sources by their chains' names, which stand
+    for what is in them, and for what marks connections: the last ones, if they are the
+    same, since jinja2 costs 30 ms.
+    """
+    source = " ".join([*compiled_file.template_stamps(), *marks, *sorted(lists)])
+    last = compiled_file.load(f"{state.path}/compiled")
+    if last:
+        texts = last.base_rulesets()
+        last.close()
+        if texts.get("source") == source:
+            return texts
+    from ..firewall.base_ruleset import Allow, Marks, render_base_rulesets
+
+    allows = [Allow(name, _by_family(lists[name])) for name in sorted(lists)]
+    used = Marks("return_path" in marks, "masquerade" in marks)
+    return {**render_base_rulesets(tuple(allows), used), "source": source}
+
+
+def guest_lines(guest: GuestForwards) -> list[str]:
+    """The guest's lines as a hook reads them (see settings_text)."""
+    lines = [f"address {address}" for address in guest.addresses]
+    if guest.network:
+        lines.append(f"network {quote(guest.network)}")
+    if guest.bridge:
+        lines.append(f"bridge {quote(guest.bridge)}")
+    for allow in dict.fromkeys(f.allow_from for f in guest.forwards if f.allow_from):
+        sources = ",".join(map(str, collapse(allow)))
+        lines.append(f"allow {chain_name(allow)} {sources}")
+    if guest.is_claimed:
+        lines.append(f"claim {claim_name(guest.name)}")
+    if any(map(_is_wide, guest.forwards)):
+        lines.append("wide")
+    if any(f.host_ip and f.host_ip.is_loopback for f in guest.forwards):
+        lines.append("loopback")
+    if guest.hairpin and guest.forwards:
+        lines.append("hairpin")
+    for address in guest.public_ips:
+        if not guest.is_hosts_own:
+            lines.append(f"public {address}")
+        if not guest.is_one_to_one and not guest.is_hosts_own:
+            lines.append(f"{'kept' if guest.is_claimed else 'whole'} {address}")
+        if guest.is_hosts_own:
+            lines.append(f"over {address} {ALL_PROTOCOLS} {FIRST} {LAST}")
+        if guest.is_egress:
+            lines.append(f"outgoing {address}")
+    verb = "claimed" if guest.is_claimed else "forward"
+    lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
+    lines += [f"returned {_key(one)}" for one in guest.forwards if one.return_path]
+    lines += [f"masqueraded {_key(one)}" for one in guest.forwards if one.masquerade]
+    lines += [
+        _over_line(forward) for forward in guest.forwards if forward.over_listener
+    ]
+    return lines
+
+
+def claim_name(guest: str) -> str:
+    """What marks the entries of a guest that does not run: a UUID made of its name."""
+    digits = sha256(guest.encode("utf-8", "surrogateescape")).hexdigest()
+    cuts = (0, 8), (8, 12), (12, 16), (16, 20), (20, 32)
+    return "-".join(digits[first:last] for first, last in cuts)
+
+
+def _is_wide(forward: Forward) -> bool:
+    """Whether it takes ports on every address that libvirt's bridges need."""
+    published = forward.published
+    return (forward.host_ip is None or forward.host_ip.is_unspecified) and any(
+        published.first <= port <= published.last for port in EXEMPT_PORTS
+    )
+
+
+def _forward_line(forward: Forward) -> str:
+    host = forward.host_ip or "*"
+    published, target = forward.published, forward.target
+    allow = chain_name(forward.allow_from) if forward.allow_from else "-"
+    ports = f"{published.first} {published.last} {target.first} {target.last}"
+    return f"{host} {forward.protocol} {ports} {allow}"
+
+
+def _key(forward: Forward) -> str:
+    ports = forward.published
+    return f"{forward.host_ip or '*'} {forward.protocol} {ports.first} {ports.last}"
+
+
+def _over_line(forward: Forward) -> str:
+    host, ports = forward.claims()[0].host, forward.published
+    return f"over {host or '*'} {forward.protocol} {ports.first} {ports.last}"
+
+
+def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:
+    """The sources without what is contained in another, IPv4 before IPv6."""
+    four = [s for s in sources if isinstance(s, IPv4Network)]
+    six = [s for s in sources if isinstance(s, IPv6Network)]
+    return [*collapse_addresses(four), *collapse_addresses(six)]
+
+
+@cache
+def chain_name(sources: tuple[Subnet, ...]) -> str:
+    """The chain that lets these sources through; the same list is the same chain."""
+    words = ",".join(map(str, collapse(sources)))
+    return "allow_" + sha256(words.encode()).hexdigest()[:16]
+
+
+def _by_family(sources: tuple[Subnet, ...]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {"4": (), "6": ()}
+    for source in collapse(sources):
+        found[str(source.version)] += (str(source),)
+    return found
+
+
+def find_gone(path: Path, state: str) -> list[Problem]:
+    """A file that was there and suddenly is not is a broken edit, not an empty one."""
+    last = compiled_file.load(f"{state}/compiled")
+    if last is None:
+        return []
+    had = compiled_file.stamped(last.stamps)
+    last.close()
+    drop_ins = path.parent / "forwards.d"
+    gone = [path] if str(path) in had and not _is_there(path) else []
+    if any(Path(one).parent == drop_ins for one in had) and not _is_there(drop_ins):
+        gone.append(drop_ins)
+    cure = "the last good configuration stays; guests: {} says none"
+    return [Problem(Place(str(one)), f"is gone; {cure}") for one in gone]
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something, which whoever reads it may find closed to him."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True

@@ -1,0 +1,96 @@
+"""Who claims which host port: two claims on one address and port are a conflict.
+
+A port bound to an address and the same port on every address may stand side by side:
+the bound one wins. A public_ip is one guest's alone, ports and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..values.errors import show
+from ..values.protocols import ALL_PROTOCOLS
+from .forwards import Forward, GuestForwards
+from .port_syntax import Address, PortRange
+from .yaml_tree import Problem
+
+PortClaim = tuple[int, int, int, GuestForwards, Forward]
+
+
+def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
+    """A problem for every forward whose port an earlier one has."""
+    claims: dict[tuple[str, Address | None, str], list[PortClaim]] = {}
+    number = 0
+    guests = list(guests)
+    for guest in guests:
+        for forward in guest.forwards:
+            if forward.protocol == ALL_PROTOCOLS:
+                continue
+            number += 1
+            ports = forward.published
+            for one in forward.claims():
+                claims.setdefault((one.family, one.host, one.protocol), []).append(
+                    (ports.first, ports.last, number, guest, forward)
+                )
+    found: dict[int, Problem] = {}
+    for of_one_address in claims.values():
+        for later, taken, first in _overlaps(of_one_address):
+            found.setdefault(later[2], _problem(later, taken, first))
+    return [*found.values(), *_intruders(guests)]
+
+
+def _intruders(guests: list[GuestForwards]) -> Iterable[Problem]:
+    """A problem for whatever is on an address that is another guest's public_ip, said
+    at the later of the two."""
+    owners: dict[Address, GuestForwards] = {}
+    tenants: dict[Address, list[tuple[GuestForwards, Forward]]] = {}
+    for guest in guests:
+        for address in guest.public_ips:
+            owner = owners.setdefault(address, guest)
+            if owner is not guest:
+                whose = f"public_ip {address} is {show(owner.name)}'s already"
+                yield Problem(guest.public_place, f"{whose} ({owner.public_place})")
+                continue
+            for other, forward in tenants.get(address, ())[:1]:
+                port = f"{forward.protocol}/{forward.published}"
+                by = f"{port} there is {show(other.name)}'s ({forward.place})"
+                what = f"public_ip {address} is not free: {by}"
+                yield Problem(guest.public_place, what)
+        for forward in guest.forwards:
+            if forward.host_ip is None or forward.host_ip in guest.public_ips:
+                continue
+            tenants.setdefault(forward.host_ip, []).append((guest, forward))
+            if forward.host_ip in owners:
+                owner = owners[forward.host_ip]
+                whose = f"the public_ip of {show(owner.name)} ({owner.public_place})"
+                yield Problem(forward.place, f"{forward.host_ip} is {whose}")
+
+
+def _overlaps(
+    claims: list[PortClaim],
+) -> Iterable[tuple[PortClaim, PortRange, PortClaim]]:
+    """Pairs of overlapping claims: the later in the file, the ports, the earlier."""
+    open_claims: list[PortClaim] = []
+    last = 0
+    for claim in sorted(claims, key=lambda c: c[:3]):
+        if claim[0] > last:
+            open_claims, last = [claim], claim[1]
+            continue
+        open_claims = [c for c in open_claims if c[1] >= claim[0]]
+        for other in open_claims:
+            later, first = (claim, other) if claim[2] > other[2] else (other, claim)
+            yield later, PortRange(claim[0], min(claim[1], other[1])), first
+        open_claims.append(claim)
+        last = max(last, claim[1])
+
+
+def _problem(later: PortClaim, taken: PortRange, first: PortClaim) -> Problem:
+    forward = later[4]
+    bound = forward.host_ip and not forward.host_ip.is_unspecified
+    host = f"{forward.host_ip} " if bound else ""
+    ports = f"host ports {host}" if taken.last > taken.first else f"host port {host}"
+    verb = "are" if taken.last > taken.first else "is"
+    by = f"{show(first[3].name)} ({first[4].place})"
+    return Problem(
+        forward.place, f"{ports}{forward.protocol}/{taken} {verb} taken by {by}"
+    )

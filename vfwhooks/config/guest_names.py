@@ -1,0 +1,73 @@
+"""Names of guests in forwards.yaml that may not be meant as such, or that one guest has
+two of: warnings, since only libvirt knows who there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..values.errors import show
+from .forwards import GuestForwards
+from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
+from .yaml_tree import Place, Problem
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def find_misnamed(
+    guests: Iterable[GuestForwards], known: Iterable[tuple[str, str]] = ()
+) -> list[Problem]:
+    """A warning for each guest that is called like a key, as one is that stands too far
+    left; `known` are names and UUIDs of libvirt's guests, of which nothing is said."""
+    there = {name for both in known for name in both}
+    found, above, file = [], "", ""
+    for guest in guests:
+        if guest.place.file != file:
+            above, file = "", guest.place.file
+        key = guest.name.lower().replace("-", "_")
+        if key not in (*DOCUMENT, *DEFAULTS, *GUEST, *PORT):
+            above = guest.name
+        elif guest.name not in there:
+            what = f"a guest called {show(guest.name)}; {_meant(key, above)}"
+            found.append(Problem(guest.place, what, is_warning=True))
+    return found
+
+
+def _meant(key: str, above: str) -> str:
+    if key in DOCUMENT:
+        return "is this the file's own key? then it begins in column 1"
+    of = show(above) if above else "a guest"
+    if key not in GUEST:
+        of = f"a port of {of}"
+    return f"is this a key of {of}? then indent it"
+
+
+def find_twins(
+    guests: Iterable[GuestForwards], known: Iterable[tuple[str, str]]
+) -> list[Problem]:
+    """A warning for each guest that stands under its name and its UUID, at the place of
+    the second; `known` are names and UUIDs of libvirt's guests."""
+    places: dict[str, tuple[int, Place]] = {}
+    for number, guest in enumerate(guests):
+        places.setdefault(guest.name, (number, guest.place))
+    found = []
+    for name, uuid in sorted(set(known)):
+        if name != uuid and name in places and uuid in places:
+            first, later = sorted((name, uuid), key=lambda one: places[one][0])
+            where = f"{show(first)}, which stands in {places[first][1]} already"
+            what = f"{show(later)} is {where}: one guest; write it once"
+            found.append(Problem(places[later][1], what, is_warning=True))
+    return found
+
+
+def is_libvirts_word_needed(guests: Iterable[GuestForwards]) -> bool:
+    """Whether anything may be said here that depends on whom libvirt has."""
+    guests = list(guests)
+    uuids = sum(is_uuid(guest.name) for guest in guests)
+    return bool(0 < uuids < len(guests) or find_misnamed(guests))
+
+
+def is_uuid(name: str) -> bool:
+    """Whether it is a UUID as libvirt writes it."""
+    return bool(_UUID.fullmatch(name))

@@ -1,0 +1,164 @@
+"""The last good configuration, compiled anew when forwards.yaml has changed.
+
+A file in the middle of being written is not taken: it must have been left alone for a
+moment, and nobody may have it open for writing. A broken one changes nothing; what is
+wrong with it is kept beside the last good one.
+"""
+
+import fcntl
+import posix
+import sys
+import time
+
+from ..host.run import Run
+from ..store import files
+from ..store.state import State
+from ..values.errors import Refused, VfwError
+from . import compiled_file
+from .compiled_file import Compiled
+
+SETTLED = 0.2
+_SIGURG = 23
+_CHILD = (
+    "import sys; sys.path[:0] = [sys.argv[1]]; "
+    "from vfwhooks.config.compiler import main; main(*sys.argv[2:])"
+)
+
+
+class Configuration:
+    """What is in force, whether it is new, and what is wrong with a newer one."""
+
+    __slots__ = ("compiled", "is_new", "problems")
+
+    def __init__(self, good: "Compiled | None", is_new: bool, problems: str) -> None:
+        self.problems = problems.split("\n") if problems else []
+        if good is None:
+            raise VfwError("no configuration: " + "; ".join(self.problems))
+        self.compiled = good
+        self.is_new = is_new
+
+
+def await_settled(state: State, main: str, patience: float = 0.5) -> None:
+    """Wait, a little, for an edit that is going on to end. Takes no lock."""
+    good = compiled_file.load(f"{state.path}/compiled")
+    if good and compiled_file.is_current(good.stamps, main):
+        good.close()
+        return
+    deadline = time.monotonic() + patience
+    while not is_settled(main) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def is_settled(main: str) -> bool:
+    """Whether the files have been left alone for a moment and none is being written."""
+    now = time.time_ns()
+    for line in compiled_file.stamps(main).split("\n"):
+        words = line.split(" ")
+        if len(words) > 2 and abs(now - int(words[4])) < SETTLED * 1e9:
+            return False
+        if len(words) > 2 and _is_being_written(files.unquote(words[0])):
+            return False
+    return True
+
+
+def stamps_in_force(state: State) -> str:
+    """The stamps of the last good configuration; '' where there is none."""
+    good = compiled_file.load(f"{state.path}/compiled")
+    if good is None:
+        return ""
+    good.close()
+    return good.stamps
+
+
+def is_in_force(state: State, main: str) -> bool:
+    """Whether what the files say is compiled, or known to be broken."""
+    taken = stamps_in_force(state)
+    if taken and compiled_file.is_current(taken, main):
+        return True
+    taken = state.read("broken").partition("\n\n")[0]
+    return bool(taken) and compiled_file.is_current(taken, main)
+
+
+def has_good(state: State) -> bool:
+    """Whether there is a last good configuration; the one kept over a boot serves."""
+    if not files.exists(f"{state.path}/compiled"):
+        from .kept_over_boot import take  # for a host's first event
+
+        take(state)
+    return files.exists(f"{state.path}/compiled")
+
+
+def refresh(state: State, main: str, run: "Run | None") -> Configuration:
+    """The configuration to go by; the caller holds the lock. `run` compiles what was
+    edited; without it the last good one serves until the caller has that done."""
+    has_good(state)
+    good = compiled_file.load(f"{state.path}/compiled")
+    if good and compiled_file.is_current(good.stamps, main):
+        return Configuration(good, False, "")
+    before, _, problems = state.read("broken").partition("\n\n")
+    if before and compiled_file.is_current(before, main):
+        return Configuration(good, False, problems)
+    if not is_settled(main):
+        state.write("full", "")
+        return Configuration(good, False, "" if good else f"{main} is being written")
+    if run is None:
+        return Configuration(good, False, "" if good else f"{main} is being compiled")
+    compile_apart(state, main, run)
+    newer = compiled_file.load(f"{state.path}/compiled")
+    if newer and (good is None or newer.stamps != good.stamps):
+        return Configuration(newer, True, "")
+    return Configuration(good, False, state.read("broken").partition("\n\n")[2])
+
+
+def compile_apart(state: State, main: str, run: Run) -> None:
+    """Compile the files in a child; what comes of it is for is_in_force to say."""
+    attempt = Attempt(state, main)
+    try:
+        run(attempt.argv)
+    except VfwError as error:
+        attempt.note_failure(error)
+
+
+class Attempt:
+    """A compilation in a child; `argv` is what the child is."""
+
+    def __init__(self, state: State, main: str) -> None:
+        package = __file__.rpartition("/vfwhooks/")[0]
+        self.argv = [sys.executable, "-I", "-c", _CHILD, package, main, state.path]
+        self._state = state
+        self._main = main
+        self._taken = compiled_file.stamps(main)
+        self._before, _, self._problems = state.read("broken").partition("\n\n")
+
+    def note_failure(self, error: VfwError) -> None:
+        """The child did not come to its end.
+
+        The host may have no memory, or no time, for a moment: without the stamps, the
+        next event tries again. Failing twice is left alone until the files change.
+        """
+        is_known = self._problems and not self._before and isinstance(error, Refused)
+        known = self._taken if is_known else ""
+        self._state.write("broken", f"{known}\n\n{self._main}: {error}")
+
+
+def _is_being_written(path: str) -> bool:
+    """Whether somebody has the file open for writing: then no read lease is given.
+
+    Who opens it while we have the lease has the kernel send us a signal: by default
+    SIGIO, which would end us; SIGURG does nothing.
+    """
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, _SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        posix.close(fd)
+    return False

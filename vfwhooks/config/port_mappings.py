@@ -1,0 +1,263 @@
+"""From what is forwarded and where the guest is, to entries. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..values.entries import (
+    Accept,
+    Dnat,
+    Exempt,
+    HairpinSubnet,
+    InsideSubnet,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    Snat,
+    SourceRanges,
+    entry_family,
+)
+from ..values.protocols import Protocol
+from ..values.published import (
+    BOTH,
+    Egress,
+    Family,
+    Published,
+    family_of,
+    one_to_one,
+    parse_address,
+    parse_subnet,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Union
+
+    from ..values.entries import Entry
+    from ..values.published import Address
+
+    Addresses = dict[Family, Address]
+    Claimed = Union[Published, Egress]
+_NONE: Mapping[Published, Collection[int]] = {}
+
+
+@dataclass(eq=False)
+class PortMapping:
+    """One forward: `host` is None for every local address, and 0.0.0.0 and :: are those
+    of their family. `allow` names the chain that decides on sources, if one does.
+    `ways` are those by which answers of one that `is_returned` leave: address,
+    interface, mark (see return_path)."""
+
+    host: Address | None
+    protocol: Protocol
+    first: int
+    last: int
+    target: int
+    target_last: int
+    allow: str = ""
+    is_claimed: bool = False
+    is_returned: bool = False
+    is_masqueraded: bool = False
+    ways: Sequence[tuple[Address, str, int]] = ()
+    _published: dict[Family, Published] = field(default_factory=dict, init=False)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those that it publishes on."""
+        return BOTH if self.host is None else (family_of(self.host),)
+
+    def published(self, family: Family) -> Published:
+        """What it publishes in the family."""
+        if family not in self._published:
+            host = None if self.is_any else self.host
+            self._published[family] = Published(
+                family, host, self.protocol, self.first, self.last
+            )
+        return self._published[family]
+
+    @property
+    def host_ip(self) -> str:
+        """Where it publishes, as it is shown."""
+        return "*" if self.host is None else str(self.host)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is on every local address, of one family or both."""
+        return self.host is None or self.host.is_unspecified
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is for the host alone."""
+        host = self.host
+        return host is not None and host.version == 4 and host.is_loopback
+
+    def entries(
+        self, family: Family, address: Address, holes: Collection[int] = ()
+    ) -> list[Entry]:
+        """What the kernel is to hold for it towards the guest at `address`; `holes` are
+        ports of a range that stay the host's."""
+        published = self._parts(family, holes)
+        found: list[Entry] = []
+        if self.allow:
+            for part in published:
+                found.append(SourceRanges(part, self.allow))
+                if not self.is_claimed:
+                    found.append(Reject(part))
+        if self.ways or self.is_masqueraded:
+            found += self._marking(family, published)
+        if self.first == self.last:
+            return [*found, Dnat(published[0], address, self.target)]
+        if self.first == self.target < self.target_last:
+            return found + [Dnat(part, address, part.first) for part in published]
+        one = self.published(family)
+        step = 1 if self.target_last > self.target else 0
+        for number, port in enumerate(range(self.first, self.last + 1)):
+            if port not in holes:
+                target = self.target + number * step
+                found.append(Dnat(one.at(port), address, target))
+        return found
+
+    def _marking(self, family: Family, published: list[Published]) -> Iterable[Entry]:
+        """What marks its connections, on each of the host's addresses by itself."""
+        for part in published if self.is_masqueraded else ():
+            yield Masquerade(part)
+        for host, uplink, value in self.ways:
+            for part in published if family_of(host) == family else ():
+                yield ReturnMark(part.on(host), uplink, value, self.is_any)
+
+    def rejected(self, family: Family, holes: Collection[int] = ()) -> list[Reject]:
+        """The entries by which whatever gets through to the host itself is rejected."""
+        return [Reject(part) for part in self._parts(family, holes)]
+
+    def _parts(self, family: Family, holes: Collection[int]) -> list[Published]:
+        """What it publishes, in parts where ports in between are left out."""
+        one = self.published(family)
+        if not holes:
+            return [one]
+        found, first = [], self.first
+        for port in [*sorted(holes), self.last + 1]:
+            if first < port:
+                found.append(one.ports(first, port - 1))
+            first = port + 1
+        return found
+
+
+@dataclass
+class Settings:
+    """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
+    rejected while it does not run, `is_wide` needs every network's entries, what
+    `is_loopback` is forwarded from an address 127.x of the host's, what `is_hairpin` is
+    to reach itself through the host, and of what `is_returned` some answers leave by
+    the host's own way. `allows` are lists of sources by their chains; `public` are
+    addresses for this guest and not the host; what is not published on those that are
+    `whole`, or `kept`, is rejected, of the latter whether the guest runs or not; its
+    own connections leave from the `outgoing` ones. What is `over` yields to no listener
+    of the host."""
+
+    addresses: Addresses = field(default_factory=dict)
+    network: str = ""
+    bridge: str = ""
+    claim: str = ""
+    forwards: list[PortMapping] = field(default_factory=list)
+    allows: dict[str, list[str]] = field(default_factory=dict)
+    public: list[Address] = field(default_factory=list)
+    one_to_one: list[Address] = field(default_factory=list)
+    kept: list[Address] = field(default_factory=list)
+    egress: list[Address] = field(default_factory=list)
+    over: set[Published] = field(default_factory=set)
+    is_wide: bool = False
+    is_loopback: bool = False
+    is_hairpin: bool = False
+    is_returned: bool = False
+
+    @property
+    def wanted(self) -> list[tuple[Family, ...]]:
+        """The families that it needs an address of, one of each."""
+        leaving = [(family_of(address),) for address in self.egress]
+        return [*(forward.families for forward in self.forwards), *leaving]
+
+    def published(self, families: Collection[Family]) -> list[Published]:
+        """What it publishes in these families, but for what yields to no listener."""
+        found = [
+            forward.published(family)
+            for forward in self.forwards
+            for family in forward.families
+            if family in families
+        ]
+        if self.over:
+            found = [one for one in found if one not in self.over]
+        hosts = [*self.one_to_one, *self.kept]
+        return found + [
+            one_to_one(host) for host in hosts if family_of(host) in families
+        ]
+
+    def at(self, host: Address) -> list[Claimed]:
+        """What it publishes at an address of the host's, the address itself, and the
+        way out by it."""
+        found = [f.published(family_of(host)) for f in self.forwards if f.host == host]
+        return [*found, one_to_one(host), Egress(host)]
+
+    def entries(
+        self,
+        addresses: Addresses,
+        without: Collection[Claimed] = (),
+        holes: Mapping[Published, Collection[int]] = _NONE,
+    ) -> list[Entry]:
+        """Everything the kernel is to hold while the guest is at `addresses`, but for
+        what is published and somebody else has: `without`, and in ranges `holes`."""
+        found: list[Entry] = []
+        for forward in self.forwards:
+            for family in forward.families:
+                if family not in addresses:
+                    continue
+                one = forward.published(family)
+                if not without or one not in without:
+                    some = holes.get(one, ()) if holes else ()
+                    found += forward.entries(family, addresses[family], some)
+        for host in self.one_to_one:
+            if family_of(host) in addresses and one_to_one(host) not in without:
+                found.append(Reject(one_to_one(host)))
+        for host in self.egress:
+            if family_of(host) in addresses and Egress(host) not in without:
+                found.append(Snat(addresses[family_of(host)], host))
+        used = {entry_family(entry) for entry in found}
+        return found + [Accept(addresses[f]) for f in addresses if f in used]
+
+    def claimed(
+        self,
+        without: Collection[Claimed] = (),
+        holes: Mapping[Published, Collection[int]] = _NONE,
+    ) -> list[Entry]:
+        """What stays rejected whether the guest runs or not: where it is forwarded to,
+        nothing of that gets through to the host."""
+        found: list[Entry] = [
+            entry
+            for forward in self.forwards
+            if not forward.is_loopback
+            for family in forward.families
+            if (one := forward.published(family)) not in without
+            for entry in forward.rejected(family, holes.get(one, ()))
+        ]
+        kept = [one_to_one(host) for host in self.kept]
+        return found + [Reject(one) for one in kept if one not in without]
+
+
+def network_entries(subnets: list[tuple[str, str]]) -> list[Entry]:
+    """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
+    found: list[Entry] = []
+    for text, prefix in subnets:
+        address, subnet = parse_address(text), parse_subnet(prefix)
+        family = family_of(address)
+        for protocol, port in _EXEMPT[family]:
+            found.append(Exempt(Published(family, address, protocol, port, port)))
+        found += HairpinSubnet(subnet), InsideSubnet(subnet)
+    return list(dict.fromkeys(found))  # two of its addresses may be in one subnet
+
+
+_TCP, _UDP = Protocol.TCP, Protocol.UDP
+_EXEMPT = {
+    Family.IPV4: ((_TCP, 53), (_UDP, 53), (_UDP, 67), (_UDP, 69)),
+    Family.IPV6: ((_TCP, 53), (_UDP, 53), (_UDP, 547)),
+}
+EXEMPT_PORTS = (53, 67, 69, 547)

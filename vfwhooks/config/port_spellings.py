@@ -1,0 +1,130 @@
+"""How people write a port who think of another tool, and how it is written here.
+
+What is good is read by ports; here is looked for the cure of what is not.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..values.errors import VfwError, show
+from ..values.protocols import PROTOCOLS
+from .port_syntax import (
+    PortRange,
+    Short,
+    parse_host_ip,
+    parse_ports,
+    parse_protocol,
+    parse_short,
+)
+
+_PORTS = r"\d{1,5}(?:-\d{1,5})?"
+_PROTOCOL = "(tcp|udp|sctp)"
+_LONGEST = 80
+_REWRITTEN = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.ASCII), by)
+    for pattern, by in (
+        (r"^[\"'“”„‘’«»\s]+|[\"'“”‘’«»\s,;]+$", ""),
+        (r"\s*(?:->|=>|→|=|>|\sto\s)\s*", ":"),
+        (r"(?<=\d)\s*(?:\.\.+|…|‐|‑|‒|–|—|−|~)\s*(?=\d)", "-"),
+        (r"\s*([:/-])\s*", r"\1"),
+        (rf"^{_PROTOCOL}[:/\s](.+)$", r"\2/\1"),
+        (rf"^(.+)[:\s]{_PROTOCOL}$", r"\1/\2"),
+        (rf"^({_PORTS})/{_PROTOCOL}:({_PORTS})(?:/\2)?$", r"\1:\3/\2"),
+        (r"^\*:(?=.+:)", ""),
+        (r"^localhost:", "127.0.0.1:"),
+        (rf"^(\d+\.\d+\.\d+\.\d+|\[[\da-f:]+\]):({_PORTS})(/\w+)?$", r"\1:\2:\2\3"),
+    )
+)
+_TWO = re.compile(rf"^(.+)/{_PROTOCOL}[^\w]+{_PROTOCOL}$", re.IGNORECASE | re.ASCII)
+
+
+def parse_entry(text: str) -> Short:
+    """An entry of the short syntax, address and protocol looked at as well.
+
+    Raises VfwError, with the right spelling where it is clear what is meant.
+    """
+    try:
+        return _entry(text)
+    except VfwError as error:
+        raise VfwError(_instead(text) or error.message) from None
+
+
+def parse_published(text: str) -> PortRange:
+    """The ports of `published:`."""
+    return _side("published", text)
+
+
+def parse_target(text: str) -> PortRange:
+    """The ports of `target:`."""
+    return _side("target", text)
+
+
+def parse_protocols(text: str) -> str:
+    """One protocol; two in one word are told to be a list."""
+    try:
+        return parse_protocol(text)
+    except VfwError:
+        words = dict.fromkeys(re.split(r"[^a-z]+(?:and[^a-z]+)?", text.lower()))
+        if len(words) < 2 or not set(words) <= set(PROTOCOLS):
+            raise
+        raise VfwError(f"{show(text)}: write [{', '.join(words)}]") from None
+
+
+def _entry(text: str) -> Short:
+    short = parse_short(text)
+    if short.host_ip:
+        parse_host_ip(short.host_ip)
+    if short.protocol:
+        parse_protocol(short.protocol)
+    return short
+
+
+def _instead(text: str) -> str:
+    """What to write; '' where nobody can tell."""
+    two = _TWO.match(text[:_LONGEST])
+    if two and _is_entry(f"{two[1]}/{two[2]}"):
+        one, other = f"{two[1]}/{two[2].lower()}", f"{two[1]}/{two[3].lower()}"
+        return f"{show(text)}: one protocol an entry; write {one} and {other}"
+    new = _rewritten(text)
+    if new == text or not _is_entry(new):
+        return ""
+    return f"{show(text)}: write " + (f'"{new}"' if new.startswith("[") else new)
+
+
+def _rewritten(text: str) -> str:
+    new = text if len(text) <= _LONGEST else ""
+    for pattern, by in _REWRITTEN:
+        new = pattern.sub(by, new)
+    return new
+
+
+def _is_entry(text: str) -> bool:
+    try:
+        _entry(text)
+    except VfwError:
+        return False
+    return True
+
+
+def _side(key: str, text: str) -> PortRange:
+    try:
+        return parse_ports(text)
+    except VfwError as error:
+        new = _rewritten(text)
+        cure = _long_form(key, _entry(new)) if _is_entry(new) else ""
+        raise VfwError(
+            f"{show(text)}: write {cure}" if cure else error.message
+        ) from None
+
+
+def _long_form(key: str, short: Short) -> str:
+    """The keys that say what a short entry behind one of them does."""
+    words = [f"{key}: {short.published}"]
+    if short.target != short.published:
+        words = [f"published: {short.published}", f"target: {short.target}"]
+    if short.protocol:
+        words.append(f"protocol: {short.protocol.lower()}")
+    if short.host_ip and key == "published":
+        words.append(f"host_ip: {short.host_ip}")
+    return ", ".join(words)

@@ -1,0 +1,193 @@
+"""The words of one port entry: Compose's short syntax, ranges, addresses, protocols."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Union
+
+from ..values.errors import VfwError, show
+from ..values.protocols import PROTOCOLS
+
+Address = Union[IPv4Address, IPv6Address]
+Subnet = Union[IPv4Network, IPv6Network]
+_SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
+_LONGEST_NAME = 15  # bytes of an interface's
+_BETWEEN = frozenset(" ,\t\n")
+
+
+@dataclass(frozen=True)
+class PortRange:
+    """The ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
+        )
+
+
+@dataclass(frozen=True)
+class Short:
+    """An entry of the short syntax; `host_ip` and `protocol` may be '': not given."""
+
+    host_ip: str
+    published: PortRange
+    target: PortRange
+    protocol: str
+
+
+def parse_short(text: str) -> Short:
+    """An entry like 8080:80, 443, 5000-5010:5000-5010/udp, [2001:db8::5]:443:443."""
+    body, slash, protocol = text.partition("/")
+    if slash and not protocol:
+        raise VfwError(f"{show(text)}: no protocol behind the slash")
+    if slash and not body:
+        raise VfwError(f"{show(text)}: no port in front of the slash")
+    if not _BETWEEN.isdisjoint(body):
+        several = "no blanks and commas in one; several are a list, [8080:80, 443]"
+        raise VfwError(f"{show(text)}: {several}")
+    host_ip, published, target = _split(body, text)
+    if body and not target:
+        raise VfwError(f"{show(text)}: no target port; write it out")
+    ports = parse_ports(target)
+    if published is None:
+        return Short(host_ip, ports, ports, protocol)
+    if not published:
+        raise VfwError(f"{show(text)}: no published port; write it out")
+    return Short(host_ip, parse_ports(published), ports, protocol)
+
+
+def _split(body: str, text: str) -> tuple[str, str | None, str]:
+    host_ip: str | None
+    if body.startswith("["):
+        host_ip, bracket, rest = body[1:].partition("]:")
+        if not bracket or rest.count(":") != 1:
+            raise VfwError(f"{show(text)}: write [IPv6 address]:published:target")
+    elif body.count(":") > 2:
+        cure = "write an IPv6 address in [brackets], and all in quotes"
+        raise VfwError(f"{show(text)}: {cure}")
+    elif body.count(":") == 2:
+        host_ip, _, rest = body.partition(":")
+    else:
+        host_ip, rest = None, body
+    if host_ip == "":
+        raise VfwError(f"{show(text)}: no address in front of the ports")
+    published, colon, target = rest.partition(":")
+    return host_ip or "", published if colon else None, target if colon else published
+
+
+@cache
+def parse_ports(text: str) -> PortRange:
+    """One port or a range, FIRST-LAST; ports are 1 to 65535."""
+    low, dash, high = text.partition("-")
+    first = _port(low, text)
+    last = _port(high, text) if dash else first
+    if last < first:
+        raise VfwError(f"range {text} is reversed; write {last}-{first}")
+    return PortRange(first, last)
+
+
+def _port(digits: str, text: str) -> int:
+    if not (digits.isascii() and digits.isdigit()):
+        # In ASCII: not every dash and not every quote is what it looks like.
+        raise VfwError(f"{text!a} is not a port or a range of ports")
+    number = int(digits[:9])
+    if not 0 < number < 65536:
+        raise VfwError(f"{show(text)}: ports are 1 to 65535")
+    return number
+
+
+def parse_address(text: str) -> Address:
+    """An IPv4 or IPv6 address that can be a host's or a guest's own."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        hint = "an IPv4 or IPv6 address is needed here"
+        raise VfwError(f"{text!r} is not an address: {hint}") from None
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            raise VfwError(f"{text}: an address with a zone cannot be forwarded")
+        if address.ipv4_mapped:
+            raise VfwError(f"{text}: write {address.ipv4_mapped}")
+    if address.is_multicast or text == "255.255.255.255":
+        raise VfwError(f"{text} is not the address of one host")
+    return address
+
+
+def parse_guest_address(text: str) -> Address:
+    """An address that a guest can have: no loopback, and one address only."""
+    address = parse_address(text)
+    if address.is_unspecified or address.is_loopback:
+        raise VfwError(f"{text} is not the address of one host")
+    return address
+
+
+def parse_host_ip(text: str) -> Address:
+    """An address of this host that ports can be published on."""
+    address = parse_address(text)
+    if isinstance(address, IPv6Address) and address.is_loopback:
+        why = "Linux routes nothing from ::1 to a guest"
+        raise VfwError(f"{text} cannot be forwarded: {why}; write 127.0.0.1")
+    return address
+
+
+def parse_public_ip(text: str) -> Address:
+    """An address of this host that one guest can have whole."""
+    address = parse_host_ip(text)
+    if address.is_unspecified or address.is_loopback or address.is_link_local:
+        raise VfwError(f"{text} is not an address that the world knows one guest by")
+    return address
+
+
+def parse_subnet(text: str) -> Subnet:
+    """A network in CIDR form, or one address, that may connect."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        if "host bits" in str(error):
+            right = ip_network(text, strict=False)
+            raise VfwError(f"{text} has host bits set; write {right}") from None
+        what = f"{text!r} is not an address or a network like 10.0.0.0/8"
+        raise VfwError(what) from None
+
+
+def parse_bridge(text: str) -> str:
+    """The name of an interface, as the kernel takes it."""
+    is_known = text not in (".", "..") and len(os.fsencode(text)) <= _LONGEST_NAME
+    if not is_known or any(one in "/:" or one.isspace() for one in text):
+        cure = "ip -br link show type bridge lists those of this host"
+        raise VfwError(f"{show(text)} is not the name of a bridge; {cure}")
+    return text
+
+
+def parse_when_stopped(text: str) -> bool:
+    """reject or pass: whether a guest's ports are its own while it does not run."""
+    if text not in ("reject", "pass"):
+        raise VfwError(f"{text!r} is neither reject nor pass")
+    return text == "reject"
+
+
+def parse_protocol(text: str) -> str:
+    """tcp, udp or sctp, in letters of either size."""
+    if text.lower() not in PROTOCOLS:
+        raise VfwError(f"{text!r} is not a protocol; write tcp, udp or sctp")
+    return text.lower()
+
+
+def parse_switch(text: str) -> bool:
+    """true or false, as YAML itself has them (True, TRUE), and no other word."""
+    if text not in _SWITCHES:
+        raise VfwError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

@@ -1,0 +1,36 @@
+"""public_ip and the keys about it: a whole address of the host's for one guest."""
+
+from __future__ import annotations
+
+from .forwards import GuestForwards
+from .keys import PUBLIC
+from .port_syntax import parse_public_ip, parse_switch
+from .value_reader import Values
+from .yaml_tree import Node, Text
+
+
+def read_public(read: Values, key: Text, parts: dict[str, Node]) -> GuestForwards:
+    """The guest, with nothing but what these keys say.
+
+    Without ports it is forwarded everything that comes to its addresses.
+    """
+    node = parts.get("public_ip")
+    if node is None:
+        for word in PUBLIC:
+            if word in parts:
+                read.wrong(parts[word].place, f"{word} without a public_ip")
+        return GuestForwards(key.value, key.place)
+    is_egress, is_hosts_own = True, False
+    if "outgoing" in parts:
+        is_egress = bool(read.scalar(parts["outgoing"], parse_switch))
+    if "public_ip_of_host" in parts:
+        is_hosts_own = bool(read.scalar(parts["public_ip_of_host"], parse_switch))
+    return GuestForwards(
+        key.value,
+        key.place,
+        public_ips=read.one_a_family(node, parse_public_ip),
+        public_place=node.place,
+        is_one_to_one="ports" not in parts,
+        is_egress=is_egress,
+        is_hosts_own=is_hosts_own,
+    )

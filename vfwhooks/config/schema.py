@@ -1,0 +1,215 @@
+"""forwards.yaml's meaning: trees in, guests with their forwards out, or problems.
+
+Nothing is raised for what a user wrote: every problem is collected, so that one check
+shows them all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from ..values.errors import show
+from .conflicts import find_conflicts
+from .forwards import GuestForwards
+from .guest_names import is_uuid
+from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
+from .port_list import Defaults, PortList
+from .port_syntax import (
+    Address,
+    parse_bridge,
+    parse_guest_address,
+    parse_host_ip,
+    parse_subnet,
+    parse_switch,
+    parse_when_stopped,
+)
+from .public_ip import read_public
+from .value_reader import Values, find_slip_of, kind_of
+from .yaml_tree import (
+    Node,
+    Pairs,
+    Place,
+    Problem,
+    Text,
+    find_files,
+    in_file_order,
+    read_tree,
+)
+
+_BELOW = "below it, indented, stand lines like web1: [8080:80]"
+_UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
+
+
+def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
+    """All guests of forwards.yaml and forwards.d, and all problems in file order."""
+    reader = _Reader()
+    files = find_files(main)
+    for path in files:
+        tree = read_tree(path, reader.read.problems)
+        if tree is not None:
+            reader.document(tree, path == main)
+    reader.read.problems += find_conflicts(reader.guests)
+    return reader.guests, in_file_order(reader.read.problems, files)
+
+
+class _Reader:
+    """The guests met so far; `read` has the problems."""
+
+    def __init__(self) -> None:
+        self.guests: list[GuestForwards] = []
+        self.read = Values()
+        self.defaults = Defaults()
+        self.known: dict[str, Place] = {}
+
+    def document(self, tree: Node, is_main: bool) -> None:
+        if not isinstance(tree, Pairs):
+            what = (
+                f"the file is {kind_of(tree)}, not a mapping of {', '.join(DOCUMENT)}"
+            )
+            is_empty = isinstance(tree, Text) and not tree.value
+            cure = "" if is_empty else f"; it begins with guests:, and {_BELOW}"
+            self.instead_of_lines(tree, what + cure)
+            return
+        parts = self.read.mapping(tree, "the file", DOCUMENT) or {}
+        above = self.defaults
+        if "defaults" in parts:
+            self.defaults = self.read_defaults(parts["defaults"])
+        if "guests" not in parts:
+            self.no_guests(tree)
+        elif isinstance(parts["guests"], Pairs):
+            for key, node in parts["guests"].nodes:
+                self.guest(key, node)
+        else:
+            at = parts["guests"]
+            what = f"guests: is {kind_of(at)}; {_BELOW}"
+            self.instead_of_lines(at, f"{what}; guests: {{}} says none")
+        if not is_main:
+            self.defaults = above
+
+    def instead_of_lines(self, node: Node, what: str) -> None:
+        """A value where lines of guests should be, which a slip may have made one."""
+        slip = find_slip_of(node) if isinstance(node, Text) else None
+        self.read.wrong(*(slip or (node.place, what)))
+
+    def no_guests(self, tree: Node) -> None:
+        cure = "guests: {} says none"
+        others = [
+            key.value
+            for key, node in (tree.nodes if isinstance(tree, Pairs) else ())
+            if key.value not in DOCUMENT and is_guest(node)
+        ]
+        if others:
+            cure = f"write it above {show(others[0])}:, and indent what is below"
+        self.read.wrong(tree.place, f"no guests: in the file; {cure}")
+
+    def read_defaults(self, node: Node) -> Defaults:
+        parts = self.read.mapping(node, "defaults", DEFAULTS) or {}
+        above = self.defaults
+        return Defaults(
+            self.read.several(parts["host_ip"], parse_host_ip)
+            if "host_ip" in parts
+            else above.host_ips,
+            self.read.several(parts["allow_from"], parse_subnet)
+            if "allow_from" in parts
+            else above.allow_from,
+            self.is_claimed(parts, above),
+            self.hairpin(parts, above),
+            self.switch(parts, "return_path", above.return_path),
+            self.switch(parts, "masquerade", above.masquerade),
+        )
+
+    def switch(self, parts: dict[str, Node], key: str, above: bool) -> bool:
+        """Whether a switch is on: here, or else above."""
+        if key not in parts:
+            return above
+        return bool(self.read.scalar(parts[key], parse_switch))
+
+    def is_claimed(self, parts: dict[str, Node], above: Defaults) -> bool:
+        if "when_stopped" not in parts:
+            return above.is_claimed
+        return bool(self.read.scalar(parts["when_stopped"], parse_when_stopped))
+
+    def bridge(self, parts: dict[str, Node]) -> str:
+        if "bridge" not in parts:
+            return ""
+        if "network" in parts:
+            what = "bridge: and network: both say which interface is meant"
+            cure = (
+                "write bridge: for a bridge of the host's own, network: for libvirt's"
+            )
+            self.read.wrong(parts["bridge"].place, f"{what}; {cure}")
+        return self.read.scalar(parts["bridge"], parse_bridge) or ""
+
+    def hairpin(self, parts: dict[str, Node], above: Defaults) -> Place | None:
+        node = parts.get("hairpin")
+        if node is None:
+            return above.hairpin
+        return node.place if self.read.scalar(node, parse_switch) else None
+
+    def guest(self, key: Text, node: Node) -> None:
+        name = key.value
+        if name in self.known:
+            self.read.wrong(
+                key.place, f"{show(name)} stands in {self.known[name]} already"
+            )
+            return
+        self.known[name] = key.place
+        if not name:
+            self.read.wrong(key.place, "a guest without a name")
+        if _UUID.fullmatch(name) and not is_uuid(name):
+            cure = "write a UUID as virsh domuuid does, in small letters, with dashes"
+            what = f"{name} is no guest's UUID; {cure}"
+            self.read.problems.append(Problem(key.place, what, is_warning=True))
+        parts: dict[str, Node] | None = {"ports": node}
+        if isinstance(node, Pairs):
+            parts = self.read.mapping(node, show(name), GUEST)
+        if parts is None:
+            return
+        above = self.defaults
+        public = read_public(self.read, key, parts)
+        defaults = Defaults(
+            public.public_ips or above.host_ips,
+            self.read.several(parts["allow_from"], parse_subnet)
+            if "allow_from" in parts
+            else above.allow_from,
+            self.is_claimed(parts, above),
+            return_path=self.switch(parts, "return_path", above.return_path),
+            masquerade=self.switch(parts, "masquerade", above.masquerade),
+        )
+        addresses: tuple[Address, ...] = ()
+        network = ""
+        if "address" in parts:
+            addresses = self.read.one_a_family(parts["address"], parse_guest_address)
+        if "network" in parts:
+            network = self.read.scalar(parts["network"], str) or ""
+        bridge = self.bridge(parts)
+        is_over = self.switch(parts, "over_listener", False)
+        ports = PortList(self.read, defaults, is_over)
+        if public.is_one_to_one:
+            forwards = ports.one_to_one(public)
+        else:
+            forwards = ports.listed(parts.get("ports"), node)
+        guest = replace(
+            public,
+            forwards=tuple(forwards),
+            addresses=addresses,
+            network=network,
+            bridge=bridge,
+            bridge_place=parts["bridge"].place if bridge else Place(""),
+            is_claimed=defaults.is_claimed,
+            hairpin=self.hairpin(parts, above),
+        )
+        self.check_families(guest)
+        self.guests.append(guest)
+
+    def check_families(self, guest: GuestForwards) -> None:
+        families = {address.version for address in guest.addresses}
+        for forward in guest.forwards if families else ():
+            if forward.host_ip and forward.host_ip.version not in families:
+                host = f"host_ip {forward.host_ip} is IPv{forward.host_ip.version}"
+                which = ", ".join(map(str, guest.addresses))
+                self.read.wrong(
+                    forward.place, f"{host}, but {guest.name} is at {which}"
+                )

@@ -1,0 +1,110 @@
+"""Values out of a YAML tree, and a problem for whatever is not one.
+
+Nothing is raised for what a user wrote: every problem is collected, so that one check
+shows them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from ..values.errors import VfwError, show
+from .keys import hint
+from .port_syntax import Address
+from .yaml_mistakes import slip_in
+from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
+
+T = TypeVar("T")
+
+
+class Values:
+    """Reads nodes; `problems` are those met so far."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def wrong(self, place: Place, message: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(place, message))
+
+    def mapping(
+        self, node: Node, name: str, keys: tuple[str, ...]
+    ) -> dict[str, Node] | None:
+        """The values of a mapping by key; None where it is no mapping."""
+        if not isinstance(node, Pairs):
+            what = f"{name} is {kind_of(node)}"
+            self.wrong(node.place, f"{what}, not a mapping of {', '.join(keys)}")
+            return None
+        for key, value in node.nodes:
+            if key.value not in keys:
+                instead = hint(key, value, keys)
+                self.wrong(key.place, f"unknown key {show(key.value)}; {instead}")
+        return {key.value: value for key, value in node.nodes if key.value in keys}
+
+    def several(self, node: Node, parse: Callable[[str], T]) -> tuple[T, ...]:
+        """One value or a list of them, each of them once."""
+        nodes = node.nodes if isinstance(node, Items) else (node,)
+        found = [self.scalar(one, parse) for one in nodes]
+        if not nodes:
+            self.wrong(node.place, "an empty list; leave the key out")
+        return tuple(dict.fromkeys(value for value in found if value is not None))
+
+    def one_a_family(
+        self, node: Node, parse: Callable[[str], Address]
+    ) -> tuple[Address, ...]:
+        """Addresses, one of each family at most."""
+        found = self.several(node, parse)
+        for version in (4, 6):
+            both = [str(address) for address in found if address.version == version]
+            if len(both) > 1:
+                some = " and ".join(both)
+                self.wrong(node.place, f"{some} are both IPv{version}; one a family")
+        return found
+
+    def scalar(self, node: Node, parse: Callable[[str], T]) -> T | None:
+        """One value; None where it is not."""
+        if not isinstance(node, Text) or not node.value:
+            self.wrong(node.place, f"{kind_of(node)}, where one value is needed")
+            return None
+        try:
+            return parse(node.value)
+        except VfwError as error:
+            self.wrong(*_at_fault(node, parse, error.message))
+            return None
+
+
+def _at_fault(
+    node: Text, parse: Callable[[str], object], message: str
+) -> tuple[Place, str]:
+    """Where a value is wrong, and why: it may be more than was meant to be one."""
+    if node.lines:
+        value, first = show(node.lines[1].value), node.lines[0].place.line
+        what = f"{value} is read as one value with line {first}"
+        cure = "begin each entry with a dash and a blank, all indented alike"
+        return find_slip_of(node) or (node.lines[1].place, f"{what}; {cure}")
+    before, number, _ = node.value.partition("#")
+    with suppress(VfwError):
+        if number and before.strip():
+            parse(before.strip())
+            right = show(f"{before.strip()} #")
+            return node.place, f"no blank before the #; write {right}"
+    return node.place, message
+
+
+def find_slip_of(node: Text) -> tuple[Place, str] | None:
+    """A blank or a colon that is missing, which made a value of a line or several."""
+    for line in node.lines or (node,):
+        found = slip_in(line.value)
+        if found:
+            place = line.place
+            return Place(place.file, place.line, place.column + found[0]), found[1]
+    return None
+
+
+def kind_of(node: Node) -> str:
+    """What a node is, for a problem's message."""
+    if isinstance(node, Text):
+        return repr(node.value) if node.value else "nothing"
+    return "a list" if isinstance(node, Items) else "a mapping"

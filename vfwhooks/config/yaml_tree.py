@@ -1,0 +1,283 @@
+"""forwards.yaml and forwards.d as trees of places and text; PyYAML lives here alone.
+
+The trees are built from parser events, so that every scalar stays as it was written
+(22:22 is no base-60 number), every problem has its line and column, and no depth of
+nesting reaches the composer's stack.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Union
+
+import yaml
+
+from ..values.errors import show
+from .yaml_mistakes import Slip, find_slip, split
+
+_DEEPEST = 12
+_LARGEST = 16 << 20
+_MOST = 300_000
+_LINES = 20
+_NO_KEY = "a key must be plain text; an entry that begins with [ stands in quotes"
+_NEXT = "; compare this line and the one above it with the examples in forwards.yaml(5)"
+_OUT = "; take it out, or save the file as plain text"
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands in a file; line and column count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at a place; one that `is_warning` leaves the file valid, one that
+    `is_passing` may be over without an edit: the file could not be read."""
+
+    place: Place
+    message: str
+    is_warning: bool = False
+    is_passing: bool = False
+
+    def __str__(self) -> str:
+        word = "warning: " if self.is_warning else ""
+        return f"{self.place}: {word}{self.message}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A scalar as written; '' is nothing at all. `lines` are what it was read from, if
+    that is several, which it rarely was meant to be."""
+
+    place: Place
+    value: str
+    lines: tuple[Text, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    place: Place
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A mapping; no key stands in it twice."""
+
+    place: Place
+    nodes: tuple[tuple[Text, Node], ...]
+
+
+Node = Union[Text, Items, Pairs]
+
+
+class NotRead(Exception):
+    """A file that gives no tree, and why."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(place, message)
+
+
+def find_files(main: Path) -> list[Path]:
+    """forwards.yaml, and the files of forwards.d beside it in the order they count."""
+    found = [main] if os.path.lexists(main) else []
+    drop_ins = sorted(main.parent.glob("forwards.d/*.yaml"))
+    return found + [path for path in drop_ins if not path.name.startswith(".")]
+
+
+def find_passed_over(main: Path) -> list[Problem]:
+    """A warning for each file beside them that looks like one and is none."""
+    directory, what = main.parent, "is not read; its name has to end in .yaml"
+    return [
+        Problem(Place(str(path)), what, is_warning=True)
+        for path in [directory / "forwards.yml", *directory.glob("forwards.d/*.yml")]
+        if path != main and path.exists() and not path.name.startswith(".")
+    ]
+
+
+def in_file_order(problems: Iterable[Problem], files: list[Path]) -> list[Problem]:
+    """The problems as a reader of the files meets them."""
+    order = {str(path): number for number, path in enumerate(files)}
+    return sorted(
+        problems,
+        key=lambda p: (order.get(p.place.file, 0), p.place.line, p.place.column),
+    )
+
+
+def read_tree(path: Path, problems: list[Problem]) -> Node | None:
+    """The file as a tree; None, and a problem more, for what is no YAML document."""
+    place = Place(str(path))
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            _refuse_stranger(os.fstat(file.fileno()), place)
+            return parse_tree(file.read(_LARGEST + 1), place.file, problems)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        problems.append(Problem(place, said, is_passing=True))
+    except NotRead as error:
+        problems.append(error.problem)
+    return None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe, which is then refused."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _refuse_stranger(about: os.stat_result, place: Place) -> None:
+    if stat.S_ISDIR(about.st_mode) or not stat.S_ISREG(about.st_mode):
+        raise NotRead(place, "is not a regular file")
+    if about.st_uid not in (0, os.geteuid()):
+        raise NotRead(place, f"belongs to user {about.st_uid}; chown it to root")
+    if about.st_mode & stat.S_IWOTH:
+        raise NotRead(place, "can be written by anybody; chmod o-w it")
+    if about.st_size > _LARGEST:
+        raise NotRead(place, f"is larger than {_LARGEST >> 20} MiB")
+
+
+def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
+    """The tree of a file's content; `name` is for the places.
+
+    Keys that cannot stand are reported and left out; raises NotRead for what gives no
+    tree at all.
+    """
+    try:
+        text = data.decode()
+        return _tree(yaml.parse(text, Loader=_LOADER), name, problems, text)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        byte = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise NotRead(Place(name, line, column), byte) from error
+    except yaml.MarkedYAMLError as error:
+        raise _explained(error, text, name) from error
+    except yaml.YAMLError as error:
+        place = _place_of(text, getattr(error, "character", None), name)
+        raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}{_OUT}") from error
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str, name: str) -> NotRead:
+    """Where the mistake is, and the next step in plain words."""
+    mark = error.problem_mark or error.context_mark
+    if not mark:
+        return NotRead(Place(name), f"not YAML: {error.problem}{_NEXT}")
+    advice = _advice(error, text)
+    began = error.context_mark
+    slip = advice or find_slip(
+        text,
+        (mark.line, mark.column),
+        (began.line, began.column) if began else None,
+        f"{error.context} {error.problem}",
+    )
+    if isinstance(slip, Slip):
+        return NotRead(Place(name, slip.line + 1, slip.column + 1), slip.what)
+    place = Place(name, mark.line + 1, mark.column + 1)
+    return NotRead(place, f"not YAML: {error.problem}{advice or _NEXT}")
+
+
+def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
+    """The cure of what no line may hold as it is; '' where it is none of that."""
+    mark = error.problem_mark
+    line = "".join(split(text)[mark.line : mark.line + 1]) if mark else ""
+    before, after = (line[: mark.column], line[mark.column :]) if mark else ("", "")
+    if after.startswith("\t"):
+        return "; write blanks in place of tabs"
+    if "::" in before[-1:] + after[:2] or "]:" in before[-1:] + after[:1]:
+        return "; an address with :: or in brackets stands in quotes"
+    if after and "cannot start any token" in str(error.problem):
+        return f"; what begins with {after[0]} stands in quotes"
+    if "alphabetic or numeric" in str(error.problem) and before[-1:] in ("*", "&"):
+        return f"; what begins with {before[-1]} stands in quotes"
+    return ""
+
+
+def _place_of(text: str, character: object, name: str) -> Place:
+    """Where a character stands first; PyYAML's loaders count its place differently."""
+    at = text.find(chr(character)) if isinstance(character, int) else 0
+    line, before = text.count("\n", 0, at) + 1, text.rfind("\n", 0, at)
+    return Place(name, line, at - before)
+
+
+class _Open:
+    """A list or mapping whose end has not been met."""
+
+    def __init__(self, place: Place, is_mapping: bool) -> None:
+        self.place = place
+        self.is_mapping = is_mapping
+        self.nodes: list[Node] = []
+
+    def close(self, problems: list[Problem]) -> Node:
+        if not self.is_mapping:
+            return Items(self.place, tuple(self.nodes))
+        lines: dict[str, int] = {}
+        pairs = []
+        for key, value in zip(self.nodes[::2], self.nodes[1::2]):
+            if not isinstance(key, Text):
+                problems.append(Problem(key.place, _NO_KEY))
+            elif key.value in lines:
+                first = f"it stands in line {lines[key.value]} already"
+                problems.append(Problem(key.place, f"{show(key.value)}: {first}"))
+            else:
+                lines[key.value] = key.place.line
+                pairs.append((key, value))
+        return Pairs(self.place, tuple(pairs))
+
+
+def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, ...]:
+    """The first lines that an unquoted scalar goes over, if they are several."""
+    first, last = event.start_mark, event.end_mark
+    if event.style or not first or not last or first.line == last.line:
+        return ()
+    found = []
+    for number, line in enumerate(
+        text[first.line : min(last.line, first.line + _LINES) + 1]
+    ):
+        begin = 0 if number else first.column
+        words = line[begin : last.column if first.line + number == last.line else None]
+        column = begin + len(words) - len(words.lstrip())
+        if words.strip():
+            place = Place(name, first.line + number + 1, column + 1)
+            found.append(Text(place, words.strip()))
+    return tuple(found) if len(found) > 1 else ()
+
+
+def _tree(
+    events: Iterable[yaml.Event], name: str, problems: list[Problem], text: str
+) -> Node:
+    above, written = [_Open(Place(name), False)], split(text)
+    for number, event in enumerate(events):
+        mark = event.start_mark
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+        if number > _MOST:
+            raise NotRead(place, f"more than {_MOST} values and brackets")
+        if isinstance(event, yaml.ScalarEvent):
+            lines = _lines(event, name, written)
+            above[-1].nodes.append(Text(place, event.value, lines))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(above) > _DEEPEST:
+                raise NotRead(place, "nested too deeply")
+            above.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node = above.pop().close(problems)
+            above[-1].nodes.append(node)
+        elif isinstance(event, yaml.AliasEvent):
+            raise NotRead(place, "aliases (*name) are not supported; write it out")
+        elif isinstance(event, yaml.DocumentStartEvent) and above[0].nodes:
+            raise NotRead(place, "a second document starts here; a file holds one")
+    nodes = above[0].nodes
+    return nodes[0] if nodes else Text(Place(name), "")

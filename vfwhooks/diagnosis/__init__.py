@@ -1,0 +1,1 @@
+"""What status, doctor, explain and check find out: it looks, and changes nothing."""

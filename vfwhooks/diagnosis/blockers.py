@@ -1,0 +1,177 @@
+"""What else on the host keeps forwarded packets from their guest, and what cures it.
+
+Every base chain on the forward hook has to let a packet through, so ours can do nothing
+about another's drop. Foreign rules are not read for their meaning: a chain's policy is
+an attribute of the chain, products are known by the names of their chains, and the only
+rules that are looked for are the cures in use, word by word. Nothing is changed here,
+and nothing here is for the hook path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..firewall.iptables_nft import list_chain_names
+from ..firewall.iptables_tools import COMMANDS, own_variant
+from ..firewall.nft_netlink import LIBVIRT, OWN, BaseChain, list_base_chains
+from ..host.netlink import Netlink
+from ..host.run import Run, find
+from ..values.errors import VfwError
+
+_FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
+_PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
+_DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
+_NATIVE = "ct status dnat accept"
+_TO_BRIDGE = 'oifname "{}" accept', 'oif "{}" accept'
+_FORWARDING = {"4": "net.ipv4.ip_forward", "6": "net.ipv6.conf.all.forwarding"}
+_FIREWALLD = "etc/firewalld/firewalld.conf"
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """What is in the way of a family's packets, on the way to one bridge or (``''``) to
+    any, and the command that cures it."""
+
+    family: str
+    what: str
+    cure: str
+    bridge: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}; run: {self.cure}"
+
+
+def find_blockers(
+    base: dict[str, str],
+    bridges: Sequence[str],
+    link: Netlink,
+    run: Run,
+    root: str = "/",
+) -> list[Blocker]:
+    """Everything that is in the way; `base` says where our own accepts stand, and
+    `bridges` which ones guests are behind."""
+    found = list(_forwarding_off(root))
+    chains = list_base_chains(link)
+    if any(chain.table == "firewalld" for chain in chains):
+        found += _strict_firewalld(root)
+    for chain in chains:
+        if chain.drops_forwarded and chain.table not in (OWN, LIBVIRT, "firewalld"):
+            found += _dropping(chain, base, bridges, link, run)
+    for family in COMMANDS:
+        if base.get("variant") != "legacy" and _has_legacy(family, root):
+            found += _dropping_legacy(family, bridges, run)
+    return found
+
+
+def _forwarding_off(root: str) -> Iterator[Blocker]:
+    for family, key in _FORWARDING.items():
+        path = Path(root) / "proc/sys" / key.replace(".", "/")
+        if path.exists() and path.read_text().strip() == "0":
+            yield Blocker(
+                family, f"IPv{family} forwarding is off", f"sysctl -w {key}=1"
+            )
+
+
+def _strict_firewalld(root: str) -> Iterator[Blocker]:
+    """firewalld lets what is DNATed through, unless it is told not to."""
+    path = Path(root) / _FIREWALLD
+    lines = path.read_text().splitlines() if path.exists() else []
+    if any(line.replace(" ", "").lower() == "strictforwardports=yes" for line in lines):
+        change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ /{_FIREWALLD}"
+        for family in COMMANDS:
+            what = "firewalld rejects forwarded packets (StrictForwardPorts=yes)"
+            yield Blocker(family, what, f"{change} && firewall-cmd --reload")
+
+
+def _dropping(
+    chain: BaseChain,
+    base: dict[str, str],
+    bridges: Sequence[str],
+    link: Netlink,
+    run: Run,
+) -> Iterator[Blocker]:
+    """A base chain whose policy is drop, whoever made it."""
+    family = _FAMILIES[chain.family]
+    if (chain.table, chain.name) == ("filter", "FORWARD") and find("iptables"):
+        if base.get("variant") != "nft" or family not in base:
+            names = list_chain_names(link, family, "filter")
+            yield from _iptables(family, "nft", names, bridges, run)
+        return
+    where = f"{chain.family} {chain.table} {chain.name}"
+    listed = run(["nft", "-s", "list", "chain", *where.split(" ")]).split("\n")
+    rules = [_bare(rule) for rule in listed]
+    if _NATIVE in rules:
+        return
+    open_ones = [b for b in bridges if any(w.format(b) in rules for w in _TO_BRIDGE)]
+    what = f"chain {where} drops what it does not accept"
+    for one in family:
+        for bridge in _shut(bridges, open_ones):
+            yield Blocker(one, what, f"nft insert rule {where} {_NATIVE}", bridge)
+
+
+def _shut(bridges: Sequence[str], open_ones: Sequence[str]) -> Sequence[str]:
+    """The bridges that packets do not get to; '' for all of them."""
+    return [one for one in bridges if one not in open_ones] if open_ones else [""]
+
+
+def _bare(rule: str) -> str:
+    """A rule without what only counts or explains it."""
+    return rule.strip().partition(" comment ")[0].replace(" counter", "")
+
+
+def _has_legacy(family: str, root: str) -> bool:
+    path = Path(root) / _PROC[family]
+    return path.exists() and "filter" in path.read_text().split()
+
+
+def _dropping_legacy(
+    family: str, bridges: Sequence[str], run: Run
+) -> Iterator[Blocker]:
+    """FORWARD of iptables' old variant, which netlink knows nothing of."""
+    save = f"{COMMANDS[family]}-legacy-save"
+    if not find(save):
+        return
+    heads = [
+        line for line in run([save, "-t", "filter"]).split("\n") if line[:1] == ":"
+    ]
+    chains = {head[1:].split(" ")[0]: head.split(" ")[1] for head in heads}
+    if chains.get("FORWARD") == "DROP":
+        yield from _iptables(family, "legacy", list(chains), bridges, run)
+
+
+def _iptables(
+    family: str, variant: str, chains: list[str], bridges: Sequence[str], run: Run
+) -> Iterator[Blocker]:
+    """FORWARD drops, and these chains tell who has it so."""
+    is_own = variant == own_variant(run)
+    tool = COMMANDS[family] if is_own else f"{COMMANDS[family]}-{variant}"
+    ufw = "ufw-user-forward" if family == "4" else "ufw6-user-forward"
+    chain = next((one for one in ("DOCKER-USER", ufw) if one in chains), "FORWARD")
+    places = {chain, "FORWARD"}
+    if _is_there(run, tool, places, _DNATED):
+        return
+    accept = "-o {} -j ACCEPT"
+    open_ones = [b for b in bridges if _is_there(run, tool, places, accept.format(b))]
+    who = {ufw: "ufw", "FORWARD": "a policy"}.get(chain, "Docker")
+    what = f"{who} drops forwarded packets (chain FORWARD of {tool})"
+    if chain == ufw:
+        for bridge in bridges:
+            if bridge not in open_ones:
+                cure = f"ufw route allow out on {bridge}"
+                yield Blocker(family, what, cure, bridge)
+    else:
+        for bridge in _shut(bridges, open_ones):
+            yield Blocker(family, what, f"{tool} -I {chain} {_DNATED}", bridge)
+
+
+def _is_there(run: Run, tool: str, chains: set[str], rule: str) -> bool:
+    """Whether one of the chains has just this rule."""
+    for chain in chains:
+        try:
+            run([tool, "-C", chain, *rule.split(" ")])
+        except VfwError:
+            continue
+        return True
+    return False

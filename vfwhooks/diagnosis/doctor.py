@@ -1,0 +1,269 @@
+"""`vfwhooks doctor`: what is wrong with the host as a whole, and what to do about it.
+
+It looks and changes nothing. What concerns one forward is for `status` and `explain`.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..config import compiled_file
+from ..config.compiler import find_gone
+from ..config.forwards import GuestForwards
+from ..config.schema import read_forwards
+from ..firewall.backend import IPTABLES, open_backend
+from ..firewall.iptables_script import FILTER, parse_save
+from ..firewall.libvirt_rules import is_libvirts
+from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
+from ..firewall.nft_netlink import PARTS, has_table
+from ..host.listeners import list_listeners
+from ..host.netlink import SOCK_DIAG, Netlink
+from ..host.run import Run
+from ..installation.hook_files import (
+    check_hooks,
+    find_laid,
+    find_service,
+    find_uncalled,
+)
+from ..installation.hook_permissions import (
+    check_confinement,
+    find_refused,
+    refused_drivers,
+)
+from ..libvirt.client import Answer
+from ..libvirt.inventory import Inventory
+from ..libvirt.user_sessions import find_sessions
+from ..reconcile.hairpin_mode import is_set
+from ..store.records import Record
+from ..store.state import State
+from ..values.entries import Dnat
+from ..values.errors import show
+from ..values.findings import NOTE, OK, WRONG, Finding
+from .absent_addresses import find_absent
+from .bans import check_bans
+from .blockers import find_blockers
+from .foreign_findings import check_taken
+from .guest_findings import (
+    APPLY,
+    check_named_twice,
+    check_records,
+    check_sessions,
+    check_strangers,
+)
+from .overview import look
+from .unanswered import check_unanswered
+
+_ENDS = "ifindex", "iflink"
+_BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+
+
+def examine(
+    state: State,
+    main: str,
+    answer: Answer | None,
+    known: set[tuple[str, str]],
+    root: str = "",
+) -> list[Finding]:
+    """Everything that there is to say, what is well included; `answer` is libvirtd's
+    word on who runs, if it gave one, and `known` are name and UUID of all guests that
+    it has."""
+    inventory = Inventory(f"{state.path}/networks")
+    found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
+    refused = find_refused(root)
+    is_followed = find_service(root) > 0
+    found += check_hooks(state.path, refused_drivers(refused), is_followed, root)
+    found += check_confinement(state.path, refused, root)
+    found += _uncalled(state, root)
+    found += _firewall(state.base(), inventory)
+    found += _kernel(state.base(), inventory, root)
+    found += check_bans(Run())
+    guests = read_forwards(Path(main))[0]
+    forwarded = [one for one in guests if one.forwards]
+    found += _absent(forwarded, inventory)
+    found += check_taken(forwarded, state)
+    found += check_unanswered(look(state, main).forwards)
+    found += _bridged(forwarded, state.records(), root)
+    found += _watch(root)
+    written = {one.name for one in forwarded}
+    found += check_records(state, written, answer)
+    recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
+    sessions = find_sessions(root)
+    found += check_sessions(written - recorded, sessions)
+    known_names = {name for both in known for name in both}.union(sessions)
+    found += check_strangers(written, known_names) if answer else []
+    found += check_named_twice(guests, known)
+    return found
+
+
+def check_config(main: str, state: str) -> Iterator[Finding]:
+    """What is wrong with forwards.yaml; what was there and is gone included."""
+    problems = find_gone(Path(main), state) + read_forwards(Path(main))[1]
+    wrong = [problem for problem in problems if not problem.is_warning]
+    if wrong:
+        count = f"{len(wrong)} problems" if len(wrong) > 1 else "a problem"
+        yield Finding(WRONG, f"{main} has {count}", "run: vfwhooks check")
+    else:
+        yield Finding(OK, main)
+
+
+def _in_force(state: State, main: str) -> Iterator[Finding]:
+    """Whether the last good configuration is what the files say."""
+    config = compiled_file.load(f"{state.path}/compiled")
+    if config and not compiled_file.is_current(config.stamps, main):
+        yield Finding(WRONG, f"{main} is not in force as it is", APPLY)
+
+
+def _rights(main: str) -> Iterator[Finding]:
+    """Who may write to where it lies."""
+    for path in (Path(main).parent, Path(main).parent / "forwards.d"):
+        if path.exists():
+            about = path.stat()
+            if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or about.st_uid:
+                what = f"{path} can be written by others than root"
+                yield Finding(
+                    WRONG, what, f"run: chown root {path} && chmod go-w {path}"
+                )
+
+
+def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
+    """The backend, and whether libvirt's own rules are there."""
+    if "backend" not in base:
+        yield Finding(NOTE, "no guest with forwards has started since the last boot")
+        return
+    name, link = base["backend"], Netlink()
+    networks = [inventory.network(one) for one in inventory.names()]
+    known = [n for n in networks if n and n.is_ours and n.mode != "open"]
+    if name == IPTABLES:
+        rules = parse_save(Run()(["iptables-save", "-t", "filter"]))
+        forward = FILTER, "FORWARD"
+        texts = [rule for _, rule in rules.get(forward, [])]
+        missing = (
+            [] if any(is_libvirts(forward, t, known) for t in texts) else ["FORWARD"]
+        )
+    else:
+        missing = [" ".join(PARTS[f][1:]) for f in "46" if not has_table(link, f)]
+        if not open_backend(base, link, Run(), inventory).is_intact():
+            yield Finding(WRONG, "our rules have been changed by somebody", APPLY)
+        if not has_table(link, "own"):
+            is_fibless = lacks_fib(Run())
+            what = f": {NO_FIB}" if is_fibless else ""
+            cure = CURE if is_fibless else APPLY
+            yield Finding(WRONG, f"our table inet vfwhooks is missing{what}", cure)
+            return
+    if missing and known:
+        what = f"libvirt's rules are missing ({', '.join(missing)})"
+        yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
+    else:
+        beside = "" if missing else ", beside libvirt's rules"
+        yield Finding(OK, f"backend {name}{beside}")
+
+
+def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
+    """What else is in the packets' way, and what the kernel does not tell us."""
+    networks = [n for n in map(inventory.network, inventory.names()) if n]
+    families = {"6" if ":" in a else "4" for n in networks for a, _ in n.subnets}
+    bridges = [network.bridge for network in networks]
+    blockers = [
+        one
+        for one in find_blockers(base, bridges, Netlink(), Run(), root or "/")
+        if one.family in families
+    ]
+    for line in dict.fromkeys(map(str, blockers)):
+        yield Finding(WRONG, line)
+    if not blockers:
+        yield Finding(OK, "nobody else drops what is forwarded")
+    try:
+        list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
+    except OSError as error:
+        what = f"the kernel does not say who listens ({error.strerror})"
+        yield Finding(NOTE, what, "forwards yield to no service of the host")
+
+
+def _absent(forwarded: list[GuestForwards], inventory: Inventory) -> Iterator[Finding]:
+    """Addresses that guests are published on and that the host does not have."""
+    public = [str(one) for guest in forwarded for one in guest.public_ips]
+    whose: dict[str, list[str]] = {}
+    for guest in forwarded:
+        for forward in guest.forwards:
+            names = whose.setdefault(str(forward.host_ip or "*"), [])
+            names.append(show(guest.name))
+    for host, why in find_absent(whose, public, inventory).items():
+        names = list(dict.fromkeys(whose[host]))
+        yield Finding(NOTE, f"{', '.join(names)}: {why}")
+
+
+def _bridged(
+    forwarded: list[GuestForwards], records: list[Record], root: str
+) -> Iterator[Finding]:
+    """What does not work while br_netfilter is on."""
+    path = Path(root + _BRIDGES)
+    if not path.exists() or path.read_text().strip() != "1":
+        return
+    if _does_not_reach_itself(forwarded, records, root):
+        what = "br_netfilter is on: a guest does not reach itself through the host"
+        cure = "where it must, write hairpin: true for it in forwards.yaml"
+        yield Finding(NOTE, what, cure)
+    for name in _cables_to_ourselves(Path(f"{root}/sys/class/net")):
+        what = f"{name} leads into a bridge of this host: no DNAT works by that way"
+        cure = "run: sysctl net.bridge.bridge-nf-call-iptables=0"
+        yield Finding(WRONG, what, cure)
+
+
+def _does_not_reach_itself(
+    forwarded: list[GuestForwards], records: list[Record], root: str
+) -> bool:
+    """Whether a guest that is forwarded to is not to be in hairpin mode, and nobody has
+    set that by hand: any that runs, or if none does, any in the file."""
+    running = [r for r in records if any(isinstance(e, Dnat) for e in r.entries)]
+    if not running:
+        return not all(guest.hairpin for guest in forwarded)
+    return any(
+        not record.hairpins
+        and not any(
+            nic.device and is_set(nic.device, root) for nic in record.guest.nics
+        )
+        for record in running
+    )
+
+
+def _cables_to_ourselves(links: Path) -> list[str]:
+    """Interfaces whose other end is a port of a bridge here, as on an old Xen Dom-0:
+    with br_netfilter on, a packet passes netfilter twice, its answer as a stranger."""
+    ends = {}
+    for link in sorted(links.iterdir()):
+        try:
+            own, other = ((link / name).read_text().strip() for name in _ENDS)
+        except OSError:
+            continue  # it has just gone, or is no interface: bonding_masters
+        if own != other:
+            ends[own, other] = link
+    return [
+        link.name
+        for (own, other), link in ends.items()
+        if (other, own) in ends
+        and not (link / "brport").exists()
+        and (ends[other, own] / "brport").exists()
+    ]
+
+
+def _uncalled(state: State, root: str) -> Iterator[Finding]:
+    """Guests that the service had to find by itself, though hooks are laid."""
+    for record in find_uncalled(state.records(), state.path, root):
+        driver = record.guest.driver
+        what = f"{show(record.guest.name)} started and the {driver} hook was not called"
+        cure = "what is said of hooks above, and libvirt's log, tell why"
+        yield Finding(WRONG, f"{what}: the service found it", cure)
+
+
+def _watch(root: str) -> Iterator[Finding]:
+    pid = find_service(root)
+    if pid:
+        yield Finding(OK, f"watch runs (pid {pid})")
+        return
+    what = "watch does not run: edits and late addresses wait for the next event"
+    if not find_laid(root):
+        what = "watch does not run and no hook is laid: no guest is forwarded to"
+    level = NOTE if find_laid(root) else WRONG
+    yield Finding(level, what, "run: systemctl enable --now vfwhooks")

@@ -1,0 +1,263 @@
+"""`vfwhooks explain`: all about one guest's forwards, or one port's: where each is
+written, what the kernel holds for it, which way its packets go, and why they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import compiled_file
+from ..config.port_mappings import PortMapping
+from ..config.port_syntax import PortRange, parse_ports
+from ..config.schema import read_forwards
+from ..config.settings_text import parse_settings
+from ..config.yaml_tree import Place
+from ..firewall.backend import IPTABLES
+from ..firewall.iptables_rules import rules_of
+from ..firewall.nft_elements import set_name
+from ..firewall.nft_netlink import LIBVIRT, OWN, PARTS, list_base_chains
+from ..firewall.nftables import part_of
+from ..foreign.reader import read_foreign
+from ..host.listeners import Listener
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..host.socket_owners import name_socket_owners
+from ..libvirt.inventory import Inventory
+from ..reconcile.endpoints import is_inside
+from ..reconcile.foreign_conflicts import find_foreign_conflicts
+from ..store.entry_text import format_entry
+from ..store.foreign_ports import build, hold
+from ..store.state import State
+from ..values.entries import Accept, ReturnMark, entry_family
+from ..values.errors import VfwError, show
+from ..values.guests import Network
+from ..values.protocols import ALL_PROTOCOLS, PROTOCOLS, Protocol
+from ..values.published import BOTH, Published, family_of, parse_address
+from .overview import Overview, look
+from .status import ForwardStatus
+
+if TYPE_CHECKING:
+    from ..values.entries import Entry
+
+
+def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
+    """The lines, and whether all is well; `about` is a guest's name or UUID, or a port:
+    8080, 8080/udp."""
+    overview = look(state, main)
+    names = {g.uuid: g.name for g in overview.guests if g.uuid}
+    name = names.get(about, about)
+    rows = [row for row in overview.forwards if row.guest == name]
+    if not rows and name not in [guest.name for guest in overview.guests]:
+        first, protocols = _port(about)
+        rows = [
+            row
+            for row in overview.forwards
+            if row.protocol in (*protocols, ALL_PROTOCOLS)
+            and _has(row.published, first)
+        ]
+        if not rows:
+            return list(_nobodys(first, protocols, state)), False
+    explainer = _Explainer(state, main, overview)
+    lines = [line for row in rows for line in explainer.row(row)]
+    if not rows:
+        lines = [f"{show(name)}: forwards.yaml forwards nothing to it"]
+    return lines, bool(rows) and all(row.state == "active" for row in rows)
+
+
+def _port(text: str) -> tuple[int, tuple[str, ...]]:
+    port, slash, protocol = text.lower().partition("/")
+    if not port.isdigit() or (slash and protocol not in PROTOCOLS):
+        hint = "a guest in forwards.yaml, or a port: 8080, 53/udp"
+        raise VfwError(f"{show(text)} is neither a guest nor a port", hint)
+    return parse_ports(port).first, (protocol,) if slash else PROTOCOLS
+
+
+def _has(published: str, port: int) -> bool:
+    ports = _ports(published)
+    return ports.first <= port <= ports.last
+
+
+def _ports(published: str) -> PortRange:
+    """The ports of a row, which may be all of an address."""
+    return PortRange(0, 65535) if published == ALL_PROTOCOLS else parse_ports(published)
+
+
+def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[str]:
+    """A port that nobody publishes is the host's."""
+    inventory = Inventory(f"{state.path}/networks")
+    listeners: list[Listener] = []
+    for protocol in protocols:
+        listeners += inventory.listeners(protocol, [(port, port)])
+    names = name_socket_owners(listeners)
+    rules = read_foreign(state.base(), inventory, Netlink(), Run()).claims
+    some = [one for one in rules if one.protocol in protocols]
+    taken = hold(build(one for one in some if one.first <= port <= one.last))
+    yield f"{port}/{','.join(protocols)}: nobody publishes it"
+    yield from ("  " + names.get(one.reason, one.reason) for one in listeners)
+    for family in BOTH:
+        for protocol in protocols:
+            one = Published(family, None, Protocol(protocol), port, port)
+            yield from (
+                f"  {rule.reason}" for rule, _ in find_foreign_conflicts(one, taken)
+            )
+
+
+class _Explainer:
+    """What is looked up once for all rows."""
+
+    def __init__(self, state: State, main: str, overview: Overview) -> None:
+        self._overview = overview
+        self._inventory = Inventory(f"{state.path}/networks")
+        self._config = compiled_file.load(f"{state.path}/compiled")
+        # Where each forward is written, and what it has become, found by its ports: a
+        # guest may have thousands.
+        self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}
+        for guest in read_forwards(Path(main))[0]:
+            for one in guest.forwards:
+                host = str(one.host_ip or "*")
+                key = guest.name, host, one.protocol, one.published
+                self._written.setdefault(key, []).append(one.place)
+        self._compiled: dict[str, dict[tuple[str, str, int], PortMapping]] = {}
+        chains = list_base_chains(Netlink())
+        self._others = [
+            f"{chain.family} {chain.table} {chain.name}"
+            for chain in chains
+            if chain.table not in (OWN, LIBVIRT)
+        ]
+        self._libvirts = [c.family for c in chains if c.table == LIBVIRT]
+
+    def row(self, row: ForwardStatus) -> Iterator[str]:
+        """One forward towards one address."""
+        where = "" if row.host_ip == "*" else f"{row.host_ip} "
+        to = f" [{row.address}]" if ":" in row.address else f" {row.address}"
+        to = to.rstrip() + f":{row.target}"
+        head = f"{where}{row.published}/{row.protocol} → {show(row.guest)}"
+        yield f"{head}{to}: {row.state}"
+        yield from _line("written", [str(p) for p in self._places(row)])
+        yield from _line("why", [show(row.reason)] if row.reason else [])
+        if row.address:
+            yield from _line("kernel", self._entries(row))
+            yield from _line("way", [self._way(row)])
+            yield from _line("back", self._back(row))
+            yield from _line("then", self._foreign(row))
+
+    def _names(self, guest: str) -> list[str]:
+        """What forwards.yaml may call the guest."""
+        uuids = [g.uuid for g in self._overview.guests if g.name == guest]
+        return list(dict.fromkeys([guest, *uuids]))
+
+    def _places(self, row: ForwardStatus) -> list[Place]:
+        about = row.host_ip, row.protocol, _ports(row.published)
+        names = self._names(row.guest)
+        return [one for n in names for one in self._written.get((n, *about), ())]
+
+    def _forward(self, row: ForwardStatus) -> PortMapping | None:
+        if self._config is None:
+            return None
+        if row.guest not in self._compiled:
+            names = self._names(row.guest)
+            lines = [line for name in names for line in self._config.lookup(name)]
+            found: dict[tuple[str, str, int], PortMapping] = {}
+            for one in parse_settings(lines).forwards:
+                found.setdefault((one.host_ip, one.protocol, one.first), one)
+            self._compiled[row.guest] = found
+        key = row.host_ip, row.protocol, _ports(row.published).first
+        return self._compiled[row.guest].get(key)
+
+    def _entries(self, row: ForwardStatus) -> list[str]:
+        """What the kernel holds or should hold; of a long shifted range, the first."""
+        forward = self._forward(row)
+        if forward is None:
+            return []
+        found = []
+        address = parse_address(row.address)
+        published = forward.published(family_of(address))
+        holes = self._overview.holes.get((row.guest, published), ())
+        entries = forward.entries(published.family, address, holes)[
+            : 3 + forward.is_masqueraded
+        ]
+        if not self._is_beside_libvirt(row):
+            entries.append(Accept(address))
+        for entry in entries:
+            there = "there" if entry in self._overview.held else "missing"
+            found += [f"{text}: {there}" for text in self._texts(row, entry)]
+        return found
+
+    def _texts(self, row: ForwardStatus, entry: Entry) -> list[str]:
+        """The entry as the backend's own tool shows it, or nearly."""
+        owner = next(g.uuid for g in self._overview.guests if g.name == row.guest)
+        if self._overview.backend == IPTABLES:
+            rules = rules_of(owner, entry, entry_family(entry))
+            return [f"{table} {chain} {rule}" for (table, chain), rule in rules]
+        where = " ".join(PARTS[part_of(entry)][1:])
+        return [f"{where} {set_name(entry)}: {format_entry(entry)}"]
+
+    def _way(self, row: ForwardStatus) -> str:
+        family = "6" if ":" in row.address else "4"
+        network = self._network(row.address)
+        bridge = network.bridge if network else "?"
+        if row.is_loopback:
+            if self._overview.backend == IPTABLES:
+                return f"nat VFW-PUBLISH → nat VFW-POSTROUTING → {bridge}"
+            return f"inet {OWN} publish4 → inet {OWN} postrouting → {bridge}"
+        if self._overview.backend == IPTABLES:
+            return f"nat VFW-PUBLISH → filter VFW-FORWARD → {bridge}"
+        if self._is_beside_libvirt(row):
+            return f"inet {OWN} publish{family} → {bridge}"
+        table = " ".join(PARTS[family][1:])
+        return f"inet {OWN} publish{family} → {table} forward → {bridge}"
+
+    def _back(self, row: ForwardStatus) -> list[str]:
+        """What is to be known of the way that answers take, where they have one of
+        their own."""
+        forward = self._forward(row)
+        if forward is None:
+            return []
+        found = []
+        one = forward.published(family_of(parse_address(row.address)))
+        held = self._overview.held if forward.is_returned else {}
+        for mark in (entry for entry in held if isinstance(entry, ReturnMark)):
+            at = mark.published
+            if (
+                mark.is_any == forward.is_any
+                and (at.family, at.protocol, at.first)
+                == (one.family, one.protocol, one.first)
+                and at.host in (at.host if forward.is_any else None, one.host)
+            ):
+                found.append(
+                    f"return_path: what comes in on {at.host} leaves by {mark.uplink}"
+                )
+        if forward.is_masqueraded:
+            cost = "the guest sees the host's address, not the client's"
+            found.append(f"masquerade: {cost}")
+        return found
+
+    def _is_beside_libvirt(self, row: ForwardStatus) -> bool:
+        """Whether no rule of libvirt's is in the packet's way: it makes none for open
+        networks, and no table where there are no others."""
+        if self._overview.backend == IPTABLES:
+            return False
+        network = self._network(row.address)
+        is_open = network is not None and network.mode == "open"
+        return is_open and ("ip6" if ":" in row.address else "ip") not in self._libvirts
+
+    def _network(self, address: str) -> Network | None:
+        for name in self._inventory.names():
+            network = self._inventory.network(name)
+            subnets = [subnet for _, subnet in network.subnets] if network else []
+            if address and is_inside(parse_address(address), subnets):
+                return network
+        return None
+
+    def _foreign(self, row: ForwardStatus) -> list[str]:
+        """Base chains of others that the packet has to get through as well."""
+        if row.is_loopback:
+            return []  # it is the host's own, and not forwarded
+        family = "ip6 " if ":" in row.address else "ip "
+        return [one for one in self._others if one.startswith((family, "inet "))]
+
+
+def _line(head: str, texts: list[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        yield f"  {head if number == 0 else '':8} {text}"

@@ -1,0 +1,43 @@
+"""What `doctor` says of DNAT rules of others on published ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..config.forwards import GuestForwards
+from ..foreign.reader import find_doubts
+from ..reconcile.foreign_conflicts import find_foreign_conflicts
+from ..reconcile.foreign_survey import survey
+from ..store.foreign_ports import build, hold
+from ..store.state import State
+from ..values.errors import VfwError, show
+from ..values.findings import NOTE, OK, Finding
+from .foreign_reasons import few
+
+
+def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Finding]:
+    """Rules that take published ports, and tables of which nobody can tell."""
+    try:
+        foreign = survey(state)
+    except (OSError, VfwError) as error:
+        yield Finding(NOTE, f"rules of others cannot be read: {error}")
+        return
+    taken = hold(build(foreign.claims))
+    said = doubts = 0
+    for guest in forwarded:
+        reasons: dict[str, None] = {}
+        unsure: dict[str, None] = {}
+        for forward in guest.forwards:
+            for one in forward.claims():
+                for rule, _ in find_foreign_conflicts(one, taken):
+                    reasons[rule.reason] = None
+                unsure.update(dict.fromkeys(find_doubts(foreign, one)))
+        name = show(guest.name)
+        if reasons:
+            cure = f"vfwhooks explain {name} tells which has the port"
+            yield Finding(NOTE, f"{name}: {few(list(reasons))}", cure)
+        if unsure:
+            yield Finding(NOTE, f"{name}: {few(list(unsure))}")
+        said, doubts = said + len(reasons), doubts + len(unsure)
+    if not said and not doubts:
+        yield Finding(OK, "no rule of others takes a published port")

@@ -1,0 +1,142 @@
+"""How a valid forwards.yaml fits this host as it is now: warnings, since it may fit
+another host, and this one a minute later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..config.forwards import Forward, GuestForwards
+from ..config.yaml_tree import Place, Problem
+from ..host.listeners import Listener
+from ..host.socket_owners import name_socket_owners
+from ..libvirt.inventory import Inventory
+from ..reconcile.port_conflicts import find_port_conflicts, find_port_owners
+from ..reconcile.unreachable import why_no_bridge
+from ..values.errors import show
+from ..values.guests import hosts_own
+from ..values.protocols import ALL_PROTOCOLS
+from .absent_addresses import find_absent
+from .service_names import find_passing, name_few
+
+
+def find_host_warnings(
+    guests: Iterable[GuestForwards], inventory: Inventory
+) -> list[Problem]:
+    """Addresses that the host does not have, ports that it listens on itself, and
+    hairpin mode where it may do harm."""
+    guests = list(guests)
+    inventory.know_bridges([guest.bridge for guest in guests if guest.bridge])
+    forwards = [forward for guest in guests for forward in guest.forwards]
+    public = [str(one) for guest in guests for one in guest.public_ips]
+    hosts = [str(forward.host_ip or "*") for forward in forwards]
+    absent = find_absent([*hosts, *public], public, inventory)
+    found = [
+        Problem(guest.public_place, what, is_warning=True)
+        for guest in guests
+        for address in map(str, guest.public_ips)
+        if (what := _of_public(address, guest.is_hosts_own, absent, inventory))
+    ]
+    found += [
+        Problem(f.place, absent[str(f.host_ip)], is_warning=True)
+        for f in forwards
+        if str(f.host_ip) in absent and str(f.host_ip) not in public
+    ]
+    found += [
+        Problem(guest.bridge_place, what, is_warning=True)
+        for guest in guests
+        if guest.bridge and (what := _of_bridge(guest.bridge, inventory))
+    ]
+    return found + _listened_on(forwards, inventory) + _hairpins(guests, inventory)
+
+
+def _of_bridge(bridge: str, inventory: Inventory) -> str:
+    """What is odd about a bridge that guests are said to be on."""
+    network = inventory.network_of(bridge)
+    if network and network.is_ours:
+        what = f"{bridge} is the bridge of libvirt's network {show(network.name)}"
+        return f"{what}, and is taken for it; write network: {show(network.name)}"
+    own = inventory.network(hosts_own(bridge))
+    if own and not own.is_inside(inventory.is_default_source):
+        what = f"{bridge} has the address by which the world knows the host"
+        return f"{what}: on the LAN the guest is reached at its own, without forwards"
+    return why_no_bridge(bridge, own)
+
+
+def _of_public(
+    address: str, is_hosts_own: bool, absent: dict[str, str], inventory: Inventory
+) -> str:
+    """What is odd about an address that is to be one guest's."""
+    if address in absent:
+        return absent[address]
+    if is_hosts_own or not inventory.is_default_source(address):
+        return ""
+    cure = "public_ip_of_host: true gives it to the guest all the same"
+    return f"{address} is the host's own address; {cure}"
+
+
+def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]:
+    """A warning a forward: it yields to the listener, if that is there first."""
+    published = {one: f for f in forwards if not f.over_listener for one in f.claims()}
+    there = find_port_conflicts(list(published), [], inventory)
+    gone = find_passing(there, inventory)
+    port_owners = find_port_owners(
+        [pair for pair in there if pair[1].inode not in gone], inventory
+    )
+    names = name_socket_owners(
+        [one for ports in port_owners.values() for one in ports.values()]
+    )
+    met: dict[tuple[Forward, str], dict[int, Listener]] = {}
+    for one, ports in port_owners.items():
+        for port_owner in ports.values():
+            some = met.setdefault((published[one], port_owner.protocol), {})
+            some.setdefault(port_owner.port, port_owner)
+    return [
+        Problem(f.place, f"{name_few(some, names)}; {_cure(f, some)}", is_warning=True)
+        for (f, _), some in met.items()
+    ]
+
+
+def _hairpins(guests: list[GuestForwards], inventory: Inventory) -> list[Problem]:
+    """A warning a key: whoever hears himself ask for his own IPv6 address (duplicate
+    address detection) may believe that somebody else has it."""
+    harm = "a port in hairpin mode gets its own broadcasts back, and a guest may take"
+    harm += " them for another's that has its IPv6 address, and give it up"
+    cure = "Linux since 4.10 does not; for a guest that does, write hairpin: false"
+    found: dict[Place, Problem] = {}
+    for guest in guests:
+        where = _ipv6_of(guest, inventory) if guest.hairpin and guest.forwards else ""
+        if guest.hairpin and where:
+            what = f"{where}: {harm}; {cure}"
+            warning = Problem(guest.hairpin, what, is_warning=True)
+            found.setdefault(guest.hairpin, warning)
+    return list(found.values())
+
+
+def _ipv6_of(guest: GuestForwards, inventory: Inventory) -> str:
+    """Why the guest may have an IPv6 address; '' where nothing says so."""
+    hosts = [forward.host_ip for forward in guest.forwards]
+    for address in [*guest.addresses, *hosts]:
+        if address and address.version == 6:
+            return f"{show(guest.name)} is forwarded to by IPv6"
+    for network in map(inventory.network, inventory.names()):
+        if (
+            network
+            and network.is_ours
+            and any(":" in address for address, _ in network.subnets)
+            and guest.network in ("", network.name, network.bridge)
+            and guest.bridge in ("", network.bridge)
+            and (guest.bridge or not network.is_hosts_own)
+        ):
+            if network.is_hosts_own:
+                return f"bridge {network.bridge} has IPv6"
+            return f"network {show(network.name)} has IPv6"
+    return ""
+
+
+def _cure(forward: Forward, port_owners: dict[int, Listener]) -> str:
+    if forward.protocol == ALL_PROTOCOLS:
+        return "nothing is forwarded while it does, unless public_ip_of_host: true"
+    if len(port_owners) > 1:
+        return "they keep the ports if they are there first, unless over_listener: true"
+    return "it keeps the port if it is there first, unless over_listener: true"

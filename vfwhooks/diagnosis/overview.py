@@ -1,0 +1,280 @@
+"""What this host looks like to `status`: records, the plan for them, the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import compiled_file
+from ..config.settings_text import parse_settings
+from ..firewall.backend import IPTABLES, NFTABLES, open_backend
+from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
+from ..foreign.reader import Foreign, read_foreign
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..installation.hook_files import find_uncalled
+from ..installation.hook_permissions import hooks_line
+from ..libvirt.inventory import Inventory
+from ..libvirt.user_sessions import find_sessions
+from ..reconcile.desired_state import DesiredState
+from ..reconcile.planner import Planner
+from ..reconcile.return_path import values
+from ..store.records import Record
+from ..store.state import State
+from ..values.entries import Dnat
+from ..values.errors import VfwError
+from ..values.published import Published
+from .absent_addresses import find_absent
+from .blockers import Blocker, find_blockers
+from .foreign_reasons import Takers
+from .return_path_check import ReturnPath
+from .service_names import describe_services
+from .status import (
+    ForwardStatus,
+    GuestStatus,
+    forward_statuses,
+    guest_status,
+    stopped_statuses,
+)
+from .unanswered import name_unanswered
+
+if TYPE_CHECKING:
+    from ..values.entries import Entry
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The backend's name ('' before the first event), guests, forwards, what is wrong
+    with the files or with the firewall as a whole, the connections of every entry that
+    the kernel holds, how guests that start are heard of, and which ports of ranges
+    stay the host's, by the guest's name and what is published."""
+
+    backend: str
+    guests: tuple[GuestStatus, ...]
+    forwards: tuple[ForwardStatus, ...]
+    problems: tuple[str, ...]
+    held: dict[Entry, int]
+    hooks: str = ""
+    holes: dict[tuple[str, Published], list[int]] = field(default_factory=dict)
+
+
+def look(state: State, main: str) -> Overview:
+    """Look at everything; nothing is changed, and libvirtd is not asked."""
+    inventory = Inventory(f"{state.path}/networks")
+    config = compiled_file.load(f"{state.path}/compiled")
+    base = state.base()
+    problems = _stale(config, state, main)
+    if config is None:
+        return Overview(
+            base.get("backend", ""), (), (), tuple(problems), {}, hooks_line()
+        )
+    tables = values(state)
+    marks = {table: value for value, table in tables.items()}
+    planner = Planner(
+        config,
+        inventory,
+        state.record,
+        lasting=1 << 62,
+        mark=lambda table: marks.get(table, 0),
+    )
+    records = state.records()
+    problems += _vanished(records)
+    problems += [
+        f"{record.guest.name}: its hook was not called, the service found it; "
+        "vfwhooks doctor says more"
+        for record in find_uncalled(records, state.path)
+    ]
+    takers = _takers(base, inventory, problems)
+    desired = planner.all(records)
+    held: dict[Entry, int] = {}
+    if "backend" in base:
+        wanted = {e: p.record.owner for p in desired for e in p.entries}
+        try:
+            backend = open_backend(base, Netlink(), Run(), inventory)
+            held = backend.held(wanted)
+        except (OSError, VfwError) as error:
+            problems.append(f"{base['backend']}: {error}")
+    problems += _fibless(base, held, desired)
+    claims = {p.record.guest.name: p for p in desired if p.record.key[0] == "claim"}
+    shared = ("claim", "network")
+    running = [p for p in desired if p.record.guest.driver not in shared]
+    guests = [guest_status(p) for p in running]
+    missing = {} if base.get("backend") == IPTABLES else _missing(base)
+    blockers = _blockers(base, running, problems) if held else []
+    notes = describe_services(desired, inventory, takers.cures(desired))
+    inside = frozenset(inventory.bridge_addresses())
+    paths = ReturnPath(inventory.routes, inside, tables=tables)
+    absent = _absent(running, inventory)
+    forwards = []
+    for one in running:
+        said = takers.say(one)
+        both = _beside(notes[one.record.key], said.notes)
+        rows = forward_statuses(
+            one, held, missing, notes=both, absent=absent, lost=said.lost
+        )
+        bridges = {network.bridge for network in one.endpoint.networks}
+        rows = [_hindered(row, bridges, blockers) for row in rows]
+        indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
+        returned = {
+            (forward.host_ip, str(forward.protocol), forward.first)
+            for forward in one.settings.forwards
+            if forward.is_returned
+        }
+        forwards += [_by_other_ways(row, indexes, paths, returned) for row in rows]
+    forwards = name_unanswered(forwards)
+    sessions = find_sessions()
+    known = {word for guest in guests for word in (guest.name, guest.uuid)}
+    for name, lines in config.guests().items():
+        if name and name not in known:
+            guests.append(GuestStatus(name, "", "stopped", []))
+            rows = stopped_statuses(
+                name, parse_settings(lines).forwards, claims.get(name), held
+            )
+            why = sessions.get(name)
+            forwards += [replace(row, reason=why) for row in rows] if why else rows
+    name = base.get("backend", "")
+    return Overview(
+        name,
+        tuple(guests),
+        tuple(forwards),
+        tuple(problems),
+        held,
+        hooks_line(),
+        {
+            (one.record.guest.name, published): list(ports)
+            for one in running
+            for published, ports in one.holes.items()
+        },
+    )
+
+
+def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> Takers:
+    """What DNAT rules of others take now; planned is by that."""
+    link = Netlink()
+    try:
+        foreign = read_foreign(base, inventory, link, Run())
+    except OSError as error:
+        problems.append(f"rules of others: {error}")
+        foreign = Foreign()
+    finally:
+        link.close()
+    takers = Takers(foreign, inventory)
+    inventory.know_taken(takers.all)
+    return takers
+
+
+def _beside(
+    notes: dict[Published, str], more: dict[Published, str]
+) -> dict[Published, str]:
+    """Both, where there are two to one thing."""
+    found = dict(notes)
+    for one, said in more.items():
+        found[one] = f"{found[one]}; {said}" if one in found else said
+    return found
+
+
+def _fibless(
+    base: dict[str, str], held: dict[Entry, int], desired: list[DesiredState]
+) -> list[str]:
+    """Why our table is not there, if that is the kernel's doing."""
+    wanted = [entry for one in desired for entry in one.entries]
+    is_lost = any(isinstance(entry, Dnat) for entry in wanted)
+    is_lost &= not any(isinstance(entry, Dnat) for entry in held)
+    if base.get("backend") == NFTABLES and is_lost and lacks_fib(Run()):
+        return [f"nftables: {NO_FIB} {CURE}"]
+    return []
+
+
+def _absent(running: list[DesiredState], inventory: Inventory) -> dict[str, str]:
+    """The addresses that guests are published on and the host does not have, and why
+    nothing arrives there: the kernel is asked now, since they come and go."""
+    settings = [one.settings for one in running]
+    public = [str(host) for one in settings for host in (*one.public, *one.egress)]
+    hosts = [forward.host_ip for one in settings for forward in one.forwards]
+    return find_absent(hosts, public, inventory)
+
+
+def _blockers(
+    base: dict[str, str], running: list[DesiredState], problems: list[str]
+) -> list[Blocker]:
+    """What is in the way of the guests that run."""
+    bridges = {n.bridge: "" for one in running for n in one.endpoint.networks}
+    try:
+        return find_blockers(base, list(bridges), Netlink(), Run())
+    except (OSError, VfwError) as error:
+        problems.append(f"obstacles: {error}")
+        return []
+
+
+def _hindered(
+    row: ForwardStatus, bridges: set[str], blockers: list[Blocker]
+) -> ForwardStatus:
+    """The row as it is with what is in its way; loopback's packets pass nothing."""
+    family = "6" if ":" in row.address else "4"
+    for one in blockers:
+        is_there = one.family == family and (not one.bridge or one.bridge in bridges)
+        if is_there and row.state == "active" and not row.is_loopback:
+            return replace(row, state="blocked", reason=str(one))
+    return row
+
+
+def _by_other_ways(
+    row: ForwardStatus,
+    bridges: list[int],
+    paths: ReturnPath,
+    returned: set[tuple[str, str, int]],
+) -> ForwardStatus:
+    """The row as it is where its guest's answers take another way out than the host's
+    own on that address, with our mark for those that are `returned`; one on every
+    address is active, and says which is of no use after whatever else is to be said."""
+    if row.state != "active" or row.is_loopback:
+        return row
+    is_one = row.host_ip not in ("*", "0.0.0.0", "::")
+    hosts = (
+        [row.host_ip] if is_one else paths.outside("6" if ":" in row.address else "4")
+    )
+    first = row.published.partition("-")[0]
+    key = row.host_ip, row.protocol, int(first) if first.isdigit() else 0
+    for host in hosts:
+        for bridge in bridges:
+            try:
+                why = paths.blocker(host, row.address, bridge, key in returned)
+            except OSError:
+                continue  # the kernel could not be asked
+            if why and is_one:
+                return replace(row, state="blocked", reason=why)
+            if why:
+                said = f"not answered on {host}: {why}"
+                return replace(row, reason="; ".join(filter(None, (row.reason, said))))
+    return row
+
+
+def _missing(base: dict[str, str]) -> dict[str, str]:
+    """The families whose table of libvirt's is not there."""
+    names = {"4": "table ip libvirt_network", "6": "table ip6 libvirt_network"}
+    why = "is missing: restart libvirtd"
+    return {f: f"{name} {why}" for f, name in names.items() if f not in base}
+
+
+def _vanished(records: list[Record], root: str = "") -> list[str]:
+    """Guests that are recorded as running, where libvirt has left no process id."""
+    directory = Path(f"{root}/run/libvirt/qemu")
+    cure = "does not run any more, and no hook was called; run vfwhooks apply"
+    return [
+        f"{record.guest.name} {cure}"
+        for record in records
+        if record.guest.driver == "qemu"
+        and directory.is_dir()
+        and not (directory / f"{record.guest.name}.pid").exists()
+    ]
+
+
+def _stale(config: compiled_file.Compiled | None, state: State, main: str) -> list[str]:
+    """What the files have that is not in force, and why."""
+    taken, _, broken = state.read("broken").partition("\n\n")
+    if broken and (not taken or compiled_file.is_current(taken, main)):
+        return broken.split("\n")
+    if config is None or not compiled_file.is_current(config.stamps, main):
+        return [f"{main} has changed and is not in force yet; run vfwhooks apply"]
+    return []

@@ -1,0 +1,111 @@
+"""Whether what a guest answers leaves the host by the way that the host's own would.
+
+A guest's answer is routed by the guest's address, before that is translated back. So on
+a host with several ways out (`ip rule from ADDRESS lookup TABLE`, a VPN) the host's own
+services answer on an address where a guest never does, and strict rp_filter drops what
+would have to be answered by another way. The kernel is asked for the route, with our
+mark for a forward that has `return_path`; no rule is read.
+"""
+
+from __future__ import annotations
+
+from _socket import if_indextoname
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..host.routes import Routes
+from ..reconcile.return_path import no_mark
+from ..values.connection_marks import return_mark
+
+_STRICT = "1"
+
+
+@dataclass(frozen=True)
+class ReturnPath:
+    """The host's routes as guests' answers meet them; `inside` are the host's own
+    addresses on bridges of libvirt's, `root` is where /proc is, `tables` are those that
+    values of our marks stand for."""
+
+    routes: Routes
+    inside: frozenset[str] = frozenset()
+    root: str = ""
+    tables: Mapping[int, int] = field(default_factory=dict)
+
+    def outside(self, family: str) -> list[str]:
+        """The host's addresses ("4", "6") that somebody from far away may come to."""
+        own = self.routes.own_addresses(family)
+        return [address for address in own if address not in self.inside]
+
+    def blocker(
+        self, host: str, guest: str, bridge: int, is_returned: bool = False
+    ) -> str:
+        """Why who comes from far away to the host's address gets no answer of the guest
+        behind the bridge (the kernel's number), and the cure; '' where nothing is in
+        the way, or where the host itself could not answer either. A forward that
+        `is_returned` has our mark on its connections."""
+        own = self.routes.way_out(host)
+        if own is None:
+            return ""
+        answers = self.routes.way_out(guest, bridge)
+        if answers is None or answers[0] != own[0]:
+            here = f"by {_name(answers[0])}" if answers else "nowhere"
+            what = f"answers of {guest} leave {here}, and those of {host}"
+            what += f" by {_name(own[0])}"
+            value = self._value(own[1]) if is_returned else 0
+            cure = f"ip rule add iif {_name(bridge)} from {guest} lookup {own[1]}"
+            cure = f"run: {_tool(guest, cure)}"
+            if not is_returned:
+                return f"{what}; write return_path: true, or {cure}"
+            if not value:
+                return f"{no_mark(own[1])}: {what}; {cure}"
+            marked = self.routes.way_out(guest, bridge, return_mark(value))
+            if marked is None or marked[0] != own[0]:
+                return f"{what}, return_path or not; run vfwhooks apply"
+            if self._is_strict(_name(own[0]), host) and not self._heeds_mark(own[0]):
+                key = f"net.ipv4.conf.{_name(own[0])}.src_valid_mark"
+                return f"{key} is 0, and rp_filter 1; run vfwhooks apply"
+        for index in self.routes.holders(host):
+            name = _name(index)
+            if index != own[0] and self._is_strict(name, host):
+                key = f"net.ipv4.conf.{name}.rp_filter"
+                what = f"{name} drops what is answered by {_name(own[0])} (rp_filter 1)"
+                return f"{what}; run: sysctl -w {key}=2"
+        return ""
+
+    def _value(self, table: int) -> int:
+        """The value of the mark that stands for the table; 0 for none."""
+        return next((v for v, one in self.tables.items() if one == table), 0)
+
+    def _heeds_mark(self, index: int) -> bool:
+        """Whether rp_filter looks at the mark of what comes in by the interface."""
+        conf = Path(f"{self.root}/proc/sys/net/ipv4/conf")
+        names = "all", _name(index)
+        return any(_text(conf / one / "src_valid_mark") == "1" for one in names)
+
+    def _is_strict(self, name: str, host: str) -> bool:
+        """Whether the kernel drops what comes in by an interface and would be answered
+        by another one. IPv6 has no such setting."""
+        if ":" in host:
+            return False
+        conf = Path(f"{self.root}/proc/sys/net/ipv4/conf")
+        values = [_text(conf / one / "rp_filter") for one in ("all", name)]
+        return max(values) == _STRICT
+
+
+def _tool(address: str, command: str) -> str:
+    return command.replace("ip ", "ip -6 ", 1) if ":" in address else command
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return "0"
+
+
+def _name(index: int) -> str:
+    try:
+        return if_indextoname(index)
+    except OSError:
+        return f"interface {index}"  # it has just gone

@@ -1,0 +1,234 @@
+"""What is forwarded where, and why not: the answer of `vfwhooks status`, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ..config.port_mappings import PortMapping
+from ..reconcile.desired_state import DesiredState
+from ..reconcile.hairpin_mode import is_set
+from ..reconcile.route_localnet import is_open
+from ..values.entries import Accept, Reject, key_of
+from ..values.needs import LoopbackNeed
+from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import Family, Published, family_of
+
+if TYPE_CHECKING:
+    from ..values.entries import Entry
+
+_FREED = (
+    "not all of its ports yet: the host's service there has ended; the rest comes "
+    "within seconds, or by vfwhooks apply"
+)
+
+
+@dataclass(frozen=True)
+class ForwardStatus:
+    """One forward towards one address of one guest, as status --json shows it.
+
+    The states: active, pending (no address of the guest is known, or the host does not
+    have the one that is published on), stopped (the guest does not run),
+    conflict (somebody else has the port or the address), blocked (all of ours is in
+    place and something else is in the way).
+    """
+
+    guest: str
+    host_ip: str
+    published: str
+    target: str
+    protocol: str
+    address: str
+    state: str
+    reason: str
+    connections: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is for the host alone, whose own packets pass no forward chain."""
+        return self.host_ip.startswith("127.")
+
+
+@dataclass(frozen=True)
+class GuestStatus:
+    """One guest that runs, or that forwards.yaml names."""
+
+    name: str
+    uuid: str
+    state: str
+    addresses: list[str]
+
+
+def guest_status(desired: DesiredState) -> GuestStatus:
+    """A running guest."""
+    guest = desired.record.guest
+    addresses = list(map(str, desired.endpoint.addresses.values()))
+    return GuestStatus(guest.name, guest.uuid, "running", addresses)
+
+
+def forward_statuses(
+    desired: DesiredState,
+    held: dict[Entry, int],
+    missing: dict[str, str],
+    root: str = "",
+    notes: Mapping[Published, str] = MappingProxyType({}),
+    absent: Mapping[str, str] = MappingProxyType({}),
+    lost: Mapping[Published, str] = MappingProxyType({}),
+) -> list[ForwardStatus]:
+    """The forwards of a running guest; `held` are the entries in the kernel, `missing`
+    the families where libvirt's part is not there, and what that means; `notes` what
+    is to be said of an active one, by what it publishes; `absent` the addresses that
+    the host does not have, and why nothing arrives there; `lost` what is in force to no
+    effect, by what it publishes."""
+    name, addresses = desired.record.guest.name, desired.endpoint.addresses
+    taken, unset = _withheld(desired), _unset(desired, root)
+    found = []
+    for forward in desired.settings.forwards:
+        families = [family for family in forward.families if family in addresses]
+        withheld = [why for family, why in taken if family in forward.families]
+        found += [_row(name, forward, "", "conflict", reason) for reason in withheld]
+        if not families and not withheld:
+            which = " or ".join(f"IPv{family}" for family in forward.families)
+            reason = desired.endpoint.reason or f"the guest has no {which} address"
+            found.append(_row(name, forward, "", "pending", reason))
+        for family in families:
+            entries = desired.entries_of(forward, family)
+            free = ""
+            if forward.first < forward.last and not all(e in held for e in entries):
+                before = _before(desired, forward, family)
+                if before and all(entry in held for entry in before):
+                    entries, free = before, _FREED
+            state, reason = _judge(desired, forward, entries, held, root)
+            is_let_in = all(n.mode == "open" for n in desired.endpoint.networks)
+            if state == "active" and forward.host_ip in absent:
+                state, reason = "pending", absent[forward.host_ip]
+            elif state == "active" and forward.published(family) in lost:
+                state, reason = "conflict", lost[forward.published(family)]
+            elif state == "active" and family in missing and not is_let_in:
+                state, reason = "blocked", missing[family]
+            elif state == "active":
+                reason = notes.get(forward.published(family), "") or free or unset
+            count = sum(held.get(entry, 0) for entry in entries)
+            address = str(addresses[family])
+            found.append(_row(name, forward, address, state, reason, count))
+    return found
+
+
+def stopped_statuses(
+    name: str,
+    forwards: list[PortMapping],
+    claim: DesiredState | None,
+    held: dict[Entry, int],
+) -> list[ForwardStatus]:
+    """The forwards of a guest that does not run; `claim` is what is rejected then."""
+    reason, of_ports = "the guest is not running", ""
+    if claim and all(entry in held for entry in claim.entries):
+        of_ports = "; its ports are rejected"
+    elif claim:
+        of_ports = "; its ports are not rejected yet: run vfwhooks apply"
+    found = []
+    for forward in forwards:
+        why = (
+            [
+                claim.conflicts.get((Reject, forward.published(family)))
+                for family in forward.families
+            ]
+            if claim
+            else []
+        )
+        said = reason + ("" if forward.is_loopback else of_ports)
+        found.append(_row(name, forward, "", "stopped", next(filter(None, why), said)))
+    return found
+
+
+def _withheld(desired: DesiredState) -> list[tuple[Family, str]]:
+    """The families whose address is not the guest's, and why: others are there."""
+    return [
+        (family_of(what), why)
+        for (kind, what), why in desired.conflicts.items()
+        if kind is Accept and isinstance(what, (IPv4Address, IPv6Address))
+    ]
+
+
+def _judge(
+    desired: DesiredState,
+    forward: PortMapping,
+    entries: list[Entry],
+    held: dict[Entry, int],
+    root: str,
+) -> tuple[str, str]:
+    for entry in entries:
+        if key_of(entry) in desired.conflicts:
+            return "conflict", desired.conflicts[key_of(entry)]
+    if not all(entry in held for entry in entries):
+        return "blocked", "the rules are not in the kernel; run vfwhooks apply"
+    if forward.is_loopback:
+        for network in desired.endpoint.networks:
+            if LoopbackNeed(network.name) in desired.networks and not is_open(
+                network.bridge, root
+            ):
+                what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
+                return "blocked", f"{what}; run vfwhooks apply"
+    for nic in desired.record.guest.nics:
+        bridge = nic.bridge or ""
+        if nic.device and bridge and _is_detached(nic.device, bridge, root):
+            cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
+            return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"
+    return "active", ""
+
+
+def _before(desired: DesiredState, forward: PortMapping, family: Family) -> list[Entry]:
+    """A range's entries without what services had when it was planned last."""
+    published = forward.published(family)
+    ports = [p.first for p in desired.record.yields if p.is_beside(published)]
+    holes = {port for port in ports if published.has(port)}
+    return forward.entries(family, desired.endpoint.addresses[family], holes)
+
+
+def _unset(desired: DesiredState, root: str) -> str:
+    """What is to be said where a port was taken out of hairpin mode; whoever else
+    connects is served."""
+    for device, _ in desired.ports:
+        if is_set(device, root) is False:
+            what = f"{device} is not in hairpin mode: the guest does not reach itself"
+            return f"{what}; run vfwhooks apply"
+    return ""
+
+
+def _is_detached(device: str, bridge: str, root: str) -> bool:
+    """Whether the guest's interface is there and in no bridge, or in another one."""
+    link = Path(f"{root}/sys/class/net/{device}")
+    # Open vSwitch's ports are all of one device, which is not the bridge.
+    master = (link / "master").resolve().name
+    return link.exists() and master not in (bridge, "ovs-system")
+
+
+def _row(
+    guest: str,
+    forward: PortMapping,
+    address: str,
+    state: str,
+    reason: str,
+    connections: int = 0,
+) -> ForwardStatus:
+    return ForwardStatus(
+        guest,
+        forward.host_ip,
+        _ports(forward, forward.first, forward.last),
+        _ports(forward, forward.target, forward.target_last),
+        str(forward.protocol),
+        address,
+        state,
+        reason,
+        connections,
+    )
+
+
+def _ports(forward: PortMapping, first: int, last: int) -> str:
+    if forward.protocol == ALL_PROTOCOLS:
+        return ALL_PROTOCOLS
+    return f"{first}-{last}" if last > first else f"{first}"

@@ -1,0 +1,120 @@
+"""Forwards whose connections no guest has answered, as the kernel's table has them.
+
+The host cannot see a guest's own routes and firewall; it sees what came of them. A
+connection is in the table once its first packet has left for the guest: what this host
+drops or rejects is not in there. A TCP connection that the guest refuses is answered.
+The kernel forgets unanswered ones by itself, UDP in 30 seconds, TCP in two minutes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ..host.conntrack import Flows, Tuple
+from ..host.netlink import Netlink
+from ..reconcile.port_index import Destination, PortIndex, led
+from ..reconcile.stale_connections import find_publishing, has_led
+from ..store.entry_text import parse_host
+from ..values.entries import Dnat
+from ..values.errors import VfwError, show
+from ..values.findings import NOTE, Finding
+from ..values.protocols import ALL_PROTOCOLS, Protocol
+from ..values.published import Published, family_of, one_to_one, parse_address
+from .status import ForwardStatus
+
+_WHY = "unanswered: default route or firewall in the guest?"
+_CURE = "look in the guest: ip route, ip -6 route, nft list ruleset"
+_PATIENCE = 10.0  # seconds; 100,000 connections to guests take one or two
+
+
+def name_unanswered(rows: list[ForwardStatus]) -> list[ForwardStatus]:
+    """The rows, with a reason where this host's connections give one; as they are
+    where the kernel does not tell, or has too many to look at."""
+    if not any(row.state == "active" for row in rows):
+        return rows
+    try:
+        flows = Flows(Netlink(), time.monotonic() + _PATIENCE)
+        return judge(rows, flows)
+    except (OSError, VfwError):
+        return rows
+
+
+def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
+    """The rows, with a reason for each active one that has led to connections, if not
+    one of them was ever answered; it comes after whatever else is to be said."""
+    owners = {
+        one: number
+        for number, row in enumerate(rows)
+        if row.state == "active"
+        for one in _published(row)
+    }
+    ports = PortIndex(owners)
+    addresses = {one.address for one in owners}
+    answered: set[int] = set()
+    # By their numbers in the kernel, since one may be shown twice.
+    unanswered: dict[int, set[bytes]] = {}
+
+    def see(number: bytes, is_answered: bool, original: Tuple, reply: Tuple) -> None:
+        if reply.source not in addresses:
+            return
+        some = [
+            one
+            for one in find_publishing(ports, original)
+            if has_led(one, original, reply)
+        ]
+        for owner in [owners[one] for one in some[:1]]:
+            if is_answered:
+                answered.add(owner)
+            else:
+                unanswered.setdefault(owner, set()).add(number)
+
+    flows.show_forwarded(see)
+    return [
+        replace(row, reason=_reason(row, len(unanswered[number])))
+        if number in unanswered and number not in answered
+        else row
+        for number, row in enumerate(rows)
+    ]
+
+
+def check_unanswered(rows: Sequence[ForwardStatus]) -> Iterator[Finding]:
+    """What `doctor` says of them; it is a guess, and no fault of this host's."""
+    for row in rows:
+        if row.reason.endswith(_WHY):
+            at = "" if row.host_ip == "*" else f"{row.host_ip} "
+            to = f"{row.published}/{row.protocol} to {row.address}"
+            yield Finding(NOTE, f"{show(row.guest)}: {at}{to}: {row.reason}", _CURE)
+
+
+def _reason(row: ForwardStatus, count: int) -> str:
+    return "; ".join(filter(None, (row.reason, f"{count} of {count} {_WHY}")))
+
+
+def _published(row: ForwardStatus) -> list[Destination]:
+    """What the row's forward publishes. Ports that a service of the host keeps are of
+    it too: no connection to them leads to the guest."""
+    return led(_entries(row))
+
+
+def _entries(row: ForwardStatus) -> Iterator[Dnat]:
+    address, host = parse_address(row.address), parse_host(row.host_ip)
+    if row.protocol == ALL_PROTOCOLS and host:
+        yield Dnat(one_to_one(host), address, 0)
+        return
+    first, last = _ends(row.published)
+    target, end = _ends(row.target)
+    at = None if host is None or host.is_unspecified else host
+    protocol = Protocol(row.protocol)
+    published = Published(family_of(address), at, protocol, first, last)
+    if target < end or first == last:
+        yield Dnat(published, address, target)
+        return
+    for port in range(first, last + 1):
+        yield Dnat(published.at(port), address, target)
+
+
+def _ends(ports: str) -> tuple[int, int]:
+    first, _, last = ports.partition("-")
+    return int(first), int(last or first)

@@ -1,0 +1,1 @@
+"""The two backends, and the rules of ours that they put in."""

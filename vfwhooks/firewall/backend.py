@@ -1,0 +1,102 @@
+"""Which of the kernel's two firewalls libvirt uses on this host: ours is the same."""
+
+from ..host.netlink import Netlink
+from ..host.run import Run, find
+from ..libvirt.inventory import Inventory
+from ..values.errors import VfwError
+from .nft_netlink import has_table
+from .nftables import Nftables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Union
+
+    from .iptables import Iptables
+
+    Backend = Union[Nftables, Iptables]
+
+NFTABLES, IPTABLES = "nftables", "iptables"
+_MADE = (
+    "made",
+    "raw",
+    "mangle",
+)  # the base chains of iptables that are there because of us
+_UNCLEARED = "uncleared"  # in what is remembered: the other one may have ours
+
+
+def choose(inventory: Inventory, link: Netlink, now: str) -> str:
+    """The backend's name: what libvirt noted, else what is found in the kernel, else
+    what it is `now`.
+
+    A host whose networks are all open has neither; there nf_tables serves, if its tool
+    is installed. A host with others where libvirt noted nothing and has no table uses
+    iptables, also where its tools are away for a moment.
+    """
+    networks = [inventory.network(name) for name in inventory.names()]
+    noted = {network.backend for network in networks if network and network.backend}
+    if len(noted) == 1:
+        return noted.pop()
+    if has_table(link, "4") or has_table(link, "6"):
+        return NFTABLES
+    if now:
+        return now
+    if any(n and n.is_ours and n.mode != "open" for n in networks):
+        if find("iptables-restore"):
+            return IPTABLES
+        raise VfwError("iptables-restore is not installed", "install iptables")
+    if find("nft"):
+        return NFTABLES
+    if find("iptables-restore"):
+        return IPTABLES
+    raise VfwError("neither nft nor iptables-restore is installed", "install nftables")
+
+
+def open_backend(
+    base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+) -> "Backend":
+    """The backend that `base` names; it keeps its marks there."""
+    if base["backend"] == NFTABLES:
+        return Nftables(link, run, base, inventory)
+    from .iptables import Iptables  # 1 ms that nf_tables hosts need not spend
+
+    networks = [inventory.network(name) for name in inventory.names()]
+    return Iptables(link, run, base, [network for network in networks if network])
+
+
+def move(name: str, base: dict[str, str]) -> dict[str, str]:
+    """What is remembered when `name` comes into use: the other one is to be cleared,
+    for which it is known what has been made there."""
+    made = {mark: rest for mark, rest in base.items() if mark.startswith(_MADE)}
+    return {"backend": name, _UNCLEARED: "", **made}
+
+
+def clear_others(
+    base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+) -> list[str]:
+    """Take what is ours out of the backend that is not in use, where that has not been
+    done yet; what was done. What fails is tried again by the next full look."""
+    if _UNCLEARED not in base:
+        return []
+    name = base["backend"]
+    other = IPTABLES if name == NFTABLES else NFTABLES
+    held = {**base, "backend": other}
+    try:
+        was = open_backend(held, link, run, inventory).clear()
+    except VfwError as error:
+        return [f"{other}: {error}"]
+    for mark in list(base):
+        if mark == _UNCLEARED or (mark.startswith(_MADE) and mark not in held):
+            del base[mark]
+    return [f"moved from {other} to {name}"] if was else []
+
+
+def clear_all(
+    base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
+) -> list[str]:
+    """Take what is ours out of both backends; those that had anything."""
+    cleared = []
+    for name, tool in ((NFTABLES, "nft"), (IPTABLES, "iptables-restore")):
+        backend = open_backend({**base, "backend": name}, link, run, inventory)
+        if find(tool) and backend.clear():
+            cleared.append(name)
+    return cleared

@@ -1,0 +1,91 @@
+"""Base rulesets as text, from the templates; nothing of a guest is in them.
+
+Jinja2 lives here alone. What is rendered is kept with the compiled configuration, so
+that a hook which has to restore a base ruleset does not import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..store.files import find_templates
+from ..values.connection_marks import MARKS, MASQUERADE_BIT, RETURN_BITS, return_mark
+
+TEMPLATES = find_templates(__file__.rsplit("/", 2)[0])
+
+
+@dataclass(frozen=True)
+class Family:
+    """The words that tell IPv4 from IPv6 in a ruleset."""
+
+    number: str
+    ip: str
+    type: str
+    loopback: str
+
+
+FAMILIES = (
+    Family("4", "ip", "ipv4_addr", "127.0.0.0/8"),
+    Family("6", "ip6", "ipv6_addr", "::1/128"),
+)
+
+
+@dataclass(frozen=True)
+class Allow:
+    """One list of allowed sources: its chain, its networks by family number."""
+
+    chain: str
+    sources: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value for a way back, and the mark that has it."""
+
+    number: int
+    mark: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Our bits of a connection's mark, and what of them is used: `has_return` where a
+    forward has return_path, `has_masquerade` where one has masquerade."""
+
+    has_return: bool = False
+    has_masquerade: bool = False
+    bits: str = f"{RETURN_BITS:#x}"
+    others: str = f"{RETURN_BITS ^ 0xFFFFFFFF:#x}"
+    masquerade: str = f"{MASQUERADE_BIT:#x}"
+    values: tuple[Value, ...] = tuple(Value(n, f"{return_mark(n):#x}") for n in MARKS)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def render_base_rulesets(
+    allows: tuple[Allow, ...], marks: Marks = Marks()
+) -> dict[str, str]:
+    """The text of every base ruleset by the part of the kernel's rules that it
+    makes."""
+    environment = _environment()
+    nftables = environment.get_template("nftables.j2")
+    libvirts = environment.get_template("libvirt_network.j2")
+    iptables = environment.get_template("iptables.j2")
+    texts = {"own": nftables.render(families=FAMILIES, allows=allows, marks=marks)}
+    for family in FAMILIES:
+        texts[family.number] = libvirts.render(family=family)
+        texts["iptables" + family.number] = iptables.render(
+            family=family, allows=allows, marks=marks
+        )
+    return texts

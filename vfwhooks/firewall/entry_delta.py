@@ -1,0 +1,127 @@
+"""Changes of entries, and what connections may have to be cut for, which is noted with
+a change and read later. Pure."""
+
+from __future__ import annotations
+
+from ..store.entry_text import format_entry, parse_entry
+from ..store.records import seal, unseal
+from ..values.entries import Dnat, HairpinMode, LoopbackBridge, Reject, Snat
+from ..values.protocols import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..store.entry_text import Kept
+    from ..store.records import Record
+    from ..values.entries import Entry
+
+    Named = list[tuple[str, Kept]]  # each with its guest's name
+
+
+class Delta:
+    """One owner's entries: what the kernel may hold of them, what it should hold."""
+
+    __slots__ = ("new", "old", "owner")
+
+    def __init__(self, owner: str, old: list[Entry], new: list[Entry]) -> None:
+        self.owner = owner
+        self.old = old
+        self.new = new
+
+    def removed(self) -> list[Entry]:
+        """The entries to take out."""
+        return _less(self.old, self.new)
+
+    def added(self) -> list[Entry]:
+        """The entries to put in."""
+        return _less(self.new, self.old)
+
+
+def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
+    """What is not among the others; nothing of tens of thousands is looked up where
+    they are the same list, or there are no others."""
+    if some is others or not others:
+        return [] if some is others else list(some)
+    known = set(others)
+    return [entry for entry in some if entry not in known]
+
+
+class SyncResult:
+    """What a full comparison changed, and what it could not do."""
+
+    __slots__ = ("added", "problems", "removed")
+
+    def __init__(
+        self, removed: list[Entry], added: list[Entry], problems: list[str]
+    ) -> None:
+        self.removed = removed
+        self.added = added
+        self.problems = problems
+
+
+def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
+    """What changes for a guest, as it was and as it will be."""
+    if old and new and old.owner == new.owner:
+        return [Delta(new.owner, old.entries, new.entries)]
+    deltas = [Delta(old.owner, old.entries, [])] if old else []
+    return deltas + ([Delta(new.owner, [], new.entries)] if new else [])
+
+
+def may_cut(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
+    """Whether connections may have to be cut for these entries."""
+    return any(isinstance(entry, (Dnat, Snat)) for entry in removed) or any(
+        isinstance(entry, Snat)
+        or (
+            isinstance(entry, (Dnat, Reject))
+            and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
+        )
+        for entry in added
+    )
+
+
+def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
+    """Those of the entries that are held now which lead to a guest that removed ones
+    lead to: what they forward in the same way stays forwarded. An entry that is among
+    both has come to another guest."""
+    gone = {entry for entry in removed if isinstance(entry, Dnat)}
+    guests = {entry.address for entry in gone}
+    return [
+        entry
+        for entry in (held if guests else ())
+        if isinstance(entry, Dnat) and entry.address in guests and entry not in gone
+    ]
+
+
+def cut_text(
+    removed: Iterable[Entry], added: Iterable[Entry], stay: Iterable[Entry]
+) -> str:
+    """Entries whose connections are to be cut, and those beside them, as they are
+    kept."""
+    signed = ("-", removed), ("+", added), ("=", stay)
+    lines = (f"{sign} {format_entry(e)}\n" for sign, some in signed for e in some)
+    return seal("".join(lines))
+
+
+def parse_cut(text: str) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """The removed entries that were kept, the added ones, and those that stay. Raises
+    ValueError for what is not whole."""
+    found: dict[str, list[Entry]] = {"-": [], "+": [], "=": []}
+    for line in unseal(text).split("\n"):
+        sign, _, entry = line.partition(" ")
+        if sign in found:
+            found[sign].append(parse_entry(entry))
+    return found["-"], found["+"], found["="]
+
+
+def opened_bridges(entries: Iterable[Entry]) -> set[str]:
+    """The bridges that are to pass packets with loopback addresses."""
+    return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}
+
+
+def modes(of: Record, other: Record | None) -> Named:
+    """The ports that are to be in hairpin mode by one record and not by the other, with
+    the guest's name."""
+    known = {port[:2] for port in other.hairpins} if other else set()
+    ports = [port[:2] for port in of.hairpins if port[:2] not in known]
+    return [(of.guest.name, HairpinMode(bridge, device)) for device, bridge in ports]

@@ -1,0 +1,61 @@
+"""Base chains that our jumps make in iptables' nft variant, so that they go with us.
+
+The nft variant makes a base chain when it is first used, and its save shows them all.
+"""
+
+from __future__ import annotations
+
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..values.entries import LoopbackBridge
+from ..values.errors import VfwError
+from .iptables_nft import delete_table, list_chain_names
+from .iptables_rules import is_marking
+from .iptables_script import FILTER, MANGLE, NAT, RAW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.entries import Entry
+
+_TOOLS = {"4": "iptables", "6": "ip6tables"}
+_BASES = {
+    FILTER: ("FORWARD", "INPUT"),
+    NAT: ("PREROUTING", "OUTPUT", "POSTROUTING"),
+    RAW: ("PREROUTING",),
+    MANGLE: ("PREROUTING",),
+}
+
+
+def note_missing(
+    link: Netlink, base: dict[str, str], family: str, owners: dict[str, list[Entry]]
+) -> None:
+    """Remember which base chains our jumps are about to make. The table raw is used
+    from the first forward on loopback on, mangle from the first with return_path."""
+    used: dict[str, tuple[str, ...]] = {f"made{family}": (FILTER, NAT)}
+    if any(isinstance(e, LoopbackBridge) for some in owners.values() for e in some):
+        used[f"raw{family}"] = (RAW,)
+    if any(is_marking(e, family) for some in owners.values() for e in some):
+        used[f"mangle{family}"] = (MANGLE,)
+    for mark, tables in used.items():
+        if mark in base:
+            continue
+        missing = []
+        for table in tables if base["variant"] == "nft" else ():
+            there = list_chain_names(link, family, table)
+            missing += [f"{table}/{n}" for n in _BASES[table] if n not in there]
+        base[mark] = " ".join(missing)
+
+
+def unmake(
+    link: Netlink, run: Run, base: dict[str, str], family: str, variant: str
+) -> None:
+    """Take out the base chains that our jumps made, if nobody else uses them."""
+    made = [base.pop(f"{mark}{family}", "") for mark in ("made", RAW, MANGLE)]
+    for name in " ".join(made).split():
+        table, _, chain = name.partition("/")
+        try:
+            run([f"{_TOOLS[family]}-{variant}", "-t", table, "-X", chain])
+        except VfwError:
+            continue  # somebody else uses it
+        if table in (RAW, MANGLE) and not list_chain_names(link, family, table):
+            delete_table(link, family, table)

@@ -1,0 +1,128 @@
+"""The tables of iptables' nft variant, by netlink: what is in them, and out again.
+
+iptables-restore waits for two of the kernel's grace periods when it has deleted
+anything, and libvirt waits for it: 30 ms. What goes altogether needs no tool.
+"""
+
+from ..host.netlink import (
+    Netlink,
+    attribute,
+    attributes,
+    each,
+    message,
+    named,
+    netfilter,
+)
+from ..values.errors import Refused
+from .nft_netlink import PARTS, answers, dump, text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .iptables_script import Chain, Rules
+
+_NFT = 10 << 8
+_FEW = 8
+_DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
+
+
+def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
+    """The chains that have been made in the table so far."""
+    found = dump(link, _message(_GETCHAIN, family, table))
+    return [text_of(chain[3]) for chain in found if text_of(chain[1]) == table]
+
+
+def list_handles(link: Netlink, family: str, chain: "Chain") -> list[int]:
+    """The handles of the chain's rules, in their order."""
+    rules = map(_rule, answers(link, _ask(family, chain)))
+    return [int.from_bytes(rule[3], "big") for rule in rules if _is_in(rule, chain)]
+
+
+def delete_table(link: Netlink, family: str, table: str) -> None:
+    """Delete a table."""
+    link.batch([_message(_DELTABLE, family, table)])
+
+
+def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
+    """Take out, in one transaction, all that owners have.
+
+    `gone` has each owner with a family and its rules there. Those among others' rules
+    are known by their comments. Raises Refused, and changes nothing, unless there are
+    just as many as there should be; VfwError or OSError where they cannot be listed.
+    """
+    owners = {owner.encode() + b"\0" for owner, _, _ in gone}
+    listed: dict[tuple[str, Chain], dict[bytes, list[bytes]]] = {}
+    rules, chains = [], []
+    for owner, family, held in gone:
+        for chain, texts in held.shared.items():
+            table, name = chain
+            if (family, chain) not in listed:
+                rules_there = answers(link, _ask(family, chain))
+                listed[family, chain] = _handles_of(rules_there, chain, owners)
+            found = listed[family, chain].get(owner.encode() + b"\0", [])
+            if len(found) != len(texts):
+                what = f"{len(found)} rules of {owner}, not {len(texts)}"
+                raise Refused(f"table {PARTS[family][1]} {table}, {name}: {what}")
+            for handle in found:
+                which = named(2, name) + attribute(3, handle)
+                rules.append(_message(_DELRULE, family, table, which))
+        for table, name in held.own:
+            rules.append(_message(_DELRULE, family, table, named(2, name)))
+            chains.append(_message(_DELCHAIN, family, table, named(3, name)))
+    if rules:
+        link.batch(rules + chains)
+
+
+def _message(kind: int, family: str, table: str, more: bytes = b"") -> bytes:
+    return message(_NFT | kind, netfilter(PARTS[family][0], named(1, table) + more))
+
+
+def _ask(family: str, chain: "Chain") -> bytes:
+    """What lists a chain's rules; kernels before 4.5 list all others as well."""
+    table, name = chain
+    return _message(_GETRULE, family, table, named(2, name))
+
+
+def _rule(answer: bytes) -> dict[int, bytes]:
+    return attributes(answer[4:])
+
+
+def _is_in(rule: dict[int, bytes], chain: "Chain") -> bool:
+    return text_of(rule[2]) == chain[1]
+
+
+def _handles_of(
+    listed: list[bytes], chain: "Chain", owners: set[bytes]
+) -> dict[bytes, list[bytes]]:
+    """The handles of these owners' rules. A chain may have thousands of others': few
+    owners are told apart before anything is taken to pieces."""
+    found: dict[bytes, list[bytes]] = {}
+    are_few = len(owners) <= _FEW
+    for answer in listed:
+        if are_few and not any(owner in answer for owner in owners):
+            continue
+        rule = _rule(answer)
+        for comment in _comments(rule) if _is_in(rule, chain) else ():
+            if comment in owners:
+                found.setdefault(comment, []).append(rule[3])
+    return found
+
+
+def _comments(rule: dict[int, bytes]) -> set[bytes]:
+    """What the rule comments, NUL behind it: one of its matches does, or, from other
+    releases of iptables, data beside them."""
+    found = {_comment(expression) for _, expression in each(rule.get(4, b""))}
+    data = rule.get(7, b"")
+    if data[:2] == bytes((0, len(data[2:]) & 0xFF)):
+        found.add(data[2:])
+    return found
+
+
+def _comment(expression: bytes) -> bytes:
+    """What the expression, a match of xtables', comments, NUL behind it; or nothing."""
+    parts = attributes(expression)
+    if parts.get(1) != b"match\0":
+        return b""
+    match = attributes(parts.get(2, b""))
+    if match.get(1) != b"comment\0":
+        return b""
+    return match.get(3, b"").partition(b"\0")[0] + b"\0"

@@ -1,0 +1,118 @@
+"""The text that iptables-restore is given, and what iptables-save prints. Pure."""
+
+from __future__ import annotations
+
+FILTER, NAT, RAW, MANGLE = "filter", "nat", "raw", "mangle"
+Line = tuple[str, str]
+Chain = tuple[str, str]
+Chains = dict[Chain, list[str]]
+
+
+class Rules:
+    """An owner's rules of one family: chains of its own, and rules among others'."""
+
+    __slots__ = ("own", "shared")
+
+    def __init__(self) -> None:
+        self.own: Chains = {}
+        self.shared: Chains = {}
+
+
+def parse_save(text: str) -> dict[Chain, list[tuple[str, str]]]:
+    """Every chain in iptables-save's output, or a base ruleset's, with its rules: their
+    counters ("[0:0]", or nothing) and their text behind the chain's name."""
+    found: dict[Chain, list[tuple[str, str]]] = {}
+    table = ""
+    for line in text.split("\n"):
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            found[table, line[1:].split(" ")[0]] = []
+        elif line.startswith(("-A ", "[")):
+            counters, _, rule = line.partition("-A ")
+            chain, _, rule = rule.partition(" ")
+            found.setdefault((table, chain), []).append((counters.strip(), rule))
+    return found
+
+
+class Script:
+    """What iptables-restore --noflush is given: what to let in, then nat, then what to
+    shut out. Shared rules go to the head of their chain; its tail stays below them."""
+
+    def __init__(self) -> None:
+        self._declare: list[Line] = []
+        self._add: list[Line] = []
+        self._remove: list[Line] = []
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self._declare or self._add or self._remove)
+
+    def needs(self, table: str) -> bool:
+        """Whether a rule goes into this table."""
+        return any(line[0] == table for line in self._add)
+
+    def change(self, old: Rules, new: Rules) -> None:
+        """Bring one owner from its old rules to its new ones, counters staying."""
+        for chain, rules in new.own.items():
+            if chain not in old.own:
+                self.fill(chain, [("", rule) for rule in rules])
+            else:
+                self._adjust(chain, old.own[chain], rules)
+        for chain in {**old.shared, **new.shared}:
+            self._adjust(chain, old.shared.get(chain, []), new.shared.get(chain, []))
+        self.drop([chain for chain in old.own if chain not in new.own])
+
+    def fill(self, chain: Chain, rules: list[tuple[str, str]]) -> None:
+        """Make the chain hold these rules, with these counters, and nothing else."""
+        table, name = chain
+        self._declare.append((table, f":{name} - [0:0]"))
+        self._add += [(table, f"{c} -A {name} {rule}".lstrip()) for c, rule in rules]
+
+    def insert(self, chain: Chain, rule: str, position: int = 1) -> None:
+        """Put a rule into a chain, at a position from 1; 0 is its end."""
+        table, name = chain
+        where = f"-I {name} {position}" if position else f"-A {name}"
+        self._add.append((table, f"{where} {rule}"))
+
+    def delete(self, chain: Chain, rule: str) -> None:
+        """Take one rule out of a chain."""
+        table, name = chain
+        self._remove.append((table, f"-D {name} {rule}"))
+
+    def delete_first(self, chain: Chain, rule: str) -> None:
+        """Take one rule out of a chain before anything is put into it."""
+        table, name = chain
+        self._add.append((table, f"-D {name} {rule}"))
+
+    def drop(self, chains: list[Chain]) -> None:
+        """Delete chains that nothing leads to any more."""
+        self._remove += [(table, f"-F {name}") for table, name in chains]
+        self._remove += [(table, f"-X {name}") for table, name in chains]
+
+    def _adjust(self, chain: Chain, old: list[str], new: list[str]) -> None:
+        before, after = set(old), set(new)
+        for rule in old:
+            if rule not in after:
+                self.delete(chain, rule)
+        for rule in reversed(new):
+            if rule not in before:
+                self.insert(chain, rule, 0 if " -j DNAT " in rule else 1)
+
+    def text(self) -> str:
+        """The whole script."""
+        come, go = self._declare + self._add, self._remove
+        blocks = (
+            (RAW, [line for table, line in come if table == RAW]),
+            (MANGLE, [line for table, line in come if table == MANGLE]),
+            (FILTER, [line for table, line in come if table == FILTER]),
+            (NAT, [line for table, line in come + go if table == NAT]),
+            (FILTER, [line for table, line in go if table == FILTER]),
+            (MANGLE, [line for table, line in go if table == MANGLE]),
+            (RAW, [line for table, line in go if table == RAW]),
+        )
+        return "".join(
+            f"*{table}\n" + "\n".join(lines) + "\nCOMMIT\n"
+            for table, lines in blocks
+            if lines
+        )

@@ -1,0 +1,132 @@
+"""The tools of iptables on a host: of both variants, what they save and are given."""
+
+from ..host.netlink import Netlink
+from ..host.run import Run, find
+from ..store import files
+from ..values.errors import VfwError
+from ..values.guests import Network
+from .iptables_nft import list_chain_names
+from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
+from .libvirt_rules import is_libvirts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS = {"4": "iptables", "6": "ip6tables"}
+_LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
+# The rules of each chain in their order, each with its counters ("[packets:bytes]").
+Saved = dict[Chain, list[tuple[str, str]]]
+
+
+class Tools:
+    """Save and restore the tables of a family ("4", "6") in a variant (nft, legacy);
+    `base` says which of them are used (see iptables_base_chains)."""
+
+    def __init__(self, link: Netlink, run: Run, base: dict[str, str]) -> None:
+        self.link = link
+        self.run = run
+        self._base = base
+
+    def saved(self, family: str, variant: str) -> Saved:
+        """The chains of the tables that we use; none where the kernel has none."""
+        tool = _tool(family, variant, "save")
+        if tool is None:
+            return {}
+        tables = [FILTER, NAT]
+        if self._has_raw(family, variant):
+            tables.append(RAW)
+        if self._uses_mangle(family, variant):
+            tables.append(MANGLE)
+        return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
+
+    def lines(self, family: str, variant: str) -> list[str]:
+        """The rules of all tables as they are saved, without counters, each table's
+        behind its name."""
+        tool = _tool(family, variant, "save")
+        text = self.run([tool]) if tool else ""
+        return [line for line in text.splitlines(True) if line[:1] in "-*"]
+
+    def nat(self, family: str, variant: str) -> str:
+        """The table nat as it is saved; '' where the legacy variant has none, since to
+        list it would make it, or where there is no tool."""
+        tool = _tool(family, variant, "save", NAT)
+        return self.run([tool, "-t", NAT]) if tool else ""
+
+    def can_save(self, family: str, variant: str) -> bool:
+        """Whether the variant can be listed, and changes nothing by that."""
+        return _tool(family, variant, "save") is not None
+
+    def has_ours(self, family: str, variant: str) -> bool:
+        """Whether any chain of ours is there; the nft variant's cost no spawn."""
+        if variant == "legacy":
+            return any(map(is_ours, self.saved(family, variant)))
+        tables = FILTER, NAT, RAW, MANGLE
+        return any(
+            is_ours((table, name))
+            for table in tables
+            for name in list_chain_names(self.link, family, table)
+        )
+
+    def restore(self, family: str, variant: str, script: Script) -> None:
+        """Carry out the script. Raises VfwError where the tool is missing, Refused
+        with its own words."""
+        tool = _tool(family, variant, "restore")
+        if tool is None:
+            raise VfwError(f"{COMMANDS[family]}-restore is not installed")
+        self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
+
+    def libvirts_variant(self, networks: list[Network]) -> str:
+        """nft or legacy: the variant that libvirt's rules are in, else iptables' own.
+
+        Listing by iptables-legacy makes its tables, so /proc is asked first.
+        """
+        forward = FILTER, "FORWARD"
+        for variant in ("legacy", "nft"):
+            if self.can_save("4", variant):
+                rules = texts(self.saved("4", variant).get(forward, []))
+                if any(is_libvirts(forward, rule, networks) for rule in rules):
+                    return variant
+        return own_variant(self.run)
+
+    def _has_raw(self, family: str, variant: str) -> bool:
+        """Whether there is a table raw; to list it would make it."""
+        if variant == "legacy":
+            return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
+        return bool(list_chain_names(self.link, family, RAW))
+
+    def _uses_mangle(self, family: str, variant: str) -> bool:
+        """Whether ours are, or are to be, in the table mangle, which others have."""
+        if variant == "legacy":
+            tables = files.read(_LEGACY_TABLES[family]) or b""
+            return MANGLE.encode() in tables.split()
+        if f"{MANGLE}{family}" in self._base:
+            return True
+        return "VFW-BACK" in list_chain_names(self.link, family, MANGLE)
+
+
+def own_variant(run: "Callable[[list[str]], str]") -> str:
+    """nft or legacy: the variant that `iptables` itself is; before 1.8 there was no
+    other than legacy, and it did not say so."""
+    return "nft" if "(nf_tables)" in run(["iptables", "--version"]) else "legacy"
+
+
+def is_ours(chain: Chain) -> bool:
+    """Whether the chain is one of ours."""
+    return chain[1].startswith("VFW-")
+
+
+def texts(rules: list[tuple[str, str]]) -> list[str]:
+    """Rules without their counters."""
+    return [rule for _, rule in rules]
+
+
+def _tool(family: str, variant: str, kind: str, table: str = FILTER) -> "str | None":
+    """The tool of this variant; legacy only where its table is in the kernel."""
+    if variant == "legacy":
+        tables = files.read(_LEGACY_TABLES[family]) or b""
+        if table.encode() not in tables.split() and kind == "save":
+            return None
+    name = f"{COMMANDS[family]}-{variant}-{kind}"
+    plain = f"{COMMANDS[family]}-{kind}"
+    return name if find(name) else plain if find(plain) else None

@@ -1,0 +1,236 @@
+"""Entries as elements of our nf_tables sets and maps, and back. Talks to nobody.
+
+The set that holds an entry is named by its verb, family, `_any` (every local address)
+and `_range`, or `_all` (a whole address). A range is one element and keeps its numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from ..host.netlink import attribute, attributes, each, named, nested
+from ..values.entries import (
+    PUBLISHING,
+    Accept,
+    Dnat,
+    Exempt,
+    HairpinSubnet,
+    InsideSubnet,
+    LoopbackBridge,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    Snat,
+    SourceRanges,
+    entry_family,
+)
+from ..values.protocols import PROTOCOL_NUMBERS, Protocol
+from ..values.published import FIRST, LAST, Family, Published, parse_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.entries import Entry, Publishing
+    from ..values.published import Address, Subnet
+
+_PROTOCOLS = {PROTOCOL_NUMBERS[one]: one for one in Protocol if one is not Protocol.ALL}
+_SIZES = {Family.IPV4: 4, Family.IPV6: 16}
+_CACHED = 4096  # addresses: many elements lead to each
+_PUBLISHED = {"dnat", "guard", "reject", "masq", "back", "backany", "left"}
+_KINDS = {"all": "all", "any": "any", "any_range": "any"}
+_PORT = struct.Struct(">Hxx")
+_SERVICE = struct.Struct(">BxxxHxx")
+_KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
+_VALUE, _VERDICT = 1, 2
+_JUMP = struct.pack(">i", -3)
+_COMMENT = 0
+_NAME = 16  # an interface's name in the kernel, NULs included
+
+
+def set_name(entry: Entry) -> str:
+    """The set or map that holds the entry."""
+    if isinstance(entry, Accept):
+        return "vfwhooks"
+    name = f"{entry.verb}{entry_family(entry)}"
+    if not isinstance(entry, PUBLISHING):
+        return name
+    published = entry.published
+    if published.is_one_to_one:
+        return f"{name}_all"
+    if published.host is None:
+        name += "_any"
+    if published.is_range and not isinstance(entry, Exempt):
+        name += "_range"
+    return name
+
+
+def encode(entry: Entry) -> tuple[str, bytes, bytes]:
+    """The set or map that holds the entry, its key attributes, and those of its value
+    (empty in a set)."""
+    return set_name(entry), *_encode(entry)
+
+
+def _encode(entry: Entry) -> tuple[bytes, bytes]:
+    if isinstance(entry, PUBLISHING):
+        return _encode_published(entry)
+    if isinstance(entry, Accept):
+        return _keys(entry.address.packed), b""
+    if isinstance(entry, LoopbackBridge):
+        return _keys(_device(entry.bridge)), b""
+    if isinstance(entry, Snat):
+        source = nested(_DATA, attribute(_VALUE, entry.to.packed))
+        return _keys(entry.source.packed), source
+    if isinstance(entry, (HairpinSubnet, InsideSubnet)):
+        low = entry.subnet.network_address.packed
+        high = entry.subnet.broadcast_address.packed
+        if isinstance(entry, HairpinSubnet):
+            return _keys(low * 2, high * 2), b""
+        return _keys(low + bytes(4), high + b"\xff\0\0\0"), b""
+    raise TypeError(f"{entry!r} is in no set")
+
+
+def _encode_published(entry: Publishing) -> tuple[bytes, bytes]:
+    published = entry.published
+    prefix = published.host.packed if published.host else b""
+    if isinstance(entry, ReturnMark):
+        prefix = _device(entry.uplink) + prefix
+    if published.is_one_to_one:
+        return _keys(prefix), _encode_value(entry)
+    protocol = PROTOCOL_NUMBERS[published.protocol]
+    low = prefix + _SERVICE.pack(protocol, published.first)
+    if published.is_range:
+        high = prefix + _SERVICE.pack(protocol, published.last)
+        return _keys(low, high), _encode_value(entry)
+    return _keys(low), _encode_value(entry)
+
+
+def _encode_value(entry: Publishing) -> bytes:
+    if isinstance(entry, Dnat):
+        target = entry.address.packed
+        if not entry.published.is_range:
+            target += _PORT.pack(entry.port)
+        return nested(_DATA, attribute(_VALUE, target))
+    if isinstance(entry, SourceRanges):
+        return _jump(entry.chain)
+    return _jump(f"back_{entry.value}") if isinstance(entry, ReturnMark) else b""
+
+
+def _jump(chain: str) -> bytes:
+    verdict = nested(_VERDICT, attribute(1, _JUMP), named(2, chain))
+    return nested(_DATA, verdict)
+
+
+def comment(owner: str) -> bytes:
+    """The attribute that marks an element as its owner's."""
+    data = owner.encode()
+    return attribute(_USERDATA, bytes((_COMMENT, len(data) + 1)) + data + b"\0")
+
+
+def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
+    """The entry, its owner, and how many connections it has had.
+
+    `name` is the set's (for libvirt's tables: accept4, accept6), `data` the element's
+    attributes as the kernel lists them. Raises ValueError for what is no entry.
+    """
+    found = attributes(data)
+    owner = found.get(_USERDATA, b"")[2:].rstrip(b"\0").decode("utf-8", "replace")
+    key = attributes(found[_KEY])[_VALUE]
+    end = attributes(found[_KEY_END])[_VALUE] if _KEY_END in found else key
+    value = attributes(found[_DATA]) if _DATA in found else {}
+    verb, family, kind = _kind(name)
+    if not kind:
+        entry = _unpublished(verb, _SIZES[family], key, end, value)
+        return entry, owner, _packets(found) if verb == "snat" else 0
+    uplink = ""
+    if verb in ("back", "backany"):
+        uplink, key, end = _name(key[:_NAME]), key[_NAME:], end[_NAME:]
+    at = 0 if kind == "any" else _SIZES[family]
+    host = _address(key[:at]) if at else None
+    if kind == "all":
+        published = Published(family, host, Protocol.ALL, FIRST, LAST)
+    else:
+        protocol = _PROTOCOLS.get(key[at])
+        if protocol is None:
+            raise ValueError(f"protocol {key[at]} is none of ours")
+        (first,), (last,) = (_PORT.unpack_from(one, at + 4) for one in (key, end))
+        published = Published(family, host, protocol, first, last)
+    return _published(verb, published, value, uplink), owner, _packets(found)
+
+
+@lru_cache(_CACHED)
+def _kind(name: str) -> tuple[str, Family, str]:
+    """A set's verb, its family, and where its elements are published: on any address,
+    one, or all of one; nowhere, if that is not what they say."""
+    head, _, rest = name.partition("_")
+    verb, family = head[:-1], Family(head[-1])
+    if verb not in _PUBLISHED:
+        return verb, family, ""
+    return verb, family, _KINDS.get(rest, "one")
+
+
+def _unpublished(
+    verb: str, size: int, key: bytes, end: bytes, value: dict[int, bytes]
+) -> Entry:
+    if verb == "accept":
+        return Accept(_address(key))
+    if verb == "localnet":
+        return LoopbackBridge(_name(key))
+    if verb == "snat":
+        return Snat(_address(key), _address(value[_VALUE]))
+    subnet = _subnet(key[:size], end[:size])
+    return HairpinSubnet(subnet) if verb == "hairpin" else InsideSubnet(subnet)
+
+
+def _published(
+    verb: str, published: Published, value: dict[int, bytes], uplink: str
+) -> Entry:
+    if verb == "dnat":
+        size, packed = _SIZES[published.family], value[_VALUE]
+        port = 0 if published.is_one_to_one else published.first
+        if len(packed) > size:
+            port = _PORT.unpack_from(packed, size)[0]
+        return Dnat(published, _address(packed[:size]), port)
+    if verb == "guard":
+        return SourceRanges(published, _chain(value))
+    if uplink:
+        mark = int(_chain(value).partition("_")[2])
+        return ReturnMark(published, uplink, mark, verb == "backany")
+    if verb == "reject":
+        return Reject(published)
+    return Masquerade(published) if verb == "masq" else Exempt(published)
+
+
+def _device(name: str) -> bytes:
+    return name.encode().ljust(_NAME, b"\0")
+
+
+def _keys(low: bytes, high: bytes = b"") -> bytes:
+    keys = nested(_KEY, attribute(_VALUE, low))
+    return keys + nested(_KEY_END, attribute(_VALUE, high)) if high else keys
+
+
+@lru_cache(_CACHED)
+def _address(packed: bytes) -> Address:
+    return parse_address(str(ip_address(packed)))  # the same object, as far as can be
+
+
+def _subnet(low: bytes, high: bytes) -> Subnet:
+    host = int.from_bytes(low, "big") ^ int.from_bytes(high, "big")
+    return ip_network((low, len(low) * 8 - host.bit_length()))
+
+
+def _chain(value: dict[int, bytes]) -> str:
+    chain = attributes(value[_VERDICT]).get(2, b"")
+    return chain.rstrip(b"\0").decode("ascii", "replace")
+
+
+def _name(device: bytes) -> str:
+    return device.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _packets(found: dict[int, bytes]) -> int:
+    for kind, value in each(found.get(_EXPRESSION, b"")):
+        if kind == 2:
+            return int.from_bytes(attributes(value).get(2, b""), "big")
+    return 0

@@ -1,0 +1,24 @@
+"""Whether the kernel knows nft's `fib`, by which our table finds the host's addresses.
+
+A kernel that was upgraded without a reboot has lost the files of its modules, and nft
+says no more than "No such file or directory".
+"""
+
+from ..host.run import Run
+from ..values.errors import Refused
+
+_PROBE = """add table inet vfwhooks_probe
+add chain inet vfwhooks_probe probe
+add rule inet vfwhooks_probe probe fib daddr type local accept
+"""
+NO_FIB = "the kernel has no nft_fib: was it upgraded without a reboot?"
+CURE = "reboot, or: modprobe nft_fib_inet"
+
+
+def lacks_fib(run: Run) -> bool:
+    """Ask the kernel whether it would take such a rule; nothing is changed."""
+    try:
+        run(["nft", "-c", "-f", "-"], _PROBE)
+    except Refused:
+        return True
+    return False

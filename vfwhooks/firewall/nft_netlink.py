@@ -1,0 +1,237 @@
+"""Lists of what nf_tables holds, by netlink: tables, chains, sets, rules, elements."""
+
+import errno
+
+from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
+from ..values.entries import Dnat
+from .nft_elements import comment, decode, encode, set_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.entries import Entry
+
+OWN, LIBVIRT = "vfwhooks", "libvirt_network"
+PARTS = {
+    "own": (1, "inet", OWN),
+    "4": (2, "ip", LIBVIRT),
+    "6": (10, "ip6", LIBVIRT),
+}
+_NFT = 10 << 8
+_GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
+_NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
+_CREATE = 0x400
+_CHUNK = 30_000
+_PORTION = 1000
+_ROUTED = {1: "inet", 2: "ip", 10: "ip6"}
+ROUTED = {name: number for number, name in _ROUTED.items()}
+_FORWARD = 2
+
+
+class Rule:
+    """A rule: its chain, its handle, and the chain it jumps to ('' for none)."""
+
+    __slots__ = ("chain", "handle", "target")
+
+    def __init__(self, chain: str, handle: int, target: str) -> None:
+        self.chain = chain
+        self.handle = handle
+        self.target = target
+
+
+class BaseChain:
+    """A base chain: whose it is, what it is called, and whether it drops what is to be
+    forwarded and none of its rules accepts."""
+
+    __slots__ = ("drops_forwarded", "family", "name", "table")
+
+    def __init__(
+        self, family: str, table: str, name: str, drops_forwarded: bool
+    ) -> None:
+        self.family = family
+        self.table = table
+        self.name = name
+        self.drops_forwarded = drops_forwarded
+
+
+def list_base_chains(link: Netlink) -> list[BaseChain]:
+    """Every base chain on the forward hook, of whatever table, for routed packets."""
+    found = []
+    for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
+        about = attributes(answer[4:])
+        family = _ROUTED.get(answer[0])
+        hook = attributes(about.get(4, b"")).get(1, b"")
+        if family and hook and int.from_bytes(hook, "big") == _FORWARD:
+            is_filter = about.get(7, b"") == b"filter\0"
+            drops = is_filter and not any(about.get(5, b"\1"))
+            found.append(BaseChain(family, text_of(about[1]), text_of(about[3]), drops))
+    return found
+
+
+def list_nat_chains(link: Netlink) -> list[tuple[str, str, str, int]]:
+    """The base chains, of whatever table, where a destination may be changed on the way
+    in: family, table, name and priority, in the order they are asked."""
+    found = []
+    for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
+        about = attributes(answer[4:])
+        family = _ROUTED.get(answer[0])
+        hook = attributes(about.get(4, b""))
+        if family and about.get(7) == b"nat\0" and not any(hook.get(1, b"\1")):
+            priority = int.from_bytes(hook.get(2, b""), "big", signed=True)
+            found.append((family, text_of(about[1]), text_of(about[3]), priority))
+    return sorted(found, key=lambda one: one[3])
+
+
+def has_table(link: Netlink, part: str) -> bool:
+    """Whether the part's table is there."""
+    family, _, table = PARTS[part]
+    try:
+        link.request(message(_NFT | _GETTABLE, netfilter(family, named(1, table))))
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return False
+    return True
+
+
+def list_chains(link: Netlink, part: str) -> dict[str, int]:
+    """The handles of the table's chains by name."""
+    return _named(link, part, _GETCHAIN, 3, 2)
+
+
+def list_sets(link: Netlink, part: str) -> dict[str, int]:
+    """The handles of the table's named sets and maps by name."""
+    return _named(link, part, _GETSET, 2, 16)
+
+
+def list_rules(link: Netlink, part: str) -> list[Rule]:
+    """The table's rules, chain by chain, in their order."""
+    family, _, table = PARTS[part]
+    found = []
+    asked = message(_NFT | _GETRULE, netfilter(family, named(1, table)))
+    for answer in dump(link, asked):
+        if text_of(answer[1]) == table:
+            handle = int.from_bytes(answer[3], "big")
+            found.append(
+                Rule(text_of(answer[2]), handle, jump_target(answer.get(4, b"")))
+            )
+    return found
+
+
+def list_entries(link: Netlink, part: str, name: str) -> "dict[Entry, tuple[str, int]]":
+    """The entries that one set or map holds: their owner, their connections so far."""
+    family, _, table = PARTS[part]
+    payload = named(1, table) + named(2, name)
+    known = name if part == "own" else "accept" + part
+    found: dict[Entry, tuple[str, int]] = {}
+    for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
+        for _, element in each(answer.get(3, b"")):
+            try:
+                entry, owner, connections = decode(known, element)
+            except ValueError:
+                continue  # somebody else's: what it says we have no words for
+            found[entry] = owner, connections
+    return found
+
+
+def portions(link: Netlink, entries: "list[Entry]") -> "list[list[Entry]]":
+    """The entries of our own table in the order in which to remove them, a list for
+    each transaction.
+
+    Of thousands of ranges the kernel takes half a millisecond for each, during which
+    nobody else can change rules; more, the more it has ahead of it. So they go in
+    portions, the first that it has first. What forwards goes ahead of what guards it.
+    """
+    if len(entries) <= _PORTION:
+        return [entries]
+    names = [name for name in map(set_name, entries) if name.endswith("_range")]
+    if len(names) <= _PORTION:
+        return [entries]
+    listed = (list_entries(link, "own", name) for name in sorted(set(names)))
+    places = {e: at for at, e in enumerate(e for some in listed for e in some)}
+    sort = sorted(entries, key=lambda e: (not isinstance(e, Dnat), places.get(e, -1)))
+    return [sort[at : at + _PORTION] for at in range(0, len(sort), _PORTION)]
+
+
+def removals(part: str, entries: "list[Entry]") -> list[bytes]:
+    """Messages that delete the entries."""
+    packed = []
+    for entry in entries:
+        name, keys, _ = encode(entry)
+        packed.append((name, nested(1, keys)))
+    return _messages(part, _DELELEMENT, 0, packed)
+
+
+def additions(part: str, entries: "list[tuple[Entry, str]]") -> list[bytes]:
+    """Messages that add the entries, each with its owner."""
+    comments = {owner: comment(owner) for owner in {owner for _, owner in entries}}
+    packed = []
+    for entry, owner in entries:
+        name, keys, value = encode(entry)
+        packed.append((name, nested(1, keys, value, comments[owner])))
+    return _messages(part, _NEWELEMENT, _CREATE, packed)
+
+
+def _messages(
+    part: str, kind: int, flags: int, packed: list[tuple[str, bytes]]
+) -> list[bytes]:
+    """One message for each set, or several: an attribute holds 64 KiB."""
+    family, _, table = PARTS[part]
+    chunks: dict[str, list[list[bytes]]] = {}
+    sizes: dict[str, int] = {}
+    for name, element in packed:
+        if sizes.get(name, _CHUNK) + len(element) > _CHUNK:
+            chunks.setdefault(name, []).append([])
+            sizes[name] = 0
+        chunks[name][-1].append(element)
+        sizes[name] += len(element)
+    return [
+        message(
+            _NFT | kind,
+            netfilter(family, named(1, table) + named(2, name) + nested(3, *chunk)),
+            flags,
+        )
+        for name, pieces in chunks.items()
+        for chunk in pieces
+    ]
+
+
+def _named(
+    link: Netlink, part: str, kind: int, name_at: int, handle_at: int
+) -> dict[str, int]:
+    family, _, table = PARTS[part]
+    found = {}
+    for answer in dump(link, message(_NFT | kind, netfilter(family, named(1, table)))):
+        name = text_of(answer[name_at])
+        if text_of(answer[1]) == table and not name.startswith("__"):
+            found[name] = int.from_bytes(answer[handle_at], "big")
+    return found
+
+
+def dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
+    """The attributes of everything that is asked for; nothing where there is none."""
+    return [attributes(answer[4:]) for answer in answers(link, asked)]
+
+
+def answers(link: Netlink, asked: bytes) -> list[bytes]:
+    """The payloads of everything that is asked for; nothing where there is none."""
+    try:
+        return [answer for _, answer in link.dump(asked)]
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
+
+
+def jump_target(expressions: bytes) -> str:
+    """The chain that a rule with these expressions jumps to; '' for none."""
+    for _, expression in each(expressions):
+        got = attributes(expression)
+        if got.get(1) == b"immediate\0":
+            data = attributes(attributes(got[2]).get(2, b""))
+            return text_of(attributes(data.get(2, b"")).get(2, b""))
+    return ""
+
+
+def text_of(value: bytes) -> str:
+    """A NUL-terminated name."""
+    return value.rstrip(b"\0").decode("utf-8", "replace")

@@ -1,0 +1,308 @@
+"""The nf_tables backend: our own table, and our corner of the tables libvirt makes.
+
+Elements come and go by netlink, a transaction a table; the base ruleset around them is
+text for nft, given only where it is missing or another. Never touched: a rule, chain
+or set that is not ours, and libvirt's tables themselves, which are libvirt's to make.
+"""
+
+from binascii import crc32
+
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..values.entries import Accept, entry_family
+from ..values.errors import Refused, VfwError
+from .entry_delta import Delta, SyncResult
+from .nft_netlink import (
+    OWN,
+    PARTS,
+    additions,
+    has_table,
+    list_chains,
+    list_entries,
+    list_rules,
+    list_sets,
+    portions,
+    removals,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..libvirt.inventory import Inventory
+    from ..values.entries import Entry
+
+_LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
+_TRIES = 5
+_AS_NEEDED = {"map": ("back",), "set": ("masq",), "chain": ("allow_", "back")}
+Base = dict[str, str]
+
+
+class Nftables:
+    """Changes entries; restores, compares and removes everything of ours.
+
+    `base` has the marks of the parts that are in place, and gets the new ones.
+    """
+
+    name = "nftables"
+
+    def __init__(
+        self,
+        link: Netlink,
+        run: Run,
+        base: Base,
+        inventory: "Inventory | None" = None,
+    ) -> None:
+        self.link = link
+        self.run = run
+        self.base = base
+        self._inventory = inventory
+
+    def change(self, deltas: list[Delta], commit: bool = True) -> None:
+        """Bring each owner from its old entries to its new ones.
+
+        A guest is let in before it is DNATed to and shut out after. Every part is
+        tried; Refused names those that took nothing.
+        """
+        remove = [entry for delta in deltas for entry in delta.removed()]
+        add = [(entry, c.owner) for c in deltas for entry in c.added()]
+        for part in PARTS:
+            if any(part_of(entry) == part for entry, _ in add) and self._is_new(part):
+                raise Refused(f"{_shown(part)}: it has come back without our chain")
+        self._apply(remove, add, commit)
+
+    def note_marks(self) -> None:
+        """Marks are taken with the change."""
+
+    def _apply(
+        self,
+        remove: "list[Entry]",
+        add: "list[tuple[Entry, str]]",
+        commit: bool = True,
+    ) -> None:
+        """One transaction a part, or several where very much goes; the parts that are
+        not in place are left out. What goes from one owner to another is replaced, lest
+        the second transaction take out what the first has found there.
+        """
+        names = {entry for entry, _ in add}
+        old: dict[str, list[Entry]] = {part: [] for part in PARTS}
+        replaced: dict[str, list[Entry]] = {part: [] for part in PARTS}
+        for entry in remove:
+            part = part_of(entry)
+            (replaced if part == "own" or entry in names else old)[part].append(entry)
+        new = {p: [pair for pair in add if part_of(pair[0]) == p] for p in PARTS}
+        own = [] if new["own"] else portions(self.link, replaced["own"])
+        last = [] if own else replaced["own"]
+        refused = []
+        for part, messages in (
+            ("4", removals("4", replaced["4"]) + additions("4", new["4"])),
+            ("6", removals("6", replaced["6"]) + additions("6", new["6"])),
+            *(("own", removals("own", portion)) for portion in own),
+            ("own", removals("own", last) + additions("own", new["own"])),
+            ("4", removals("4", old["4"])),
+            ("6", removals("6", old["6"])),
+        ):
+            try:
+                if messages and part in self.base:
+                    self.link.batch(messages, commit)
+            except Refused as error:
+                refused.append(f"{_shown(part)}: {error}")
+        if refused:
+            raise Refused("; ".join(refused))
+
+    def is_undisturbed(self) -> bool:
+        """libvirt's rules never get above ours, and what is gone refuses a change."""
+        return True
+
+    def is_intact(self) -> bool:
+        """Whether the base ruleset is as it was left; elements are not looked at."""
+        marks = [(part, self._mark(part)) for part in PARTS if part in self.base]
+        return not any(map(self._is_new, PARTS)) and all(
+            _is_whole(part, mark) and self.base[part].partition(" ")[2] == mark
+            for part, mark in marks
+        )
+
+    def _is_new(self, part: str) -> bool:
+        """Whether its table has come since everything was last compared."""
+        return part not in self.base and has_table(self.link, part)
+
+    def sync(self, wanted: "dict[Entry, str]", base_rulesets: Base) -> SyncResult:
+        """Make everything of ours what it should be, changing only what is not.
+
+        `wanted` is every entry with its owner.
+        """
+        problems = []
+        for part in PARTS:
+            said = f"{_shown(part)} is missing: restart libvirtd"
+            try:
+                if part == "own" or has_table(self.link, part):
+                    self._restore(part, base_rulesets[part])
+                    continue
+            except VfwError as error:
+                # It may have gone meanwhile: then nft's words would tell less.
+                if part == "own" or has_table(self.link, part):
+                    said = f"{_shown(part)}: {self._cause(part, error)}"
+            if self._is_shielded() and any(part_of(e) == part for e in wanted):
+                problems.append(said)
+            self.base.pop(part, None)
+        held = self._held()
+        nobody = "", 0
+        add = [(e, o) for e, o in wanted.items() if held.get(e, nobody)[0] != o]
+        remove: list[Entry] = []
+        if len(held) > len(wanted) - len(add):
+            remove = [e for e, (owner, _) in held.items() if wanted.get(e) != owner]
+        try:
+            self._apply(remove, add)
+        except Refused as error:
+            problems.append(str(error))
+        self._drop_chains(base_rulesets["own"])
+        return SyncResult(remove, [entry for entry, _ in add], problems)
+
+    def _is_shielded(self) -> bool:
+        """Whether libvirt has rules for a network that is active: where all are open,
+        or bridges of the host's own, nothing of libvirt's has to be passed."""
+        if self._inventory is None:
+            return True
+        known = map(self._inventory.network, self._inventory.names())
+        return any(n and n.is_ours and n.mode != "open" for n in known)
+
+    def _cause(self, part: str, error: VfwError) -> str:
+        """What nft said, or what is behind it where its own words do not tell."""
+        from .nft_fib import CURE, NO_FIB, lacks_fib  # nobody needs it, as a rule
+
+        if part == "own" and isinstance(error, Refused) and lacks_fib(self.run):
+            return f"{NO_FIB} {CURE}"
+        return str(error)
+
+    def held(self, wanted: "dict[Entry, str]") -> "dict[Entry, int]":
+        """Those of the entries that the kernel holds: their connections so far."""
+        held = self._held()
+        return {entry: held[entry][1] for entry in wanted if entry in held}
+
+    def _held(self) -> "dict[Entry, tuple[str, int]]":
+        """Every entry the kernel holds: its owner, its connections so far."""
+        found: dict[Entry, tuple[str, int]] = {}
+        for part in PARTS:
+            for name in list_sets(self.link, part):
+                if part == "own" or name == OWN:
+                    found.update(list_entries(self.link, part, name))
+        return found
+
+    def clear(self) -> bool:
+        """Take everything of ours out; whether there was anything."""
+        lines = []
+        for part, (_, family, table) in PARTS.items():
+            if part == "own":
+                if has_table(self.link, part):
+                    lines.append(f"delete table {family} {table}")
+                continue
+            for rule in list_rules(self.link, part):
+                if rule.target == OWN:
+                    where = f"{family} {table} {rule.chain}"
+                    lines.append(f"delete rule {where} handle {rule.handle}")
+            if OWN in list_chains(self.link, part):
+                lines.append(f"delete chain {family} {table} {OWN}")
+            if OWN in list_sets(self.link, part):
+                lines.append(f"delete set {family} {table} {OWN}")
+        if lines:
+            self.run(["nft", "-f", "-"], "\n".join(lines) + "\n")
+        return bool(lines)
+
+    def _restore(self, part: str, base_ruleset: str) -> None:
+        """Bring the part's base ruleset to what it should be; its elements stay."""
+        mark = self._mark(part)
+        if (
+            _is_whole(part, mark)
+            and self.base.get(part) == f"{_sum(base_ruleset)} {mark}"
+        ):
+            return
+        if part == "own":
+            try:
+                self.run(["nft", "-f", "-"], base_ruleset)
+            except Refused:
+                anew = f"add table inet {OWN}\ndelete table inet {OWN}\n"
+                self.run(["nft", "-f", "-"], anew + base_ruleset)
+            mark = self._mark(part)
+        else:
+            mark = self._place(part, base_ruleset)
+        self.base[part] = f"{_sum(base_ruleset)} {mark}"
+
+    def _place(self, part: str, base_ruleset: str) -> str:
+        """Put our chain and our jump into libvirt's table; the mark of what is there.
+
+        libvirt, when it starts, puts in its own jumps one by one, and each on top: it
+        may have come between our look at them and our change.
+        """
+        for _ in range(_TRIES):
+            self.run(["nft", "-f", "-"], base_ruleset + self._jump(part))
+            mark = self._mark(part)
+            if _is_whole(part, mark):
+                return mark
+        raise VfwError("others put rules ahead of ours all the time")
+
+    def _mark(self, part: str) -> str:
+        """The handles of everything of ours in the part but elements, in order.
+
+        It changes when anybody changes one of them. A jump of ours behind a rule of
+        libvirt's is left out, so that it is put in anew.
+        """
+        chains, sets = list_chains(self.link, part), list_sets(self.link, part)
+        rules = list_rules(self.link, part)
+        if part == "own":
+            named = [*sorted(chains.items()), *sorted(sets.items())]
+            return " ".join(
+                [f"{name}={handle}" for name, handle in named]
+                + [f"{rule.chain}:{rule.handle}" for rule in rules]
+            )
+        words = [f"{OWN}={sets.get(OWN)},{chains.get(OWN)}"]
+        words += [f"{OWN}:{rule.handle}" for rule in rules if rule.chain == OWN]
+        for rule in rules:
+            if rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+                break
+            if rule.chain == "forward" and rule.target == OWN:
+                words.append(f"forward:{rule.handle}")
+        return " ".join(words)
+
+    def _jump(self, part: str) -> str:
+        """Our one rule in libvirt's forward chain, above the first of libvirt's."""
+        _, family, table = PARTS[part]
+        lines, before = [], ""
+        for rule in list_rules(self.link, part):
+            if rule.chain == "forward" and rule.target == OWN:
+                where = f"{family} {table} forward handle {rule.handle}"
+                lines.append(f"delete rule {where}")
+            elif rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+                before = before or f"position {rule.handle} "
+        rule_text = f"{family} {table} forward {before}ct status dnat jump {OWN}"
+        return "\n".join([*lines, f"insert rule {rule_text}\n"])
+
+    def _drop_chains(self, base_ruleset: str) -> None:
+        """Delete the chains of lists of allowed sources that nobody uses any more, and
+        what marks connections where nothing has to."""
+        chains, sets = list_chains(self.link, "own"), list_sets(self.link, "own")
+        lines = [
+            f"delete {kind} inet {OWN} {name}\n"
+            for kind, names in (("map", sets), ("set", sets), ("chain", chains))
+            for name in names
+            if name.startswith(_AS_NEEDED[kind]) and f" {name} {{" not in base_ruleset
+        ]
+        if lines:
+            self.run(["nft", "-f", "-"], "".join(lines))
+            self.base["own"] = f"{_sum(base_ruleset)} {self._mark('own')}"
+
+
+def part_of(entry: "Entry") -> str:
+    """The part that holds the entry."""
+    return entry_family(entry) if isinstance(entry, Accept) else "own"
+
+
+def _is_whole(part: str, mark: str) -> bool:
+    """Whether the part, by its mark, has our jump where it works."""
+    return part == "own" or " forward:" in mark
+
+
+def _shown(part: str) -> str:
+    _, family, table = PARTS[part]
+    return f"table {family} {table}"
+
+
+def _sum(text: str) -> str:
+    return f"{len(text)}-{crc32(text.encode()):08x}"

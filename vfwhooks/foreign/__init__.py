@@ -1,0 +1,1 @@
+"""DNAT rules of others: read, and never changed."""

@@ -1,0 +1,276 @@
+"""DNAT and REDIRECT rules of others, as far as they can be read: what a rule takes, and
+which ways lead to it. Pure.
+
+Only plain conditions are understood: addresses, protocols, ports and lists of ports,
+`fib daddr type local` and its like. An interface or a source limits what is taken and
+is a claim all the same, which says so. What has any other condition, a map or a set is
+named and never guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+
+from ..values.foreign_claims import ForeignClaim
+from ..values.protocols import PROTOCOLS
+
+LAST = 65535
+DNAT, JUMP, STOP, MAYBE = "dnat", "jump", "stop", "maybe"
+_DEEPEST = 20
+_MOST_RULES = 50_000
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a packet for this host has to be: families ("4", "6" or "46"), protocols,
+    destination ports, and addresses, each with whether it must not be in there. One
+    that `is_unknown` has conditions that are not understood; `limits` are those that
+    are no matter of addresses and ports of the host, in words."""
+
+    families: str = "46"
+    protocols: tuple[str, ...] = PROTOCOLS
+    ports: tuple[Span, ...] = ((0, LAST),)
+    hosts: tuple[tuple[bool, str], ...] = ()
+    limits: tuple[str, ...] = ()
+    is_unknown: bool = False
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every packet is so."""
+        return self == Match(families=self.families)
+
+    def also(self, other: Match) -> Match | None:
+        """Both at once; None where nothing can be."""
+        families = "".join(one for one in self.families if one in other.families)
+        protocols = tuple(one for one in self.protocols if one in other.protocols)
+        ports = _both(self.ports, other.ports)
+        if not families or not protocols or not ports:
+            return None
+        return Match(
+            families,
+            protocols,
+            ports,
+            tuple(dict.fromkeys(self.hosts + other.hosts)),
+            tuple(dict.fromkeys(self.limits + other.limits)),
+            self.is_unknown or other.is_unknown,
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: what it is for, and what it does: nothing that matters (''), DNAT (with
+    the `target` DNAT or REDIRECT), JUMP to the chain `target`, STOP (nothing behind it
+    is looked at), or MAYBE one of these, to one of the chains `targets`."""
+
+    match: Match
+    verdict: str
+    target: str = ""
+    targets: tuple[str, ...] = ()
+
+
+Chains = Mapping[str, Sequence[Rule]]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a rule takes: which (the number of the rule in the base chain by which it is
+    reached), the chains on the way there, and by what: DNAT or REDIRECT. `what` that is
+    unknown may be taken or not."""
+
+    number: int
+    path: tuple[str, ...]
+    what: Match
+    kind: str
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Ports that something takes or not, nobody can tell."""
+
+    families: str
+    protocols: tuple[str, ...]
+    first: int
+    last: int
+    where: str
+
+
+def find_taken(
+    chains: Chains, base: str, is_ours: Callable[[Match], bool]
+) -> list[Taken]:
+    """What is taken from the base chain on, in the order it is asked; `is_ours` tells
+    whether anything that is so can be for this host."""
+    return list(_Walk(chains, is_ours).chain(base, Match(), (base,), None, 0))
+
+
+class _Walk:
+    def __init__(self, chains: Chains, is_ours: Callable[[Match], bool]) -> None:
+        self._chains = chains
+        self._is_ours = is_ours
+        self._left = _MOST_RULES
+
+    def chain(
+        self,
+        name: str,
+        so_far: Match,
+        path: tuple[str, ...],
+        number: int | None,
+        depth: int,
+    ) -> Iterator[Taken]:
+        stopped: list[Match] = []
+        for at, rule in enumerate(self._chains.get(name, ())):
+            self._left -= 1
+            here = at if number is None else number
+            if self._left < 0 or depth > _DEEPEST:
+                yield Taken(here, path, replace(so_far, is_unknown=True), "")
+                return
+            both = so_far.also(rule.match)
+            if not rule.verdict or both is None or not self._is_ours(both):
+                continue
+            if rule.verdict == STOP:
+                if rule.match.is_everything:
+                    return
+                if not rule.match.limits and not rule.match.is_unknown:
+                    stopped.append(rule.match)
+                continue
+            for one in self._rule(rule, both, path, here, depth):
+                yield from _without(one, stopped)
+
+    def _rule(
+        self, rule: Rule, both: Match, path: tuple[str, ...], here: int, depth: int
+    ) -> Iterator[Taken]:
+        if rule.verdict == DNAT:
+            yield Taken(here, path, both, rule.target)
+        elif rule.verdict == JUMP:
+            way = (*path, rule.target)
+            yield from self.chain(rule.target, both, way, here, depth + 1)
+        elif rule.targets:
+            unsure = replace(both, is_unknown=True)
+            for target in rule.targets:
+                way = (*path, target)
+                yield from self.chain(target, unsure, way, here, depth + 1)
+        else:
+            yield Taken(here, path, replace(both, is_unknown=True), "")
+
+
+def _without(one: Taken, stopped: list[Match]) -> Iterator[Taken]:
+    """What is left of it behind rules that let ports go by."""
+    parts = [one.what]
+    for other in stopped:
+        rest = []
+        for part in parts:
+            rest += _minus(part, other)
+        parts = rest
+    for part in parts:
+        yield replace(one, what=part)
+
+
+def _minus(part: Match, other: Match) -> list[Match]:
+    """What is left of a part; all of it, where the other is for some addresses."""
+    both = part.also(other)
+    if both is None or (other.hosts and other.hosts != part.hosts):
+        return [part]
+    families = "".join(one for one in part.families if one not in both.families)
+    protocols = tuple(one for one in part.protocols if one not in both.protocols)
+    left = [
+        replace(part, families=families),
+        replace(part, families=both.families, protocols=protocols),
+        replace(both, ports=_both(part.ports, outside(other.ports))),
+    ]
+    return [one for one in left if one.families and one.protocols and one.ports]
+
+
+def _both(some: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
+    found = []
+    for first, last in some:
+        for other_first, other_last in others:
+            low, high = max(first, other_first), min(last, other_last)
+            if low <= high:
+                found.append((low, high))
+    return tuple(sorted(found))
+
+
+def outside(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """All other ports."""
+    found, first = [], 0
+    for low, high in sorted(spans):
+        if first < low:
+            found.append((first, low - 1))
+        first = max(first, high + 1)
+    if first <= LAST:
+        found.append((first, LAST))
+    return tuple(found)
+
+
+class Own:
+    """The addresses of this host: all of them, and whether it has one that may be a
+    route's alone."""
+
+    def __init__(
+        self, addresses: Sequence[str], is_local: Callable[[str], bool]
+    ) -> None:
+        self._addresses = addresses
+        self._is_local = is_local
+        self._known: dict[tuple[str, tuple[tuple[bool, str], ...]], list[str]] = {}
+
+    def has(self, match: Match) -> bool:
+        """Whether what is so can be for this host."""
+        return any(self.of(match, family) for family in match.families)
+
+    def of(self, match: Match, family: str) -> list[str]:
+        """The addresses of a family that a match means: "*" for all there may be."""
+        if not match.hosts:
+            return ["*"]
+        key = family, match.hosts
+        if key not in self._known:
+            self._known[key] = self._find(family, match.hosts)
+        return self._known[key]
+
+    def _find(self, family: str, hosts: tuple[tuple[bool, str], ...]) -> list[str]:
+        pairs = [(is_not, ip_network(text, strict=False)) for is_not, text in hosts]
+        version = int(family)
+        if any(net.version != version and not is_not for is_not, net in pairs):
+            return []
+        mine = [
+            one for one in self._addresses if (":" in one) == (version == 6)
+        ]  # what must not be an address of somebody else's says nothing
+        nets = [
+            (n, net)
+            for n, net in pairs
+            if net.version == version
+            and (not n or any(ip_address(one) in net for one in mine))
+        ]
+        if not nets:
+            return ["*"]
+        single = [net for n, net in nets if not n and net.num_addresses == 1]
+        some = [str(net.network_address) for net in single[:1]]
+        some = [one for one in some if self._is_local(one)] if single else mine
+        return [
+            one for one in some if all((ip_address(one) in net) != n for n, net in nets)
+        ]
+
+
+def find_claims(
+    taken: Taken, own: Own, whose: str, where: str, is_ahead: bool
+) -> tuple[list[ForeignClaim], list[Doubt]]:
+    """What is taken, port by port, or may be."""
+    what = taken.what
+    if what.is_unknown:
+        return [], [
+            Doubt(what.families, what.protocols, first, last, where)
+            for first, last in what.ports
+            if own.has(what)
+        ]
+    said = f"{whose} {' '.join(what.limits)}".rstrip()
+    by = f"{said} by {taken.kind}"
+    return [
+        ForeignClaim(
+            family, host, protocol, first, last, by, is_ahead, bool(what.limits)
+        )
+        for family in what.families
+        for host in own.of(what, family)
+        for protocol in what.protocols
+        for first, last in what.ports
+    ], []

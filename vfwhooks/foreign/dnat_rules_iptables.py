@@ -1,0 +1,136 @@
+"""The table nat as iptables-save prints it, as rules of dnat_rules. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..firewall.iptables_script import NAT, parse_save
+from ..values.protocols import PROTOCOLS
+from .dnat_rules import DNAT, JUMP, MAYBE, STOP, Chains, Match, Rule, Span, outside
+
+PREROUTING = "PREROUTING"
+_OURS = "VFW-"
+_STOPS = {"ACCEPT", "RETURN", "DROP", "QUEUE", "NFQUEUE", "REJECT"}
+_DNATS = {"DNAT", "REDIRECT", "NETMAP"}
+_HARMLESS = {
+    *("MARK", "CONNMARK", "LOG", "NFLOG", "TRACE", "CT", "SNAT", "MASQUERADE"),
+    *("DSCP", "TOS", "CLASSIFY", "ULOG", "SET", "AUDIT", "SECMARK", "CONNSECMARK"),
+}
+_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp"}
+_PORTS = {"--dport", "--dports", "--destination-port", "--destination-ports"}
+_FROM = {"--sport", "--sports", "--source-port", "--source-ports"}
+_MODULES = {
+    *("tcp", "udp", "sctp", "comment", "addrtype", "multiport", "conntrack", "state"),
+}
+
+
+def parse_nat(text: str, family: str) -> dict[str, list[Rule]]:
+    """The chains of the table nat with their rules; `family` is 4 or 6."""
+    saved = {n: rules for (t, n), rules in parse_save(text).items() if t == NAT}
+    return {
+        name: []
+        if name.startswith(_OURS)
+        else [rule for _, line in rules for rule in _rules(line, family, set(saved))]
+        for name, rules in saved.items()
+    }
+
+
+def place_of_ours(chains: Chains) -> int:
+    """The number of our own jump; a number beyond all where there is none yet, since
+    it comes to the end."""
+    rules = chains.get(PREROUTING, ())
+    places = [n for n, rule in enumerate(rules) if rule.target.startswith(_OURS)]
+    return places[0] if places else len(rules)
+
+
+def owner_of(path: Sequence[str], tool: str) -> str:
+    """Whose a rule is that is reached by these chains."""
+    chain = f"{tool} nat {path[-1]}"
+    if "DOCKER" in path:
+        return f"Docker ({chain})"
+    if any(name.startswith("CNI-HOSTPORT-") for name in path):
+        return f"CNI hostport ({chain})"
+    return chain
+
+
+def _rules(line: str, family: str, chains: set[str]) -> list[Rule]:
+    """One line's, of which there is one, or two where it goes to a chain for good."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return [Rule(Match(families=family, is_unknown=True), MAYBE)]
+    match, target, is_goto = _match(words, family)
+    if match is None:
+        return [Rule(Match(families=family, is_unknown=True), "")]
+    if target in chains:
+        jump = Rule(match, JUMP, target)
+        return [jump, Rule(match, STOP)] if is_goto else [jump]
+    if target in _DNATS:
+        return [Rule(match, DNAT, target)]
+    if target in _STOPS:
+        return [Rule(match, STOP)]
+    known = target == "" or target in _HARMLESS
+    return [Rule(match, "" if known else MAYBE)]
+
+
+def _match(words: list[str], family: str) -> tuple[Match | None, str, bool]:
+    """What a rule is for (None: for nothing here), its target, and whether that is gone
+    to for good."""
+    match: Match | None = Match(families=family)
+    rest, is_not = iter(words), False
+    for word in rest:
+        if word == "!":
+            is_not = True
+            continue
+        if word in ("-j", "-g", "--jump", "--goto"):
+            return match, next(rest, ""), word in ("-g", "--goto")
+        value = next(rest, "") if word.startswith("-") else ""
+        if value == "!":  # as it was written before 1.4
+            is_not, value = True, next(rest, "")
+        if value and match:
+            more = _one(word, value, is_not)
+            match = match.also(more) if more else None
+        elif match:
+            match = replace(match, is_unknown=True)
+        is_not = False
+    return match, "", False
+
+
+def _one(word: str, value: str, is_not: bool) -> Match | None:
+    """What one option lets through; None where that is nothing for this host."""
+    if word == "-d":
+        return Match(hosts=((is_not, value),))
+    if word == "-s":
+        return Match(limits=(f"{'not from' if is_not else 'from'} {value}",))
+    if word == "-i":
+        return Match() if is_not else Match(limits=(f"on {value}",))
+    if word == "-p":
+        name = _NUMBERS.get(value, value)
+        some = tuple(one for one in PROTOCOLS if (one == name) != is_not)
+        return Match() if name == "all" else Match(protocols=some) if some else None
+    if word in _PORTS:
+        spans = _spans(value)
+        if spans is None:
+            return Match(is_unknown=True)
+        return Match(ports=outside(spans) if is_not else spans)
+    if word in _FROM:
+        return Match(limits=(f"from port {value}",))
+    if word == "--dst-type":
+        return Match() if (value == "LOCAL") != is_not else None
+    if word in ("--ctstate", "--state"):
+        return Match() if ("NEW" in value.split(",")) != is_not else None
+    is_known = word == "--comment" or (word == "-m" and value in _MODULES)
+    return Match(is_unknown=not is_known)
+
+
+def _spans(text: str) -> tuple[Span, ...] | None:
+    found = []
+    for part in text.split(","):
+        first, colon, last = part.partition(":")
+        if not (first or "0").isdigit() or not (last or "0").isdigit():
+            return None
+        low = int(first or 0)
+        found.append((low, int(last or 65535) if colon else low))
+    return tuple(sorted(found))

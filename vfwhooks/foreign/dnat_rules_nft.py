@@ -1,0 +1,224 @@
+"""One table as `nft -j list table` tells it, as rules of dnat_rules. Pure.
+
+Rules that iptables has made are there as `xt` and cannot be read here: `is_xtables`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..values.protocols import PROTOCOLS
+from .dnat_rules import DNAT, JUMP, LAST, MAYBE, STOP, Match, Rule, Span, outside
+
+_FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
+_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp"}
+_STOPS = {"accept", "drop", "return", "queue", "reject"}
+_HARMLESS = {
+    *("counter", "log", "mangle", "notrack", "set", "add", "update", "delete"),
+    *("ct helper", "ct timeout", "ct expectation", "ct count", "snat", "masquerade"),
+    *("last", "continue", "comment"),
+}
+_BY_INTERFACE = {"iif", "iifname", "iifgroup", "iiftype", "sdif", "sdifname"}
+_ANY: Match | None = Match()
+
+
+def parse_table(text: str) -> dict[str, list[Rule]]:
+    """The table's chains with their rules. Raises ValueError for anything else."""
+    found: dict[str, list[Rule]] = {}
+    items = json.loads(text)["nftables"]
+    for item in items:
+        if "chain" in item:
+            found.setdefault(item["chain"]["name"], [])
+    bases = {i["chain"]["name"] for i in items if "hook" in i.get("chain", {})}
+    others = tuple(name for name in found if name not in bases)
+    for item in items:
+        about = item.get("rule")
+        if about:
+            rules = _rules(about["expr"], _FAMILIES.get(about["family"], "46"), others)
+            found.setdefault(about["chain"], []).extend(rules)
+    return found
+
+
+def is_xtables(text: str) -> bool:
+    """Whether iptables has made rules of the table."""
+    return '"xt"' in text
+
+
+def _rules(
+    expressions: Sequence[dict[str, Any]], families: str, others: tuple[str, ...]
+) -> list[Rule]:
+    """One rule's; none where it can concern nothing that is looked for."""
+    match = Match(families=families)
+    found: list[Rule] = []
+    for expression in expressions:
+        ((name, about),) = expression.items()
+        if name == "match":
+            more = _match(about)
+            both = match.also(more) if more else None
+            if both is None:
+                return found
+            match = both
+        elif name in ("dnat", "redirect"):
+            found.append(_dnat(match, name, about or {}))
+        elif name in ("jump", "goto"):
+            found.append(Rule(match, JUMP, about["target"]))
+            if name == "goto":
+                found.append(Rule(match, STOP))
+        elif name == "vmap":
+            found.append(_vmap(match, about["data"], others))
+        elif name in _STOPS:
+            found.append(Rule(match, STOP))
+        elif name in ("limit", "quota", "meter", "ct count"):
+            match = replace(match, is_unknown=True)
+        elif name not in _HARMLESS:
+            found.append(Rule(match, MAYBE))
+    return found
+
+
+def _dnat(match: Match, name: str, about: dict[str, Any]) -> Rule:
+    """One whose target is looked up takes what has an entry there."""
+    is_plain = not any(
+        isinstance(about.get(part), dict) and not {"range", "prefix"} & set(about[part])
+        for part in ("addr", "port")
+    )
+    family = {"ip": "4", "ip6": "6"}.get(about.get("family", ""), match.families)
+    both = match.also(Match(families=family)) or match
+    return Rule(both, DNAT, name.upper()) if is_plain else Rule(both, MAYBE)
+
+
+def _vmap(match: Match, data: Any, others: tuple[str, ...]) -> Rule:
+    """A map of verdicts: to the chains in it, or, where it has a name, to any."""
+    targets = others
+    if isinstance(data, dict) and "set" in data:
+        verdicts = [pair[1] for pair in data["set"] if isinstance(pair, list)]
+        named = [
+            v.get("jump") or v.get("goto") for v in verdicts if isinstance(v, dict)
+        ]
+        targets = tuple(one["target"] for one in named if one)
+    if not targets:
+        return Rule(replace(match, limits=("by a map",)), STOP)
+    return Rule(match, MAYBE, targets=targets)
+
+
+def _match(about: dict[str, Any]) -> Match | None:
+    """What a comparison lets through; None where that is nothing for this host."""
+    left, right, is_not = about["left"], about["right"], about["op"] == "!="
+    unknown = Match(is_unknown=True)
+    if not isinstance(left, dict) or about["op"] not in ("==", "!=", "in", *_COMPARE):
+        return unknown
+    ((kind, what),) = left.items()
+    values = _values(right)
+    if kind == "payload" and isinstance(what, dict):
+        return _payload(what, about["op"], right, values)
+    if kind == "meta":
+        key = what.get("key", "")
+        if key in _BY_INTERFACE:
+            return _ANY if is_not else Match(limits=(f"on {_words(values)}",))
+        if key == "nfproto":
+            families = {"ipv4": "4", "ipv6": "6"}
+            return _some_families([families.get(str(v), "") for v in values], is_not)
+        if key in ("l4proto", "protocol"):
+            if key == "protocol":
+                families = {"ip": "4", "ip6": "6"}
+                some = [families.get(str(v), "") for v in values]
+                return _some_families(some, is_not)
+            return _some_protocols(values, is_not)
+    if kind == "fib" and what.get("result") == "type":
+        is_plain = what.get("flags") in ("daddr", ["daddr"])
+        if is_plain and all(isinstance(v, str) and v[0] != "@" for v in values):
+            return _ANY if ("local" in values) != is_not else None
+    if kind == "ct" and what.get("key") == "state" and "@" not in str(right):
+        return _ANY if ("new" in values) != is_not else None
+    if kind == "ct" and what.get("key") == "direction":
+        return _ANY if ("original" in values) != is_not else None
+    return unknown
+
+
+_COMPARE = {"<", ">", "<=", ">="}
+
+
+def _payload(
+    what: dict[str, Any], operation: str, right: Any, values: list[Any]
+) -> Match | None:
+    """Addresses, protocols and ports."""
+    field, protocol = what.get("field"), str(what.get("protocol"))
+    is_not = operation == "!="
+    if protocol in ("ip", "ip6"):
+        family = "4" if protocol == "ip" else "6"
+        if field in ("protocol", "nexthdr"):
+            found = _some_protocols(values, is_not)
+            return found.also(Match(families=family)) if found else None
+        nets = [_net(value) for value in values]
+        if field == "saddr":
+            said = "not from" if is_not else "from"
+            return Match(families=family, limits=(f"{said} {_words(nets)}",))
+        is_plain = all(nets) and (is_not or len(nets) == 1)
+        if field == "daddr" and is_plain and operation in ("==", "!=", "in"):
+            return Match(families=family, hosts=tuple((is_not, str(n)) for n in nets))
+        return Match(families=family, is_unknown=True)
+    if protocol not in (*PROTOCOLS, "th"):
+        return None if protocol in ("icmp", "icmpv6") else Match(is_unknown=True)
+    protocols = (protocol,) if protocol in PROTOCOLS else PROTOCOLS
+    if field == "sport":
+        return Match(protocols=protocols, limits=(f"from port {_words(values)}",))
+    spans = _spans(operation, values)
+    if field != "dport" or spans is None:
+        return Match(protocols=protocols, is_unknown=True)
+    return Match(protocols=protocols, ports=spans) if spans else None
+
+
+def _values(right: Any) -> list[Any]:
+    if isinstance(right, list):
+        return right
+    if isinstance(right, dict) and isinstance(right.get("set"), list):
+        return [
+            one["elem"]["val"] if isinstance(one, dict) and "elem" in one else one
+            for one in right["set"]
+        ]
+    return [right]
+
+
+def _spans(operation: str, values: list[Any]) -> tuple[Span, ...] | None:
+    """The ports; None where they are not told."""
+    found: list[Span] = []
+    for value in values:
+        ends = value.get("range") if isinstance(value, dict) else [value, value]
+        if not ends or not all(isinstance(end, int) for end in ends):
+            return None
+        found.append((ends[0], ends[1]))
+    if operation in _COMPARE:
+        port = found[0][0]
+        first = {">": port + 1, ">=": port}.get(operation, 0)
+        last = {"<": port - 1, "<=": port}.get(operation, LAST)
+        found = [(first, last)] if first <= last else []
+    return outside(found) if operation == "!=" else tuple(sorted(found))
+
+
+def _net(value: Any) -> str:
+    """An address or a subnet; '' for anything else."""
+    if isinstance(value, dict) and "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    return value if isinstance(value, str) and value[:1] != "@" else ""
+
+
+def _some_families(families: list[str], is_not: bool) -> Match | None:
+    if not all(families):
+        return Match(is_unknown=True)
+    some = "".join(one for one in "46" if (one in families) != is_not)
+    return Match(families=some) if some else None
+
+
+def _some_protocols(values: list[Any], is_not: bool) -> Match | None:
+    names = [_NUMBERS.get(str(value), str(value)) for value in values]
+    if any(name[:1] == "@" or "{" in name for name in names):
+        return Match(is_unknown=True)
+    some = tuple(one for one in PROTOCOLS if (one in names) != is_not)
+    return Match(protocols=some) if some else None
+
+
+def _words(values: list[Any]) -> str:
+    plain = [v for v in values if isinstance(v, (str, int)) and v != ""]
+    return ", ".join(map(str, plain)) if len(plain) == len(values) else "some"

@@ -1,0 +1,143 @@
+"""What DNAT and REDIRECT rules of others there are on this host: read from the kernel,
+by nft and by iptables-save. Never on the way of an event, and never with our lock held:
+10,000 rules take a second to list.
+
+Nothing of theirs is changed. What cannot be read is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..firewall.iptables_tools import COMMANDS, Tools
+from ..firewall.nft_netlink import LIBVIRT, OWN, list_nat_chains
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.inventory import Inventory
+from ..values.errors import VfwError
+from ..values.foreign_claims import ForeignClaim
+from ..values.protocols import PROTOCOLS
+from ..values.published import Published
+from .dnat_rules import LAST, Chains, Doubt, Own, find_claims, find_taken
+from .dnat_rules_iptables import PREROUTING, owner_of, parse_nat, place_of_ours
+from .dnat_rules_nft import is_xtables, parse_table
+
+# Where ours is asked: see templates/nftables.j2; iptables', in both variants.
+PRIORITY, OF_IPTABLES = -111, -100
+_FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
+
+
+@dataclass
+class Foreign:
+    """What rules of others take, in the order they are asked, and what nobody can
+    tell."""
+
+    claims: list[ForeignClaim] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+def read_foreign(
+    base: dict[str, str], inventory: Inventory, link: Netlink, run: Run
+) -> Foreign:
+    """Everything of others; `base` says where our own rules are."""
+    found = Foreign()
+    reader = _Reader(base, inventory, run, Tools(link, run, base))
+    tables: list[tuple[str, str]] = []
+    for family, table, chain, priority in list_nat_chains(link):
+        if table not in (OWN, LIBVIRT):
+            is_new = (family, table) not in tables
+            tables.append((family, table))
+            reader.table(found, family, table, chain, priority, is_new)
+    for family in COMMANDS:
+        reader.legacy(found, family)
+    return found
+
+
+class _Reader:
+    def __init__(
+        self, base: dict[str, str], inventory: Inventory, run: Run, tools: Tools
+    ) -> None:
+        self._is_iptables = base.get("backend") == "iptables"
+        self._variant = base.get("variant", "nft")
+        addresses = [a for f in "46" for a in inventory.routes.own_addresses(f)]
+        self._own = Own(addresses, inventory.is_local)
+        self._run = run
+        self._tools = tools
+        self._texts: dict[tuple[str, str], str] = {}
+
+    def table(
+        self,
+        found: Foreign,
+        family: str,
+        table: str,
+        chain: str,
+        priority: int,
+        is_new: bool,
+    ) -> None:
+        """What is taken by way of one base chain of a table."""
+        where = f"table {family} {table}"
+        try:
+            if is_new:
+                self._texts[family, table] = self._listed(family, table)
+            text = self._texts.get((family, table), "")
+            if is_xtables(text) and table == "nat" and family != "inet":
+                if chain == PREROUTING:
+                    self._iptables(found, _FAMILIES[family], "nft")
+                return
+            chains = parse_table(text)
+        except (VfwError, ValueError, LookupError, TypeError, AttributeError):
+            found.doubts.append(Doubt(_FAMILIES[family], PROTOCOLS, 0, LAST, where))
+            return
+        ours = OF_IPTABLES if self._is_iptables else PRIORITY
+        for one in find_taken(chains, chain, self._own.has):
+            whose = f"{where}, chain {one.path[-1]}"
+            _add(found, find_claims(one, self._own, whose, where, priority <= ours))
+
+    def _listed(self, family: str, table: str) -> str:
+        """The table as nft tells it, without the elements of its sets."""
+        try:
+            return self._run(["nft", "-j", "-t", "list", "table", family, table])
+        except VfwError:  # an nft before 0.9.4 does not know how to leave them out
+            return self._run(["nft", "-j", "list", "table", family, table])
+
+    def legacy(self, found: Foreign, family: str) -> None:
+        """What the table nat of iptables' old variant takes."""
+        try:
+            self._iptables(found, family, "legacy")
+        except (VfwError, ValueError):
+            where = f"{COMMANDS[family]}-legacy nat"
+            found.doubts.append(Doubt(family, PROTOCOLS, 0, LAST, where))
+
+    def _iptables(self, found: Foreign, family: str, variant: str) -> None:
+        text = self._tools.nat(family, variant)
+        if not text:
+            if variant == "nft":
+                raise VfwError(f"{COMMANDS[family]}-nft-save is not installed")
+            return
+        tool = COMMANDS[family] + ("-legacy" if variant == "legacy" else "")
+        chains: Chains = parse_nat(text, family)
+        ours = -1
+        if self._is_iptables:
+            is_same = variant == self._variant
+            ours = place_of_ours(chains) if is_same else len(chains[PREROUTING])
+        for one in find_taken(chains, PREROUTING, self._own.has):
+            whose = owner_of(one.path, tool)
+            where = f"{tool} nat"
+            _add(found, find_claims(one, self._own, whose, where, one.number < ours))
+
+
+def _add(found: Foreign, more: tuple[list[ForeignClaim], list[Doubt]]) -> None:
+    found.claims += more[0]
+    found.doubts += more[1]
+
+
+def find_doubts(foreign: Foreign, one: Published) -> Iterator[str]:
+    """Whether something that is published may be taken: by whom."""
+    for doubt in foreign.doubts:
+        low, high = max(one.first, doubt.first), min(one.last, doubt.last)
+        is_of = one.protocol in doubt.protocols or one.is_one_to_one
+        is_of = is_of and one.family in doubt.families
+        if is_of and low <= high:
+            what = f"port {low}" if low == high else f"ports {low}-{high}"
+            yield f"cannot tell whether {doubt.where} takes {what}"

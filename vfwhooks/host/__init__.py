@@ -1,0 +1,1 @@
+"""The kernel and the tools, with no word of guests."""

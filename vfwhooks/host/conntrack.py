@@ -1,0 +1,218 @@
+"""The kernel's table of connections, by ctnetlink: looked through, and taken out of.
+
+A look takes the kernel 9 ms and more, whatever it finds: it walks through a table that
+is mostly empty. So there is one for each question, for however many addresses.
+"""
+
+import errno
+import struct
+import time
+from _socket import AF_INET, AF_INET6, AF_UNSPEC
+from posix import strerror
+
+from ..values.errors import OutOfTime
+from ..values.protocols import PROTOCOL_NUMBERS
+from .netlink import Netlink, attribute, find, message, nested, netfilter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from .listeners import Range
+
+    IsStale = Callable[["Tuple", "Tuple"], bool]
+    Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
+
+_CONNTRACK = 1 << 8
+_GET, _DELETE = 1, 2
+_ORIGINAL, _REPLY, _STATUS, _ID, _ZONE, _FILTER = 1, 2, 3, 12, 18, 25
+_SOURCE, _DESTINATION = 1, 2
+_FLAGS = {_ORIGINAL: 1, _REPLY: 2}
+_FLAG_PROTOCOL, _FLAG_PORT = 8, 32
+_SNATED, _DNATED = struct.pack(">I", 1 << 4), struct.pack(">I", 1 << 5)
+_IS_ANSWERED, _IS_DNATED = 1 << 1, 1 << 5
+_FAMILIES = {4: AF_INET, 16: AF_INET6}  # by the length of an address
+_HEAD = 4
+# The kernel answers each message that it refuses, and the socket has to have room.
+_AT_ONCE = 64
+_UDP = bytes((PROTOCOL_NUMBERS["udp"],))
+
+
+class Tuple:
+    """One direction of a connection: packed addresses, ports as numbers."""
+
+    __slots__ = ("destination", "port", "protocol", "source", "source_port")
+
+    def __init__(self, data: bytes) -> None:
+        ip, protocol = find(data, 1), find(data, 2)
+        self.source = find(ip, _SOURCE) or find(ip, _SOURCE + 2)
+        self.destination = find(ip, _DESTINATION) or find(ip, _DESTINATION + 2)
+        self.protocol = int.from_bytes(find(protocol, 1), "big")
+        self.source_port = int.from_bytes(find(protocol, 2), "big")
+        self.port = int.from_bytes(find(protocol, 3), "big")
+
+
+class Flows:
+    """The table, and who is stale in there by what `is_stale` says of both directions.
+
+    Whoever looks may take `until` then (monotonic), for there may be millions. Then
+    OutOfTime is raised, and the socket is of no use any more.
+    """
+
+    def __init__(self, link: Netlink, until: float = float("inf")) -> None:
+        self._link = link
+        self._until = until
+
+    def cut_forwarded(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
+        """Cut what one of these addresses answers in another's place; how many."""
+        return self._cut_of(_REPLY, _SOURCE, to, _DNATED, is_stale)
+
+    def cut_leaving(self, by: "Collection[bytes]", is_stale: "IsStale") -> int:
+        """Cut what one of these addresses began, and leaves by another one."""
+        return self._cut_of(_ORIGINAL, _SOURCE, by, _SNATED, is_stale)
+
+    def cut_sent(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
+        """Cut what was begun towards one of these addresses."""
+        return self._cut_of(_ORIGINAL, _DESTINATION, to, b"", is_stale)
+
+    def cut_udp(
+        self,
+        family: str,
+        ports: "Collection[Range]",
+        is_here: "Callable[[bytes], bool]",
+        is_stale: "IsStale",
+    ) -> int:
+        """Cut UDP flows of a family ("4", "6") towards these ports of addresses that
+        are here. There may be some 100,000 to others: the kernel leaves out other ports
+        where it is one, and else no more of a flow is read than has to be."""
+        is_six = family == "6"
+        number, to = (AF_INET6 if is_six else AF_INET), _DESTINATION + 2 * is_six
+        (first, last), *more = {*ports}
+        asked, flag = attribute(1, _UDP), _FLAG_PROTOCOL
+        if first == last and not more:
+            asked += attribute(3, first.to_bytes(2, "big"))
+            flag |= _FLAG_PORT
+        asked = nested(_ORIGINAL, nested(2, asked))
+        asked += nested(_FILTER, attribute(_FLAGS[_ORIGINAL], struct.pack("=I", flag)))
+        is_asked = bytearray(1 << 16)
+        for first, last in ports:
+            is_asked[first : last + 1] = b"\1" * (last + 1 - first)
+
+        def is_it(payload: bytes) -> bool:
+            original = find(payload, _ORIGINAL, _HEAD)
+            about = find(original, 2)
+            return (
+                is_asked[int.from_bytes(find(about, 3), "big")] == 1
+                and find(about, 1) == _UDP
+                and is_here(find(find(original, 1), to))
+                and _is(is_stale, payload)
+            )
+
+        return self._cut(number, asked, is_it)
+
+    def show_forwarded(self, show: "Show") -> None:
+        """Show all that somebody else is to answer than was asked: the number of the
+        connection, whether it was ever answered, and both directions. It is one look,
+        for both families; what comes meanwhile may be shown twice."""
+
+        def is_kept(payload: bytes) -> bool:
+            status = int.from_bytes(find(payload, _STATUS, _HEAD), "big")
+            if status & _IS_DNATED:
+                original, reply = (find(payload, kind, _HEAD) for kind in _FLAGS)
+                number, is_answered = find(payload, _ID, _HEAD), status & _IS_ANSWERED
+                show(number, bool(is_answered), Tuple(original), Tuple(reply))
+            return False
+
+        self._dump(AF_UNSPEC, attribute(_STATUS, _DNATED), is_kept)
+
+    def _cut_of(
+        self,
+        direction: int,
+        which: int,
+        addresses: "Collection[bytes]",
+        status: bytes,
+        is_stale: "IsStale",
+    ) -> int:
+        """Cut what is stale of the connections one of whose addresses is one of these;
+        `status` is what the kernel knows of all that may be."""
+        count = 0
+        for size, family in _FAMILIES.items():
+            some = {address for address in addresses if len(address) == size}
+            kind = which if family == AF_INET else which + 2
+            asked = attribute(_STATUS, status) if status else b""
+            # Every kernel so far lists all but the IPv6 address it is asked for.
+            if len(some) == 1 and family == AF_INET:
+                flags = struct.pack("=I", which)
+                asked += nested(direction, nested(1, attribute(kind, *some)))
+                asked += nested(_FILTER, attribute(_FLAGS[direction], flags))
+            is_of = _is_of(direction, kind, some, is_stale)
+            count += self._cut(family, asked, is_of) if some else 0
+        return count
+
+    def _cut(
+        self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
+    ) -> int:
+        """Look, and cut what is wanted."""
+        return self._delete(self._dump(family, asked, is_wanted))
+
+    def _dump(
+        self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
+    ) -> list[bytes]:
+        """Look for what is wanted. Kernels before 5.8 ignore what is asked, or refuse
+        it, and list everything."""
+
+        def is_one(payload: bytes) -> bool:
+            self._hurry()
+            return is_wanted(payload)
+
+        self._hurry()
+        kind = _CONNTRACK | _GET
+        try:
+            found = self._link.dump(message(kind, netfilter(family, asked)), is_one)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
+                raise
+            found = self._link.dump(message(kind, netfilter(family)), is_one)
+        return [payload for _, payload in found]
+
+    def _delete(self, found: list[bytes]) -> int:
+        """How many were deleted: some may have ended meanwhile."""
+        count, wrong = 0, 0
+        for at in range(0, len(found), _AT_ONCE):
+            self._hurry()
+            some = found[at : at + _AT_ONCE]
+            refused = self._link.tell(list(map(_deletion, some)))
+            count += len(some) - len(refused)
+            wrong = next((one for one in refused if one != errno.ENOENT), wrong)
+        if wrong:
+            raise OSError(wrong, strerror(wrong))
+        return count
+
+    def _hurry(self) -> None:
+        if time.monotonic() > self._until:
+            raise OutOfTime("there are too many connections to look at all in time")
+
+
+def _is_of(
+    direction: int, kind: int, addresses: set[bytes], is_stale: "IsStale"
+) -> "Callable[[bytes], bool]":
+    def is_it(payload: bytes) -> bool:
+        ip = find(find(payload, direction, _HEAD), 1)
+        return find(ip, kind) in addresses and _is(is_stale, payload)
+
+    return is_it
+
+
+def _is(is_stale: "IsStale", payload: bytes) -> bool:
+    original, reply = find(payload, _ORIGINAL, _HEAD), find(payload, _REPLY, _HEAD)
+    return is_stale(Tuple(original), Tuple(reply))
+
+
+def _deletion(payload: bytes) -> bytes:
+    """The message that deletes a connection: by its tuple, and by its number, lest it
+    be another one that has come meanwhile."""
+    key = nested(_ORIGINAL, find(payload, _ORIGINAL, _HEAD))
+    for kind in (_ID, _ZONE):
+        value = find(payload, kind, _HEAD)
+        key += attribute(kind, value) if value else b""
+    return message(_CONNTRACK | _DELETE, netfilter(payload[0], key))

@@ -1,0 +1,128 @@
+"""Who listens on ports of the host: asked of the kernel by sock_diag, for the ports in
+question and no others. Which process it is, only /proc knows (see socket_owners).
+"""
+
+import struct
+import sys
+from _socket import AF_INET, AF_INET6, inet_ntop
+
+from ..values.protocols import PROTOCOL_NUMBERS
+from .netlink import Netlink, attribute, attributes, message
+
+Range = tuple[int, int]
+_BY_FAMILY = 20
+_LISTEN, _UNCONNECTED = 1 << 10, 1 << 7
+_BYTECODE = 1
+_JUMP, _AT_LEAST, _AT_MOST = 1, 2, 3
+_OPERATION = struct.Struct("=BBH")
+_FEW = 64
+_MESSAGE = struct.Struct("=Bxxx2s2x16s16xIxxxxxxxxxxxxxxxxxxxxxxxxI")
+_ONLY_IPV6, _OPTIONS = 11, 22
+# A bit field of C's, which begins at the other end on a big-endian machine.
+_HEARS_ITSELF = 0x10 if sys.byteorder == "little" else 0x08
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Listener:
+    """A socket that waits for strangers: on which address ('' for every one) of which
+    families ("4", "6" or "46"), bound to which device (0 for none). One that
+    `is_kernels` is a tunnel's of the kernel itself, WireGuard's or VXLAN's."""
+
+    __slots__ = (
+        "address",
+        "device",
+        "families",
+        "inode",
+        "is_kernels",
+        "port",
+        "protocol",
+    )
+
+    def __init__(
+        self,
+        protocol: str,
+        families: str,
+        address: str,
+        port: int,
+        device: int = 0,
+        inode: int = 0,
+        is_kernels: bool = False,
+    ) -> None:
+        self.protocol = protocol
+        self.families = families
+        self.address = address
+        self.port = port
+        self.device = device
+        self.inode = inode
+        self.is_kernels = is_kernels
+
+    def __str__(self) -> str:
+        address = self.address or ("0.0.0.0" if self.families == "4" else "::")
+        shown = f"[{address}]" if ":" in address else address
+        return f"{self.protocol} {shown}:{self.port}"
+
+    @property
+    def reason(self) -> str:
+        """Why a forward is not in force; who it is, status finds out."""
+        if self.is_kernels:
+            return f"the kernel (WireGuard, VXLAN or the like) listens on {self}"
+        return f"the host listens on {self}"
+
+
+def list_listeners(link: Netlink, protocol: str, ranges: list[Range]) -> list[Listener]:
+    """The listeners on these ports, and on others where the ports are many; a udp
+    socket that is connected is none."""
+    states = _UNCONNECTED if protocol == "udp" else _LISTEN
+    only = attribute(_BYTECODE, _bytecode(ranges)) if len(ranges) <= _FEW else b""
+    found = []
+    for family in (AF_INET, AF_INET6):
+        asked = struct.pack("=BBxxI48x", family, PROTOCOL_NUMBERS[protocol], states)
+        for _, answer in link.dump(message(_BY_FAMILY, asked + only)):
+            found.append(_listener(protocol, answer))
+    return found
+
+
+def _bytecode(ranges: list[Range]) -> bytes:
+    """The filter: at least the first and at most the last port of one of the ranges.
+
+    Each operation says how far to go on if it holds, and if not; four bytes behind the
+    end is a refusal.
+    """
+    size = 20
+    code, end = b"", size * len(ranges) - 4
+    for number, (first, last) in enumerate(ranges):
+        at = number * size
+        is_last = number == len(ranges) - 1
+        other = end + 4 if is_last else at + size
+        code += _OPERATION.pack(_AT_LEAST, 8, other - at) + _OPERATION.pack(0, 0, first)
+        code += _OPERATION.pack(_AT_MOST, 8, other - at - 8)
+        code += _OPERATION.pack(0, 0, last)
+        if not is_last:
+            code += _OPERATION.pack(_JUMP, 4, end - at - 16)
+    return code
+
+
+def _listener(protocol: str, answer: bytes) -> Listener:
+    family, port, address, device, inode = _MESSAGE.unpack_from(answer)
+    families, is_kernels = "4", False
+    is_udp = protocol == "udp"
+    about = attributes(answer[_MESSAGE.size :]) if is_udp or family == AF_INET6 else {}
+    if is_udp and _OPTIONS in about:
+        # The kernel takes this bit from the socket of every tunnel, and tells of it
+        # since 5.10. Inode and owner of one are those of any other socket.
+        is_kernels = not about[_OPTIONS][0] & _HEARS_ITSELF
+    if family == AF_INET6:
+        is_only = about.get(_ONLY_IPV6, b"\0") != b"\0"
+        families = "6" if is_only or any(address) else "46"
+        if address.startswith(_MAPPED):
+            family, families, address = AF_INET, "4", address[12:]
+    packed = address if family == AF_INET6 else address[:4]
+    return Listener(
+        protocol,
+        families,
+        inet_ntop(family, packed) if any(packed) else "",
+        int.from_bytes(port, "big"),
+        device,
+        inode,
+        is_kernels,
+    )

@@ -1,0 +1,142 @@
+"""The kernel's rules for which table a packet is routed by (ip rule): ours, by netlink.
+
+Ours have a mark with our mask, an interface and our protocol number, and stand directly
+ahead of the first of others. Of others the priorities alone are looked at.
+"""
+
+import errno
+import struct
+
+from ..values.connection_marks import MARKS, RETURN_BITS, return_mark
+from .netlink import ROUTE, Netlink, attribute, attributes, message, named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
+_CREATE = 0x600  # and not a second time
+_RULE = struct.Struct("=BBBBBxxBI")  # family, lengths, tos, table, action, flags
+_TO_TABLE = 1
+_BY, _PRIORITY, _MARK, _TABLE, _MASK, _PROTOCOL = 3, 6, 10, 15, 16, 21
+_OURS = 86  # whose routes and rules these are, for `ip rule`; nobody else's number
+_FAMILIES = {"4": 2, "6": 10}
+_LAST = 32766  # the rule that leads to the table main
+_TABLES_OF_A_BYTE = 256
+
+
+class PolicyRule:
+    """Packets of a family ("4", "6") that came in by a bridge with the mark of this
+    value are routed by this table."""
+
+    __slots__ = ("bridge", "family", "priority", "table", "value")
+
+    def __init__(
+        self, family: str, bridge: str, table: int, value: int, priority: int = 0
+    ) -> None:
+        self.family = family
+        self.bridge = bridge
+        self.table = table
+        self.value = value
+        self.priority = priority
+
+    @property
+    def what(self) -> "tuple[str, str, int, int]":
+        """All but where it stands."""
+        return self.family, self.bridge, self.table, self.value
+
+
+class PolicyRules:
+    """The rules of both families, of the network that we are in."""
+
+    def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
+        # Not the inventory's: in a dry run that one leads to the real host.
+        self._link = connect(ROUTE)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._link.close()
+
+    def sync(self, wanted: "list[PolicyRule]", is_all: bool) -> None:
+        """Have these rules where they belong; ours that are not among them go if
+        `is_all` are named, and stay else. Raises OSError."""
+        for family in "46":
+            mine = [rule for rule in wanted if rule.family == family]
+            if mine or is_all:
+                self._sync(family, mine, is_all)
+
+    def remove(self, gone: "list[PolicyRule]") -> None:
+        """Take these rules out, wherever they stand. Raises OSError."""
+        which = {rule.what for rule in gone}
+        for family in {rule.family for rule in gone}:
+            for rule in self._list(family)[0]:
+                if rule.what in which:
+                    self._change(_DELRULE, rule)
+
+    def _sync(self, family: str, wanted: "list[PolicyRule]", is_all: bool) -> None:
+        ours, first = self._list(family)
+        place = max(first - 1, 0)
+        there = {rule.what for rule in ours if rule.priority == place}
+        which = {rule.what for rule in wanted}
+        for what in sorted(which - there):
+            self._change(_NEWRULE, PolicyRule(*what, place))
+        for rule in ours:  # the new one is there by now: nothing falls in between
+            is_wanted = rule.what in which
+            if (is_wanted and rule.priority != place) or (is_all and not is_wanted):
+                self._change(_DELRULE, rule)
+
+    def _list(self, family: str) -> "tuple[list[PolicyRule], int]":
+        """Ours, and the priority of the first of others but the kernel's own for what
+        is local."""
+        ours, first = [], _LAST
+        asked = _RULE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0)
+        try:
+            answers = self._link.dump(message(_GETRULE, asked))
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+                raise
+            answers = []  # a kernel without IPv6, or without rules
+        for _, answer in answers:
+            about = attributes(answer[_RULE.size :])
+            rule = _ours(family, about)
+            if rule:
+                ours.append(rule)
+            elif _number(about, _PRIORITY):
+                first = min(first, _number(about, _PRIORITY))
+        return ours, first
+
+    def _change(self, kind: int, rule: PolicyRule) -> None:
+        table = rule.table if rule.table < _TABLES_OF_A_BYTE else 0
+        head = _RULE.pack(_FAMILIES[rule.family], 0, 0, 0, table, _TO_TABLE, 0)
+        numbers = (
+            (_PRIORITY, rule.priority),
+            (_MARK, return_mark(rule.value)),
+            (_MASK, RETURN_BITS),
+            (_TABLE, rule.table),
+        )
+        about = named(_BY, rule.bridge) + attribute(_PROTOCOL, bytes((_OURS,)))
+        about += b"".join(attribute(k, struct.pack("=I", n)) for k, n in numbers)
+        try:
+            flags = _CREATE if kind == _NEWRULE else 0
+            self._link.request(message(kind, head + about, flags))
+        except OSError as error:
+            # Somebody else has been at it: it is as it should be.
+            if error.errno not in (errno.EEXIST, errno.ENOENT):
+                raise
+
+
+def _ours(family: str, about: "dict[int, bytes]") -> "PolicyRule | None":
+    is_ours = about.get(_PROTOCOL) == bytes((_OURS,)) and _BY in about
+    if not is_ours or _number(about, _MASK) != RETURN_BITS:
+        return None
+    bridge = about[_BY].rstrip(b"\0").decode("utf-8", "replace")
+    for value in MARKS:
+        if return_mark(value) == _number(about, _MARK):
+            table, priority = _number(about, _TABLE), _number(about, _PRIORITY)
+            return PolicyRule(family, bridge, table, value, priority)
+    return None
+
+
+def _number(about: "dict[int, bytes]", kind: int) -> int:
+    number: int = struct.unpack("=I", about.get(kind, bytes(4)))[0]
+    return number

@@ -1,0 +1,1 @@
+"""Where hooks are laid, and whether libvirt's daemons may run them."""

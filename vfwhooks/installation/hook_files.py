@@ -1,0 +1,198 @@
+"""Our hooks as files: where they are laid, and what is wrong with them there."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ..libvirt.daemons import (
+    COARSE,
+    SERVES,
+    find_concerned,
+    find_daemons,
+    noticed_at,
+    process_began,
+)
+from ..store.records import Record
+from ..values.findings import NOTE, OK, WRONG, Finding
+
+DIRECTORY = "/etc/libvirt/hooks"
+NO_EXEC = f"{DIRECTORY} is on a file system without exec"
+DRIVERS = ("qemu", "lxc", "libxl", "network")
+_DAEMON = "daemon"
+_USUAL = ("qemu", "network")
+_MARK = "# vfwhooks: "  # begins the second line of every hook of ours, of any release
+_PATIENCE = 5  # seconds that a hook has to be called, before one says that it was not
+
+
+def find_ours(driver: str, root: str = "") -> Path | None:
+    """Our hook for a driver, be it libvirt's first or in the directory beside it."""
+    directory = Path(f"{root}{DIRECTORY}")
+    places = directory / driver, directory / f"{driver}.d" / "vfwhooks"
+    return next((path for path in places if _is_ours(path)), None)
+
+
+def find_laid(root: str = "") -> dict[str, Path]:
+    """Our hooks that are laid, by driver; the daemons' own among them."""
+    found = {driver: find_ours(driver, root) for driver in (*DRIVERS, _DAEMON)}
+    return {driver: path for driver, path in found.items() if path}
+
+
+def needed_drivers(root: str = "") -> list[str]:
+    """The drivers that libvirt has at work here; the usual ones where it has none."""
+    served = {driver for name in find_concerned(root) for driver in SERVES[name]}
+    return [driver for driver in DRIVERS if driver in served] or list(_USUAL)
+
+
+def is_on_noexec(path: Path) -> bool:
+    """Whether nothing may be executed on the file system that the path is on. libvirt
+    looks at a hook's mode alone: it calls one there, and fails."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def check_hooks(
+    state: str, refused: dict[str, str], is_followed: bool, root: str = ""
+) -> Iterator[Finding]:
+    """Whether libvirt's daemons call our hooks; `refused` are drivers whose daemons may
+    not, with the reason. Where the service follows libvirt nothing is lost by hooks
+    that are not called; those that fail keep guests from starting.
+    """
+    laid = find_laid(root)
+    lost = NOTE if is_followed else WRONG
+    if not laid and is_on_noexec(Path(root + DIRECTORY)):
+        what = f"no hook is laid, since {NO_EXEC}; libvirt is followed"
+        cure = f"to have hooks: {_remount(DIRECTORY)}, then run install.sh again"
+        yield Finding(lost, what, cure)
+        yield from _unseen(laid, state, root)
+        return
+    faults = [
+        *_refused(laid, refused, lost, root),
+        *_missing(laid, refused, lost, root),
+    ]
+    if laid and is_on_noexec(next(iter(laid.values())).parent):
+        what = f"{NO_EXEC}, and hooks there keep guests and networks from starting"
+        faults.append(Finding(WRONG, what, f"run: {_remount(DIRECTORY)}"))
+    for path in laid.values():
+        faults += _faults(path, str(path)[len(root) :], lost, root)
+    yield from faults or [Finding(OK, f"hooks in {DIRECTORY}")]
+    yield from _unseen(laid, state, root)
+
+
+def _refused(
+    laid: dict[str, Path], refused: dict[str, str], lost: str, root: str
+) -> Iterator[Finding]:
+    for driver, reason in refused.items():
+        if driver in laid:
+            shown = str(laid[driver])[len(root) :]
+            what = f"{shown} keeps guests or networks from starting: {reason}"
+            cure = f"run install.sh again, or: rm {shown}, then reload libvirt"
+            yield Finding(WRONG, what, cure)
+        else:
+            what = f"no {driver} hook is laid, since {reason}; libvirt is followed"
+            yield Finding(lost, what, "to have hooks: install.sh --selinux-module")
+
+
+def _missing(
+    laid: dict[str, Path], refused: dict[str, str], lost: str, root: str
+) -> Iterator[Finding]:
+    needed = [driver for driver in needed_drivers(root) if driver not in refused]
+    for driver in [*needed, _DAEMON] if laid or not refused else ():
+        if driver not in laid:
+            what = f"no {driver} hook of vfwhooks in {DIRECTORY}"
+            yield Finding(lost, what, "install.sh lays those that libvirt may run")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.read_text(errors="replace").split("\n")[1].startswith(_MARK)
+    except (OSError, IndexError):
+        return False
+
+
+def _faults(path: Path, shown: str, lost: str, root: str) -> Iterator[Finding]:
+    about = path.stat()
+    if path.is_symlink():
+        what = f"{shown} is a link, which libvirt's confinement may not follow"
+        yield Finding(WRONG, what, "install.sh puts a file there")
+    if not about.st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
+        what = f"{shown} is not executable: libvirt does not call it"
+        yield Finding(lost, what, f"run: chmod 755 {shown}")
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        what = f"{shown} can be written by others"
+        yield Finding(WRONG, what, f"run: chmod go-w {shown}")
+    lib = re.search(r"^lib=(/\S+)", path.read_text(errors="replace"), re.MULTILINE)
+    if lib and not Path(f"{root}{lib[1]}/vfwhooks/service/hook.py").exists():
+        what = f"{shown} calls {lib[1]}, where there is no vfwhooks"
+        yield Finding(WRONG, what, "run install.sh again")
+
+
+def _remount(path: str) -> str:
+    mount = Path(path)
+    while not mount.is_mount():
+        mount = mount.parent
+    return f"mount -o remount,exec {mount}, and take noexec out of /etc/fstab"
+
+
+def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:
+    """Daemons that have not looked for hooks since ours are there."""
+    newest = max((path.stat().st_ctime for path in laid.values()), default=0)
+    daemons = find_daemons(root)
+    if not daemons:
+        yield Finding(NOTE, "no libvirt daemon is running")
+    for daemon in daemons:
+        if noticed_at(daemon, state) + COARSE < newest:
+            what = f"{daemon.name} has not looked for hooks since they were laid"
+            yield Finding(WRONG, what, f"run: kill -HUP {daemon.pid}")
+
+
+def find_uncalled(
+    records: Iterable[Record],
+    state: str,
+    root: str = "",
+    now: Callable[[], float] = time.time,
+) -> list[Record]:
+    """The guests whose hook was not called, though it is laid and their daemon had
+    noticed it when they started, some seconds ago."""
+    laid = find_laid(root)
+    since: dict[str, float] = {}  # from when on a driver's hook is called
+    for daemon in find_daemons(root):
+        for driver in SERVES[daemon.name]:
+            there = laid[driver].stat().st_ctime if driver in laid else 0
+            noticed = noticed_at(daemon, state)
+            if there and noticed + COARSE >= there:
+                since[driver] = max(noticed, there)
+    found = []
+    for record in records:
+        driver, name = record.key
+        if record.is_followed and driver in since:
+            pid = _pid(Path(f"{root}/run/libvirt/{driver}/{name}.pid"))
+            began = process_began(pid, root)
+            age = now() - began
+            if began > since[driver] + COARSE and age > _PATIENCE + COARSE:
+                found.append(record)
+    return found
+
+
+def find_service(root: str = "") -> int:
+    """The process of `vfwhooks watch`; 0 where it does not run."""
+    for process in Path(f"{root}/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"vfwhooks.service.daemon" in process.read_bytes():
+                return int(process.parent.name)
+        except OSError:
+            continue
+    return 0
+
+
+def _pid(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,121 @@
+"""What keeps libvirt's daemons from running our hooks, or the service from its work, as
+the kernel and its log say: for doctor, for status, and for who lays hooks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ..libvirt.daemons import SERVES, find_concerned, find_daemons, noticed_at
+from ..values.errors import VfwError
+from ..values.findings import OK, WRONG, Finding
+from .denials import SELINUX, Denial, find_denials
+from .hook_files import (
+    DIRECTORY,
+    DRIVERS,
+    NO_EXEC,
+    find_laid,
+    find_service,
+    is_on_noexec,
+)
+from .selinux import DAEMONS, Right, ask_rights, ask_service, find_label
+from .selinux_policy import Verdict, is_enforcing
+
+AskRights = Callable[..., Sequence[Right]]
+
+
+def find_refused(root: str = "", ask: AskRights = ask_rights) -> dict[str, str]:
+    """The daemons at work here that SELinux keeps from running hooks, and why."""
+    if not is_enforcing(root):
+        return {}
+    concerned = find_concerned(root)
+    return {
+        right.daemon: f"{right.reason} (SELinux)"
+        for right in ask(root=root)
+        if right.verdict is Verdict.DENIED and right.daemon in concerned
+    }
+
+
+def refused_drivers(refused: dict[str, str]) -> dict[str, str]:
+    """The same by driver: one daemon that may not is enough."""
+    found: dict[str, str] = {}
+    for daemon, reason in refused.items():
+        for driver in SERVES[daemon]:
+            found.setdefault(driver, reason)
+    return {driver: found[driver] for driver in DRIVERS if driver in found}
+
+
+def hooks_line(root: str = "", ask: AskRights = ask_rights) -> str:
+    """How guests that start are heard of here, and why not otherwise, for status."""
+    laid = [driver for driver in find_laid(root) if driver in DRIVERS]
+    if laid:
+        said = ", ".join(laid)
+    elif find_service(root):
+        said = "none: the service follows libvirt's files"
+    else:
+        said = "none, and the service does not run: no start is noticed"
+    is_refused = not laid and is_on_noexec(Path(root + DIRECTORY))
+    why = [NO_EXEC] if is_refused else _asked(root, ask).values()
+    return "; ".join(dict.fromkeys([said, *why]))
+
+
+def _asked(root: str, ask: AskRights) -> dict[str, str]:
+    try:
+        return find_refused(root, ask)
+    except VfwError:
+        return {}  # nobody but root may ask
+
+
+def check_confinement(
+    state: str, refused: dict[str, str], root: str = ""
+) -> Iterator[Finding]:
+    """What SELinux and AppArmor have refused to hooks, and whether our service may do
+    its work; `refused` are daemons that SELinux keeps from hooks as things are."""
+    for path in find_laid(root).values():
+        yield from _label(path, root)
+    noticed = {one.name: noticed_at(one, state) for one in find_daemons(root)}
+    for denial in find_denials(root):
+        if not denial.is_permissive and not _is_over(denial, refused, noticed):
+            what = f"{denial.by} has refused {denial.subject} to {denial.what}"
+            yield Finding(WRONG, f"{what} {denial.path}", _cure(denial))
+    if is_enforcing(root):
+        service = ask_service(root)
+        for refusal in service.refused:
+            what = f"the service, as {service.domain}, may not {refusal.work}"
+            cure = "its policy has to allow that"
+            yield Finding(WRONG, f"{what}: {refusal.reason}", cure)
+        if service.domain and not service.refused:
+            yield Finding(OK, f"the service may do its work as {service.domain}")
+
+
+def _label(path: Path, root: str) -> Iterator[Finding]:
+    """Whether the policy knows the file for a hook of libvirt's."""
+    shown = str(path)[len(root) :]
+    try:
+        has = os.getxattr(path, "security.selinux").rstrip(b"\0").decode()
+    except OSError:
+        return  # no SELinux here
+    wanted = find_label(shown, root)
+    if has.split(":")[:3] != wanted.split(":")[:3]:
+        what = f"{shown} is labelled {has}, and not {wanted}"
+        yield Finding(WRONG, what, f"run: restorecon -F {shown}")
+
+
+def _is_over(
+    denial: Denial, refused: dict[str, str], noticed: dict[str, float]
+) -> bool:
+    """Whether things are otherwise by now: the policy, or a hook was reached since."""
+    if denial.by == SELINUX and denial.subject in DAEMONS.values():
+        return denial.subject not in {DAEMONS[name] for name in refused}
+    daemon = denial.subject.rpartition("/")[2]
+    return noticed.get(daemon, 0) > denial.at
+
+
+def _cure(denial: Denial) -> str:
+    if denial.by == SELINUX:
+        return "run: install.sh --selinux-module; or without hooks: install.sh"
+    rules = f"{DIRECTORY}/** rmix, and /usr/bin/* PUx,"
+    local = f"/etc/apparmor.d/local/{denial.subject.strip('/').replace('/', '.')}"
+    return f"write into {local}: {rules} then run: systemctl reload apparmor"

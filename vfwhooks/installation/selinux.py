@@ -1,0 +1,206 @@
+"""What SELinux's loaded policy lets libvirt's daemons and our service do, as the kernel
+itself answers it. Nothing is tried out and nothing is changed; the hook path never
+comes here.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+from ..host.run import Run
+from ..values.errors import VfwError
+from .selinux_policy import (
+    SELINUXFS,
+    Ask,
+    Need,
+    Policy,
+    Verdict,
+    ask_kernel,
+    read_text,
+    type_of,
+)
+
+HOOK = "/etc/libvirt/hooks/qemu"
+PROGRAM = "/usr/bin/vfwhooks"
+BOOLEAN = "virt_hooks_unconfined"
+# libvirt's daemons that call hooks, and the domain that Fedora's policy has each run
+# in. virtlxcd has none of its own: its file bears the label of libvirt_lxc.
+DAEMONS: Mapping[str, str] = {
+    "virtqemud": "virtqemud_t",
+    "virtnetworkd": "virtnetworkd_t",
+    "virtlxcd": "virtd_lxc_t",
+    "virtxend": "virtxend_t",
+    "libvirtd": "virtd_t",
+}
+TAKE_AWAY = "take hooks away"
+
+_DAEMON = "/usr/sbin/"
+_HOOKS = "/etc/libvirt/hooks"
+# What hooks were before they had a type; and what all are whose type is unknown.
+_OLD_TYPES = "virt_etc_rw_t", "etc_t", "unlabeled_t"
+_BIN = "bin_t"
+_SELF = "self"
+# What the service does: the work, on a type, of a class, by permissions.
+_WORK = (
+    (
+        "change rules and cut connections",
+        _SELF,
+        "netlink_netfilter_socket",
+        "create bind setopt read write",
+    ),
+    ("change rules and cut connections", _SELF, "capability", "net_admin"),
+    (
+        "follow neighbours",
+        _SELF,
+        "netlink_route_socket",
+        "create bind read write nlmsg_read nlmsg_write",
+    ),
+    (
+        "see who listens",
+        _SELF,
+        "netlink_tcpdiag_socket",
+        "create bind read write nlmsg_read",
+    ),
+    ("run iptables", "iptables_exec_t", "file", "execute read open"),
+    ("follow libvirt", "virt_var_run_t", "dir", "search read open watch"),
+    ("follow libvirt", "virt_var_run_t", "file", "read open"),
+    ("keep its state", "var_run_t", "dir", "search write add_name remove_name"),
+    ("keep its state", "var_run_t", "file", "create write open rename unlink"),
+    (TAKE_AWAY, "virt_hook_t", "dir", "search write remove_name"),
+    (TAKE_AWAY, "virt_hook_t", "file", "unlink"),
+)
+
+# Given a path and the root that it is under, the label that it has or will get.
+LabelOf = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class Right:
+    """Whether a daemon, in its domain, may execute a hook with a label (both are
+    types), and what the policy lacks where not."""
+
+    daemon: str
+    domain: str
+    label: str
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Work that the service may not do, and what the policy lacks for it."""
+
+    work: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """The domain that the service ends in, "" where the policy has no init_t; and what
+    is refused to it there."""
+
+    domain: str
+    refused: tuple[Refusal, ...] = ()
+
+
+def find_label(path: str, root: str = "") -> str:
+    """The label that the policy's file contexts give a path; what it is on Fedora where
+    nobody here can tell, and for another root."""
+    try:
+        label = "" if root else _matched(path)
+    except (OSError, VfwError):
+        label = ""
+    if label.count(":") >= 2:
+        return label
+    kind = "virt_hook_t" if path.startswith(f"{_HOOKS}/") else _BIN
+    return f"system_u:object_r:{kind}:s0"
+
+
+def ask_rights(
+    path: str = HOOK,
+    root: str = "",
+    ask: Ask = ask_kernel,
+    label_of: LabelOf = find_label,
+) -> list[Right]:
+    """Whether libvirt's daemons may execute the hook at `path`; those whose domains the
+    loaded policy has, in the order of DAEMONS. Nothing where there is no SELinux.
+
+    Which daemons are installed is not looked at. Raises VfwError where we may not ask.
+    """
+    policy = Policy(root, ask)
+    label = policy.known(type_of(label_of(path, root)), *_OLD_TYPES)
+    hint = _boolean(root)
+    rights = []
+    for daemon in DAEMONS:
+        context = _domain(policy, daemon, type_of(label_of(_DAEMON + daemon, root)))
+        if policy.has(context):
+            needs = policy.execution(context, policy.file(label))
+            verdict, reason = policy.judge(needs)
+            if reason and hint:
+                reason = f"{reason}; {hint}"
+            right = Right(daemon, type_of(context), label, verdict, reason)
+            rights.append(right)
+    return rights
+
+
+def ask_service(
+    root: str = "", ask: Ask = ask_kernel, label_of: LabelOf = find_label
+) -> Service:
+    """The domain in which systemd starts our service, which has NoNewPrivileges, and
+    what of its work is refused there. What nobody enforces is not refused.
+
+    Raises VfwError where we may not ask.
+    """
+    policy = Policy(root, ask)
+    init = policy.process("init_t")
+    if not policy.has(init):
+        return Service("")
+    program = policy.file(policy.known(type_of(label_of(PROGRAM, root)), _BIN))
+    context = policy.transition(init, program)
+    if not policy.is_privilege_given(init, context):
+        context = init
+    hooks = policy.known(type_of(label_of(HOOK, root)), *_OLD_TYPES)
+    # The interpreter is a program like any other.
+    works = {"start": policy.execution(init, program, context, program)}
+    for work, target, kind, permissions in _WORK:
+        on = hooks if work == TAKE_AWAY else target
+        needed = context if target == _SELF else policy.file(on)
+        need = Need(context, needed, kind, permissions)
+        works[work] = [*works.get(work, []), need]
+    judged = ((work, *policy.judge(needs)) for work, needs in works.items())
+    refused = tuple(
+        Refusal(work, reason)
+        for work, verdict, reason in judged
+        if verdict is Verdict.DENIED
+    )
+    return Service(type_of(context), refused)
+
+
+def _domain(policy: Policy, daemon: str, label: str) -> str:
+    """The context that systemd starts a daemon in, whose file has this label. Policies
+    differ: before RHEL 9 all of them ran as virtd_t, which has all categories."""
+    init, program = policy.process("init_t"), policy.file(label)
+    if label != _BIN and policy.has(program):
+        context = policy.transition(init, program)
+        if context != init:
+            return context
+    return policy.process(DAEMONS[daemon])
+
+
+def _boolean(root: str) -> str:
+    """How the boolean stands on which Fedora's rules for hooks depend; "" for none."""
+    value = read_text(f"{root}{SELINUXFS}/booleans/{BOOLEAN}")[:1]
+    return f"{BOOLEAN} is {'on' if value == '1' else 'off'}" if value else ""
+
+
+def _matched(path: str) -> str:
+    """What libselinux says of a file at the path, in whichever way it can be asked."""
+    try:
+        libselinux = import_module("selinux")
+    except ImportError:
+        return Run()(["matchpathcon", "-n", "-m", "file", path]).strip()
+    label: str = libselinux.matchpathcon(path, stat.S_IFREG)[1]
+    return label

@@ -1,0 +1,1 @@
+"""What libvirt says: its XML, its files, its daemons."""

@@ -1,0 +1,172 @@
+"""Asking libvirtd which guests run, and having it reserve addresses. Never from a hook,
+never while holding our lock: libvirtd waits for the hook of a guest that it holds, and
+would wait for us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+from ..values.errors import VfwError
+from ..values.guests import Guest
+from .xml import dhcp_subnet, parse_domain, parse_networks
+
+_URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///system"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The running guests, and the drivers that answered: of others nothing is known."""
+
+    guests: tuple[Guest, ...]
+    drivers: tuple[str, ...]
+
+
+def running_guests(libvirt: Any = None) -> Answer:
+    """Every running guest of every driver that libvirtd has; `libvirt` is the module.
+
+    Raises VfwError when no libvirtd answers at all.
+    """
+    libvirt = libvirt or _libvirt()
+    guests: list[Guest] = []
+    drivers, reasons = [], []
+    for driver, uri in _URIS.items():
+        try:
+            guests += _running(libvirt, uri, driver)
+        except libvirt.libvirtError as error:
+            reasons.append(str(error))
+        else:
+            drivers.append(driver)
+    if not drivers:
+        raise VfwError(f"no libvirtd answers: {reasons[0]}")
+    return Answer(tuple(guests), tuple(drivers))
+
+
+def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
+    """All guests of a driver that run, or libvirtError: a daemon that ends while it is
+    asked has not said that the others do not."""
+    guests = []
+    connection = libvirt.openReadOnly(uri)
+    try:
+        for domain in connection.listAllDomains(
+            libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        ):
+            try:
+                guests.append(parse_domain(domain.XMLDesc().encode(), driver))
+            except libvirt.libvirtError as error:
+                # It may have stopped since it was listed.
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+    finally:
+        connection.close()
+    return guests
+
+
+def known_guests() -> set[tuple[str, str]]:
+    """Name and UUID of all guests, running or not, of the drivers that answer."""
+    libvirt = _libvirt()
+    known: set[tuple[str, str]] = set()
+    for uri in _URIS.values():
+        try:
+            connection = libvirt.openReadOnly(uri)
+        except libvirt.libvirtError:
+            continue
+        try:
+            for domain in connection.listAllDomains(0):
+                known.add((domain.name(), domain.UUIDString()))
+        except libvirt.libvirtError as error:
+            raise VfwError(f"libvirtd: {error}") from error
+        finally:
+            connection.close()
+    return known
+
+
+def guests_known_soon(
+    patience: float = 2.0,
+    ask: Callable[[], set[tuple[str, str]]] = known_guests,
+) -> set[tuple[str, str]]:
+    """The same, or none where that takes more than so many seconds or cannot be asked:
+    a daemon that hangs keeps nobody waiting who only asks by the way."""
+    found: set[tuple[str, str]] = set()
+
+    def answer() -> None:
+        with suppress(VfwError):
+            found.update(ask())
+
+    thread = Thread(target=answer, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return set() if thread.is_alive() else found
+
+
+def reserve(name: str, mac: str, address: str) -> bool:
+    """Have a network's DHCP give the address to the MAC for good, in the network as it
+    runs and, unless it is transient, as it is defined; False where both do already.
+    """
+    libvirt = _libvirt()
+    try:
+        connection = _open(libvirt)
+        network = connection.networkLookupByName(name)
+        parts = [(0, libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE)]
+        if network.isPersistent():
+            persistent = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+            parts.append((libvirt.VIR_NETWORK_XML_INACTIVE, persistent))
+        missing = [
+            flag
+            for which, flag in parts
+            if not _has(network.XMLDesc(which).encode(), mac, address)
+        ]
+        for flag in missing:
+            network.update(
+                libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+                libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST,
+                -1,
+                f"<host mac='{mac}' ip='{address}'/>",
+                flag,
+            )
+        connection.close()
+    except libvirt.libvirtError as error:
+        raise VfwError(f"network {name}: {error}") from error
+    return bool(missing)
+
+
+def _has(data: bytes, mac: str, address: str) -> bool:
+    """Whether the network has this reservation; VfwError where it cannot have it."""
+    network = parse_networks(data)[0]
+    where = f"network {network.name}"
+    if not dhcp_subnet(data):
+        raise VfwError(f"{where} has no DHCP", "set the address inside the guest")
+    others = "virsh net-update NETWORK delete ip-dhcp-host removes a reservation"
+    for whose, addresses in network.reservations.items():
+        if address in addresses and whose != mac:
+            raise VfwError(f"{address} is reserved for {whose} on {where}", others)
+    have = [a for a in network.reservations.get(mac, []) if ":" not in a]
+    if have and address not in have:
+        what = f"{mac} has {', '.join(have)} reserved on {where}, not {address}"
+        raise VfwError(what, others)
+    return bool(have)
+
+
+def _libvirt() -> Any:
+    """The module libvirt, which costs 28 ms and prints errors unless it is told."""
+    try:
+        import libvirt  # type: ignore[import-untyped]  # no stubs
+    except ImportError as error:
+        raise VfwError(f"libvirt-python: {error}", "install python3-libvirt") from error
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    return libvirt
+
+
+def _open(libvirt: Any) -> Any:
+    """A connection that may change networks: through the first driver that answers."""
+    reasons = []
+    for uri in _URIS.values():
+        try:
+            return libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            reasons.append(str(error))
+    raise VfwError(f"no libvirtd answers: {reasons[0]}")

@@ -1,0 +1,305 @@
+"""What libvirt and the kernel say of networks and addresses, without asking libvirtd.
+
+libvirt holds a guest while its hook runs, so the hook path reads what libvirt leaves
+on disk: the status files of networks and the leases of their dnsmasq.
+"""
+
+import struct
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from ..host.listeners import Listener, Range, list_listeners
+from ..host.netlink import (
+    ROUTE,
+    SOCK_DIAG,
+    Netlink,
+    attribute,
+    attributes,
+    message,
+    named,
+)
+from ..store import files
+from ..values.guests import Network, hosts_own, own_bridge
+from .valid_leases import Leases, by_mac, find_valid
+from .xml import parse_networks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..host.routes import Routes
+    from ..store.foreign_ports import ForeignPorts
+
+STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
+LEASES = "/var/lib/libvirt/dnsmasq"
+# Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
+# so: as its authors have it, and in Fedora.
+DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
+_GETLINK, _NEWNEIGH, _GETNEIGH = 18, 28, 30
+_REPLACE, _PROBE = 0x100, 0x10
+_LINK = bytes(16)
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_CONFIRMED = 0x02 | 0x80
+_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+
+
+class Inventory:
+    """Networks, leases and neighbours of this host. What many guests need is read once,
+    until `look_anew`.
+
+    `noted` is the directory where network hooks leave what libvirt told them: libvirt
+    writes its own status file only after its hook has ended.
+    """
+
+    _named: "Sequence[str]" = ()
+
+    def __init__(self, noted: str, root: str = "") -> None:
+        self._noted = noted
+        self._taken_path = noted.rpartition("/")[0] + "/taken"
+        self._directories = [root + directory for directory in STATUS_DIRECTORIES]
+        self._leases = root + LEASES
+        self._dnsmasqs = [f"{root}{directory}/dnsmasq.leases" for directory in DNSMASQS]
+        self._route: Netlink | None = None
+        self._diag: Netlink | None = None
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Something may have changed: read everything again."""
+        self._names: list[str] | None = None
+        self._networks: dict[str, Network | None] = {}
+        self._status: dict[str, tuple[bytes, bytes]] = {}
+        self._leased: dict[str, Leases] = {}
+        self._neighbours: dict[tuple[int, str], list[str]] | None = None
+        self._bridges: dict[int, list[str]] | None = None
+        self._own: set[str] | None = None
+        self._routes: Routes | None = None
+        self._taken: ForeignPorts | None = None
+        self._is_taken_known = False
+
+    def network(self, name: str) -> "Network | None":
+        """The network of this name, if it is active."""
+        if name not in self._networks:
+            self._networks[name] = self._read_network(name)
+        return self._networks[name]
+
+    def network_of(self, bridge: str) -> "Network | None":
+        """The active network of libvirt's whose bridge this is."""
+        for one in map(self.network, self.names()):
+            if one and one.bridge == bridge and not one.is_hosts_own:
+                return one
+        return None
+
+    def know_bridges(self, named: "Sequence[str]") -> None:
+        """These stand in forwards.yaml: guests on them are forwarded to as those on
+        libvirt's networks are."""
+        self._named, self._names = named, None
+
+    def names(self) -> list[str]:
+        """The names of all networks that are or were active, and of those bridges that
+        stand in forwards.yaml and are none of theirs."""
+        if self._names is None:
+            found = self._read_names()
+            known = map(self.network, found if self._named else ())
+            made = {network.bridge for network in known if network and network.is_ours}
+            own = [hosts_own(one) for one in self._named if one not in made]
+            self._names = found + own
+        return self._names
+
+    def _read_names(self) -> list[str]:
+        found = set()
+        for name in files.names(self._noted):
+            try:
+                found.add(files.unquote(name))
+            except ValueError:
+                continue  # no release of ours has named it
+        for directory in self._directories:
+            found.update(n[:-4] for n in files.names(directory) if n.endswith(".xml"))
+        return sorted(found)
+
+    def has_networks(self) -> bool:
+        """Whether any network of libvirt's is active."""
+        known = map(self.network, self.names())
+        return any(network and not network.is_hosts_own for network in known)
+
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        """Expiry (seconds since 1970) and address of the MAC's unexpired leases."""
+        return find_valid(self._status_leases(bridge, mac)) or find_valid(
+            self._old_leases(bridge, mac)
+        )
+
+    def _status_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        """The MAC's leases in the file of libvirt's own helper."""
+        path = f"{self._leases}/{bridge}.status"
+        if path not in self._status:
+            data = files.read(path, files.FOLLOW) or b""
+            self._status[path] = data, data.lower()
+        data, lower = self._status[path]
+        if mac.encode() not in lower:
+            return []
+        if path not in self._leased:
+            from .dnsmasq_leases import parse_status  # most guests have a reservation
+
+            self._leased[path] = by_mac(parse_status(path, data))
+        return self._leased[path].get(mac, [])
+
+    def _old_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+        """The MAC's leases in dnsmasq's own file: libvirt has one since 1.2.6, and at
+        first it did not hear of renewals."""
+        network = self.network_of(bridge)
+        if network is None:
+            return []
+        from .dnsmasq_leases import (
+            parse_leases,  # hosts from before 1.2.6 alone need it
+        )
+
+        found: list[tuple[int, str]] = []
+        for path in (f"{self._leases}/{network.name}.leases", *self._dnsmasqs):
+            if path not in self._leased:
+                data = files.read(path, files.FOLLOW) or b""
+                self._leased[path] = by_mac(parse_leases(data))
+            found += self._leased[path].get(mac, [])
+        return found
+
+    def neighbours(self, bridge: str, mac: str) -> list[str]:
+        """The addresses that the neighbour table of the bridge has for the MAC, those
+        confirmed of late first."""
+        index = self.index(bridge)
+        if index and self._neighbours is None:
+            self._neighbours = self._read_neighbours()
+        return (self._neighbours or {}).get((index, mac), [])
+
+    def _read_neighbours(self) -> dict[tuple[int, str], list[str]]:
+        """By the number of the bridge and by MAC."""
+        found: dict[tuple[int, str], list[tuple[bool, str]]] = {}
+        asked = message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
+        for _, answer in self.route.dump(asked):
+            family, where, state, _, _ = _NEIGHBOUR.unpack_from(answer)
+            if state & _USABLE and family in (AF_INET, AF_INET6):
+                about = attributes(answer[_NEIGHBOUR.size :])
+                if 1 in about:
+                    one = not state & _CONFIRMED, inet_ntop(family, about[1])
+                    key = where, about.get(2, b"").hex(":")
+                    found.setdefault(key, []).append(one)
+        return {key: [address for _, address in sorted(found[key])] for key in found}
+
+    def neighbour_at(self, bridge: str, address: str) -> str:
+        """The MAC that the neighbour table of the bridge has for the address."""
+        index = self.index(bridge)
+        family = AF_INET6 if ":" in address else AF_INET
+        asked = _NEIGHBOUR.pack(family, index, 0, 0, 0)
+        asked += attribute(1, inet_pton(family, address))
+        try:
+            answer = self.route.ask(message(_GETNEIGH, asked)) if index else b""
+        except OSError:
+            return ""
+        if not answer or not _NEIGHBOUR.unpack_from(answer)[2] & _USABLE:
+            return ""
+        return attributes(answer[_NEIGHBOUR.size :]).get(2, b"").hex(":")
+
+    def probe(self, bridge: str, address: str) -> None:
+        """Have the kernel ask whether the neighbour is still at the address; if it is
+        not, that is news a few seconds later."""
+        family = AF_INET6 if ":" in address else AF_INET
+        head = _NEIGHBOUR.pack(family, self.index(bridge), _PROBE, 0, 0)
+        asked = head + attribute(1, inet_pton(family, address))
+        try:
+            self.route.request(message(_NEWNEIGH, asked, _REPLACE))
+        except OSError:
+            pass  # it is not in the table, so there is nothing to ask
+
+    def index(self, interface: str) -> int:
+        """The kernel's number of the interface; 0 where there is none."""
+        try:
+            answer = self.route.ask(message(_GETLINK, _LINK + named(3, interface)))
+        except OSError:
+            return 0
+        index: int = struct.unpack_from("=i", answer, 4)[0]
+        return index
+
+    def is_local(self, address: str) -> bool:
+        """Whether packets for the address are for this host, loopback left out."""
+        return self.routes.is_local(address)
+
+    def device_with(self, address: str) -> str:
+        """The interface that has the address, also where it is down; '' for none."""
+        return self.routes.device_with(address)
+
+    def is_default_source(self, address: str) -> bool:
+        """Whether what leaves by a default route has this source address."""
+        return self.routes.is_default_source(address)
+
+    @property
+    def routes(self) -> "Routes":
+        """The host's own addresses and routes."""
+        if self._routes is None:
+            from ..host.routes import Routes  # few forwards need it
+
+            self._routes = Routes(self.route)
+        return self._routes
+
+    def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
+        """Who listens on these ports of the host; nobody, where the kernel does not
+        say: that must keep no guest from its forwards."""
+        try:
+            return list_listeners(self.diag, protocol, ranges)
+        except OSError:
+            return []
+
+    @property
+    def taken(self) -> "ForeignPorts | None":
+        """The ports that DNAT rules of others take, as whoever looked has written down:
+        here those rules are not read."""
+        if not self._is_taken_known:
+            self._is_taken_known = True
+            if files.exists(self._taken_path):
+                from ..store.foreign_ports import load  # few hosts have any
+
+                self._taken = load(self._taken_path)
+        return self._taken
+
+    def know_taken(self, taken: "ForeignPorts | None") -> None:
+        """Go by these instead, until everything is looked at anew."""
+        self._taken, self._is_taken_known = taken, True
+
+    def bridges(self) -> dict[int, list[str]]:
+        """The host's own addresses on the bridges that guests are behind, by the
+        kernel's numbers of them; 0 for those that are not there."""
+        if self._bridges is None:
+            self._bridges = {}
+            for network in map(self.network, self.names()):
+                if network and network.is_inside(self.is_default_source):
+                    own = self._bridges.setdefault(self.index(network.bridge), [])
+                    own += [address for address, _ in network.subnets]
+        return self._bridges
+
+    def bridge_addresses(self) -> set[str]:
+        """The host's own addresses on all of them."""
+        if self._own is None:
+            self._own = {one for some in self.bridges().values() for one in some}
+        return self._own
+
+    @property
+    def diag(self) -> Netlink:
+        """A socket to the kernel's list of sockets."""
+        if self._diag is None:
+            self._diag = Netlink(SOCK_DIAG)
+        return self._diag
+
+    @property
+    def route(self) -> Netlink:
+        """A socket to the kernel's addresses, links and routes."""
+        if self._route is None:
+            self._route = Netlink(ROUTE)
+        return self._route
+
+    def _read_network(self, name: str) -> "Network | None":
+        bridge = own_bridge(name)
+        if bridge:
+            from ..host.host_bridges import read_bridge  # few hosts have any
+
+            return read_bridge(bridge, self.index(bridge), self.route)
+        paths = [f"{d}/{name}.xml" for d in self._directories]
+        paths.append(f"{self._noted}/{files.file_name(name)}")
+        newest = max(paths, key=files.changed_at)
+        data = files.read(newest)
+        found = parse_networks(data) if data else []
+        return found[0] if found else None

@@ -1,0 +1,202 @@
+"""Libvirt's XML, read into values: domains and networks.
+
+lxml reads it, here and nowhere else. A document type ends the reading where it begins,
+before an entity is known: none is ever expanded or followed, in text or in attributes,
+where `resolve_entities=False` alone would not help. The elements are ElementTree's,
+whose builder takes what lxml finds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from xml.etree.ElementTree import Element, TreeBuilder
+
+from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
+
+from ..values.errors import VfwError
+from ..values.guests import Guest, Network, Nic
+
+_DEEPEST = 100
+_LARGEST = 16 << 20
+_PIECE = 1 << 16  # libxml2 lists all mistakes of a piece before the first is told
+# Nor does it end soon with many attributes: before 2.12 it compares each with all.
+_LONGEST_TAG = 256 << 10
+_LONG_TAG = re.compile(rb"<[^<>!?][^<>]{%d}" % _LONGEST_TAG)
+_CLASSFUL = ((128, 8), (192, 16), (224, 24))
+
+
+class _Builder(TreeBuilder):
+    """Builds elements, and refuses what libvirt never writes as soon as it comes."""
+
+    depth = 0
+    is_whole = False
+
+    def doctype(self, *_: object) -> None:
+        """A document type begins."""
+        raise VfwError("the XML has a document type, which libvirt's never has")
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> Element:
+        """An element begins."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise VfwError(f"the XML is more than {_DEEPEST} elements deep")
+        return super().start(tag, dict(attributes))  # it takes nothing else
+
+    def end(self, tag: str) -> Element:
+        """An element ends."""
+        self.depth -= 1
+        self.is_whole = not self.depth
+        return super().end(tag)
+
+
+def read_xml(data: bytes) -> Element:
+    """The root, with all that is in it; comments and instructions are left out.
+
+    Raises VfwError, with line and column, on what is not XML as libvirt writes it.
+    """
+    if len(data) > _LARGEST:
+        raise VfwError(f"the XML is larger than {_LARGEST >> 20} MiB")
+    if _LONG_TAG.search(data):
+        raise VfwError(f"the XML has a tag of more than {_LONGEST_TAG >> 10} KiB")
+    builder = _Builder()
+    parser = etree.XMLParser(
+        target=builder,
+        resolve_entities="internal",  # else `&amp;` in an attribute comes as `&#38;`
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        for at in range(0, len(data) or 1, _PIECE):
+            parser.feed(data[at : at + _PIECE])
+        root: Element = parser.close()
+    except etree.XMLSyntaxError as error:
+        said = " ".join(str(error.msg).split())
+        if error.code == etree.ErrorTypes.ERR_DOCUMENT_END and not builder.is_whole:
+            line, column = error.position  # libxml2 says that there is too much
+            said = f"no element found: line {line}, column {column - 1}"
+        raise VfwError(f"the XML is malformed: {said}") from error
+    return root
+
+
+def parse_domain(data: bytes, driver: str) -> Guest:
+    """The guest that a domain's XML describes."""
+    root = read_xml(data)
+    if root.tag != "domain" or not root.findtext("name"):
+        raise VfwError("the XML describes no domain")
+    return read_domain(root, driver)
+
+
+def read_domain(domain: Element, driver: str) -> Guest:
+    """The guest that a `<domain>` describes, with its interfaces in order."""
+    name, uuid = _owner(domain)
+    nics = [read_nic(one) for one in domain.iterfind("devices/interface")]
+    return Guest(driver, name, uuid, nics)
+
+
+def parse_networks(data: bytes) -> list[Network]:
+    """The network in a network's XML, in libvirt's status file or in hookData."""
+    root = read_xml(data)
+    if root.tag == "network":
+        return [_network(root)]
+    if root.tag not in ("networkstatus", "hookData"):
+        return []
+    found = [_network(one) for one in root.iterfind("network")]
+    if root.tag == "networkstatus":
+        for network in found:
+            network.backend = attribute(root, "firewall", "backend")
+    return found
+
+
+def dhcp_subnet(data: bytes) -> str:
+    """The IPv4 subnet in which a network, by its XML, has DHCP; '' for none."""
+    root = read_xml(data)
+    for ip in root.iterfind("ip") if root.tag == "network" else ():
+        subnet = _subnet(ip.attrib)
+        if subnet and ":" not in subnet[0] and ip.find("dhcp") is not None:
+            return subnet[1]
+    return ""
+
+
+def attribute(element: Element, path: str, name: str) -> str:
+    """An attribute of the first element at `path`; '' where there is none."""
+    found = element.find(path)
+    return "" if found is None else found.get(name, "")
+
+
+def _owner(element: Element) -> tuple[str, str]:
+    """The name and UUID of a guest."""
+    name, uuid = element.findtext("name", ""), element.findtext("uuid", "")
+    return name, uuid.strip().lower()
+
+
+def read_nic(interface: Element) -> Nic:
+    """An interface of a domain. In libvirt's status files what it has come to be, with
+    its bridge, stands in an element of its own, `actual`."""
+    kind = attribute(interface, "actual", "type") or interface.get("type", "")
+    backend = attribute(interface, "backend", "type")
+    if kind in ("user", "vhostuser") and backend == "passt":
+        kind = "passt"  # it can forward ports by itself
+    bridge = attribute(interface, "actual/source", "bridge")
+    return Nic(
+        attribute(interface, "mac", "address").lower(),
+        kind,
+        attribute(interface, "source", "network"),
+        bridge or attribute(interface, "source", "bridge"),
+        attribute(interface, "target", "dev"),
+    )
+
+
+def _network(element: Element) -> Network:
+    forward = element.find("forward")
+    subnets: list[tuple[str, str]] = []
+    reservations: dict[str, list[str]] = {}
+    for ip in element.iterfind("ip"):
+        subnet = _subnet(ip.attrib)
+        if subnet:
+            subnets.append(subnet)
+        for host in ip.iterfind("dhcp/host"):
+            mac = host.get("mac", "").lower()
+            address = canonical(host.get("ip", ""))
+            if mac and address:
+                reservations.setdefault(mac, []).append(address)
+    return Network(
+        element.findtext("name", ""),
+        attribute(element, "bridge", "name"),
+        "none" if forward is None else forward.get("mode") or "nat",
+        subnets,
+        reservations,
+    )
+
+
+def _subnet(ip: dict[str, str]) -> tuple[str, str] | None:
+    address = canonical(ip.get("address", ""))
+    if not address:
+        return None
+    family = AF_INET6 if ":" in address else AF_INET
+    packed = inet_pton(family, address)
+    bits = len(packed) * 8
+    prefix, mask = ip.get("prefix", ""), canonical(ip.get("netmask", ""))
+    if prefix.isdecimal() and len(prefix) < 4 and int(prefix) <= bits:
+        length = int(prefix)
+    elif mask and ":" not in mask:
+        length = bin(int.from_bytes(inet_pton(AF_INET, mask), "big")).count("1")
+    elif family == AF_INET6:
+        length = 64
+    else:
+        length = next((size for below, size in _CLASSFUL if packed[0] < below), 24)
+    host = (1 << (bits - length)) - 1
+    base = (int.from_bytes(packed, "big") & ~host).to_bytes(len(packed), "big")
+    return address, f"{inet_ntop(family, base)}/{length}"
+
+
+def canonical(address: str) -> str:
+    """The address as the kernel writes it; '' for what is no address."""
+    family = AF_INET6 if ":" in address else AF_INET
+    try:
+        return inet_ntop(family, inet_pton(family, address))
+    except (OSError, ValueError, UnicodeError):
+        return ""

@@ -1,0 +1,1 @@
+"""From events to what the kernel holds: the one use case."""

@@ -1,0 +1,170 @@
+"""What is planned for a guest: its entries, and what keeps others from being there."""
+
+from __future__ import annotations
+
+from ..config.port_mappings import PortMapping, Settings
+from ..host.listeners import Listener
+from ..store.records import Record
+from ..values.entries import Accept, Dnat, key_of
+from ..values.errors import show
+from ..values.needs import Need
+from .endpoints import Endpoint
+from .port_conflicts import is_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Union
+
+    from ..config.port_mappings import Addresses, Claimed
+    from ..store.foreign_ports import ForeignPort
+    from ..store.records import Seen
+    from ..values.entries import Entry, Key
+    from ..values.published import Address, Family, Published
+
+    PortOwner = Union[Listener, ForeignPort]
+
+
+class DesiredState:
+    """A record's entries as they should be, and what keeps others from being there:
+    `conflicts` are reasons by the entry's key, that of an address being its accept's;
+    `networks` are those whose entries it needs, once it has any itself; `port_owners`
+    are listeners of the host and rules of others by what they keep from being
+    published, and `without` is all that is kept from it; `holes` are those that keep
+    ports of published ranges, and `seen` listeners that may (see port_conflicts);
+    `exempt` are entries that leave listeners on bridges theirs, and rules that are for
+    an address; `ports` are those of bridges, as device and bridge, that are to be in
+    hairpin mode once it is forwarded to; `unmarked` says of what there is no mark for.
+    One that `is_contested` wants what another guest has.
+    """
+
+    __slots__ = (
+        "conflicts",
+        "endpoint",
+        "entries",
+        "exempt",
+        "holes",
+        "is_contested",
+        "networks",
+        "port_owners",
+        "ports",
+        "record",
+        "seen",
+        "settings",
+        "unmarked",
+        "without",
+    )
+
+    def __init__(self, record: Record, settings: Settings, endpoint: Endpoint) -> None:
+        self.record = record
+        self.settings = settings
+        self.endpoint = endpoint
+        self.networks = [Need(network.name) for network in endpoint.networks]
+        self.entries: list[Entry] = []
+        self.exempt: list[Entry] = []
+        self.conflicts: dict[Key, str] = {}
+        self.port_owners: dict[Published, PortOwner] = {}
+        self.holes: dict[Published, dict[int, PortOwner]] = {}
+        self.seen: dict[Seen, int] = {}
+        self.without: set[Claimed] = set()
+        self.ports: list[tuple[str, str]] = []
+        self.unmarked: list[str] = []
+        self.is_contested = False
+
+    def settled(self) -> Record:
+        """The record as it is when all of this has been done."""
+        networks = self.networks if self.entries else []
+        record = self.record
+        since, stamp = record.since, record.stamp
+        settled = Record(record.guest, since, stamp, self.entries, networks)
+        settled.is_followed = record.is_followed
+        settled.is_waiting = any(
+            not any(family in self.endpoint.addresses for family in families)
+            for families in self.settings.wanted
+        )
+        settled.yields, settled.seen = self.yields(), self.seen
+        there = {one.address for one in self.entries if isinstance(one, Accept)}
+        settled.ousted = [one for one in record.ousted if one.address in there]
+        if self.ports and any(isinstance(one, Dnat) for one in self.entries):
+            settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
+        settled.is_returned = self.settings.is_returned and bool(self.entries)
+        return settled
+
+    def yields(self) -> list[Published]:
+        """What listeners keep, port by port; a whole address as a whole."""
+        found = list(self.port_owners)
+        for one, ports in self.holes.items():
+            found += map(one.at, ports)
+        return list(dict.fromkeys(found))
+
+    def yield_to(
+        self, port_owners: Mapping[Published, Mapping[int, PortOwner]]
+    ) -> None:
+        """Leave these their ports: what has others is published without."""
+        for one, some in port_owners.items():
+            ports = {**self.holes.pop(one, {}), **some}
+            if one in self.port_owners:
+                continue
+            if is_all(one, ports):
+                self.port_owners[one] = next(iter(ports.values()))
+            else:
+                self.holes[one] = ports
+
+    def takers(self) -> list[str]:
+        """Lines that say which rules of others keep ports of it."""
+        some = list(self.port_owners.values())
+        for ports in self.holes.values():
+            some += ports.values()
+        name = show(self.record.guest.name)
+        rules = [one for one in some if not isinstance(one, Listener)]
+        return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
+
+    def plan(self, own: list[Address]) -> None:
+        """Plan the entries without what listeners have, and without what is on these
+        addresses, which are the host's own."""
+        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
+        for host in own:
+            reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
+        self.without = set(reasons)
+        self.entries = self.entries_at(self.endpoint.addresses)
+        for forward in self.settings.forwards if reasons else ():
+            for family in self.endpoint.addresses:
+                reason = reasons.get(forward.published(family))
+                if reason:
+                    for entry in self.entries_of(forward, family):
+                        self.conflicts[key_of(entry)] = reason
+
+    def entries_of(self, forward: PortMapping, family: Family) -> list[Entry]:
+        """One forward's entries, without the ports of it that listeners keep."""
+        holes = self.holes.get(forward.published(family), ()) if self.holes else ()
+        return forward.entries(family, self.endpoint.addresses[family], holes)
+
+    def entries_at(self, addresses: Addresses) -> list[Entry]:
+        """The entries at these addresses, with what is left to services on bridges."""
+        entries = self.settings.entries(addresses, self.without, self.holes)
+        return entries + self.exempt if entries else []
+
+    def summary(self) -> str:
+        """One line for the log."""
+        name = show(self.record.guest.name)
+        endpoint = ", ".join(map(str, self.endpoint.addresses.values()))
+        reasons = dict.fromkeys(self.conflicts.values())
+        for ports in self.holes.values():
+            reasons.update((port_owner.reason, None) for port_owner in ports.values())
+        why = "; ".join([*reasons, *self.unmarked, self.endpoint.reason]).strip("; ")
+        if not self.entries:
+            return f"{name}: pending: {why}"
+        return f"{name}: forwarded to {endpoint}" + (f", but: {why}" if why else "")
+
+
+def own_reason(host: Address) -> str:
+    return f"{host} is the host's own address; public_ip_of_host: true gives it away"
+
+
+def line_of(old: Record | None, desired: DesiredState | None) -> list[str]:
+    """What the log says of a guest, once it is so."""
+    if desired and desired.settings.wanted:
+        return [desired.summary()]
+    if old and old.entries and desired is None:
+        return [f"{show(old.guest.name)}: stopped, nothing is forwarded"]
+    return []

@@ -1,0 +1,210 @@
+"""Where a guest is: its own word, reservation, lease, neighbour, in that order.
+
+What has to be looked up is asked of the inventory only when it is needed: a guest with
+a reservation costs no look at leases, one with a lease none at the neighbour table.
+"""
+
+from __future__ import annotations
+
+from ..config.port_mappings import Settings
+from ..libvirt.inventory import Inventory
+from ..values.errors import VfwError, show
+from ..values.guests import Guest, Network, Nic, hosts_own
+from ..values.published import BOTH, parse_address, parse_subnet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from ..config.port_mappings import Addresses
+    from ..store.records import Ousted
+    from ..values.published import Address, Family
+
+
+class Endpoint:
+    """A guest's addresses by family, its networks, and why an address is missing."""
+
+    __slots__ = ("addresses", "networks", "reason")
+
+    def __init__(
+        self, addresses: Addresses, networks: list[Network], reason: str
+    ) -> None:
+        self.addresses = addresses
+        self.networks = networks
+        self.reason = reason
+
+
+def find_endpoint(
+    guest: Guest,
+    settings: Settings,
+    inventory: Inventory,
+    now: Addresses,
+    ousted: Collection[Ousted] = (),
+    names: Mapping[str, str] = {},
+) -> Endpoint:
+    """Where to forward to: for each family, the first interface that has an address.
+
+    `now` is where the guest is forwarded to already: that holds, when nothing says
+    more, until somebody else is there; but for those whom it has `ousted` (see
+    records). `names` are guests by their MACs, as far as they are known.
+    """
+    addresses: Addresses = {}
+    networks: list[Network] = []
+    reasons: list[str] = []
+    for nic in guest.nics:
+        if not _is_meant(nic, settings, inventory):
+            continue
+        network, reason = find_network(nic, inventory, settings.bridge)
+        if network is None:
+            reasons.append(reason)
+            continue
+        networks.append(network)
+        for family in BOTH:
+            if family not in addresses:
+                was = now.get(family)
+                look = _Resolver(nic, network, inventory, was, ousted, names)
+                found, reason = look.find(family, settings.addresses.get(family))
+                if found:
+                    addresses[family] = found
+                elif reason:
+                    reasons.append(reason)
+    if not networks and not reasons:
+        where = f" on network {settings.network}" if settings.network else ""
+        where = f" on bridge {settings.bridge}" if settings.bridge else where
+        reasons.append(f"the guest has no interface{where}")
+    return Endpoint(addresses, networks, "" if addresses else "; ".join(reasons))
+
+
+def _is_meant(nic: Nic, settings: Settings, inventory: Inventory) -> bool:
+    if settings.bridge:
+        return _bridge(nic, inventory) == settings.bridge
+    return settings.network in ("", nic.network, nic.bridge)
+
+
+def _bridge(nic: Nic, inventory: Inventory) -> str:
+    """The interface's bridge; a network of libvirt's that leads to one may name it."""
+    network = inventory.network(nic.network) if nic.network else None
+    return nic.bridge or (network.bridge if network else "")
+
+
+def find_network(
+    nic: Nic, inventory: Inventory, bridge: str = ""
+) -> "tuple[Network | None, str]":
+    """The network that keeps the interface from being reached; or why there is none.
+    The bridge may be the host's own: then it stands for a network."""
+    network = None
+    if nic.kind == "network" or (nic.kind == "bridge" and nic.network):
+        network = inventory.network(nic.network)
+        if network is None:
+            return None, f"network {nic.network} is not active"
+    elif nic.kind == "bridge":
+        network = inventory.network_of(nic.bridge)
+    if network and network.is_ours:
+        return network, ""
+    from .unreachable import why_no_bridge, why_unreached  # few guests need it
+
+    if bridge and bridge == _bridge(nic, inventory):
+        own = inventory.network(hosts_own(bridge))
+        reason = why_no_bridge(bridge, own)
+        return (None, reason) if reason else (own, "")
+    return None, why_unreached(nic, network)
+
+
+def find_ports(
+    guest: Guest, settings: Settings, inventory: Inventory
+) -> list[tuple[str, str]]:
+    """The ports of bridges, as device and bridge, that its forwards may lead to; of an
+    interface that was plugged in later no device is known."""
+    found = []
+    for nic in guest.nics:
+        network, _ = find_network(nic, inventory, settings.bridge)
+        if network and _is_meant(nic, settings, inventory):
+            found.append((nic.device, network.bridge))
+    return [port for port in found if all(port)]
+
+
+class _Resolver:
+    """The look for one interface's address."""
+
+    def __init__(
+        self,
+        nic: Nic,
+        network: Network,
+        inventory: Inventory,
+        now: Address | None,
+        ousted: Collection[Ousted],
+        names: Mapping[str, str],
+    ) -> None:
+        self._nic = nic
+        self._network = network
+        self._inventory = inventory
+        self._now = now
+        self._ousted = [(one.address, one.mac) for one in ousted]
+        self._names = names
+        self._trouble = ""
+        self._answered: dict[Address, str] = {}
+
+    def find(self, family: Family, fixed: Address | None) -> tuple[Address | None, str]:
+        """The address, or why there is none (nothing to say of a family that the
+        network does not have)."""
+        network = self._network
+        subnets = [subnet for _, subnet in network.subnets]
+        subnets = [one for one in subnets if parse_subnet(one).version == int(family)]
+        if fixed:
+            if network.is_hosts_own and not is_inside(fixed, subnets):
+                own = ", ".join(subnet for _, subnet in network.subnets)
+                return None, f"address {fixed} is outside {own} of {network.bridge}"
+            if subnets and not is_inside(fixed, subnets):
+                return None, f"address {fixed} is outside network {network.name}"
+            return fixed, ""
+        for address in self._candidates() if subnets else ():
+            if is_inside(address, subnets):
+                return address, ""
+        for lease, mac in self._answered.items():
+            if is_inside(lease, subnets):
+                who = show(self._names.get(mac, mac))
+                return None, f"lease {lease} is answered by {who}: same machine-id?"
+        what = f"no reservation, lease or neighbour for {self._nic.mac}"
+        reason = f"{what} on {network.bridge} (IPv{family}){self._trouble}"
+        if network.is_hosts_own:
+            reason += "; write address:, or have the guest send something"
+        return None, reason if subnets else ""
+
+    def _candidates(self) -> Iterator[Address]:
+        mac, bridge = self._nic.mac, self._network.bridge
+        yield from _addresses(self._network.reservations.get(mac, ()))
+        try:
+            leases = self._inventory.leases(bridge, mac)
+        except (VfwError, OSError) as error:  # its guests alone have to wait for it
+            self._trouble, leases = f"; {error}", []
+        for address in _addresses(address for _, address in leases):
+            other = self._other(address)
+            if not other:
+                yield address
+            else:
+                self._answered[address] = other
+        neighbours = list(_addresses(self._inventory.neighbours(bridge, mac)))
+        yield from sorted(neighbours, key=lambda address: address != self._now)
+        if self._now and not self._other(self._now):
+            yield self._now
+
+    def _other(self, address: Address) -> str:
+        """The MAC of somebody else whom the bridge's neighbour table has there; one who
+        was ousted counts for nobody, since clones come and go there all the time."""
+        holder = self._inventory.neighbour_at(self._network.bridge, str(address))
+        is_ousted = address == self._now and (address, holder) in self._ousted
+        return "" if holder == self._nic.mac or is_ousted else holder
+
+
+def _addresses(texts: Iterable[str]) -> Iterator[Address]:
+    """Those of them that are addresses: a file of leases may have anything."""
+    for text in texts:
+        try:
+            yield parse_address(text)
+        except ValueError:
+            continue
+
+
+def is_inside(address: Address, subnets: list[str]) -> bool:
+    """Whether the address lies in one of the subnets of its own family."""
+    return any(address in parse_subnet(subnet) for subnet in subnets)

@@ -1,0 +1,101 @@
+"""Which ports of a forward a DNAT rule of somebody else keeps, since it was first.
+
+As with listeners: what is in force stays, and who was there before it keeps the port.
+A rule for every address is in the way of a forward on any; one for an address is so on
+that address, and of a forward on every address alone if the world knows the host by it.
+Another address is left to it, and the forward has all others.
+"""
+
+from __future__ import annotations
+
+from ..libvirt.inventory import Inventory
+from ..store.foreign_ports import ForeignPort
+from ..values.entries import Exempt
+from ..values.protocols import Protocol
+from ..values.published import Published, parse_address
+from .port_conflicts import Past, find_published
+from .port_index import index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..store.foreign_ports import ForeignPorts
+    from ..values.entries import Entry
+    from ..values.published import Address
+
+_MOST_EXEMPT = 128  # ports of one forward; with more, it goes without them everywhere
+
+
+def find_foreign_owners(
+    published: list[Published], held: list[Entry], past: Past, inventory: Inventory
+) -> tuple[dict[Published, dict[int, ForeignPort]], list[Entry]]:
+    """The rules that keep what is to be published from being so, by their ports, and
+    the entries that leave addresses to rules that are for these alone; `held` are
+    entries that are in force."""
+    port_owners: dict[Published, dict[int, ForeignPort]] = {}
+    exempted: list[Entry] = []
+    known = find_published(held)
+    had, there = index(known), {entry for entry in held if isinstance(entry, Exempt)}
+    taken = inventory.taken
+    for one in published:
+        is_in_force = one in known and not past.concerns(one) and not there
+        if taken is None or is_in_force:
+            continue
+        beside: dict[str, bool] = {}
+        met = list(find_foreign_conflicts(one, taken))
+        are_few = sum(rule.host != "*" for rule, _ in met) <= _MOST_EXEMPT
+        for rule, port in met:
+            if one.is_one_to_one:
+                if one in past.yields or one not in known:
+                    port_owners.setdefault(one, {})[port] = rule
+                continue
+            if rule.host not in beside:
+                beside[rule.host] = is_for_another(one.host, rule, inventory)
+            is_beside = beside[rule.host]
+            entry = exempt(one, rule, port) if is_beside else None
+            was_first = one.at(port) in past.yields
+            if entry and entry in there:
+                exempted.append(entry)
+            elif was_first or not had.covers(one, one.protocol, port):
+                if entry and are_few:
+                    exempted.append(entry)
+                else:
+                    port_owners.setdefault(one, {}).setdefault(port, rule)
+    return port_owners, list(dict.fromkeys(exempted))
+
+
+def exempt(one: Published, rule: ForeignPort, port: int) -> Exempt:
+    """The entry that leaves one port to a rule for one address."""
+    return Exempt(one.at(port).on(parse_address(rule.host)))
+
+
+def find_foreign_conflicts(
+    one: Published, taken: ForeignPorts | None
+) -> Iterator[tuple[ForeignPort, int]]:
+    """What takes ports of what is published, port by port; of a whole address, once."""
+    host = "*" if one.host is None else str(one.host)
+    if taken is None or host.startswith("127."):
+        return  # loopback's is the host's own, and comes in by no interface
+    if one.is_one_to_one:
+        for rule in taken.find(one.family, Protocol.ALL, 0, 0):
+            if rule.host == host:
+                yield rule, 0
+        return
+    for rule in taken.find(one.family, one.protocol, one.first, one.last):
+        if rule.host in ("*", host) or host == "*":
+            first, last = max(one.first, rule.first), min(one.last, rule.last)
+            for port in range(first, last + 1):
+                yield rule, port
+
+
+def is_for_another(
+    host: Address | None, rule: ForeignPort, inventory: Inventory
+) -> bool:
+    """Whether the rule is for one of the addresses alone that a forward on every one
+    has, and not for the one by which the world knows the host."""
+    is_one = host is None and rule.host != "*"
+    return is_one and not inventory.is_default_source(rule.host)
+
+
+AHEAD = "it is asked before ours: take it out there, or publish another port"

@@ -1,0 +1,161 @@
+"""Hairpin mode of guests' ports of bridges, for guests that reach themselves by it.
+
+A bridge sends nothing back by the port that it came in by, unless that is in hairpin
+mode; with br_netfilter on, that goes for what a guest sends to its own published port.
+By netlink, not by sysfs, which the service may only read. A port that is in hairpin
+mode already is somebody else's doing. Which ones are ours stands in the guest's record
+before they are set; when the guest stops its ports go by themselves.
+"""
+
+import errno
+import struct
+
+from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, named, nested
+from ..store import files
+from ..store.records import Hairpin
+
+_GETLINK, _SETLINK = 18, 19
+_BRIDGE = 7  # the family of messages about ports of bridges
+_LINK = struct.Struct("=BxHiII")
+_NAME, _MASTER, _PORT, _LINK_INFO = 3, 10, 12, 18
+_SLAVE_DATA = 5
+_MODE = 4
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store.records import Record
+
+    Pairs = list[tuple["Record | None", "Record | None"]]
+
+
+def is_set(device: str, root: str = "") -> "bool | None":
+    """Whether the port is in hairpin mode; None where it is no port of a bridge."""
+    try:
+        found = files.read(f"{root}/sys/class/net/{device}/brport/hairpin_mode")
+    except OSError:
+        return None  # it has just gone
+    return None if found is None else found.strip() == b"1"
+
+
+class Hairpins:
+    """The ports of guests, each as it was and as it will be, for a holder of the lock:
+    first `look`, then the records are written, then `carry_out`."""
+
+    def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
+        # Not the inventory's: in a dry run that one leads to the real host.
+        self._connect = connect
+        self._link: Netlink | None = None
+        self._bridges: dict[str, int] = {}
+        self._to_set: list[Hairpin] = []
+        self.problems: list[str] = []
+
+    def look(self, pairs: "Pairs") -> None:
+        """Note in the new records which of their ports are for us to set back: those
+        that are not in hairpin mode yet, or are by us."""
+        known = {
+            (device, bridge): number
+            for old, _ in pairs
+            for device, bridge, number in (old.hairpins if old else ())
+        }
+        for _, new in pairs:
+            if new:
+                new.hairpins = [self._noted(port, known) for port in new.hairpins]
+
+    def carry_out(self, pairs: "Pairs") -> list[str]:
+        """Set what is to be set, and set back what is not to be any more; what the
+        kernel did not let us do. What could not be set back stays in the record."""
+        kept = {port[2] for _, new in pairs for port in (new.hairpins if new else ())}
+        for old, new in pairs:
+            if old and new:
+                gone = [port for port in old.hairpins if port[2] not in kept]
+                new.hairpins += [port for port in gone if not self.give_back(port)]
+        for port in self._to_set:
+            self._set(port, True)
+        self.close()
+        return self.problems
+
+    def give_back(self, port: Hairpin) -> bool:
+        """Set a port of ours back, if it is a port of that bridge still; False where
+        the kernel does not let us."""
+        if not port[2]:
+            return True
+        try:
+            found = self._find(port)
+        except OSError as error:
+            self._complain(port, error)
+            return False
+        return not (found and found[1]) or self._set(port, False)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._link:
+            self._link.close()
+            self._link = None
+
+    def _noted(self, port: Hairpin, known: dict[tuple[str, str], int]) -> Hairpin:
+        device, bridge, _ = port
+        ours = known.get((device, bridge), 0)
+        try:
+            found = self._find(port)
+        except OSError as error:
+            self._complain(port, error)
+            return device, bridge, ours
+        if found is None:
+            return port  # it will be one, and is nobody's so far
+        number, is_on = found
+        noted = device, bridge, number
+        if not is_on:
+            self._to_set.append(noted)
+        return noted if not is_on or number == ours else port
+
+    def _find(self, port: Hairpin) -> "tuple[int, bool] | None":
+        """The kernel's number of a port, and whether it is in hairpin mode; None where
+        it is no port of that bridge. Raises OSError."""
+        device, bridge, number = port
+        if bridge not in self._bridges:
+            self._bridges[bridge], _ = self._ask(0, bridge)
+        index, about = self._ask(number, device)
+        (master,) = struct.unpack("=I", about.get(_MASTER, bytes(4)))
+        data = attributes(about.get(_LINK_INFO, b"")).get(_SLAVE_DATA, b"")
+        mode = attributes(data).get(_MODE, b"")
+        if not mode or not index or master != self._bridges[bridge]:
+            return None
+        return index, mode != b"\0"
+
+    def _ask(self, number: int, name: str) -> tuple[int, dict[int, bytes]]:
+        """The kernel's number of an interface, by that or by its name, and what it says
+        of it; 0 where there is none."""
+        if self._link is None:
+            self._link = self._connect(ROUTE)
+        asked = _LINK.pack(0, 0, number, 0, 0)
+        try:
+            answer = self._link.ask(
+                message(_GETLINK, asked if number else asked + named(_NAME, name))
+            )
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return 0, {}
+            raise
+        index: int = _LINK.unpack_from(answer)[2]
+        return index, attributes(answer[_LINK.size :])
+
+    def _set(self, port: Hairpin, is_on: bool) -> bool:
+        """Set a port's mode; whether that is done, or the port has gone."""
+        head = _LINK.pack(_BRIDGE, 0, port[2], 0, 0)
+        mode = nested(_PORT, attribute(_MODE, bytes((is_on,))))
+        try:
+            if self._link is None:
+                self._link = self._connect(ROUTE)
+            self._link.request(message(_SETLINK, head + mode))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                self._complain(port, error)
+                return False
+        return True
+
+    def _complain(self, port: Hairpin, error: OSError) -> None:
+        self.problems.append(
+            f"hairpin mode of {port[0]} cannot be set: {error.strerror}"
+        )

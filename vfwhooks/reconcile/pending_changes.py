@@ -1,0 +1,121 @@
+"""What events change: each guest's record before them, and after them."""
+
+import time
+
+from ..store.records import GuestEvent, Hairpin, Key, Record
+from ..store.state import State
+from ..values.guests import Guest
+
+
+class PendingChanges:
+    """Follows events; `before` and `after` are records by key, None for no guest;
+    `hairpins` are ports that may be set by now."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.before: dict[Key, Record | None] = {}
+        self.after: dict[Key, Record | None] = {}
+        self.hairpins: dict[Key, list[Hairpin]] = {}
+        self._stopped: dict[Key, int] = {}
+
+    def follow(self, guest_event: GuestEvent) -> None:
+        """Note what the event changes."""
+        guest = guest_event.guest
+        if guest_event.operation in ("started", "reconnected", "found"):
+            old = self._now((guest.driver, guest.name))
+            same = old if old and old.guest.uuid == guest.uuid else None
+            since = same.since if same else guest_event.stamp
+            is_followed = same.is_followed if same else True
+            self._put(
+                guest,
+                since,
+                guest_event.stamp,
+                is_followed and guest_event.operation == "found",
+            )
+        elif guest_event.operation == "moved":
+            self._now((guest.driver, guest.name))
+        elif guest_event.operation == "stopped":
+            self._now((guest.driver, guest.name))
+            self.after[guest.driver, guest.name] = None
+            self._stopped[guest.driver, guest.name] = guest_event.stamp
+
+    def postpone(self) -> None:
+        """Write down who runs and who does not, for whoever can change the kernel."""
+        for key, record in self.after.items():
+            old = self.before[key]
+            if record:
+                record.hairpins = self.hairpins.get(key, record.hairpins)
+                self._state.keep(record)
+            elif old:
+                old.is_off = True
+                old.stamp = self._stopped.get(key, old.stamp)
+                self._state.keep(old)
+
+    def note_stops(self) -> None:
+        """Tell whoever is asking libvirtd of guests that nobody had heard of: they may
+        be named in the answer, and do not run any more."""
+        for key, stamp in self._stopped.items():
+            if self.before[key] is None and self.after[key] is None:
+                self._state.forget(key, stamp)
+
+    def _put(self, guest: Guest, since: int, stamp: int, is_followed: bool) -> None:
+        key = guest.driver, guest.name
+        old = self.before[key]
+        entries, networks = (old.entries, old.networks) if old else ([], [])
+        record = self.after[key] = Record(guest, since, stamp, entries, networks)
+        record.is_followed = is_followed
+        record.hairpins = old.hairpins if old else []
+        record.yields, record.seen = (old.yields, old.seen) if old else ([], {})
+        record.ousted = old.ousted if old else []
+        record.is_returned = old.is_returned if old else False
+
+    def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
+        """Take in what libvirtd said when it was asked at `asked`; of a guest that an
+        event has spoken of since, the event knows better.
+        """
+        running = {(guest.driver, guest.name): guest for guest in guests}
+        for record in self._state.records():
+            if record.guest.driver in drivers and record.key not in running:
+                now = self._now(record.key)
+                if now and not _is_later(now.stamp, asked):
+                    self.after[record.key] = None
+        for key, guest in running.items():
+            now = self._now(key)
+            if now and not _is_later(now.stamp, asked):
+                stamp = min(now.stamp, asked)
+                if now.guest.uuid == guest.uuid:
+                    self._put(guest, now.since, stamp, now.is_followed)
+                else:
+                    self._put(guest, asked, stamp, is_followed=True)
+            elif now is None and not _is_later(self._stopped_at(key), asked):
+                self._put(guest, asked, asked, is_followed=True)
+
+    def _stopped_at(self, key: Key) -> int:
+        """When the guest stopped, whether that has been carried out or not."""
+        old = self.before[key]
+        if key in self._stopped:
+            return self._stopped[key]
+        return old.stamp if old and old.is_off else self._state.stopped_at(key)
+
+    def _now(self, key: Key) -> "Record | None":
+        """The guest's record after the events so far; one that is off does not run."""
+        if key not in self.before:
+            old = self.before[key] = self._state.record(key)
+            self.after[key] = None if old and old.is_off else old
+        return self.after[key]
+
+
+def without_former_names(records: list[Record]) -> list[Record]:
+    """A guest that has come under another name runs under that one alone."""
+    latest = sorted(records, key=lambda record: record.stamp)
+    newest = {(one.guest.driver, one.guest.uuid): one for one in latest}
+    return [
+        one
+        for one in records
+        if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
+    ]
+
+
+def _is_later(stamp: int, asked: int) -> bool:
+    """Whether libvirt has spoken since; a stamp in our future is another boot's."""
+    return asked < stamp <= time.monotonic_ns()

@@ -1,0 +1,299 @@
+"""What the kernel should hold for each running guest, on this host as it is now.
+
+Brings together what was compiled, where the guest is, and who was there first.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..config.compiled_file import Compiled, Damaged
+from ..config.port_mappings import Settings, network_entries
+from ..config.settings_text import parse_settings
+from ..libvirt.inventory import Inventory
+from ..store.records import Key, Record
+from ..values.entries import (
+    Accept,
+    Exempt,
+    LoopbackBridge,
+    Masquerade,
+    Reject,
+    ReturnMark,
+    key_of,
+)
+from ..values.errors import show
+from ..values.guests import Guest, Network
+from ..values.needs import LoopbackNeed, Need, WayNeed
+from ..values.published import BOTH, Family, Published, family_of
+from .desired_state import DesiredState, own_reason
+from .endpoints import Endpoint, find_endpoint, find_ports, is_inside
+from .port_conflicts import (
+    LASTING,
+    Past,
+    find_exempt,
+    find_lasting,
+    find_port_conflicts,
+    find_port_owners,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..config.port_mappings import Claimed
+    from ..values.entries import Key as EntryKey
+    from ..values.published import Address, Published
+
+_CLONE = "same machine-id?"
+_BEHIND = "loopback-behind-"  # no bridge's name is so long
+
+
+class Planner:
+    """Plans one guest, or all; `record` tells what is in force for somebody, `lasting`
+    after how many ns a socket that was seen is there to stay, `mark` what stands for a
+    routing table (0 for nothing, see return_path)."""
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        inventory: Inventory,
+        record: Callable[[Key], Record | None] = lambda _: None,
+        lasting: int = LASTING,
+        mark: Callable[[int], int] = lambda _: 0,
+    ) -> None:
+        self.compiled = compiled
+        self.inventory = inventory
+        self._record = record
+        self._lasting = lasting
+        self._mark = mark
+        self._names: dict[str, str] = {}
+        try:
+            inventory.know_bridges(compiled.bridges())
+        except Damaged:
+            pass  # whoever looks up a guest hears of it
+
+    def settings(self, guest: Guest) -> Settings:
+        """What forwards.yaml says of the guest, under its name and under its UUID."""
+        lines = self.compiled.lookup(guest.name)
+        if guest.uuid and guest.uuid != guest.name:
+            lines = lines + self.compiled.lookup(guest.uuid)
+        return parse_settings(lines)
+
+    def guest(self, record: Record) -> DesiredState:
+        """The guest's entries, as if it were alone."""
+        settings = self.settings(record.guest)
+        if not settings.wanted:
+            return DesiredState(record, settings, Endpoint({}, [], ""))
+        accepts = [entry for entry in record.entries if isinstance(entry, Accept)]
+        now = {family_of(one.address): one.address for one in accepts}
+        endpoint = find_endpoint(
+            record.guest, settings, self.inventory, now, record.ousted, self._names
+        )
+        desired = DesiredState(record, settings, endpoint)
+        if settings.is_hairpin:
+            desired.ports = find_ports(record.guest, settings, self.inventory)
+        records = [record, *(self._claims(record.guest) if settings.claim else ())]
+        ways = self._ways_back(desired) if settings.is_returned else []
+        published = settings.published(endpoint.addresses)
+        self._meet(desired, published, records)
+        desired.plan(self._own(settings))
+        if settings.is_wide:
+            desired.networks = self._networks()
+        if settings.is_loopback:
+            address = endpoint.addresses.get(Family.IPV4)
+            desired.networks += [
+                LoopbackNeed(n.name) for n in endpoint.networks if _has(n, address)
+            ]
+        desired.networks += ways
+        return desired
+
+    def _ways_back(self, desired: DesiredState) -> list[WayNeed]:
+        """Look which ways the guest's answers have to take."""
+        from .return_path import find_ways  # for those who need it
+
+        addresses = desired.endpoint.addresses
+        bridges = {
+            family: [n for n in desired.endpoint.networks if _has(n, address)]
+            for family, address in addresses.items()
+        }
+        inventory, settings = self.inventory, desired.settings
+        ways, desired.unmarked = find_ways(
+            settings, addresses, bridges, inventory, self._mark
+        )
+        return ways
+
+    def _meet(
+        self, desired: DesiredState, published: list[Published], records: list[Record]
+    ) -> None:
+        """Look who listens on what is to be published; the records say what is in
+        force, and who was there before it."""
+        held = [entry for record in records for entry in record.entries]
+        past = Past(records)
+        met = find_port_conflicts(published, held, self.inventory, past)
+        before = time.monotonic_ns() - self._lasting
+        met, desired.seen = find_lasting(met, past, self.inventory, before)
+        if desired.record.guest.driver != "claim":
+            desired.exempt = find_exempt(published, held, met, self.inventory)
+        desired.yield_to(find_port_owners(met, self.inventory))
+        if self.inventory.taken:
+            from .foreign_conflicts import find_foreign_owners  # few hosts have any
+
+            port_owners, exempt = find_foreign_owners(
+                published, held, past, self.inventory
+            )
+            desired.yield_to(port_owners)
+            if desired.record.guest.driver != "claim":
+                desired.exempt += exempt
+
+    def _own(self, settings: Settings) -> list[Address]:
+        """The guest's public addresses that are those the world knows the host by."""
+        is_own = self.inventory.is_default_source
+        return [host for host in settings.public if is_own(str(host))]
+
+    def _claims(self, guest: Guest) -> list[Record]:
+        """What is rejected for the guest already, whether it runs or not."""
+        records = (self._record(("claim", name)) for name in (guest.name, guest.uuid))
+        return [record for record in records if record]
+
+    def claim(self, name: str) -> DesiredState:
+        """What stays rejected for a guest of forwards.yaml, whether it runs or not."""
+        settings = parse_settings(self.compiled.lookup(name))
+        guest = Guest("claim", name, settings.claim, [])
+        record = Record(guest, 0, 0, [], [])
+        desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
+        self._meet(desired, settings.published(BOTH), self._claims(guest))
+        reasons: dict[Claimed, str]
+        reasons = {
+            one: port_owner.reason for one, port_owner in desired.port_owners.items()
+        }
+        for host in self._own(settings):
+            reasons.update(dict.fromkeys(settings.at(host), own_reason(host)))
+        desired.entries = settings.claimed(reasons, desired.holes)
+        for one, reason in reasons.items():
+            desired.conflicts[Reject, one] = reason
+        if settings.is_wide:
+            desired.networks = self._networks()
+        return desired
+
+    def all(self, records: list[Record]) -> list[DesiredState]:
+        """Everybody's entries, and all claims: what two want goes to the one who runs
+        longer, but for an address that another was ousted from."""
+        found = [self.claim(name) for name in self.compiled.claims()]
+        records = [r for r in records if r.guest.driver not in ("network", "claim")]
+        self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
+        guests = [self.guest(record) for record in records]
+        taken: dict[EntryKey, Record] = _kept(guests)
+        for desired in guests:
+            _withhold(desired, taken)
+            _tell_ousted(desired, records)
+            found.append(desired)
+        needed = dict.fromkeys(
+            need for one in found if one.entries for need in one.networks
+        )
+        shared = [one for need in needed if (one := self.shared(need))]
+        return [*shared, *found]
+
+    def _networks(self) -> list[Need]:
+        """The active networks whose bridges need DNS and DHCP to be left to them."""
+        known = map(self.inventory.network, self.inventory.names())
+        return [Need(n.name) for n in known if n and n.is_ours and n.subnets]
+
+    def shared(self, need: Need) -> DesiredState | None:
+        """What is needed once for all who need it: the entries of a network that is
+        active, or what goes with them on its bridge."""
+        network = self.inventory.network(need.network)
+        if network is None:
+            return None
+        desired = self.network(network)
+        guest = desired.record.guest
+        guest.name = need.name
+        if isinstance(need, WayNeed):
+            guest.uuid = ""
+            desired.entries = [need.route(network.bridge)]
+        elif isinstance(need, LoopbackNeed):
+            guest.uuid = _BEHIND + network.bridge
+            desired.entries = [LoopbackBridge(network.bridge)]
+        return desired
+
+    def network(self, network: Network) -> DesiredState:
+        """A network's entries, needed once for all of its guests."""
+        guest = Guest("network", network.name, network.bridge, [])
+        record = Record(guest, 0, 0, [], [])
+        desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
+        desired.entries = network_entries(network.subnets)
+        if not network.is_inside(self.inventory.is_default_source):
+            entries = desired.entries
+            desired.entries = [one for one in entries if not isinstance(one, Exempt)]
+        return desired
+
+
+def _has(network: Network, address: Address | None) -> bool:
+    subnets = [subnet for _, subnet in network.subnets]
+    if address is None:
+        return False
+    return not subnets or is_inside(address, subnets)
+
+
+def _kept(guests: list[DesiredState]) -> dict[EntryKey, Record]:
+    """The addresses that guests keep from those whom they have ousted: two clones with
+    one lease would have the forwards go to and fro."""
+    return {
+        (Accept, address): desired.record
+        for desired in guests
+        for address in desired.endpoint.addresses.values()
+        for one in desired.record.ousted
+        if one.address == address
+    }
+
+
+def _tell_ousted(desired: DesiredState, records: list[Record]) -> None:
+    """What is to be said of a guest that was ousted and is nowhere else."""
+    macs = [nic.mac for nic in desired.record.guest.nics]
+    for record in records if desired.endpoint.reason else ():
+        for one in record.ousted:
+            if one.mac in macs:
+                lease, who = f"lease {one.address}", show(record.guest.name)
+                desired.endpoint.reason = f"{lease} is answered by {who}: {_CLONE}"
+
+
+def _withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
+    """Take out what an earlier guest has, its address or one of its ports, and note
+    what this one has."""
+    addresses = dict(desired.endpoint.addresses)
+    for family, address in desired.endpoint.addresses.items():
+        other = taken.get((Accept, address))
+        if other and other is not desired.record:
+            del addresses[family]
+            reason = f"{address} is the address of {show(other.guest.name)}"
+            if any(one.address == address for one in other.ousted):
+                reason += f": {_CLONE}"
+            desired.is_contested = True
+            desired.conflicts[Accept, address] = reason
+    if addresses != desired.endpoint.addresses:
+        desired.endpoint.addresses = addresses
+        desired.entries = desired.entries_at(addresses)
+    ranges: dict[EntryKey, Record] = {}  # one is somebody's as a whole, parts or not
+    for forward in desired.settings.forwards:
+        for family in addresses if forward.first < forward.last else ():
+            one = forward.published(family)
+            if one not in desired.without:
+                other = taken.setdefault((Published, one), desired.record)
+                keys = map(key_of, desired.entries_of(forward, family))
+                ranges.update(dict.fromkeys(keys, other))
+    entries, desired.entries = desired.entries, []
+    for entry in entries:
+        key = key_of(entry)
+        other = ranges.get(key) if ranges else None
+        other = other or taken.setdefault(key, desired.record)
+        if other is not desired.record:
+            reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
+            desired.is_contested = True
+            desired.conflicts[key] = reason
+        else:
+            desired.entries.append(entry)
+    for forward in desired.settings.forwards if desired.is_contested else ():
+        for family in addresses if forward.ways or forward.is_masqueraded else ():
+            some = desired.entries_of(forward, family)
+            if any(key_of(entry) in desired.conflicts for entry in some):
+                marks = {e for e in some if isinstance(e, (ReturnMark, Masquerade))}
+                desired.entries = [e for e in desired.entries if e not in marks]

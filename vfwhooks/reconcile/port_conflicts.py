@@ -1,0 +1,241 @@
+"""Which listeners of the host stand in the way of a forward.
+
+A forward yields to a listener that was there first, as a second bind() would, and stays
+where the listener came later: what is in force does not depend on who listens now. One
+that serves libvirt's guests alone keeps its address on their bridge, and the forward
+has all others.
+
+A socket on a high udp port within a range may be any resolver's, which awaits one
+answer. Its age nobody tells, so it is noted as seen, and keeps its port when it is
+still there seconds later; unless it is the kernel's own, which stays.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..config.port_mappings import EXEMPT_PORTS
+from ..host.listeners import Listener, Range
+from ..libvirt.inventory import Inventory
+from ..store.records import Seen
+from ..values.entries import Dnat, Exempt, Reject
+from ..values.published import LAST, family_of, parse_address
+from .port_index import index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..store.records import Record
+    from ..values.entries import Entry
+    from ..values.published import Address, Family, Published
+
+    # What is to be published, each time with a listener on a port of it.
+    PortConflicts = list[tuple[Published, Listener]]
+_LOOPBACK_DEVICE = 1
+_PRIVILEGED = 1024
+LASTING = 4_000_000_000  # ns, and a look by the service is 5 s after the record
+
+
+class Past:
+    """What records say of listeners: the ports that they had, as they would be
+    published, and the sockets that were seen, with when they were first."""
+
+    __slots__ = ("seen", "yields")
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.yields: set[Published] = set()
+        self.seen: dict[Seen, int] = {}
+        for record in records:
+            self.yields.update(record.yields)
+            for what, stamp in record.seen.items():
+                self.seen[what] = min(stamp, self.seen.get(what, stamp))
+
+    def concerns(self, one: Published) -> bool:
+        """Whether it says something of a port of what is to be published."""
+        if not self.yields and not self.seen:
+            return False
+        if not one.is_range:
+            return one in self.yields
+        known = (*self.yields, *(seen.port for seen in self.seen))
+        return any(port.is_beside(one) and one.has(port.first) for port in known)
+
+    def knows(self, one: Published, listener: Listener) -> bool:
+        """Whether the listener was there before what is in force now."""
+        port = port_of(one, listener)
+        return port in self.yields or Seen(port, listener.inode) in self.seen
+
+
+def port_of(one: Published, listener: Listener) -> Published:
+    """The port of what is to be published that the listener has."""
+    return one if one.is_one_to_one else one.at(listener.port)
+
+
+def is_fleeting(one: Published, listener: Listener) -> bool:
+    """Whether the socket may be gone in a moment: a high udp port within a range."""
+    is_high = listener.protocol == "udp" and listener.port >= _PRIVILEGED
+    return is_high and one.is_range and not listener.is_kernels
+
+
+def find_port_conflicts(
+    published: list[Published],
+    held: list[Entry],
+    inventory: Inventory,
+    past: Past | None = None,
+) -> PortConflicts:
+    """What is to be published with each listener on a port of it.
+
+    The ports of `held`, entries that are in force, are published already: who listens
+    there came later and is left out, unless the past knows him.
+    """
+    known = find_published(held)
+    past = past or Past()
+    wanted = _wanted([o for o in published if o not in known or past.concerns(o)])
+    had = index(known if wanted else ())
+    found = []
+    for protocol, some in wanted.items():
+        listeners = inventory.listeners(protocol, sorted({ports for _, ports in some}))
+        by_port: dict[int, list[Listener]] = {}
+        for listener in listeners:
+            by_port.setdefault(listener.port, []).append(listener)
+        for one, (first, last) in some if listeners else ():
+            for listener in listeners if first < last else by_port.get(first, ()):
+                if (
+                    first <= listener.port <= last
+                    and one.family in listener.families
+                    and (
+                        past.knows(one, listener)
+                        or not had.covers(one, protocol, listener.port)
+                    )
+                ):
+                    found.append((one, listener))
+    return found
+
+
+def find_published(held: Iterable[Entry]) -> set[Published]:
+    """What these entries publish or reject."""
+    return {one.published for one in held if isinstance(one, (Dnat, Reject))}
+
+
+def find_lasting(
+    met: PortConflicts, past: Past, inventory: Inventory, before: int
+) -> tuple[PortConflicts, dict[Seen, int]]:
+    """The meetings with listeners that are there to stay, being seen `before`
+    (monotonic ns) or by their kind, and the sockets of which that is not known yet,
+    with when they were first seen."""
+    now = time.monotonic_ns()
+    lasting: PortConflicts = []
+    seen: dict[Seen, int] = {}
+    for one, listener in met:
+        if is_fleeting(one, listener) and port_of(one, listener) not in past.yields:
+            what = Seen(port_of(one, listener), listener.inode)
+            stamp = past.seen.get(what, now)
+            if stamp <= before:
+                lasting.append((one, listener))
+            elif _is_concerned(one, listener, inventory):
+                seen[what] = stamp
+        else:
+            lasting.append((one, listener))
+    return lasting, seen
+
+
+def _is_concerned(one: Published, listener: Listener, inventory: Inventory) -> bool:
+    """Whether the listener would keep the port, on all addresses or on its bridge."""
+    if one.host is None and _on_bridges(one.family, listener, inventory):
+        return True
+    return _is_port_owner(one, listener, inventory)
+
+
+def _wanted(published: list[Published]) -> dict[str, list[tuple[Published, Range]]]:
+    """What is to be published by protocol, each with the ports to look at."""
+    found: dict[str, list[tuple[Published, Range]]] = {}
+    for one in published:
+        if one.is_one_to_one:  # no port above is taken out of udp's
+            found.setdefault("tcp", []).append((one, (one.first, LAST)))
+            found.setdefault("udp", []).append((one, (one.first, _PRIVILEGED - 1)))
+        else:
+            found.setdefault(one.protocol, []).append((one, (one.first, one.last)))
+    return found
+
+
+def find_port_owners(
+    met: PortConflicts, inventory: Inventory
+) -> dict[Published, dict[int, Listener]]:
+    """The listeners that keep what is to be published from being so, by their ports."""
+    found: dict[Published, dict[int, Listener]] = {}
+    for one, listener in met:
+        if _is_port_owner(one, listener, inventory):
+            found.setdefault(one, {}).setdefault(listener.port, listener)
+    return found
+
+
+def is_all(one: Published, ports: Collection[int]) -> bool:
+    """Whether nothing is left to be published without these ports; a whole address is
+    forwarded whole or not at all."""
+    return one.is_one_to_one or len(ports) > one.last - one.first
+
+
+def find_exempt(
+    published: list[Published],
+    held: list[Entry],
+    met: PortConflicts,
+    inventory: Inventory,
+) -> list[Entry]:
+    """The entries that leave services on libvirt's bridges what they listen on, where a
+    port is about to be published on every address; and those that are in force already.
+    """
+    exempt = [entry for entry in held if isinstance(entry, Exempt)]
+    every = [one for one in published if one.host is None] if exempt else []
+    found: list[Entry] = []
+    own = inventory.bridge_addresses() if exempt else set()
+    for entry in exempt:
+        kept = entry.published
+        if str(kept.host) in own and any(
+            (kept.family, kept.protocol) == (one.family, one.protocol)
+            and one.has(kept.first)
+            for one in every
+        ):
+            found.append(entry)
+    for one, listener in met:
+        if one.host is None and listener.port not in EXEMPT_PORTS:
+            for address in _on_bridges(one.family, listener, inventory):
+                found.append(Exempt(one.at(listener.port).on(address)))
+    return list(dict.fromkeys(found))
+
+
+def _on_bridges(
+    family: Family, listener: Listener, inventory: Inventory
+) -> list[Address]:
+    """The addresses on libvirt's bridges that the listener is bound to."""
+    there: Collection[str] = ()
+    if listener.address:
+        own = inventory.bridge_addresses()
+        return [parse_address(listener.address)] if listener.address in own else []
+    if listener.device:
+        there = inventory.bridges().get(listener.device, ())
+    addresses = map(parse_address, there)
+    return [address for address in addresses if family_of(address) == family]
+
+
+def _is_port_owner(one: Published, listener: Listener, inventory: Inventory) -> bool:
+    """Whether a forward of this would take the listener's clients from it.
+
+    On every address: unless it serves the host itself or libvirt's guests only. On one:
+    if it listens just there, or everywhere and this is how the world knows the host; a
+    whole address that is so is not given away in the first place.
+    """
+    if one.host is not None:
+        if listener.address:
+            return parse_address(listener.address) == one.host
+        return not one.is_one_to_one and inventory.is_default_source(str(one.host))
+    device = listener.device
+    if device and (device == _LOOPBACK_DEVICE or device in inventory.bridges()):
+        return False
+    if listener.address in inventory.bridge_addresses():
+        return False
+    return not listener.address or _is_for_strangers(parse_address(listener.address))
+
+
+def _is_for_strangers(address: Address) -> bool:
+    """Neither loopback nor multicast, whose packets no forward takes."""
+    return not (address.is_loopback or address.is_multicast)

@@ -1,0 +1,90 @@
+"""What entries publish, found by port: a host may have thousands. Pure.
+
+The one index for whoever asks whose a port is: for connections (see stale_connections),
+and for listeners and rules of others (see rivals and takers).
+"""
+
+from __future__ import annotations
+
+from ..values.entries import Dnat
+from ..values.protocols import PROTOCOL_NUMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..values.entries import Entry
+    from ..values.published import Family, Published
+
+
+class Destination:
+    """What is published, and where an entry leads it to, to compare with what the
+    kernel says: addresses and protocols as it has them."""
+
+    __slots__ = ("address", "family", "first", "host", "last", "protocol", "target")
+
+    def __init__(self, published: Published, dnat: Dnat | None = None) -> None:
+        self.family = published.family
+        self.host = published.host.packed if published.host else b""
+        self.protocol = PROTOCOL_NUMBERS.get(published.protocol, 0)  # 0 for all of them
+        self.first, self.last = published.first, published.last
+        self.address = dnat.address.packed if dnat else b""
+        self.target = dnat.port if dnat else 0
+
+    def has(self, family: Family, host: bytes, protocol: int, port: int) -> bool:
+        """Whether it is about this port of the address."""
+        return (
+            self.protocol in (0, protocol)
+            and self.first <= port <= self.last
+            and self.host in (b"", host)
+            and self.family == family
+        )
+
+
+class PortIndex:
+    """All that is published."""
+
+    def __init__(self, published: Iterable[Destination]) -> None:
+        self._ports: dict[int, list[Destination]] = {}
+        self._hosts: dict[bytes, list[Destination]] = {}
+        self._ranges: list[Destination] = []
+        for one in published:
+            if one.first == one.last:
+                self._ports.setdefault(one.first, []).append(one)
+            elif one.host:
+                self._hosts.setdefault(one.host, []).append(one)
+            else:
+                self._ranges.append(one)
+
+    def find(
+        self, family: Family, host: bytes, protocol: int, port: int
+    ) -> list[Destination]:
+        """What publishes the port: first what is on one address, then the whole of it,
+        then what is on every address. On every one (no bytes) only that is."""
+        some = self._ports.get(port, ())
+        whole = self._hosts.get(host, ())
+        found = [
+            one
+            for one in (*some, *whole, *self._ranges)
+            if one.has(family, host, protocol, port)
+        ]
+        found.sort(key=lambda one: (not one.host, not one.protocol))
+        return found
+
+    def covers(self, wanted: Published, protocol: str, port: int) -> bool:
+        """Whether anything publishes the port by this protocol where that is wanted."""
+        host = wanted.host.packed if wanted.host else b""
+        return bool(
+            self.find(wanted.family, host, PROTOCOL_NUMBERS.get(protocol, 0), port)
+        )
+
+
+def index(published: Iterable[Published]) -> PortIndex:
+    """These ports, wherever they lead."""
+    return PortIndex(map(Destination, published))
+
+
+def led(entries: Iterable[Entry]) -> list[Destination]:
+    """What these entries lead somewhere."""
+    dnats = (entry for entry in entries if isinstance(entry, Dnat))
+    return [Destination(dnat.published, dnat) for dnat in dnats]

@@ -1,0 +1,219 @@
+"""The one use case: bring what the kernel holds to what should be there.
+
+Whoever holds the lock carries out every waiting event. Most touch one guest and cost
+what that guest costs (a partial sync). Where anything is in doubt (the first event
+after boot, another configuration, a transaction refused, a holder that was killed, a
+mark set by the daemon's hook) everything is checked (a full sync).
+"""
+
+import time
+
+from ..config import last_good
+from ..config.compiled_file import Damaged
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.inventory import Inventory
+from ..store.lock import Lock
+from ..store.records import GuestEvent
+from ..store.state import State
+from ..values.errors import NeedsFullSync, Refused, VfwError, where
+from .hook_events import waiting
+from .pending_changes import PendingChanges
+from .planner import Planner
+from .sync import Sync
+from .sync_report import Report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..libvirt.client import Answer
+
+
+# Seconds for connections to be cut: while others wait for the lock, none of whom may
+# have to give up; and for those that somebody who was killed has left, ahead of an
+# event, at most and at least.
+_CUTTING = 3.0
+_LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
+
+
+class Reconciler:
+    """One holder of the lock, from taking it (or with the `lock` that he has) to giving
+    it back; it may be waited for, and tools may run, `until` then (monotonic). Where
+    files are compiled apart, by a child, the last good configuration serves until then.
+    Raises OutOfTime."""
+
+    def __init__(
+        self,
+        state: State,
+        main: str,
+        inventory: "Inventory | None" = None,
+        until: float = float("inf"),
+        lock: "Lock | None" = None,
+        is_apart: bool = False,
+    ) -> None:
+        self.report = Report()
+        self._state = state
+        self._main = main
+        self._is_apart = is_apart
+        self._lock = lock or state.lock(until)
+        try:
+            self._until = until
+            self._run = Run(keep=(self._lock.fd,), until=until)
+            self._link = Netlink()
+            self._inventory = inventory or Inventory(f"{state.path}/networks")
+            self._sync = Sync(
+                state, self._inventory, self._link, self._run, self.report
+            )
+            if not self._sync.is_known:
+                self._find_running()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Cut the connections that are to be cut, and give the lock back."""
+        try:
+            try:
+                self._sync.note_marks()
+            except (VfwError, OSError) as error:
+                self.report.problems.append(str(error))
+            self._sync.cut_noted(time.monotonic() + _CUTTING)
+        finally:
+            self._lock.close()
+            self._link.close()
+
+    def _find_running(self) -> None:
+        """Note who runs by libvirt's own files: at boot nobody does, but the directory
+        may have been removed under running guests, and what is recorded for nobody is
+        about to be taken out."""
+        from ..libvirt.status_directories import (  # for a first event
+            DIRECTORIES,
+            Follower,
+        )
+
+        follower = Follower(self._state)
+        for directory in DIRECTORIES:
+            follower.look(directory)
+        follower.note()
+        self.report.problems += follower.problems
+        follower.close()
+
+    @property
+    def is_slow_to_close(self) -> bool:
+        """Whether `close` takes many milliseconds that change no rule any more."""
+        is_open = self._sync.has_noted or self._sync.is_unmarked
+        return self._link.is_slow_to_close or is_open
+
+    @property
+    def tools(self) -> list[int]:
+        """The process ids of the tools that ran."""
+        return self._run.pids
+
+    def carry_out(self, mine: "GuestEvent | None" = None) -> None:
+        """Carry out every event that waits, also those that arrive meanwhile, and one
+        that could not be written down. Once connections are to be cut, the rest is left
+        to those who wait for the lock: nothing else may change before they are."""
+        while True:
+            guest_events = waiting(self._state)
+            if not guest_events and mine is None:
+                return
+            self._round(guest_events, mine, False)
+            mine = None
+            if self._sync.has_noted:
+                return
+
+    def apply(
+        self, answer: "Answer | None", asked: int, taken: "bytes | None" = None
+    ) -> None:
+        """Check everything, with libvirtd's word on who runs, and by what rules of
+        others take now, where somebody has looked."""
+        if taken is not None:
+            self._state.put_taken(taken)
+        self._round(waiting(self._state), None, True, answer, asked)
+        self._go_on()
+
+    def check(self, is_full: bool) -> None:
+        """Carry out what waits, and check everything if that is asked for, by us or by
+        a mark, or if what the files say or our base ruleset has changed."""
+        self._state.remove("late")
+        is_full = is_full or not self._sync.is_known or not self._sync.is_intact()
+        is_known = last_good.is_in_force(self._state, self._main)
+        is_full = is_full or not (is_known or self._is_apart)
+        stamps = last_good.stamps_in_force(self._state)
+        is_full = is_full or (bool(stamps) and not self._sync.is_of(stamps))
+        guest_events = waiting(self._state)
+        if guest_events or is_full or self._state.is_full_asked():
+            self._round(guest_events, None, is_full)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Carry out what came while everything was checked."""
+        if not self._sync.has_noted:
+            self.carry_out()
+
+    def _round(
+        self,
+        noted: list[tuple[str, GuestEvent]],
+        mine: "GuestEvent | None",
+        is_full: bool,
+        answer: "Answer | None" = None,
+        asked: int = 0,
+    ) -> None:
+        now = time.monotonic()
+        until = max(min(self._until, now + _LEFT_BEHIND), now + _AT_LEAST)
+        self._sync.cut_noted(until)
+        before = len(self.report.problems)
+        self._inventory.look_anew()  # what events tell of may be newer than our look
+        guest_events = [guest_event for _, guest_event in noted] + (
+            [mine] if mine else []
+        )
+        is_full = self._state.begin() or is_full
+        is_full = self._state.take_full() or is_full or not self._sync.is_known
+        pending = PendingChanges(self._state)
+        for guest_event in guest_events:
+            pending.follow(guest_event)
+        if answer:
+            pending.correct(list(answer.guests), list(answer.drivers), asked)
+        try:
+            self._sync_rules(pending, {i.operation for i in guest_events}, is_full)
+        except (VfwError, OSError) as error:
+            self.report.problems.append(str(error))
+            if isinstance(error, Damaged):
+                from ..config.kept_over_boot import drop  # for those who need it
+
+                drop(self._state)
+            pending.postpone()
+        except Exception as error:  # noqa: BLE001 - a defect of ours: say which
+            # What it met must not meet everybody who comes next.
+            self.report.problems.append(f"{where(error)}: {error!r}")
+            pending.postpone()
+        pending.note_stops()
+        if len(self.report.problems) > before:
+            self._state.ask_full()
+        self._state.end([name for name, _ in noted])
+
+    def _mark(self, table: int) -> int:
+        """What stands for a routing table from now on; 0 where nothing is left."""
+        from .return_path import allot_value  # for those who need it
+
+        return allot_value(self._state, table)
+
+    def _sync_rules(
+        self, pending: PendingChanges, kinds: set[str], is_full: bool
+    ) -> None:
+        run = None if self._is_apart else self._run
+        config = last_good.refresh(self._state, self._main, run)
+        self.report.said += config.problems
+        planner = Planner(
+            config.compiled, self._inventory, self._state.record, mark=self._mark
+        )
+        is_new = config.is_new or not self._sync.is_of(config.compiled.stamps)
+        is_full = is_full or is_new or "network" in kinds
+        if not is_full and "reconnected" in kinds:
+            is_full = not self._sync.is_intact()
+        if not is_full:
+            try:
+                self._sync.partial(pending, planner)
+                return
+            except (NeedsFullSync, Refused) as error:
+                self.report.said.append(f"checking everything: {error}")
+        self._sync.full(pending, planner)

@@ -1,0 +1,292 @@
+"""Answers of guests that leave the host by the way that its own answers would take.
+
+A connection that comes in by another uplink, on an address whose answers the host
+routes by another table, is marked with a value that stands for that table; packets with
+the mark that come in by the guest's bridge are routed by it. Strict rp_filter takes
+account of the mark only with src_valid_mark. Which table that is, the kernel is asked.
+
+A way stands in its network's record before the kernel hears of it, as an entry. What
+src_valid_mark was is kept beside it.
+"""
+
+from __future__ import annotations
+
+from ..firewall.entry_delta import Delta
+from ..host.policy_rules import PolicyRule, PolicyRules
+from ..store import files
+from ..store.state import State
+from ..values.connection_marks import MARKS
+from ..values.entries import ReturnRoute
+from ..values.needs import WayNeed
+from ..values.published import Family, parse_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Optional
+
+    from ..config.port_mappings import Addresses, PortMapping, Settings
+    from ..libvirt.inventory import Inventory
+    from ..store.records import Record
+    from ..values.entries import Entry
+    from ..values.guests import Network
+    from ..values.published import Address
+
+    Pairs = list[tuple[Optional[Record], Optional[Record]]]
+
+_PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
+_KEPT, _VALUES = "vmark", "ways"
+
+
+def find_ways(
+    settings: Settings,
+    addresses: Addresses,
+    networks: dict[Family, list[Network]],
+    inventory: Inventory,
+    mark: Callable[[int], int],
+) -> tuple[list[WayNeed], list[str]]:
+    """Note with a guest's forwards which way their answers have to take, where that is
+    another than the kernel would have them go; these ways, which the guest needs, and
+    what there is no mark for.
+
+    `addresses` and `networks` are the guest's by family.
+    """
+    finder = _Finder(addresses, networks, inventory, mark)
+    for forward in settings.forwards:
+        if forward.is_returned and not forward.is_loopback:
+            for family in forward.families:
+                if family in addresses:
+                    more = finder.ways(forward, family)
+                    forward.ways = [*forward.ways, *more]
+    return list(finder.found), list(finder.unmarked)
+
+
+class _Finder:
+    def __init__(
+        self,
+        addresses: Addresses,
+        networks: dict[Family, list[Network]],
+        inventory: Inventory,
+        mark: Callable[[int], int],
+    ) -> None:
+        self._addresses = addresses
+        self._networks = networks
+        self._inventory = inventory
+        self._mark = mark
+        self._ways: dict[Address, tuple[str, int] | None] = {}
+        self._hosts: dict[Family, list[Address]] = {}
+        self.found: dict[WayNeed, None] = {}
+        self.unmarked: dict[str, None] = {}
+
+    def ways(
+        self, forward: PortMapping, family: Family
+    ) -> list[tuple[Address, str, int]]:
+        """For each of the host's addresses that it is published on and that needs one:
+        the uplink and the mark's value."""
+        hosts = [forward.host] if forward.host else []
+        if forward.is_any:
+            if family not in self._hosts:
+                own = self._inventory.routes.own_addresses(family)
+                inside = self._inventory.bridge_addresses()
+                outside = [parse_address(one) for one in own if one not in inside]
+                self._hosts[family] = outside
+            hosts = self._hosts[family]
+        found = []
+        for host in hosts:
+            if host not in self._ways:
+                self._ways[host] = self._way(host, family)
+            way = self._ways[host]
+            if way:
+                found.append((host, *way))
+        return found
+
+    def _way(self, host: Address, family: Family) -> tuple[str, int] | None:
+        routes, guest = self._inventory.routes, str(self._addresses[family])
+        own = routes.way_out(str(host))
+        _, uplink = routes.link(own[0]) if own else (0, "")
+        needing = [
+            network
+            for network in self._networks[family]
+            if (index := routes.link(name=network.bridge)[0])
+            and routes.way_out(guest, index) != own
+        ]
+        if own is None or not uplink or not needing:
+            return None
+        value = self._mark(own[1])
+        if not value:
+            self.unmarked[no_mark(own[1])] = None
+            return None
+        for network in needing:
+            need = WayNeed(network.name, family, own[1], value, uplink)
+            self.found[need] = None
+        return uplink, value
+
+
+def no_mark(table: int) -> str:
+    """What is said of a table that has none."""
+    what = f"return_path knows {len(MARKS)} tables at most"
+    return f"{what}, and table {table} is one more"
+
+
+def ways_of(entries: Iterable[Entry]) -> list[ReturnRoute]:
+    """Those of the entries that no firewall knows of."""
+    return [entry for entry in entries if isinstance(entry, ReturnRoute)]
+
+
+def firewalls(deltas: list[Delta]) -> list[Delta]:
+    """The changes without what no firewall knows of."""
+    return [
+        Delta(
+            delta.owner,
+            [entry for entry in delta.old if not isinstance(entry, ReturnRoute)],
+            [entry for entry in delta.new if not isinstance(entry, ReturnRoute)],
+        )
+        for delta in deltas
+    ]
+
+
+def values(state: State) -> dict[int, int]:
+    """The tables that marks stand for, by their values."""
+    found = {}
+    for name in state.names(_VALUES):
+        table = state.read(f"{_VALUES}/{name}")
+        if name.isdigit() and table.isdigit():
+            found[int(name)] = int(table)
+    return found
+
+
+def known_value(state: State, table: int) -> int:
+    """The value that stands for the table; 0 for none."""
+    return next((v for v, one in values(state).items() if one == table), 0)
+
+
+def allot_value(state: State, table: int) -> int:
+    """The same, and from now on one does, if any is left: values of tables that nobody
+    needs any more are, where there is no other."""
+    known = known_value(state, table)
+    if known:
+        return known
+    taken = set(values(state))
+    if taken >= set(MARKS):
+        ways = [w for record in state.records() for w in ways_of(record.entries)]
+        _sweep(state, ways)
+        taken = set(values(state))
+    free = next((value for value in MARKS if value not in taken), 0)
+    if free:
+        state.write(f"{_VALUES}/{free}", f"{table}")
+    return free
+
+
+def _sweep(state: State, ways: Iterable[ReturnRoute]) -> None:
+    used = {way.value for way in ways}
+    for value in values(state):
+        if value not in used:
+            state.remove(f"{_VALUES}/{value}")
+
+
+class Ways:
+    """What the kernel knows of them, for a holder of the lock."""
+
+    def __init__(
+        self,
+        state: State,
+        root: str = "",
+        write: Callable[[str, bytes], None] = files.overwrite,
+        connect: Callable[[], PolicyRules] = PolicyRules,
+    ) -> None:
+        self._state = state
+        self._root = root
+        self._write = write
+        self._connect = connect
+
+    def change(self, pairs: Pairs) -> list[str]:
+        """Have the ways in place that guests need, each as it was and as it will be,
+        and take those out that nobody needs any more; what the kernel did not let us
+        do."""
+        wanted = self._needed([new for _, new in pairs if new])
+        before = [entry for old, _ in pairs if old for entry in old.entries]
+        gone = set(ways_of(before)) - wanted
+        left = set(wanted)
+        for record in self._state.records() if gone else ():
+            left.update(set(ways_of(record.entries)) - gone)
+        still = {_rule(way).what for way in left}
+        rules = [rule for rule in map(_rule, gone) if rule.what not in still]
+        problems = self._rules(wanted, rules, is_all=False)
+        problems += self._open(wanted)
+        return problems + self._close(_uplinks(gone) - _uplinks(left))
+
+    def sync(self, wanted: set[ReturnRoute]) -> list[str]:
+        """Have these ways in place, and nothing else of ours; what the kernel did not
+        let us do."""
+        problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
+        kept = set(self._state.names(_KEPT))
+        problems += self._close(kept - _uplinks(wanted))
+        _sweep(self._state, wanted)
+        return problems
+
+    def _needed(self, records: list[Record]) -> set[ReturnRoute]:
+        """What they need of their own, and of networks that are there already."""
+        entries = [entry for record in records for entry in record.entries]
+        needs = {need for record in records for need in record.networks}
+        for need in needs:
+            if isinstance(need, WayNeed):
+                network = self._state.record(("network", need.name))
+                entries += network.entries if network else []
+        return set(ways_of(entries))
+
+    def _rules(
+        self, wanted: set[ReturnRoute], gone: list[PolicyRule], is_all: bool
+    ) -> list[str]:
+        rules = self._connect()
+        try:
+            rules.sync([_rule(way) for way in wanted], is_all)
+            rules.remove(gone)
+        except OSError as error:
+            return [f"rules for return_path cannot be set: {error.strerror}"]
+        finally:
+            rules.close()
+        return []
+
+    def _open(self, ways: set[ReturnRoute]) -> list[str]:
+        """Have rp_filter look at the mark on these uplinks, while it is ours."""
+        problems = []
+        for uplink in {way.uplink for way in ways if way.family is Family.IPV4}:
+            path = self._root + _PATH.format(uplink)
+            before = files.read(path)
+            if before is None:
+                continue
+            if not self._state.read(f"{_KEPT}/{uplink}"):
+                self._state.write(f"{_KEPT}/{uplink}", before.decode())
+            if before.strip() != b"1":
+                problems += self._set(path, uplink, b"1")
+        return problems
+
+    def _close(self, uplinks: set[str]) -> list[str]:
+        """Give them back what was before; what could not be stays to be done."""
+        problems = []
+        for uplink in uplinks.intersection(self._state.names(_KEPT)):
+            before = self._state.read(f"{_KEPT}/{uplink}").strip().encode()
+            path = self._root + _PATH.format(uplink)
+            refused = []
+            if before and files.read(path) is not None:
+                refused = self._set(path, uplink, before)
+            if not refused:
+                self._state.remove(f"{_KEPT}/{uplink}")
+            problems += refused
+        return problems
+
+    def _set(self, path: str, uplink: str, value: bytes) -> list[str]:
+        try:
+            self._write(path, value)
+        except OSError as error:
+            name = f"net.ipv4.conf.{uplink}.src_valid_mark"
+            return [f"{name} cannot be set: {error.strerror}"]
+        return []
+
+
+def _rule(way: ReturnRoute) -> PolicyRule:
+    return PolicyRule(way.family, way.bridge, way.table, way.value)
+
+
+def _uplinks(ways: Iterable[ReturnRoute]) -> set[str]:
+    return {way.uplink for way in ways}

@@ -1,0 +1,21 @@
+"""What a sync has done, for the log and for who called."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..firewall.entry_delta import Named
+
+
+class Report:
+    """What was done: lines for the log, problems, the entries that changed, each with
+    its guest's name; and `named`, who keeps ports that are published."""
+
+    __slots__ = ("added", "named", "problems", "removed", "said")
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.problems: list[str] = []
+        self.named: list[str] = []
+        self.removed: Named = []
+        self.added: Named = []

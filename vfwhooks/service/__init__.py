@@ -1,0 +1,1 @@
+"""The hooks' side, and the service: its loop, what it listens to."""

@@ -1,0 +1,309 @@
+"""`vfwhooks watch`: what changes while no guest starts, and what no hook tells.
+
+It carries out what hooks are told: they ring, and are answered when the kernel has the
+rules. Else it sleeps until a file, an address or a ruleset changes, or libvirt's own
+files say that a guest or a network does, and then does what a hook would: one
+reconcile, under the same lock. It holds nothing that the state directory does not have,
+so it may be killed and started at any time. Its loop waits for nobody but who has the
+lock, and not long: what takes time is a child's (see background_jobs).
+"""
+
+import select
+import time
+
+from ..config import last_good
+from ..host.systemd_notify import notify, watchdog_seconds
+from ..libvirt.daemons import SERVES
+from ..libvirt.status_directories import DIRECTORIES
+from ..reconcile.reconciler import Reconciler
+from ..store.state import State
+from ..values.errors import OutOfTime, VfwError
+from . import watched_files
+from .background_jobs import COMPILE, Errands, Surveyor
+from .children import Children
+from .doorbell import DEAF
+from .guest_news import GuestNews
+from .kernel_news import Rulesets
+from .log import WARNING, Log
+from .ringing_hooks import Ringers
+from .schedule import Schedule
+from .selinux_news import PolicyNews
+from .watched_files import Watched
+
+_SOON, _DEBOUNCE = 0.02, 0.1
+_LEGACY_CHECK = 10.0
+_UP = 1.0  # seconds from a daemon's file until it can be asked
+# Seconds to wait for the lock: before who rang gives us up, and for what is our own.
+_RING_PATIENCE, _PATIENCE = 0.4, 5.0
+_EDIT_PATIENCE = 0.5  # seconds that who rang waits for an edit to come into force
+_CHECK_PERIOD = 60.0
+_DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
+_RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
+
+
+class Watch:
+    """Listens to news, and sees to it that what they call for is done."""
+
+    def __init__(self, state: State, config: str) -> None:
+        self._state = state
+        self._config = config
+        self._log = Log()
+        self._rulesets = Rulesets()
+        self._policy = PolicyNews()
+        self._schedule = Schedule()
+        self._tick = watchdog_seconds() / 2
+        self._period = max(self._tick, _CHECK_PERIOD)
+        self._base = state.base()
+        self._retry = _RETRY_AT_FIRST
+        self._poll = select.poll()
+        self._ringers = Ringers(state.path, self._poll)
+        paths = {"VFWHOOKS_STATE": state.path, "VFWHOOKS_CONFIG": config}
+        self._children = Children(self._poll, **paths)
+        self._errands = Errands(
+            state, config, self._children, self._schedule, self._log
+        )
+        self._surveyor = Surveyor(self._errands, self._schedule, self._rulesets)
+        self._guests = GuestNews(state, self._schedule, self._poll, self._log)
+        leases = list(self._guests.leases)
+        self._watched = Watched(state.path, config, leases, DIRECTORIES, _DAEMONS)
+        for source in (self._watched, self._rulesets):
+            self._poll.register(source, select.POLLIN)
+        if self._policy.fileno() >= 0:
+            self._poll.register(self._policy, select.POLLIN)
+
+    def run(self) -> None:
+        """Until we are ended."""
+        self._hang_bell()
+        notify("READY=1")
+        self._listen()
+        self._errands.withdraw_hooks()
+        self._errands.ask_libvirtd()
+        self._take_base()
+        self._schedule.add("start", 0)
+        beat = check = time.monotonic() + self._tick
+        while True:
+            until = min(beat, check, self._schedule.next(), self._children.next())
+            wait = max(0.0, until - time.monotonic())
+            for fd, _ in self._poll.poll(wait * 1000 + 1):
+                self._hear(fd)
+            if self._ringers.is_rung():
+                self._answer()
+            self._children.end_late_ones()
+            if self._work(self._schedule.take()):
+                check = min(check, time.monotonic() + self._period)
+            now = time.monotonic()
+            if now >= beat:
+                notify("WATCHDOG=1")
+                beat = now + self._tick
+            if now >= check:
+                check = now + self._period
+                self._listen()
+                self._schedule.add("check", 0)
+                self._surveyor.poll()
+
+    def _work(self, ready: set[str]) -> bool:
+        """Do what is due; whether everything of ours was looked at."""
+        if "anew" in ready:
+            self._state.make(is_sure=False)
+            if not self._ringers.is_there():
+                self._hang_bell()
+            self._look(set(DIRECTORIES))
+            ready = ready - {"anew"} | {"guests", "elements"}
+        if "guests" in ready and not self._guests.follow():
+            ready.remove("guests")
+        if "listeners" in ready and not self._guests.try_listeners():
+            ready.remove("listeners")
+        self._surveyor.work(ready)
+        if "routing" in ready:
+            self._guests.plan_rerouted()
+        if "policy" in ready:
+            self._errands.withdraw_hooks()
+            ready.remove("policy")
+        if "aside" in ready or "daemon" in ready:
+            self._errands.ask_libvirtd()
+            ready.discard("daemon")
+        if "answer" in ready:
+            self._answer(is_late=True)
+            ready.remove("answer")
+        if "asked" in ready:
+            notify("STATUS=libvirt has been asked who runs")
+            ready.remove("asked")
+        if not ready:
+            return False
+        if ready != {"compiled"}:
+            self._compile()
+        self._reconcile(not ready.isdisjoint({"elements", "compiled"}))
+        if "compiled" in ready:
+            self._ringers.answer()
+        if "start" in ready:
+            self._guests.try_listeners()
+        return True
+
+    def _hang_bell(self) -> None:
+        """Have hooks ring here."""
+        try:
+            self._ringers.open()
+        except OSError as error:
+            what = f"hooks cannot ring here, and do their work themselves: {error}"
+            self._log.say(what, WARNING)
+
+    def _answer(self, is_late: bool = False) -> None:
+        """Carry out what hooks were told, and tell them when the kernel has it. An edit
+        that is about to come into force comes first, for so long as who rang can wait.
+        """
+        if not last_good.has_good(self._state):
+            self._compile()
+            self._ringers.answer()  # a hook compiles for itself
+            return
+        if not is_late and not last_good.is_in_force(self._state, self._config):
+            self._compile()
+            self._schedule.add("answer", _EDIT_PATIENCE)
+            return
+        said: list[str] = []
+        try:
+            if self._ringers.waits_for_work():
+                said = self._carry_out()
+        except OutOfTime:
+            pass  # somebody else has the lock, and who rang waits for it himself
+        except (OSError, VfwError) as error:
+            said = [str(error)]
+        self._ringers.answer()
+        self._take_base()
+        for line in said:
+            self._log.say(line)
+
+    def _carry_out(self) -> list[str]:
+        """Carry out what waits; the lines for the log. Raises OutOfTime."""
+        lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
+        reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
+        try:
+            reconcile.carry_out()
+            self._ringers.answer()  # connections that are to be cut are no matter
+        finally:
+            reconcile.close()
+            self._rulesets.pass_over(reconcile.tools)
+        return self._said(reconcile)
+
+    def _said(self, reconcile: Reconciler) -> list[str]:
+        problems = self._state.problems + reconcile.report.problems
+        self._state.problems = []
+        return problems + reconcile.report.said
+
+    def _listen(self) -> None:
+        """Listen to all files that count, and look at what a directory has that was not
+        listened to so far."""
+        self._look(self._watched.listen())
+        self._state.remove(DEAF)  # we live; what told of it may have come before this
+
+    def _look(self, directories: set[str]) -> None:
+        """Look at all that is in directories whose news may have been missed."""
+        self._guests.look(directories)
+        if directories.intersection(self._watched.guests):
+            self._guests.look_at_records()
+            self._schedule.add("anew", _DEBOUNCE)  # who removes it may still be at it
+
+    def _hear(self, fd: int) -> None:
+        if self._ringers.knows(fd):
+            self._ringers.hear(fd)
+        elif self._children.knows(fd):
+            self._children.hear(fd)
+        elif fd == self._rulesets.fileno():
+            rules, elements = self._rulesets.read(self._base)
+            if rules:
+                self._schedule.add("rules", _DEBOUNCE)
+            if elements:
+                self._schedule.add("elements", _DEBOUNCE)
+            self._surveyor.hear()
+        elif fd == self._policy.fileno():
+            if self._policy.read():
+                self._schedule.add("policy", _DEBOUNCE)
+        elif fd == self._watched.fileno():
+            self._files(self._watched.read())
+        else:
+            self._guests.hear(fd)
+
+    def _files(self, news: dict[str, set[str]]) -> None:
+        if watched_files.FULL in news:
+            self._schedule.add("full", _DEBOUNCE)
+        if watched_files.LATE in news:
+            self._schedule.add("late", 0)
+        if watched_files.DEAF in news:
+            self._state.remove(DEAF)  # we live
+        if watched_files.DAEMON in news:
+            self._schedule.add("daemon", _UP)
+        self._guests.hear_status(news.get(watched_files.STATUS, set()))
+        if watched_files.ASIDE in news:
+            self._schedule.add("aside", _DEBOUNCE)
+        if watched_files.CONFIG in news or watched_files.STATE in news:
+            self._listen()
+        if watched_files.CONFIG in news:
+            self._schedule.add("config", last_good.SETTLED + _SOON, 3600)
+        for path in news.get(watched_files.LEASE, ()):
+            self._guests.hear_lease(path)
+        if watched_files.RECORD in news:
+            self._guests.hear_records(news[watched_files.RECORD])
+        self._look(news.get(watched_files.DIRECTORY, set()))
+
+    def _reconcile(self, is_full: bool) -> None:
+        """Carry out what waits, and check what is to be checked."""
+        is_compiling = self._children.is_at(COMPILE)
+        if not last_good.has_good(self._state):
+            # What hooks were told is theirs meanwhile: they compile, and wait for it.
+            if is_compiling:
+                return  # what is compiled has everything checked
+            if not last_good.is_settled(self._config):
+                self._schedule.add("again", self._retry, self._retry)
+                return
+        problems: list[str] = []
+        is_in_force = False
+        try:
+            lock = self._state.lock(time.monotonic() + _PATIENCE)
+            reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
+            try:
+                reconcile.check(is_full)
+            finally:
+                reconcile.close()
+                self._rulesets.pass_over(reconcile.tools)
+            problems = reconcile.report.problems
+            for line in self._said(reconcile):
+                self._log.say(line)
+            is_in_force = last_good.is_in_force(self._state, self._config)
+        except OutOfTime:
+            pass  # somebody has much to do; what he leaves is for us
+        except (OSError, VfwError) as error:
+            problems = [str(error)]
+            self._log.say(str(error))
+        # What the files say is not in force where they could not be read, or are still
+        # being written.
+        if problems or not (is_in_force or is_compiling):
+            # That leaves a mark: no reason to do the same again at once, but whatever
+            # was in the way may have gone without a word.
+            news = self._watched.read()
+            news.pop(watched_files.FULL, None)
+            self._files(news)
+            self._schedule.add("again", self._retry, self._retry)
+            self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
+        else:
+            self._retry = _RETRY_AT_FIRST
+        self._take_base()
+
+    def _take_base(self) -> None:
+        """What is known of the firewall says what to listen for, and how often to look:
+        nobody tells of changes in iptables' legacy variant."""
+        self._base = self._state.base()
+        is_legacy = self._base.get("variant") == "legacy"
+        usual = max(self._tick, _CHECK_PERIOD)
+        self._period = min(usual, _LEGACY_CHECK) if is_legacy else usual
+
+    def _compile(self) -> None:
+        """Have compiled what was edited, if something was and is not being written; a
+        large file takes longer than anybody may wait for it."""
+        if last_good.is_in_force(self._state, self._config):
+            return
+        if last_good.is_settled(self._config):
+            self._errands.compile()
+
+
+def main(state: str, config: str) -> None:
+    """Watch until ended."""
+    Watch(State(state), config).run()

@@ -1,0 +1,175 @@
+"""What the service hears of guests: leases, neighbours, their records, listeners on
+their ports, and libvirt's files. Whom it is news to is noted to be planned anew.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+from ..config import compiled_file
+from ..libvirt.inventory import DNSMASQS, LEASES, Inventory
+from ..libvirt.status_directories import DIRECTORIES, Follower
+from ..reconcile.planner import Planner
+from ..store import files
+from ..store.records import GuestEvent, Record
+from ..store.state import State
+from ..values.entries import Accept
+from ..values.errors import VfwError
+from ..values.published import parse_address
+from .guest_cache import GuestCache
+from .kernel_news import Neighbours
+from .lease_changes import LeaseChanges
+from .log import WARNING, Log
+from .news_on_demand import NewsOnDemand
+from .schedule import Schedule
+
+_SOON, _DEBOUNCE = 0.02, 0.1
+_LISTENER_CHECK = 5.0
+
+
+class GuestNews:
+    """Hears by `poll`, and says by the schedule what is due; `leases` are the
+    directories of dnsmasq's files."""
+
+    def __init__(
+        self, state: State, schedule: Schedule, poll: select.poll, log: Log
+    ) -> None:
+        self._state = state
+        self._schedule = schedule
+        self._log = log
+        self.leases = {d: LeaseChanges(d) for d in (LEASES, *DNSMASQS)}
+        self._inventory = Inventory(f"{state.path}/networks")
+        self._neighbours = Neighbours()
+        self._guest_cache = GuestCache(state)
+        self._follower = Follower(state)
+        self._occasional = NewsOnDemand(state, self._guest_cache, poll, schedule)
+        for source in (self._neighbours, self._follower):
+            poll.register(source, select.POLLIN)
+
+    def hear(self, fd: int) -> None:
+        """News of neighbours, of guests' processes, or what some guests need."""
+        if fd == self._neighbours.fileno():
+            for mac, address in self._neighbours.read():
+                if self._guest_cache.is_new(mac, address):
+                    self._found(mac, address)
+        elif fd == self._follower.fileno():
+            self._follower.hear_processes()
+            self._schedule.add("guests", _SOON)
+        else:
+            self._occasional.hear(fd)
+
+    def hear_status(self, paths: set[str]) -> None:
+        """Files beside libvirt's own on its guests and networks have changed."""
+        if self._follower.hear(paths):
+            self._schedule.add("guests", _SOON)
+
+    def hear_lease(self, path: str) -> None:
+        """A file beside those of leases has changed."""
+        directory, _, name = path.rpartition("/")
+        if name.endswith((".status", ".leases")):
+            for mac, address in self.leases[directory].news(name):
+                self._found(mac, address)
+
+    def hear_records(self, paths: set[str]) -> None:
+        """Records of guests have changed."""
+        start = len(self._state.path) + 1
+        self._heed(self._guest_cache.read([path[start:] for path in paths]))
+
+    def look(self, directories: set[str]) -> None:
+        """Look at all that is in directories whose news may have been missed: leases
+        and libvirt's own files."""
+        for directory in directories.intersection(self.leases):
+            for name in files.names(directory):
+                self.hear_lease(f"{directory}/{name}")
+        for directory in directories.intersection(DIRECTORIES):
+            self._follower.look(directory)
+            self._schedule.add("guests", _SOON)
+
+    def look_at_records(self) -> None:
+        """The same of all records."""
+        self._heed(self._guest_cache.look())
+
+    def follow(self) -> bool:
+        """Note what libvirt's files say and no hook has told; whether that is news."""
+        self._state.make()
+        is_news = self._follower.note()
+        for line in self._follower.problems:
+            self._log.say(line, WARNING)
+        self._follower.problems.clear()
+        return is_news
+
+    def plan_rerouted(self) -> None:
+        """The news of routing are over."""
+        self._occasional.plan_rerouted()
+
+    def try_listeners(self) -> bool:
+        """Have the guests planned anew whose ports a listener had, and has no more, or
+        is to keep since it has been there for a while; whether there are any. Nobody
+        tells of listeners that end."""
+        yielding = self._guest_cache.yielding()
+        config = (
+            compiled_file.load(f"{self._state.path}/compiled") if yielding else None
+        )
+        if config is None:
+            return False
+        inventory = Inventory(f"{self._state.path}/networks")
+        planner = Planner(config, inventory, self._state.record)
+        news = [record for record in yielding if _is_news(record, planner)]
+        for record in news:
+            if record.guest.driver == "claim":
+                self._state.ask_full()
+            else:
+                self._plan_anew(record)
+        config.close()
+        self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
+        return bool(news)
+
+    def _heed(self, is_whole: bool) -> None:
+        """Records have changed; whether all of them could be read."""
+        if not is_whole:
+            self._schedule.add("elements", _DEBOUNCE)  # a full sync sets it aside
+        if self._guest_cache.yielding():
+            self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
+        # A lease may have come between the hook's look at it and the record, and so may
+        # a neighbour.
+        waiting = self._guest_cache.waiting()
+        for mac in waiting:
+            for leases in self.leases.values():
+                for address in leases.of(mac):
+                    self._found(mac, address)
+        for mac, address in self._neighbours.known() if waiting else ():
+            if mac in waiting:
+                self._found(mac, address)
+        self._occasional.listen()
+
+    def _found(self, mac: str, address: str) -> None:
+        """A MAC is at an address: have the guests planned anew to whom it is news.
+
+        A guest that was somewhere else before may have both addresses; it stays where
+        it is until that one does not answer any more.
+        """
+        for record in self._guest_cache.concerned(mac, address):
+            self._plan_anew(record)
+            self._schedule.add("addresses", _SOON)
+            accepts = [one for one in record.entries if isinstance(one, Accept)]
+            version = parse_address(address).version
+            for one in [one.address for one in accepts if mac]:
+                for bridge in {nic.bridge for nic in record.guest.nics}:
+                    if one.version == version:
+                        self._inventory.probe(bridge, str(one))
+
+    def _plan_anew(self, record: Record) -> None:
+        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
+
+
+def _is_news(record: Record, planner: Planner) -> bool:
+    """Whether other listeners count for what it publishes than did."""
+    try:
+        if record.guest.driver == "claim":
+            now = planner.claim(record.guest.name).settled()
+        else:
+            now = planner.guest(record).settled()
+    except (OSError, VfwError):
+        return True  # who carries it out says why
+    return (now.yields, now.seen) != (record.yields, record.seen)

@@ -1,0 +1,35 @@
+"""A hook without a service: it carries out, with the lock, all that waits."""
+
+from ..config import last_good
+from ..reconcile.hook_events import read_event
+from ..reconcile.reconciler import Reconciler
+from ..store.lock import Lock
+from ..store.spool import HookEvent
+from ..store.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def carry_out(
+    path: str,
+    config: str,
+    mine: "HookEvent | None",
+    lock: "Lock | None",
+    until: float,
+    detach: "Callable[[], None]",
+) -> list[str]:
+    """Carry out what waits, and an event that could not be written down; the lines for
+    the log. Tools may run `until` then (monotonic). Whoever waits for us is let go by
+    `detach` before what changes no rule any more. Raises VfwError, OSError."""
+    state = State(path)
+    last_good.await_settled(state, config)
+    reconcile = Reconciler(state, config, until=until, lock=lock)
+    try:
+        reconcile.carry_out(read_event(state, mine) if mine else None)
+    finally:
+        if reconcile.is_slow_to_close:
+            detach()
+        reconcile.close()
+    return state.problems + reconcile.report.problems + reconcile.report.said

@@ -1,0 +1,290 @@
+"""The kernel's own news: rulesets that change, neighbours that appear, what SELinux
+allows, and, where that matters, ports of bridges.
+
+A change of ours is told by the port of the socket that made it, so that nobody reacts
+to himself; everything that concerns neither us nor libvirt is dropped after a look at
+the table's name.
+"""
+
+import errno
+import select
+import struct
+from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
+
+from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
+from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
+from ..host.routes import covers_far_away
+
+_NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
+# Addresses, routes and policy rules, of IPv4 and of IPv6.
+_ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
+_DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
+_NEWGENERATION = 15
+_IPTABLES = b"filter", b"nat", b"raw"
+_MANGLE = b"mangle"
+_OURS = ("VFW-", "LIBVIRT_")
+_BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
+_NEWNEIGH, _GETNEIGH = 28, 30
+_NEWLINK, _GETLINK = 16, 18
+_NEWROUTE, _DELROUTE = 24, 25
+_DESTINATION, _MASTER = 1, 10
+_OF_BRIDGES = bytes((7,)) + bytes(15)  # struct ifinfomsg: the family alone
+_DEVICE, _OF_PORT, _MODE = 3, 12, 4
+_FAILED = 0x20
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_RECEIVE = 1 << 16
+# MAC and address; the MAC is '' where the kernel has asked and nobody answered.
+Neighbour = tuple[str, str]
+
+
+class Rulesets:
+    """Changes of netfilter's rules that somebody else has made to what concerns us."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(groups=_NFTABLES_GROUP)
+        self._link.grow(1 << 22)
+        self._changed: set[tuple[int, bytes]] = set()
+        self._is_lost = False
+        self._nat = nat_tables()
+        self._tools: set[int] = set()
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self, base: "dict[str, str]") -> "tuple[bool, bool]":
+        """Whether the rules around us changed, and whether elements of ours did, which
+        on iptables are rules as well.
+
+        `base` says which backend is in use, and whether libvirt's rules stand in the
+        base chains themselves: only then is every rule there of interest.
+        """
+        is_direct = base.get("libvirt") == "direct"
+        rules = elements = False
+        for kind, port, payload in messages(self._link):
+            if kind < 0:
+                self._is_lost = True
+                self._tools.clear()
+                return True, True
+            is_ours = port >> 16 == OUR_PORTS or port in self._tools
+            if is_ours or kind & 0xFF == _NEWGENERATION:
+                continue
+            about = attributes(payload[4:])
+            table = about.get(1, b"").rstrip(b"\0")
+            if _is_foreign(kind & 0xFF, table, about):
+                self._changed.add((payload[0], table))
+            if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
+                is_in_ours = table == b"vfwhooks" or _text(about.get(2)) == "vfwhooks"
+                elements = elements or is_in_ours
+            elif table in (b"vfwhooks", b"libvirt_network"):
+                rules = True
+            elif (
+                _is_in_mangle(kind & 0xFF, about)
+                if table == _MANGLE
+                else table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct)
+            ):
+                rules = elements = True
+        self._tools.clear()
+        return rules, elements
+
+    def pass_over(self, tools: "list[int]") -> None:
+        """What these tools of ours have changed is no news: they have ended, so all of
+        it has arrived, if they changed anything. The kernel gives a tool's first socket
+        the number of its process; somebody else may have it later."""
+        arrived = select.poll()
+        arrived.register(self._link, select.POLLIN)
+        if arrived.poll(0):
+            self._tools.update(tools)
+
+    @property
+    def may_have_foreign(self) -> bool:
+        """Whether rules of others have changed since `has_foreign` was asked."""
+        return bool(self._changed) or self._is_lost
+
+    def has_foreign(self) -> bool:
+        """Whether any of them are in a table that may change where a packet goes that
+        comes in."""
+        changed, before = self._changed, self._nat
+        is_news = self._is_lost
+        self._changed, self._is_lost, self._nat = set(), False, nat_tables()
+        return is_news or bool(changed & (before | self._nat))
+
+
+def nat_tables() -> set[tuple[int, bytes]]:
+    """The tables where a destination may be changed on the way in."""
+    link = Netlink()
+    try:
+        chains = list_nat_chains(link)
+    except OSError:
+        return set()
+    finally:
+        link.close()
+    return {(ROUTED[family], table.encode()) for family, table, _, _ in chains}
+
+
+class Neighbours:
+    """Who is where on the bridges, as the kernel learns it."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(ROUTE, _NEIGHBOUR_GROUP)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> list[Neighbour]:
+        """Every neighbour that was learnt or confirmed; all that there are, where news
+        were lost."""
+        found = []
+        for kind, _, payload in messages(self._link):
+            if kind < 0:
+                found += self.known()
+            elif kind == _NEWNEIGH:
+                found += _neighbour(payload)
+        return found
+
+    def known(self) -> list[Neighbour]:
+        """All neighbours that the kernel knows."""
+        link = Netlink(ROUTE)
+        try:
+            answers = link.dump(message(_GETNEIGH, bytes(_NEIGHBOUR.size)))
+        finally:
+            link.close()
+        return [one for _, answer in answers for one in _neighbour(answer)]
+
+
+class BridgePorts:
+    """Ports of bridges that are not in hairpin mode, as they come or change."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(ROUTE, _LINK_GROUP)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> set[str]:
+        """Those that came or changed; all that there are, where news were lost."""
+        found: set[str] = set()
+        for kind, _, payload in messages(self._link):
+            if kind < 0:
+                found |= self.known()
+            elif kind == _NEWLINK:
+                found |= _unset_port(payload)
+        return found
+
+    def known(self) -> set[str]:
+        """All that there are."""
+        link = Netlink(ROUTE)
+        try:
+            answers = link.dump(message(_GETLINK, _OF_BRIDGES))
+        finally:
+            link.close()
+        return {name for _, answer in answers for name in _unset_port(answer)}
+
+    def close(self) -> None:
+        """Hear no more of them."""
+        self._link.close()
+
+
+class Routing:
+    """Changes of what decides by which way answers leave the host: policy rules,
+    addresses, links, and the routes that lead far away."""
+
+    def __init__(self) -> None:
+        self._link = Netlink(ROUTE, _ROUTING_GROUPS | _LINK_GROUP)
+        self._link.grow(1 << 20)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._link.fileno()
+
+    def read(self) -> bool:
+        """Whether there was news; news that were lost are news, and ours are none."""
+        return any(
+            kind < 0 or (port >> 16 != OUR_PORTS and _is_about_ways(kind, payload))
+            for kind, port, payload in messages(self._link)
+        )
+
+    def close(self) -> None:
+        """Hear no more of it."""
+        self._link.close()
+
+
+def _is_about_ways(kind: int, payload: bytes) -> bool:
+    if kind in (_NEWROUTE, _DELROUTE):
+        about = attributes(payload[12:])
+        return covers_far_away(payload[0], payload[1], about.get(_DESTINATION, b""))
+    if kind == _NEWLINK:
+        # Guests' interfaces come and go, and lead nowhere.
+        return not payload[0] and _MASTER not in attributes(payload[16:])
+    return True
+
+
+def _unset_port(payload: bytes) -> set[str]:
+    """The port that a message is about, if it is about one that is not in hairpin
+    mode."""
+    if payload[:1] != _OF_BRIDGES[:1]:
+        return set()
+    about = attributes(payload[len(_OF_BRIDGES) :])
+    mode = attributes(about.get(_OF_PORT, b"")).get(_MODE)
+    return {_text(about.get(_DEVICE))} if mode == b"\0" else set()
+
+
+def _neighbour(payload: bytes) -> list[Neighbour]:
+    """The neighbour that a message is about, if it is one."""
+    family, _, state, _, _ = _NEIGHBOUR.unpack_from(payload)
+    about = attributes(payload[_NEIGHBOUR.size :])
+    mac = "" if state & _FAILED else about.get(2, b"").hex(":")
+    if family in (AF_INET, AF_INET6) and 1 in about and (mac or state & _FAILED):
+        return [(mac, inet_ntop(family, about[1]))]
+    return []
+
+
+def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
+    """What has arrived: kind, sender's port, payload; kind -1 for what was lost."""
+    found: list[tuple[int, int, bytes]] = []
+    while True:
+        try:
+            data = link.socket.recv(_RECEIVE, MSG_DONTWAIT)
+        except BlockingIOError:
+            return found
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            found.append((-1, 0, b""))
+            continue
+        found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]
+
+
+def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
+    """Whether a change of iptables' tables may concern us: rules and chains of ours and
+    of libvirt's, jumps there, and tables that go."""
+    if kind in (_NEWRULE, _DELRULE):
+        name, target = _text(about.get(2)), jump_target(about.get(4, b""))
+        is_beside = is_direct and name in _BASE
+        return is_beside or name.startswith(_OURS) or target.startswith(_OURS)
+    return kind == _DELTABLE or _text(about.get(3)).startswith(_OURS)
+
+
+def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
+    """Whether a change of the table mangle concerns what is ours there."""
+    target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
+    names = _text(about.get(2)), _text(about.get(3)), target
+    return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
+
+
+def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
+    """Whether a change is one of others' tables, chains or rules."""
+    if kind > _DELRULE or table in (b"vfwhooks", b"libvirt_network"):
+        return False
+    if table != b"nat" or kind < _NEWCHAIN:
+        return True
+    if kind < _NEWRULE:
+        return not _text(about.get(3)).startswith(_OURS)
+    name, target = _text(about.get(2)), jump_target(about.get(4, b""))
+    return not name.startswith(_OURS) and not target.startswith(_OURS)
+
+
+def _text(name: "bytes | None") -> str:
+    return (name or b"").rstrip(b"\0").decode("utf-8", "replace")

@@ -1,0 +1,39 @@
+"""What changed in dnsmasq's leases since the last look."""
+
+from ..libvirt.dnsmasq_leases import parse_leases, parse_status
+from ..store import files
+from ..values.errors import VfwError
+
+Lease = tuple[str, str]
+
+
+class LeaseChanges:
+    """The leases of every bridge, as MAC and address; expiry does not matter here."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._last: dict[str, set[Lease]] = {}
+
+    def news(self, name: str) -> set[Lease]:
+        """The leases in a bridge's or a network's file that were not there before."""
+        try:
+            data = files.read(f"{self._directory}/{name}", files.FOLLOW) or b""
+        except OSError:
+            return set()  # who needs it is told by status
+        try:
+            found = (
+                parse_leases(data)
+                if name.endswith(".leases")
+                else parse_status(name, data or b"[]")
+            )
+        except VfwError:
+            return set()  # in the middle of being written; another event follows
+        now = {(mac, address) for _, mac, address in found}
+        before = self._last.get(name, set())
+        self._last[name] = now
+        return now - before
+
+    def of(self, mac: str) -> list[str]:
+        """The addresses that the MAC had when its files were last looked at."""
+        known = set().union(*self._last.values())
+        return sorted(address for whose, address in known if whose == mac)

@@ -1,0 +1,105 @@
+"""News that only some hosts need, listened to while a guest's forwards depend on them:
+ports of bridges (`hairpin: true`), the host's routing (`return_path: true`), and its
+addresses on bridges of its own (`bridge:`)."""
+
+import select
+import time
+
+from ..host.host_bridges import read_bridge
+from ..libvirt.inventory import Inventory
+from ..store.records import GuestEvent, Record
+from ..store.state import State
+from .guest_cache import GuestCache
+from .kernel_news import BridgePorts, Routing
+from .schedule import Schedule
+
+_DEBOUNCE = 0.1
+_AT_ONCE = 0.3  # seconds for whoever changes several rules or routes in a row
+
+
+class NewsOnDemand:
+    """All of these news: guests that they concern are noted to be planned anew."""
+
+    def __init__(
+        self,
+        state: State,
+        guest_cache: GuestCache,
+        poll: "select.poll",
+        schedule: Schedule,
+    ) -> None:
+        self._state = state
+        self._guest_cache = guest_cache
+        self._poll = poll
+        self._schedule = schedule
+        self._ports: BridgePorts | None = None
+        self._routing: Routing | None = None
+        self._subnets: dict[str, list[tuple[str, str]]] = {}
+
+    def listen(self) -> None:
+        """Listen to what the guests now need: every interface and route of the host
+        that changes is news there. What was not listened to so far is looked at."""
+        is_wanted = bool(self._guest_cache.hairpins())
+        if is_wanted and self._ports is None:
+            self._ports = BridgePorts()
+            self._poll.register(self._ports, select.POLLIN)
+            self._unset(self._ports.known())
+        elif self._ports and not is_wanted:
+            self._poll.unregister(self._ports)
+            self._ports.close()
+            self._ports = None
+        bridges = self._guest_cache.bridges()
+        is_wanted = bool(bridges or self._guest_cache.returned())
+        if is_wanted and self._routing is None:
+            self._routing = Routing()
+            self._poll.register(self._routing, select.POLLIN)
+            self._rerouted()
+        elif self._routing and not is_wanted:
+            self._poll.unregister(self._routing)
+            self._routing.close()
+            self._routing = None
+        if bridges - set(self._subnets):
+            self._rerouted()
+        for gone in set(self._subnets) - bridges:
+            del self._subnets[gone]
+
+    def hear(self, fd: int) -> None:
+        """Read the news from this descriptor, if it is one of ours."""
+        if self._ports and fd == self._ports.fileno():
+            self._unset(self._ports.read())
+        elif self._routing and fd == self._routing.fileno() and self._routing.read():
+            self._rerouted()
+
+    def _unset(self, devices: set[str]) -> None:
+        """These ports are not in hairpin mode: have the guests planned anew whose ports
+        are to be. A bridge that a port is plugged into again knows nothing of it."""
+        for device, record in self._guest_cache.hairpins().items():
+            if device in devices:
+                self._plan_anew(record)
+                self._schedule.add("ports", _DEBOUNCE)
+
+    def _rerouted(self) -> None:
+        """Answers may leave by another way: have the guests planned anew whose answers
+        are to leave as the host's own; a rule of ours that is gone comes back."""
+        self._schedule.add("routing", _AT_ONCE, 2 * _AT_ONCE)
+
+    def plan_rerouted(self) -> None:
+        """The news of routing are over."""
+        for record in self._guest_cache.returned():
+            self._plan_anew(record)
+        now = self._look_at_bridges()
+        if now != self._subnets:
+            self._subnets = now
+            self._state.ask_full()  # what its guests share is another, too
+
+    def _look_at_bridges(self) -> "dict[str, list[tuple[str, str]]]":
+        """The host's addresses on its own bridges, with their subnets; a bridge that
+        is not there has none."""
+        found = {}
+        inventory = Inventory(f"{self._state.path}/networks")
+        for bridge in self._guest_cache.bridges():
+            one = read_bridge(bridge, inventory.index(bridge), inventory.route)
+            found[bridge] = one.subnets if one else []
+        return found
+
+    def _plan_anew(self, record: Record) -> None:
+        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))

@@ -1,0 +1,110 @@
+"""Who has rung at the doorbell, and has not been answered: the service's side of it
+(see doorbell). It never waits."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+from ..store import files
+from .doorbell import BELL, DEAF, NO, YES
+
+_KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_LONGEST = 200
+_BACKLOG = 4096
+
+
+class Ringers:
+    """Those at the door, by the descriptors of their connections."""
+
+    def __init__(self, state: str, poll: select.poll) -> None:
+        self._state = state
+        self._poll = poll
+        self._socket: socket.socket | None = None
+        self._silent: dict[int, socket.socket] = {}
+        self._rung: list[tuple[str, socket.socket]] = []
+
+    def open(self) -> None:
+        """Hang the bell up, in the place of one that may be there. Raises OSError."""
+        self.close()
+        bell = socket.socket(socket.AF_UNIX, _KIND)
+        try:
+            files.remove(f"{self._state}/{BELL}")
+            bell.bind(f"{self._state}/{BELL}")
+            bell.listen(_BACKLOG)
+        except BaseException:
+            bell.close()
+            raise
+        self._socket = bell
+        self._poll.register(bell, select.POLLIN)
+        files.remove(f"{self._state}/{DEAF}")
+
+    def close(self) -> None:
+        """Take the bell down; whoever waits goes on without us."""
+        for link in [*self._silent.values(), *([self._socket] if self._socket else [])]:
+            self._poll.unregister(link)
+            link.close()
+        for _, link in self._rung:
+            link.close()
+        self._socket = None
+        self._silent.clear()
+        self._rung.clear()
+
+    def is_there(self) -> bool:
+        """Whether the bell that hooks find is this one."""
+        return files.exists(f"{self._state}/{BELL}")
+
+    def knows(self, fd: int) -> bool:
+        """Whether the descriptor is the bell's, or of somebody who has not said yet
+        what he wants."""
+        return fd in self._silent or (self._socket and self._socket.fileno()) == fd
+
+    def hear(self, fd: int) -> None:
+        """Somebody is at the door, or says what he wants."""
+        if fd in self._silent:
+            self._listen(self._silent[fd])
+            return
+        while self._socket:
+            try:
+                link, _ = self._socket.accept()
+            except OSError:
+                break  # that was all of them, or they did not wait
+            link.setblocking(False)
+            self._silent[link.fileno()] = link
+            self._poll.register(link, select.POLLIN)
+            self._listen(link)
+
+    def _listen(self, link: socket.socket) -> None:
+        try:
+            event = link.recv(_LONGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            event = b""
+        del self._silent[link.fileno()]
+        self._poll.unregister(link)
+        if event:
+            self._rung.append((event.decode("utf-8", "surrogateescape"), link))
+        else:
+            link.close()
+
+    def is_rung(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._rung)
+
+    def waits_for_work(self) -> bool:
+        """Whether somebody waits whose event has not been carried out by anybody."""
+        return any(self._is_waiting(event) for event, _ in self._rung)
+
+    def answer(self) -> None:
+        """Tell everybody who waits whether his event has been carried out."""
+        for event, link in self._rung:
+            try:
+                link.send(NO if self._is_waiting(event) else YES)
+            except OSError:
+                pass  # he did not wait for so long
+            link.close()
+        self._rung.clear()
+
+    def _is_waiting(self, event: str) -> bool:
+        return files.exists(f"{self._state}/{event}")

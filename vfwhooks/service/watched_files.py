@@ -1,0 +1,138 @@
+"""The files that the watch listens to, and what it means that one has changed."""
+
+from collections.abc import Sequence
+from posixpath import dirname, islink, realpath
+
+from ..host.inotify import (
+    ATTRIB,
+    CLOSE_WRITE,
+    CREATE,
+    DELETE,
+    MODIFY,
+    MOVED_FROM,
+    MOVED_TO,
+    Inotify,
+)
+from ..store import files
+from ..store.state import MADE_LAST
+from . import doorbell
+from .guest_cache import PLACES
+
+CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
+FULL, LATE, ASIDE, DIRECTORY = "full", "late", "aside", "directory"
+STATUS, DEAF, DAEMON = "status", "deaf", "daemon"
+_WRITTEN = CLOSE_WRITE | MOVED_TO
+_CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
+
+
+class Watched:
+    """The files of a state directory, of a configuration, of directories with leases
+    and of those with libvirt's `status` files, which are all in one.
+
+    What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
+    guest's), STATUS (a file beside libvirt's), STATE (a directory has been made anew),
+    FULL (all is to be compared), LATE (somebody waited for the lock in vain), DEAF
+    (somebody rang in vain), ASIDE (a record could not be read), DAEMON (one of
+    libvirt's has come up), DIRECTORY (news of what is in there may have been lost).
+    """
+
+    def __init__(
+        self,
+        state: str,
+        config: str,
+        leases: list[str],
+        status: Sequence[str] = (),
+        daemons: Sequence[str] = (),
+    ) -> None:
+        self._inotify = Inotify()
+        self._state = state
+        self._config = config
+        self._drop_ins = f"{dirname(config)}/forwards.d"
+        self._targets: set[str] = set()
+        self._leases = leases
+        self._status = status
+        self._daemons = daemons
+        self._libvirts = {dirname(path) for path in status}
+        self._made_anew = {state, f"{state}/{MADE_LAST}", *self._libvirts, *status}
+        self.guests = [f"{state}/{place}" for place in PLACES]
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._inotify.fileno()
+
+    def listen(self) -> set[str]:
+        """Watch every directory that is there; those that were not watched so far.
+
+        One that comes later is found by its parent, or when this is called again.
+        """
+        self._targets = self._links()
+        return {
+            path for path, mask in self._directories() if self._inotify.add(path, mask)
+        }
+
+    def read(self) -> dict[str, set[str]]:
+        """The paths that changed since the last time, by what that means."""
+        news: dict[str, set[str]] = {}
+        for path in self._inotify.read():
+            for kind in self._kinds(path):
+                news.setdefault(kind, set()).add(path)
+        return news
+
+    def _directories(self) -> list[tuple[str, int]]:
+        """Each with the events that count there."""
+        directory = dirname(self._config)
+        return [
+            (dirname(directory), CREATE | MOVED_TO),
+            (directory, _CHANGED),
+            (self._drop_ins, _CHANGED),
+            *((dirname(target), _CHANGED) for target in self._targets),
+            # dnsmasq keeps it open
+            *((path, _WRITTEN | MODIFY) for path in self._leases),
+            (dirname(self._state), CREATE | MOVED_TO),
+            (self._state, _WRITTEN | CREATE),
+            (f"{self._state}/aside", MOVED_TO),
+            *((path, _WRITTEN | DELETE) for path in self.guests),
+            *((dirname(path), CREATE | MOVED_TO) for path in self._libvirts),
+            *((path, CREATE | MOVED_TO) for path in self._libvirts),
+            *((path, _WRITTEN | MOVED_FROM | DELETE) for path in self._status),
+            # A daemon keeps the file of its number open, and locked.
+            *((dirname(path), CREATE | MODIFY) for path in self._daemons),
+        ]
+
+    def _links(self) -> set[str]:
+        """The files that forwards.yaml, and what is in forwards.d, are links to."""
+        names = files.names(self._drop_ins)
+        paths = [self._config, *(f"{self._drop_ins}/{name}" for name in names)]
+        return {realpath(path) for path in paths if islink(path)}
+
+    def _kinds(self, path: str) -> list[str]:
+        """What it means that the path, a file or a directory itself, has changed."""
+        where = dirname(path)
+        directories = *self._leases, *self.guests, *self._status
+        kinds = [DIRECTORY] if path in directories else []
+        if path == f"{self._state}/full":
+            kinds.append(FULL)
+        elif path == f"{self._state}/late":
+            kinds.append(LATE)
+        elif path == f"{self._state}/{doorbell.DEAF}":
+            kinds.append(DEAF)
+        elif path in self._daemons:
+            kinds.append(DAEMON)
+        elif where == f"{self._state}/aside":
+            kinds.append(ASIDE)
+        elif where in self.guests:
+            kinds.append(RECORD)
+        elif where in self._leases:
+            kinds.append(LEASE)
+        elif where in self._status:
+            kinds.append(STATUS)
+        elif path in self._made_anew:
+            kinds.append(STATE)
+        if self._is_config(path, where):
+            kinds.append(CONFIG)
+        return kinds
+
+    def _is_config(self, path: str, where: str) -> bool:
+        files_of_it = self._config, *self._targets
+        directories = self._drop_ins, *map(dirname, files_of_it)
+        return path in (*files_of_it, *directories) or where == self._drop_ins

@@ -1,0 +1,177 @@
+"""Ports that DNAT rules of others take, in one file: what an event knows of them.
+
+Made by whoever reads those rules (see reader), which no event does. An event reads
+those of its own ports, at the same cost however many there are: for each family and
+protocol, 64 ports are a block, and in a block each port of each address has one claim
+at most. Where nobody takes anything there is no file.
+"""
+
+import posix
+import struct
+
+from ..values.protocols import ALL_PROTOCOLS, PROTOCOL_NUMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..values.foreign_claims import ForeignClaim
+
+NAME = "taken"
+_MAGIC = b"vfwT1\n"
+_SLOT = struct.Struct(">II")
+_BITS = 6
+_BLOCKS = 1 << (16 - _BITS)
+# All of an address, whatever its ports: the first block of it has the addresses alone.
+_KINDS = [(f, p) for f in "46" for p in (*PROTOCOL_NUMBERS, ALL_PROTOCOLS)]
+_HEAD = len(_MAGIC) + _SLOT.size * _BLOCKS * len(_KINDS)
+_PORTS = 1 << 16
+
+
+class ForeignPort:
+    """Ports `first` to `last` of an address ("*": of every one) that somebody else's
+    rule takes."""
+
+    __slots__ = ("first", "host", "last", "port", "protocol", "whose")
+
+    def __init__(
+        self, protocol: str, host: str, first: int, last: int, whose: str
+    ) -> None:
+        self.protocol = protocol
+        self.host = host
+        self.first = first
+        self.last = last
+        self.port = first
+        self.whose = whose
+
+    def __str__(self) -> str:
+        if self.protocol == ALL_PROTOCOLS:
+            return f"ports of {self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        ports = f"{self.first}" + (f"-{self.last}" if self.last > self.first else "")
+        return f"{self.protocol} {'' if host == '*' else host + ':'}{ports}"
+
+    @property
+    def reason(self) -> str:
+        """Why a forward is not in force."""
+        whose, _, kind = self.whose.rpartition(" by ")
+        return f"{whose} takes {self} by {kind}"
+
+
+class ForeignPorts:
+    """An open file of claims."""
+
+    _fd = -1
+
+    def __init__(self, fd: int) -> None:
+        self._size = posix.fstat(fd).st_size
+        if posix.pread(fd, len(_MAGIC), 0) != _MAGIC or self._size < _HEAD:
+            raise ValueError("not a whole file of claims")
+        self._fd = fd
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            posix.close(self._fd)
+
+    def find(
+        self, family: str, protocol: str, first: int, last: int
+    ) -> list[ForeignPort]:
+        """What takes any of these ports: each of them is in one for its address."""
+        kind = _KINDS.index((family, protocol))
+        at = kind * _BLOCKS + (first >> _BITS)
+        count = (last >> _BITS) - (first >> _BITS) + 1
+        slots = posix.pread(self._fd, count * _SLOT.size, len(_MAGIC) + at * _SLOT.size)
+        some = [slot for slot in _SLOT.iter_unpack(slots) if slot[1]]
+        if not some:
+            return []
+        start, end = some[0][0], sum(some[-1])
+        data = posix.pread(self._fd, end - start, _HEAD + start)
+        found = []
+        lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
+        for line in dict.fromkeys(lines):  # a range is in several blocks
+            host, low, high, whose = line.split(" ", 3)
+            if int(low) <= last and first <= int(high):
+                found.append(ForeignPort(protocol, host, int(low), int(high), whose))
+        return found
+
+
+def load(path: str) -> "ForeignPorts | None":
+    """The claims in the file; None where there are none, or it is not whole."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return ForeignPorts(fd)
+    except (ValueError, IsADirectoryError):
+        posix.close(fd)
+        return None
+
+
+def hold(data: bytes) -> "ForeignPorts | None":
+    """What `build` has made, without a file."""
+    if not data:
+        return None
+    fd = posix.memfd_create(NAME)
+    posix.pwrite(fd, data, 0)
+    return ForeignPorts(fd)
+
+
+def build(claims: "Iterable[ForeignClaim]") -> bytes:
+    """The file's content; nothing where nothing is taken."""
+    blocks: dict[int, list[str]] = {}
+    for (family, protocol, host), parts in sorted(_parts(claims).items()):
+        kind = _KINDS.index((family, protocol))
+        for first, last, whose in parts:
+            line = f"{host} {first} {last} {whose}\n"
+            for block in range(first >> _BITS, (last >> _BITS) + 1):
+                blocks.setdefault(kind * _BLOCKS + block, []).append(line)
+    if not blocks:
+        return b""
+    slots, data, at = [], [], 0
+    for number in range(len(_KINDS) * _BLOCKS):
+        text = "".join(blocks.get(number, ())).encode("utf-8", "surrogateescape")
+        slots.append(_SLOT.pack(at, len(text)))
+        data.append(text)
+        at += len(text)
+    return b"".join((_MAGIC, *slots, *data))
+
+
+def _parts(
+    claims: "Iterable[ForeignClaim]",
+) -> "dict[tuple[str, str, str], list[tuple[int, int, str]]]":
+    """Whose each port is: the first that takes all that comes there, or else some of
+    it; and of an address that anybody takes a port of, the address."""
+    free: dict[tuple[str, str, str], list[int]] = {}
+    found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
+    for one in sorted(claims, key=lambda claim: claim.is_limited):
+        key = one.family, one.protocol, one.host
+        if key not in free:
+            free[key] = list(range(_PORTS + 1))
+        for first, last in _take(free[key], one.first, one.last):
+            found.setdefault(key, []).append((first, last, one.whose))
+        if one.host != "*":
+            found.setdefault((one.family, ALL_PROTOCOLS, one.host), [(0, 0, one.whose)])
+    return found
+
+
+def _take(after: list[int], first: int, last: int) -> "Iterable[tuple[int, int]]":
+    """The parts of a range that were free, and are so no more; `after` leads from each
+    port to the next that is free, or on the way to it."""
+    port = _next(after, first)
+    while port <= last:
+        start = port
+        while port <= last and after[port] == port:
+            after[port] = port + 1
+            port += 1
+        yield start, port - 1
+        port = _next(after, port)
+
+
+def _next(after: list[int], port: int) -> int:
+    end = port
+    while after[end] != end:
+        end = after[end]
+    while after[port] != port:
+        after[port], port = end, after[port]
+    return end

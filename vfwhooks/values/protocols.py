@@ -1,0 +1,21 @@
+"""The protocols that can be forwarded: the one list of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+ALL_PROTOCOLS = "all"  # in place of a protocol: all of them, and all of their ports
+PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
+PROTOCOLS = tuple(PROTOCOL_NUMBERS)
+
+
+class Protocol(str, Enum):
+    """What is forwarded; ALL stands for every protocol and every port of an address."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+    ALL = "all"
+
+    def __str__(self) -> str:
+        return self._value_

@@ -1,0 +1,157 @@
+"""What is published on the host, as a value: family, address, protocol and ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from .protocols import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar, Union
+
+    T = TypeVar("T")
+    Address = Union[IPv4Address, IPv6Address]
+    Subnet = Union[IPv4Network, IPv6Network]
+
+_CACHED = 4096
+
+
+class Family(str, Enum):
+    """An address family, written as its version's digit."""
+
+    IPV4 = "4"
+    IPV6 = "6"
+
+    def __str__(self) -> str:
+        return self._value_
+
+
+BOTH = (Family.IPV4, Family.IPV6)
+
+
+FIRST, LAST = 0, 65535  # the ports of ALL
+
+
+def hashed_once(of: type[T]) -> type[T]:
+    """A frozen dataclass that reckons its hash once: an entry is looked up in a dozen
+    sets, and an address of Python's reckons its own anew each time."""
+    reckon = of.__hash__
+
+    def __hash__(self: T) -> int:  # noqa: N807 - becomes the method
+        try:
+            return self._hash  # type: ignore[attr-defined,no-any-return] # see below
+        except AttributeError:
+            found = reckon(self)
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    of.__hash__ = __hash__  # type: ignore[assignment,method-assign] # that is the point
+    return of
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Published:
+    """Ports of the host, from `first` to `last`: on one address, or where `host` is
+    None on every local one."""
+
+    family: Family
+    host: Address | None
+    protocol: Protocol
+    first: int
+    last: int
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it is several ports."""
+        return self.first != self.last
+
+    @property
+    def is_one_to_one(self) -> bool:
+        """Whether it is an address with all of its protocols and ports."""
+        return self.protocol is Protocol.ALL
+
+    def ports(self, first: int, last: int) -> Published:
+        """Other ports of the same address and protocol."""
+        return Published(self.family, self.host, self.protocol, first, last)
+
+    def at(self, port: int) -> Published:
+        """One port of it."""
+        return self.ports(port, port)
+
+    def on(self, host: Address) -> Published:
+        """The same ports on one address."""
+        return Published(self.family, host, self.protocol, self.first, self.last)
+
+    def has(self, port: int) -> bool:
+        """Whether the port is among its own."""
+        return self.first <= port <= self.last
+
+    def is_beside(self, other: Published) -> bool:
+        """Whether both are on the same address, by the same protocol."""
+        return (self.family, self.protocol, self.host) == (
+            other.family,
+            other.protocol,
+            other.host,
+        )
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Egress:
+    """An address of the host's by which a guest's own connections leave."""
+
+    host: Address
+
+    @property
+    def family(self) -> Family:
+        """The address's."""
+        return family_of(self.host)
+
+
+def family_of(address: Address) -> Family:
+    """The family of an address."""
+    return Family.IPV6 if address.version == 6 else Family.IPV4
+
+
+@lru_cache(_CACHED)
+def parse_address(text: str) -> Address:
+    """An address: one object for a guest's, however many entries lead there. Raises
+    ValueError."""
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+@lru_cache(_CACHED)
+def parse_subnet(text: str) -> Subnet:
+    """A subnet. Raises ValueError."""
+    return IPv6Network(text, False) if ":" in text else IPv4Network(text, False)
+
+
+def one_to_one(host: Address) -> Published:
+    """A whole address of the host's, as something that is published."""
+    return Published(family_of(host), host, Protocol.ALL, FIRST, LAST)
+
+
+def parse_family(text: str) -> Family:
+    """A family, by its digit. Raises ValueError."""
+    try:
+        return _FAMILIES[text]
+    except KeyError:
+        raise ValueError(f"no family {text!r}") from None
+
+
+def parse_protocol(text: str) -> Protocol:
+    """A protocol. Raises ValueError."""
+    try:
+        return _PROTOCOLS[text]
+    except KeyError:
+        raise ValueError(f"no protocol {text!r}") from None
+
+
+# Enum's own look takes ten times as long, and there is one for every line.
+_FAMILIES = {str(family): family for family in Family}
+_PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
