@@ -28,6 +28,7 @@ from vfwhooks.service.background_jobs import (
 from vfwhooks.service.children import Children, Ended
 from vfwhooks.service.log import Log
 from vfwhooks.service.schedule import Schedule
+from vfwhooks.store.lock import Lock
 from vfwhooks.store.state import State
 
 LONG = 50.0
@@ -196,6 +197,25 @@ def test_a_compilation_by_a_real_child(tmp_path: Path) -> None:
 
     found = refresh(house.state, house.main, None)
     assert (names(found), house.due(), house.said()) == (["web1"], {"compiled"}, [])
+
+
+def test_a_compilation_while_the_disk_is_busy(tmp_path: Path) -> None:
+    """Its end is heard at once: nobody waits until what is in force is kept over a
+    boot, and whoever does that does not hold the child's output open."""
+    poll = select.poll()
+    children = Children(poll)
+    house = House(tmp_path, children)
+    edit(tmp_path, "guests: {web1: [80]}\n")
+    Path(house.state.kept).mkdir()
+    busy = Lock(f"{house.state.kept}/lock")
+
+    house.errands.compile()
+    while children.is_at(COMPILE) and (ready := poll.poll(10_000)):
+        for fd, _ in ready:
+            children.hear(fd)
+
+    busy.close()
+    assert not children.is_at(COMPILE)
 
 
 def test_what_cannot_be_started(house: House) -> None:

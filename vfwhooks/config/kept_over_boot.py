@@ -35,18 +35,31 @@ def keep(state: State) -> None:
 
 def keep_behind(state: State) -> None:
     """The same in a process of its own, which nobody waits for, and which holds nothing
-    of ours open: no lock, and no pipe whose end somebody awaits."""
-    if posix.fork():
+    of ours open: no lock, and no pipe whose end somebody awaits, be it our output."""
+    try:
+        if posix.fork():
+            return
+    except (
+        OSError
+    ) as error:  # no room for a process: what is in force is so all the same
+        _complain(state, error)
         return
     try:
         posix.setsid()
+        nowhere = posix.open("/dev/null", posix.O_RDWR)
+        for fd in range(_FIRST):
+            posix.dup2(nowhere, fd)
         posix.closerange(_FIRST, _LAST)
         keep(state)
     except OSError as error:
-        syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
-        syslog.syslog(syslog.LOG_WARNING, complaint(state, error))
+        _complain(state, error)
     finally:
         posix._exit(0)
+
+
+def _complain(state: State, error: OSError) -> None:
+    syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_WARNING, complaint(state, error))
 
 
 def complaint(state: State, error: OSError) -> str:
