@@ -39,9 +39,7 @@ def keep_behind(state: State) -> None:
     try:
         if posix.fork():
             return
-    except (
-        OSError
-    ) as error:  # no room for a process: what is in force is so all the same
+    except OSError as error:  # no room for a process
         _complain(state, error)
         return
     try:
