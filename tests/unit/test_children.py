@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import signal
+import subprocess
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -103,6 +105,20 @@ def test_one_that_closes_its_output_and_goes_on() -> None:
     house.start("one", "exec >&- 2>&-; exec sleep 1000")
 
     assert house.until("one")["one"].status == -signal.SIGKILL
+
+
+def test_one_that_the_kernel_does_not_let_end() -> None:
+    """It is not waited for: a disk that hangs would hold us, and hooks, for ever."""
+    house = House()
+    hangs = subprocess.TimeoutExpired("sh", 1)
+
+    with patch.object(subprocess.Popen, "wait", side_effect=hangs):
+        house.start("one", "exec sleep 1000", seconds=0.1)
+        (child,) = house.children._children.values()
+        found = house.until("one")
+
+    child.process.wait()
+    assert found["one"].status == -signal.SIGKILL
 
 
 def test_several_at_once() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..host.run import PATH
 
 SECONDS = 60.0
+_SIGKILL = 9
 _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
 
@@ -101,9 +102,18 @@ class Children:
         assert child.process.stdout
         child.process.stdout.close()
         # Its output is over, and so is it, or about to be.
-        try:
-            status = child.process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
+        status = _status(child.process)
+        if status is None:
             child.process.kill()
-            status = child.process.wait()
+            status = _status(child.process)
+        # One that the kernel does not let end (a disk that hangs) is not waited for: it
+        # is reaped when another is started.
+        status = -_SIGKILL if status is None else status
         child.on_end(Ended(status, child.said.decode(errors="replace")))
+
+
+def _status(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return None
