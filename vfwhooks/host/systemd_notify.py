@@ -5,6 +5,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM
 from _socket import socket as Socket
 
 _UNWATCHED = 120.0
+_PATIENCE = 0.5  # seconds; one that hangs would hold us, and hooks, for ever
 
 
 def notify(message: str) -> None:
@@ -13,6 +14,7 @@ def notify(message: str) -> None:
     if not path:
         return
     link = Socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
+    link.settimeout(_PATIENCE)
     try:
         link.sendto(message.encode(), path.replace("@", "\0", 1))
     except OSError:
