@@ -14,6 +14,7 @@ from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
 from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
 from ..host.routes import covers_far_away
+from ..values.errors import VfwError
 
 _NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
 # Addresses, routes and policy rules, of IPv4 and of IPv6.
@@ -115,7 +116,7 @@ def nat_tables() -> set[tuple[int, bytes]]:
     link = Netlink()
     try:
         chains = list_nat_chains(link)
-    except OSError:
+    except (OSError, VfwError):  # refused, or changed all the time
         return set()
     finally:
         link.close()
