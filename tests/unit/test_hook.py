@@ -3,12 +3,16 @@ for the lock. What it means is for hookevents."""
 
 from __future__ import annotations
 
+import errno
 import faulthandler
+import os
+import posix
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -304,3 +308,17 @@ def test_how_long_it_takes_at_most() -> None:
     clients wait; and there is time left to say why."""
     assert hook.RING < hook.LOCK < hook.DEADLINE
     assert hook.DEADLINE + hook.LAST_WORDS < 5
+
+
+def test_without_room_for_a_child() -> None:
+    """libvirt waits for what is left, and no longer than for any hook."""
+    none = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    with (
+        patch.object(hook, "faulthandler") as timer,
+        patch.object(posix, "fork", side_effect=none),
+        patch.object(posix, "dup2", Mock()),
+    ):
+        hook.detach(time.monotonic() + 0.5)
+
+    seconds = timer.dump_traceback_later.call_args.args[0]
+    assert 0 < seconds <= 0.5

@@ -94,21 +94,24 @@ def _without_service(
     from .hook_alone import carry_out
 
     mine = None if file else event
-    return carry_out(state, config, mine, lock, until, detach)
+    ends = until + DEADLINE - LOCK
+    return carry_out(state, config, mine, lock, until, lambda: detach(ends))
 
 
-def detach() -> None:
+def detach(ends: float) -> None:
     """End for libvirt, which need not wait for what is left: a child goes on, with the
     lock, and without our standard input, which libvirt may be writing to.
+    Without room for a child libvirt has to wait, until then at most (monotonic).
     """
     faulthandler.cancel_dump_traceback_later()  # its thread does not come along
+    seconds = DEADLINE
     try:
         if posix.fork():
             posix._exit(0)
     except OSError:
-        pass  # no room for a child: libvirt has to wait
+        seconds = max(ends - time.monotonic(), 0.001)
     posix.dup2(1, 0)
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
 
 
 def read_input() -> bytes:
