@@ -15,7 +15,7 @@ from unittest.mock import patch
 import pytest
 
 from unit.builders import descriptors
-from vfwhooks.service import doorbell
+from vfwhooks.service import doorbell, ringing_hooks
 from vfwhooks.service.doorbell import DEAF, DONE, NOBODY, NOT_DONE, SILENT, ring
 from vfwhooks.service.ringing_hooks import Ringers
 from vfwhooks.store import files, spool
@@ -256,6 +256,33 @@ def test_many_at_once(state: str, service: Service, hooks: ThreadPoolExecutor) -
 
     assert [hook.result() for hook in found] == [DONE, NOT_DONE] * 20
     assert descriptors() == before
+
+
+def test_more_than_there_is_room_for(
+    state: str, service: Service, hooks: ThreadPoolExecutor
+) -> None:
+    """They are let in when the ones before have been answered: a descriptor each would
+    leave none to do the work with."""
+    with patch.object(ringing_hooks, "_MOST", 2):
+        found = [hooks.submit(ring, state, put(state, n), LONG) for n in range(1, 6)]
+        waited = []
+        for until in [service.ringers.is_full] * 2 + [service.ringers.is_rung]:
+            service.hear_all(until=until)
+            waited.append(service.waits())
+            carry_out(state)
+            service.ringers.answer()
+
+    assert (waited, [hook.result() for hook in found]) == ([2, 2, 1], [DONE] * 5)
+
+
+def test_a_bell_in_the_place_of_ours(state: str, service: Service) -> None:
+    """Another service has hung up its own, and may have gone since: ours is not there,
+    though something is."""
+    other = Service(state)
+    found = service.ringers.is_there(), other.ringers.is_there()
+    other.ringers.close()
+
+    assert found == (False, True)
 
 
 def test_a_state_directory_made_anew(

@@ -25,6 +25,8 @@ from .sync_report import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..libvirt.client import Answer
 
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # event, at most and at least.
 _CUTTING = 3.0
 _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
+# Seconds for what comes meanwhile, again and again: libvirt waits for who does it.
+_MEANWHILE = 0.5
 
 
 class Reconciler:
@@ -108,18 +112,26 @@ class Reconciler:
         """The process ids of the tools that ran."""
         return self._run.pids
 
-    def carry_out(self, mine: "GuestEvent | None" = None) -> None:
+    def carry_out(
+        self,
+        mine: "GuestEvent | None" = None,
+        tell: "Callable[[], None]" = lambda: None,
+    ) -> None:
         """Carry out every event that waits, also those that arrive meanwhile, and one
-        that could not be written down. Once connections are to be cut, the rest is left
-        to those who wait for the lock: nothing else may change before they are."""
+        that could not be written down; `tell` each time when the kernel has it. Once
+        connections are to be cut, the rest is left to those who wait for the lock:
+        nothing else may change before they are. So it is where they do not cease."""
+        until = 0.0
         while True:
             guest_events = waiting(self._state)
             if not guest_events and mine is None:
                 return
             self._round(guest_events, mine, False)
+            tell()
             mine = None
-            if self._sync.has_noted:
+            if self._sync.has_noted or 0 < until < time.monotonic():
                 return
+            until = until or time.monotonic() + _MEANWHILE
 
     def apply(
         self, answer: "Answer | None", asked: int, taken: "bytes | None" = None

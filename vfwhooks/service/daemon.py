@@ -97,6 +97,8 @@ class Watch:
                 beat = now + self._tick
             if now >= check:
                 check = now + self._period
+                if not self._ringers.is_there():  # somebody took it away, or hung his
+                    self._hang_bell()
                 self._listen()
                 self._schedule.add("check", 0)
                 self._surveyor.poll()
@@ -149,12 +151,14 @@ class Watch:
 
     def _answer(self, is_late: bool = False) -> None:
         """Carry out what hooks were told, and tell them when the kernel has it. An edit
-        that is about to come into force comes first, for so long as who rang can wait.
+        that is about to come into force comes first, for so long as who rang can wait,
+        and while there is room for those who ring.
         """
         if not last_good.has_good(self._state):
             self._compile()
             self._ringers.answer()  # a hook compiles for itself
             return
+        is_late = is_late or self._ringers.is_full()
         if not is_late and not last_good.is_in_force(self._state, self._config):
             self._compile()
             self._schedule.add("answer", _EDIT_PATIENCE)
@@ -177,8 +181,9 @@ class Watch:
         lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
         reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
         try:
-            reconcile.carry_out()
-            self._ringers.answer()  # connections that are to be cut are no matter
+            # Connections that are to be cut are no matter, nor is what comes meanwhile.
+            reconcile.carry_out(tell=self._ringers.answer)
+            self._ringers.answer()
         finally:
             reconcile.close()
             self._rulesets.pass_over(reconcile.tools)
@@ -283,7 +288,7 @@ class Watch:
             self._files(news)
             self._schedule.add("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
-        else:
+        elif is_in_force:  # while it is being compiled, nobody knows
             self._retry = _RETRY_AT_FIRST
         self._take_base()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 
@@ -12,6 +13,7 @@ from .doorbell import BELL, DEAF, NO, YES
 _KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _LONGEST = 200
 _BACKLOG = 4096
+_MOST = 100
 
 
 class Ringers:
@@ -21,6 +23,7 @@ class Ringers:
         self._state = state
         self._poll = poll
         self._socket: socket.socket | None = None
+        self._at = 0, 0
         self._silent: dict[int, socket.socket] = {}
         self._rung: list[tuple[str, socket.socket]] = []
 
@@ -35,7 +38,7 @@ class Ringers:
         except BaseException:
             bell.close()
             raise
-        self._socket = bell
+        self._socket, self._at = bell, _place(self._state)
         self._poll.register(bell, select.POLLIN)
         files.remove(f"{self._state}/{DEAF}")
 
@@ -52,7 +55,12 @@ class Ringers:
 
     def is_there(self) -> bool:
         """Whether the bell that hooks find is this one."""
-        return files.exists(f"{self._state}/{BELL}")
+        return self._socket is not None and _place(self._state) == self._at
+
+    def is_full(self) -> bool:
+        """Whether no more are let in before those who wait are answered: a process may
+        have 1024 files open as a rule, and most of those are for guests."""
+        return len(self._rung) >= _MOST
 
     def knows(self, fd: int) -> bool:
         """Whether the descriptor is the bell's, or of somebody who has not said yet
@@ -64,7 +72,7 @@ class Ringers:
         if fd in self._silent:
             self._listen(self._silent[fd])
             return
-        while self._socket:
+        while self._socket and not self.is_full():
             try:
                 link, _ = self._socket.accept()
             except OSError:
@@ -108,3 +116,12 @@ class Ringers:
 
     def _is_waiting(self, event: str) -> bool:
         return files.exists(f"{self._state}/{event}")
+
+
+def _place(state: str) -> tuple[int, int]:
+    """What is the bell there; a file that is gone is none."""
+    try:
+        about = os.lstat(f"{state}/{BELL}")
+    except OSError:
+        return 0, 0
+    return about.st_dev, about.st_ino

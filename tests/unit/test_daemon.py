@@ -1,0 +1,66 @@
+"""daemon: what the loop does about others; they are made up. What comes of it on a host
+is in tests/faults/test_watch.py and test_doorbell.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import MagicMock, Mock, patch
+
+from unit.builders import fresh_state
+from vfwhooks.config import last_good
+from vfwhooks.service import daemon
+from vfwhooks.service.schedule import Schedule
+from vfwhooks.store.state import State
+
+
+class Loop(daemon.Watch):
+    """With nothing to listen to, and a compilation that never comes to an end that
+    counts: its child is killed, or the file is not to be read."""
+
+    def __init__(self, root: Path) -> None:
+        self._state = fresh_state(root)
+        self._config = f"{root}/forwards.yaml"
+        self._retry = daemon._RETRY_AT_FIRST
+        self._schedule = Schedule()
+        self._tick = 0.0
+        self.is_compiling = False
+        self._children = Mock(is_at=lambda _: self.is_compiling)
+        self._errands = Mock(compile=self.begin)
+        for name in ("_log", "_rulesets", "_guests", "_ringers", "_surveyor"):
+            setattr(self, name, Mock())
+        self._watched = Mock(read=dict, guests=[])
+
+    def begin(self) -> None:
+        """A child compiles."""
+        self.is_compiling = True
+
+    def end(self) -> None:
+        """It has ended, and nothing has come of it."""
+        self.is_compiling = False
+        self._work({"compiled"})
+
+    @property
+    def retry(self) -> float:
+        """Seconds until the next try."""
+        return self._retry
+
+
+def test_a_compilation_that_fails_all_the_time(tmp_path: Path) -> None:
+    """It is tried again less and less often: each is a process and a look at all."""
+    loop = Loop(tmp_path)
+    tried = []
+    reconciler = MagicMock(tools=[])
+    reconciler.return_value.report = Mock(problems=[], said=[])
+    with (
+        patch.object(daemon, "Reconciler", reconciler),
+        patch.object(State, "lock"),
+        patch.object(last_good, "has_good", return_value=True),
+        patch.object(last_good, "is_in_force", return_value=False),
+        patch.object(last_good, "is_settled", return_value=True),
+    ):
+        for _ in range(4):
+            loop._work({"again"})
+            loop.end()
+            tried.append(loop.retry)
+
+    assert tried == [2, 4, 8, 16]
