@@ -14,7 +14,7 @@ _LONGEST = 200
 _BACKLOG = 4096
 
 
-class Ringers:
+class RingingHooks:
     """Those at the door, by the descriptors of their connections."""
 
     def __init__(self, state: str, poll: select.poll) -> None:
