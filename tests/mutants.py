@@ -35,7 +35,7 @@ TESTS = {
     "config/port_mappings": "port_mappings planner compiler nft_elements "
     "iptables_rules",
     "config/yaml_tree": "yaml_tree check schema",
-    "reconcile/endpoints": "endpoints planner",
+    "reconcile/guest_addresses": "guest_addresses planner",
     "reconcile/stale_connections": "stale_connections",
     "firewall/entry_delta": "entry_delta",
     "installation/denials": "denials",

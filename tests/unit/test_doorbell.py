@@ -1,4 +1,4 @@
-"""doorbell and ringing_hooks: both sides of a real socket, hooks in threads of their own."""
+"""doorbell and ringing_hooks: both sides of a real socket, hooks in threads."""
 
 from __future__ import annotations
 

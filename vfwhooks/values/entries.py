@@ -2,7 +2,8 @@
 element of our sets and maps, or a few rules of our chains.
 
 Texts are made of entries at two edges: in the state directory (entry_text), and by the
-backends (nft_elements, iptables_rules). Between them nothing is taken apart by position.
+backends (nft_elements, iptables_rules). Between them nothing is taken apart by
+position.
 """
 
 from __future__ import annotations
