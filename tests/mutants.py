@@ -35,9 +35,9 @@ TESTS = {
     "config/port_mappings": "port_mappings planner compiler nft_elements "
     "iptables_rules",
     "config/yaml_tree": "yaml_tree check schema",
-    "reconcile/endpoints": "endpoints planner",
+    "reconcile/guest_addresses": "guest_addresses planner",
     "reconcile/stale_connections": "stale_connections",
-    "firewall/entry_delta": "entry_delta",
+    "reconcile/connections_to_cut": "connections_to_cut",
     "installation/denials": "denials",
     "foreign/dnat_rules": "dnat_rules",
     "firewall/nft_elements": "nft_elements nft_netlink port_mappings",

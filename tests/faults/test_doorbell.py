@@ -40,7 +40,11 @@ from vfwhooks.values.guests import Nic
 
 CLIENT = Path("/run/client")
 # What a hook has when the service does its work, and no more.
-MODULES = "__init__", "doorbell", "errors", "files", "hook", "lock", "spool"
+MODULES = (
+    *("__init__", "service/__init__", "service/doorbell", "service/hook"),
+    *("store/__init__", "store/files", "store/lock", "store/spool"),
+    *("values/__init__", "values/errors"),
+)
 MISSING = "ModuleNotFoundError"
 FLOCK = 73
 FORWARDS = "guests:\n  web1: [8080:80]\n"
@@ -50,11 +54,11 @@ def light_hook(driver: str, name: str, operation: str, xml: str = "") -> Called:
     """A hook of a package that can do nothing but ring; where nobody answers, the log
     says what it misses."""
     if not CLIENT.exists():
-        (CLIENT / "vfwhooks").mkdir(parents=True)
         shutil.copytree(CHECKOUT / "hooks", CLIENT / "hooks")
         for module in MODULES:
-            source = CHECKOUT / "vfwhooks" / f"{module}.py"
-            shutil.copy(source, CLIENT / "vfwhooks")
+            copy = CLIENT / "vfwhooks" / f"{module}.py"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / "vfwhooks" / f"{module}.py", copy)
     done = subprocess.run(
         [f"{CLIENT}/hooks/{driver}", name, operation, "begin", "-"],
         input=os.fsencode(xml),

@@ -18,7 +18,7 @@ from standin import CHECKOUT, CONFIG, ENVIRONMENT, LIMIT, STATE, wait_for
 
 from vfwhooks.config.last_good import is_in_force
 from vfwhooks.service import daemon
-from vfwhooks.service.background_jobs import Errands
+from vfwhooks.service.background_jobs import BackgroundJobs
 from vfwhooks.store.state import State
 
 _PR_SET_PDEATHSIG = 1
@@ -87,7 +87,7 @@ def _serve(ready: str) -> None:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         posix.environ[b"NOTIFY_SOCKET"] = ready.encode()  # as Python found it
         sys.executable = "/usr/bin/python3"
-        with patch.object(Errands, "ask_libvirtd"):
+        with patch.object(BackgroundJobs, "ask_libvirtd"):
             daemon.main(str(STATE), str(CONFIG))
     finally:
         os._exit(1)

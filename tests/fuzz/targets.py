@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vfwhooks.config import compiled_file, schema
+from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import guest_lines
 from vfwhooks.config.conflicts import find_conflicts
-from vfwhooks.config.settings_text import parse_settings
 from vfwhooks.config.yaml_tree import NotRead, Problem, parse_tree
 from vfwhooks.firewall.nft_elements import encode
 from vfwhooks.libvirt.domain_status import parse_domain_status
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.libvirt.xml import parse_domain, parse_networks
-from vfwhooks.reconcile import endpoints
+from vfwhooks.reconcile import guest_addresses
 from vfwhooks.reconcile.hook_events import read_event
 from vfwhooks.service.lease_changes import LeaseChanges
 from vfwhooks.store import files, spool
@@ -83,7 +83,7 @@ def networks(data: bytes) -> object:
     for network in found:
         subnets = [subnet for _, subnet in network.subnets]
         for one in _GUEST.values():
-            endpoints.is_inside(one, subnets)
+            guest_addresses.is_inside(one, subnets)
     return found
 
 

@@ -22,7 +22,7 @@ from vfwhooks.service.background_jobs import (
     COMPILE,
     SURVEY,
     WITHDRAW,
-    Errands,
+    BackgroundJobs,
     Surveyor,
 )
 from vfwhooks.service.children import Children, Ended
@@ -79,7 +79,7 @@ class House:
         self.reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.reader.bind(f"{root}/log")
         self.reader.setblocking(False)
-        self.errands = Errands(
+        self.errands = BackgroundJobs(
             self.state,
             self.main,
             children or self.children,

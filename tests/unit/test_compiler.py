@@ -23,7 +23,7 @@ from vfwhooks.config.compiler import (
     main,
 )
 from vfwhooks.config.forwards import GuestForwards
-from vfwhooks.config.port_syntax import Subnet, parse_address
+from vfwhooks.config.value_syntax import Subnet, parse_address
 from vfwhooks.store.state import State
 
 LAN = "10.0.0.0/8"

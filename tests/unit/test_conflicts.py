@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unit.builders import PROPERTY, forward, guest_forwards, place
 from vfwhooks.config.conflicts import find_conflicts
 from vfwhooks.config.forwards import Forward
-from vfwhooks.config.port_syntax import PortRange
+from vfwhooks.config.value_syntax import PortRange
 
 HOSTS = [None, "0.0.0.0", "::", "203.0.113.5", "203.0.113.6", "2001:db8::5"]
 TAKEN = "taken by g1 (forwards.yaml:1:1)"

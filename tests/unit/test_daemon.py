@@ -25,8 +25,8 @@ class Loop(daemon.Watch):
         self._tick = 0.0
         self.is_compiling = False
         self._children = Mock(is_at=lambda _: self.is_compiling)
-        self._errands = Mock(compile=self.begin)
-        for name in ("_log", "_rulesets", "_guests", "_ringers", "_surveyor"):
+        self._jobs = Mock(compile=self.begin)
+        for name in ("_log", "_rulesets", "_guests", "_ringing", "_surveyor"):
             setattr(self, name, Mock())
         self._watched = Mock(read=dict, guests=[])
 

@@ -1,4 +1,4 @@
-"""doorbell and ringers: both sides of a real socket, hooks in threads of their own."""
+"""doorbell and ringing_hooks: both sides of a real socket, hooks in threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from unit.builders import descriptors
 from vfwhooks.service import doorbell, ringing_hooks
 from vfwhooks.service.doorbell import DEAF, DONE, NOBODY, NOT_DONE, SILENT, ring
-from vfwhooks.service.ringing_hooks import Ringers
+from vfwhooks.service.ringing_hooks import RingingHooks
 from vfwhooks.store import files, spool
 
 LONG = 50.0
@@ -29,7 +29,7 @@ class Service:
     def __init__(self, state: str) -> None:
         self.state = state
         self.poll = select.poll()
-        self.ringers = Ringers(state, self.poll)
+        self.ringers = RingingHooks(state, self.poll)
         self.ringers.open()
 
     def hear_all(self, *, until: Callable[[], object]) -> None:
@@ -304,12 +304,12 @@ def test_a_state_directory_made_anew(
 def test_a_bell_that_cannot_be_hung_up(tmp_path: Path) -> None:
     """It is said, and nothing is left open."""
     before = descriptors()
-    ringers = Ringers(f"{tmp_path}/nowhere", select.poll())
+    ringing = RingingHooks(f"{tmp_path}/nowhere", select.poll())
 
     with pytest.raises(FileNotFoundError):
-        ringers.open()
+        ringing.open()
 
-    assert (descriptors(), ringers.is_there(), ringers.knows(0)) == (
+    assert (descriptors(), ringing.is_there(), ringing.knows(0)) == (
         before,
         False,
         False,

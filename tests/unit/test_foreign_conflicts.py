@@ -7,13 +7,13 @@ import pytest
 
 from unit.builders import Host, at, network, parsed, published, written
 from unit.builders import record as running
-from vfwhooks.config.settings_text import parse_settings
+from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.diagnosis.foreign_reasons import Said, Takers
 from vfwhooks.foreign.dnat_rules import Doubt
 from vfwhooks.foreign.reader import Foreign
 from vfwhooks.reconcile.desired_state import DesiredState
-from vfwhooks.reconcile.endpoints import Endpoint
 from vfwhooks.reconcile.foreign_conflicts import AHEAD, find_foreign_owners
+from vfwhooks.reconcile.guest_addresses import Endpoint
 from vfwhooks.reconcile.port_conflicts import Past
 from vfwhooks.values.foreign_claims import ForeignClaim
 from vfwhooks.values.protocols import PROTOCOLS

@@ -203,7 +203,7 @@ def test_what_every_hook_imports() -> None:
 def test_what_the_iptables_backend_imports_on_top() -> None:
     """Eight modules of ours, and nothing of Python's."""
     found = on_top(
-        "import vfwhooks.firewall.iptables", "import vfwhooks.service.hook_alone"
+        "import vfwhooks.firewall.iptables", "import vfwhooks.service.hook_with_lock"
     )
 
     names = {
@@ -212,7 +212,7 @@ def test_what_the_iptables_backend_imports_on_top() -> None:
         "firewall.iptables",
         "firewall.iptables_tools",
         "firewall.iptables_jumps",
-        "firewall.libvirt_rules",
+        "firewall.iptables_libvirt_rules",
     }
     assert found == of_ours(
         {*names, "firewall.iptables_nft", "values.connection_marks"}
@@ -226,7 +226,7 @@ def test_what_a_hook_without_a_service_does_not_import(name: str) -> None:
 
 
 LOADED = loaded(
-    "import vfwhooks.service.hook, vfwhooks.service.hook_alone, "
+    "import vfwhooks.service.hook, vfwhooks.service.hook_with_lock, "
     "vfwhooks.firewall.iptables"
 )
 

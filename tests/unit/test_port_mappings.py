@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, at, keys, parsed, published, written
+from vfwhooks.config.compiled_lines import parse_forward, parse_settings
 from vfwhooks.config.port_mappings import (
     EXEMPT_PORTS,
     PortMapping,
     Settings,
     network_entries,
 )
-from vfwhooks.config.settings_text import parse_forward, parse_settings
 from vfwhooks.firewall.entry_delta import Delta, SyncResult
 from vfwhooks.store.entry_text import format_published
 from vfwhooks.values.entries import Dnat, Exempt, Masquerade, ReturnMark, key_of
 from vfwhooks.values.published import Family, one_to_one, parse_address
 
 if TYPE_CHECKING:
-    from vfwhooks.config.port_syntax import Address
+    from vfwhooks.config.value_syntax import Address
     from vfwhooks.values.entries import Entry
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, refusal
 from vfwhooks.config.port_spellings import parse_entry, parse_protocols, parse_published
-from vfwhooks.config.port_syntax import parse_short
+from vfwhooks.config.value_syntax import parse_short
 from vfwhooks.values.errors import VfwError
 
 WORDS = ["80", "8080", "5000-5010", "tcp", "UDP", ":", "->", " ", "..", "/", "[::]"]

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from unit.builders import at, fresh_state, guest, network, parsed, record, written
-from vfwhooks.config.settings_text import parse_settings
+from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.firewall.entry_delta import Delta
 from vfwhooks.host.policy_rules import PolicyRule, PolicyRules
 from vfwhooks.libvirt.inventory import Inventory

@@ -9,8 +9,8 @@ import pytest
 
 from unit.builders import forward, place, working_in
 from vfwhooks.config.forwards import Forward, GuestForwards
-from vfwhooks.config.port_syntax import PortRange
 from vfwhooks.config.schema import read_forwards
+from vfwhooks.config.value_syntax import PortRange
 from vfwhooks.config.yaml_tree import Problem
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from unit.builders import OTHER_MAC, UUID, at, network, nic, parsed, published, record
-from vfwhooks.config.port_syntax import Address
-from vfwhooks.config.settings_text import parse_settings
+from vfwhooks.config.compiled_lines import parse_settings
+from vfwhooks.config.value_syntax import Address
 from vfwhooks.diagnosis.status import (
     ForwardStatus,
     GuestStatus,
@@ -19,7 +19,7 @@ from vfwhooks.diagnosis.status import (
 )
 from vfwhooks.host.listeners import Listener
 from vfwhooks.reconcile.desired_state import DesiredState
-from vfwhooks.reconcile.endpoints import Endpoint
+from vfwhooks.reconcile.guest_addresses import Endpoint
 from vfwhooks.values.entries import key_of
 from vfwhooks.values.guests import Network
 from vfwhooks.values.needs import LoopbackNeed

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..config.port_mappings import Settings
 from ..libvirt.client import Answer
 from ..libvirt.inventory import Inventory
-from ..reconcile.endpoints import find_endpoint, find_network
+from ..reconcile.guest_addresses import find_endpoint, find_network
 from ..values.errors import VfwError, show
 from ..values.guests import Guest
 from ..values.published import Family

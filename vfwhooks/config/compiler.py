@@ -19,8 +19,8 @@ from . import compiled_file
 from .forwards import Forward, GuestForwards
 from .kept_over_boot import keep_behind
 from .port_mappings import EXEMPT_PORTS
-from .port_syntax import Subnet
 from .schema import read_forwards
+from .value_syntax import Subnet
 from .yaml_tree import Place, Problem
 
 
@@ -91,7 +91,7 @@ def _base_rulesets(
 
 
 def guest_lines(guest: GuestForwards) -> list[str]:
-    """The guest's lines as a hook reads them (see settings_text)."""
+    """The guest's lines as a hook reads them (see compiled_lines)."""
     lines = [f"address {address}" for address in guest.addresses]
     if guest.network:
         lines.append(f"network {quote(guest.network)}")

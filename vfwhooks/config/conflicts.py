@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
 from .forwards import Forward, GuestForwards
-from .port_syntax import Address, PortRange
+from .value_syntax import Address, PortRange
 from .yaml_tree import Problem
 
 PortClaim = tuple[int, int, int, GuestForwards, Forward]

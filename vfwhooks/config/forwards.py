@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..values.published import BOTH, Published, family_of, parse_protocol
-from .port_syntax import Address, PortRange, Subnet
+from .value_syntax import Address, PortRange, Subnet
 from .yaml_tree import Place
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 
 from ..values.errors import VfwError, show
-from .port_syntax import parse_ports, parse_short
+from .value_syntax import parse_ports, parse_short
 from .yaml_tree import Items, Node, Pairs, Text
 
 DOCUMENT = ("defaults", "guests")

@@ -13,7 +13,8 @@ from .port_spellings import (
     parse_published,
     parse_target,
 )
-from .port_syntax import (
+from .value_reader import Values, find_slip_of, kind_of
+from .value_syntax import (
     Address,
     PortRange,
     Short,
@@ -23,7 +24,6 @@ from .port_syntax import (
     parse_subnet,
     parse_switch,
 )
-from .value_reader import Values, find_slip_of, kind_of
 from .yaml_tree import Items, Node, Pairs, Place, Text
 
 _SIDES = ("published", parse_published), ("target", parse_target)

@@ -9,7 +9,7 @@ import re
 
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
-from .port_syntax import (
+from .value_syntax import (
     PortRange,
     Short,
     parse_host_ip,

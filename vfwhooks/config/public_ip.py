@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .forwards import GuestForwards
 from .keys import PUBLIC
-from .port_syntax import parse_public_ip, parse_switch
 from .value_reader import Values
+from .value_syntax import parse_public_ip, parse_switch
 from .yaml_tree import Node, Text
 
 

@@ -16,7 +16,9 @@ from .forwards import GuestForwards
 from .guest_names import is_uuid
 from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
 from .port_list import Defaults, PortList
-from .port_syntax import (
+from .public_ip import read_public
+from .value_reader import Values, find_slip_of, kind_of
+from .value_syntax import (
     Address,
     parse_bridge,
     parse_guest_address,
@@ -25,8 +27,6 @@ from .port_syntax import (
     parse_switch,
     parse_when_stopped,
 )
-from .public_ip import read_public
-from .value_reader import Values, find_slip_of, kind_of
 from .yaml_tree import (
     Node,
     Pairs,

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..values.errors import VfwError, show
 from .keys import hint
-from .port_syntax import Address
+from .value_syntax import Address
 from .yaml_mistakes import slip_in
 from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 

@@ -14,8 +14,8 @@ from ..config.compiler import find_gone
 from ..config.forwards import GuestForwards
 from ..config.schema import read_forwards
 from ..firewall.backend import IPTABLES, open_backend
+from ..firewall.iptables_libvirt_rules import is_libvirts
 from ..firewall.iptables_script import FILTER, parse_save
-from ..firewall.libvirt_rules import is_libvirts
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..firewall.nft_netlink import PARTS, has_table
 from ..host.listeners import list_listeners
@@ -41,7 +41,7 @@ from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import show
 from ..values.findings import NOTE, OK, WRONG, Finding
-from .absent_addresses import find_absent
+from .absent_host_ips import find_absent
 from .bans import check_bans
 from .blockers import find_blockers
 from .foreign_findings import check_taken

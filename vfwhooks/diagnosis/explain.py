@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import compiled_file
+from ..config.compiled_lines import parse_settings
 from ..config.port_mappings import PortMapping
-from ..config.port_syntax import PortRange, parse_ports
 from ..config.schema import read_forwards
-from ..config.settings_text import parse_settings
+from ..config.value_syntax import PortRange, parse_ports
 from ..config.yaml_tree import Place
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
@@ -24,8 +24,8 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory
-from ..reconcile.endpoints import is_inside
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
+from ..reconcile.guest_addresses import is_inside
 from ..store.entry_text import format_entry
 from ..store.foreign_ports import build, hold
 from ..store.state import State

@@ -16,7 +16,7 @@ from ..reconcile.unreachable import why_no_bridge
 from ..values.errors import show
 from ..values.guests import hosts_own
 from ..values.protocols import ALL_PROTOCOLS
-from .absent_addresses import find_absent
+from .absent_host_ips import find_absent
 from .service_names import find_passing, name_few
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import compiled_file
-from ..config.settings_text import parse_settings
+from ..config.compiled_lines import parse_settings
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..foreign.reader import Foreign, read_foreign
@@ -25,7 +25,7 @@ from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import VfwError
 from ..values.published import Published
-from .absent_addresses import find_absent
+from .absent_host_ips import find_absent
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import Takers
 from .return_path_check import ReturnPath

@@ -1,16 +1,12 @@
-"""Changes of entries, and what connections may have to be cut for, which is noted with
-a change and read later. Pure."""
+"""Changes of entries: what the kernel holds of an owner's, and what it should. Pure."""
 
 from __future__ import annotations
 
-from ..store.entry_text import format_entry, parse_entry
-from ..store.records import seal, unseal
-from ..values.entries import Dnat, HairpinMode, LoopbackBridge, Reject, Snat
-from ..values.protocols import Protocol
+from ..values.entries import HairpinMode, LoopbackBridge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from ..store.entry_text import Kept
     from ..store.records import Record
@@ -66,52 +62,6 @@ def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
         return [Delta(new.owner, old.entries, new.entries)]
     deltas = [Delta(old.owner, old.entries, [])] if old else []
     return deltas + ([Delta(new.owner, [], new.entries)] if new else [])
-
-
-def may_cut(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
-    """Whether connections may have to be cut for these entries."""
-    return any(isinstance(entry, (Dnat, Snat)) for entry in removed) or any(
-        isinstance(entry, Snat)
-        or (
-            isinstance(entry, (Dnat, Reject))
-            and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
-        )
-        for entry in added
-    )
-
-
-def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
-    """Those of the entries that are held now which lead to a guest that removed ones
-    lead to: what they forward in the same way stays forwarded. An entry that is among
-    both has come to another guest."""
-    gone = {entry for entry in removed if isinstance(entry, Dnat)}
-    guests = {entry.address for entry in gone}
-    return [
-        entry
-        for entry in (held if guests else ())
-        if isinstance(entry, Dnat) and entry.address in guests and entry not in gone
-    ]
-
-
-def cut_text(
-    removed: Iterable[Entry], added: Iterable[Entry], stay: Iterable[Entry]
-) -> str:
-    """Entries whose connections are to be cut, and those beside them, as they are
-    kept."""
-    signed = ("-", removed), ("+", added), ("=", stay)
-    lines = (f"{sign} {format_entry(e)}\n" for sign, some in signed for e in some)
-    return seal("".join(lines))
-
-
-def parse_cut(text: str) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """The removed entries that were kept, the added ones, and those that stay. Raises
-    ValueError for what is not whole."""
-    found: dict[str, list[Entry]] = {"-": [], "+": [], "=": []}
-    for line in unseal(text).split("\n"):
-        sign, _, entry = line.partition(" ")
-        if sign in found:
-            found[sign].append(parse_entry(entry))
-    return found["-"], found["+"], found["="]
 
 
 def opened_bridges(entries: Iterable[Entry]) -> set[str]:

@@ -9,10 +9,10 @@ from ..host.netlink import Netlink
 from ..values.connection_marks import RETURN_BITS
 from ..values.errors import VfwError
 from ..values.guests import Network
+from .iptables_libvirt_rules import is_libvirts
 from .iptables_nft import list_handles
 from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
 from .iptables_tools import COMMANDS, Saved, Tools, texts
-from .libvirt_rules import is_libvirts
 
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _MARKED = f"-m connmark ! --mark 0x0/{RETURN_BITS:#x}"

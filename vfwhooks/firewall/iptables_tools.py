@@ -5,9 +5,9 @@ from ..host.run import Run, find
 from ..store import files
 from ..values.errors import VfwError
 from ..values.guests import Network
+from .iptables_libvirt_rules import is_libvirts
 from .iptables_nft import list_chain_names
 from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
-from .libvirt_rules import is_libvirts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ..store.records import Record
 from ..values.entries import Accept, Dnat, key_of
 from ..values.errors import show
 from ..values.needs import Need
-from .endpoints import Endpoint
+from .guest_addresses import Endpoint
 from .port_conflicts import is_all
 
 TYPE_CHECKING = False

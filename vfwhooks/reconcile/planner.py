@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 from ..config.compiled_file import Compiled, Damaged
+from ..config.compiled_lines import parse_settings
 from ..config.port_mappings import Settings, network_entries
-from ..config.settings_text import parse_settings
 from ..libvirt.inventory import Inventory
 from ..store.records import Key, Record
 from ..values.entries import (
@@ -26,7 +26,7 @@ from ..values.guests import Guest, Network
 from ..values.needs import LoopbackNeed, Need, WayNeed
 from ..values.published import BOTH, Family, Published, family_of
 from .desired_state import DesiredState, own_reason
-from .endpoints import Endpoint, find_endpoint, find_ports, is_inside
+from .guest_addresses import Endpoint, find_endpoint, find_ports, is_inside
 from .port_conflicts import (
     LASTING,
     Past,

@@ -89,7 +89,7 @@ class Reconciler:
         """Note who runs by libvirt's own files: at boot nobody does, but the directory
         may have been removed under running guests, and what is recorded for nobody is
         about to be taken out."""
-        from ..libvirt.status_directories import (  # for a first event
+        from ..libvirt.status_follower import (  # for a first event
             DIRECTORIES,
             Follower,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from ..config.port_mappings import network_entries
-from ..firewall.entry_delta import parse_cut
 from ..host.conntrack import Flows, Tuple
 from ..host.netlink import Netlink
 from ..libvirt.inventory import Inventory
@@ -18,6 +17,7 @@ from ..values.entries import Dnat, Exempt, Reject, Snat
 from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family
+from .connections_to_cut import parse_cut
 from .port_index import Destination, PortIndex, index, led
 
 TYPE_CHECKING = False

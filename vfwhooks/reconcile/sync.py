@@ -20,6 +20,7 @@ from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.entries import ReturnRoute
 from ..values.errors import NeedsFullSync
+from . import connections_to_cut
 from .desired_state import line_of
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
@@ -276,11 +277,11 @@ class Sync:
 
         A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
         """
-        if entry_delta.may_cut(removed, added):
+        if connections_to_cut.may_cut(removed, added):
             removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
             name = f"cuts/{time.monotonic_ns():020d}"
-            text = entry_delta.cut_text(
-                removed, added, entry_delta.beside(removed, held)
+            text = connections_to_cut.cut_text(
+                removed, added, connections_to_cut.beside(removed, held)
             )
             self._state.write(name, text)
             self.has_noted = True

@@ -34,7 +34,7 @@ _SURVEY = (
 COMPILE, ASK, WITHDRAW, SURVEY = "compile", "ask", "withdraw", "survey"
 
 
-class Errands:
+class BackgroundJobs:
     """One child at a time for each; who asks while it runs has it run once more."""
 
     def __init__(
@@ -133,9 +133,9 @@ class Surveyor:
     tells that there is news."""
 
     def __init__(
-        self, errands: Errands, schedule: Schedule, rulesets: Rulesets
+        self, jobs: BackgroundJobs, schedule: Schedule, rulesets: Rulesets
     ) -> None:
-        self._errands = errands
+        self._jobs = jobs
         self._schedule = schedule
         self._rulesets = rulesets
         self._next = 0.0
@@ -161,7 +161,7 @@ class Surveyor:
         now = time.monotonic()
         if not is_due:
             return
-        if now >= self._next and self._errands.survey():
+        if now >= self._next and self._jobs.survey():
             self._next = now + _APART
         else:
             self._schedule.add("taken", max(_QUIET, self._next - now), _LATEST)

@@ -14,18 +14,18 @@ import time
 from ..config import last_good
 from ..host.systemd_notify import notify, watchdog_seconds
 from ..libvirt.daemons import SERVES
-from ..libvirt.status_directories import DIRECTORIES
+from ..libvirt.status_follower import DIRECTORIES
 from ..reconcile.reconciler import Reconciler
 from ..store.state import State
 from ..values.errors import OutOfTime, VfwError
 from . import watched_files
-from .background_jobs import COMPILE, Errands, Surveyor
+from .background_jobs import COMPILE, BackgroundJobs, Surveyor
 from .children import Children
 from .doorbell import DEAF
 from .guest_news import GuestNews
 from .kernel_news import Rulesets
 from .log import WARNING, Log
-from .ringing_hooks import Ringers
+from .ringing_hooks import RingingHooks
 from .schedule import Schedule
 from .selinux_news import PolicyNews
 from .watched_files import Watched
@@ -56,13 +56,13 @@ class Watch:
         self._base = state.base()
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
-        self._ringers = Ringers(state.path, self._poll)
+        self._ringing = RingingHooks(state.path, self._poll)
         paths = {"VFWHOOKS_STATE": state.path, "VFWHOOKS_CONFIG": config}
         self._children = Children(self._poll, **paths)
-        self._errands = Errands(
+        self._jobs = BackgroundJobs(
             state, config, self._children, self._schedule, self._log
         )
-        self._surveyor = Surveyor(self._errands, self._schedule, self._rulesets)
+        self._surveyor = Surveyor(self._jobs, self._schedule, self._rulesets)
         self._guests = GuestNews(state, self._schedule, self._poll, self._log)
         leases = list(self._guests.leases)
         self._watched = Watched(state.path, config, leases, DIRECTORIES, _DAEMONS)
@@ -76,8 +76,8 @@ class Watch:
         self._hang_bell()
         notify("READY=1")
         self._listen()
-        self._errands.withdraw_hooks()
-        self._errands.ask_libvirtd()
+        self._jobs.withdraw_hooks()
+        self._jobs.ask_libvirtd()
         self._take_base()
         self._schedule.add("start", 0)
         beat = check = time.monotonic() + self._tick
@@ -86,7 +86,7 @@ class Watch:
             wait = max(0.0, until - time.monotonic())
             for fd, _ in self._poll.poll(wait * 1000 + 1):
                 self._hear(fd)
-            if self._ringers.is_rung():
+            if self._ringing.is_rung():
                 self._answer()
             self._children.end_late_ones()
             if self._work(self._schedule.take()):
@@ -97,7 +97,7 @@ class Watch:
                 beat = now + self._tick
             if now >= check:
                 check = now + self._period
-                if not self._ringers.is_there():  # somebody took it away, or hung his
+                if not self._ringing.is_there():  # somebody took it away, or hung his
                     self._hang_bell()
                 self._listen()
                 self._schedule.add("check", 0)
@@ -107,7 +107,7 @@ class Watch:
         """Do what is due; whether everything of ours was looked at."""
         if "anew" in ready:
             self._state.make(is_sure=False)
-            if not self._ringers.is_there():
+            if not self._ringing.is_there():
                 self._hang_bell()
             self._look(set(DIRECTORIES))
             ready = ready - {"anew"} | {"guests", "elements"}
@@ -119,10 +119,10 @@ class Watch:
         if "routing" in ready:
             self._guests.plan_rerouted()
         if "policy" in ready:
-            self._errands.withdraw_hooks()
+            self._jobs.withdraw_hooks()
             ready.remove("policy")
         if "aside" in ready or "daemon" in ready:
-            self._errands.ask_libvirtd()
+            self._jobs.ask_libvirtd()
             ready.discard("daemon")
         if "answer" in ready:
             self._answer(is_late=True)
@@ -136,7 +136,7 @@ class Watch:
             self._compile()
         self._reconcile(not ready.isdisjoint({"elements", "compiled"}))
         if "compiled" in ready:
-            self._ringers.answer()
+            self._ringing.answer()
         if "start" in ready:
             self._guests.try_listeners()
         return True
@@ -144,7 +144,7 @@ class Watch:
     def _hang_bell(self) -> None:
         """Have hooks ring here."""
         try:
-            self._ringers.open()
+            self._ringing.open()
         except OSError as error:
             what = f"hooks cannot ring here, and do their work themselves: {error}"
             self._log.say(what, WARNING)
@@ -156,22 +156,22 @@ class Watch:
         """
         if not last_good.has_good(self._state):
             self._compile()
-            self._ringers.answer()  # a hook compiles for itself
+            self._ringing.answer()  # a hook compiles for itself
             return
-        is_late = is_late or self._ringers.is_full()
+        is_late = is_late or self._ringing.is_full()
         if not is_late and not last_good.is_in_force(self._state, self._config):
             self._compile()
             self._schedule.add("answer", _EDIT_PATIENCE)
             return
         said: list[str] = []
         try:
-            if self._ringers.waits_for_work():
+            if self._ringing.waits_for_work():
                 said = self._carry_out()
         except OutOfTime:
             pass  # somebody else has the lock, and who rang waits for it himself
         except (OSError, VfwError) as error:
             said = [str(error)]
-        self._ringers.answer()
+        self._ringing.answer()
         self._take_base()
         for line in said:
             self._log.say(line)
@@ -182,8 +182,8 @@ class Watch:
         reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
         try:
             # Connections that are to be cut are no matter, nor is what comes meanwhile.
-            reconcile.carry_out(tell=self._ringers.answer)
-            self._ringers.answer()
+            reconcile.carry_out(tell=self._ringing.answer)
+            self._ringing.answer()
         finally:
             reconcile.close()
             self._rulesets.pass_over(reconcile.tools)
@@ -208,8 +208,8 @@ class Watch:
             self._schedule.add("anew", _DEBOUNCE)  # who removes it may still be at it
 
     def _hear(self, fd: int) -> None:
-        if self._ringers.knows(fd):
-            self._ringers.hear(fd)
+        if self._ringing.knows(fd):
+            self._ringing.hear(fd)
         elif self._children.knows(fd):
             self._children.hear(fd)
         elif fd == self._rulesets.fileno():
@@ -306,7 +306,7 @@ class Watch:
         if last_good.is_in_force(self._state, self._config):
             return
         if last_good.is_settled(self._config):
-            self._errands.compile()
+            self._jobs.compile()
 
 
 def main(state: str, config: str) -> None:

@@ -9,7 +9,7 @@ import time
 
 from ..config import compiled_file
 from ..libvirt.inventory import DNSMASQS, LEASES, Inventory
-from ..libvirt.status_directories import DIRECTORIES, Follower
+from ..libvirt.status_follower import DIRECTORIES, Follower
 from ..reconcile.planner import Planner
 from ..store import files
 from ..store.records import GuestEvent, Record
@@ -18,10 +18,10 @@ from ..values.entries import Accept
 from ..values.errors import VfwError
 from ..values.published import parse_address
 from .guest_cache import GuestCache
+from .host_network_news import NewsOnDemand
 from .kernel_news import Neighbours
 from .lease_changes import LeaseChanges
 from .log import WARNING, Log
-from .news_on_demand import NewsOnDemand
 from .schedule import Schedule
 
 _SOON, _DEBOUNCE = 0.02, 0.1

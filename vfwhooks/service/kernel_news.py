@@ -1,5 +1,5 @@
-"""The kernel's own news: rulesets that change, neighbours that appear, what SELinux
-allows, and, where that matters, ports of bridges.
+"""The kernel's own news: rulesets that change, neighbours that appear, and, where that
+matters, ports of bridges, and the host's routes and addresses.
 
 A change of ours is told by the port of the socket that made it, so that nobody reacts
 to himself; everything that concerns neither us nor libvirt is dropped after a look at

@@ -16,7 +16,7 @@ _BACKLOG = 4096
 _MOST = 100
 
 
-class Ringers:
+class RingingHooks:
     """Those at the door, by the descriptors of their connections."""
 
     def __init__(self, state: str, poll: select.poll) -> None:

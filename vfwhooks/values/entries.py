@@ -1,8 +1,9 @@
 """What the kernel is to hold for a guest or a network, as values: one entry is one
 element of our sets and maps, or a few rules of our chains.
 
-Texts are made of entries at two edges: in the state directory (entrytext), and by the
-backends (elements, iprules). Between them nothing is taken apart by position.
+Texts are made of entries at two edges: in the state directory (entry_text), and by the
+backends (nft_elements, iptables_rules). Between them nothing is taken apart by
+position.
 """
 
 from __future__ import annotations

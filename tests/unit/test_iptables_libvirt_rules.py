@@ -1,12 +1,12 @@
-"""libvirt_rules: which rules in iptables' base chains are libvirt's."""
+"""iptables_libvirt_rules: which rules in iptables' base chains are libvirt's."""
 
 from __future__ import annotations
 
 import pytest
 
 from unit.builders import HERE, RECORDED, network
+from vfwhooks.firewall.iptables_libvirt_rules import is_libvirts
 from vfwhooks.firewall.iptables_script import FILTER, NAT, Chain, parse_save
-from vfwhooks.firewall.libvirt_rules import is_libvirts
 
 FORWARD = FILTER, "FORWARD"
 POSTROUTING = NAT, "POSTROUTING"

@@ -1,4 +1,4 @@
-"""status_directories: what of libvirt's own files is an event, and what is known
+"""status_follower: what of libvirt's own files is an event, and what is known
 already."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from unit.builders import (
     record,
 )
 from unit.test_domain_status import ON_DEFAULT, status
-from vfwhooks.libvirt.status_directories import DIRECTORIES, NETWORKS, Follower
+from vfwhooks.libvirt.status_follower import DIRECTORIES, NETWORKS, Follower
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest
 

@@ -1,11 +1,11 @@
-"""entry_delta: what is noted of a change, to have connections cut for it."""
+"""connections_to_cut: what is noted of a change, to have connections cut for it."""
 
 from __future__ import annotations
 
 import pytest
 
 from unit.builders import parsed, written
-from vfwhooks.firewall.entry_delta import beside, cut_text, may_cut, parse_cut
+from vfwhooks.reconcile.connections_to_cut import beside, cut_text, may_cut, parse_cut
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
 BRIDGE, PUBLIC = "192.168.122.1", "203.0.113.7"

@@ -1,4 +1,4 @@
-"""absent_addresses: addresses that the host does not have; with real packets:
+"""absent_host_ips: addresses that the host does not have; with real packets:
 tests/e2e."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from unit.builders import Host, forward, guest_forwards, place
-from vfwhooks.diagnosis.absent_addresses import find_absent
+from vfwhooks.diagnosis.absent_host_ips import find_absent
 from vfwhooks.diagnosis.doctor import _absent
 from vfwhooks.diagnosis.host_warnings import find_host_warnings
 

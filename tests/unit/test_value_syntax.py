@@ -1,4 +1,4 @@
-"""port_syntax: the words of one port entry."""
+"""value_syntax: the words of one port entry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, refusal
-from vfwhooks.config.port_syntax import (
+from vfwhooks.config.value_syntax import (
     PortRange,
     Short,
     parse_address,

@@ -1,4 +1,4 @@
-"""endpoints: where a guest is, and why it is nowhere."""
+"""guest_addresses: where a guest is, and why it is nowhere."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from unit.builders import MAC, OTHER_MAC, Host, at, guest, network, nic
+from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.port_mappings import Settings
-from vfwhooks.config.settings_text import parse_settings
-from vfwhooks.reconcile.endpoints import (
+from vfwhooks.reconcile.guest_addresses import (
     Endpoint,
     find_endpoint,
     find_network,
