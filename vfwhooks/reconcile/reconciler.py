@@ -95,11 +95,13 @@ class Reconciler:
         )
 
         follower = Follower(self._state)
-        for directory in DIRECTORIES:
-            follower.look(directory)
-        follower.note()
-        self.report.problems += follower.problems
-        follower.close()
+        try:
+            for directory in DIRECTORIES:
+                follower.look(directory)
+            follower.note()
+            self.report.problems += follower.problems
+        finally:
+            follower.close()
 
     @property
     def is_slow_to_close(self) -> bool:
