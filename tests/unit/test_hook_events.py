@@ -228,7 +228,9 @@ def test_a_file_that_is_no_event(tmp_path: Path) -> None:
     assert (len(state.names("aside")), state.is_full_asked()) == (1, True)
 
 
-@pytest.mark.parametrize("error", [ValueError, LookupError, RecursionError, KeyError])
+@pytest.mark.parametrize(
+    "error", [ValueError, KeyError, RecursionError, TypeError, AssertionError]
+)
 def test_a_defect_of_ours(tmp_path: Path, error: type[Exception]) -> None:
     """What cannot be read by a mistake of ours would meet everybody behind it: it is
     set aside, with a word on what happened."""
@@ -242,6 +244,21 @@ def test_a_defect_of_ours(tmp_path: Path, error: type[Exception]) -> None:
     assert ours == [("stopped", "web2", 2)]
     assert state.problems[0] == f"web1 started: {error('x')!r}"
     assert (len(state.names("aside")), state.is_full_asked()) == (1, True)
+
+
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+def test_no_room_for_a_moment(tmp_path: Path, error: type[Exception]) -> None:
+    """The event is good, and stays for whoever comes next."""
+    state = fresh_state(tmp_path)
+    file = put(state, "web1", "started", 1, recorded("libvirt-9.0", "qemu-started"))
+
+    with (
+        patch.object(hook_events, "parse_domain", side_effect=error("x")),
+        pytest.raises(error),
+    ):
+        found(state)
+
+    assert (Path(state.path) / file).exists()
 
 
 def test_another_format(tmp_path: Path) -> None:

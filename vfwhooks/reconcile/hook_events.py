@@ -29,7 +29,9 @@ def waiting(state: State) -> list[tuple[str, GuestEvent]]:
         except VfwError as error:
             state.problems.append(f"{show(event.name)} {event.operation}: {error}")
             files.remove(f"{state.path}/{file}")
-        except (ValueError, LookupError, RecursionError) as error:
+        except (OSError, MemoryError):
+            raise  # no fault of the event's: it stays
+        except Exception as error:  # noqa: BLE001 - whatever it is
             # A defect of ours, which would meet everybody who comes behind it, too.
             what = f"{show(event.name)} {event.operation}"
             state.problems.append(f"{what}: {error!r}")
