@@ -337,7 +337,7 @@ def test_a_policy_that_changes(host: Host) -> None:
         started = wait_until(lambda: host.call(START), "the guest starts")
         wait_until(lambda: published(host), "it is forwarded to")
         status = vfwhooks(host, "status").stdout.splitlines()[2]
-        log = host.syslog("taken away")
+        said = wait_until(lambda: host.syslog("taken away"), "it is said", timeout=30)
         stop_watch(host)
 
     reason = f"{VIRTD}; {OFF} (SELinux)"
@@ -345,7 +345,7 @@ def test_a_policy_that_changes(host: Host) -> None:
     cure = f"run install.sh again, or: rm {HOOKS}/qemu, then reload libvirt"
     assert before == ["daemon", "libxl", "lxc", "network", "qemu"]
     assert doctor[0] == f"wrong  {what}; {cure}"
-    assert (len(log), started.status) == (1, 0)
+    assert (len(said), started.status) == (1, 0)
     assert status == f"hooks    none: the service follows libvirt's files; {reason}"
 
 
