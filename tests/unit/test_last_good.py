@@ -164,6 +164,19 @@ def test_a_child_that_fails(tmp_path: Path) -> None:
     assert (names(found), found.is_new, found.problems) == (["web1"], False, [said])
 
 
+def test_what_may_pass_is_said_by_who_has_compiled_apart(tmp_path: Path) -> None:
+    """The service compiles in a child of its own, and says what stood in the way."""
+    state, main = in_force(tmp_path)
+    edit(tmp_path, "guests: {web2: [81]}\n")
+    before = refresh(state, main, None).problems
+    Attempt(state, main).note_failure(VfwError("python3 did not end"))
+
+    found = refresh(state, main, None)
+
+    said = [f"{main}: python3 did not end"]
+    assert (before, found.problems, names(found)) == ([], said, ["web1"])
+
+
 def test_a_child_that_failed_is_not_run_by_every_hook(tmp_path: Path) -> None:
     """Twice, for there may have been no memory for a moment; then the same files would
     fail the same way."""

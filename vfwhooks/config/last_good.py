@@ -102,7 +102,10 @@ def refresh(state: State, main: str, run: "Run | None") -> Configuration:
         state.write("full", "")
         return Configuration(good, False, "" if good else f"{main} is being written")
     if run is None:
-        return Configuration(good, False, "" if good else f"{main} is being compiled")
+        # What may pass, and is tried again, has no stamps.
+        why = problems if not before else ""
+        unknown = "" if good else f"{main} is being compiled"
+        return Configuration(good, False, why or unknown)
     compile_apart(state, main, run)
     newer = compiled_file.load(f"{state.path}/compiled")
     if newer and (good is None or newer.stamps != good.stamps):
