@@ -3,6 +3,7 @@ is in tests/faults/test_watch.py and test_doorbell.py."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from unittest.mock import MagicMock, Mock, patch
 
@@ -64,3 +65,15 @@ def test_a_compilation_that_fails_all_the_time(tmp_path: Path) -> None:
             tried.append(loop.retry)
 
     assert tried == [2, 4, 8, 16]
+
+
+def test_a_state_directory_that_is_full(tmp_path: Path) -> None:
+    """What could not be written down does not end the loop: all is looked at again."""
+    loop = Loop(tmp_path)
+    full = OSError(28, "No space left on device")
+
+    with patch.object(loop._ringing, "is_rung", side_effect=full):
+        is_done = loop._turn([])
+
+    due = loop._schedule.next() - time.monotonic()
+    assert (is_done, 0 < due <= 1) == (False, True)

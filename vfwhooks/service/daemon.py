@@ -31,12 +31,11 @@ from .selinux_news import PolicyNews
 from .watched_files import Watched
 
 _SOON, _DEBOUNCE = 0.02, 0.1
-_LEGACY_CHECK = 10.0
+_LEGACY_CHECK, _CHECK_PERIOD = 10.0, 60.0
 _UP = 1.0  # seconds from a daemon's file until it can be asked
 # Seconds to wait for the lock: before who rang gives us up, and for what is our own.
 _RING_PATIENCE, _PATIENCE = 0.4, 5.0
 _EDIT_PATIENCE = 0.5  # seconds that who rang waits for an edit to come into force
-_CHECK_PERIOD = 60.0
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
 
@@ -84,12 +83,7 @@ class Watch:
         while True:
             until = min(beat, check, self._schedule.next(), self._children.next())
             wait = max(0.0, until - time.monotonic())
-            for fd, _ in self._poll.poll(wait * 1000 + 1):
-                self._hear(fd)
-            if self._ringing.is_rung():
-                self._answer()
-            self._children.end_late_ones()
-            if self._work(self._schedule.take()):
+            if self._turn([fd for fd, _ in self._poll.poll(wait * 1000 + 1)]):
                 check = min(check, time.monotonic() + self._period)
             now = time.monotonic()
             if now >= beat:
@@ -102,6 +96,20 @@ class Watch:
                 self._listen()
                 self._schedule.add("check", 0)
                 self._surveyor.poll()
+
+    def _turn(self, heard: list[int]) -> bool:
+        """Hear what there is, and do what is due; whether everything was looked at."""
+        try:
+            for fd in heard:
+                self._hear(fd)
+            if self._ringing.is_rung():
+                self._answer()
+            self._children.end_late_ones()
+            return self._work(self._schedule.take())
+        except OSError as error:  # the state directory is full, or was taken away
+            self._log.say(str(error), WARNING)
+            self._schedule.add("anew", _RETRY_AT_FIRST, _RETRY_AT_FIRST)
+            return False
 
     def _work(self, ready: set[str]) -> bool:
         """Do what is due; whether everything of ours was looked at."""
@@ -278,11 +286,9 @@ class Watch:
         except (OSError, VfwError) as error:
             problems = [str(error)]
             self._log.say(str(error))
-        # What the files say is not in force where they could not be read, or are still
-        # being written.
+        # Not in force: it could not be read, or is still being written.
         if problems or not (is_in_force or is_compiling):
-            # That leaves a mark: no reason to do the same again at once, but whatever
-            # was in the way may have gone without a word.
+            # That leaves a mark, which is no reason to do the same again at once.
             news = self._watched.read()
             news.pop(watched_files.FULL, None)
             self._files(news)
