@@ -276,7 +276,7 @@ def test_what_explain_says_of_it(host: Host, returned: Net) -> None:
     ]
 
 
-def test_a_rehearsal_touches_nothing(host: Host, second: Net) -> None:
+def test_a_dry_run_touches_nothing(host: Host, second: Net) -> None:
     """`apply --dry-run` says by which interface answers would leave."""
     configure(host, RETURNED)
     with rule(host, RULE):

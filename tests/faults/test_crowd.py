@@ -126,7 +126,7 @@ class Crowd:
 
 
 @alone
-def test_a_rehearsal_while_events_are_noted() -> None:
+def test_a_dry_run_while_events_are_noted() -> None:
     """`apply --dry-run` tells what apply would do, whoever writes something down."""
     host = StandIn("nftables", "guests:\n  web1: [8080:80]\n")
     web1 = Guest("web1", 11)

@@ -73,7 +73,7 @@ def dry_run(
             data = pipe.read()
         os.waitpid(child, 0)
     if not data:
-        raise VfwError("the rehearsal did not come to its end")
+        raise VfwError("the dry run did not come to its end")
     found: Outcome = pickle.loads(data)  # our own child's
     return found
 
