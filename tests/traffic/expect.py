@@ -28,7 +28,7 @@ _WORDS = {
 }
 
 
-def resident(row: Row, origin: str) -> str:
+def find_guest(row: Row, origin: str) -> str:
     """The guest that is this origin in the row; '' where it is no guest."""
     return {
         "guest": row.guest,
@@ -39,7 +39,7 @@ def resident(row: Row, origin: str) -> str:
 
 def own_address(row: Row, origin: str) -> Pair:
     """The address of who asks, left to itself; the host's on the first cable."""
-    guest = resident(row, origin)
+    guest = find_guest(row, origin)
     if guest:
         return GUESTS[guest].addresses
     if row.is_far and origin == "elsewhere":
@@ -49,7 +49,7 @@ def own_address(row: Row, origin: str) -> Pair:
 
 def asked_address(row: Row, ask: Ask, origin: str) -> Pair:
     """The address that the question goes to."""
-    guest = resident(row, origin)
+    guest = find_guest(row, origin)
     if ask.at == "guest":
         return GUESTS[ask.guest or row.guest].addresses
     if ask.at == "beyond":
@@ -117,7 +117,7 @@ def _answer(row: Row, ask: Ask, origin: str, index: int, word: str, guest: str) 
 
 def _client(row: Row, ask: Ask, origin: str, word: str) -> Pair:
     """Whom the answering side sees: who asks, but for hairpin and libvirt's own NAT."""
-    guest = resident(row, origin)
+    guest = find_guest(row, origin)
     if ask.at in ("loopback", "resolver") and word != "served":
         return LOOPBACK
     if word == "public":

@@ -70,7 +70,7 @@ LANS = {
 
 
 @dataclass(frozen=True)
-class Resident:
+class LabGuest:
     """A guest: its name as libvirt knows it, its number, the network it is reached on.
 
     `key` names it in here; `more` is a network of a first card, where nobody answers;
@@ -112,30 +112,30 @@ class Resident:
 GUESTS = {
     guest.key: guest
     for guest in (
-        Resident("web1", 10),
-        Resident("mail", 11),
-        Resident("quotes", 12, name="we\"b 'two'"),
-        Resident("space", 13, name=" leading space"),
-        Resident("long", 14, name="n" * 200),
-        Resident("wide", 15, name="名" * 80),
-        Resident("numbered", 16),
-        Resident("old", 17),
-        Resident("new", 18, at="old", off=True),
-        Resident("brief", 19),
-        Resident("idle", 20, off=True),
-        Resident("whole", 21),
-        Resident("part", 22),
-        Resident("inward", 23),
-        Resident("app", 30, "second"),
-        Resident("app2", 31, "second"),
-        Resident("cards", 32, "second", more="default"),
-        Resident("desk", 40, "quiet"),
-        Resident("vault", 50, "isolated"),
-        Resident("vault2", 51, "isolated"),
-        Resident("router", 60, "routed"),
-        Resident("router2", 61, "routed"),
-        Resident("wing", 70, "open"),
-        Resident("wing2", 71, "open"),
+        LabGuest("web1", 10),
+        LabGuest("mail", 11),
+        LabGuest("quotes", 12, name="we\"b 'two'"),
+        LabGuest("space", 13, name=" leading space"),
+        LabGuest("long", 14, name="n" * 200),
+        LabGuest("wide", 15, name="名" * 80),
+        LabGuest("numbered", 16),
+        LabGuest("old", 17),
+        LabGuest("new", 18, at="old", off=True),
+        LabGuest("brief", 19),
+        LabGuest("idle", 20, off=True),
+        LabGuest("whole", 21),
+        LabGuest("part", 22),
+        LabGuest("inward", 23),
+        LabGuest("app", 30, "second"),
+        LabGuest("app2", 31, "second"),
+        LabGuest("cards", 32, "second", more="default"),
+        LabGuest("desk", 40, "quiet"),
+        LabGuest("vault", 50, "isolated"),
+        LabGuest("vault2", 51, "isolated"),
+        LabGuest("router", 60, "routed"),
+        LabGuest("router2", 61, "routed"),
+        LabGuest("wing", 70, "open"),
+        LabGuest("wing2", 71, "open"),
     )
 }
 

@@ -12,7 +12,7 @@ from product import status
 
 from .asking import Flow
 from .cells import Cell, is_left_out
-from .expect import asked_address, expected, own_address, resident
+from .expect import asked_address, expected, find_guest, own_address
 from .frames import Frame
 from .places import CABLES, GUESTS, LANS, LOOPBACK, RESOLVER, Pair
 from .rulesets import read_ruleset
@@ -132,7 +132,7 @@ def _questions(world: World, backend: str, row: Row) -> list[Question]:
             asks = row.asked_by(origin)
             for number, ask in enumerate(asks):
                 address = asked_address(row, ask, origin)[index]
-                net = world.nets[resident(row, origin) or origin]
+                net = world.nets[find_guest(row, origin) or origin]
                 flow: Flow | Frame = Flow(net, ask.protocol, address, ask.port)
                 if ask.at in _OWN and origin != "host":
                     mac = macs[_next_to(row, origin)]
@@ -145,7 +145,7 @@ def _questions(world: World, backend: str, row: Row) -> list[Question]:
 
 def _next_to(row: Row, origin: str) -> str:
     """The host's interface on the origin's side."""
-    guest = resident(row, origin)
+    guest = find_guest(row, origin)
     return LANS[GUESTS[guest].lan].network.bridge if guest else origin
 
 

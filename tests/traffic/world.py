@@ -18,7 +18,7 @@ from lab.network import mac_for
 from product import call_hook, configure, put_in
 
 from .asking import Flow
-from .places import BEYOND, CABLES, GUESTS, HOST, LANS, Resident
+from .places import BEYOND, CABLES, GUESTS, HOST, LANS, LabGuest
 from .servers import Servers
 from .table import Row
 
@@ -79,7 +79,7 @@ class World:
         self.bridge_nf(False)
         self.meet()
 
-    def _stand_in(self, guest: Resident) -> Net:
+    def _stand_in(self, guest: LabGuest) -> Net:
         if guest.at:
             return self.nets[guest.at]
         lan = LANS[guest.lan]
@@ -97,7 +97,7 @@ class World:
         """Have every guest in the neighbour tables, where its IPv6 address is found:
         the kernel forgets who has been silent for a minute."""
 
-        def knock(guest: Resident) -> str:
+        def knock(guest: LabGuest) -> str:
             return Flow(self.host.net, "tcp", guest.addresses[1], 1).ask(5)
 
         with ThreadPoolExecutor(8) as pool:
@@ -146,7 +146,7 @@ class World:
         """Tell our hook that the guest has stopped."""
         self._hook(GUESTS[key], "stopped", "end")
 
-    def _hook(self, guest: Resident, *operation: str) -> None:
+    def _hook(self, guest: LabGuest, *operation: str) -> None:
         xml = domain_xml(guest)
         call_hook(self.host, "qemu", guest.title, *operation, "-", xml=xml)
         # Connections are cut behind libvirt's back, while the lock is still held.
@@ -164,7 +164,7 @@ class World:
         return {link["ifname"]: link["address"] for link in links}
 
 
-def domain_xml(guest: Resident) -> str:
+def domain_xml(guest: LabGuest) -> str:
     """What libvirt tells a hook of a guest that has started."""
     domain = ET.Element("domain", type="qemu")
     ET.SubElement(domain, "name").text = guest.title

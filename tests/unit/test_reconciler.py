@@ -16,7 +16,7 @@ class Endless(Reconciler):
 
     def __init__(self, *, is_cutting: bool) -> None:
         self._state = Mock()
-        self._sync = Mock(has_noted=is_cutting)
+        self._sync = Mock(cuts=Mock(has_any=is_cutting))
 
 
 @pytest.mark.parametrize(("is_cutting", "rounds"), [(False, 3), (True, 1)])

@@ -1,5 +1,5 @@
 """Which connections a change may have to cut: noted with the change, and read when it
-is in force (see stale_connections), whoever does that. Pure."""
+is in force (see noted_cuts), whoever does that. Pure."""
 
 from __future__ import annotations
 

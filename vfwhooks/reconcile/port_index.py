@@ -1,7 +1,8 @@
 """What entries publish, found by port: a host may have thousands. Pure.
 
 The one index for whoever asks whose a port is: for connections (see stale_connections),
-and for listeners and rules of others (see rivals and takers).
+and for listeners and rules of others (see port_conflicts
+and foreign_conflicts).
 """
 
 from __future__ import annotations

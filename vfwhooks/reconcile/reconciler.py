@@ -80,10 +80,13 @@ class Reconciler:
                 self._sync.note_marks()
             except (VfwError, OSError) as error:
                 self.report.problems.append(str(error))
-            self._sync.cut_noted(time.monotonic() + _CUTTING)
+            self._cut(time.monotonic() + _CUTTING)
         finally:
             self._lock.close()
             self._link.close()
+
+    def _cut(self, until: float) -> None:
+        self.report.problems += self._sync.cuts.carry_out(until)
 
     def _find_running(self) -> None:
         """Note who runs by libvirt's own files: at boot nobody does, but the directory
@@ -106,7 +109,7 @@ class Reconciler:
     @property
     def is_slow_to_close(self) -> bool:
         """Whether `close` takes many milliseconds that change no rule any more."""
-        is_open = self._sync.has_noted or self._sync.is_unmarked
+        is_open = self._sync.cuts.has_any or self._sync.is_unmarked
         return self._link.is_slow_to_close or is_open
 
     @property
@@ -131,7 +134,7 @@ class Reconciler:
             self._round(guest_events, mine, False)
             tell()
             mine = None
-            if self._sync.has_noted or 0 < until < time.monotonic():
+            if self._sync.cuts.has_any or 0 < until < time.monotonic():
                 return
             until = until or time.monotonic() + _MEANWHILE
 
@@ -161,7 +164,7 @@ class Reconciler:
 
     def _go_on(self) -> None:
         """Carry out what came while everything was checked."""
-        if not self._sync.has_noted:
+        if not self._sync.cuts.has_any:
             self.carry_out()
 
     def _round(
@@ -174,7 +177,7 @@ class Reconciler:
     ) -> None:
         now = time.monotonic()
         until = max(min(self._until, now + _LEFT_BEHIND), now + _AT_LEAST)
-        self._sync.cut_noted(until)
+        self._cut(until)
         before = len(self.report.problems)
         self._inventory.look_anew()  # what events tell of may be newer than our look
         guest_events = [guest_event for _, guest_event in noted] + (

@@ -20,8 +20,8 @@ from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.entries import ReturnRoute
 from ..values.errors import NeedsFullSync
-from . import connections_to_cut
 from .desired_state import line_of
+from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
 from .references import References, need_ways, note_ousted, share_entries
@@ -29,8 +29,6 @@ from .sync_report import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from ..firewall.backend import Backend
     from ..values.entries import Entry
     from .hairpin_mode import Hairpins
@@ -57,7 +55,7 @@ class Sync:
         self._report = report
         self._references = References(state)
         self._base = state.base()
-        self.has_noted = bool(state.names("cuts"))
+        self.cuts = NotedCuts(state, inventory)
         self.is_unmarked = False
 
     @property
@@ -123,7 +121,7 @@ class Sync:
         if self._base != base:
             self._state.keep_base(self._base)
         held = [entry for _, new in pairs if new for entry in new.entries]
-        self._note_cut(removed, added, held)
+        self.cuts.note(removed, added, held)
         self._conclude(pairs)
 
     def full(self, pending: PendingChanges, planner: Planner) -> None:
@@ -179,7 +177,7 @@ class Sync:
         deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
-        self._note_cut(removed + result.removed, added + result.added, wanted)
+        self.cuts.note(removed + result.removed, added + result.added, wanted)
         self._conclude(pairs)
         self._references.note_anew(list(new.values()))
         self._state.sweep()
@@ -269,41 +267,3 @@ class Sync:
                 gone = set(old.hairpins) - set(new.hairpins)
                 if gone or entry_delta.Delta("", old.entries, new.entries).removed():
                     self._state.keep(new)
-
-    def _note_cut(
-        self, removed: list[Entry], added: list[Entry], held: Collection[Entry]
-    ) -> None:
-        """Write down what connections may have to be cut for.
-
-        A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
-        """
-        if connections_to_cut.may_cut(removed, added):
-            removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
-            name = f"cuts/{time.monotonic_ns():020d}"
-            text = connections_to_cut.cut_text(
-                removed, added, connections_to_cut.beside(removed, held)
-            )
-            self._state.write(name, text)
-            self.has_noted = True
-
-    def cut_noted(self, until: float) -> None:
-        """Cut the connections that lead where nothing is forwarded any more, also those
-        that a holder who was killed has left.
-
-        The lock is held on from the change, so that none of them is a newer one. So
-        what there is no time for `until` then is left undone, and the next ones are not
-        held up by it; nor are they for ever by what kills whoever tries it.
-        """
-        self.has_noted = False
-        for name in self._state.names("cuts"):
-            file = self._state.try_again(f"cuts/{name}")
-            if file:
-                from .stale_connections import cut_file  # for a child, as a rule
-
-                problems = cut_file(self._state, self._inventory, file, until)
-                self._report.problems += problems
-                self._state.remove(file)
-            else:
-                problem = f"cuts/{name} ended whoever tried it: it is left undone"
-                self._report.problems.append(f"conntrack: {problem}")
-                self._state.remove(f"cuts/{name}")
