@@ -236,7 +236,8 @@ def test_a_guest_starts_while_the_service_hangs_with_the_lock(
     edit(host, outside, "guests:\n  web1: [8080:80]\n  mail: [8081:80]\n", 8080)
     mail = host.define_guest("mail")
 
-    with watched_for(systemd, 8) as pid:
+    # As the unit has it: at least 15 s remain when the service is stopped.
+    with watched_for(systemd, 30) as pid:
         systemd.run("sh", "-c", _STOP_WITH_THE_LOCK, "sh", pid)
         mail.start()
         waits = host.run(["ls", "/run/vfwhooks/spool"]).split()
