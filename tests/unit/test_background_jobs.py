@@ -268,6 +268,21 @@ def test_an_answer_that_does_not_come(
     assert house.said() == [f"{sys.executable}: {why}"]
 
 
+@pytest.mark.parametrize(("status", "is_asked"), [(0, False), (1, False), (-9, True)])
+def test_libvirtd_that_hangs(tmp_path: Path, status: int, is_asked: bool) -> None:
+    """It is asked again, since nothing tells when it answers; what says no is not."""
+    house = House(tmp_path)
+    clock = [0.0]
+    house.errands._schedule = schedule = Schedule(lambda: clock[0])
+    house.errands.ask_libvirtd()
+
+    house.children.end(ASK, status)
+
+    first = schedule.take()
+    clock[0] = 60.0
+    assert (first, schedule.take()) == ({"asked"}, {"daemon"} if is_asked else set())
+
+
 @pytest.mark.parametrize(
     ("is_enforcing", "is_on_noexec", "names"),
     [(False, False, []), (True, False, [WITHDRAW]), (False, True, [WITHDRAW])],

@@ -21,6 +21,7 @@ from .log import WARNING, Log
 from .schedule import Schedule
 
 _QUIET, _LATEST, _APART = 0.5, 5.0, 3.0
+_ASK_AGAIN = 60.0
 _LEGACY, _LEGACY6 = "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"
 _PACKAGE = __file__.rpartition("/vfwhooks/")[0]
 _ASK = "from vfwhooks.cli.main import main; sys.exit(main(['apply']))"
@@ -74,7 +75,8 @@ class BackgroundJobs:
 
     def ask_libvirtd(self) -> None:
         """Who runs, by libvirtd's word: at the start, when it has come up, and when a
-        record could not be read. When that is done, `asked` is due."""
+        record could not be read. When that is done, `asked` is due; when it was ended,
+        `daemon` is, later."""
         self._run(ASK, _ASK, self.ask_libvirtd)
 
     def withdraw_hooks(self) -> None:
@@ -101,6 +103,8 @@ class BackgroundJobs:
             self._tell(name, ended)
             if name == ASK:
                 self._schedule.add("asked", 0)
+                if ended.status < 0:  # libvirtd did not answer in a child's time
+                    self._schedule.add("daemon", _ASK_AGAIN, _ASK_AGAIN)
             if name in self._again:
                 self._again.remove(name)
                 again()

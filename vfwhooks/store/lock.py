@@ -8,6 +8,7 @@ import time
 from ..values.errors import OutOfTime
 
 _NEVER_ELSEWHERE = posix.O_CLOEXEC | posix.O_NOFOLLOW
+_ANOTHER = 0.05  # seconds until an alarm is repeated
 
 
 class Lock:
@@ -18,35 +19,59 @@ class Lock:
     """
 
     def __init__(self, path: str, until: float = float("inf")) -> None:
-        flags = posix.O_RDWR | posix.O_CREAT | _NEVER_ELSEWHERE
-        try:
-            self.fd = posix.open(path, flags, 0o600)
-        except IsADirectoryError:
-            # It serves as well. Who would put a file there might take another's lock.
-            self.fd = posix.open(path, posix.O_RDONLY | _NEVER_ELSEWHERE)
-        try:
-            if until == float("inf"):
-                fcntl.flock(self.fd, fcntl.LOCK_EX)
-            else:
-                self._wait(until)
-        except BaseException:
-            posix.close(self.fd)
-            raise
-
-    def _wait(self, until: float) -> None:
-        before = _signal.signal(_signal.SIGALRM, _give_up)
-        try:
-            seconds = max(until - time.monotonic(), 0.001)
-            _signal.setitimer(_signal.ITIMER_REAL, seconds)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-        finally:
-            _signal.setitimer(_signal.ITIMER_REAL, 0)
-            _signal.signal(_signal.SIGALRM, before)
+        fd = _locked(path, until)
+        while not _is_at(path, fd):
+            # The state directory was made anew: others lock the file that is new.
+            posix.close(fd)
+            fd = _locked(path, until)
+        self.fd = fd
 
     def close(self) -> None:
         """Let the next one have it."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         posix.close(self.fd)
+
+
+def _locked(path: str, until: float) -> int:
+    fd = _open(path)
+    try:
+        _wait(fd, until)
+    except BaseException:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def _open(path: str) -> int:
+    flags = posix.O_RDWR | posix.O_CREAT | _NEVER_ELSEWHERE
+    try:
+        return posix.open(path, flags, 0o600)
+    except IsADirectoryError:
+        # It serves as well. Who would put a file there might take another's lock.
+        return posix.open(path, posix.O_RDONLY | _NEVER_ELSEWHERE)
+
+
+def _is_at(path: str, fd: int) -> bool:
+    try:
+        there, ours = posix.stat(path), posix.fstat(fd)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _wait(fd: int, until: float) -> None:
+    if until == float("inf"):
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return
+    before = _signal.signal(_signal.SIGALRM, _give_up)
+    try:
+        seconds = max(until - time.monotonic(), 0.001)
+        # Again and again: the first may come before flock has begun to wait.
+        _signal.setitimer(_signal.ITIMER_REAL, seconds, _ANOTHER)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    finally:
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        _signal.signal(_signal.SIGALRM, before)
 
 
 def _give_up(*_: object) -> None:
