@@ -420,7 +420,7 @@ def test_a_host_as_wg_quick_sets_it_up(
 def uplinks(host: Host, second: Net) -> Iterator[dict[str, Net]]:
     """Three of them, by the host's address; the last has IPv6 as well."""
     third = host.outside("198.51.102.2/24", "2001:db8:3::2/64", name="uplink3")
-    third.ip(f"addr add {FAR}/32 dev lo", f"addr add {FAR6}/128 dev lo")
+    third.ip(f"addr add {FAR}/32 dev lo", f"addr add {FAR6}/128 dev lo nodad")
     third.ip(f"route add 198.51.102.1/32 dev eth0 src {FAR}")
     third.ip(f"route add 2001:db8:3::1/128 dev eth0 src {FAR6}")
     host.net.ip("route replace default via 198.51.102.2 table 102")

@@ -28,7 +28,8 @@ def far_away(world: World) -> Iterator[None]:
     route is by `outside`."""
     net = world.nets["elsewhere"]
     for address, far in zip(CABLES["elsewhere"], FAR):
-        net.ip(f"addr add {far} dev lo")
+        # Without nodad an IPv6 address may be tentative still when the route names it.
+        net.ip(f"addr add {far} dev lo" + (" nodad" if ":" in far else ""))
         net.ip(f"route add {address} dev eth0 src {far}")
     default = [f"default via {address}" for address in BEYOND["outside"]]
     world.host.net.ip(*(f"route add {route}" for route in default))
