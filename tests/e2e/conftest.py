@@ -26,7 +26,8 @@ if "VFWHOOKS_ALL_KINDS" in os.environ:
     TWO_KINDS = [*KINDS]
 _ON_TWO = {
     *("test_absent", "test_addresses", "test_edits", "test_hairpin", "test_heals"),
-    *("test_networks", "test_other_bridges", "test_survives", "test_unanswered"),
+    *("test_networks", "test_other_bridges", "test_return_path", "test_survives"),
+    "test_unanswered",
 }
 
 

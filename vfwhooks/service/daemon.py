@@ -304,7 +304,7 @@ class Watch:
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
         usual = max(self._tick, _CHECK_PERIOD)
-        self._period = min(usual, _LEGACY_CHECK) if is_legacy else usual
+        self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else usual
 
     def _compile(self) -> None:
         """Have compiled what was edited, if something was and is not being written; a
