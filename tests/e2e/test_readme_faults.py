@@ -151,9 +151,9 @@ FILES = {
 
 
 @promises(
-    "forwards.yaml is broken, gone or empty",
-    "the last good one stays in force; `check`, `status` and syslog name file, line and"
-    " column; the mended file takes effect by itself",
+    "forwards.yaml is broken, empty or missing",
+    "the last good configuration stays in force; `check`, `status` and syslog name "
+    "file, line and column; the mended file takes effect by itself",
 )
 @pytest.mark.parametrize("way", FILES)
 def test_the_file(host: Host, outside: Net, web1: Guest, watch: None, way: str) -> None:
@@ -175,7 +175,8 @@ def test_the_file(host: Host, outside: Net, web1: Guest, watch: None, way: str) 
 
 @promises(
     "a guest has no address yet",
-    "its forwards are `pending`, with the reason, and come when it has one",
+    "its forwards are `pending`, and `status` says why; they become `active` when "
+    "the guest has an address",
 )
 def test_no_address(host: Host, watch: None) -> None:
     """The host hears of the guest's address long after its start."""
@@ -197,8 +198,9 @@ def test_no_address(host: Host, watch: None) -> None:
 
 @promises(
     "a guest has no default route, or its firewall drops what comes",
-    "its forwards stay `active`; once somebody has connected in vain, `status` and"
-    " `doctor` say `3 of 3 unanswered: default route or firewall in the guest?`",
+    "its forwards stay `active`; after the first connections without an answer, "
+    "`status` and `doctor` say `3 of 3 unanswered: default route or firewall in the"
+    " guest?`",
 )
 def test_silent_guests(host: Host, outside: Net, web1: Guest) -> None:
     """A real guest without its route, a stand-in with a firewall: nobody has connected,
@@ -234,9 +236,10 @@ def test_silent_guests(host: Host, outside: Net, web1: Guest) -> None:
 
 @promises(
     "two guests want one port, or one address",
-    "the second entry for a port is an error in the file, and says whose it is; of two"
-    " that run with one name or one address, the first has it, and the other's is a"
-    " `conflict`, and says whose it is",
+    "for a port, `check` reports the second entry and names the first; if two "
+    "running guests have one name or one address, the forwards go to the guest that"
+    " was first, and those of the second guest are a `conflict` that names the "
+    "first",
 )
 def test_two_of_them(host: Host, web1: Guest, late: None) -> None:
     """Two entries of the file, two addresses, one of another driver with that name."""
@@ -274,11 +277,12 @@ NAMESAKE = """<domain type='lxc'>
 
 
 @promises(
-    "a service of the host listens on the port, or on one within a range",
-    "it keeps it, and the guest has the rest of the range, unless `over_listener:"
-    " true`; `status` and `check` name it. A range of UDP takes a port above 1023 from"
-    " a process for up to ten seconds; WireGuard and other tunnels of the kernel keep"
-    " theirs from the first moment",
+    "a service of the host listens on the port, or on one port of a range",
+    "the service keeps this port, and the guest gets the rest of the range, unless "
+    "the entry says `over_listener: true`; `status` and `check` name the service. A"
+    " process that opens a port above 1023 inside a forwarded UDP range gets this "
+    "port after at most ten seconds; WireGuard and other tunnels of the kernel keep"
+    " their ports from the first moment",
 )
 def test_services(host: Host, web1: Guest, watch: None) -> None:
     """A port of TCP; a range with a process and a tunnel in it, at once and then; both
@@ -342,11 +346,12 @@ def missing(host: Host) -> list[int]:
 
 
 @promises(
-    "somebody else's DNAT takes the port: a container's published port, an older"
-    " script, a rule by hand",
-    "it keeps it if it was first, and the guest has the rest of a range, unless"
-    " `over_listener: true`; `status`, `check` and `doctor` say whose it is, and when"
-    " it goes the forward comes by itself",
+    "a DNAT rule that is not ours takes the port (a container's published port, an "
+    "older script, a rule by hand)",
+    "if that rule was first, it keeps the port, and the guest gets the rest of a "
+    "range, unless the entry says `over_listener: true`; `status`, `check` and "
+    "`doctor` name the rule's owner; when the rule goes, the forward becomes "
+    "`active` by itself",
 )
 def test_taken(host: Host, web1: Guest, watch: None) -> None:
     """A rule by hand, on a port and on one of a range; it goes; taken on purpose."""
@@ -430,9 +435,9 @@ def theirs(host: Host) -> str:
 
 
 @promises(
-    "Docker, ufw or firewalld drops what is forwarded",
-    "it is `blocked`, and `status` says the command that cures it; nothing of theirs is"
-    " changed",
+    "Docker, ufw or firewalld drops forwarded packets",
+    "the forward is `blocked`, and `status` gives the command that cures it; "
+    "vfwhooks does not change rules of others",
 )
 @pytest.mark.parametrize("who", DROPPING)
 def test_dropped(host: Host, outside: Net, web1: Guest, who: Fault) -> None:
@@ -475,8 +480,8 @@ BROKEN: dict[Fault, str] = {
 
 @promises(
     "nft, iptables or Python is missing, a disk is full, the package is damaged",
-    "the hook still exits 0, so libvirt starts the guest, and syslog says why nothing"
-    " is forwarded",
+    "the hook still exits 0, libvirt starts the guest, and syslog says why nothing "
+    "is forwarded",
 )
 @pytest.mark.parametrize("fault", BROKEN)
 def test_broken(host: Host, late: None, fault: Fault) -> None:
@@ -505,8 +510,8 @@ WIPES = {
 
 @promises(
     "somebody flushes the ruleset, firewalld reloads, libvirtd restarts",
-    "the service puts back what is ours; where libvirt's own rules are gone, `status`"
-    " says so",
+    "the service puts our rules back; if libvirt's own rules are gone, `status` "
+    "says so",
 )
 @pytest.mark.parametrize("wipe", WIPES)
 def test_wiped(host: Host, outside: Net, web1: Guest, watch: None, wipe: str) -> None:
@@ -526,8 +531,8 @@ def test_wiped(host: Host, outside: Net, web1: Guest, watch: None, wipe: str) ->
 
 @promises(
     "libvirt may not run our hooks, or does not call them",
-    "none is laid where they would keep guests from starting; the service finds guests"
-    " by itself, and `doctor` says why",
+    "no hook is laid where it would keep guests from starting; the service finds "
+    "guests without hooks, and `doctor` says why there are none",
 )
 def test_no_hooks() -> None:
     """First they may not run, and none is laid; then they are laid and libvirt, which
@@ -587,9 +592,10 @@ def doctor(host: Host) -> list[str]:
 
 @promises(
     "the service does not run",
-    "where hooks are laid, starts and stops of guests work as before; edits wait for"
-    " `vfwhooks apply` or the next event, and an interface that is plugged into a"
-    " running guest, or out of it, for `vfwhooks apply` or that guest's next event",
+    "where hooks are laid, starts and stops of guests work as before; an edit of "
+    "forwards.yaml takes effect at `vfwhooks apply` or the next event; an interface"
+    " that is plugged in or out counts from `vfwhooks apply` or the next event of "
+    "its guest",
 )
 def test_without_the_service(host: Host, late: None) -> None:
     """A start, an edit and `apply`, an edit and an event, an interface and `apply`, a
@@ -628,8 +634,9 @@ def published_ports(host: Host) -> set[int]:
 
 
 @promises(
-    "a guest's answers leave by another uplink than the host's own do",
-    "it is `blocked`, and `status` says the cure: `return_path: true`, or a command",
+    "a guest's answers leave by another uplink than the host's own answers",
+    "the forward is `blocked`, and `status` says the cure: `return_path: true`, or "
+    "a command",
 )
 def test_another_uplink(host: Host, outside: Net, web1: Guest) -> None:
     """The host has a rule for its own address there; the guest is served with the key.
@@ -659,9 +666,9 @@ def test_another_uplink(host: Host, outside: Net, web1: Guest) -> None:
 
 
 @promises(
-    "a guest is on a bridge that libvirt has not made (by hand, systemd-networkd, LXD, "
-    "Incus)",
-    "it is `pending`, and `status` says what to write: `bridge: br-nat`",
+    "a guest is on a bridge that libvirt has not made (by hand, systemd-networkd, "
+    "LXD, Incus)",
+    "its forwards are `pending`, and `status` says what to write: `bridge: br-nat`",
 )
 def test_another_bridge(host: Host) -> None:
     """Pending until it is written, and active then."""
