@@ -10,6 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
 unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
+schema=$prefix/share/vfwhooks/forwards.schema.json
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
@@ -44,13 +45,11 @@ die() {
 
 runs_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
-# A file of ours says so in its second line: a manual in its title.
+# A file of ours says so in its second line: a manual in its title, the schema in its $id.
 is_ours() {
-	[ -f "$1" ] &&
-		[ -n "$(sed -n -e '2s/^# vfwhooks: /&/p' -e '2s/^\.TH .*"vfwhooks /&/p' -e 2q "$1")" ]
+	[ -f "$1" ] && sed -n 2p "$1" |
+		grep -qe '^# vfwhooks: ' -e '^\.TH .*"vfwhooks ' -e '"urn:vfwhooks:'
 }
-
-same() { [ -f "$1" ] && [ -f "$2" ] && [ "$(cat "$1")" = "$(cat "$2")" ]; }
 
 # put FILE [MODE]: standard input becomes the file, whole or not at all.
 put() {
@@ -321,14 +320,20 @@ found = [p for p in site.getsitepackages() if p.startswith(sys.argv[1]) and os.p
 print(*found[:1])' "$prefix/lib/"
 }
 
+# A release's sample; its first line tells editors where the schema is.
+sample() { sed "s|=/usr/share/|=$prefix/share/|" "$1/templates/forwards.yaml" 2>/dev/null; }
+is_sample() { [ -f "$root$config" ] && [ "$(sample "$1")" = "$(cat "$root$config")" ]; }
+
 # A sample, on a host that never had another; one that nobody has edited follows ours.
 lay_sample() {
 	make_directory "${config%/*}"
-	if same "$root$previous/templates/forwards.yaml" "$root$config" ||
+	if is_sample "$root$previous" ||
 		[ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; then
-		same "$here/templates/forwards.yaml" "$root$config" ||
-			put "$config" <"$here/templates/forwards.yaml"
+		is_sample "$here" || sample "$here" | put "$config"
 	fi
+	[ -e "$here/templates/${schema##*/}" ] || return 0
+	make_directory "${schema%/*}"
+	put "$schema" <"$here/templates/${schema##*/}"
 }
 
 lay_unit() {
@@ -466,10 +471,10 @@ sys.exit(main(["purge"]))' "$here" ||
 		remove "${file#"$root"}"
 		rm -f "${file%/*}/__pycache__"/vfwhooks.*.pyc
 	done
-	if same "$root$previous/templates/forwards.yaml" "$root$config" ||
-		same "$here/templates/forwards.yaml" "$root$config"; then
+	if is_sample "$root$previous" || is_sample "$here"; then
 		rm "$root$config"
 	fi
+	remove "$schema"
 	[ ! -e "$root$unit" ] || rm "$root$unit"
 	for page in vfwhooks.8 forwards.yaml.5; do
 		remove "$man/man${page##*.}/$page"

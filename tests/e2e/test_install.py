@@ -27,6 +27,7 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
 }
 LIB = "/usr/lib/vfwhooks"
 MODULES = "/usr/lib/python3/dist-packages"
+SCHEMA = "share/vfwhooks/forwards.schema.json"
 MANUALS = "share/man/man8/vfwhooks.8", "share/man/man5/forwards.yaml.5"
 URL = "http://203.0.113.1:8080/"
 WEB = "guests:\n  web1: [8080:80]\n"
@@ -564,7 +565,7 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
     names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
     names += [f"/tmp/package{MODULES}/vfwhooks.py"]
-    placed = "lib/systemd/system/vfwhooks.service", *MANUALS
+    placed = "lib/systemd/system/vfwhooks.service", SCHEMA, *MANUALS
     names += [f"/tmp/package/usr/{place}" for place in placed]
     names += [f"{release}/hooks/{name}" for name in DRIVERS]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
@@ -586,7 +587,8 @@ def installed_in_package(host: Host) -> str:
 
 
 def test_packed_hooks_name_the_place_they_will_have(quiet: Host) -> None:
-    """DESTDIR is in no file, PREFIX is: hooks, command line and compiled modules."""
+    """DESTDIR is in no file, PREFIX is: hooks, command line, compiled modules, and the
+    schema in the sample."""
     env = {"DESTDIR": "/tmp/package", "PREFIX": "/opt/vfw"}
 
     install(quiet, env=env).check()
@@ -596,6 +598,8 @@ def test_packed_hooks_name_the_place_they_will_have(quiet: Host) -> None:
     command = quiet.read("/tmp/package/opt/vfw/bin/vfwhooks")
     assert f"\nlib=/opt/vfw/lib/vfwhooks/{release}\n" in hook
     assert f'"/opt/vfw/lib/vfwhooks/{release}"' in command
+    first = quiet.read(f"/tmp/package{CONFIG}").splitlines()[0]
+    assert first == f"# yaml-language-server: $schema=/opt/vfw/{SCHEMA}"
     assert quiet.call(["grep", "-rl", "/tmp/package", "/tmp/package"]).stdout == ""
 
 

@@ -21,6 +21,7 @@ from ..values.protocols import PROTOCOLS
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
 _SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
+_TOO_LONG = 10  # digits of a port; Python reads at most some thousand
 _LONGEST_NAME = 15  # bytes of an interface's
 _BETWEEN = frozenset(" ,\t\n")
 
@@ -103,7 +104,7 @@ def _port(digits: str, text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         # In ASCII: not every dash and not every quote is what it looks like.
         raise VfwError(f"{text!a} is not a port or a range of ports")
-    number = int(digits[:9])
+    number = int(digits) if len(digits) < _TOO_LONG else 0
     if not 0 < number < 65536:
         raise VfwError(f"{show(text)}: ports are 1 to 65535")
     return number
