@@ -7,7 +7,6 @@ never come to.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -139,7 +138,7 @@ def compilation(data: bytes) -> object:
     os.write(fd, data)
     try:
         found = compiled_file.Compiled(fd)
-    except (ValueError, struct.error):
+    except ValueError:
         os.close(fd)
         return None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
+import posix
 from pathlib import Path
 
 import pytest
@@ -96,21 +96,30 @@ def test_long_stamps_and_base_rulesets(tmp_path: Path) -> None:
     assert found == (True, True, GUESTS["web1"])
 
 
-def test_a_lookup_reads_one_bucket(tmp_path: Path) -> None:
-    """10,000 other guests cost nothing: where they stand may be spoilt."""
-    guests = {"wanted": ["its line"], **{f"guest{n}": ["line"] for n in range(10_000)}}
-    path = tmp_path / "c"
-    config = opened(path, compiled_file.build("", {}, guests))
-    data = bytearray(path.read_bytes())
-    wanted = data.index(b"wanted")
-    start = len(data) - sum(6 + len(n) + len(*lines) for n, lines in guests.items())
-    data[start : wanted - 100] = b"\xff" * (wanted - 100 - start)
-    data[wanted + 100 :] = b"\xff" * (len(data) - wanted - 100)
-    path.write_bytes(data)
+def test_a_lookup_reads_its_own_guest_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside 10,000 other guests not one of them, but for some that share its slot: the
+    bytes are counted."""
+    guests = {f"guest{n}": ["forward * tcp 80 80 80 80 -"] * 10 for n in range(10_000)}
+    whole = compiled_file.build("stamps", TEXTS, {**guests, **GUESTS})
+    (tmp_path / "c").write_bytes(whole)
+    pread, counted = posix.pread, []
 
-    found = config.lookup("wanted")
+    def counting(fd: int, size: int, at: int) -> bytes:
+        counted.append(len(pread(fd, size, at)))
+        return pread(fd, size, at)
 
-    assert found == ["its line"]
+    monkeypatch.setattr(posix, "pread", counting)
+
+    config = compiled_file.load(f"{tmp_path}/c")
+
+    found = config.lookup("web1") if config else []
+    assert (found, len(whole) > 2 << 20, sum(counted) < 6 << 10) == (
+        GUESTS["web1"],
+        True,
+        True,
+    )
 
 
 def test_no_configuration(tmp_path: Path) -> None:
@@ -121,6 +130,8 @@ def test_no_configuration(tmp_path: Path) -> None:
 
 
 DATA = compiled_file.build("stamps", TEXTS, GUESTS)
+PLACES = range(5, 49, 11)  # of the numbers in its first line
+NUMBERS = b"-000000001", b"0000000000", b"9999999999", b"x000000000"
 
 
 @pytest.mark.parametrize("size", range(len(DATA)))
@@ -138,9 +149,8 @@ def test_a_truncated_configuration_is_none(tmp_path: Path, size: int) -> None:
     [
         DATA + b"x",
         b"vfw0" + DATA[4:],
-        DATA[:12] + struct.pack(">I", 0) + DATA[16:],
-        b"\xff" * 100,
-        b"\0" * 20,
+        b"vfw2" + bytes(range(16)) + DATA,
+        *(DATA[:at] + other + DATA[at + 10 :] for at in PLACES for other in NUMBERS),
     ],
 )
 def test_a_foreign_configuration_is_none(tmp_path: Path, data: bytes) -> None:
@@ -150,6 +160,19 @@ def test_a_foreign_configuration_is_none(tmp_path: Path, data: bytes) -> None:
     found = compiled_file.load(f"{tmp_path}/c")
 
     assert found is None
+
+
+@pytest.mark.parametrize("spoilt", [b"\xff", b"0", b"\t", b"%\t"])
+def test_a_damaged_configuration(tmp_path: Path, spoilt: bytes) -> None:
+    """With the head and the size of a whole one it says so to whoever looks anything
+    up; it is compiled anew."""
+    head = DATA.index(b"\n") + 1
+    size = len(DATA) - head
+    config = opened(tmp_path / "c", DATA[:head] + (spoilt * size)[:size])
+
+    for look in (lambda: config.lookup("web1"), config.guests, config.base_rulesets):
+        with pytest.raises(compiled_file.Damaged, match="it is compiled anew"):
+            look()
 
 
 def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
