@@ -77,7 +77,6 @@ def test_lines_of_a_guest() -> None:
         "address 192.168.122.50",
         "address fd00:122::50",
         "network my%20net",
-        f"allow {chain} {LAN}",
         "forward * tcp 8080 8080 80 80 -",
         "forward 0.0.0.0 udp 5000 5010 5000 5010 -",
         f"forward 2001:db8::5 tcp 80 80 80 80 {chain}",
@@ -293,7 +292,7 @@ def test_a_good_file_is_put_in_force(tmp_path: Path) -> None:
         [],
         {
             "on": ["forward * tcp 22 22 22 22 -"],
-            "web1": [f"allow {chain} {LAN}", f"forward * tcp 80 80 80 80 {chain}"],
+            "web1": [f"forward * tcp 80 80 80 80 {chain}"],
         },
     )
 

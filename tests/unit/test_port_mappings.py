@@ -178,8 +178,8 @@ def test_settings_of_no_lines() -> None:
     """A guest that forwards.yaml does not name has nothing."""
     settings = Settings()
 
-    found = settings.addresses, settings.allows, settings.forwards, settings.network
-    assert found == ({}, {}, [], "")
+    found = settings.addresses, settings.forwards, settings.network
+    assert found == ({}, [], "")
 
 
 def test_settings() -> None:
@@ -189,7 +189,6 @@ def test_settings() -> None:
             "address 192.168.122.50",
             "address fd00:122::50",
             "network my%20net",
-            "allow allow_0f5c 198.51.100.0/24,10.0.0.0/8",
             "forward * tcp 8080 8081 80 81 allow_0f5c",
             "aaa",
             "colour blue",
@@ -205,9 +204,8 @@ def test_settings() -> None:
         "tcp",
         "allow_0f5c",
     )
-    assert (settings.addresses, settings.allows, settings.network) == (
+    assert (settings.addresses, settings.network) == (
         at("192.168.122.50", "fd00:122::50"),
-        {"allow_0f5c": ["198.51.100.0/24", "10.0.0.0/8"]},
         "my net",
     )
     assert (settings.is_wide, settings.is_loopback, settings.claim) == (

@@ -97,9 +97,6 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append(f"network {quote(guest.network)}")
     if guest.bridge:
         lines.append(f"bridge {quote(guest.bridge)}")
-    for allow in dict.fromkeys(f.allow_from for f in guest.forwards if f.allow_from):
-        sources = ",".join(map(str, collapse(allow)))
-        lines.append(f"allow {chain_name(allow)} {sources}")
     if guest.is_claimed:
         lines.append(f"claim {claim_name(guest.name)}")
     if any(map(_is_wide, guest.forwards)):

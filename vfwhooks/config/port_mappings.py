@@ -149,18 +149,16 @@ class Settings:
     rejected while it does not run, `is_wide` needs every network's entries, what
     `is_loopback` is forwarded from an address 127.x of the host's, what `is_hairpin` is
     to reach itself through the host, and of what `is_returned` some answers leave by
-    the host's own way. `allows` are lists of sources by their chains; `public` are
-    addresses for this guest and not the host; what is not published on those that are
-    `whole`, or `kept`, is rejected, of the latter whether the guest runs or not; its
-    own connections leave from the `outgoing` ones. What is `over` yields to no listener
-    of the host."""
+    the host's own way. `public` are addresses for this guest and not the host; what is
+    not published on those that are `one_to_one`, or `kept`, is rejected, of the latter
+    whether the guest runs or not; its own connections leave from the `egress` ones.
+    What is `over` yields to no listener of the host."""
 
     addresses: Addresses = field(default_factory=dict)
     network: str = ""
     bridge: str = ""
     claim: str = ""
     forwards: list[PortMapping] = field(default_factory=list)
-    allows: dict[str, list[str]] = field(default_factory=dict)
     public: list[Address] = field(default_factory=list)
     one_to_one: list[Address] = field(default_factory=list)
     kept: list[Address] = field(default_factory=list)
