@@ -49,7 +49,7 @@ RESERVED = {MAC: ["192.168.122.10"], OTHER_MAC: ["192.168.122.11"]}
 def configuration(directory: Path, guests: dict[str, list[str]]) -> Compiled:
     """A compiled configuration of these guests."""
     (directory / "compiled").write_bytes(compiled_file.build("", {}, guests))
-    found = compiled_file.load(f"{directory}/compiled")
+    found = compiled_file.load(str(directory))
     assert found
     return found
 

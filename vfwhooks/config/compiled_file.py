@@ -101,8 +101,9 @@ class Compiled:
         raise Damaged(*_DAMAGED)
 
 
-def load(path: str) -> "Compiled | None":
-    """The compiled configuration at `path`; None where there is none that is whole."""
+def load(state: str) -> "Compiled | None":
+    """What is compiled in the directory `state`; None where nothing whole is."""
+    path = f"{state}/compiled"
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
     except FileNotFoundError:
@@ -112,6 +113,15 @@ def load(path: str) -> "Compiled | None":
     except (ValueError, IsADirectoryError):
         posix.close(fd)
         return None
+
+
+def stamps_in_force(state: str) -> str:
+    """The stamps of what is compiled in the directory `state`; '' of nothing."""
+    good = load(state)
+    if good is None:
+        return ""
+    good.close()
+    return good.stamps
 
 
 def build(
@@ -169,7 +179,7 @@ def mark_of(taken: str) -> str:
 def stamped(taken: str) -> list[str]:
     """The paths that were there when the stamps were taken."""
     lines = [line.split(" ") for line in taken.split("\n")]
-    return [files.unquote(words[0]) for words in lines if words[1] != "absent"]
+    return [files.unquote(words[0]) for words in lines if len(words) > 2]
 
 
 def is_current(taken: str, main: str) -> bool:

@@ -110,8 +110,8 @@ def check_config(main: str, state: str) -> Iterator[Finding]:
 
 def _in_force(state: State, main: str) -> Iterator[Finding]:
     """Whether the last good configuration is what the files say."""
-    config = compiled_file.load(f"{state.path}/compiled")
-    if config and not compiled_file.is_current(config.stamps, main):
+    taken = compiled_file.stamps_in_force(state.path)
+    if taken and not compiled_file.is_current(taken, main):
         yield Finding(WRONG, f"{main} is not in force as it is", APPLY)
 
 

@@ -109,7 +109,7 @@ class _Explainer:
     def __init__(self, state: State, main: str, overview: Overview) -> None:
         self._overview = overview
         self._inventory = Inventory(f"{state.path}/networks")
-        self._config = compiled_file.load(f"{state.path}/compiled")
+        self._config = compiled_file.load(state.path)
         # Where each forward is written, and what it has become, found by its ports: a
         # guest may have thousands.
         self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}

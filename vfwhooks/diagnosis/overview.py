@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
+from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..foreign.reader import Foreign, read_foreign
@@ -62,7 +63,7 @@ class Overview:
 def look(state: State, main: str) -> Overview:
     """Look at everything; nothing is changed, and libvirtd is not asked."""
     inventory = Inventory(f"{state.path}/networks")
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     base = state.base()
     problems = _stale(config, state, main)
     if config is None:
@@ -272,7 +273,7 @@ def _vanished(records: list[Record], root: str = "") -> list[str]:
 
 def _stale(config: compiled_file.Compiled | None, state: State, main: str) -> list[str]:
     """What the files have that is not in force, and why."""
-    taken, _, broken = state.read("broken").partition("\n\n")
+    taken, broken = known_broken(state)
     if broken and (not taken or compiled_file.is_current(taken, main)):
         return broken.split("\n")
     if config is None or not compiled_file.is_current(config.stamps, main):

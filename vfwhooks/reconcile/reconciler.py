@@ -9,7 +9,7 @@ mark set by the daemon's hook) everything is checked (a full sync).
 import time
 
 from ..config import last_good
-from ..config.compiled_file import Damaged
+from ..config.compiled_file import Damaged, stamps_in_force
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
@@ -155,7 +155,7 @@ class Reconciler:
         is_full = is_full or not self._sync.is_known or not self._sync.is_intact()
         is_known = last_good.is_in_force(self._state, self._main)
         is_full = is_full or not (is_known or self._is_apart)
-        stamps = last_good.stamps_in_force(self._state)
+        stamps = stamps_in_force(self._state.path)
         is_full = is_full or (bool(stamps) and not self._sync.is_of(stamps))
         guest_events = waiting(self._state)
         if guest_events or is_full or self._state.is_full_asked():

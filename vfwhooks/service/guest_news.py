@@ -108,9 +108,7 @@ class GuestNews:
         is to keep since it has been there for a while; whether there are any. Nobody
         tells of listeners that end."""
         yielding = self._guest_cache.yielding()
-        config = (
-            compiled_file.load(f"{self._state.path}/compiled") if yielding else None
-        )
+        config = compiled_file.load(self._state.path) if yielding else None
         if config is None:
             return False
         inventory = Inventory(f"{self._state.path}/networks")
