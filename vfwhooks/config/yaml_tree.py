@@ -140,7 +140,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _refuse_stranger(about: os.stat_result, place: Place) -> None:
-    if stat.S_ISDIR(about.st_mode) or not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(about.st_mode):
         raise NotRead(place, "is not a regular file")
     if about.st_uid not in (0, os.geteuid()):
         raise NotRead(place, f"belongs to user {about.st_uid}; chown it to root")
@@ -216,13 +216,13 @@ def _behind(text: str, name: str) -> Place:
     return Place(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
+@dataclass
 class _Open:
     """A list or mapping whose end has not been met."""
 
-    def __init__(self, place: Place, is_mapping: bool) -> None:
-        self.place = place
-        self.is_mapping = is_mapping
-        self.nodes: list[Node] = []
+    place: Place
+    is_mapping: bool = False
+    nodes: list[Node] = field(default_factory=list)
 
     def close(self, problems: list[Problem]) -> Node:
         if not self.is_mapping:
@@ -262,7 +262,7 @@ def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, .
 def _tree(
     events: Iterable[yaml.Event], name: str, problems: list[Problem], text: str
 ) -> Node:
-    above, written = [_Open(Place(name), False)], split(text)
+    above, written = [_Open(Place(name))], split(text)
     for number, event in enumerate(events):
         mark = event.start_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
