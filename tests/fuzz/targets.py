@@ -277,7 +277,11 @@ TARGETS = {
         (b"started 123\nguest qemu web1 u\nnic m network default virbr0 vnet0\n",),
         (b"stopped ", b"nic ", b"%", b" "),
     ),
-    "compiled": Target(compilation, (_COMPILED,), (b"\0\0\0\0", b"\xff\xff\xff\xff")),
+    "compiled": Target(
+        compilation,
+        (_COMPILED,),
+        (b"0000000000", b"9999999999", b"-000000001", b"\n\t"),
+    ),
     "forwards": Target(
         forwards,
         (_YAML, b"guests: {a: [80]}\n"),
