@@ -8,7 +8,7 @@ import time
 
 import pytest
 from oracle import Published, expected
-from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel
+from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel, run
 
 from faults.scenes import published
 from vfwhooks.libvirt.client import Answer
@@ -203,3 +203,37 @@ def test_an_address_that_goes_from_one_to_another(backend: str) -> None:
     found = kernel(backend)
     host.apply(heir)
     assert found == kernel(backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_the_log_says_why_everything_is_checked(backend: str) -> None:
+    """Each reason for a full sync, but for `apply`, which its caller knows of."""
+    host = StandIn(backend, FORWARDS)
+    host.network(WEB0, WEB1)
+    said = [host.event("qemu", "web0", "started", WEB0.xml())]
+    (STATE / "working").touch()
+    said.append(host.event("qemu", "idle", "stopped"))
+    (STATE / "full").touch()
+    said.append(host.event("qemu", "idle", "stopped"))
+    State(str(STATE)).ask_full("somebody wants it")
+    said.append(host.event("qemu", "idle", "stopped"))
+    host.configure(FORWARDS.replace("8001", "8002"))
+    said.append(host.event("qemu", "idle", "stopped"))
+    if backend == "nftables":
+        run("nft", "flush", "chain", "inet", "vfwhooks", "prerouting")
+    else:
+        run("iptables", "-F", "FORWARD")
+    said.append(host.event("qemu", "web0", "reconnect", WEB0.xml()))
+    said.append(host.event("qemu", "idle", "stopped"))
+
+    why = [[one for one in lines if "everything" in one] for lines in said]
+    assert why == [
+        ["checking everything: it is the first since the host's start"],
+        ["checking everything: whoever was at work has been ended"],
+        ["checking everything: it was asked for"],
+        ["checking everything: somebody wants it"],
+        ["checking everything: forwards.yaml has changed"],
+        ["checking everything: our base ruleset is not as it was left"],
+        [],
+    ]
