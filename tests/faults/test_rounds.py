@@ -5,12 +5,14 @@ while he is at work.
 from __future__ import annotations
 
 import time
+from unittest.mock import patch
 
 import pytest
 from oracle import Published, expected
 from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel, run
 
 from faults.scenes import published
+from vfwhooks.firewall import iptables_portions
 from vfwhooks.libvirt.client import Answer
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.libvirt.xml import parse_domain
@@ -237,3 +239,30 @@ def test_the_log_says_why_everything_is_checked(backend: str) -> None:
         ["checking everything: our base ruleset is not as it was left"],
         [],
     ]
+
+
+@alone
+def test_very_many_rules_come_and_go_in_portions() -> None:
+    """The outcome is what one tool makes; it is the tool that is bounded."""
+    host = StandIn("iptables", MANY)
+    host.network(WEB0, WEB1)
+    found = []
+    for operation in ("started", "stopped"):
+        with patch.object(iptables_portions, "_MOST", 1):
+            note(operation, WEB0)
+            note(operation, WEB1)
+            State(str(STATE)).ask_full()
+            come_by(host)
+        found.append((kernel("iptables"), published("iptables")))
+        host.watch_looks()
+        found.append((kernel("iptables"), found[-1][1]))
+
+    assert (found[0], found[2]) == (found[1], found[3])
+    assert (len(found[0][1]), found[2][1]) == (4, set())
+
+
+MANY = """
+guests:
+  web0: [8000:80]
+  web1: [8001:80, 8002:81, {published: 8003, target: 82, allow_from: [10.0.0.0/8]}]
+"""

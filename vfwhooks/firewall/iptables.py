@@ -213,9 +213,17 @@ class Iptables:
                 heads.setdefault(chain, []).extend(some)
             dnats = [entry for entry in entries if isinstance(entry, Dnat)]
             added += [e for e in dnats if _connections(owner, e, family, index) is None]
+        from .iptables_portions import drop, fill_unseen  # a partial sync does without
+
         script = Script()
         chains = {**tails, **own}
-        for chain, rules in chains.items():
+        variant = self.base["variant"]
+
+        def restore(some: Script) -> None:
+            if not some.is_empty():
+                self.tools.restore(family, variant, some)
+
+        for chain, rules in fill_unseen(chains, saved, restore).items():
             head, counted = heads.get(chain, []), saved.get(chain)
             if counted is None or not _is_same(texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
@@ -225,9 +233,9 @@ class Iptables:
             forward = texts(saved.get((FILTER, "FORWARD"), []))
             has_chains = any("-j LIBVIRT_" in rule for rule in forward)
             self.base["libvirt"] = "chains" if has_chains else "direct"
-        script.drop([c for c in saved if is_ours(c) and c not in chains])
-        if not script.is_empty():
-            self.tools.restore(family, self.base["variant"], script)
+        gone = [c for c in saved if is_ours(c) and c not in chains]
+        for one in drop(script, gone, saved):
+            restore(one)
         return added
 
     def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
