@@ -55,13 +55,13 @@ class References:
         changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
         self._look_for_namesakes(changed)
         self._change_addresses(changed)
-        joined = self._join_all(changed)
-        left = self._leave_all(changed)
+        left = self._change_members(changed)
+        joined = [n for _, old, new in changed for n in _needs(new) - _needs(old)]
         news = [need for name in networks for need in (Need(name), LoopbackNeed(name))]
         found: list[Pair] = []
         for need in dict.fromkeys([*joined, *news]):
             was = self._state.record(("network", need.name))
-            if (need in news and need.name not in left) if was else need in joined:
+            if (need in news or not was) and self._members(need.name):
                 shared = planner.shared(need)
                 found.append((was, shared.settled() if shared else None))
         return found + [(self._state.record(("network", name)), None) for name in left]
@@ -88,23 +88,18 @@ class References:
                 if not self.claim(address, key):
                     raise NeedsFullSync(f"another guest is at {address}")
 
-    def _join_all(self, changed: Changed) -> dict[Need, None]:
-        """Note what guests need that they did not before: that."""
-        joined: dict[Need, None] = {}
-        for key, old, new in changed:
-            for place in _places(new) - _places(old):
+    def _change_members(self, changed: Changed) -> list[str]:
+        """Note what guests need, and what not any more; of that, what nobody does."""
+        places = [(key, _places(old), _places(new)) for key, old, new in changed]
+        for key, before, after in places:
+            for place in after - before:
                 self.join(place, key)
-            joined.update(dict.fromkeys(_needs(new) - _needs(old)))
-        return joined
-
-    def _leave_all(self, changed: Changed) -> list[str]:
-        """Note what they do not need any more; of that, what nobody does."""
-        left = (
+        left = [
             place
-            for key, old, new in changed
-            for place in _places(old) - _places(new)
+            for key, before, after in places
+            for place in before - after
             if self.leave(place, key)
-        )
+        ]
         return list(dict.fromkeys(left))
 
     def concerned(self, bridges: Mapping[str, str]) -> list[Record]:
@@ -139,19 +134,19 @@ class References:
         if self._state.read(f"addresses/{address}") == record_name(key):
             self._state.remove(f"addresses/{address}")
 
-    def join(self, network: str, key: Key) -> None:
-        """Note that the guest needs the network's entries."""
+    def join(self, place: str, key: Key) -> None:
+        """Note that the guest is there: it needs a network's entries, say."""
         try:
-            posix.mkdir(f"{self._state.path}/members/{files.file_name(network)}", 0o700)
+            posix.mkdir(f"{self._state.path}/members/{files.file_name(place)}", 0o700)
         except FileExistsError:
             pass
-        self._state.write(_member(network, key), "")
+        self._state.write(_member(place, key), "")
 
-    def leave(self, network: str, key: Key) -> bool:
-        """The guest does not need them any more; whether it was the last."""
-        self._state.remove(_member(network, key))
+    def leave(self, place: str, key: Key) -> bool:
+        """The guest is not there any more; whether it was the last."""
+        self._state.remove(_member(place, key))
         try:
-            posix.rmdir(f"{self._state.path}/members/{files.file_name(network)}")
+            posix.rmdir(f"{self._state.path}/members/{files.file_name(place)}")
         except FileNotFoundError:
             return True
         except OSError:
@@ -253,10 +248,12 @@ def _places(record: Record | None) -> set[str]:
 
 def _is_for_bridges(entry: Entry) -> bool:
     """Whether others of a guest's entries have to leave something to the bridges."""
-    if isinstance(entry, (Dnat, Reject)):
-        one = entry.published
-        return one.host is None and any(map(one.has, EXEMPT_PORTS))
-    return isinstance(entry, Exempt)
+    if not isinstance(entry, (Dnat, Reject)):
+        return isinstance(entry, Exempt)
+    one = entry.published
+    if one.first > EXEMPT_PORTS[-1]:  # most ports
+        return False
+    return one.host is None and any(map(one.has, EXEMPT_PORTS))
 
 
 def _needs(record: Record | None) -> set[Need]:
