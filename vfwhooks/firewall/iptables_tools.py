@@ -84,7 +84,8 @@ class Tools:
         forward = FILTER, "FORWARD"
         for variant in ("legacy", "nft"):
             if self.can_save("4", variant):
-                rules = texts(self.saved("4", variant).get(forward, []))
+                text = self.run([_tool("4", variant, "save") or "", "-t", FILTER])
+                rules = texts(parse_save(text).get(forward, []))
                 if any(is_libvirts(forward, rule, networks) for rule in rules):
                     return variant
         return own_variant(self.run)

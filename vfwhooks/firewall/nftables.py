@@ -112,6 +112,12 @@ class Nftables:
         """libvirt's rules never get above ours, and what is gone refuses a change."""
         return True
 
+    def is_as_usual(self) -> bool:
+        """Whether a network may have come or gone without a change to what is ours: our
+        corner is there in both of libvirt's tables, unless nothing has to be passed."""
+        is_whole = all(part in self.base for part in PARTS) or not self._is_shielded()
+        return is_whole and self.is_intact()
+
     def is_intact(self) -> bool:
         """Whether the base ruleset is as it was left; elements are not looked at."""
         marks = [(part, self._mark(part)) for part in PARTS if part in self.base]

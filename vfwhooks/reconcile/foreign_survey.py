@@ -47,7 +47,7 @@ def note_taken(state: State) -> list[str]:
     lines = list(_lost(state, foreign, before))
     lock = state.lock(time.monotonic() + _WAIT)
     try:
-        state.ask_full()
+        state.ask_full("rules of others take other ports now")
         state.put_taken(data)
     finally:
         lock.close()

@@ -9,13 +9,15 @@ from ..values.guests import Guest
 
 class PendingChanges:
     """Follows events; `before` and `after` are records by key, None for no guest;
-    `hairpins` are ports that may be set by now."""
+    `hairpins` are ports that may be set by now, `networks` those that have started,
+    stopped or changed."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self.before: dict[Key, Record | None] = {}
         self.after: dict[Key, Record | None] = {}
         self.hairpins: dict[Key, list[Hairpin]] = {}
+        self.networks: set[str] = set()
         self._stopped: dict[Key, int] = {}
 
     def follow(self, guest_event: GuestEvent) -> None:
@@ -34,6 +36,8 @@ class PendingChanges:
             )
         elif guest_event.operation == "moved":
             self._now((guest.driver, guest.name))
+        elif guest_event.operation == "network":
+            self.networks.add(guest.name)
         elif guest_event.operation == "stopped":
             self._now((guest.driver, guest.name))
             self.after[guest.driver, guest.name] = None

@@ -21,6 +21,7 @@ from ..store.state import State
 from ..values.entries import ReturnRoute
 from ..values.errors import NeedsFullSync
 from .desired_state import line_of
+from .network_changes import find_concerned, has_been_any, note_any
 from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
@@ -30,11 +31,13 @@ from .sync_report import Report
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..firewall.backend import Backend
+    from ..store.records import Record
     from ..values.entries import Entry
     from .hairpin_mode import Hairpins
     from .references import Pair
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
+_DISTURBED = "the rules around ours have changed"
 
 
 class Sync:
@@ -79,40 +82,25 @@ class Sync:
         Raises NeedsFullSync or Refused where a full sync has to follow after all.
         """
         self.note_marks()
-        if not self._backend().is_undisturbed():
-            raise NeedsFullSync("the rules around ours have changed")
+        if pending.networks:
+            self._look_around()
+        elif not self._backend().is_undisturbed():
+            raise NeedsFullSync(_DISTURBED)
         base = dict(self._base)
-        pairs: list[Pair] = []
-        said: list[str] = []
-        for key, old in pending.before.items():
-            record = pending.after[key]
-            desired = planner.guest(record) if record else None
-            new = desired.settled() if desired else None
-            said += line_of(old, desired)
-            pairs.append((old, new))
-        pairs += self._references.change(pairs, planner)
+        pairs, said = self._plan(pending, planner)
+        pairs += self._references.change(pairs, planner, pending.networks)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, pending)
         deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
-        has_ways = need_ways(pairs)
+        held = [entry for _, new in pairs if new for entry in new.entries]
         if removed and _CONTESTED in self._base:
             raise NeedsFullSync("another guest may be waiting for this")
-        if closed := entry_delta.opened_bridges(removed):
-            from .route_localnet import close_bridges  # for those who need it
-
-            self._report.problems += close_bridges(self._state, closed)
-        if has_ways:
-            from .return_path import Ways, firewalls
-
-            self._backend().change(firewalls(deltas))
-            self._report.problems += Ways(self._state).change(pairs)
-        else:
-            self._backend().change(deltas)
-        self.is_unmarked = self._base.get("variant") == "legacy"
+        self._change(pairs, deltas, removed)
         self._report.said += said
-        if opened := entry_delta.opened_bridges(added):
+        # Networks that have changed may have new bridges.
+        if opened := entry_delta.opened_bridges(held if pending.networks else added):
             from .route_localnet import open_bridges
 
             self._report.problems += open_bridges(self._state, opened)
@@ -120,9 +108,58 @@ class Sync:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
             self._state.keep_base(self._base)
-        held = [entry for _, new in pairs if new for entry in new.entries]
         self.cuts.note(removed, added, held)
         self._conclude(pairs)
+
+    def _plan(
+        self, pending: PendingChanges, planner: Planner
+    ) -> tuple[list[Pair], list[str]]:
+        """The guests that events touch, as they were and as they are to be, and what
+        the log says of them. Raises NeedsFullSync."""
+        pairs: list[Pair] = []
+        said: list[str] = []
+        for key, old in pending.before.items():
+            record = pending.after[key]
+            desired = planner.plan(record) if record else None
+            said += line_of(old, desired)
+            pairs.append((old, desired.settled() if desired else None))
+        concerned: list[Record] = []
+        if pending.networks:
+            base, references = self._base, self._references
+            concerned = find_concerned(pending, base, planner, references)
+        for record in concerned:
+            desired = planner.plan(record)
+            pairs.append((record, new := desired.settled()))
+            if new.entries != record.entries:
+                said += line_of(record, desired)
+        if pending.networks and need_ways(pairs):
+            raise NeedsFullSync("answers of guests leave by ways of their own")
+        return pairs, said
+
+    def _look_around(self) -> None:
+        """See that libvirt has changed nothing around ours with a network. Raises
+        NeedsFullSync."""
+        if self._choose() != self._base["backend"]:
+            raise NeedsFullSync("libvirt uses another firewall backend now")
+        if not self._backend().is_as_usual():
+            raise NeedsFullSync(_DISTURBED)
+
+    def _change(
+        self, pairs: list[Pair], deltas: list[entry_delta.Delta], removed: list[Entry]
+    ) -> None:
+        """Have the kernel take the change."""
+        if closed := entry_delta.opened_bridges(removed):
+            from .route_localnet import close_bridges  # for those who need it
+
+            self._report.problems += close_bridges(self._state, closed)
+        if need_ways(pairs):
+            from .return_path import Ways, firewalls
+
+            self._backend().change(firewalls(deltas))
+            self._report.problems += Ways(self._state).change(pairs)
+        else:
+            self._backend().change(deltas)
+        self.is_unmarked = self._base.get("variant") == "legacy"
 
     def full(self, pending: PendingChanges, planner: Planner) -> None:
         """Plan everybody, and change what the kernel holds otherwise."""
@@ -152,8 +189,7 @@ class Sync:
         self._report.said += clear_others(
             self._base, self._link, self._run, self._inventory
         )
-        if self._inventory.has_networks():
-            self._base["networks"] = "known"
+        note_any(self._base, self._inventory)
         self._base["config"] = mark_of(planner.compiled.stamps)
         self._base.pop(_CONTESTED, None)
         if any(one.is_contested for one in desired.values()):
@@ -192,7 +228,7 @@ class Sync:
     def _choose(self) -> str:
         """The backend to use: what it is now counts, unless it was chosen while there
         was no network to tell what libvirt uses."""
-        now = self._base.get("backend", "") if "networks" in self._base else ""
+        now = self._base.get("backend", "") if has_been_any(self._base) else ""
         return choose(self._inventory, self._link, now)
 
     def _sync(

@@ -116,7 +116,7 @@ class GuestNews:
         news = [record for record in yielding if _is_news(record, planner)]
         for record in news:
             if record.guest.driver == "claim":
-                self._state.ask_full()
+                self._state.ask_full("a port that stays rejected has come free")
             else:
                 self._plan_anew(record)
         config.close()
@@ -164,10 +164,7 @@ class GuestNews:
 def _is_news(record: Record, planner: Planner) -> bool:
     """Whether other listeners count for what it publishes than did."""
     try:
-        if record.guest.driver == "claim":
-            now = planner.claim(record.guest.name).settled()
-        else:
-            now = planner.guest(record).settled()
+        now = planner.plan(record).settled()
     except (OSError, VfwError):
         return True  # who carries it out says why
     return (now.yields, now.seen) != (record.yields, record.seen)

@@ -89,7 +89,8 @@ class NewsOnDemand:
         now = self._look_at_bridges()
         if now != self._subnets:
             self._subnets = now
-            self._state.ask_full()  # what its guests share is another, too
+            # What its guests share is another, too.
+            self._state.ask_full("a bridge of the host's own has other addresses")
 
     def _look_at_bridges(self) -> "dict[str, list[tuple[str, str]]]":
         """The host's addresses on its own bridges, with their subnets; a bridge that

@@ -8,7 +8,7 @@ its content made anew by a full reconcile; it is never fatal.
     asking/PID, gone/    who is asking libvirtd; what stopped meanwhile
     cuts/STAMP           entries whose connections have not been cut yet, with a + for
                          each try
-    members/NETWORK/     the guests that need the network's entries
+    members/NETWORK/     the guests that need the network's entries (see references)
     spool/STAMP-PID.1    what a hook was told, and nobody has carried out (see spool)
     intents/STAMP-PID    what the service has found, and nobody has carried out
     doorbell, deaf       where hooks ring the service; one has rung in vain
@@ -144,9 +144,9 @@ class State:
         posix.rename(f"{self.path}/{name}", f"{self.path}/{name}+")
         return f"{name}+"
 
-    def ask_full(self) -> None:
-        """Have the next holder of the lock do a full sync."""
-        self.write("full", "")
+    def ask_full(self, why: str = "") -> None:
+        """Have the next holder of the lock do a full sync, and say why."""
+        self.write("full", why)
 
     def is_full_asked(self) -> bool:
         """Whether a full sync has been asked for."""
@@ -292,7 +292,7 @@ class State:
             # A directory does not go over what is there, nor anything over it.
             aside = f"aside/{time.monotonic_ns():020d}"
             posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
-        self.write("full", "")
+        self.write("full", f"{name} cannot be read")
         said = f"{self.path}/{name} cannot be read and is now {aside}"
         self.problems.append(f"{said}: run vfwhooks apply, which asks libvirtd")
 
