@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..config.port_mappings import Settings
 from ..libvirt.client import Answer
 from ..libvirt.inventory import Inventory
@@ -12,7 +10,13 @@ from ..values.errors import VfwError, show
 from ..values.guests import Guest
 from ..values.published import Family
 
-Reserve = Callable[[str, str, str], bool]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..values.published import Address
+
+    Reserve = Callable[[str, str, Address], bool]
 
 
 def reserve_guest(
@@ -40,7 +44,7 @@ def reserve_guest(
             reasons.append(where.reason or f"{nic.mac} has no IPv4 address")
             continue
         try:
-            is_new = reserve(network.name, nic.mac, str(address))
+            is_new = reserve(network.name, nic.mac, address)
         except VfwError as error:
             problems.append(f"{whose}: {error}")
             continue

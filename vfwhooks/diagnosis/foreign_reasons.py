@@ -87,7 +87,7 @@ class Takers:
             if port in holes or port in lost:
                 continue
             is_beside = is_for_another(one.host, rule, self._inventory)
-            if (rule.host != "*" and exempt(one, rule, port) in desired.exempt) or (
+            if (rule.host and exempt(one, rule, port) in desired.exempt) or (
                 rule.reason in shown and is_beside
             ):
                 notes.append(f"not on {rule.host}: {rule.reason}")

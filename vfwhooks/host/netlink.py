@@ -11,6 +11,8 @@ _socket stands in for socket here (its enums cost 7 ms at start), and posix for 
 import posix
 import struct
 from _socket import (
+    AF_INET,
+    AF_INET6,
     MSG_DONTWAIT,
     SO_RCVBUF,
     SO_SNDBUF,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AF_NETLINK = 16
+FAMILIES = {4: AF_INET, 6: AF_INET6}  # by an address's version
 ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 NESTED = 0x8000

@@ -133,8 +133,7 @@ def _parse_other(verb: str, family: str = "", what: str = "", *words: str) -> En
 
 def format_published(published: Published) -> str:
     """What is published, as it stands in the middle of a line."""
-    one = published
-    host = "*" if one.host is None else str(one.host)
+    one, host = published, format_host(published.host)
     # Joined, since an enum's members are slow to format.
     return " ".join((one.family, host, one.protocol, str(one.first), str(one.last)))
 
@@ -153,6 +152,11 @@ def _published(*words: str) -> Published:
         int(first),
         int(last),
     )
+
+
+def format_host(host: Address | None) -> str:
+    """An address of the host's; `*` for every local one."""
+    return "*" if host is None else str(host)
 
 
 def parse_host(text: str) -> Address | None:

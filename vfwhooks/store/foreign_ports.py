@@ -6,16 +6,21 @@ protocol, 64 ports are a block, and in a block each port of each address has one
 at most. Where nobody takes anything there is no file.
 """
 
+from __future__ import annotations
+
 import posix
 import struct
+from dataclasses import dataclass
 
 from ..values.protocols import ALL_PROTOCOLS, PROTOCOL_NUMBERS
+from .entry_text import format_host, parse_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..values.foreign_claims import ForeignClaim
+    from ..values.published import Address
 
 NAME = "taken"
 _MAGIC = b"vfwT1\n"
@@ -28,28 +33,29 @@ _HEAD = len(_MAGIC) + _SLOT.size * _BLOCKS * len(_KINDS)
 _PORTS = 1 << 16
 
 
+@dataclass(frozen=True)
 class ForeignPort:
-    """Ports `first` to `last` of an address ("*": of every one) that somebody else's
+    """Ports `first` to `last` of an address (None: of every one) that somebody else's
     rule takes."""
 
-    __slots__ = ("first", "host", "last", "port", "protocol", "whose")
+    protocol: str
+    host: Address | None
+    first: int
+    last: int
+    whose: str
 
-    def __init__(
-        self, protocol: str, host: str, first: int, last: int, whose: str
-    ) -> None:
-        self.protocol = protocol
-        self.host = host
-        self.first = first
-        self.last = last
-        self.port = first
-        self.whose = whose
+    @property
+    def port(self) -> int:
+        """Its first port, for who has several owners of ports to name."""
+        return self.first
 
     def __str__(self) -> str:
         if self.protocol == ALL_PROTOCOLS:
             return f"ports of {self.host}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        at = f"{self.host}:" if self.host else ""
+        at = f"[{self.host}]:" if self.host and self.host.version == 6 else at
         ports = f"{self.first}" + (f"-{self.last}" if self.last > self.first else "")
-        return f"{self.protocol} {'' if host == '*' else host + ':'}{ports}"
+        return f"{self.protocol} {at}{ports}"
 
     @property
     def reason(self) -> str:
@@ -91,11 +97,12 @@ class ForeignPorts:
         for line in dict.fromkeys(lines):  # a range is in several blocks
             host, low, high, whose = line.split(" ", 3)
             if int(low) <= last and first <= int(high):
-                found.append(ForeignPort(protocol, host, int(low), int(high), whose))
+                where = parse_host(host), int(low), int(high)
+                found.append(ForeignPort(protocol, *where, whose))
         return found
 
 
-def load(path: str) -> "ForeignPorts | None":
+def load(path: str) -> ForeignPorts | None:
     """The claims in the file; None where there are none, or it is not whole."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
@@ -108,7 +115,7 @@ def load(path: str) -> "ForeignPorts | None":
         return None
 
 
-def hold(data: bytes) -> "ForeignPorts | None":
+def hold(data: bytes) -> ForeignPorts | None:
     """What `build` has made, without a file."""
     if not data:
         return None
@@ -117,7 +124,7 @@ def hold(data: bytes) -> "ForeignPorts | None":
     return ForeignPorts(fd)
 
 
-def build(claims: "Iterable[ForeignClaim]") -> bytes:
+def build(claims: Iterable[ForeignClaim]) -> bytes:
     """The file's content; nothing where nothing is taken."""
     blocks: dict[int, list[str]] = {}
     for (family, protocol, host), parts in sorted(_parts(claims).items()):
@@ -138,24 +145,25 @@ def build(claims: "Iterable[ForeignClaim]") -> bytes:
 
 
 def _parts(
-    claims: "Iterable[ForeignClaim]",
-) -> "dict[tuple[str, str, str], list[tuple[int, int, str]]]":
+    claims: Iterable[ForeignClaim],
+) -> dict[tuple[str, str, str], list[tuple[int, int, str]]]:
     """Whose each port is: the first that takes all that comes there, or else some of
     it; and of an address that anybody takes a port of, the address."""
     free: dict[tuple[str, str, str], list[int]] = {}
     found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
     for one in sorted(claims, key=lambda claim: claim.is_limited):
-        key = one.family, one.protocol, one.host
+        host = format_host(one.host)
+        key = one.family, one.protocol, host
         if key not in free:
             free[key] = list(range(_PORTS + 1))
         for first, last in _take(free[key], one.first, one.last):
             found.setdefault(key, []).append((first, last, one.whose))
-        if one.host != "*":
-            found.setdefault((one.family, ALL_PROTOCOLS, one.host), [(0, 0, one.whose)])
+        if one.host:
+            found.setdefault((one.family, ALL_PROTOCOLS, host), [(0, 0, one.whose)])
     return found
 
 
-def _take(after: list[int], first: int, last: int) -> "Iterable[tuple[int, int]]":
+def _take(after: list[int], first: int, last: int) -> Iterable[tuple[int, int]]:
     """The parts of a range that were free, and are so no more; `after` leads from each
     port to the next that is free, or on the way to it."""
     port = _next(after, first)

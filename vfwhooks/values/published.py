@@ -125,6 +125,19 @@ def parse_address(text: str) -> Address:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
+def find_address(text: str) -> Address | None:
+    """The address that a text of others is, if it is one."""
+    try:
+        return None if "%" in text else parse_address(text)
+    except ValueError:
+        return None
+
+
+def unpack_address(packed: bytes) -> Address:
+    """An address as the kernel has it, of 4 or 16 bytes. Raises ValueError."""
+    return IPv6Address(packed) if len(packed) == 16 else IPv4Address(packed)
+
+
 @lru_cache(_CACHED)
 def parse_subnet(text: str) -> Subnet:
     """A subnet. Raises ValueError."""
