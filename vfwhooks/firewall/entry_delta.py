@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..values.entries import HairpinMode, LoopbackBridge
 
 TYPE_CHECKING = False
@@ -15,15 +17,13 @@ if TYPE_CHECKING:
     Named = list[tuple[str, Kept]]  # each with its guest's name
 
 
+@dataclass
 class Delta:
     """One owner's entries: what the kernel may hold of them, what it should hold."""
 
-    __slots__ = ("new", "old", "owner")
-
-    def __init__(self, owner: str, old: list[Entry], new: list[Entry]) -> None:
-        self.owner = owner
-        self.old = old
-        self.new = new
+    owner: str
+    old: list[Entry]
+    new: list[Entry]
 
     def removed(self) -> list[Entry]:
         """The entries to take out."""
@@ -43,17 +43,13 @@ def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
     return [entry for entry in some if entry not in known]
 
 
+@dataclass
 class SyncResult:
     """What a full comparison changed, and what it could not do."""
 
-    __slots__ = ("added", "problems", "removed")
-
-    def __init__(
-        self, removed: list[Entry], added: list[Entry], problems: list[str]
-    ) -> None:
-        self.removed = removed
-        self.added = added
-        self.problems = problems
+    removed: list[Entry]
+    added: list[Entry]
+    problems: list[str]
 
 
 def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:

@@ -247,7 +247,7 @@ class Sync:
             if new:
                 more = (old.entries, old.hairpins) if old else ([], [])
                 both = new.with_entries(*more)
-                if old is None or not both.is_same(old):
+                if both != old:
                     self._state.keep(both)
                 pending.hairpins[new.key] = both.hairpins
 
