@@ -8,7 +8,7 @@ import errno
 import struct
 import time
 from _socket import AF_INET, AF_INET6, AF_UNSPEC
-from posix import strerror
+from os import strerror
 
 from ..values.errors import OutOfTime
 from ..values.protocols import PROTOCOL_NUMBERS

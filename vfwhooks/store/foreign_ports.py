@@ -8,7 +8,7 @@ at most. Where nobody takes anything there is no file.
 
 from __future__ import annotations
 
-import posix
+import os
 import struct
 from dataclasses import dataclass
 
@@ -70,14 +70,14 @@ class ForeignPorts:
     _fd = -1
 
     def __init__(self, fd: int) -> None:
-        self._size = posix.fstat(fd).st_size
-        if posix.pread(fd, len(_MAGIC), 0) != _MAGIC or self._size < _HEAD:
+        self._size = os.fstat(fd).st_size
+        if os.pread(fd, len(_MAGIC), 0) != _MAGIC or self._size < _HEAD:
             raise ValueError("not a whole file of claims")
         self._fd = fd
 
     def __del__(self) -> None:
         if self._fd >= 0:
-            posix.close(self._fd)
+            os.close(self._fd)
 
     def find(
         self, family: str, protocol: str, first: int, last: int
@@ -86,12 +86,12 @@ class ForeignPorts:
         kind = _KINDS.index((family, protocol))
         at = kind * _BLOCKS + (first >> _BITS)
         count = (last >> _BITS) - (first >> _BITS) + 1
-        slots = posix.pread(self._fd, count * _SLOT.size, len(_MAGIC) + at * _SLOT.size)
+        slots = os.pread(self._fd, count * _SLOT.size, len(_MAGIC) + at * _SLOT.size)
         some = [slot for slot in _SLOT.iter_unpack(slots) if slot[1]]
         if not some:
             return []
         start, end = some[0][0], sum(some[-1])
-        data = posix.pread(self._fd, end - start, _HEAD + start)
+        data = os.pread(self._fd, end - start, _HEAD + start)
         found = []
         lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
         for line in dict.fromkeys(lines):  # a range is in several blocks
@@ -105,13 +105,13 @@ class ForeignPorts:
 def load(path: str) -> ForeignPorts | None:
     """The claims in the file; None where there are none, or it is not whole."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
         return ForeignPorts(fd)
     except (ValueError, IsADirectoryError):
-        posix.close(fd)
+        os.close(fd)
         return None
 
 
@@ -119,8 +119,8 @@ def hold(data: bytes) -> ForeignPorts | None:
     """What `build` has made, without a file."""
     if not data:
         return None
-    fd = posix.memfd_create(NAME)
-    posix.pwrite(fd, data, 0)
+    fd = os.memfd_create(NAME)
+    os.pwrite(fd, data, 0)
     return ForeignPorts(fd)
 
 
