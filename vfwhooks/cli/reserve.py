@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config.port_mappings import Settings
 from ..libvirt.client import Answer
 from ..libvirt.inventory import Inventory
 from ..reconcile.guest_addresses import find_endpoint, find_network
 from ..values.errors import VfwError, show
 from ..values.guests import Guest
-from ..values.published import Family
+from ..values.published import Address, Family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..values.published import Address
-
     Reserve = Callable[[str, str, Address], bool]
 
 

@@ -7,12 +7,9 @@ moment that the address comes. So this is for who asks, and not for the hook pat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from ..libvirt.inventory import Inventory
-
-if TYPE_CHECKING:
-    from ..values.published import Address
+from ..values.published import Address
 
 
 def find_absent(

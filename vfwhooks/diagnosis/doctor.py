@@ -8,7 +8,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config import compiled_file
 from ..config.compiler import find_gone
@@ -42,7 +41,7 @@ from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import show
 from ..values.findings import NOTE, OK, WRONG, Finding
-from ..values.published import family_of
+from ..values.published import Address, family_of
 from .absent_host_ips import find_absent
 from .bans import check_bans
 from .blockers import find_blockers
@@ -56,9 +55,6 @@ from .guest_findings import (
 )
 from .overview import look
 from .unanswered import check_unanswered
-
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 _ENDS = "ifindex", "iflink"
 _BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
@@ -29,16 +28,13 @@ from ..reconcile.guest_addresses import is_inside
 from ..store.entry_text import format_entry
 from ..store.foreign_ports import build, hold
 from ..store.state import State
-from ..values.entries import Accept, ReturnMark, entry_family
+from ..values.entries import Accept, Entry, ReturnMark, entry_family
 from ..values.errors import VfwError, show
 from ..values.guests import Network
 from ..values.protocols import ALL_PROTOCOLS, PROTOCOLS, Protocol
 from ..values.published import BOTH, Published, family_of, parse_address
 from .overview import Overview, look
 from .status import ForwardStatus
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:

@@ -5,7 +5,6 @@ another host, and this one a minute later.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..config.forwards import Forward, GuestForwards
 from ..config.yaml_tree import Place, Problem
@@ -17,11 +16,9 @@ from ..reconcile.unreachable import why_no_bridge
 from ..values.errors import show
 from ..values.guests import hosts_own
 from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import Address
 from .absent_host_ips import find_absent
 from .service_names import find_passing, name_few
-
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 
 def find_host_warnings(

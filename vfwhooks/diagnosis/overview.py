@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
@@ -22,9 +21,9 @@ from ..reconcile.planner import Planner
 from ..reconcile.return_path import values
 from ..store.records import Record
 from ..store.state import State
-from ..values.entries import Dnat
+from ..values.entries import Dnat, Entry
 from ..values.errors import VfwError
-from ..values.published import Published, family_of, parse_address
+from ..values.published import Address, Published, family_of, parse_address
 from .absent_host_ips import find_absent
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import Takers
@@ -38,10 +37,6 @@ from .status import (
     stopped_statuses,
 )
 from .unanswered import name_unanswered
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
-    from ..values.published import Address
 
 
 @dataclass(frozen=True)

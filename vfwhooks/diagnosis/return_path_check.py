@@ -13,14 +13,11 @@ from _socket import if_indextoname
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..host.routes import Routes
 from ..reconcile.return_path import no_mark
 from ..values.connection_marks import return_mark
-
-if TYPE_CHECKING:
-    from ..values.published import Address, Family
+from ..values.published import Address, Family
 
 _STRICT = "1"
 

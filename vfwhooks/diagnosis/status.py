@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from ..config.port_mappings import PortMapping
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.hairpin_mode import is_set
 from ..reconcile.route_localnet import is_open
-from ..values.entries import Accept, Reject, key_of
+from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.needs import LoopbackNeed
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import Family, Published, family_of
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
-    from ..values.published import Address
+from ..values.published import Address, Family, Published, family_of
 
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "

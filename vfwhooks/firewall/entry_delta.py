@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..values.entries import HairpinMode, LoopbackBridge
+from ..store.records import Record
+from ..values.entries import Entry, HairpinMode, Kept, LoopbackBridge
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..store.entry_text import Kept
-    from ..store.records import Record
-    from ..values.entries import Entry
-
-    Named = list[tuple[str, Kept]]  # each with its guest's name
+Named = list[tuple[str, Kept]]  # each with its guest's name
 
 
-@dataclass
+@dataclass(eq=False)
 class Delta:
     """One owner's entries: what the kernel may hold of them, what it should hold."""
 
@@ -43,7 +37,7 @@ def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
     return [entry for entry in some if entry not in known]
 
 
-@dataclass
+@dataclass(eq=False)
 class SyncResult:
     """What a full comparison changed, and what it could not do."""
 

@@ -7,11 +7,8 @@ the base chains, always with the bridge and the subnet of a network. Pure.
 from __future__ import annotations
 
 from ..values.guests import Network
+from ..values.published import Subnet
 from .iptables_script import Chain
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Subnet
 
 _BACK = (
     "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",

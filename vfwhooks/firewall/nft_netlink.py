@@ -6,12 +6,8 @@ import errno
 from dataclasses import dataclass
 
 from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
-from ..values.entries import Dnat
+from ..values.entries import Dnat, Entry
 from .nft_elements import comment, decode, encode, set_name
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 OWN, LIBVIRT = "vfwhooks", "libvirt_network"
 PARTS = {
@@ -30,7 +26,7 @@ ROUTED = {name: number for number, name in _ROUTED.items()}
 _FORWARD = 2
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Rule:
     """A rule: its chain, its handle, and the chain it jumps to ('' for none)."""
 
@@ -39,7 +35,7 @@ class Rule:
     target: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class BaseChain:
     """A base chain: whose it is, what it is called, and whether it drops what is to be
     forwarded and none of its rules accepts."""

@@ -11,7 +11,8 @@ from binascii import crc32
 
 from ..host.netlink import Netlink
 from ..host.run import Run
-from ..values.entries import Accept, entry_family
+from ..libvirt.inventory import Inventory
+from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, SyncResult
 from .nft_jump import is_whole, mark_of, place
@@ -27,11 +28,6 @@ from .nft_netlink import (
     portions,
     removals,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..libvirt.inventory import Inventory
-    from ..values.entries import Entry
 
 _AS_NEEDED = {"map": ("back",), "set": ("masq",), "chain": ("allow_", "back")}
 Base = dict[str, str]

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 
 from ..values.foreign_claims import ForeignClaim
 from ..values.protocols import PROTOCOLS
+from ..values.published import Address, Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..values.published import Address, Subnet
-
     Hosts = tuple[tuple[bool, Subnet], ...]
 LAST = 65535
 DNAT, JUMP, STOP, MAYBE = "dnat", "jump", "stop", "maybe"

@@ -10,12 +10,8 @@ from _socket import AF_INET, AF_INET6
 from dataclasses import dataclass
 
 from ..values.protocols import PROTOCOL_NUMBERS
-from ..values.published import unpack_address
+from ..values.published import Address, unpack_address
 from .netlink import Netlink, attribute, attributes, message
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 Range = tuple[int, int]
 _BY_FAMILY = 20
@@ -31,7 +27,7 @@ _HEARS_ITSELF = 0x10 if sys.byteorder == "little" else 0x08
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Listener:
     """A socket that waits for strangers: on which address (None for every one) of which
     families ("4", "6" or "46"), bound to which device (0 for none). One that

@@ -6,12 +6,8 @@ import struct
 from _socket import AF_INET, AF_INET6
 from dataclasses import dataclass
 
-from ..values.published import unpack_address
+from ..values.published import Address, unpack_address
 from .netlink import FAMILIES, Netlink, attribute, attributes, message
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 NEWNEIGH = 28
 _GETNEIGH = 30
@@ -23,7 +19,7 @@ _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, pe
 _FAILED = 0x20
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Neighbour:
     """Who is at an address on the interface with the kernel's number of it: his MAC,
     '' where the kernel has asked and nobody answered; and how it stands with him."""

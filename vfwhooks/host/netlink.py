@@ -20,12 +20,9 @@ from _socket import (
     SOL_SOCKET,
 )
 from _socket import socket as Socket
+from collections.abc import Callable
 
 from ..values.errors import Refused, VfwError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 AF_NETLINK = 16
 FAMILIES = {4: AF_INET, 6: AF_INET6}  # by an address's version

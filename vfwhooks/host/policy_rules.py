@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..values.connection_marks import MARKS, RETURN_BITS, return_mark
 from .netlink import ROUTE, Netlink, attribute, attributes, message, named
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
 _CREATE = 0x600  # and not a second time

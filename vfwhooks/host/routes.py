@@ -5,17 +5,12 @@ from __future__ import annotations
 import errno
 import struct
 from _socket import AF_INET, AF_INET6, if_indextoname
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from ..values.published import parse_subnet, unpack_address
+from ..values.published import Address, Subnet, parse_subnet, unpack_address
 from .netlink import FAMILIES, Netlink, attribute, attributes, message, named
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..values.published import Address, Subnet
 
 _GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
 _LOCAL = 2

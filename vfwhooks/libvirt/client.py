@@ -9,14 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..values.errors import VfwError
 from ..values.guests import Guest
+from ..values.published import Address
 from .xml import has_dhcp, parse_domain, parse_networks
-
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 _URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///system"}
 

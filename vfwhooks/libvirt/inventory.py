@@ -6,22 +6,21 @@ on disk: the status files of networks and the leases of their dnsmasq.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..host.listeners import Listener, Range, list_listeners
-from ..host.neighbours import list_neighbours, neighbour_at, probe
+from ..host.neighbours import Neighbour, list_neighbours, neighbour_at, probe
 from ..host.netlink import ROUTE, SOCK_DIAG, Netlink
 from ..store import files
 from ..values.guests import Network, hosts_own, own_bridge
+from ..values.published import Address
 from .valid_leases import Leases, by_mac, find_valid
 from .xml import parse_networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..host.neighbours import Neighbour
     from ..host.routes import Routes
     from ..store.foreign_ports import ForeignPorts
-    from ..values.published import Address
 
 STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"

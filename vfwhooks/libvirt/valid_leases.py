@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..values.published import find_address
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
+from ..values.published import Address, find_address
 
 Leases = dict[str, list[tuple[int, str]]]  # by MAC: expiry and address
 

@@ -16,11 +16,7 @@ from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 
 from ..values.errors import VfwError
 from ..values.guests import Guest, Network, Nic
-from ..values.published import find_address, parse_subnet
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address, Subnet
+from ..values.published import Address, Subnet, find_address, parse_subnet
 
 _DEEPEST = 100
 _LARGEST = 16 << 20

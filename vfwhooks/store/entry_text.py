@@ -26,10 +26,12 @@ from ..values.entries import (
     PUBLISHING,
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinMode,
     HairpinSubnet,
     InsideSubnet,
+    Kept,
     LoopbackBridge,
     Masquerade,
     Reject,
@@ -40,21 +42,13 @@ from ..values.entries import (
     entry_family,
 )
 from ..values.published import (
+    Address,
     Published,
     parse_address,
     parse_family,
     parse_protocol,
     parse_subnet,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Union
-
-    from ..values.entries import Entry
-    from ..values.published import Address
-
-    Kept = Union[Entry, HairpinMode]
 
 _ALIKE: dict[str, type[Reject | Masquerade | Exempt]] = {
     "reject": Reject,

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..values.protocols import ALL_PROTOCOLS, PROTOCOL_NUMBERS
+from ..values.published import Address
 from .entry_text import format_host, parse_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..values.foreign_claims import ForeignClaim
-    from ..values.published import Address
 
 NAME = "taken"
 _MAGIC = b"vfwT1\n"

@@ -16,20 +16,15 @@ entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 from __future__ import annotations
 
 from binascii import crc32
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ..values.entries import Entry
 from ..values.guests import Guest, Nic
 from ..values.needs import Need, parse_need
-from ..values.published import parse_address
+from ..values.published import Address, Published, parse_address
 from .entry_text import format_entry, format_published, parse_entry, parse_published
 from .files import quote, unquote
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..values.entries import Entry
-    from ..values.published import Address, Published
 
 Key = tuple[str, str]
 # A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
@@ -128,7 +123,7 @@ class Record:
         return seal(head + networks + entries)
 
 
-@dataclass
+@dataclass(eq=False)
 class GuestEvent:
     """What happened to which guest or network, when, and what its XML said of it.
 

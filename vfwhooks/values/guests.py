@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .published import Address, Subnet
+from .published import Address, Subnet
 
 # Before the name of a bridge that is the host's own, where networks are named: neither
 # a network's name nor a bridge's has a slash, and a bridge's no colon.
@@ -46,7 +43,7 @@ class Guest:
     nics: list[Nic]
 
 
-@dataclass
+@dataclass(eq=False)
 class Network:
     """A network of libvirt's, or a bridge of the host's own that stands for one: named
     by `hosts_own`, and of mode open, since libvirt has no rules for it either.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Address = Union[IPv4Address, IPv6Address]
     Subnet = Union[IPv4Network, IPv6Network]
+else:  # for who imports them to say a type: typing costs a hook 2 ms
+    Address = Subnet = object
 
 _CACHED = 4096
 
