@@ -26,7 +26,7 @@ from vfwhooks.store.entry_text import (
     parse_entry,
     parse_published,
 )
-from vfwhooks.store.foreign_ports import build, hold
+from vfwhooks.store.foreign_ports import hold
 from vfwhooks.store.records import Record
 from vfwhooks.store.state import State
 from vfwhooks.values.errors import VfwError
@@ -244,7 +244,7 @@ class Host(Inventory):
         claims: Sequence[ForeignClaim] = (),
     ) -> None:
         self.look_anew()
-        self.know_taken(hold(build(claims)))
+        self.know_taken(hold(claims))
         self._known = {network.name: network for network in networks}
         self._lease = {
             key: [(expiry, parse_address(text)) for expiry, text in some]

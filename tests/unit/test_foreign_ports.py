@@ -20,7 +20,7 @@ DOCKER = ForeignClaim("4", None, "tcp", 8080, 8080, "Docker by DNAT")
 
 def find(claims: list[ForeignClaim], *about: str) -> list[tuple[str, int, int, str]]:
     """What is found of ports ("4", "tcp", "80", "80")."""
-    held = hold(build(claims))
+    held = hold(claims)
     family, protocol, first, last = about
     found = held.find(family, protocol, int(first), int(last)) if held else []
     return [(format_host(one.host), one.first, one.last, one.whose) for one in found]
@@ -28,7 +28,7 @@ def find(claims: list[ForeignClaim], *about: str) -> list[tuple[str, int, int, s
 
 def test_nothing_is_no_file(tmp_path: Path) -> None:
     """Where nobody takes anything, nothing is written down, and nothing is loaded."""
-    assert (build([]), hold(b""), load(f"{tmp_path}/taken")) == (b"", None, None)
+    assert (build([]), hold([]), load(f"{tmp_path}/taken")) == (b"", None, None)
 
 
 @pytest.mark.parametrize("data", [b"", b"vfwT1\n", b"something else"])
@@ -138,7 +138,7 @@ def test_any_claims(
         for host, low, size, whose in spans
     ]
 
-    held = hold(build(claims))
+    held = hold(claims)
 
     expected = {}
     for one in reversed(claims):

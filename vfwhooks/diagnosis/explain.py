@@ -26,7 +26,7 @@ from ..libvirt.inventory import Inventory
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
 from ..reconcile.guest_addresses import is_inside
 from ..store.entry_text import format_entry
-from ..store.foreign_ports import build, hold
+from ..store.foreign_ports import hold
 from ..store.state import State
 from ..values.entries import Accept, Entry, ReturnMark, entry_family
 from ..values.errors import VfwError, show
@@ -88,7 +88,7 @@ def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[st
     names = name_socket_owners(listeners)
     rules = read_foreign(state.base(), inventory, Netlink(), Run()).claims
     some = [one for one in rules if one.protocol in protocols]
-    taken = hold(build(one for one in some if one.first <= port <= one.last))
+    taken = hold(one for one in some if one.first <= port <= one.last)
     yield f"{port}/{','.join(protocols)}: nobody publishes it"
     yield from ("  " + names.get(one.reason, one.reason) for one in listeners)
     for family in BOTH:

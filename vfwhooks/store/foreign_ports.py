@@ -114,8 +114,9 @@ def load(path: str) -> ForeignPorts | None:
         return None
 
 
-def hold(data: bytes) -> ForeignPorts | None:
-    """What `build` has made, without a file."""
+def hold(claims: Iterable[ForeignClaim]) -> ForeignPorts | None:
+    """The same without a file; None where nothing is taken."""
+    data = build(claims)
     if not data:
         return None
     fd = os.memfd_create(NAME)
