@@ -18,6 +18,7 @@ from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.libvirt.xml import parse_domain
 from vfwhooks.reconcile.pending_changes import PendingChanges
 from vfwhooks.reconcile.reconciler import Reconciler
+from vfwhooks.store import asking
 from vfwhooks.store.records import GuestEvent
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest as TheirGuest
@@ -153,7 +154,7 @@ def test_a_stop_behind_a_question_to_libvirtd(backend: str) -> None:
     host = made(backend)
     host.event("qemu", "web0", "started", WEB0.xml())
     state, asked = State(str(STATE)), time.monotonic_ns()
-    state.asking()
+    asking.begin(state)
     answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
     note("stopped", WEB0)
 
@@ -171,7 +172,7 @@ def test_a_guest_that_nobody_had_heard_of_and_that_stops(backend: str) -> None:
     that it runs: it does not."""
     host = made(backend)
     state, asked = State(str(STATE)), time.monotonic_ns()
-    state.asking()
+    asking.begin(state)
     answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
     host.event("qemu", "web0", "stopped")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import PROPERTY, at, keys, parsed, published, written
+from unit.builders import PROPERTY, at, keys, pairs, parsed, published, written
 from vfwhooks.config.compiled_lines import parse_forward, parse_settings
 from vfwhooks.config.port_mappings import (
     EXEMPT_PORTS,
@@ -432,7 +432,7 @@ def test_network_entries() -> None:
     """DNS and DHCP on the bridge stay libvirt's; hairpins; clients keep addresses."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
 
-    found = network_entries(subnets)
+    found = network_entries(pairs(subnets))
 
     assert written(found) == [
         "left 4 192.168.122.1 tcp 53 53",
@@ -453,7 +453,7 @@ def test_entries_of_a_network_with_two_addresses_in_a_subnet() -> None:
     """What holds for the subnet is there once."""
     subnet = "10.0.0.0/24"
 
-    found = network_entries([("10.0.0.1", subnet), ("10.0.0.2", subnet)])
+    found = network_entries(pairs([("10.0.0.1", subnet), ("10.0.0.2", subnet)]))
 
     rest = [entry for entry in found if not isinstance(entry, Exempt)]
     assert (len(found), written(rest)) == (
@@ -466,7 +466,7 @@ def test_the_ports_that_are_left() -> None:
     """Those that a forward on every address may meet on a bridge of libvirt's."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
 
-    left = [one for one in network_entries(subnets) if isinstance(one, Exempt)]
+    left = [one for one in network_entries(pairs(subnets)) if isinstance(one, Exempt)]
 
     assert {one.published.first for one in left} == set(EXEMPT_PORTS)
 

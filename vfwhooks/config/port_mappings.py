@@ -25,8 +25,6 @@ from ..values.published import (
     Published,
     family_of,
     one_to_one,
-    parse_address,
-    parse_subnet,
 )
 
 TYPE_CHECKING = False
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from ..values.entries import Entry
-    from ..values.published import Address
+    from ..values.published import Address, Subnet
 
     Addresses = dict[Family, Address]
     Claimed = Union[Published, Egress]
@@ -241,11 +239,10 @@ class Settings:
         return found + [Reject(one) for one in kept if one not in without]
 
 
-def network_entries(subnets: list[tuple[str, str]]) -> list[Entry]:
+def network_entries(subnets: Iterable[tuple[Address, Subnet]]) -> list[Entry]:
     """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
     found: list[Entry] = []
-    for text, prefix in subnets:
-        address, subnet = parse_address(text), parse_subnet(prefix)
+    for address, subnet in subnets:
         family = family_of(address)
         for protocol, port in _EXEMPT[family]:
             found.append(Exempt(Published(family, address, protocol, port, port)))

@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from ..config.port_mappings import PortMapping
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.hairpin_mode import is_set
 from ..reconcile.route_localnet import is_open
-from ..values.entries import Accept, Reject, key_of
+from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.needs import LoopbackNeed
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import Family, Published, family_of
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
+from ..values.published import Address, Family, Published, family_of
 
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
@@ -76,7 +72,7 @@ def forward_statuses(
     missing: dict[str, str],
     root: str = "",
     notes: Mapping[Published, str] = MappingProxyType({}),
-    absent: Mapping[str, str] = MappingProxyType({}),
+    absent: Mapping[Address, str] = MappingProxyType({}),
     lost: Mapping[Published, str] = MappingProxyType({}),
 ) -> list[ForwardStatus]:
     """The forwards of a running guest; `held` are the entries in the kernel, `missing`
@@ -104,8 +100,8 @@ def forward_statuses(
                     entries, free = before, _FREED
             state, reason = _judge(desired, forward, entries, held, root)
             is_let_in = all(n.mode == "open" for n in desired.endpoint.networks)
-            if state == "active" and forward.host_ip in absent:
-                state, reason = "pending", absent[forward.host_ip]
+            if state == "active" and forward.host and forward.host in absent:
+                state, reason = "pending", absent[forward.host]
             elif state == "active" and forward.published(family) in lost:
                 state, reason = "conflict", lost[forward.published(family)]
             elif state == "active" and family in missing and not is_let_in:

@@ -11,7 +11,7 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..store import files
 from ..store.state import DRIVERS
-from ..values.entries import Dnat, Masquerade, ReturnMark, entry_family
+from ..values.entries import Dnat, Entry, Masquerade, ReturnMark, entry_family
 from ..values.errors import Refused, VfwError
 from ..values.guests import Network
 from .entry_delta import Delta, SyncResult
@@ -20,10 +20,6 @@ from .iptables_nft import take_out
 from .iptables_rules import is_marking, render, rules_of
 from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
 from .iptables_tools import COMMANDS, Saved, Tools, is_ours, texts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 _HAS_IPV6 = "/proc/net/if_inet6"
 Index = dict[tuple[Chain, str], str]

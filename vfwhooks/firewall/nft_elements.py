@@ -15,11 +15,13 @@ from ..values.entries import (
     PUBLISHING,
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinSubnet,
     InsideSubnet,
     LoopbackBridge,
     Masquerade,
+    Publishing,
     Reject,
     ReturnMark,
     Snat,
@@ -27,12 +29,15 @@ from ..values.entries import (
     entry_family,
 )
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
-from ..values.published import FIRST, LAST, Family, Published, parse_address
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry, Publishing
-    from ..values.published import Address, Subnet
+from ..values.published import (
+    FIRST,
+    LAST,
+    Address,
+    Family,
+    Published,
+    Subnet,
+    parse_address,
+)
 
 _PROTOCOLS = {PROTOCOL_NUMBERS[one]: one for one in Protocol if one is not Protocol.ALL}
 _SIZES = {Family.IPV4: 4, Family.IPV6: 16}

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..firewall.iptables_script import NAT, parse_save
 from ..values.protocols import PROTOCOLS
+from ..values.published import parse_subnet
 from .dnat_rules import DNAT, JUMP, MAYBE, STOP, Chains, Match, Rule, Span, outside
 
 PREROUTING = "PREROUTING"
@@ -101,7 +102,10 @@ def _match(words: list[str], family: str) -> tuple[Match | None, str, bool]:
 def _one(word: str, value: str, is_not: bool) -> Match | None:
     """What one option lets through; None where that is nothing for this host."""
     if word == "-d":
-        return Match(hosts=((is_not, value),))
+        try:
+            return Match(hosts=((is_not, parse_subnet(value)),))
+        except ValueError:  # a mask with holes
+            return Match(is_unknown=True)
     if word == "-s":
         return Match(limits=(f"{'not from' if is_not else 'from'} {value}",))
     if word == "-i":

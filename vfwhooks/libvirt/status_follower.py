@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..store import files
-from ..store.records import GuestEvent, Key, guest_text
+from ..store.records import GuestEvent, Key
 from ..store.state import State
 from ..values.errors import VfwError
 from ..values.guests import Guest, Network
@@ -132,7 +132,7 @@ class Follower:
             return ("stopped", Guest(driver, name, "", [])) if is_running else None
         guest = status.guest
         guest.name = name  # as hooks are told it
-        if record and is_running and guest_text(record.guest) == guest_text(guest):
+        if record and is_running and record.guest == guest:
             return None
         return None if status.is_starting else ("found", guest)
 

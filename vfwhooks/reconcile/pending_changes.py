@@ -2,6 +2,7 @@
 
 import time
 
+from ..store.asking import note_stopped, stopped_at
 from ..store.records import GuestEvent, Hairpin, Key, Record
 from ..store.state import State
 from ..values.guests import Guest
@@ -60,7 +61,7 @@ class PendingChanges:
         be named in the answer, and do not run any more."""
         for key, stamp in self._stopped.items():
             if self.before[key] is None and self.after[key] is None:
-                self._state.forget(key, stamp)
+                note_stopped(self._state, key, stamp)
 
     def _put(self, guest: Guest, since: int, stamp: int, is_followed: bool) -> None:
         key = guest.driver, guest.name
@@ -99,7 +100,7 @@ class PendingChanges:
         old = self.before[key]
         if key in self._stopped:
             return self._stopped[key]
-        return old.stamp if old and old.is_off else self._state.stopped_at(key)
+        return old.stamp if old and old.is_off else stopped_at(self._state, key)
 
     def _now(self, key: Key) -> "Record | None":
         """The guest's record after the events so far; one that is off does not run."""

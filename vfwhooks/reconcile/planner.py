@@ -151,7 +151,7 @@ class Planner:
     def _own(self, settings: Settings) -> list[Address]:
         """The guest's public addresses that are those the world knows the host by."""
         is_own = self.inventory.is_default_source
-        return [host for host in settings.public if is_own(str(host))]
+        return [host for host in settings.public if is_own(host)]
 
     def _claims(self, guest: Guest) -> list[Record]:
         """What is rejected for the guest already, whether it runs or not."""

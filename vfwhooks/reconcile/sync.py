@@ -17,6 +17,7 @@ from ..firewall.backend import choose, clear_others, move, open_backend
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
+from ..store.asking import note_stopped
 from ..store.state import State
 from ..values.entries import ReturnRoute
 from ..values.errors import NeedsFullSync
@@ -216,7 +217,8 @@ class Sync:
         self.cuts.note(removed + result.removed, added + result.added, wanted)
         self._conclude(pairs)
         self._references.note_anew(list(new.values()))
-        self._state.sweep()
+        for directory in ("tmp", "daemons"):
+            self._state.sweep(directory)
 
     def note_marks(self) -> None:
         """Look at the rules around ours anew where a change has left that open."""
@@ -283,7 +285,7 @@ class Sync:
             if new:
                 more = (old.entries, old.hairpins) if old else ([], [])
                 both = new.with_entries(*more)
-                if old is None or not both.is_same(old):
+                if both != old:
                     self._state.keep(both)
                 pending.hairpins[new.key] = both.hairpins
 
@@ -297,7 +299,8 @@ class Sync:
             if new:
                 self._report.added += entry_delta.modes(new, old)
             if new is None and old:
-                self._state.forget(old.key, time.monotonic_ns())
+                note_stopped(self._state, old.key, time.monotonic_ns())
+                self._state.forget(old.key)
             elif new and old:
                 self._report.removed += entry_delta.modes(old, new)
                 gone = set(old.hairpins) - set(new.hairpins)

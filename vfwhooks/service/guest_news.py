@@ -16,13 +16,16 @@ from ..store.records import GuestEvent, Record
 from ..store.state import State
 from ..values.entries import Accept
 from ..values.errors import VfwError
-from ..values.published import parse_address
 from .guest_cache import GuestCache
 from .host_network_news import NewsOnDemand
 from .kernel_news import Neighbours
 from .lease_changes import LeaseChanges
 from .log import WARNING, Log
 from .schedule import Schedule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.published import Address
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LISTENER_CHECK = 5.0
@@ -50,9 +53,9 @@ class GuestNews:
     def hear(self, fd: int) -> None:
         """News of neighbours, of guests' processes, or what some guests need."""
         if fd == self._neighbours.fileno():
-            for mac, address in self._neighbours.read():
-                if self._guest_cache.is_new(mac, address):
-                    self._found(mac, address)
+            for one in self._neighbours.read():
+                if self._guest_cache.is_new(one.mac, one.address):
+                    self._found(one.mac, one.address)
         elif fd == self._follower.fileno():
             self._follower.hear_processes()
             self._schedule.add("guests", _SOON)
@@ -136,12 +139,12 @@ class GuestNews:
             for leases in self.leases.values():
                 for address in leases.of(mac):
                     self._found(mac, address)
-        for mac, address in self._neighbours.known() if waiting else ():
-            if mac in waiting:
-                self._found(mac, address)
+        for one in self._neighbours.known() if waiting else ():
+            if one.mac in waiting:
+                self._found(one.mac, one.address)
         self._occasional.listen()
 
-    def _found(self, mac: str, address: str) -> None:
+    def _found(self, mac: str, address: Address) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.
 
         A guest that was somewhere else before may have both addresses; it stays where
@@ -151,11 +154,10 @@ class GuestNews:
             self._plan_anew(record)
             self._schedule.add("addresses", _SOON)
             accepts = [one for one in record.entries if isinstance(one, Accept)]
-            version = parse_address(address).version
             for one in [one.address for one in accepts if mac]:
                 for bridge in {nic.bridge for nic in record.guest.nics}:
-                    if one.version == version:
-                        self._inventory.probe(bridge, str(one))
+                    if one.version == address.version:
+                        self._inventory.probe(bridge, one)
 
     def _plan_anew(self, record: Record) -> None:
         self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
