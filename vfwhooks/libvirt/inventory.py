@@ -6,6 +6,7 @@ on disk: the status files of networks and the leases of their dnsmasq.
 
 import struct
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from functools import lru_cache
 
 from ..host.listeners import Listener, Range, list_listeners
 from ..host.netlink import (
@@ -34,6 +35,7 @@ LEASES = "/var/lib/libvirt/dnsmasq"
 # Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
 # so: as its authors have it, and in Fedora.
 DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
+_FEW = 16
 _GETLINK, _NEWNEIGH, _GETNEIGH = 18, 28, 30
 _REPLACE, _PROBE = 0x100, 0x10
 _LINK = bytes(16)
@@ -301,5 +303,10 @@ class Inventory:
         paths.append(f"{self._noted}/{files.file_name(name)}")
         newest = max(paths, key=files.changed_at)
         data = files.read(newest)
-        found = parse_networks(data) if data else []
-        return found[0] if found else None
+        return _parse(data) if data else None
+
+
+@lru_cache(maxsize=_FEW)  # the service reads the same again and again
+def _parse(data: bytes) -> "Network | None":
+    found = parse_networks(data)
+    return found[0] if found else None
