@@ -132,8 +132,8 @@ def comment(owner: str) -> bytes:
     return attribute(_USERDATA, bytes((_COMMENT, len(data) + 1)) + data + b"\0")
 
 
-def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
-    """The entry, its owner, and how many connections it has had.
+def decode(name: str, data: bytes, is_counted: bool = True) -> tuple[Entry, str, int]:
+    """The entry, its owner, and how many connections it has had, if that is asked for.
 
     `name` is the set's (for libvirt's tables: accept4, accept6), `data` the element's
     attributes as the kernel lists them. Raises ValueError for what is no entry.
@@ -144,9 +144,9 @@ def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
     end = found[_KEY_END][_HEAD:] if _KEY_END in found else key
     value = found.get(_DATA, b"")
     verb, family, kind = _kind(name)
+    count = _packets(found) if is_counted and (kind or verb == "snat") else 0
     if not kind:
-        entry = _unpublished(verb, _SIZES[family], key, end, value)
-        return entry, owner, _packets(found) if verb == "snat" else 0
+        return _unpublished(verb, _SIZES[family], key, end, value), owner, count
     uplink = ""
     if verb in ("back", "backany"):
         uplink, key, end = _name(key[:_NAME]), key[_NAME:], end[_NAME:]
@@ -160,7 +160,7 @@ def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
             raise ValueError(f"protocol {key[at]} is none of ours")
         (first,), (last,) = (_PORT.unpack_from(one, at + 4) for one in (key, end))
         published = Published(family, host, protocol, first, last)
-    return _published(verb, published, value, uplink), owner, _packets(found)
+    return _published(verb, published, value, uplink), owner, count
 
 
 @lru_cache(_CACHED)
