@@ -3,6 +3,7 @@ else, and the outcome is a full sync's."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from standin import (
 )
 
 from benchmarks.counting import Counts, parse
-from vfwhooks.store import spool
+from vfwhooks.service import hook
 
 WEB, LAB = Guest("web", 10), Guest("lab", 11, network="lab")
 WIDE, LATE = Guest("wide", 12), Guest("late", 13, network="lab")
@@ -105,7 +106,7 @@ def test_a_network_that_is_restarted_in_one_round(backend: str) -> None:
     host.event("network", "lab", "started", lab())
     before = held(backend)
     run("sysctl", "net.ipv4.conf.virbr1.route_localnet=0")
-    spool.put(str(STATE), spool.HookEvent("network", "lab", "stopped", b""))
+    hook.put(str(STATE), ("network", "lab", "stopped", b"", time.monotonic_ns()))
 
     said = host.event("network", "lab", "started", lab())
 

@@ -181,10 +181,9 @@ class PortList:
             if sources is None:
                 continue
             for protocol in protocols:
-                one = Forward(host_ip, protocol, published, target, sources, place)
                 is_remote = not (host_ip and host_ip.is_loopback)
-                one = replace(
-                    one,
+                one = Forward(
+                    *(host_ip, protocol, published, target, sources, place),
                     over_listener=self._is_over,
                     return_path=is_remote and self._defaults.return_path,
                     masquerade=is_remote and self._defaults.masquerade,

@@ -58,7 +58,7 @@ class Iptables:
 
         A guest is let in before it is DNATed to and shut out after.
         """
-        if self._take_out(deltas):
+        if self._take_out(deltas) or self._put_in(deltas):
             return
         for family in COMMANDS:
             script = Script()
@@ -108,6 +108,27 @@ class Iptables:
         except Refused:
             raise
         except (VfwError, OSError):
+            return False
+        return True
+
+    def _put_in(self, deltas: list[Delta]) -> bool:
+        """Add what comes altogether, without a tool; whether that was all there is to
+        do. What the kernel does not take the tool tries, and says why."""
+        if self.base.get("variant") != "nft" or any(delta.old for delta in deltas):
+            return False
+        from .iptables_messages import put_in  # a stop does without
+
+        messages: list[bytes] = []
+        for family in COMMANDS:
+            gained = [render(delta.owner, delta.new, family) for delta in deltas]
+            some = put_in(family, gained)
+            if some is None or (some and family not in self.base):
+                return False
+            messages += some
+        try:
+            if messages:
+                self.link.batch(messages)
+        except Refused:
             return False
         return True
 

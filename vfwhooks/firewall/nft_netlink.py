@@ -110,8 +110,11 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     return found
 
 
-def list_entries(link: Netlink, part: str, name: str) -> dict[Entry, tuple[str, int]]:
-    """The entries that one set or map holds: their owner, their connections so far."""
+def list_entries(
+    link: Netlink, part: str, name: str, is_counted: bool = True
+) -> dict[Entry, tuple[str, int]]:
+    """The entries that one set or map holds: their owner, their connections so far, if
+    those are asked for."""
     family, _, table = PARTS[part]
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
@@ -119,7 +122,7 @@ def list_entries(link: Netlink, part: str, name: str) -> dict[Entry, tuple[str, 
     for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
         for _, element in each(answer.get(3, b"")):
             try:
-                entry, owner, connections = decode(known, element)
+                entry, owner, connections = decode(known, element, is_counted)
             except ValueError:
                 continue  # somebody else's: what it says we have no words for
             found[entry] = owner, connections

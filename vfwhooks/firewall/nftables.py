@@ -146,7 +146,7 @@ class Nftables:
             if self._is_shielded() and any(part_of(e) == part for e in wanted):
                 problems.append(said)
             self.base.pop(part, None)
-        held = self._held()
+        held = self._held(is_counted=False)
         nobody = "", 0
         add = [(e, o) for e, o in wanted.items() if held.get(e, nobody)[0] != o]
         remove: list[Entry] = []
@@ -180,13 +180,14 @@ class Nftables:
         held = self._held()
         return {entry: held[entry][1] for entry in wanted if entry in held}
 
-    def _held(self) -> dict[Entry, tuple[str, int]]:
-        """Every entry the kernel holds: its owner, its connections so far."""
+    def _held(self, is_counted: bool = True) -> dict[Entry, tuple[str, int]]:
+        """Every entry the kernel holds: its owner, and its connections so far."""
         found: dict[Entry, tuple[str, int]] = {}
         for part in PARTS:
             for name in list_sets(self.link, part):
                 if part == "own" or name == OWN:
-                    found.update(list_entries(self.link, part, name))
+                    listed = list_entries(self.link, part, name, is_counted)
+                    found.update(listed)
         return found
 
     def clear(self) -> bool:

@@ -7,6 +7,7 @@ on disk: the status files of networks and the leases of their dnsmasq.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..host.listeners import Listener, Range, list_listeners
 from ..host.neighbours import Neighbour, list_neighbours, neighbour_at, probe
@@ -27,6 +28,7 @@ LEASES = "/var/lib/libvirt/dnsmasq"
 # Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
 # so: as its authors have it, and in Fedora.
 DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
+_FEW = 16
 
 
 class Inventory:
@@ -262,5 +264,10 @@ class Inventory:
         paths.append(f"{self._noted}/{files.file_name(name)}")
         newest = max(paths, key=files.changed_at)
         data = files.read(newest)
-        found = parse_networks(data) if data else []
-        return found[0] if found else None
+        return _parse(data) if data else None
+
+
+@lru_cache(maxsize=_FEW)  # the service reads the same again and again
+def _parse(data: bytes) -> "Network | None":
+    found = parse_networks(data)
+    return found[0] if found else None

@@ -80,8 +80,7 @@ class Follower:
         if directory == NETWORKS:
             names |= {f"{name}{_SUFFIX}" for name in self._noted_networks()}
         else:
-            driver = _DRIVERS[directory]
-            records = [r for r in self._state.records() if r.guest.driver == driver]
+            records = self._state.records(_DRIVERS[directory], has_entries=False)
             names |= {f"{record.guest.name}{_SUFFIX}" for record in records}
         self._changed |= {f"{directory}/{name}" for name in names}
 
@@ -118,7 +117,7 @@ class Follower:
 
     def _guest_event(self, path: str, key: Key) -> tuple[str, Guest] | None:
         driver, name = key
-        record = self._state.record(key)
+        record = self._state.record(key, has_entries=False)
         is_running = record is not None and not record.is_off
         data = files.read(self._root + path)
         if data is None and not self._is_told_of(path):

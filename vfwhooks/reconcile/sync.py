@@ -164,11 +164,13 @@ class Sync:
 
     def full(self, pending: PendingChanges, planner: Planner) -> None:
         """Plan everybody, and change what the kernel holds otherwise."""
+        was_on = gc.isenabled()
         gc.disable()  # it takes 0.8 s to find that 60,000 entries are no garbage
         try:
             self._full(pending, planner)
         finally:
-            gc.enable()
+            if was_on:
+                gc.enable()
 
     def _full(self, pending: PendingChanges, planner: Planner) -> None:
         old = {record.key: record for record in self._state.records()}

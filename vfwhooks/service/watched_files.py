@@ -15,7 +15,7 @@ from ..host.inotify import (
 )
 from ..store import files
 from ..store.state import MADE_LAST
-from . import doorbell
+from . import hook
 from .guest_cache import PLACES
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
@@ -114,7 +114,7 @@ class Watched:
             kinds.append(FULL)
         elif path == f"{self._state}/late":
             kinds.append(LATE)
-        elif path == f"{self._state}/{doorbell.DEAF}":
+        elif path == f"{self._state}/{hook.DEAF}":
             kinds.append(DEAF)
         elif path in self._daemons:
             kinds.append(DAEMON)

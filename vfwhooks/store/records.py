@@ -31,6 +31,7 @@ Key = tuple[str, str]
 # number of the device where it is for us to set it back, else 0.
 Hairpin = tuple[str, str, int]
 _FORMAT = "vfw1"
+_ENTRY = "entry "
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}
 
@@ -142,14 +143,16 @@ class GuestEvent:
         return seal(head + _guest_text(self.guest))
 
 
-def parse_record(text: str) -> Record:
-    """The record that was kept. Raises ValueError for anything else."""
+def parse_record(text: str, has_entries: bool = True) -> Record:
+    """The record that was kept; without its entries, which may be tens of thousands,
+    for who asks of the guest alone. Raises ValueError for anything else."""
     first, _, rest = unseal(text).partition("\n")
     since, stamp = map(int, first.split(" "))
     lines = rest.split("\n")
     record = Record(_guest(lines), since, stamp, [], [])
     for line in lines[1:]:
-        _read(record, *line.partition(" ")[::2])
+        if has_entries or not line.startswith(_ENTRY):
+            _read(record, *line.partition(" ")[::2])
     return record
 
 

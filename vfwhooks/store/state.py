@@ -210,16 +210,17 @@ class State:
                 self.set_aside(f"intents/{name}")
         return found
 
-    def record(self, key: Key) -> Record | None:
-        """What is known of a running guest."""
-        return self._record(record_name(key))
+    def record(self, key: Key, has_entries: bool = True) -> Record | None:
+        """What is known of a running guest, or that without its entries."""
+        return self._record(record_name(key), has_entries)
 
-    def records(self) -> list[Record]:
-        """Every claim, network in use and running guest, the longest running first."""
-        places = ["claims", *(f"guests/{driver}" for driver in DRIVERS)]
+    def records(self, driver: str = "", has_entries: bool = True) -> list[Record]:
+        """Every claim, network and running guest, or a driver's; the oldest first."""
+        places = ["claims", *(f"guests/{one}" for one in DRIVERS)]
+        places = [f"guests/{driver}"] if driver else places
         names = [f"{place}/{name}" for place in places for name in self.names(place)]
-        found = [record for record in map(self._record, names) if record]
-        return sorted(found, key=lambda record: record.since)
+        found = [self._record(name, has_entries) for name in names]
+        return sorted(filter(None, found), key=lambda record: record.since)
 
     def keep(self, record: Record) -> None:
         """Write down what is known, and what the kernel may hold, of a guest."""
@@ -245,10 +246,10 @@ class State:
                 raise ValueError(f"{name} is no file") from error
             raise
 
-    def _record(self, name: str) -> Record | None:
+    def _record(self, name: str, has_entries: bool) -> Record | None:
         try:
             data = self._data(name)
-            return None if data is None else parse_record(_text(data))
+            return None if data is None else parse_record(_text(data), has_entries)
         except (ValueError, IndexError):
             self.set_aside(name)
             return None

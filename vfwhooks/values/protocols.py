@@ -16,6 +16,7 @@ class Protocol(str, Enum):
     UDP = "udp"
     SCTP = "sctp"
     ALL = "all"
+    __hash__ = str.__hash__
 
     def __str__(self) -> str:
         return self._value_

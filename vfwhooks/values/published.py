@@ -27,6 +27,7 @@ class Family(str, Enum):
 
     IPV4 = "4"
     IPV6 = "6"
+    __hash__ = str.__hash__  # an enum's own is no call of C's
 
     def __str__(self) -> str:
         return self._value_
