@@ -85,16 +85,16 @@ def overview_lines(overview: Overview) -> list[str]:
     lines = [f"hooks    {show(overview.hooks)}"] if overview.hooks else []
     lines += [f"backend  {overview.backend or 'none yet'}"]
     lines += [f"problem  {show(problem)}" for problem in overview.problems]
-    rows = [("GUEST", "HOST", "PUBLISHED", "TARGET", "STATE", "CONNECTIONS", "")]
-    for f in overview.forwards:
-        to = f"{f.address or '-'} {f.target}"
-        host, count = f.host_ip, str(f.connections)
-        published = f"{f.published}/{f.protocol}"
-        rows.append(
-            (show(f.guest), host, published, to, f.state, count, show(f.reason))
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for row in rows if overview.forwards else []:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-        lines.append("  ".join([*cells, row[6]]).rstrip())
-    return lines
+    return [*lines, *_table([forward.cells() for forward in overview.forwards])]
+
+
+def _table(cells: list[dict[str, str]]) -> list[str]:
+    """Rows below their titles, each column but the last as wide as its widest."""
+    rows = [[show(cell) for cell in one.values()] for one in cells]
+    rows[:0] = [list(titles) for titles in cells[:1]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    widths[-1:] = [0]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in rows
+    ]

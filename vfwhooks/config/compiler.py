@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ..store.files import quote
 from ..store.state import State
-from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import FIRST, LAST
 from . import compiled_file
+from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
 from .kept_over_boot import keep_behind
+from .keys import ANSWERS
 from .port_mappings import EXEMPT_PORTS
 from .schema import read_forwards
 from .value_syntax import Subnet
@@ -52,8 +52,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     lists = {f.allow_from for f in forwards if f.allow_from}
     marks = [
         word
-        for word in ("return_path", "masquerade")
-        if any(getattr(forward, word) for forward in forwards)
+        for word in ANSWERS
+        if any(getattr(forward.options, word) for forward in forwards)
     ]
     base_rulesets = _base_rulesets(
         {chain_name(one): one for one in lists}, marks, state
@@ -114,16 +114,11 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         if not guest.is_one_to_one and not guest.is_hosts_own:
             lines.append(f"{'kept' if guest.is_claimed else 'whole'} {address}")
         if guest.is_hosts_own:
-            lines.append(f"over {address} {ALL_PROTOCOLS} {FIRST} {LAST}")
+            lines.append(f"over {address}")
         if guest.is_egress:
             lines.append(f"outgoing {address}")
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
-    lines += [f"returned {_key(one)}" for one in guest.forwards if one.return_path]
-    lines += [f"masqueraded {_key(one)}" for one in guest.forwards if one.masquerade]
-    lines += [
-        _over_line(forward) for forward in guest.forwards if forward.over_listener
-    ]
     return lines
 
 
@@ -147,17 +142,8 @@ def _forward_line(forward: Forward) -> str:
     published, target = forward.published, forward.target
     allow = chain_name(forward.allow_from) if forward.allow_from else "-"
     ports = f"{published.first} {published.last} {target.first} {target.last}"
-    return f"{host} {forward.protocol} {ports} {allow}"
-
-
-def _key(forward: Forward) -> str:
-    ports = forward.published
-    return f"{forward.host_ip or '*'} {forward.protocol} {ports.first} {ports.last}"
-
-
-def _over_line(forward: Forward) -> str:
-    host, ports = forward.claims()[0].host, forward.published
-    return f"over {host or '*'} {forward.protocol} {ports.first} {ports.last}"
+    words = host, forward.protocol, ports, allow, *format_options(forward.options)
+    return " ".join(map(str, words))
 
 
 def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:

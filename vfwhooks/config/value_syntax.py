@@ -20,7 +20,6 @@ from ..values.protocols import PROTOCOLS
 
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
-_SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
 _TOO_LONG = 10  # digits of a port; Python reads at most some thousand
 _LONGEST_NAME = 15  # bytes of an interface's
 _BETWEEN = frozenset(" ,\t\n")
@@ -185,10 +184,3 @@ def parse_protocol(text: str) -> str:
     if text.lower() not in PROTOCOLS:
         raise VfwError(f"{text!r} is not a protocol; write tcp, udp or sctp")
     return text.lower()
-
-
-def parse_switch(text: str) -> bool:
-    """true or false, as YAML itself has them (True, TRUE), and no other word."""
-    if text not in _SWITCHES:
-        raise VfwError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"

@@ -175,7 +175,7 @@ class _Explainer:
         published = forward.published(family_of(address))
         holes = self._overview.holes.get((row.guest, published), ())
         entries = forward.entries(published.family, address, holes)[
-            : 3 + forward.is_masqueraded
+            : 3 + forward.options.masquerade
         ]
         if not self._is_beside_libvirt(row):
             entries.append(Accept(address))
@@ -216,7 +216,7 @@ class _Explainer:
             return []
         found = []
         one = forward.published(family_of(parse_address(row.address)))
-        held = self._overview.held if forward.is_returned else {}
+        held = self._overview.held if forward.options.return_path else {}
         for mark in (entry for entry in held if isinstance(entry, ReturnMark)):
             at = mark.published
             if (
@@ -228,7 +228,7 @@ class _Explainer:
                 found.append(
                     f"return_path: what comes in on {at.host} leaves by {mark.uplink}"
                 )
-        if forward.is_masqueraded:
+        if forward.options.masquerade:
             cost = "the guest sees the host's address, not the client's"
             found.append(f"masquerade: {cost}")
         return found

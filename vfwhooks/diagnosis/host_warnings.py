@@ -77,7 +77,9 @@ def _of_public(
 
 def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]:
     """A warning a forward: it yields to the listener, if that is there first."""
-    published = {one: f for f in forwards if not f.over_listener for one in f.claims()}
+    published = {
+        one: f for f in forwards if not f.options.over_listener for one in f.claims()
+    }
     there = find_port_conflicts(list(published), [], inventory)
     gone = find_passing(there, inventory)
     port_owners = find_port_owners(

@@ -119,7 +119,7 @@ def look(state: State, main: str) -> Overview:
         returned = {
             (forward.host_ip, str(forward.protocol), forward.first)
             for forward in one.settings.forwards
-            if forward.is_returned
+            if forward.options.return_path
         }
         forwards += [_by_other_ways(row, indexes, paths, returned) for row in rows]
     forwards = name_unanswered(forwards)

@@ -47,6 +47,18 @@ class ForwardStatus:
     reason: str
     connections: int
 
+    def cells(self) -> dict[str, str]:
+        """Its row in the table that status prints, by the columns' titles."""
+        return {
+            "GUEST": self.guest,
+            "HOST": self.host_ip,
+            "PUBLISHED": f"{self.published}/{self.protocol}",
+            "TARGET": f"{self.address or '-'} {self.target}",
+            "STATE": self.state,
+            "CONNECTIONS": str(self.connections),
+            "": self.reason,
+        }
+
     @property
     def is_loopback(self) -> bool:
         """Whether it is for the host alone, whose own packets pass no forward chain."""

@@ -292,7 +292,7 @@ def _withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
         else:
             desired.entries.append(entry)
     for forward in desired.settings.forwards if desired.is_contested else ():
-        for family in addresses if forward.ways or forward.is_masqueraded else ():
+        for family in addresses if forward.ways or forward.options.masquerade else ():
             some = desired.entries_of(forward, family)
             if any(key_of(entry) in desired.conflicts for entry in some):
                 marks = {e for e in some if isinstance(e, (ReturnMark, Masquerade))}
