@@ -42,14 +42,11 @@ def diff_lines(outcome: Outcome) -> list[str]:
 def _said(name: str, entry: Entry | HairpinMode) -> str:
     """What an entry means to whoever wrote the forward; nothing for what he has not."""
     if isinstance(entry, Dnat):
-        if entry.published.is_one_to_one:
-            return f"{entry.published.host} {ALL_PROTOCOLS} → {name} {entry.address}"
-        address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
-        return f"{_where(entry.published)} → {name} {address}:{entry.port}"
+        return f"{_where(entry.published)} → {name} {_target(entry)}"
     if isinstance(entry, Reject):
-        if entry.published.is_one_to_one:
-            return f"{entry.published.host} {ALL_PROTOCOLS} → rejected but for {name}"
-        return f"{_where(entry.published)} → rejected while {name} is stopped"
+        is_one = entry.published.is_one_to_one
+        when = f"but for {name}" if is_one else f"while {name} is stopped"
+        return f"{_where(entry.published)} → rejected {when}"
     if isinstance(entry, Snat):
         return f"{name} {entry.source} → leaves from {entry.to}"
     if isinstance(entry, Masquerade):
@@ -59,6 +56,13 @@ def _said(name: str, entry: Entry | HairpinMode) -> str:
     if isinstance(entry, HairpinMode):
         return f"{name} {entry.device} → hairpin mode"
     return ""
+
+
+def _target(entry: Dnat) -> str:
+    if entry.published.is_one_to_one:
+        return f"{entry.address}"
+    address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
+    return f"{address}:{entry.port}"
 
 
 def _where(published: Published) -> str:

@@ -44,7 +44,7 @@ def parse_settings(lines: Iterable[str]) -> Settings:
     for line in lines:
         word, _, rest = line.partition(" ")
         if word in ("forward", "claimed"):
-            settings.forwards.append(parse_forward(rest, word == "claimed"))
+            _add(settings, parse_forward(rest, word == "claimed"))
         elif word == "address":
             address = parse_address(rest)
             settings.addresses[family_of(address)] = address
@@ -61,11 +61,15 @@ def parse_settings(lines: Iterable[str]) -> Settings:
             settings.claim = rest
         elif word in _FLAGS:
             setattr(settings, f"is_{word}", True)
-    for one in settings.forwards:
-        if one.options.over_listener:
-            settings.over.update(map(one.published, one.families))
-        settings.is_returned |= one.options.return_path
     return settings
+
+
+def _add(settings: Settings, forward: PortMapping) -> None:
+    """Note a forward, and what its options mean for the guest."""
+    settings.forwards.append(forward)
+    if forward.options.over_listener:
+        settings.over.update(map(forward.published, forward.families))
+    settings.is_returned |= forward.options.return_path
 
 
 def parse_forward(text: str, is_claimed: bool = False) -> PortMapping:

@@ -6,6 +6,7 @@ can take a hook down with it, and in the command line's own process.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
@@ -108,18 +109,23 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append("loopback")
     if guest.hairpin and guest.forwards:
         lines.append("hairpin")
-    for address in guest.public_ips:
-        if not guest.is_hosts_own:
-            lines.append(f"public {address}")
-        if not guest.is_one_to_one and not guest.is_hosts_own:
-            lines.append(f"{'kept' if guest.is_claimed else 'whole'} {address}")
-        if guest.is_hosts_own:
-            lines.append(f"over {address}")
-        if guest.is_egress:
-            lines.append(f"outgoing {address}")
+    lines += _public_lines(guest)
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
     return lines
+
+
+def _public_lines(guest: GuestForwards) -> Iterator[str]:
+    """What is said of its addresses of the host's."""
+    for address in guest.public_ips:
+        if guest.is_hosts_own:
+            yield f"over {address}"
+        else:
+            yield f"public {address}"
+            if not guest.is_one_to_one:
+                yield f"{'kept' if guest.is_claimed else 'whole'} {address}"
+        if guest.is_egress:
+            yield f"outgoing {address}"
 
 
 def claim_name(guest: str) -> str:

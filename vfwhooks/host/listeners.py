@@ -5,6 +5,7 @@ question and no others. Which process it is, only /proc knows (see socket_owners
 import struct
 import sys
 from _socket import AF_INET, AF_INET6, inet_ntop
+from dataclasses import dataclass
 
 from ..values.protocols import PROTOCOL_NUMBERS
 from .netlink import Netlink, attribute, attributes, message
@@ -23,38 +24,19 @@ _HEARS_ITSELF = 0x10 if sys.byteorder == "little" else 0x08
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
+@dataclass(eq=False)
 class Listener:
     """A socket that waits for strangers: on which address ('' for every one) of which
     families ("4", "6" or "46"), bound to which device (0 for none). One that
     `is_kernels` is a tunnel's of the kernel itself, WireGuard's or VXLAN's."""
 
-    __slots__ = (
-        "address",
-        "device",
-        "families",
-        "inode",
-        "is_kernels",
-        "port",
-        "protocol",
-    )
-
-    def __init__(
-        self,
-        protocol: str,
-        families: str,
-        address: str,
-        port: int,
-        device: int = 0,
-        inode: int = 0,
-        is_kernels: bool = False,
-    ) -> None:
-        self.protocol = protocol
-        self.families = families
-        self.address = address
-        self.port = port
-        self.device = device
-        self.inode = inode
-        self.is_kernels = is_kernels
+    protocol: str
+    families: str
+    address: str
+    port: int
+    device: int = 0
+    inode: int = 0
+    is_kernels: bool = False
 
     def __str__(self) -> str:
         address = self.address or ("0.0.0.0" if self.families == "4" else "::")
