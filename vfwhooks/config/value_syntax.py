@@ -16,7 +16,7 @@ from ipaddress import (
 from typing import Union
 
 from ..values.errors import VfwError, show
-from ..values.protocols import PROTOCOLS
+from ..values.protocols import ONE_OF_THEM, PROTOCOLS
 
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
@@ -180,7 +180,7 @@ def parse_when_stopped(text: str) -> bool:
 
 
 def parse_protocol(text: str) -> str:
-    """tcp, udp or sctp, in letters of either size."""
+    """A protocol, in letters of either size."""
     if text.lower() not in PROTOCOLS:
-        raise VfwError(f"{text!r} is not a protocol; write tcp, udp or sctp")
+        raise VfwError(f"{text!r} is not a protocol; write {ONE_OF_THEM}")
     return text.lower()

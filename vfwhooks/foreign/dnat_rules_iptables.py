@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..firewall.iptables_script import NAT, parse_save
-from ..values.protocols import PROTOCOLS
+from ..values.protocols import BY_NUMBER, PROTOCOLS
 from .dnat_rules import DNAT, JUMP, MAYBE, STOP, Chains, Match, Rule, Span, outside
 
 PREROUTING = "PREROUTING"
@@ -18,9 +18,8 @@ _HARMLESS = {
     *("MARK", "CONNMARK", "LOG", "NFLOG", "TRACE", "CT", "SNAT", "MASQUERADE"),
     *("DSCP", "TOS", "CLASSIFY", "ULOG", "SET", "AUDIT", "SECMARK", "CONNSECMARK"),
 }
-_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp"}
 _MODULES = {
-    *("tcp", "udp", "sctp", "comment", "addrtype", "multiport", "conntrack", "state"),
+    *(*PROTOCOLS, "comment", "addrtype", "multiport", "conntrack", "state"),
 }
 
 
@@ -117,7 +116,7 @@ def _by_interface(value: str, is_not: bool) -> Match:
 
 
 def _by_protocol(value: str, is_not: bool) -> Match | None:
-    name = _NUMBERS.get(value, value)
+    name = BY_NUMBER.get(value, value)
     some = tuple(one for one in PROTOCOLS if (one == name) != is_not)
     return Match() if name == "all" else Match(protocols=some) if some else None
 

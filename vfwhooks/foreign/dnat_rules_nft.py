@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..values.protocols import PROTOCOLS
+from ..values.protocols import BY_NUMBER, PROTOCOLS
 from .dnat_rules import DNAT, JUMP, LAST, MAYBE, STOP, Match, Rule, Span, outside
 
 _FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
-_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp"}
 _LIMITS = {"limit", "quota", "meter", "ct count"}
 _STOPS = {"accept", "drop", "return", "queue", "reject"}
 _HARMLESS = {
@@ -228,7 +227,7 @@ def _some_families(families: list[str], is_not: bool) -> Match | None:
 
 
 def _some_protocols(values: list[Any], is_not: bool) -> Match | None:
-    names = [_NUMBERS.get(str(value), str(value)) for value in values]
+    names = [BY_NUMBER.get(str(value), str(value)) for value in values]
     if any(name[:1] == "@" or "{" in name for name in names):
         return Match(is_unknown=True)
     some = tuple(one for one in PROTOCOLS if (one in names) != is_not)
