@@ -264,7 +264,7 @@ class StandIn:
 
     def event(self, driver: str, name: str, operation: str, xml: str = "") -> list[str]:
         """What a hook behind its gate does, in this process; the lines for the log."""
-        from vfwhooks.service import hook_with_lock
+        from vfwhooks.service import hook_without_service
         from vfwhooks.store import spool
         from vfwhooks.store.lock import Lock
 
@@ -274,7 +274,7 @@ class StandIn:
             spool.put(str(STATE), told)
             lock = Lock(f"{STATE}/lock", until)
             where = str(STATE), str(CONFIG)
-            return hook_with_lock.carry_out(
+            return hook_without_service.carry_out(
                 *where, None, lock, until, detach=lambda: None
             )
         finally:

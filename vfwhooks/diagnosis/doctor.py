@@ -44,8 +44,8 @@ from ..values.findings import NOTE, OK, WRONG, Finding
 from .absent_host_ips import find_absent
 from .bans import check_bans
 from .blockers import find_blockers
-from .foreign_findings import check_taken
-from .guest_findings import (
+from .doctor_foreign import check_taken
+from .doctor_guests import (
     APPLY,
     check_named_twice,
     check_records,

@@ -12,7 +12,7 @@ from ..host.listeners import Listener
 from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory
 from ..reconcile.port_conflicts import find_port_conflicts, find_port_owners
-from ..reconcile.unreachable import why_no_bridge
+from ..reconcile.unreached_interfaces import why_no_bridge
 from ..values.errors import show
 from ..values.guests import hosts_own
 from ..values.protocols import ALL_PROTOCOLS

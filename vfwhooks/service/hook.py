@@ -91,7 +91,7 @@ def _without_service(
     import site
 
     site.main()
-    from .hook_with_lock import carry_out
+    from .hook_without_service import carry_out
 
     mine = None if file else event
     ends = until + DEADLINE - LOCK
