@@ -19,7 +19,7 @@ from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.entries import ReturnRoute
-from ..values.errors import NeedsFullSync
+from ..values.errors import NeedsFullSync, Refused
 from .desired_state import line_of
 from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
@@ -72,6 +72,17 @@ class Sync:
         """Whether libvirt still uses the backend that we do, and our base ruleset there
         is as it was left; elements are not looked at."""
         return self._choose() == self._base["backend"] and self._backend().is_intact()
+
+    def run(self, pending: PendingChanges, planner: Planner, is_full: bool) -> None:
+        """A partial sync. A full one, if it `is_full`, or if a partial one turns out
+        not to be enough: then the log says why."""
+        if not is_full:
+            try:
+                self.partial(pending, planner)
+                return
+            except (NeedsFullSync, Refused) as error:
+                self._report.said.append(f"checking everything: {error}")
+        self.full(pending, planner)
 
     def partial(self, pending: PendingChanges, planner: Planner) -> None:
         """Plan and change the guests that the events touch.

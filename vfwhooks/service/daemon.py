@@ -14,7 +14,7 @@ import time
 from ..config import last_good
 from ..host.systemd_notify import notify, watchdog_seconds
 from ..libvirt.daemons import SERVES
-from ..libvirt.status_follower import DIRECTORIES
+from ..libvirt.status_directories import DIRECTORIES
 from ..reconcile.reconciler import Reconciler
 from ..store.state import State
 from ..values.errors import OutOfTime, VfwError
