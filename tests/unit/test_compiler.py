@@ -15,10 +15,9 @@ import pytest
 
 from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards, place
 from vfwhooks.config import compiled_file
+from vfwhooks.config.allow_from import chain_name, collapse
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import (
-    chain_name,
-    collapse,
     compile_file,
     guest_lines,
     main,

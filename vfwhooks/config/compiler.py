@@ -7,14 +7,13 @@ can take a hook down with it, and in the command line's own process.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from pathlib import Path
 
 from ..store.files import quote
 from ..store.state import State
 from . import compiled_file
+from .allow_from import by_family, chain_name, collapse
 from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
 from .kept_over_boot import keep_behind
@@ -86,7 +85,7 @@ def _base_rulesets(
             return texts
     from ..firewall.base_ruleset import Allow, Marks, render_base_rulesets
 
-    allows = [Allow(name, _by_family(lists[name])) for name in sorted(lists)]
+    allows = [Allow(name, by_family(lists[name])) for name in sorted(lists)]
     used = Marks("return_path" in marks, "masquerade" in marks)
     return {**render_base_rulesets(tuple(allows), used), "source": source}
 
@@ -150,27 +149,6 @@ def _forward_line(forward: Forward) -> str:
     ports = f"{published.first} {published.last} {target.first} {target.last}"
     words = host, forward.protocol, ports, allow, *format_options(forward.options)
     return " ".join(map(str, words))
-
-
-def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:
-    """The sources without what is contained in another, IPv4 before IPv6."""
-    four = [s for s in sources if isinstance(s, IPv4Network)]
-    six = [s for s in sources if isinstance(s, IPv6Network)]
-    return [*collapse_addresses(four), *collapse_addresses(six)]
-
-
-@cache
-def chain_name(sources: tuple[Subnet, ...]) -> str:
-    """The chain that lets these sources through; the same list is the same chain."""
-    words = ",".join(map(str, collapse(sources)))
-    return "allow_" + sha256(words.encode()).hexdigest()[:16]
-
-
-def _by_family(sources: tuple[Subnet, ...]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {"4": (), "6": ()}
-    for source in collapse(sources):
-        found[str(source.version)] += (str(source),)
-    return found
 
 
 def find_gone(path: Path, state: str) -> list[Problem]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import FIRST, LAST
+from .allow_from import find_fault, read_sources
 from .forwards import Forward, GuestForwards
 from .keys import ANSWERS, NO_OPTIONS, PORT, PortOptions
 from .port_spellings import (
@@ -24,7 +25,6 @@ from .value_syntax import (
     Subnet,
     parse_host_ip,
     parse_protocol,
-    parse_subnet,
 )
 from .yaml_tree import Items, Node, Pairs, Place, Text
 
@@ -136,7 +136,7 @@ class PortList:
         above, read = self._defaults, self._read
         protocols = read.given(parts, "protocol", parse_protocols, ("tcp",))
         host_ips = read.given(parts, "host_ip", parse_host_ip, above.host_ips)
-        allow = read.given(parts, "allow_from", parse_subnet, above.allow_from)
+        allow = read_sources(read, parts, above.allow_from)
         options = read.options(parts, above.options)
         if not given:
             read.wrong(node.place, "a port needs published: or target:")
@@ -189,18 +189,12 @@ class PortList:
     ) -> tuple[Subnet, ...] | None:
         """Who may connect there; None, and a problem, where nobody could."""
         allow = entry.allow_from
-        if host_ip is None or not allow:
+        if host_ip is None:
             return allow
-        if host_ip.is_loopback:
-            if allow is self._defaults.allow_from:
-                return ()
-            only = f"only this host itself connects to {host_ip}"
-            self._read.wrong(entry.place, f"allow_from has no meaning here: {only}")
-            return None
-        if host_ip.version not in {subnet.version for subnet in allow}:
-            what = f"no IPv{host_ip.version} network for host_ip {host_ip}"
-            self._read.wrong(
-                entry.place, f"allow_from has {what}: nobody could connect"
-            )
+        if host_ip.is_loopback and allow is self._defaults.allow_from:
+            return ()
+        fault = find_fault(allow, host_ip)
+        if fault:
+            self._read.wrong(entry.place, fault)
             return None
         return allow

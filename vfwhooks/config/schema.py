@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..values.errors import show
+from .allow_from import read_sources
 from .conflicts import find_conflicts
 from .forwards import GuestForwards
 from .guest_names import is_uuid
@@ -24,7 +25,6 @@ from .value_syntax import (
     parse_bridge,
     parse_guest_address,
     parse_host_ip,
-    parse_subnet,
     parse_when_stopped,
 )
 from .yaml_tree import (
@@ -121,7 +121,7 @@ class _Reader:
         """What a guest and the defaults can both say, over what stands above."""
         return Defaults(
             above.host_ips,
-            self.read.given(parts, "allow_from", parse_subnet, above.allow_from),
+            read_sources(self.read, parts, above.allow_from),
             self.is_claimed(parts, above),
             self.hairpin(parts, above),
             self.read.options(parts, above.options),
