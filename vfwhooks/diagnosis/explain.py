@@ -15,8 +15,8 @@ from ..config.value_syntax import PortRange, parse_ports
 from ..config.yaml_tree import Place
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
-from ..firewall.nft_elements import set_name
-from ..firewall.nft_netlink import LIBVIRT, OWN, PARTS, list_base_chains
+from ..firewall.nft_names import LIBVIRT, OWN, PARTS, set_name
+from ..firewall.nft_netlink import list_base_chains
 from ..firewall.nftables import part_of
 from ..foreign.reader import read_foreign
 from ..host.listeners import Listener

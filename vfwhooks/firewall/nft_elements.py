@@ -1,7 +1,6 @@
 """Entries as elements of our nf_tables sets and maps, and back. Talks to nobody.
 
-The set that holds an entry is named by its verb, family, `_any` (every local address)
-and `_range`, or `_all` (a whole address). A range is one element and keeps its numbers.
+A range is one element and keeps its numbers. What holds it: see nft_names.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from ..values.entries import (
     ReturnMark,
     Snat,
     SourceRanges,
-    entry_family,
 )
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import FIRST, LAST, Family, Published, parse_address
+from .nft_names import set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,23 +45,6 @@ _VALUE, _VERDICT = 1, 2
 _JUMP = struct.pack(">i", -3)
 _COMMENT = 0
 _NAME = 16  # an interface's name in the kernel, NULs included
-
-
-def set_name(entry: Entry) -> str:
-    """The set or map that holds the entry."""
-    if isinstance(entry, Accept):
-        return "vfwhooks"
-    name = f"{entry.verb}{entry_family(entry)}"
-    if not isinstance(entry, PUBLISHING):
-        return name
-    published = entry.published
-    if published.is_one_to_one:
-        return f"{name}_all"
-    if published.host is None:
-        name += "_any"
-    if published.is_range and not isinstance(entry, Exempt):
-        name += "_range"
-    return name
 
 
 def encode(entry: Entry) -> tuple[str, bytes, bytes]:

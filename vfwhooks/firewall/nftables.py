@@ -12,9 +12,8 @@ from ..host.run import Run
 from ..values.entries import Accept, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, SyncResult
+from .nft_names import IN_LIBVIRTS, LIBVIRTS_CHAINS, OWN, PARTS
 from .nft_netlink import (
-    OWN,
-    PARTS,
     additions,
     has_table,
     list_chains,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from ..libvirt.inventory import Inventory
     from ..values.entries import Entry
 
-_LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
 _TRIES = 5
 _AS_NEEDED = {"map": ("back",), "set": ("masq",), "chain": ("allow_", "back")}
 Base = dict[str, str]
@@ -182,7 +180,7 @@ class Nftables:
         found: dict[Entry, tuple[str, int]] = {}
         for part in PARTS:
             for name in list_sets(self.link, part):
-                if part == "own" or name == OWN:
+                if part == "own" or name == IN_LIBVIRTS:
                     found.update(list_entries(self.link, part, name))
         return found
 
@@ -195,13 +193,13 @@ class Nftables:
                     lines.append(f"delete table {family} {table}")
                 continue
             for rule in list_rules(self.link, part):
-                if rule.target == OWN:
+                if rule.target == IN_LIBVIRTS:
                     where = f"{family} {table} {rule.chain}"
                     lines.append(f"delete rule {where} handle {rule.handle}")
-            if OWN in list_chains(self.link, part):
-                lines.append(f"delete chain {family} {table} {OWN}")
-            if OWN in list_sets(self.link, part):
-                lines.append(f"delete set {family} {table} {OWN}")
+            if IN_LIBVIRTS in list_chains(self.link, part):
+                lines.append(f"delete chain {family} {table} {IN_LIBVIRTS}")
+            if IN_LIBVIRTS in list_sets(self.link, part):
+                lines.append(f"delete set {family} {table} {IN_LIBVIRTS}")
         if lines:
             self.run(["nft", "-f", "-"], "\n".join(lines) + "\n")
         return bool(lines)
@@ -252,12 +250,13 @@ class Nftables:
                 [f"{name}={handle}" for name, handle in named]
                 + [f"{rule.chain}:{rule.handle}" for rule in rules]
             )
-        words = [f"{OWN}={sets.get(OWN)},{chains.get(OWN)}"]
-        words += [f"{OWN}:{rule.handle}" for rule in rules if rule.chain == OWN]
+        ours = IN_LIBVIRTS
+        words = [f"{ours}={sets.get(ours)},{chains.get(ours)}"]
+        words += [f"{ours}:{rule.handle}" for rule in rules if rule.chain == ours]
         for rule in rules:
-            if rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+            if rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
                 break
-            if rule.chain == "forward" and rule.target == OWN:
+            if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
                 words.append(f"forward:{rule.handle}")
         return " ".join(words)
 
@@ -266,12 +265,14 @@ class Nftables:
         _, family, table = PARTS[part]
         lines, before = [], ""
         for rule in list_rules(self.link, part):
-            if rule.chain == "forward" and rule.target == OWN:
+            if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
                 where = f"{family} {table} forward handle {rule.handle}"
                 lines.append(f"delete rule {where}")
-            elif rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+            elif rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
                 before = before or f"position {rule.handle} "
-        rule_text = f"{family} {table} forward {before}ct status dnat jump {OWN}"
+        rule_text = (
+            f"{family} {table} forward {before}ct status dnat jump {IN_LIBVIRTS}"
+        )
         return "\n".join([*lines, f"insert rule {rule_text}\n"])
 
     def _drop_chains(self, base_ruleset: str) -> None:
