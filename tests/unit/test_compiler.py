@@ -23,7 +23,7 @@ from vfwhooks.config.compiler import (
     main,
 )
 from vfwhooks.config.forwards import GuestForwards
-from vfwhooks.config.keys import NO_OPTIONS, PortOptions
+from vfwhooks.config.keys import NO_OPTIONS, OPTIONS, PortOptions
 from vfwhooks.config.value_syntax import Subnet, parse_address
 from vfwhooks.store.state import State
 
@@ -206,6 +206,19 @@ def test_options_are_read_as_they_were(options: PortOptions) -> None:
     found = parse_settings(guest_lines(guest_forwards("web1", one)))
 
     assert found.forwards[0].options == options
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+def test_every_option_of_a_port_arrives(tmp_path: Path, key: str) -> None:
+    """A field of PortOptions is all that it takes, from forwards.yaml to the plan."""
+    state = fresh_state(tmp_path)
+    text = f"guests: {{web1: {{ports: [{{published: 80, {key}: true}}, 443]}}}}"
+
+    problems = compile_text(state, tmp_path, text)
+
+    found = parse_settings(in_force(state)["web1"]).forwards
+    wanted = [PortOptions(**{key: True}), NO_OPTIONS]
+    assert (problems, [one.options for one in found]) == ([], wanted)
 
 
 def test_claims_are_listed(tmp_path: Path) -> None:
