@@ -90,6 +90,8 @@ def parse_forward(text: str, is_claimed: bool = False) -> PortMapping:
 
 def format_options(options: PortOptions) -> list[str]:
     """Those that differ from the default, a word each."""
+    if options is NO_OPTIONS:  # as in most lines of thousands
+        return []
     values = [(name, getattr(options, name)) for name in OPTIONS]
     return [
         f"{name}={quote(str(value))}"

@@ -52,7 +52,8 @@ class Values:
             for key, parse in OPTIONS.items()
             if key in parts
         }
-        return replace(above, **{k: v for k, v in given.items() if v is not None})
+        known = {key: value for key, value in given.items() if value is not None}
+        return replace(above, **known) if known else above
 
     def given(
         self,
