@@ -153,7 +153,7 @@ BOMBS = {
         b"9" * LONG + b" 1\n",
     ],
     "intent": [b"started " + b"9" * LONG + b"\nguest a b c", b"a" * LONG],
-    "compiled": [b"vfw2" + b"\xff" * 16, b"\0" * LONG],
+    "compiled": [b"vfw3" + b"\xff" * 16, b"\0" * LONG],
     "forwards": [
         b"[" * DEEP,
         b"{a: " * DEEP,

@@ -12,7 +12,7 @@ from binascii import crc32
 from ..store import files
 from ..values.errors import VfwError
 
-_MAGIC = b"vfw2"
+_MAGIC = b"vfw3"
 _HEADER = struct.Struct(">4sIIII")
 _SLOT = struct.Struct(">II")
 _RECORD = struct.Struct(">II")
