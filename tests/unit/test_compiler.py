@@ -221,6 +221,13 @@ def test_every_option_of_a_port_arrives(tmp_path: Path, key: str) -> None:
     assert (problems, [one.options for one in found]) == ([], wanted)
 
 
+@pytest.mark.parametrize("word", ["over_listener=maybe", "over=True", "x"])
+def test_options_that_are_none(word: str) -> None:
+    """A damaged file is told as such, as other lines of it are."""
+    with pytest.raises(ValueError, match="no option of a port"):
+        parse_settings([f"forward * tcp 80 80 80 80 - {word}"])
+
+
 def test_claims_are_listed(tmp_path: Path) -> None:
     """Who has a claim is known without a look at every guest."""
     state = fresh_state(tmp_path)

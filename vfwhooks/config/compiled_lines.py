@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from ..store.entry_text import parse_host
 from ..store.files import quote, unquote
+from ..values.errors import VfwError
 from ..values.published import family_of, one_to_one, parse_address, parse_protocol
 from .keys import NO_OPTIONS, OPTIONS, PortOptions
 from .port_mappings import PortMapping, Settings
@@ -101,7 +102,11 @@ def format_options(options: PortOptions) -> list[str]:
 
 
 def parse_options(words: Iterable[str]) -> PortOptions:
-    """Options of a port; each is read by what reads it in forwards.yaml."""
+    """Options of a port; each is read by what reads it in forwards.yaml. Raises
+    ValueError."""
     pairs = (word.partition("=") for word in words)
-    given = {name: OPTIONS[name](unquote(text)) for name, _, text in pairs}
+    try:
+        given = {name: OPTIONS[name](unquote(text)) for name, _, text in pairs}
+    except (KeyError, VfwError) as error:
+        raise ValueError(f"no option of a port: {error}") from None
     return PortOptions(**given)
