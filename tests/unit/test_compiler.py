@@ -217,7 +217,7 @@ def test_every_option_of_a_port_arrives(tmp_path: Path, key: str) -> None:
     problems = compile_text(state, tmp_path, text)
 
     found = parse_settings(in_force(state)["web1"]).forwards
-    wanted = [PortOptions(**{key: True}), NO_OPTIONS]
+    wanted = [PortOptions(**{key: OPTIONS[key]("true")}), NO_OPTIONS]
     assert (problems, [one.options for one in found]) == ([], wanted)
 
 
