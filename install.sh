@@ -188,10 +188,9 @@ call_alone() {
 call_python() {
 	call_alone python3 -IX utf8 -c "import sys
 sys.path.insert(0, '$release')
-from time import monotonic
+from time import monotonic, monotonic_ns
 from vfwhooks.service.hook import carry_out
-from vfwhooks.store.spool import HookEvent
-event = HookEvent('qemu', 'vfwhooks-selftest', 'stopped', b'')
+event = 'qemu', 'vfwhooks-selftest', 'stopped', b'', monotonic_ns()
 print(*carry_out('$work/state', '$work/forwards.yaml', event, monotonic() + 4), sep='; ')
 " 2>&1 | tail -n 1
 }

@@ -264,14 +264,13 @@ class StandIn:
 
     def event(self, driver: str, name: str, operation: str, xml: str = "") -> list[str]:
         """What a hook behind its gate does, in this process; the lines for the log."""
-        from vfwhooks.service import hook_without_service
-        from vfwhooks.store import spool
+        from vfwhooks.service import hook, hook_without_service
         from vfwhooks.store.lock import Lock
 
         until = time.monotonic() + LIMIT
         try:
-            told = spool.HookEvent(driver, name, operation, os.fsencode(xml))
-            spool.put(str(STATE), told)
+            stamp = time.monotonic_ns()
+            hook.put(str(STATE), (driver, name, operation, os.fsencode(xml), stamp))
             lock = Lock(f"{STATE}/lock", until)
             where = str(STATE), str(CONFIG)
             return hook_without_service.carry_out(

@@ -485,6 +485,7 @@ def test_a_read_only_usr(quiet: Host) -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["libvirt-11.3"], indirect=True)
 @pytest.mark.parametrize(
     ("prefix", "unit"),
     [

@@ -31,8 +31,8 @@ from standin import (
 from faults.scenes import WEB0, WEB1, Stage, published
 from faults.stepper import Tracee, step_other
 from faults.watched import Service, serving
-from vfwhooks.service.doorbell import DEAF
-from vfwhooks.store import spool
+from vfwhooks.service import hook
+from vfwhooks.service.hook import DEAF
 from vfwhooks.store.records import GuestEvent
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest as TheirGuest
@@ -41,8 +41,7 @@ from vfwhooks.values.guests import Nic
 CLIENT = Path("/run/client")
 # What a hook has when the service does its work, and no more.
 MODULES = (
-    *("__init__", "service/__init__", "service/doorbell", "service/hook"),
-    *("store/__init__", "store/files", "store/lock", "store/spool"),
+    *("__init__", "service/__init__", "service/hook", "store/__init__", "store/lock"),
     *("values/__init__", "values/errors"),
 )
 MISSING = "ModuleNotFoundError"
@@ -84,6 +83,12 @@ def stage_of(backend: str = "nftables") -> Stage:
     stage = Stage(backend)
     stage.learn()
     return stage
+
+
+def put_web1() -> None:
+    """Have a hook write down that web1 has started, and end there."""
+    event = "qemu", "web1", "started", WEB1.xml().encode(), time.monotonic_ns()
+    hook.put(str(STATE), event)
 
 
 def waiting() -> int:
@@ -256,9 +261,7 @@ def test_an_event_of_another_release(by: str) -> None:
     stage = stage_of()
     other = STATE / "spool" / "00000000000000000001-1.2"
     other.write_text("of the next release")
-    spool.put(
-        str(STATE), spool.HookEvent("qemu", "web1", "started", WEB1.xml().encode())
-    )
+    put_web1()
     if by == "hook":
         assert stage.host.call("qemu", "web0", "reconnect", WEB0.xml()) == QUIET
     else:
@@ -291,9 +294,7 @@ def test_what_is_no_event(by: str) -> None:
     at; what waits behind it is carried out."""
     stage = stage_of()
     (STATE / "spool" / "00000000000000000001-1.1").write_bytes(b"garbage")
-    spool.put(
-        str(STATE), spool.HookEvent("qemu", "web1", "started", WEB1.xml().encode())
-    )
+    put_web1()
     stage.host.syslog()
 
     if by == "service":

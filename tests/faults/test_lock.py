@@ -25,7 +25,6 @@ from faults.scenes import WEB0, WEB1, Stage
 from faults.watched import watching
 from vfwhooks.reconcile import reconciler
 from vfwhooks.service import hook
-from vfwhooks.store import spool
 
 EVENTS = {
     "started": (WEB0, WEB1),
@@ -89,9 +88,9 @@ def test_an_event_that_cannot_be_written_down_either() -> None:
     stage.learn()
     take_lock()
 
-    event = spool.HookEvent("qemu", "web1", "started", WEB1.xml().encode())
+    event = "qemu", "web1", "started", WEB1.xml().encode(), time.monotonic_ns()
 
-    with patch.object(spool, "put", side_effect=OSError(28, "No space left")):
+    with patch.object(hook, "put", side_effect=OSError(28, "No space left")):
         until = time.monotonic() + 0.3
         said = hook.carry_out(str(STATE), str(CONFIG), event, until)
 

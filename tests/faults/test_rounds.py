@@ -5,17 +5,20 @@ while he is at work.
 from __future__ import annotations
 
 import time
+from unittest.mock import patch
 
 import pytest
 from oracle import Published, expected
-from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel
+from standin import BACKENDS, CONFIG, STATE, Guest, StandIn, alone, ipv4, kernel, run
 
 from faults.scenes import published
+from vfwhooks.firewall import iptables_portions
 from vfwhooks.libvirt.client import Answer
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.libvirt.xml import parse_domain
 from vfwhooks.reconcile.pending_changes import PendingChanges
 from vfwhooks.reconcile.reconciler import Reconciler
+from vfwhooks.store import asking
 from vfwhooks.store.records import GuestEvent
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest as TheirGuest
@@ -151,7 +154,7 @@ def test_a_stop_behind_a_question_to_libvirtd(backend: str) -> None:
     host = made(backend)
     host.event("qemu", "web0", "started", WEB0.xml())
     state, asked = State(str(STATE)), time.monotonic_ns()
-    state.asking()
+    asking.begin(state)
     answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
     note("stopped", WEB0)
 
@@ -169,7 +172,7 @@ def test_a_guest_that_nobody_had_heard_of_and_that_stops(backend: str) -> None:
     that it runs: it does not."""
     host = made(backend)
     state, asked = State(str(STATE)), time.monotonic_ns()
-    state.asking()
+    asking.begin(state)
     answer = Answer((parse_domain(WEB0.xml().encode(), "qemu"),), ("qemu",))
     host.event("qemu", "web0", "stopped")
 
@@ -203,3 +206,64 @@ def test_an_address_that_goes_from_one_to_another(backend: str) -> None:
     found = kernel(backend)
     host.apply(heir)
     assert found == kernel(backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_the_log_says_why_everything_is_checked(backend: str) -> None:
+    """Each reason for a full sync, but for `apply`, which its caller knows of."""
+    host = StandIn(backend, FORWARDS)
+    host.network(WEB0, WEB1)
+    said = [host.event("qemu", "web0", "started", WEB0.xml())]
+    (STATE / "working").touch()
+    said.append(host.event("qemu", "idle", "stopped"))
+    (STATE / "full").touch()
+    said.append(host.event("qemu", "idle", "stopped"))
+    State(str(STATE)).ask_full("somebody wants it")
+    said.append(host.event("qemu", "idle", "stopped"))
+    host.configure(FORWARDS.replace("8001", "8002"))
+    said.append(host.event("qemu", "idle", "stopped"))
+    if backend == "nftables":
+        run("nft", "flush", "chain", "inet", "vfwhooks", "prerouting")
+    else:
+        run("iptables", "-F", "FORWARD")
+    said.append(host.event("qemu", "web0", "reconnect", WEB0.xml()))
+    said.append(host.event("qemu", "idle", "stopped"))
+
+    why = [[one for one in lines if "everything" in one] for lines in said]
+    assert why == [
+        ["checking everything: it is the first since the host's start"],
+        ["checking everything: whoever was at work has been ended"],
+        ["checking everything: it was asked for"],
+        ["checking everything: somebody wants it"],
+        ["checking everything: forwards.yaml has changed"],
+        ["checking everything: our base ruleset is not as it was left"],
+        [],
+    ]
+
+
+@alone
+def test_very_many_rules_come_and_go_in_portions() -> None:
+    """The outcome is what one tool makes; it is the tool that is bounded."""
+    host = StandIn("iptables", MANY)
+    host.network(WEB0, WEB1)
+    found = []
+    for operation in ("started", "stopped"):
+        with patch.object(iptables_portions, "_MOST", 1):
+            note(operation, WEB0)
+            note(operation, WEB1)
+            State(str(STATE)).ask_full()
+            come_by(host)
+        found.append((kernel("iptables"), published("iptables")))
+        host.watch_looks()
+        found.append((kernel("iptables"), found[-1][1]))
+
+    assert (found[0], found[2]) == (found[1], found[3])
+    assert (len(found[0][1]), found[2][1]) == (4, set())
+
+
+MANY = """
+guests:
+  web0: [8000:80]
+  web1: [8001:80, 8002:81, {published: 8003, target: 82, allow_from: [10.0.0.0/8]}]
+"""

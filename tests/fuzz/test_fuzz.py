@@ -153,7 +153,14 @@ BOMBS = {
         b"9" * LONG + b" 1\n",
     ],
     "intent": [b"started " + b"9" * LONG + b"\nguest a b c", b"a" * LONG],
-    "compiled": [b"vfw3" + b"\xff" * 16, b"\0" * LONG],
+    "compiled": [
+        b"vfw2" + b"\xff" * 16,
+        b"\0" * LONG,
+        b"vfw3 0000000049 0000000049 0000000049 9999999999\n",
+        b"vfw3 0000000049 0003000049 0003000071 0003000071\n"
+        + b"\n" * LONG
+        + b"0000000000\n0000000000\n",
+    ],
     "forwards": [
         b"[" * DEEP,
         b"{a: " * DEEP,

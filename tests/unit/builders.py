@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import fields as all_fields
+from dataclasses import is_dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,14 +26,20 @@ from vfwhooks.store.entry_text import (
     parse_entry,
     parse_published,
 )
-from vfwhooks.store.foreign_ports import build, hold
+from vfwhooks.store.foreign_ports import hold
 from vfwhooks.store.records import Record
 from vfwhooks.store.state import State
 from vfwhooks.values.errors import VfwError
 from vfwhooks.values.foreign_claims import ForeignClaim
 from vfwhooks.values.guests import Guest, Network, Nic
 from vfwhooks.values.needs import parse_need
-from vfwhooks.values.published import Family, Published, family_of, parse_address
+from vfwhooks.values.published import (
+    Family,
+    Published,
+    family_of,
+    parse_address,
+    parse_subnet,
+)
 
 if TYPE_CHECKING:
     from vfwhooks.values.entries import Entry, Key
@@ -91,12 +99,16 @@ def working_in(directory: Path) -> Iterator[None]:
 
 
 def fields(value: Any) -> Any:
-    """The values of slots, all the way down, to be compared."""
+    """A value's fields, all the way down, to be compared; addresses as text."""
     if isinstance(value, (list, tuple)):
         return [fields(one) for one in value]
     if isinstance(value, dict):
         return {key: fields(one) for key, one in value.items()}
-    if hasattr(type(value), "__slots__") and type(value).__module__ != "ipaddress":
+    if isinstance(value, (*IPS, IPv4Network, IPv6Network)):
+        return str(value)
+    if is_dataclass(value):
+        return {one.name: fields(getattr(value, one.name)) for one in all_fields(value)}
+    if hasattr(type(value), "__slots__"):
         return {slot: fields(getattr(value, slot)) for slot in type(value).__slots__}
     return value
 
@@ -154,7 +166,18 @@ def network(
 ) -> Network:
     """libvirt's default network."""
     inside = [("192.168.122.1", "192.168.122.0/24")] if subnets is None else subnets
-    return Network(name, bridge, mode, inside, reservations or {}, backend)
+    kept = {mac: addresses(*some) for mac, some in (reservations or {}).items()}
+    return Network(name, bridge, mode, pairs(inside), kept, backend)
+
+
+def addresses(*texts: str) -> list[Address]:
+    """Addresses, in this order."""
+    return list(map(parse_address, texts))
+
+
+def pairs(texts: Iterable[tuple[str, str]]) -> list[tuple[Address, Subnet]]:
+    """A bridge's own addresses, each with its subnet."""
+    return [(parse_address(own), parse_subnet(subnet)) for own, subnet in texts]
 
 
 def parsed(*lines: str) -> list[Entry]:
@@ -221,14 +244,17 @@ class Host(Inventory):
         claims: Sequence[ForeignClaim] = (),
     ) -> None:
         self.look_anew()
-        self.know_taken(hold(build(claims)))
+        self.know_taken(hold(claims))
         self._known = {network.name: network for network in networks}
-        self._lease = leases or {}
-        self._neighbour = neighbours or {}
+        self._lease = {
+            key: [(expiry, parse_address(text)) for expiry, text in some]
+            for key, some in (leases or {}).items()
+        }
+        self._neighbour = {k: addresses(*v) for k, v in (neighbours or {}).items()}
         self._holder = holders or {}
         self._listener = listeners or []
-        self._default_source = default_sources or []
-        self._local = local or []
+        self._default_source = addresses(*default_sources or ())
+        self._local = addresses(*local or ())
         self._devices = devices or {}
         self.asked: list[str] = []
 
@@ -238,29 +264,29 @@ class Host(Inventory):
     def names(self) -> list[str]:
         return sorted(self._known)
 
-    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, Address]]:
         self.asked.append(f"leases {bridge} {mac}")
         return self._lease.get((bridge, mac), [])
 
-    def neighbours(self, bridge: str, mac: str) -> list[str]:
+    def neighbours(self, bridge: str, mac: str) -> list[Address]:
         self.asked.append(f"neighbours {bridge} {mac}")
         return self._neighbour.get((bridge, mac), [])
 
-    def neighbour_at(self, bridge: str, address: str) -> str:
+    def neighbour_at(self, bridge: str, address: Address) -> str:
         self.asked.append(f"neighbour at {bridge} {address}")
-        return self._holder.get((bridge, address), "")
+        return self._holder.get((bridge, str(address)), "")
 
     def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
         found = [one for one in self._listener if one.protocol == protocol]
         return [one for one in found if any(f <= one.port <= t for f, t in ranges)]
 
-    def is_local(self, address: str) -> bool:
+    def is_local(self, address: Address) -> bool:
         return address in self._local
 
-    def device_with(self, address: str) -> str:
-        return self._devices.get(address, "")
+    def device_with(self, address: Address) -> str:
+        return self._devices.get(str(address), "")
 
-    def is_default_source(self, address: str) -> bool:
+    def is_default_source(self, address: Address) -> bool:
         return address in self._default_source
 
     def index(self, interface: str) -> int:

@@ -7,18 +7,25 @@ from ipaddress import ip_address
 
 import pytest
 
-from unit.builders import Host, forward, guest_forwards, place
+from unit.builders import Host, addresses, forward, guest_forwards, place
 from vfwhooks.diagnosis.absent_host_ips import find_absent
 from vfwhooks.diagnosis.doctor import _absent
 from vfwhooks.diagnosis.host_warnings import find_host_warnings
+from vfwhooks.store.entry_text import parse_host
 
 BEHIND = "behind a provider's NAT? leave host_ip out"
 ELASTIC = f"this host has no address 54.210.1.2; {BEHIND}"
 
 
+def absent(hosts: list[str], public: list[str], host: Host) -> dict[str, str]:
+    """Those where nothing arrives, and why."""
+    found = find_absent(map(parse_host, hosts), addresses(*public), host)
+    return {str(address): why for address, why in found.items()}
+
+
 def test_an_address_that_the_host_does_not_have() -> None:
     """Whichever family; each is asked for once."""
-    found = find_absent(["54.210.1.2", "2001:db8::5", "54.210.1.2"], [], Host())
+    found = absent(["54.210.1.2", "2001:db8::5", "54.210.1.2"], [], Host())
 
     six = f"this host has no address 2001:db8::5; {BEHIND}"
     assert found == {"54.210.1.2": ELASTIC, "2001:db8::5": six}
@@ -26,7 +33,7 @@ def test_an_address_that_the_host_does_not_have() -> None:
 
 def test_an_address_that_is_to_be_a_guests() -> None:
     """It has to be the host's: leaving it out is no cure."""
-    found = find_absent(["54.210.1.2"], ["54.210.1.2"], Host())
+    found = absent(["54.210.1.2"], ["54.210.1.2"], Host())
 
     cure = "write the address that it leads to"
     why = f"this host has no address 54.210.1.2; behind a provider's NAT? {cure}"
@@ -42,7 +49,7 @@ def test_an_address_that_is_to_be_a_guests() -> None:
 )
 def test_an_address_that_is_not_in_use(host: str, device: str, why: str) -> None:
     """`ip addr` shows it, so that it is not said to be missing."""
-    found = find_absent([host], [], Host(devices={host: device}))
+    found = absent([host], [], Host(devices={host: device}))
 
     assert found == {host: f"{host} is on {device} and not in use: {why}"}
 
@@ -52,7 +59,7 @@ def test_an_address_that_is_not_in_use(host: str, device: str, why: str) -> None
 )
 def test_an_address_that_is_there(host: str) -> None:
     """Every address, loopback, and the host's own."""
-    assert find_absent([host], [], Host(local=["203.0.113.5"])) == {}
+    assert absent([host], [], Host(local=["203.0.113.5"])) == {}
 
 
 def test_what_doctor_says() -> None:

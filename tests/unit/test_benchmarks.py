@@ -14,6 +14,7 @@ from benchmarks.life import COUNTS, WIKI, ours, section_of
 from benchmarks.measure import Series, in_turn
 from benchmarks.plot import render
 from benchmarks.report import Section, Table, Verdict, replace_measured, verdicts
+from unit.builders import addresses
 from vfwhooks.libvirt.xml import parse_domain, parse_networks
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -142,7 +143,10 @@ def test_guests_are_told_apart(number: int) -> None:
     mac = domain.nics[0].mac
     (owner,) = re.findall(r"<owner>\s*<name>(.*)</name>\s*<uuid>(.*)</uuid>", port)
     assert (domain.name, domain.uuid) == owner
-    assert (network.reservations[mac], network.backend) == ([guest.address], "nftables")
+    assert (network.reservations[mac], network.backend) == (
+        addresses(guest.address),
+        "nftables",
+    )
 
 
 def test_others_forwards() -> None:

@@ -22,7 +22,7 @@ from vfwhooks.installation.hook_permissions import hooks_line
 from vfwhooks.values.entries import HairpinMode
 
 if TYPE_CHECKING:
-    from vfwhooks.store.entry_text import Kept
+    from vfwhooks.values.entries import Kept
 
 
 def vfwhooks(directory: Path, *arguments: str) -> tuple[int, str, str]:

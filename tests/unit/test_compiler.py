@@ -47,7 +47,7 @@ def compile_text(state: State, directory: Path, text: str) -> list[str]:
 
 def in_force(state: State) -> dict[str, list[str]]:
     """The guests of the configuration that is in force."""
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     return config.guests() if config else {}
 
 
@@ -80,7 +80,6 @@ def test_lines_of_a_guest() -> None:
         "address 192.168.122.50",
         "address fd00:122::50",
         "network my%20net",
-        f"allow {chain} {LAN}",
         "forward * tcp 8080 8080 80 80 -",
         "forward 0.0.0.0 udp 5000 5010 5000 5010 -",
         f"forward 2001:db8::5 tcp 80 80 80 80 {chain}",
@@ -236,7 +235,7 @@ def test_claims_are_listed(tmp_path: Path) -> None:
 
     problems = compile_text(state, tmp_path, text)
 
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     assert config
     assert (problems, config.claims()) == ([], ["we b"])
 
@@ -249,7 +248,7 @@ def test_bridges_are_listed(tmp_path: Path) -> None:
 
     problems = compile_text(state, tmp_path, "".join(["guests:\n", *lines]))
 
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     assert config
     found = config.bridges(), config.claims(), config.lookup("web2")[0]
     assert (problems, found) == ([], (["br-nat"], [], "bridge br-nat"))
@@ -314,7 +313,7 @@ def test_a_good_file_is_put_in_force(tmp_path: Path) -> None:
         [],
         {
             "on": ["forward * tcp 22 22 22 22 -"],
-            "web1": [f"allow {chain} {LAN}", f"forward * tcp 80 80 80 80 {chain}"],
+            "web1": [f"forward * tcp 80 80 80 80 {chain}"],
         },
     )
 
@@ -326,7 +325,7 @@ def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
         state, tmp_path, f"guests: {{a: [{{target: 1, allow_from: {LAN}}}]}}\n"
     )
 
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     texts = config.base_rulesets() if config else {}
 
     chain = chain_name(subnets(LAN))
@@ -372,7 +371,7 @@ def test_stamps_are_those_of_the_files(tmp_path: Path) -> None:
     state = fresh_state(tmp_path)
     compile_text(state, tmp_path, "guests: {}\n")
 
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
 
     assert config and compiled_file.is_current(
         config.stamps, f"{tmp_path}/forwards.yaml"
@@ -445,7 +444,7 @@ def test_no_file_on_a_host_that_never_had_one(tmp_path: Path) -> None:
 
     problems = compile_file(tmp_path / "forwards.yaml", state)
 
-    assert (problems, compiled_file.load(f"{state.path}/compiled") is None) == (
+    assert (problems, compiled_file.load(state.path) is None) == (
         [],
         False,
     )

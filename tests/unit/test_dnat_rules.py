@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from unit.builders import CHECKOUT
+from unit.builders import CHECKOUT, addresses
 from vfwhooks.foreign.dnat_rules import LAST, Doubt, Match, Own, find_claims, find_taken
 from vfwhooks.foreign.dnat_rules_iptables import (
     PREROUTING,
@@ -20,18 +20,20 @@ from vfwhooks.foreign.dnat_rules_iptables import (
     place_of_ours,
 )
 from vfwhooks.foreign.dnat_rules_nft import parse_table
+from vfwhooks.store.entry_text import format_host
 from vfwhooks.values.foreign_claims import ForeignClaim
 
 CASES = sorted(path.name for path in (CHECKOUT / "tests/cases/dnats").iterdir())
-ADDRESSES = ["203.0.113.1", "203.0.113.5", "2001:db8::1"]
+ADDRESSES = addresses("203.0.113.1", "203.0.113.5", "2001:db8::1")
 OWN = Own(ADDRESSES, lambda address: address in ADDRESSES)
 
 
 def in_words(found: list[ForeignClaim], doubts: list[Doubt]) -> str:
     """A line each, as in the file `found` of a case."""
     lines = [
-        f"{one.family} {one.host} {one.protocol} {_ports(one)} {one.whose}\n"
+        f"{one.family} {host} {one.protocol} {_ports(one)} {one.whose}\n"
         for one in found
+        for host in [format_host(one.host)]
     ]
     lines += [
         f"? {one.families} {','.join(one.protocols)} {_ports(one)} {one.where}\n"
@@ -101,6 +103,10 @@ LINES = {
     "somebody else's address": (
         f"-A PREROUTING -d 198.51.100.1/32 -p tcp -m tcp --dport 5 {TO}\n",
         "",
+    ),
+    "a mask with holes": (
+        f"-A PREROUTING -d 203.0.0.1/255.0.255.255 -p tcp --dport 5 {TO}\n",
+        "? 4 tcp 5 iptables nat\n",
     ),
     "a subnet": (
         f"-A PREROUTING -d 203.0.113.0/255.255.255.252 -p 6 --dport 5 {TO}\n",

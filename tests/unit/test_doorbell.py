@@ -1,4 +1,4 @@
-"""doorbell and ringing_hooks: both sides of a real socket, hooks in threads."""
+"""hook and ringing_hooks: both sides of a real socket, hooks in threads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unittest.mock import patch
 import pytest
 
 from unit.builders import descriptors
-from vfwhooks.service import doorbell, ringing_hooks
-from vfwhooks.service.doorbell import DEAF, DONE, NOBODY, NOT_DONE, SILENT, ring
+from vfwhooks.service import hook, ringing_hooks
+from vfwhooks.service.hook import DEAF, DONE, NOBODY, NOT_DONE, SILENT, ring
 from vfwhooks.service.ringing_hooks import RingingHooks
 from vfwhooks.store import files, spool
 
@@ -72,8 +72,8 @@ def hooks() -> Iterator[ThreadPoolExecutor]:
 
 def put(state: str, stamp: int = 0) -> str:
     """An event that waits."""
-    event = spool.HookEvent("qemu", "web1", "started", b"<domain/>", stamp)
-    return spool.put(state, event)
+    stamp = stamp or time.monotonic_ns()
+    return hook.put(state, ("qemu", "web1", "started", b"<domain/>", stamp))
 
 
 def rung(state: str, service: Service, hooks: ThreadPoolExecutor) -> Future[str]:
@@ -98,13 +98,13 @@ def test_an_event_that_is_carried_out(
     state: str, service: Service, hooks: ThreadPoolExecutor
 ) -> None:
     """Who rang for it hears so when it is."""
-    hook = rung(state, service, hooks)
+    ringing = rung(state, service, hooks)
     waited = service.ringers.waits_for_work()
     carry_out(state)
 
     service.ringers.answer()
 
-    found = hook.result(), waited, service.ringers.is_rung(), has_mark(state)
+    found = ringing.result(), waited, service.ringers.is_rung(), has_mark(state)
     assert found == (DONE, True, False, False)
 
 
@@ -112,24 +112,24 @@ def test_an_event_that_could_not_be(
     state: str, service: Service, hooks: ThreadPoolExecutor
 ) -> None:
     """Then the hook is to do it, at once; the service is not deaf."""
-    hook = rung(state, service, hooks)
+    ringing = rung(state, service, hooks)
 
     service.ringers.answer()
 
-    assert (hook.result(), has_mark(state)) == (NOT_DONE, False)
+    assert (ringing.result(), has_mark(state)) == (NOT_DONE, False)
 
 
 def test_an_event_that_somebody_else_has_carried_out(
     state: str, service: Service, hooks: ThreadPoolExecutor
 ) -> None:
     """There is nothing to do for it."""
-    hook = rung(state, service, hooks)
+    ringing = rung(state, service, hooks)
     carry_out(state)
 
     waits = service.ringers.waits_for_work()
     service.ringers.answer()
 
-    assert (waits, hook.result()) == (False, DONE)
+    assert (waits, ringing.result()) == (False, DONE)
 
 
 def test_without_a_service(state: str) -> None:
@@ -140,7 +140,7 @@ def test_without_a_service(state: str) -> None:
 def test_a_service_that_was_killed(state: str) -> None:
     """Its bell is still there, and nobody behind it."""
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    bell.bind(f"{state}/{doorbell.BELL}")
+    bell.bind(f"{state}/{hook.BELL}")
     bell.close()
 
     assert (ring(state, put(state), LONG), has_mark(state)) == (NOBODY, False)
@@ -150,11 +150,11 @@ def test_a_service_that_ends_while_it_is_waited_for(
     state: str, service: Service, hooks: ThreadPoolExecutor
 ) -> None:
     """The hook goes on without it."""
-    hook = rung(state, service, hooks)
+    ringing = rung(state, service, hooks)
 
     service.ringers.close()
 
-    assert (hook.result(), has_mark(state)) == (NOBODY, False)
+    assert (ringing.result(), has_mark(state)) == (NOBODY, False)
 
 
 @pytest.mark.usefixtures("service")
@@ -170,7 +170,7 @@ def test_a_mark_for_which_there_is_no_room(state: str) -> None:
     """The hook does its work all the same."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with patch.object(files, "write", side_effect=full):
+    with patch.object(hook, "_write", side_effect=full):
         found = ring(state, "spool/1-1.1", 0.05)
 
     assert (found, has_mark(state)) == (SILENT, False)
@@ -181,7 +181,7 @@ def test_a_hook_that_gets_no_descriptor(state: str) -> None:
     """It does its work itself."""
     none = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    with patch.object(doorbell, "Socket", side_effect=none):
+    with patch.object(hook, "Socket", side_effect=none):
         found = ring(state, put(state), LONG)
 
     assert found == NOBODY
@@ -207,12 +207,12 @@ def test_a_new_service_takes_the_mark_away(
     service.ringers.close()
 
     other = Service(state)
-    hook = rung(state, other, hooks)
+    ringing = rung(state, other, hooks)
     carry_out(state)
     other.ringers.answer()
     other.ringers.close()
 
-    assert (hook.result(), has_mark(state)) == (DONE, False)
+    assert (ringing.result(), has_mark(state)) == (DONE, False)
 
 
 def test_one_that_did_not_wait(
@@ -221,20 +221,20 @@ def test_one_that_did_not_wait(
     """He was killed, or gave up; the next one is answered."""
     ring(state, put(state), 0.05)
     files.remove(f"{state}/{DEAF}")
-    hook = rung(state, service, hooks)
+    ringing = rung(state, service, hooks)
     service.hear_all(until=lambda: service.waits() == 2)
     carry_out(state)
 
     service.ringers.answer()
 
-    assert hook.result() == DONE
+    assert ringing.result() == DONE
 
 
 def test_one_that_says_nothing(state: str, service: Service) -> None:
     """He was killed between two calls: he is forgotten, and his descriptor closed."""
     before = descriptors()
     link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    link.connect(f"{state}/{doorbell.BELL}")
+    link.connect(f"{state}/{hook.BELL}")
     service.hear_all(until=lambda: len(descriptors()) == len(before) + 2)
 
     link.close()
@@ -254,7 +254,7 @@ def test_many_at_once(state: str, service: Service, hooks: ThreadPoolExecutor) -
 
     service.ringers.answer()
 
-    assert [hook.result() for hook in found] == [DONE, NOT_DONE] * 20
+    assert [one.result() for one in found] == [DONE, NOT_DONE] * 20
     assert descriptors() == before
 
 
@@ -272,7 +272,7 @@ def test_more_than_there_is_room_for(
             carry_out(state)
             service.ringers.answer()
 
-    assert (waited, [hook.result() for hook in found]) == ([2, 2, 1], [DONE] * 5)
+    assert (waited, [one.result() for one in found]) == ([2, 2, 1], [DONE] * 5)
 
 
 def test_a_bell_in_the_place_of_ours(state: str, service: Service) -> None:
@@ -289,15 +289,15 @@ def test_a_state_directory_made_anew(
     state: str, service: Service, hooks: ThreadPoolExecutor
 ) -> None:
     """Its bell is not there: another is hung up, and rung."""
-    files.remove(f"{state}/{doorbell.BELL}")
+    files.remove(f"{state}/{hook.BELL}")
     was_there = service.ringers.is_there()
     service.ringers.open()
 
-    hook = rung(state, service, hooks)
+    ringing = rung(state, service, hooks)
     carry_out(state)
     service.ringers.answer()
 
-    found = was_there, service.ringers.is_there(), hook.result()
+    found = was_there, service.ringers.is_there(), ringing.result()
     assert found == (False, True, DONE)
 
 

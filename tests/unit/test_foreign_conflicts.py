@@ -15,6 +15,7 @@ from vfwhooks.reconcile.desired_state import DesiredState
 from vfwhooks.reconcile.foreign_conflicts import AHEAD, find_foreign_owners
 from vfwhooks.reconcile.guest_addresses import Endpoint
 from vfwhooks.reconcile.port_conflicts import Past
+from vfwhooks.store.entry_text import parse_host
 from vfwhooks.values.foreign_claims import ForeignClaim
 from vfwhooks.values.protocols import PROTOCOLS
 
@@ -33,7 +34,8 @@ def claim(
 ) -> ForeignClaim:
     """Docker's, as a rule of tcp 22 on every IPv4 address."""
     whose = "Docker by DNAT"
-    return ForeignClaim(family, host, protocol, first, last or first, whose, is_ahead)
+    at = parse_host(host)
+    return ForeignClaim(family, at, protocol, first, last or first, whose, is_ahead)
 
 
 KEPT = {

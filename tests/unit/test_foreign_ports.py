@@ -9,23 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.builders import PROPERTY
+from vfwhooks.store.entry_text import format_host, parse_host
 from vfwhooks.store.foreign_ports import ForeignPort, ForeignPorts, build, hold, load
 from vfwhooks.values.foreign_claims import ForeignClaim
+from vfwhooks.values.published import parse_address
 
-DOCKER = ForeignClaim("4", "*", "tcp", 8080, 8080, "Docker by DNAT")
+SITE = parse_address("203.0.113.1")
+DOCKER = ForeignClaim("4", None, "tcp", 8080, 8080, "Docker by DNAT")
 
 
 def find(claims: list[ForeignClaim], *about: str) -> list[tuple[str, int, int, str]]:
     """What is found of ports ("4", "tcp", "80", "80")."""
-    held = hold(build(claims))
+    held = hold(claims)
     family, protocol, first, last = about
     found = held.find(family, protocol, int(first), int(last)) if held else []
-    return [(one.host, one.first, one.last, one.whose) for one in found]
+    return [(format_host(one.host), one.first, one.last, one.whose) for one in found]
 
 
 def test_nothing_is_no_file(tmp_path: Path) -> None:
     """Where nobody takes anything, nothing is written down, and nothing is loaded."""
-    assert (build([]), hold(b""), load(f"{tmp_path}/taken")) == (b"", None, None)
+    assert (build([]), hold([]), load(f"{tmp_path}/taken")) == (b"", None, None)
 
 
 @pytest.mark.parametrize("data", [b"", b"vfwT1\n", b"something else"])
@@ -68,9 +71,9 @@ def test_where_a_port_is_found(what: str) -> None:
 
 def test_who_is_asked_first_has_the_port() -> None:
     """Of two who take a port, the first; and who takes it from some comes last."""
-    some = ForeignClaim("4", "*", "tcp", 80, 90, "some by DNAT", is_limited=True)
-    first = ForeignClaim("4", "*", "tcp", 85, 85, "first by DNAT")
-    second = ForeignClaim("4", "*", "tcp", 84, 86, "second by DNAT")
+    some = ForeignClaim("4", None, "tcp", 80, 90, "some by DNAT", is_limited=True)
+    first = ForeignClaim("4", None, "tcp", 85, 85, "first by DNAT")
+    second = ForeignClaim("4", None, "tcp", 84, 86, "second by DNAT")
 
     found = find([some, first, second], "4", "tcp", "0", "100")
 
@@ -85,7 +88,7 @@ def test_who_is_asked_first_has_the_port() -> None:
 
 def test_an_address_that_anybody_takes_ports_of() -> None:
     """It is found by itself, for whoever wants all of it."""
-    claims = [DOCKER, ForeignClaim("4", "203.0.113.1", "udp", 5, 5, "site by DNAT")]
+    claims = [DOCKER, ForeignClaim("4", SITE, "udp", 5, 5, "site by DNAT")]
 
     assert find(claims, "4", "all", "0", "0") == [("203.0.113.1", 0, 0, "site by DNAT")]
 
@@ -100,7 +103,9 @@ SAID = {
 @pytest.mark.parametrize("about", SAID)
 def test_reason(about: tuple[str, int, int]) -> None:
     """Who takes what, and how."""
-    rule = ForeignPort("tcp", *about, "Docker (iptables nat DOCKER) by DNAT")
+    host, first, last = about
+    whose = "Docker (iptables nat DOCKER) by DNAT"
+    rule = ForeignPort("tcp", parse_host(host), first, last, whose)
 
     said = f"Docker (iptables nat DOCKER) takes {SAID[about]} by DNAT"
     assert rule.reason == said
@@ -122,11 +127,18 @@ def test_any_claims(
     """Port by port, whatever there is: whose it is, as a plain look at all says."""
     last = min(first + more, 65535)
     claims = [
-        ForeignClaim("4", host, "tcp", low, min(low + size, 65535), f"{whose} by DNAT")
+        ForeignClaim(
+            "4",
+            parse_host(host),
+            "tcp",
+            low,
+            min(low + size, 65535),
+            f"{whose} by DNAT",
+        )
         for host, low, size, whose in spans
     ]
 
-    held = hold(build(claims))
+    held = hold(claims)
 
     expected = {}
     for one in reversed(claims):

@@ -9,6 +9,7 @@ import pytest
 from unit.builders import MAC, OTHER_MAC, Host, at, guest, network, nic
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.port_mappings import Settings
+from vfwhooks.config.value_syntax import Address
 from vfwhooks.reconcile.guest_addresses import (
     Endpoint,
     find_endpoint,
@@ -18,7 +19,7 @@ from vfwhooks.reconcile.guest_addresses import (
 from vfwhooks.store.records import Ousted
 from vfwhooks.values.errors import VfwError
 from vfwhooks.values.guests import Guest, Network
-from vfwhooks.values.published import parse_address
+from vfwhooks.values.published import parse_address, parse_subnet
 
 LATER, SOONER = 2_000_000_000, 1_900_000_000
 DUAL = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
@@ -70,7 +71,7 @@ def test_reservation_wins_over_lease() -> None:
 class Unreadable(Host):
     """A host whose leases cannot be read."""
 
-    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, Address]]:
         raise VfwError(f"{bridge}.status: no JSON")
 
 
@@ -519,13 +520,13 @@ def test_a_network_that_is_not_active() -> None:
 )
 def test_is_inside(address: str, subnets: list[str], expected: bool) -> None:
     """Any of the subnets of the address's own family."""
-    found = is_inside(parse_address(address), subnets)
+    found = is_inside(parse_address(address), map(parse_subnet, subnets))
 
     assert found == expected
 
 
 BRIDGE = [("10.9.0.1", "10.9.0.0/24"), ("fd00:9::1", "fd00:9::/64")]
-BR_NAT = Network("/bridge:br-nat", "br-nat", "open", BRIDGE, {})
+BR_NAT = network("/bridge:br-nat", "br-nat", "open", BRIDGE)
 ON_BR_NAT = guest(nics=[nic(kind="bridge", network="", bridge="br-nat")])
 KEY = "bridge br-nat"
 
@@ -580,11 +581,8 @@ def test_nowhere_on_a_bridge(
     lines: list[str], known: list[tuple[str, str]] | None, said: str
 ) -> None:
     """The reason says what misses: an address in the subnet, or the bridge itself."""
-    own = (
-        []
-        if known is None
-        else [Network("/bridge:br-nat", "br-nat", "open", known, {})]
-    )
+    bridge = "/bridge:br-nat", "br-nat", "open"
+    own = [] if known is None else [network(*bridge, known)]
 
     found = find(Host(network(), *own), ON_BR_NAT, KEY, *lines)
 
@@ -593,7 +591,7 @@ def test_nowhere_on_a_bridge(
 
 def test_a_family_that_the_bridge_lacks() -> None:
     """An address of it leads nowhere; the other family is served."""
-    four = Network("/bridge:br-nat", "br-nat", "open", BRIDGE[:1], {})
+    four = network("/bridge:br-nat", "br-nat", "open", BRIDGE[:1])
     lines = "address 10.9.0.51", "address fd00:9::51"
 
     found = find(Host(four), ON_BR_NAT, KEY, *lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from vfwhooks.store.records import Ousted, Record, Seen
 from vfwhooks.store.state import State
 from vfwhooks.values.published import parse_address
 
+HERE = parse_address("192.168.122.10")
 AT_10 = ["accept 4 192.168.122.10"]
 
 
@@ -84,7 +86,7 @@ def test_news(
     """Whose interface it is, if it is not known to be there, and who was there."""
     _, found = guest_cache(tmp_path, known)
 
-    names = [one.guest.name for one in found.concerned(mac, address)]
+    names = [one.guest.name for one in found.concerned(mac, parse_address(address))]
 
     assert names == ["web1"] * is_news
 
@@ -93,16 +95,13 @@ def test_a_clone_that_was_ousted(tmp_path: Path) -> None:
     """Where two have one lease, that the other is there again is no news; that a third
     one is there is."""
     holder = record(guest(), entries=AT_10)
-    holder.ousted = [Ousted(parse_address("192.168.122.10"), OTHER_MAC)]
+    holder.ousted = [Ousted(HERE, OTHER_MAC)]
     clone = record(guest("web2", OTHER_UUID, [nic(OTHER_MAC)]))
     clone.is_waiting = True
     _, found = guest_cache(tmp_path, holder, clone)
     macs = OTHER_MAC, "52:54:00:00:00:99"
 
-    names = [
-        [one.guest.name for one in found.concerned(mac, "192.168.122.10")]
-        for mac in macs
-    ]
+    names = [[one.guest.name for one in found.concerned(mac, HERE)] for mac in macs]
 
     assert names == [[], ["web1"]]
 
@@ -111,7 +110,7 @@ def test_the_same_news_twice(tmp_path: Path) -> None:
     """A neighbour is confirmed every few seconds: once is enough."""
     _, found = guest_cache(tmp_path, waiting())
 
-    new = [found.is_new(MAC, "192.168.122.10") for _ in range(2)]
+    new = [found.is_new(MAC, HERE) for _ in range(2)]
 
     assert new == [True, False]
 
@@ -119,21 +118,19 @@ def test_the_same_news_twice(tmp_path: Path) -> None:
 def test_news_are_news_again_when_a_record_changes(tmp_path: Path) -> None:
     """What was done about it is in the record."""
     state, found = guest_cache(tmp_path, waiting())
-    found.is_new(MAC, "192.168.122.10")
+    found.is_new(MAC, HERE)
     state.keep(record(entries=["accept 4 192.168.122.99"]))
 
     found.read(["guests/qemu/web1"])
 
-    assert found.is_new(MAC, "192.168.122.10")
+    assert found.is_new(MAC, HERE)
 
 
 def test_an_address_that_goes_to_and_fro(tmp_path: Path) -> None:
     """Whoever was there once may come back; '' is nobody."""
     _, found = guest_cache(tmp_path)
 
-    new = [
-        found.is_new(mac, "192.168.122.10") for mac in (MAC, OTHER_MAC, MAC, "", MAC)
-    ]
+    new = [found.is_new(mac, HERE) for mac in (MAC, OTHER_MAC, MAC, "", MAC)]
 
     assert new == [True] * 5
 
@@ -141,10 +138,10 @@ def test_an_address_that_goes_to_and_fro(tmp_path: Path) -> None:
 def test_a_network_that_is_scanned(tmp_path: Path) -> None:
     """What was heard of others' addresses takes no more memory than has a bound."""
     _, found = guest_cache(tmp_path)
-    numbers = range(1 << 17)
+    first = IPv6Address("2001:db8::")
     tracemalloc.start()
 
-    new = [found.is_new("", f"2001:db8::{number:x}") for number in numbers]
+    new = [found.is_new("", first + number) for number in range(1 << 17)]
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -158,7 +155,7 @@ def test_a_guest_that_has_stopped(tmp_path: Path) -> None:
 
     found.read(["guests/qemu/web1"])
 
-    assert found.concerned(MAC, "192.168.122.10") == []
+    assert found.concerned(MAC, HERE) == []
 
 
 def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
@@ -172,7 +169,7 @@ def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
     names = "qemu/web1", "lxc/none", "lxc/linked", "lxc/nowhere"
     is_whole = found.read([f"guests/{name}" for name in names])
 
-    told = [one.guest.name for one in found.concerned(MAC, "192.168.122.10")]
+    told = [one.guest.name for one in found.concerned(MAC, HERE)]
     assert (is_whole, told) == (False, ["web2"])
 
 
@@ -185,7 +182,7 @@ def test_guests_of_every_driver_and_no_network(tmp_path: Path) -> None:
 
     _, found = guest_cache(tmp_path, container, net)
 
-    drivers = [one.guest.driver for one in found.concerned(MAC, "192.168.122.10")]
+    drivers = [one.guest.driver for one in found.concerned(MAC, HERE)]
     assert drivers == ["lxc"]
 
 

@@ -18,10 +18,9 @@ import pytest
 
 from unit.builders import ANY_PYTHON, CHECKOUT, RECORDED, files_of
 from unit.test_doorbell import Service
-from vfwhooks.service import doorbell, hook
+from vfwhooks.service import hook
 from vfwhooks.store import files, spool
 from vfwhooks.store.lock import Lock
-from vfwhooks.store.spool import HookEvent
 
 # As the gate runs it, but for what would be said to syslog, which is printed, and what
 # carries events out, which only takes them away and says who came so far.
@@ -39,7 +38,7 @@ def carry_out(state, config, mine, lock, until, detach):
 alone.carry_out = carry_out
 sys.modules["vfwhooks.service.hook_without_service"] = alone
 from vfwhooks.service import hook
-hook.syslog = types.SimpleNamespace(
+sys.modules["syslog"] = types.SimpleNamespace(
     openlog=lambda *_: None, LOG_PID=0, LOG_DAEMON=0, LOG_NOTICE=0,
     syslog=lambda _, line: sys.stderr.write(line + "\\n"),
 )
@@ -130,7 +129,7 @@ def test_what_needs_no_xml(state: str, service: Service, operation: str) -> None
 
 def test_without_a_service(state: str) -> None:
     """It does all that waits, with the lock."""
-    spool.put(state, HookEvent("qemu", "other", "stopped", b""))
+    hook.put(state, ("qemu", "other", "stopped", b"", 1))
 
     said = run(state)
 
@@ -143,7 +142,7 @@ def test_a_service_that_is_silent(state: str, service: Service) -> None:
     said = [run(state, ring=0.2), run(state)]
 
     assert said == [["alone with the lock: web1"]] * 2
-    assert files.exists(f"{state}/{doorbell.DEAF}")
+    assert files.exists(f"{state}/{hook.DEAF}")
     service.hear_all(until=service.ringers.is_rung)
     assert service.waits() == 1
 
@@ -202,9 +201,9 @@ def test_who_waits_for_the_lock_imports_nothing_else(state: str) -> None:
     lock = Lock(f"{state}/lock")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from vfwhooks.service import hook; from vfwhooks.store import spool\n"
+        "from vfwhooks.service import hook\n"
         "before = set(sys.modules)\n"
-        "event = spool.HookEvent('qemu', 'web1', 'stopped', b'')\n"
+        "event = 'qemu', 'web1', 'stopped', b'', 1\n"
         "hook.carry_out(sys.argv[2], '', event, 0)\n"
         "print(*set(sys.modules) - before)"
     )
@@ -214,6 +213,7 @@ def test_who_waits_for_the_lock_imports_nothing_else(state: str) -> None:
 
     assert set(done.stdout.split()) == {
         "fcntl",
+        "vfwhooks.store",
         "vfwhooks.store.lock",
         "vfwhooks.values",
         "vfwhooks.values.errors",
@@ -301,6 +301,13 @@ def test_a_line_that_holds_anything(state: str) -> None:
 
     lock.close()
     assert line.isprintable()
+
+
+def test_it_spells_what_is_shared_as_others_do() -> None:
+    """It imports nothing to know it: the paths, and the format of the spool."""
+    mine = hook._STATE, hook._CONFIG, hook._FORMAT
+
+    assert mine == (files.STATE, files.CONFIG, spool.FORMAT)
 
 
 def test_how_long_it_takes_at_most() -> None:

@@ -19,7 +19,7 @@ from unit.builders import (
 )
 from vfwhooks.reconcile import hook_events
 from vfwhooks.reconcile.hook_events import read_event, waiting
-from vfwhooks.store import spool
+from vfwhooks.service import hook
 from vfwhooks.store.records import GuestEvent
 from vfwhooks.store.spool import HookEvent
 from vfwhooks.store.state import State
@@ -163,7 +163,7 @@ def test_what_libvirt_would_not_write(tmp_path: Path, stdin: bytes, said: str) -
 
 def put(state: State, name: str, operation: str, stamp: int, data: bytes = b"") -> str:
     """A hook has written this down."""
-    return spool.put(state.path, HookEvent("qemu", name, operation, data, stamp))
+    return hook.put(state.path, ("qemu", name, operation, data, stamp))
 
 
 def left(state: State) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import MAC, OTHER_MAC, RECORDED, fields, network, refusal
+from unit.builders import MAC, OTHER_MAC, RECORDED, addresses, fields, network, refusal
 from unit.netlinks import Link
 from vfwhooks.host.netlink import Netlink
 from vfwhooks.libvirt.inventory import Inventory
+from vfwhooks.values.published import parse_address
 
 FAR = 4_000_000_000
 RUN = "run/libvirt/network"
@@ -44,7 +45,12 @@ def lease(address: object, expiry: object = FAR, mac: object = MAC) -> object:
 def leases(root: Path, *known: object) -> list[tuple[int, str]]:
     """What a status file that holds these says of our MAC."""
     put(root, STATUS, json.dumps(list(known)))
-    return host(root).leases("virbr0", MAC)
+    return asked(host(root))
+
+
+def asked(inventory: Inventory) -> list[tuple[int, str]]:
+    """Expiry and address of our MAC's leases."""
+    return [(expiry, str(one)) for expiry, one in inventory.leases("virbr0", MAC)]
 
 
 def test_network_as_libvirt_left_it(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_what_the_hook_was_told_counts_before_libvirt_has_written(
 
     found = host(tmp_path).network("default")
 
-    assert found and found.reservations == {MAC: ["192.168.122.77"]}
+    assert found and found.reservations == {MAC: addresses("192.168.122.77")}
 
 
 def test_libvirts_file_counts_once_it_is_newer(tmp_path: Path) -> None:
@@ -93,7 +99,7 @@ def test_libvirts_file_counts_once_it_is_newer(tmp_path: Path) -> None:
 
     found = host(tmp_path).network("default")
 
-    assert found and found.reservations == {MAC: ["192.168.122.10"]}
+    assert found and found.reservations == {MAC: addresses("192.168.122.10")}
 
 
 def test_a_network_that_was_stopped(tmp_path: Path) -> None:
@@ -193,9 +199,9 @@ def test_leases_are_read_once(tmp_path: Path, name: str, text: str) -> None:
 
     for address in ("192.168.122.20", "192.168.122.21"):
         put(tmp_path, STATUS.replace("virbr0.status", name), text.replace("@", address))
-        found += [where for _, where in inventory.leases("virbr0", MAC)]
+        found += [where for _, where in asked(inventory)]
     inventory.look_anew()
-    found += [where for _, where in inventory.leases("virbr0", MAC)]
+    found += [where for _, where in asked(inventory)]
 
     assert found == ["192.168.122.20", "192.168.122.20", "192.168.122.21"]
 
@@ -263,14 +269,14 @@ def test_a_file_without_leases(tmp_path: Path, text: str) -> None:
     """A status file of another shape holds no lease."""
     put(tmp_path, STATUS, text)
 
-    found = host(tmp_path).leases("virbr0", MAC)
+    found = asked(host(tmp_path))
 
     assert found == []
 
 
 def test_no_status_file(tmp_path: Path) -> None:
     """A network without DHCP has none."""
-    found = host(tmp_path).leases("virbr0", MAC)
+    found = asked(host(tmp_path))
 
     assert found == []
 
@@ -287,7 +293,7 @@ def test_a_status_file_that_is_no_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1"])
 def test_loopback_is_not_the_hosts(tmp_path: Path, address: str) -> None:
     """The host's own loopback stays its own; the kernel is not asked."""
-    found = host(tmp_path).is_local(address)
+    found = host(tmp_path).is_local(parse_address(address))
 
     assert found is False
 
@@ -326,7 +332,7 @@ def test_leases_of_dnsmasq(tmp_path: Path) -> None:
         f"{FAR} {MAC} 192.168.122.999 web1 *\n",
     )
 
-    found = host(tmp_path).leases("virbr0", MAC)
+    found = asked(host(tmp_path))
 
     assert found == [(1 << 62, "192.168.122.53"), (FAR, "192.168.122.50")]
 
@@ -355,7 +361,7 @@ def test_dnsmasqs_file_of_a_bridge_that_is_no_networks(tmp_path: Path) -> None:
     """A bridge of the administrator's has no leases of libvirt's."""
     put(tmp_path, DNSMASQS, f"{FAR} {MAC} 192.168.122.50 web1 *\n")
 
-    found = host(tmp_path).leases("virbr0", MAC)
+    found = asked(host(tmp_path))
 
     assert found == []
 
@@ -367,7 +373,7 @@ def test_leases_where_dnsmasq_has_them(tmp_path: Path, directory: str) -> None:
     file = f"var/lib/{directory}/dnsmasq.leases"
     put(tmp_path, file, f"{FAR} {MAC} 192.168.122.50 web1 *\n")
 
-    found = host(tmp_path).leases("virbr0", MAC)
+    found = asked(host(tmp_path))
 
     assert found == [(FAR, "192.168.122.50")]
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import HERE, OTHER_UUID, PROPERTY, RECORDED, UUID, parsed, written
+from unit.builders import (
+    HERE,
+    OTHER_UUID,
+    PROPERTY,
+    RECORDED,
+    UUID,
+    pairs,
+    parsed,
+    written,
+)
 from vfwhooks.config.port_mappings import network_entries
 from vfwhooks.firewall import iptables_rules
 from vfwhooks.firewall.iptables_rules import short, sources_chain
@@ -291,7 +300,7 @@ def test_chain_names_of_owners_without_a_uuid(owner: str) -> None:
 @pytest.mark.parametrize("bridge", ["20-31", "4c8346", "48d013", "2031"])
 def test_a_bridge_whose_name_reads_as_a_chains(bridge: str) -> None:
     """What all share is nobody's own, whatever a name in base64 ends like."""
-    entries = written(network_entries([("10.0.0.1", "10.0.0.0/24")]))
+    entries = written(network_entries(pairs([("10.0.0.1", "10.0.0.0/24")])))
     entries += ["snat 4 10.0.0.5 203.0.113.7", "localnet 4 virbr0"]
 
     found = render(bridge, entries, "4")

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # none are installed
 
-from unit.builders import CHECKOUT, working_in
+from unit.builders import CHECKOUT, PROPERTY, working_in
 from unit.test_check import CASES, case
 from unit.test_docs import DOCS, examples
 from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, PORT
@@ -222,6 +222,7 @@ def files(draw: st.DrawFn, is_bad: bool) -> str:
     return "guests:\n" + "".join(guests)
 
 
+@PROPERTY
 @given(files(False))
 def test_good_files(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """Both take a file without a fault."""
@@ -231,6 +232,7 @@ def test_good_files(tmp_path_factory: pytest.TempPathFactory, text: str) -> None
     assert (accepts(path), errors_of(path)) == (True, [])
 
 
+@PROPERTY
 @given(files(True))
 def test_faults_of_structure(
     tmp_path_factory: pytest.TempPathFactory, text: str
@@ -258,6 +260,7 @@ TREES = st.recursive(
 )
 
 
+@PROPERTY
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=3), TREES)
 def test_any_tree(
     tmp_path_factory: pytest.TempPathFactory, top: dict[str, str], guest: str

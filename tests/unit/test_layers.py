@@ -38,8 +38,8 @@ HEAVY = {
     "yaml": {"config.yaml_tree"},
 }
 # What every hook of ours loads: it may find a service that does the rest.
-CLIENT_OF_PYTHON = {"_socket", "errno", "faulthandler", "syslog"}
-CLIENT = {"service.doorbell", "store.files", "service.hook", "store.spool"}
+CLIENT_OF_PYTHON = {"_socket", "faulthandler"}
+CLIENT = {"service.hook"}
 # What a hook without a service need not load either.
 TOO_DEAR = [
     "argparse",

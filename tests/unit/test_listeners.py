@@ -13,6 +13,7 @@ import pytest
 from vfwhooks.host.listeners import Listener, list_listeners
 from vfwhooks.host.netlink import SOCK_DIAG, Netlink
 from vfwhooks.host.socket_owners import name_socket_owners
+from vfwhooks.values.published import parse_address
 
 KINDS = {
     "every IPv4 address": ("tcp", "0.0.0.0", 0, "4", ""),
@@ -61,7 +62,8 @@ def test_a_listener(kind: str) -> None:
 
         found = listed(protocol, (port, port))
 
-    wanted = Listener(protocol, families, shown, port, 0, inode)
+    bound = parse_address(shown) if shown else None
+    wanted = Listener(protocol, families, bound, port, 0, inode)
     assert [asdict(one) for one in found] == [asdict(wanted)]
 
 
@@ -117,7 +119,7 @@ def test_a_tunnels_socket(protocol: str) -> None:
 
 def test_what_is_said_of_a_tunnels_socket() -> None:
     """No process is looked for: the kernel has it."""
-    tunnel = Listener("udp", "4", "", 51820, is_kernels=True)
+    tunnel = Listener("udp", "4", None, 51820, is_kernels=True)
 
     assert tunnel.reason == (
         "the kernel (WireGuard, VXLAN or the like) listens on udp 0.0.0.0:51820"
@@ -141,7 +143,7 @@ def test_who_it_is() -> None:
     with listening("tcp", "127.0.0.1") as sock:
         port = sock.getsockname()[1]
         (mine,) = listed("tcp", (port, port))
-        nobodys = Listener("tcp", "4", "", 1, 0, 0)
+        nobodys = Listener("tcp", "4", None, 1, 0, 0)
 
         found = name_socket_owners([mine, nobodys])
 

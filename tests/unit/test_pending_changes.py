@@ -18,6 +18,7 @@ from unit.builders import (
     written,
 )
 from vfwhooks.reconcile.pending_changes import PendingChanges
+from vfwhooks.store import asking
 from vfwhooks.store.records import GuestEvent, Key, Record
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest
@@ -304,8 +305,9 @@ def test_a_guest_that_stopped_since_the_question(
 ) -> None:
     """libvirtd's answer is older: the guest does not come back."""
     state = known(tmp_path, running())
-    state.asking()
-    state.forget(WEB, stopped)
+    asking.begin(state)
+    asking.note_stopped(state, WEB, stopped)
+    state.forget(WEB)
 
     events = corrected(state, guest())
 

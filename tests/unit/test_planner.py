@@ -49,7 +49,7 @@ RESERVED = {MAC: ["192.168.122.10"], OTHER_MAC: ["192.168.122.11"]}
 def configuration(directory: Path, guests: dict[str, list[str]]) -> Compiled:
     """A compiled configuration of these guests."""
     (directory / "compiled").write_bytes(compiled_file.build("", {}, guests))
-    found = compiled_file.load(f"{directory}/compiled")
+    found = compiled_file.load(str(directory))
     assert found
     return found
 
@@ -449,7 +449,7 @@ def test_a_guest_that_waits_needs_no_network(tmp_path: Path) -> None:
     assert entries(found) == {"web1": []}
 
 
-SSHD = Listener("tcp", "4", "", 22)
+SSHD = Listener("tcp", "4", None, 22)
 
 
 def test_a_listener_keeps_its_port(tmp_path: Path) -> None:
@@ -491,7 +491,7 @@ def test_a_listener_keeps_its_port_of_a_range(tmp_path: Path) -> None:
 
 def test_listeners_have_all_of_a_range(tmp_path: Path) -> None:
     """Nothing of it is forwarded: it is a conflict, with the first of them."""
-    some = [SSHD, Listener("tcp", "4", "", 23)]
+    some = [SSHD, Listener("tcp", "4", None, 23)]
     host = Host(network(reservations=RESERVED), listeners=some)
     ports = ["forward * tcp 22 23 22 23 -"]
 
@@ -509,7 +509,7 @@ def test_a_socket_of_udp_is_seen_first(tmp_path: Path) -> None:
     force; and it comes back to the guest when it is gone."""
     ports = ["forward * udp 5000 5002 5000 5002 -"]
     known = network(reservations=RESERVED)
-    vpn = Listener("udp", "4", "", 5001, inode=7)
+    vpn = Listener("udp", "4", None, 5001, inode=7)
     there = planner(tmp_path, {"web1": ports}, Host(known, listeners=[vpn]))
     found = []
 
@@ -539,7 +539,7 @@ def test_a_socket_of_udp_is_seen_first(tmp_path: Path) -> None:
 
 def test_who_only_looks_decides_nothing(tmp_path: Path) -> None:
     """What was seen long ago stays as it is, for status."""
-    vpn = Listener("udp", "4", "", 5001, inode=7)
+    vpn = Listener("udp", "4", None, 5001, inode=7)
     host = Host(network(reservations=RESERVED), listeners=[vpn])
     ports = ["forward * udp 5000 5002 5000 5002 -"]
     config = configuration(tmp_path, {"web1": ports})
@@ -558,7 +558,7 @@ def test_two_guests_want_a_range_with_a_listener(
 ) -> None:
     """The first has it, whichever of them has left the listener its port; the other
     has nothing of it, and is told."""
-    vpn = Listener("udp", "4", "", 5002, inode=7)
+    vpn = Listener("udp", "4", None, 5002, inode=7)
     host = Host(network(reservations=RESERVED), listeners=[vpn])
     lines = [f"forward * udp 5000 5004 {5000 + shift} {5004 + shift} -"]
     plan = planner(tmp_path, {"web1": lines, "web2": lines}, host)
@@ -585,7 +585,7 @@ def test_two_guests_want_a_range_with_a_listener(
 
 def test_a_claim_tells_who_was_first(tmp_path: Path) -> None:
     """A guest that starts leaves the port to whom its claim has left it."""
-    vpn = Listener("udp", "4", "", 5001, inode=7)
+    vpn = Listener("udp", "4", None, 5001, inode=7)
     host = Host(network(reservations=RESERVED), listeners=[vpn])
     lines = ["claim 8a3c", "claimed * udp 5000 5002 5000 5002 -"]
     claim = running(entries=["reject 4 * udp 5000 5000", "reject 4 * udp 5002 5002"])
@@ -615,7 +615,7 @@ def test_what_two_guests_want_and_a_listener_has(tmp_path: Path) -> None:
 def test_a_listener_that_came_later(tmp_path: Path) -> None:
     """What the record says is in force stays in force, for one guest as for all."""
     host = Host(
-        network(reservations=RESERVED), listeners=[Listener("tcp", "4", "", 80)]
+        network(reservations=RESERVED), listeners=[Listener("tcp", "4", None, 80)]
     )
     plan = planner(tmp_path, {"web1": WEB}, host)
     known = running(entries=WEB_AT_10)
@@ -644,7 +644,7 @@ def test_a_claim_yields_to_a_listener(tmp_path: Path) -> None:
 def test_a_guest_takes_what_its_claim_holds(tmp_path: Path) -> None:
     """A listener that came later than the claim keeps nothing from the guest."""
     host = Host(
-        network(reservations=RESERVED), listeners=[Listener("tcp", "4", "", 80)]
+        network(reservations=RESERVED), listeners=[Listener("tcp", "4", None, 80)]
     )
     claims = {("claim", "web1"): running(entries=["reject 4 * tcp 80 80"])}
     config = configuration(tmp_path, {"": ["claims web1"], "web1": CLAIM})
@@ -767,8 +767,8 @@ def test_the_hosts_own_address_is_not_claimed(tmp_path: Path) -> None:
 def test_a_listener_on_a_whole_address(tmp_path: Path) -> None:
     """One that listens just there was first; one on every address is no blocker."""
     everywhere, there = (
-        Listener("tcp", "4", "", 22),
-        Listener("tcp", "4", "203.0.113.7", 22),
+        Listener("tcp", "4", None, 22),
+        Listener("tcp", "4", parse_address("203.0.113.7"), 22),
     )
     hosts = [
         Host(network(reservations=RESERVED), listeners=[one])
@@ -820,7 +820,7 @@ def test_a_service_on_a_bridge_that_stands_in_the_file(tmp_path: Path) -> None:
     host = Host(
         network(reservations=RESERVED),
         BR_NAT,
-        listeners=[Listener("tcp", "4", "10.9.0.1", 80)],
+        listeners=[Listener("tcp", "4", parse_address("10.9.0.1"), 80)],
     )
 
     found = planner(tmp_path, {"web1": WEB}, host).guest(running())
@@ -831,7 +831,7 @@ def test_a_service_on_a_bridge_that_stands_in_the_file(tmp_path: Path) -> None:
 def test_a_bridge_that_is_the_lan(tmp_path: Path) -> None:
     """The host's address there is for everybody: services on it keep their ports from
     being published, and DNS and DHCP may be."""
-    listener = Listener("tcp", "4", "10.9.0.1", 80)
+    listener = Listener("tcp", "4", parse_address("10.9.0.1"), 80)
     host = Host(
         network(reservations=RESERVED),
         BR_NAT,

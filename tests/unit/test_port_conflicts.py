@@ -15,6 +15,7 @@ from vfwhooks.reconcile.port_conflicts import (
     is_all,
 )
 from vfwhooks.store.records import Seen
+from vfwhooks.values.published import parse_address
 
 DEFAULT = "203.0.113.1"
 
@@ -31,7 +32,8 @@ def listener(
     is_kernels: bool = False,
 ) -> Listener:
     """sshd, as a rule on every IPv4 address."""
-    return Listener(protocol, families, address, port, device, inode, is_kernels)
+    bound = parse_address(address) if address else None
+    return Listener(protocol, families, bound, port, device, inode, is_kernels)
 
 
 def is_rival(claim: str, *listeners: Listener, held: tuple[str, ...] = ()) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import PROPERTY, at, keys, parsed, published, written
+from unit.builders import PROPERTY, at, keys, pairs, parsed, published, written
 from vfwhooks.config.compiled_lines import parse_forward, parse_settings
 from vfwhooks.config.port_mappings import (
     EXEMPT_PORTS,
@@ -178,8 +178,8 @@ def test_settings_of_no_lines() -> None:
     """A guest that forwards.yaml does not name has nothing."""
     settings = Settings()
 
-    found = settings.addresses, settings.allows, settings.forwards, settings.network
-    assert found == ({}, {}, [], "")
+    found = settings.addresses, settings.forwards, settings.network
+    assert found == ({}, [], "")
 
 
 def test_settings() -> None:
@@ -189,7 +189,6 @@ def test_settings() -> None:
             "address 192.168.122.50",
             "address fd00:122::50",
             "network my%20net",
-            "allow allow_0f5c 198.51.100.0/24,10.0.0.0/8",
             "forward * tcp 8080 8081 80 81 allow_0f5c",
             "aaa",
             "colour blue",
@@ -205,9 +204,8 @@ def test_settings() -> None:
         "tcp",
         "allow_0f5c",
     )
-    assert (settings.addresses, settings.allows, settings.network) == (
+    assert (settings.addresses, settings.network) == (
         at("192.168.122.50", "fd00:122::50"),
-        {"allow_0f5c": ["198.51.100.0/24", "10.0.0.0/8"]},
         "my net",
     )
     assert (settings.is_wide, settings.is_loopback, settings.claim) == (
@@ -431,7 +429,7 @@ def test_network_entries() -> None:
     """DNS and DHCP on the bridge stay libvirt's; hairpins; clients keep addresses."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
 
-    found = network_entries(subnets)
+    found = network_entries(pairs(subnets))
 
     assert written(found) == [
         "left 4 192.168.122.1 tcp 53 53",
@@ -452,7 +450,7 @@ def test_entries_of_a_network_with_two_addresses_in_a_subnet() -> None:
     """What holds for the subnet is there once."""
     subnet = "10.0.0.0/24"
 
-    found = network_entries([("10.0.0.1", subnet), ("10.0.0.2", subnet)])
+    found = network_entries(pairs([("10.0.0.1", subnet), ("10.0.0.2", subnet)]))
 
     rest = [entry for entry in found if not isinstance(entry, Exempt)]
     assert (len(found), written(rest)) == (
@@ -465,7 +463,7 @@ def test_the_ports_that_are_left() -> None:
     """Those that a forward on every address may meet on a bridge of libvirt's."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
 
-    left = [one for one in network_entries(subnets) if isinstance(one, Exempt)]
+    left = [one for one in network_entries(pairs(subnets)) if isinstance(one, Exempt)]
 
     assert {one.published.first for one in left} == set(EXEMPT_PORTS)
 

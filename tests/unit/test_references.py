@@ -118,7 +118,7 @@ def at(
 def changed(state: State, *pairs: Pair) -> list[tuple[str, str, bool]]:
     """What changes for networks: driver, name, and whether its entries come."""
     Path(state.path, "compiled").write_bytes(compiled_file.build("", {}, {}))
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     assert config
     planner = Planner(config, Host(network(), network("lab", "virbr1")))
     found = References(state).change(list(pairs), planner)

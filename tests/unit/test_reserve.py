@@ -10,7 +10,7 @@ from vfwhooks.values.errors import VfwError
 LEASES = {("virbr0", MAC): [(9, "192.168.122.101"), (8, "192.168.122.102")]}
 
 
-def reserve(*asked: str) -> bool:
+def reserve(*asked: object) -> bool:
     """A libvirtd that has none of them yet, and refuses one."""
     if asked[0] == "plain":
         raise VfwError("network plain has no DHCP")

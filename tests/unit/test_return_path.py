@@ -10,8 +10,18 @@ from typing import cast
 
 import pytest
 
-from unit.builders import at, fresh_state, guest, network, parsed, record, written
+from unit.builders import (
+    addresses,
+    at,
+    fresh_state,
+    guest,
+    network,
+    parsed,
+    record,
+    written,
+)
 from vfwhooks.config.compiled_lines import parse_settings
+from vfwhooks.config.value_syntax import Address
 from vfwhooks.firewall.entry_delta import Delta
 from vfwhooks.host.policy_rules import PolicyRule, PolicyRules
 from vfwhooks.libvirt.inventory import Inventory
@@ -44,14 +54,14 @@ class Routes:
         self._own = own
         self._of_guest = of_guest
 
-    def way_out(self, source: str, by: int = 0, mark: int = 0) -> Way | None:
+    def way_out(self, source: Address, by: int = 0, mark: int = 0) -> Way | None:
         """As Routes has it."""
         assert by in (0, VIRBR0) and not mark
-        return self._of_guest if by else self._own.get(source)
+        return self._of_guest if by else self._own.get(str(source))
 
-    def own_addresses(self, family: str) -> list[str]:
+    def own_addresses(self, family: str) -> list[Address]:
         """The same."""
-        return [one for one in self._own if (":" in one) == (family == "6")]
+        return [one for one in addresses(*self._own) if one.version == int(family)]
 
     def link(self, index: int = 0, name: str = "") -> tuple[int, str]:
         """The same; there is one bridge."""
@@ -64,9 +74,9 @@ class Host:
     def __init__(self, own: dict[str, Way], of_guest: Way | None) -> None:
         self.routes = Routes(own, of_guest)
 
-    def bridge_addresses(self) -> set[str]:
+    def bridge_addresses(self) -> set[Address]:
         """Its address."""
-        return {"192.168.122.1"}
+        return set(addresses("192.168.122.1"))
 
 
 def found(

@@ -9,10 +9,14 @@ from typing import cast
 
 import pytest
 
+from unit.builders import addresses
+from vfwhooks.config.value_syntax import Address
 from vfwhooks.diagnosis.return_path_check import ReturnPath
 from vfwhooks.host.routes import Routes
+from vfwhooks.values.published import Family
 
-HOST, GUEST, BRIDGE = "198.51.100.1", "192.168.122.10", 9_000_003
+HOST, GUEST = addresses("198.51.100.1", "192.168.122.10")
+BRIDGE = 9_000_003
 FIRST, SECOND = 9_000_001, 9_000_002  # no interface has such a number
 MAIN, OWN = 254, 100
 
@@ -24,20 +28,20 @@ class MadeUp:
         self._ways = ways
 
     def way_out(
-        self, source: str, by: int = 0, mark: int = 0
+        self, source: Address, by: int = 0, mark: int = 0
     ) -> tuple[int, int] | None:
         """As Routes has it."""
         if mark:
             return self._ways.get(f"marked {mark:#x}")
         return self._ways.get("guest" if by else "host")
 
-    def holders(self, address: str) -> list[int]:
+    def holders(self, address: Address) -> list[int]:
         """The same."""
         return [SECOND]
 
-    def own_addresses(self, family: str) -> list[str]:
+    def own_addresses(self, family: str) -> list[Address]:
         """The same."""
-        return ["192.168.122.1", HOST, "203.0.113.1"]
+        return [*addresses("192.168.122.1"), HOST, *addresses("203.0.113.1")]
 
 
 def path(root: Path, rp_filter: str = "0", **ways: tuple[int, int]) -> ReturnPath:
@@ -47,7 +51,7 @@ def path(root: Path, rp_filter: str = "0", **ways: tuple[int, int]) -> ReturnPat
         conf.mkdir(parents=True)
         (conf / "rp_filter").write_text(f"{rp_filter}\n")
     routes = cast("Routes", MadeUp(**ways))
-    return ReturnPath(routes, frozenset({"192.168.122.1"}), str(root))
+    return ReturnPath(routes, frozenset(addresses("192.168.122.1")), str(root))
 
 
 ELSEWHERE = f"answers of {GUEST} leave by interface {FIRST}, and those of {HOST}"
@@ -148,8 +152,9 @@ def test_a_forward_with_return_path(
 def test_the_cure_of_ipv6(tmp_path: Path) -> None:
     """Its rules are others; rp_filter is IPv4's."""
     paths = path(tmp_path, "1", host=(SECOND, OWN), guest=(FIRST, MAIN))
+    host, guest = addresses("2001:db8::1", "fd00:122::10")
 
-    found = paths.blocker("2001:db8::1", "fd00:122::10", BRIDGE)
+    found = paths.blocker(host, guest, BRIDGE)
 
     cure = f"ip -6 rule add iif interface {BRIDGE} from fd00:122::10 lookup {OWN}"
     assert found.rpartition("run: ")[2] == cure
@@ -157,4 +162,4 @@ def test_the_cure_of_ipv6(tmp_path: Path) -> None:
 
 def test_addresses_that_are_reached_from_far_away(tmp_path: Path) -> None:
     """The host's own on libvirt's bridges are not."""
-    assert path(tmp_path).outside("4") == [HOST, "203.0.113.1"]
+    assert path(tmp_path).outside(Family.IPV4) == addresses(f"{HOST}", "203.0.113.1")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 
 from unit.builders import NAMES, PROPERTY
+from vfwhooks.service import hook
 from vfwhooks.store import files, spool
 from vfwhooks.store.spool import HookEvent
 
@@ -22,6 +23,11 @@ FIRST = "00000000000000000001-1.1"
 def event(name: str = "web1", stamp: int = 0, data: bytes = b"<domain/>") -> HookEvent:
     """A guest that has started."""
     return HookEvent("qemu", name, "started", data, stamp)
+
+
+def put(state: str, one: HookEvent) -> str:
+    """Have a hook write the event down; its file."""
+    return hook.put(state, (one.driver, one.name, one.operation, one.data, one.stamp))
 
 
 def words(found: HookEvent | None) -> object:
@@ -41,7 +47,7 @@ def test_what_is_put_is_found(tmp_path: Path) -> None:
     """Byte for byte, and when it was."""
     one = event(data=b"<domain>\0\xff</domain>\n")
 
-    file = spool.put(state(tmp_path), one)
+    file = put(state(tmp_path), one)
 
     ((where, found),) = spool.waiting(state(tmp_path))
     assert (where, words(found)) == (file, words(one))
@@ -53,17 +59,17 @@ def test_any_name(name: str) -> None:
     """Whatever a guest is called, one file is written and read."""
     one, kept = event(name, 7), {}
 
-    def keep(path: str, data: bytes, _: str) -> None:
-        kept[path.rpartition("/")[2]] = data
+    def keep(_: str, name: str, data: bytes) -> None:
+        kept[name.rpartition("/")[2]] = data
 
     with (
-        patch.object(files, "write", keep),
+        patch.object(hook, "_write", keep),
         patch.object(files, "names", lambda _: list(kept)),
         patch.object(files, "read", lambda path: kept[path.rpartition("/")[2]]),
         patch.object(posix, "lstat", lambda _: os.stat_result([0o40700, *[0] * 9])),
         patch.object(posix, "geteuid", lambda: 0),
     ):
-        spool.put("/state", one)
+        put("/state", one)
         ((_, found),) = spool.waiting("/state")
 
     assert words(found) == words(one)
@@ -72,7 +78,7 @@ def test_any_name(name: str) -> None:
 def test_the_oldest_comes_first(tmp_path: Path) -> None:
     """In the order in which hooks were called, whoever wrote first."""
     for stamp in (30, 200, 4):
-        spool.put(state(tmp_path), event(stamp=stamp))
+        put(state(tmp_path), event(stamp=stamp))
 
     found = [one.stamp for _, one in spool.waiting(state(tmp_path)) if one]
 
@@ -81,7 +87,7 @@ def test_the_oldest_comes_first(tmp_path: Path) -> None:
 
 def test_where_nothing_is_there_yet(tmp_path: Path) -> None:
     """The first event of a host makes what it needs, which is root's alone."""
-    spool.put(state(tmp_path), event())
+    put(state(tmp_path), event())
 
     modes = {
         name: (tmp_path / "state" / name).stat().st_mode & 0o777
@@ -93,12 +99,12 @@ def test_where_nothing_is_there_yet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["spool", "tmp"])
 def test_a_directory_of_a_former_release(tmp_path: Path, missing: str) -> None:
     """What it did not have is made."""
-    spool.put(state(tmp_path), event(stamp=1))
+    put(state(tmp_path), event(stamp=1))
     for path in (tmp_path / "state" / missing).iterdir():
         path.unlink()
     (tmp_path / "state" / missing).rmdir()
 
-    spool.put(state(tmp_path), event(stamp=2))
+    put(state(tmp_path), event(stamp=2))
 
     assert [one.stamp for _, one in spool.waiting(state(tmp_path)) if one][-1] == 2
 
@@ -106,11 +112,11 @@ def test_a_directory_of_a_former_release(tmp_path: Path, missing: str) -> None:
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_directory_that_others_can_write(tmp_path: Path, mode: int) -> None:
     """What they put there would be carried out: nothing is written."""
-    spool.put(state(tmp_path), event(stamp=1))
+    put(state(tmp_path), event(stamp=1))
     (tmp_path / "state").chmod(mode)
 
     with pytest.raises(PermissionError, match="is not ours alone"):
-        spool.put(state(tmp_path), event(stamp=2))
+        put(state(tmp_path), event(stamp=2))
 
     assert len(spool.waiting(state(tmp_path))) == 1
 
@@ -121,7 +127,7 @@ def test_a_link_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "state").symlink_to("elsewhere")
 
     with pytest.raises(PermissionError, match="is not ours alone"):
-        spool.put(state(tmp_path), event())
+        put(state(tmp_path), event())
 
 
 def test_a_file_in_its_place(tmp_path: Path) -> None:
@@ -130,13 +136,13 @@ def test_a_file_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "state").chmod(0o600)
 
     with pytest.raises(OSError, match=r"Not a directory|is no directory"):
-        spool.put(state(tmp_path), event())
+        put(state(tmp_path), event())
 
 
 @pytest.mark.parametrize("name", ["00000000000000000001-1.2", "1-1", "new", ".1.swp"])
 def test_another_format_is_left_alone(tmp_path: Path, name: str) -> None:
     """It is another release's: it is no event of ours, and stays."""
-    spool.put(state(tmp_path), event())
+    put(state(tmp_path), event())
     ((mine, _),) = spool.waiting(state(tmp_path))
     (tmp_path / "state" / mine).rename(tmp_path / "state" / "spool" / name)
 
@@ -173,7 +179,7 @@ def link(path: Path) -> None:
 @pytest.mark.parametrize("make", [garbage, cut_short, empty, directory, link])
 def test_what_cannot_be_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """It is told as such, and those beside it are read."""
-    spool.put(state(tmp_path), event(stamp=5))
+    put(state(tmp_path), event(stamp=5))
     make(tmp_path / "state" / "spool" / FIRST)
 
     (where, broken), (_, found) = spool.waiting(state(tmp_path))
@@ -187,7 +193,7 @@ def test_what_cannot_be_read(tmp_path: Path, make: Callable[[Path], None]) -> No
 
 def test_a_stamp_that_is_no_number(tmp_path: Path) -> None:
     """A name that no hook of ours gave."""
-    spool.put(state(tmp_path), event())
+    put(state(tmp_path), event())
     ((mine, _),) = spool.waiting(state(tmp_path))
     (tmp_path / "state" / mine).rename(tmp_path / "state" / "spool" / "x-1.1")
 
@@ -196,7 +202,7 @@ def test_a_stamp_that_is_no_number(tmp_path: Path) -> None:
 
 def test_a_host_that_cannot_read_for_a_moment(tmp_path: Path) -> None:
     """No descriptor, no memory: the event is good, and stays for the next one."""
-    spool.put(state(tmp_path), event())
+    put(state(tmp_path), event())
     busy = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with (
@@ -210,7 +216,7 @@ def test_a_host_that_cannot_read_for_a_moment(tmp_path: Path) -> None:
 
 def test_one_that_goes_meanwhile(tmp_path: Path) -> None:
     """Who looks without the lock may find a name whose file is gone."""
-    spool.put(state(tmp_path), event())
+    put(state(tmp_path), event())
 
     with patch.object(files, "read", return_value=None):
         found = spool.waiting(state(tmp_path))
@@ -222,6 +228,6 @@ def test_whether_any_waits(tmp_path: Path) -> None:
     """On a host without a directory none does."""
     before = spool.has_any(state(tmp_path))
 
-    spool.put(state(tmp_path), event())
+    put(state(tmp_path), event())
 
     assert (before, spool.has_any(state(tmp_path))) == (False, True)

@@ -8,6 +8,7 @@ import pytest
 
 from unit.builders import Host, network, parsed
 from unit.flowtable import TCP, UDP, Connection, Table
+from vfwhooks.config.value_syntax import Address
 from vfwhooks.host.conntrack import Flows
 from vfwhooks.reconcile.stale_connections import cut
 
@@ -47,8 +48,8 @@ CONNECTIONS = {
 class Local(Host):
     """The host that has these addresses."""
 
-    def is_local(self, address: str) -> bool:
-        return address in (HOST, BRIDGE, "2001:db8::1", "fd00:122::1")
+    def is_local(self, address: Address) -> bool:
+        return str(address) in (HOST, BRIDGE, "2001:db8::1", "fd00:122::1")
 
 
 KERNELS = "filters", "ignores", "refuses"
@@ -249,8 +250,8 @@ OWN = {
 class Public(Host):
     """The host that has these addresses."""
 
-    def is_local(self, address: str) -> bool:
-        return address in (HOST, PUBLIC, BRIDGE)
+    def is_local(self, address: Address) -> bool:
+        return str(address) in (HOST, PUBLIC, BRIDGE)
 
 
 WAY_OUT = f"snat 4 {GUEST} {PUBLIC}"

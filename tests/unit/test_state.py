@@ -394,70 +394,13 @@ def test_what_is_no_file_reads_like_none(tmp_path: Path, name: str) -> None:
 
 
 def test_a_guest_that_is_forgotten(tmp_path: Path) -> None:
-    """Its record is gone; nobody asks libvirtd, so nothing else is noted."""
+    """Its record is gone."""
     state = fresh_state(tmp_path)
     state.keep(record())
-
-    state.forget(WEB, 5000)
-
-    assert (contents(state), state.stopped_at(WEB)) == ({}, 0)
-
-
-def test_a_guest_that_stops_while_somebody_asks(tmp_path: Path) -> None:
-    """libvirtd's answer may still name it: when it stopped is noted."""
-    state = fresh_state(tmp_path)
-    state.keep(record())
-    state.asking()
-
-    state.forget(WEB, 5000)
-
-    found = state.stopped_at(WEB), state.stopped_at(LXC), state.record(WEB)
-    assert found == (5000, 0, None)
-
-
-def test_forgetting_without_a_time(tmp_path: Path) -> None:
-    """What never ran has not stopped."""
-    state = fresh_state(tmp_path)
-    state.asking()
 
     state.forget(WEB)
 
-    assert state.stopped_at(WEB) == 0
-
-
-def test_an_answer_that_was_taken_in(tmp_path: Path) -> None:
-    """What was noted for it is not needed any more."""
-    state = fresh_state(tmp_path)
-    state.asking()
-    state.forget(WEB, 5000)
-
-    state.answered()
-
     assert contents(state) == {}
-
-
-def test_an_answer_that_somebody_else_waits_for(tmp_path: Path) -> None:
-    """What stopped stays noted until nobody asks; who was killed asks no more."""
-    state = fresh_state(tmp_path)
-    state.write(f"asking/{os.getppid()}", "")
-    state.write("asking/99999999", "")
-    state.asking()
-    state.forget(WEB, 5000)
-
-    state.answered()
-
-    found = state.names("asking"), state.stopped_at(WEB)
-    assert found == ([str(os.getppid())], 5000)
-
-
-def test_when_a_guest_stopped_cannot_be_read(tmp_path: Path) -> None:
-    """A file of somebody else's is no time, and no traceback."""
-    state = fresh_state(tmp_path)
-    state.write("gone/qemu.web1", "yesterday\n")
-
-    found = state.stopped_at(WEB)
-
-    assert found == 0
 
 
 def test_base(tmp_path: Path) -> None:
@@ -540,7 +483,8 @@ def test_what_killed_writers_left(tmp_path: Path) -> None:
     state.write("tmp/99999999", "half")
     state.write(f"tmp/{os.getppid()}", "half")
 
-    state.sweep()
+    for directory in ("tmp", "daemons"):
+        state.sweep(directory)
 
     assert state.names("tmp") == [str(os.getppid())]
 

@@ -24,7 +24,7 @@ from vfwhooks.reconcile.guest_addresses import Endpoint
 from vfwhooks.values.entries import key_of
 from vfwhooks.values.guests import Network
 from vfwhooks.values.needs import LoopbackNeed
-from vfwhooks.values.published import Family
+from vfwhooks.values.published import Family, parse_address
 
 WEB = "forward * tcp 8080 8080 80 80 -"
 DNAT = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
@@ -59,7 +59,7 @@ def statuses(
     missing: dict[str, str],
     root: str = "/nowhere",
     notes: dict[str, str] | None = None,
-    absent: dict[str, str] | None = None,
+    absent: dict[Address, str] | None = None,
 ) -> list[ForwardStatus]:
     """Its forwards, with these entries in the kernel."""
     entries = dict(zip(parsed(*held), held.values()))
@@ -120,7 +120,9 @@ def test_a_range() -> None:
 def test_a_range_without_a_port() -> None:
     """What a service of the host keeps is no part of it, and is said."""
     of = desired("forward * udp 5000 5002 5000 5002 -")
-    of.holes = {published("4 * udp 5000 5002"): {5001: Listener("udp", "4", "", 5001)}}
+    of.holes = {
+        published("4 * udp 5000 5002"): {5001: Listener("udp", "4", None, 5001)}
+    }
     dnat = "dnat 4 * udp {0} {0} 192.168.122.10 {0}".format
     held = {ACCEPT: 0, dnat(5000): 2, dnat(5002): 3}
 
@@ -252,7 +254,8 @@ def test_rules_that_are_not_in_the_kernel() -> None:
     assert [(row.state, row.reason) for row in found] == [("blocked", reason)]
 
 
-ABSENT = {"203.0.113.5": "this host has no address 203.0.113.5"}
+ON_THE_HOST = parse_address("203.0.113.5")
+ABSENT = {ON_THE_HOST: "this host has no address 203.0.113.5"}
 ON_ONE = "forward 203.0.113.5 tcp 8080 8080 80 80 -"
 
 
@@ -263,7 +266,7 @@ def test_an_address_that_the_host_does_not_have() -> None:
     found = statuses(desired(ON_ONE, WEB), held, {}, "/nowhere", absent=ABSENT)
 
     assert [(row.state, row.reason) for row in found] == [
-        ("pending", ABSENT["203.0.113.5"]),
+        ("pending", ABSENT[ON_THE_HOST]),
         ("active", ""),
     ]
 

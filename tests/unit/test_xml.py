@@ -11,13 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit import oracle_xml
-from unit.builders import DAEMONS, MAC, PROPERTY, RECORDED, fields, refusal
+from unit.builders import (
+    DAEMONS,
+    MAC,
+    PROPERTY,
+    RECORDED,
+    addresses,
+    fields,
+    pairs,
+    refusal,
+)
 from vfwhooks.libvirt.xml import (
-    canonical,
     parse_domain,
     parse_networks,
     read_xml,
 )
+from vfwhooks.values.published import find_address, parse_address
 
 ENTITIES = (
     "<!DOCTYPE a [<!ENTITY a 'aaaa'>"
@@ -242,7 +251,7 @@ def test_subnet(ip: str, subnet: tuple[str, str]) -> None:
     """A prefix, a netmask, or what libvirt takes without: the class, or /64."""
     (found,) = parse_networks(f"<network><ip {ip}/></network>".encode())
 
-    assert found.subnets == [subnet]
+    assert found.subnets == pairs([subnet])
 
 
 @pytest.mark.parametrize("ip", ["", "address=''", "address='web'", "address='10.0.0'"])
@@ -285,7 +294,7 @@ def test_several_reservations_for_one_mac() -> None:
 
     (found,) = parse_networks(f"<network>{''.join(hosts)}</network>".encode())
 
-    assert found.reservations == {"ab:cd:00:00:00:01": ["10.0.0.5", "fd00::5"]}
+    assert found.reservations == {"ab:cd:00:00:00:01": addresses("10.0.0.5", "fd00::5")}
 
 
 def test_no_network() -> None:
@@ -510,11 +519,11 @@ def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
         ("\udcff", ""),
     ],
 )
-def test_canonical(address: str, expected: str) -> None:
-    """As the kernel writes it; what is no address is none."""
-    found = canonical(address)
+def test_addresses_of_others(address: str, expected: str) -> None:
+    """What is no address, or one of an interface's, is none."""
+    found = find_address(address)
 
-    assert found == expected
+    assert found == (parse_address(expected) if expected else None)
 
 
 @pytest.mark.parametrize(

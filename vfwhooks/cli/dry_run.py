@@ -13,7 +13,6 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config.compiler import compile_file
 from ..config.last_good import is_in_force
@@ -25,10 +24,8 @@ from ..libvirt.client import Answer
 from ..libvirt.inventory import Inventory
 from ..reconcile.reconciler import Reconciler
 from ..store.state import State
+from ..values.entries import Kept
 from ..values.errors import VfwError
-
-if TYPE_CHECKING:
-    from ..store.entry_text import Kept
 
 _CLONE_NEWNET = 0x40000000
 

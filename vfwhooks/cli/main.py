@@ -38,6 +38,7 @@ from ..reconcile.hairpin_mode import Hairpins
 from ..reconcile.reconciler import Reconciler
 from ..reconcile.return_path import Ways
 from ..reconcile.route_localnet import close_others
+from ..store import asking
 from ..store.files import CONFIG, STATE
 from ..store.foreign_ports import build
 from ..store.state import State
@@ -136,7 +137,7 @@ def apply(arguments: argparse.Namespace) -> int:
     """Reconcile every running guest with the file."""
     state, config = State(_state_path()), _config()
     asked = time.monotonic_ns()
-    state.asking()
+    asking.begin(state)
     answer = _ask_libvirtd()
     taken = _taken(state)
     if arguments.dry_run:
@@ -149,7 +150,7 @@ def apply(arguments: argparse.Namespace) -> int:
         reconcile = Reconciler(state, config)
         try:
             reconcile.apply(answer, asked, taken)
-            state.answered()
+            asking.end(state)
         finally:
             reconcile.close()
         report = reconcile.report

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from ..diagnosis.overview import Overview
 from ..values.entries import (
     Dnat,
+    Entry,
     HairpinMode,
     Masquerade,
     Reject,
@@ -20,9 +20,6 @@ from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Published
 from .dry_run import Outcome
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 
 def diff_lines(outcome: Outcome) -> list[str]:

@@ -10,9 +10,11 @@ from ..libvirt.inventory import Inventory
 from ..reconcile.guest_addresses import find_endpoint, find_network
 from ..values.errors import VfwError, show
 from ..values.guests import Guest
-from ..values.published import Family
+from ..values.published import Address, Family
 
-Reserve = Callable[[str, str, str], bool]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Reserve = Callable[[str, str, Address], bool]
 
 
 def reserve_guest(
@@ -40,7 +42,7 @@ def reserve_guest(
             reasons.append(where.reason or f"{nic.mac} has no IPv4 address")
             continue
         try:
-            is_new = reserve(network.name, nic.mac, str(address))
+            is_new = reserve(network.name, nic.mac, address)
         except VfwError as error:
             problems.append(f"{whose}: {error}")
             continue

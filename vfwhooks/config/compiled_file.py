@@ -1,49 +1,55 @@
-"""The compiled configuration: one file, from which a hook reads only its own guest.
+"""The compiled configuration: a text file, from which a hook reads only its own guest.
 
 It is made when forwards.yaml changes (see compiler) and stays as the last good
-configuration. Layout: a fixed header, the stamps of the files it was made from, the
-base rulesets, an index of buckets, and the buckets with the guests' lines by name.
+configuration. Behind a line with the format, and where the parts are, stand
+
+    /etc/vfwhooks/forwards.yaml 7 131 …      stamps of the files that it was made from
+    own                                      the base rulesets by part,
+        table inet vfwhooks {                indented by a tab
+    0000000000                               where the guests of each slot begin
+    web1                                     the guests' lines (see compiled_lines)
+        forward * tcp 8080 8080 80 80 -
+
+The sum of a guest's name says in which slot it stands.
 """
 
 import posix
-import struct
+import re
 from binascii import crc32
+from itertools import accumulate
 
 from ..store import files
 from ..values.errors import VfwError
 
-_MAGIC = b"vfw3"
-_HEADER = struct.Struct(">4sIIII")
-_SLOT = struct.Struct(">II")
-_RECORD = struct.Struct(">II")
-_FIRST = 1 << 14
+_HEAD = b"vfw3 %010d %010d %010d %010d\n"
+_FORMAT = _HEAD.split()[0]
+_SIZE = len(_HEAD % (0, 0, 0, 0))
+_ROW = b"%010d\n"
+_WIDTH = len(_ROW % 0)
+_BETWEEN = re.compile("\n(?!\t)")
+_DAMAGED = "the compiled configuration is damaged", "it is compiled anew"
 _TEMPLATES = files.find_templates(__file__.rsplit("/", 2)[0]), __file__
 
 
 class Damaged(VfwError):
-    """It has the size and the head of a compiled configuration, and then no records."""
+    """It has the size and the head of a compiled configuration, and then no guests."""
 
 
 class Compiled:
-    """An open compiled configuration; a lookup reads one bucket of it."""
+    """An open compiled configuration; a lookup reads one slot of it."""
 
     _fd = -1
 
     def __init__(self, fd: int) -> None:
-        start = posix.pread(fd, _FIRST, 0)
-        if len(start) < _HEADER.size:
-            raise ValueError("too short")
-        magic, stamps, base_rulesets, buckets, data = _HEADER.unpack_from(start)
-        self._base_rulesets = _HEADER.size + stamps
-        self._index = self._base_rulesets + base_rulesets
-        self._buckets = buckets
-        self._data = self._index + buckets * _SLOT.size
-        self._end = self._data + data
-        if magic != _MAGIC or not buckets or posix.fstat(fd).st_size != self._end:
+        word, *numbers = posix.pread(fd, _SIZE, 0).split()
+        rulesets, index, guests, end = offsets = [*map(int, numbers)]
+        size = posix.fstat(fd).st_size
+        self._rulesets, self._index, self._guests, self._end = offsets
+        self._slots = (guests - index) // _WIDTH - 1
+        is_ordered = _SIZE <= rulesets <= index < guests <= end == size
+        if word != _FORMAT or not is_ordered or self._slots < 1:
             raise ValueError("not a whole compiled configuration of this release")
-        if len(start) < self._base_rulesets:
-            start = posix.pread(fd, self._base_rulesets, 0)
-        self.stamps = _decoded(start[_HEADER.size : self._base_rulesets])
+        self.stamps = _decoded(posix.pread(fd, self._rulesets - _SIZE, _SIZE))
         self._fd = fd
 
     def close(self) -> None:
@@ -56,75 +62,84 @@ class Compiled:
 
     def lookup(self, name: str) -> list[str]:
         """The lines compiled for the guest of this name or UUID; none for others."""
-        key = _encoded(name)
-        slot = self._index + _bucket(key, self._buckets) * _SLOT.size
-        at, size = _SLOT.unpack(posix.pread(self._fd, _SLOT.size, slot))
-        found = self._records(self._data + at, size)
-        return next((lines for other, lines in found if other == key), [])
+        at = self._index + _slot(name, self._slots) * _WIDTH
+        try:
+            first, last = map(int, posix.pread(self._fd, 2 * _WIDTH, at).split())
+        except ValueError:
+            raise Damaged(*_DAMAGED) from None
+        return self._read(self._guests + first, self._guests + last).get(name, [])
 
     def claims(self) -> list[str]:
         """The guests, as they stand in the file, with ports that stay theirs while they
         do not run."""
-        lines = self.lookup("")
-        return [files.unquote(one[7:]) for one in lines if one.startswith("claims ")]
+        return self._of_all("claims")
 
     def bridges(self) -> list[str]:
         """The bridges that stand in the file."""
-        lines = self.lookup("")
-        return [files.unquote(one[7:]) for one in lines if one.startswith("bridge ")]
+        return self._of_all("bridge")
+
+    def _of_all(self, word: str) -> list[str]:
+        lines = [line.partition(" ") for line in self.lookup("")]
+        return [files.unquote(rest) for first, _, rest in lines if first == word]
 
     def guests(self) -> dict[str, list[str]]:
         """The lines of every guest, by the name or UUID that stands in the file."""
-        records = self._records(self._data, self._end - self._data)
-        return dict(sorted((_decoded(key), lines) for key, lines in records))
+        return dict(sorted(self._read(self._guests, self._end).items()))
 
     def base_rulesets(self) -> dict[str, str]:
         """The base rulesets' texts by part."""
-        records = self._records(self._base_rulesets, self._index - self._base_rulesets)
-        return {_decoded(key): "\n".join(lines) for key, lines in records}
+        found = self._read(self._rulesets, self._index)
+        return {part: "\n".join(lines) for part, lines in found.items()}
 
-    def _records(self, start: int, size: int) -> list[tuple[bytes, list[str]]]:
-        """The records in a part of the file."""
-        if start + size <= self._end:
-            try:
-                return _records(posix.pread(self._fd, size, start))
-            except struct.error:
-                pass  # a record that does not end where the part does
-        raise Damaged("the compiled configuration is damaged", "it is compiled anew")
+    def _read(self, first: int, last: int) -> dict[str, list[str]]:
+        """What stands in a part of the file, by the names in front of the lines."""
+        try:
+            if 0 <= first <= last <= self._end:
+                return _records(posix.pread(self._fd, last - first, first))
+        except ValueError:
+            pass
+        raise Damaged(*_DAMAGED)
 
 
-def load(path: str) -> "Compiled | None":
-    """The compiled configuration at `path`; None where there is none that is whole."""
+def load(state: str) -> "Compiled | None":
+    """What is compiled in the directory `state`; None where nothing whole is."""
+    path = f"{state}/compiled"
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
         return Compiled(fd)
-    except (ValueError, struct.error, IsADirectoryError):
+    except (ValueError, IsADirectoryError):
         posix.close(fd)
         return None
+
+
+def stamps_in_force(state: str) -> str:
+    """The stamps of what is compiled in the directory `state`; '' of nothing."""
+    good = load(state)
+    if good is None:
+        return ""
+    good.close()
+    return good.stamps
 
 
 def build(
     stamps: str, base_rulesets: dict[str, str], guests: dict[str, list[str]]
 ) -> bytes:
     """The bytes of a compiled configuration."""
-    buckets: list[list[bytes]] = [[] for _ in range(len(guests) * 2 + 1)]
+    slots = [b""] * (len(guests) or 1)
     for name, lines in guests.items():
-        key = _encoded(name)
-        buckets[_bucket(key, len(buckets))].append(_record(key, "\n".join(lines)))
-    index, data = [], []
-    at = 0
-    for bucket in buckets:
-        packed = b"".join(bucket)
-        index.append(_SLOT.pack(at, len(packed)))
-        data.append(packed)
-        at += len(packed)
-    texts = b"".join(_record(_encoded(k), text) for k, text in base_rulesets.items())
-    head = stamps.encode("utf-8", "surrogateescape")
-    header = _HEADER.pack(_MAGIC, len(head), len(texts), len(buckets), at)
-    return b"".join((header, head, texts, *index, *data))
+        slots[_slot(name, len(slots))] += _record(name, lines)
+    begins = accumulate(map(len, slots), initial=0)
+    parts = (
+        _encoded(stamps),
+        b"".join(_record(p, text.split("\n")) for p, text in base_rulesets.items()),
+        b"".join(_ROW % begin for begin in begins),
+        b"".join(slots),
+    )
+    _, *offsets = accumulate(map(len, parts), initial=_SIZE)
+    return b"".join((_HEAD % tuple(offsets), *parts))
 
 
 def stamp(path: str) -> str:
@@ -164,7 +179,7 @@ def mark_of(taken: str) -> str:
 def stamped(taken: str) -> list[str]:
     """The paths that were there when the stamps were taken."""
     lines = [line.split(" ") for line in taken.split("\n")]
-    return [files.unquote(words[0]) for words in lines if words[1] != "absent"]
+    return [files.unquote(words[0]) for words in lines if len(words) > 2]
 
 
 def is_current(taken: str, main: str) -> bool:
@@ -183,21 +198,23 @@ def _decoded(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _bucket(key: bytes, buckets: int) -> int:
-    return int.from_bytes(key, "big") % buckets
+def _slot(name: str, slots: int) -> int:
+    return crc32(_encoded(name)) % slots
 
 
-def _record(key: bytes, text: str) -> bytes:
-    value = _encoded(text)
-    return _RECORD.pack(len(key), len(value)) + key + value
+def _record(name: str, lines: list[str]) -> bytes:
+    return _encoded("\n\t".join([files.quote(name), *lines]) + "\n")
 
 
-def _records(data: bytes) -> list[tuple[bytes, list[str]]]:
-    found, at = [], 0
-    while at < len(data):
-        key, value = _RECORD.unpack_from(data, at)
-        at += _RECORD.size
-        text = _decoded(data[at + key : at + key + value])
-        found.append((data[at : at + key], text.split("\n")))
-        at += key + value
+def _records(data: bytes) -> dict[str, list[str]]:
+    """The lines by name. Raises ValueError for what was never built."""
+    if not data:
+        return {}
+    text = _decoded(data)
+    if text[-1] != "\n":
+        raise ValueError("the last line has no end")
+    found = {}
+    for record in _BETWEEN.split(text[:-1]):
+        name, *lines = record.split("\n\t")
+        found[files.unquote(name)] = lines
     return found

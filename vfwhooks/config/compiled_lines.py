@@ -4,7 +4,6 @@ values. Text in, values out.
     address 192.168.122.50
     network default
     bridge br-nat                            a bridge of the host's own
-    allow allow_0f5c 198.51.100.0/24
     claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of what is rejected for it
     wide                                     takes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
@@ -53,9 +52,6 @@ def parse_settings(lines: Iterable[str]) -> Settings:
             setattr(settings, word, unquote(rest))
         elif word == "over":
             settings.over.add(one_to_one(parse_address(rest)))
-        elif word == "allow":
-            chain, _, sources = rest.partition(" ")
-            settings.allows[chain] = sources.split(",")
         elif word in _ADDRESSES:
             getattr(settings, _CALLED.get(word, word)).append(parse_address(rest))
         elif word == "claim":

@@ -6,6 +6,7 @@ can take a hook down with it, and in the command line's own process.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,11 +14,12 @@ from pathlib import Path
 from ..store.files import quote
 from ..store.state import State
 from . import compiled_file
-from .allow_from import by_family, chain_name, collapse
+from .allow_from import by_family, chain_name
 from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
 from .kept_over_boot import keep_behind
 from .keys import ANSWERS
+from .last_good import note_broken
 from .port_mappings import EXEMPT_PORTS
 from .schema import read_forwards
 from .value_syntax import Subnet
@@ -26,6 +28,7 @@ from .yaml_tree import Place, Problem
 
 def main(path: str, state: str) -> None:
     """Compile the file at `path` into the state directory `state`."""
+    gc.disable()  # half of the time for 60,000 forwards, of which none is garbage
     compile_file(Path(path), State(state))
     keep_behind(State(state))
 
@@ -46,7 +49,7 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     if wrong:
         # What may pass is tried again by the next event: the stamps stand for an edit.
         known = "" if any(problem.is_passing for problem in wrong) else taken
-        state.write("broken", known + "\n\n" + "\n".join(map(str, wrong)))
+        note_broken(state, known, "\n".join(map(str, wrong)))
         return problems
     forwards = [forward for guest in guests for forward in guest.forwards]
     lists = {f.allow_from for f in forwards if f.allow_from}
@@ -77,7 +80,7 @@ def _base_rulesets(
     same, since jinja2 costs 30 ms.
     """
     source = " ".join([*compiled_file.template_stamps(), *marks, *sorted(lists)])
-    last = compiled_file.load(f"{state.path}/compiled")
+    last = compiled_file.load(state.path)
     if last:
         texts = last.base_rulesets()
         last.close()
@@ -97,9 +100,6 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append(f"network {quote(guest.network)}")
     if guest.bridge:
         lines.append(f"bridge {quote(guest.bridge)}")
-    for allow in dict.fromkeys(f.allow_from for f in guest.forwards if f.allow_from):
-        sources = ",".join(map(str, collapse(allow)))
-        lines.append(f"allow {chain_name(allow)} {sources}")
     if guest.is_claimed:
         lines.append(f"claim {claim_name(guest.name)}")
     if any(map(_is_wide, guest.forwards)):
@@ -153,11 +153,7 @@ def _forward_line(forward: Forward) -> str:
 
 def find_gone(path: Path, state: str) -> list[Problem]:
     """A file that was there and suddenly is not is a broken edit, not an empty one."""
-    last = compiled_file.load(f"{state}/compiled")
-    if last is None:
-        return []
-    had = compiled_file.stamped(last.stamps)
-    last.close()
+    had = compiled_file.stamped(compiled_file.stamps_in_force(state))
     drop_ins = path.parent / "forwards.d"
     gone = [path] if str(path) in had and not _is_there(path) else []
     if any(Path(one).parent == drop_ins for one in had) and not _is_there(drop_ins):

@@ -40,9 +40,7 @@ class Configuration:
 
 def await_settled(state: State, main: str, patience: float = 0.5) -> None:
     """Wait, a little, for an edit that is going on to end. Takes no lock."""
-    good = compiled_file.load(f"{state.path}/compiled")
-    if good and compiled_file.is_current(good.stamps, main):
-        good.close()
+    if compiled_file.is_current(compiled_file.stamps_in_force(state.path), main):
         return
     deadline = time.monotonic() + patience
     while not is_settled(main) and time.monotonic() < deadline:
@@ -61,22 +59,22 @@ def is_settled(main: str) -> bool:
     return True
 
 
-def stamps_in_force(state: State) -> str:
-    """The stamps of the last good configuration; '' where there is none."""
-    good = compiled_file.load(f"{state.path}/compiled")
-    if good is None:
-        return ""
-    good.close()
-    return good.stamps
-
-
 def is_in_force(state: State, main: str) -> bool:
     """Whether what the files say is compiled, or known to be broken."""
-    taken = stamps_in_force(state)
-    if taken and compiled_file.is_current(taken, main):
-        return True
-    taken = state.read("broken").partition("\n\n")[0]
-    return bool(taken) and compiled_file.is_current(taken, main)
+    looked_at = compiled_file.stamps_in_force(state.path), known_broken(state)[0]
+    return any(compiled_file.is_current(taken, main) for taken in looked_at)
+
+
+def known_broken(state: State) -> tuple[str, str]:
+    """The stamps of the files that are not good, and what is wrong; '' where nothing
+    is. Without stamps it may have passed since."""
+    taken, _, problems = state.read("broken").partition("\n\n")
+    return taken, problems
+
+
+def note_broken(state: State, taken: str, problems: str) -> None:
+    """Keep both beside the last good configuration."""
+    state.write("broken", f"{taken}\n\n{problems}")
 
 
 def has_good(state: State) -> bool:
@@ -92,11 +90,11 @@ def refresh(state: State, main: str, run: "Run | None") -> Configuration:
     """The configuration to go by; the caller holds the lock. `run` compiles what was
     edited; without it the last good one serves until the caller has that done."""
     has_good(state)
-    good = compiled_file.load(f"{state.path}/compiled")
+    good = compiled_file.load(state.path)
     if good and compiled_file.is_current(good.stamps, main):
         return Configuration(good, False, "")
-    before, _, problems = state.read("broken").partition("\n\n")
-    if before and compiled_file.is_current(before, main):
+    before, problems = known_broken(state)
+    if compiled_file.is_current(before, main):
         return Configuration(good, False, problems)
     if not is_settled(main):
         state.write("full", "")
@@ -107,10 +105,10 @@ def refresh(state: State, main: str, run: "Run | None") -> Configuration:
         unknown = "" if good else f"{main} is being compiled"
         return Configuration(good, False, why or unknown)
     compile_apart(state, main, run)
-    newer = compiled_file.load(f"{state.path}/compiled")
+    newer = compiled_file.load(state.path)
     if newer and (good is None or newer.stamps != good.stamps):
         return Configuration(newer, True, "")
-    return Configuration(good, False, state.read("broken").partition("\n\n")[2])
+    return Configuration(good, False, known_broken(state)[1])
 
 
 def compile_apart(state: State, main: str, run: Run) -> None:
@@ -131,7 +129,7 @@ class Attempt:
         self._state = state
         self._main = main
         self._taken = compiled_file.stamps(main)
-        self._before, _, self._problems = state.read("broken").partition("\n\n")
+        self._before, self._problems = known_broken(state)
 
     def note_failure(self, error: VfwError) -> None:
         """The child did not come to its end.
@@ -141,7 +139,7 @@ class Attempt:
         """
         is_known = self._problems and not self._before and isinstance(error, Refused)
         known = self._taken if is_known else ""
-        self._state.write("broken", f"{known}\n\n{self._main}: {error}")
+        note_broken(self._state, known, f"{self._main}: {error}")
 
 
 def _is_being_written(path: str) -> bool:

@@ -25,8 +25,6 @@ from ..values.published import (
     Published,
     family_of,
     one_to_one,
-    parse_address,
-    parse_subnet,
 )
 from .keys import NO_OPTIONS
 
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from ..values.entries import Entry
-    from ..values.published import Address
+    from ..values.published import Address, Subnet
     from .keys import PortOptions
 
     Addresses = dict[Family, Address]
@@ -150,18 +148,16 @@ class Settings:
     rejected while it does not run, `is_wide` needs every network's entries, what
     `is_loopback` is forwarded from an address 127.x of the host's, what `is_hairpin` is
     to reach itself through the host, and of what `is_returned` some answers leave by
-    the host's own way. `allows` are lists of sources by their chains; `public` are
-    addresses for this guest and not the host; what is not published on those that are
-    `whole`, or `kept`, is rejected, of the latter whether the guest runs or not; its
-    own connections leave from the `outgoing` ones. What is `over` yields to no listener
-    of the host."""
+    the host's own way. `public` are addresses for this guest and not the host; what is
+    not published on those that are `one_to_one`, or `kept`, is rejected, of the latter
+    whether the guest runs or not; its own connections leave from the `egress` ones.
+    What is `over` yields to no listener of the host."""
 
     addresses: Addresses = field(default_factory=dict)
     network: str = ""
     bridge: str = ""
     claim: str = ""
     forwards: list[PortMapping] = field(default_factory=list)
-    allows: dict[str, list[str]] = field(default_factory=dict)
     public: list[Address] = field(default_factory=list)
     one_to_one: list[Address] = field(default_factory=list)
     kept: list[Address] = field(default_factory=list)
@@ -244,11 +240,10 @@ class Settings:
         return found + [Reject(one) for one in kept if one not in without]
 
 
-def network_entries(subnets: list[tuple[str, str]]) -> list[Entry]:
+def network_entries(subnets: Iterable[tuple[Address, Subnet]]) -> list[Entry]:
     """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
     found: list[Entry] = []
-    for text, prefix in subnets:
-        address, subnet = parse_address(text), parse_subnet(prefix)
+    for address, subnet in subnets:
         family = family_of(address)
         for protocol, port in _EXEMPT[family]:
             found.append(Exempt(Published(family, address, protocol, port, port)))

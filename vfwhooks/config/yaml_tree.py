@@ -140,7 +140,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _refuse_stranger(about: os.stat_result, place: Place) -> None:
-    if stat.S_ISDIR(about.st_mode) or not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(about.st_mode):
         raise NotRead(place, "is not a regular file")
     if about.st_uid not in (0, os.geteuid()):
         raise NotRead(place, f"belongs to user {about.st_uid}; chown it to root")
@@ -160,14 +160,16 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
         text = data.decode()
         return _tree(yaml.parse(text, Loader=_LOADER), name, problems, text)
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
+        place = _behind(data[: error.start].decode("latin-1"), name)
         byte = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise NotRead(Place(name, line, column), byte) from error
+        raise NotRead(place, byte) from error
     except yaml.MarkedYAMLError as error:
         raise _explained(error, text, name) from error
     except yaml.YAMLError as error:
-        place = _place_of(text, getattr(error, "character", None), name)
+        # PyYAML's loaders count the place of a character differently.
+        character = getattr(error, "character", None)
+        at = text.find(chr(character)) if isinstance(character, int) else 0
+        place = _behind(text[:at], name)
         raise NotRead(place, f"not YAML: {str(error).splitlines()[0]}{_OUT}") from error
 
 
@@ -185,9 +187,8 @@ def _explained(error: yaml.MarkedYAMLError, text: str, name: str) -> NotRead:
         f"{error.context} {error.problem}",
     )
     if isinstance(slip, Slip):
-        return NotRead(Place(name, slip.line + 1, slip.column + 1), slip.what)
-    place = Place(name, mark.line + 1, mark.column + 1)
-    return NotRead(place, f"not YAML: {error.problem}{advice or _NEXT}")
+        return NotRead(_place(slip, name), slip.what)
+    return NotRead(_place(mark, name), f"not YAML: {error.problem}{advice or _NEXT}")
 
 
 def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
@@ -206,20 +207,22 @@ def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
     return ""
 
 
-def _place_of(text: str, character: object, name: str) -> Place:
-    """Where a character stands first; PyYAML's loaders count its place differently."""
-    at = text.find(chr(character)) if isinstance(character, int) else 0
-    line, before = text.count("\n", 0, at) + 1, text.rfind("\n", 0, at)
-    return Place(name, line, at - before)
+def _place(mark: yaml.Mark | Slip, name: str) -> Place:
+    return Place(name, mark.line + 1, mark.column + 1)
 
 
+def _behind(text: str, name: str) -> Place:
+    """The place behind a text that the file begins with."""
+    return Place(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
+
+
+@dataclass
 class _Open:
     """A list or mapping whose end has not been met."""
 
-    def __init__(self, place: Place, is_mapping: bool) -> None:
-        self.place = place
-        self.is_mapping = is_mapping
-        self.nodes: list[Node] = []
+    place: Place
+    is_mapping: bool = False
+    nodes: list[Node] = field(default_factory=list)
 
     def close(self, problems: list[Problem]) -> Node:
         if not self.is_mapping:
@@ -259,7 +262,7 @@ def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, .
 def _tree(
     events: Iterable[yaml.Event], name: str, problems: list[Problem], text: str
 ) -> Node:
-    above, written = [_Open(Place(name), False)], split(text)
+    above, written = [_Open(Place(name))], split(text)
     for number, event in enumerate(events):
         mark = event.start_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)

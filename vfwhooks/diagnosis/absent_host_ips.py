@@ -6,35 +6,29 @@ moment that the address comes. So this is for who asks, and not for the hook pat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Collection, Iterable
 
 from ..libvirt.inventory import Inventory
+from ..values.published import Address
 
 
 def find_absent(
-    hosts: Iterable[str], public: Iterable[str], inventory: Inventory
-) -> dict[str, str]:
-    """Those of the hosts (`*`, or addresses) where nothing arrives, and why; `public`
+    hosts: Iterable[Address | None], public: Collection[Address], inventory: Inventory
+) -> dict[Address, str]:
+    """Those of the hosts (None: every address) where nothing arrives, and why; `public`
     are addresses that are to be one guest's."""
-    own = set(public)
-    found = {}
-    for host in dict.fromkeys(hosts):
-        if host == "*" or _is_everywhere(host) or inventory.is_local(host):
-            continue
-        device = inventory.device_with(host)
-        found[host] = _why(host, device, host in own)
-    return found
+    return {
+        host: _why(host, inventory.device_with(host), host in public)
+        for host in dict.fromkeys(hosts)
+        # Every host has any address, and loopback.
+        if host
+        and not (host.is_unspecified or host.is_loopback)
+        and not inventory.is_local(host)
+    }
 
 
-def _is_everywhere(host: str) -> bool:
-    """Whether every host has it: any address, or loopback."""
-    address = ip_address(host)
-    return address.is_unspecified or address.is_loopback
-
-
-def _why(host: str, device: str, is_public: bool) -> str:
-    if device and ":" in host:
+def _why(host: Address, device: str, is_public: bool) -> str:
+    if device and host.version == 6:
         return f"{host} is on {device} and not in use: is it a duplicate (dadfailed)?"
     if device:
         return f"{host} is on {device} and not in use: is {device} in a VRF?"

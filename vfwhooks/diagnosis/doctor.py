@@ -42,6 +42,7 @@ from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import show
 from ..values.findings import NOTE, OK, WRONG, Finding
+from ..values.published import Address, family_of
 from .absent_host_ips import find_absent
 from .bans import check_bans
 from .blockers import find_blockers
@@ -111,8 +112,8 @@ def check_config(main: str, state: str) -> Iterator[Finding]:
 
 def _in_force(state: State, main: str) -> Iterator[Finding]:
     """Whether the last good configuration is what the files say."""
-    config = compiled_file.load(f"{state.path}/compiled")
-    if config and not compiled_file.is_current(config.stamps, main):
+    taken = compiled_file.stamps_in_force(state.path)
+    if taken and not compiled_file.is_current(taken, main):
         yield Finding(WRONG, f"{main} is not in force as it is", APPLY)
 
 
@@ -164,7 +165,7 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
 def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
     """What else is in the packets' way, and what the kernel does not tell us."""
     networks = [n for n in map(inventory.network, inventory.names()) if n]
-    families = {"6" if ":" in a else "4" for n in networks for a, _ in n.subnets}
+    families = {family_of(own) for n in networks for own, _ in n.subnets}
     bridges = [network.bridge for network in networks]
     blockers = [
         one
@@ -184,11 +185,11 @@ def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[F
 
 def _absent(forwarded: list[GuestForwards], inventory: Inventory) -> Iterator[Finding]:
     """Addresses that guests are published on and that the host does not have."""
-    public = [str(one) for guest in forwarded for one in guest.public_ips]
-    whose: dict[str, list[str]] = {}
+    public = [one for guest in forwarded for one in guest.public_ips]
+    whose: dict[Address | None, list[str]] = {}
     for guest in forwarded:
         for forward in guest.forwards:
-            names = whose.setdefault(str(forward.host_ip or "*"), [])
+            names = whose.setdefault(forward.host_ip, [])
             names.append(show(guest.name))
     for host, why in find_absent(whose, public, inventory).items():
         names = list(dict.fromkeys(whose[host]))

@@ -8,7 +8,7 @@ from ..config.forwards import GuestForwards
 from ..foreign.reader import find_doubts
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
 from ..reconcile.foreign_survey import survey
-from ..store.foreign_ports import build, hold
+from ..store.foreign_ports import hold
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import NOTE, OK, Finding
@@ -22,7 +22,7 @@ def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Findin
     except (OSError, VfwError) as error:
         yield Finding(NOTE, f"rules of others cannot be read: {error}")
         return
-    taken = hold(build(foreign.claims))
+    taken = hold(foreign.claims)
     said = doubts = 0
     for guest in forwarded:
         reasons: dict[str, None] = {}

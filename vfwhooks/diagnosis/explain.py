@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
@@ -27,18 +26,15 @@ from ..libvirt.inventory import Inventory
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
 from ..reconcile.guest_addresses import is_inside
 from ..store.entry_text import format_entry
-from ..store.foreign_ports import build, hold
+from ..store.foreign_ports import hold
 from ..store.state import State
-from ..values.entries import Accept, ReturnMark, entry_family
+from ..values.entries import Accept, Entry, ReturnMark, entry_family
 from ..values.errors import VfwError, show
 from ..values.guests import Network
 from ..values.protocols import ALL_PROTOCOLS, PROTOCOLS, Protocol
 from ..values.published import BOTH, Published, family_of, parse_address
 from .overview import Overview, look
 from .status import ForwardStatus
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
@@ -92,7 +88,7 @@ def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[st
     names = name_socket_owners(listeners)
     rules = read_foreign(state.base(), inventory, Netlink(), Run()).claims
     some = [one for one in rules if one.protocol in protocols]
-    taken = hold(build(one for one in some if one.first <= port <= one.last))
+    taken = hold(one for one in some if one.first <= port <= one.last)
     yield f"{port}/{','.join(protocols)}: nobody publishes it"
     yield from ("  " + names.get(one.reason, one.reason) for one in listeners)
     for family in BOTH:
@@ -109,7 +105,7 @@ class _Explainer:
     def __init__(self, state: State, main: str, overview: Overview) -> None:
         self._overview = overview
         self._inventory = Inventory(f"{state.path}/networks")
-        self._config = compiled_file.load(f"{state.path}/compiled")
+        self._config = compiled_file.load(state.path)
         # Where each forward is written, and what it has become, found by its ports: a
         # guest may have thousands.
         self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}

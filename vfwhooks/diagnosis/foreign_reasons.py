@@ -16,7 +16,7 @@ from ..reconcile.foreign_conflicts import (
     find_foreign_conflicts,
     is_for_another,
 )
-from ..store.foreign_ports import ForeignPort, ForeignPorts, build, hold
+from ..store.foreign_ports import ForeignPort, hold
 from ..values.published import Published
 
 _ELSE = "take it out there, or give the guest another address"
@@ -39,9 +39,8 @@ class Takers:
     def __init__(self, foreign: Foreign, inventory: Inventory) -> None:
         self._foreign = foreign
         self._inventory = inventory
-        self.all: ForeignPorts | None = hold(build(foreign.claims))
-        ahead = (claim for claim in foreign.claims if claim.is_ahead)
-        self._ahead: ForeignPorts | None = hold(build(ahead))
+        self.all = hold(foreign.claims)
+        self._ahead = hold(claim for claim in foreign.claims if claim.is_ahead)
 
     def cures(self, running: Iterable[DesiredState]) -> dict[str, str]:
         """What cures conflicts with rules that ours cannot go ahead of, by reason."""
@@ -87,7 +86,7 @@ class Takers:
             if port in holes or port in lost:
                 continue
             is_beside = is_for_another(one.host, rule, self._inventory)
-            if (rule.host != "*" and exempt(one, rule, port) in desired.exempt) or (
+            if (rule.host and exempt(one, rule, port) in desired.exempt) or (
                 rule.reason in shown and is_beside
             ):
                 notes.append(f"not on {rule.host}: {rule.reason}")

@@ -14,7 +14,7 @@ from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..reconcile.foreign_conflicts import AHEAD, find_foreign_conflicts
 from ..store import files
-from ..store.foreign_ports import ForeignPorts, build, hold
+from ..store.foreign_ports import ForeignPorts, hold
 from ..store.state import parse_base
 from ..values.errors import VfwError
 from .foreign_reasons import few
@@ -34,8 +34,8 @@ def find_foreign_warnings(guests: Iterable[GuestForwards], state: str) -> list[P
     finally:
         link.close()
     both = (
-        (hold(build(one for one in foreign.claims if one.is_ahead)), AHEAD),
-        (hold(build(foreign.claims)), _CURE),
+        (hold(one for one in foreign.claims if one.is_ahead), AHEAD),
+        (hold(foreign.claims), _CURE),
     )
     found = []
     for forward in (forward for guest in guests for forward in guest.forwards):

@@ -16,6 +16,7 @@ from ..reconcile.unreached_interfaces import why_no_bridge
 from ..values.errors import show
 from ..values.guests import hosts_own
 from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import Address
 from .absent_host_ips import find_absent
 from .service_names import find_passing, name_few
 
@@ -28,19 +29,19 @@ def find_host_warnings(
     guests = list(guests)
     inventory.know_bridges([guest.bridge for guest in guests if guest.bridge])
     forwards = [forward for guest in guests for forward in guest.forwards]
-    public = [str(one) for guest in guests for one in guest.public_ips]
-    hosts = [str(forward.host_ip or "*") for forward in forwards]
+    public = [one for guest in guests for one in guest.public_ips]
+    hosts = [forward.host_ip for forward in forwards]
     absent = find_absent([*hosts, *public], public, inventory)
     found = [
         Problem(guest.public_place, what, is_warning=True)
         for guest in guests
-        for address in map(str, guest.public_ips)
+        for address in guest.public_ips
         if (what := _of_public(address, guest.is_hosts_own, absent, inventory))
     ]
     found += [
-        Problem(f.place, absent[str(f.host_ip)], is_warning=True)
+        Problem(f.place, absent[f.host_ip], is_warning=True)
         for f in forwards
-        if str(f.host_ip) in absent and str(f.host_ip) not in public
+        if f.host_ip and f.host_ip in absent and f.host_ip not in public
     ]
     found += [
         Problem(guest.bridge_place, what, is_warning=True)
@@ -64,7 +65,10 @@ def _of_bridge(bridge: str, inventory: Inventory) -> str:
 
 
 def _of_public(
-    address: str, is_hosts_own: bool, absent: dict[str, str], inventory: Inventory
+    address: Address,
+    is_hosts_own: bool,
+    absent: dict[Address, str],
+    inventory: Inventory,
 ) -> str:
     """What is odd about an address that is to be one guest's."""
     if address in absent:
@@ -125,7 +129,7 @@ def _ipv6_of(guest: GuestForwards, inventory: Inventory) -> str:
         if (
             network
             and network.is_ours
-            and any(":" in address for address, _ in network.subnets)
+            and any(own.version == 6 for own, _ in network.subnets)
             and guest.network in ("", network.name, network.bridge)
             and guest.bridge in ("", network.bridge)
             and (guest.bridge or not network.is_hosts_own)

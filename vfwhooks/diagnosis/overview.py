@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
+from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..foreign.reader import Foreign, read_foreign
@@ -23,9 +23,9 @@ from ..reconcile.planner import Planner
 from ..reconcile.return_path import values
 from ..store.records import Record
 from ..store.state import State
-from ..values.entries import Dnat
+from ..values.entries import Dnat, Entry
 from ..values.errors import VfwError
-from ..values.published import Published
+from ..values.published import Address, Published, family_of, parse_address
 from .absent_host_ips import find_absent
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import Takers
@@ -40,9 +40,6 @@ from .status import (
     stopped_statuses,
 )
 from .unanswered import name_unanswered
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Overview:
 def look(state: State, main: str) -> Overview:
     """Look at everything; nothing is changed, and libvirtd is not asked."""
     inventory = Inventory(f"{state.path}/networks")
-    config = compiled_file.load(f"{state.path}/compiled")
+    config = compiled_file.load(state.path)
     base = state.base()
     problems = _stale(config, state, main)
     if config is None:
@@ -206,12 +203,12 @@ def _fibless(
     return []
 
 
-def _absent(running: list[DesiredState], inventory: Inventory) -> dict[str, str]:
+def _absent(running: list[DesiredState], inventory: Inventory) -> dict[Address, str]:
     """The addresses that guests are published on and the host does not have, and why
     nothing arrives there: the kernel is asked now, since they come and go."""
     settings = [one.settings for one in running]
-    public = [str(host) for one in settings for host in (*one.public, *one.egress)]
-    hosts = [forward.host_ip for one in settings for forward in one.forwards]
+    public = [host for one in settings for host in (*one.public, *one.egress)]
+    hosts = [forward.host for one in settings for forward in one.forwards]
     return find_absent(hosts, public, inventory)
 
 
@@ -251,15 +248,14 @@ def _by_other_ways(
     if row.state != "active" or row.is_loopback:
         return row
     is_one = row.host_ip not in ("*", "0.0.0.0", "::")
-    hosts = (
-        [row.host_ip] if is_one else paths.outside("6" if ":" in row.address else "4")
-    )
+    guest = parse_address(row.address)
+    hosts = [parse_address(row.host_ip)] if is_one else paths.outside(family_of(guest))
     first = row.published.partition("-")[0]
     key = row.host_ip, row.protocol, int(first) if first.isdigit() else 0
     for host in hosts:
         for bridge in bridges:
             try:
-                why = paths.blocker(host, row.address, bridge, key in returned)
+                why = paths.blocker(host, guest, bridge, key in returned)
             except OSError:
                 continue  # the kernel could not be asked
             if why and is_one:
@@ -294,7 +290,7 @@ def _vanished(records: list[Record], root: str = "") -> list[str]:
 
 def _stale(config: compiled_file.Compiled | None, state: State, main: str) -> list[str]:
     """What the files have that is not in force, and why."""
-    taken, _, broken = state.read("broken").partition("\n\n")
+    taken, broken = known_broken(state)
     if broken and (not taken or compiled_file.is_current(taken, main)):
         return broken.split("\n")
     if config is None or not compiled_file.is_current(config.stamps, main):

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..host.routes import Routes
 from ..reconcile.return_path import no_mark
 from ..values.connection_marks import return_mark
+from ..values.published import Address, Family
 
 _STRICT = "1"
 
@@ -28,17 +29,17 @@ class ReturnPath:
     values of our marks stand for."""
 
     routes: Routes
-    inside: frozenset[str] = frozenset()
+    inside: frozenset[Address] = frozenset()
     root: str = ""
     tables: Mapping[int, int] = field(default_factory=dict)
 
-    def outside(self, family: str) -> list[str]:
-        """The host's addresses ("4", "6") that somebody from far away may come to."""
+    def outside(self, family: Family) -> list[Address]:
+        """The host's addresses of a family that somebody from far away may come to."""
         own = self.routes.own_addresses(family)
         return [address for address in own if address not in self.inside]
 
     def blocker(
-        self, host: str, guest: str, bridge: int, is_returned: bool = False
+        self, host: Address, guest: Address, bridge: int, is_returned: bool = False
     ) -> str:
         """Why who comes from far away to the host's address gets no answer of the guest
         behind the bridge (the kernel's number), and the cure; '' where nothing is in
@@ -83,18 +84,18 @@ class ReturnPath:
         names = "all", _name(index)
         return any(_text(conf / one / "src_valid_mark") == "1" for one in names)
 
-    def _is_strict(self, name: str, host: str) -> bool:
+    def _is_strict(self, name: str, host: Address) -> bool:
         """Whether the kernel drops what comes in by an interface and would be answered
         by another one. IPv6 has no such setting."""
-        if ":" in host:
+        if host.version == 6:
             return False
         conf = Path(f"{self.root}/proc/sys/net/ipv4/conf")
         values = [_text(conf / one / "rp_filter") for one in ("all", name)]
         return max(values) == _STRICT
 
 
-def _tool(address: str, command: str) -> str:
-    return command.replace("ip ", "ip -6 ", 1) if ":" in address else command
+def _tool(address: Address, command: str) -> str:
+    return command.replace("ip ", "ip -6 ", 1) if address.version == 6 else command
 
 
 def _text(path: Path) -> str:

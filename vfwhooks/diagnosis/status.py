@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config.port_mappings import PortMapping
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.hairpin_mode import is_set
 from ..reconcile.route_localnet import is_open
-from ..values.entries import Accept, Reject, key_of
+from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.needs import LoopbackNeed
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import Family, Published, family_of
-
-if TYPE_CHECKING:
-    from ..values.entries import Entry
+from ..values.published import Address, Family, Published, family_of
 
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
@@ -92,7 +88,7 @@ class HostState:
     held: Mapping[Entry, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[Published, str] = field(default_factory=dict)
-    absent: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[Address, str] = field(default_factory=dict)
     lost: Mapping[Published, str] = field(default_factory=dict)
     root: str = ""
 
@@ -148,8 +144,8 @@ def _judge_active(
     """What is to be said of one whose own rules are all in place; `said`, where there
     is nothing else."""
     published = forward.published(family)
-    if forward.host_ip in host.absent:
-        return "pending", host.absent[forward.host_ip]
+    if forward.host and forward.host in host.absent:
+        return "pending", host.absent[forward.host]
     if published in host.lost:
         return "conflict", host.lost[published]
     is_let_in = all(n.mode == "open" for n in desired.endpoint.networks)

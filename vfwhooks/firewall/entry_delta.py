@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from ..values.entries import HairpinMode, LoopbackBridge
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ..store.records import Record
+from ..values.entries import Entry, HairpinMode, Kept, LoopbackBridge
 
-    from ..store.entry_text import Kept
-    from ..store.records import Record
-    from ..values.entries import Entry
-
-    Named = list[tuple[str, Kept]]  # each with its guest's name
+Named = list[tuple[str, Kept]]  # each with its guest's name
 
 
+@dataclass(eq=False)
 class Delta:
     """One owner's entries: what the kernel may hold of them, what it should hold."""
 
-    __slots__ = ("new", "old", "owner")
-
-    def __init__(self, owner: str, old: list[Entry], new: list[Entry]) -> None:
-        self.owner = owner
-        self.old = old
-        self.new = new
+    owner: str
+    old: list[Entry]
+    new: list[Entry]
 
     def removed(self) -> list[Entry]:
         """The entries to take out."""
@@ -43,17 +37,13 @@ def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
     return [entry for entry in some if entry not in known]
 
 
+@dataclass(eq=False)
 class SyncResult:
     """What a full comparison changed, and what it could not do."""
 
-    __slots__ = ("added", "problems", "removed")
-
-    def __init__(
-        self, removed: list[Entry], added: list[Entry], problems: list[str]
-    ) -> None:
-        self.removed = removed
-        self.added = added
-        self.problems = problems
+    removed: list[Entry]
+    added: list[Entry]
+    problems: list[str]
 
 
 def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:

@@ -11,7 +11,7 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..store import files
 from ..store.state import DRIVERS
-from ..values.entries import Dnat, Masquerade, ReturnMark, entry_family
+from ..values.entries import Dnat, Entry, Masquerade, ReturnMark, entry_family
 from ..values.errors import Refused, VfwError
 from ..values.guests import Network
 from .entry_delta import Delta, SyncResult
@@ -20,10 +20,6 @@ from .iptables_nft import take_out
 from .iptables_rules import is_marking, render, rules_of
 from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
 from .iptables_tools import COMMANDS, Saved, Tools, is_ours, texts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 _HAS_IPV6 = "/proc/net/if_inet6"
 Index = dict[tuple[Chain, str], str]
@@ -62,7 +58,7 @@ class Iptables:
 
         A guest is let in before it is DNATed to and shut out after.
         """
-        if self._take_out(deltas):
+        if self._take_out(deltas) or self._put_in(deltas):
             return
         for family in COMMANDS:
             script = Script()
@@ -115,6 +111,27 @@ class Iptables:
             return False
         return True
 
+    def _put_in(self, deltas: list[Delta]) -> bool:
+        """Add what comes altogether, without a tool; whether that was all there is to
+        do. What the kernel does not take the tool tries, and says why."""
+        if self.base.get("variant") != "nft" or any(delta.old for delta in deltas):
+            return False
+        from .iptables_messages import put_in  # a stop does without
+
+        messages: list[bytes] = []
+        for family in COMMANDS:
+            gained = [render(delta.owner, delta.new, family) for delta in deltas]
+            some = put_in(family, gained)
+            if some is None or (some and family not in self.base):
+                return False
+            messages += some
+        try:
+            if messages:
+                self.link.batch(messages)
+        except Refused:
+            return False
+        return True
+
     def is_undisturbed(self) -> bool:
         """Whether nobody else has touched the chains that our jumps are in. libvirt
         before 5.1 puts its rules on top of them anew, and a file that is restored
@@ -122,10 +139,17 @@ class Iptables:
         marks = [(f, self.base[f]) for f in COMMANDS if f in self.base]
         return all(mark and mark == self.jumps.mark(family) for family, mark in marks)
 
+    def is_as_usual(self) -> bool:
+        """Whether a network may have come or gone without a change around what is ours:
+        libvirt has chains of its own, and no other variant to make them in."""
+        variant = self.base["variant"]
+        is_one = variant == "legacy" or not self.tools.can_save("4", "legacy")
+        return self.base.get("libvirt") == "chains" and is_one and self.is_undisturbed()
+
     def is_intact(self) -> bool:
         """Whether the base chains are as they were left; what is in our own is not
-        looked at. Of legacy that is not known without a full look."""
-        return self.base["variant"] == "nft" and self.is_undisturbed()
+        looked at, but on legacy, where it takes a look at all rules."""
+        return self.is_undisturbed()
 
     def sync(
         self, wanted: dict[Entry, str], base_rulesets: dict[str, str]
@@ -206,20 +230,29 @@ class Iptables:
                 heads.setdefault(chain, []).extend(some)
             dnats = [entry for entry in entries if isinstance(entry, Dnat)]
             added += [e for e in dnats if _connections(owner, e, family, index) is None]
+        from .iptables_portions import drop, fill_unseen  # a partial sync does without
+
         script = Script()
         chains = {**tails, **own}
-        for chain, rules in chains.items():
+        variant = self.base["variant"]
+
+        def restore(some: Script) -> None:
+            if not some.is_empty():
+                self.tools.restore(family, variant, some)
+
+        for chain, rules in fill_unseen(chains, saved, restore).items():
             head, counted = heads.get(chain, []), saved.get(chain)
             if counted is None or not _is_same(texts(counted), head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
         self.jumps.place(script, family, saved)
-        forward = texts(saved.get((FILTER, "FORWARD"), []))
-        has_chains = any("-j LIBVIRT_" in rule for rule in forward)
-        self.base["libvirt"] = "chains" if has_chains else "direct"
-        script.drop([c for c in saved if is_ours(c) and c not in chains])
-        if not script.is_empty():
-            self.tools.restore(family, self.base["variant"], script)
+        if family == "4":
+            forward = texts(saved.get((FILTER, "FORWARD"), []))
+            has_chains = any("-j LIBVIRT_" in rule for rule in forward)
+            self.base["libvirt"] = "chains" if has_chains else "direct"
+        gone = [c for c in saved if is_ours(c) and c not in chains]
+        for one in drop(script, gone, saved):
+            restore(one)
         return added
 
     def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:

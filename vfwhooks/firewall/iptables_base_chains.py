@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from ..host.netlink import Netlink
 from ..host.run import Run
-from ..values.entries import LoopbackBridge
+from ..values.entries import Entry, LoopbackBridge
 from ..values.errors import VfwError
 from .iptables_nft import delete_table, list_chain_names
 from .iptables_rules import is_marking
 from .iptables_script import FILTER, MANGLE, NAT, RAW
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 _TOOLS = {"4": "iptables", "6": "ip6tables"}
 _BASES = {

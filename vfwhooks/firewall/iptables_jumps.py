@@ -75,11 +75,13 @@ class Jumps:
         is not where it works.
 
         The nft variant numbers its rules, and a chain's own are listed at little cost;
-        the legacy one has only the text of all rules.
+        the legacy one has only the text of all rules, of which those in libvirt's own
+        chains are no matter.
         """
         if self._base["variant"] != "legacy":
             return _mark(self._handles(family))
         lines = self._tools.lines(family, "legacy")
+        lines = [one for one in lines if not one.startswith("-A LIBVIRT_")]
         there = [one for one in lines if one[0] == "*" or one.split(" ")[1] in _NAMES]
         cure = Script()
         self.place(cure, family, parse_save("".join(there)))

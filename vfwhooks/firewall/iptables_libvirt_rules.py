@@ -4,7 +4,10 @@ Since 5.1 libvirt jumps to chains of its own; before, it wrote a few fixed forms
 the base chains, always with the bridge and the subnet of a network. Pure.
 """
 
+from __future__ import annotations
+
 from ..values.guests import Network
+from ..values.published import Subnet
 from .iptables_script import Chain
 
 _BACK = (
@@ -29,7 +32,7 @@ def _target(rule: str) -> str:
     return rule.rpartition('"')[2].rpartition("-j ")[2].partition(" ")[0]
 
 
-def _masquerades(rule: str, subnet: str) -> bool:
+def _masquerades(rule: str, subnet: Subnet) -> bool:
     outside = f"-s {subnet} ! -d {subnet} "
     return rule.startswith(outside) and " -j MASQUERADE" in rule
 

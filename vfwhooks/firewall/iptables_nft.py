@@ -9,6 +9,7 @@ from ..host.netlink import (
     attribute,
     attributes,
     each,
+    find,
     message,
     named,
     netfilter,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _NFT = 10 << 8
 _FEW = 8
+_HEAD, _HANDLE = 4, 3  # of what lists a rule
 _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
 
 
@@ -34,8 +36,9 @@ def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
 
 def list_handles(link: Netlink, family: str, chain: "Chain") -> list[int]:
     """The handles of the chain's rules, in their order."""
-    rules = map(_rule, answers(link, _ask(family, chain)))
-    return [int.from_bytes(rule[3], "big") for rule in rules if _is_in(rule, chain)]
+    rules = answers(link, _ask(family, chain))
+    found = [find(rule, _HANDLE, _HEAD) for rule in rules if _is_in(rule, chain)]
+    return [int.from_bytes(handle, "big") for handle in found]
 
 
 def delete_table(link: Netlink, family: str, table: str) -> None:
@@ -83,12 +86,8 @@ def _ask(family: str, chain: "Chain") -> bytes:
     return _message(_GETRULE, family, table, named(2, name))
 
 
-def _rule(answer: bytes) -> dict[int, bytes]:
-    return attributes(answer[4:])
-
-
-def _is_in(rule: dict[int, bytes], chain: "Chain") -> bool:
-    return text_of(rule[2]) == chain[1]
+def _is_in(rule: bytes, chain: "Chain") -> bool:
+    return text_of(find(rule, 2, _HEAD)) == chain[1]
 
 
 def _handles_of(
@@ -98,21 +97,21 @@ def _handles_of(
     owners are told apart before anything is taken to pieces."""
     found: dict[bytes, list[bytes]] = {}
     are_few = len(owners) <= _FEW
-    for answer in listed:
-        if are_few and not any(owner in answer for owner in owners):
+    for rule in listed:
+        if are_few and not any(owner in rule for owner in owners):
             continue
-        rule = _rule(answer)
         for comment in _comments(rule) if _is_in(rule, chain) else ():
             if comment in owners:
-                found.setdefault(comment, []).append(rule[3])
+                found.setdefault(comment, []).append(find(rule, _HANDLE, _HEAD))
     return found
 
 
-def _comments(rule: dict[int, bytes]) -> set[bytes]:
+def _comments(rule: bytes) -> set[bytes]:
     """What the rule comments, NUL behind it: one of its matches does, or, from other
     releases of iptables, data beside them."""
-    found = {_comment(expression) for _, expression in each(rule.get(4, b""))}
-    data = rule.get(7, b"")
+    expressions = each(find(rule, 4, _HEAD))
+    found = {_comment(one) for _, one in expressions if b"comment\0" in one}
+    data = find(rule, 7, _HEAD)
     if data[:2] == bytes((0, len(data[2:]) & 0xFF)):
         found.add(data[2:])
     return found

@@ -24,11 +24,13 @@ from ..values.entries import (
     PUBLISHING,
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinSubnet,
     InsideSubnet,
     LoopbackBridge,
     Masquerade,
+    Publishing,
     Reject,
     ReturnMark,
     ReturnRoute,
@@ -37,13 +39,8 @@ from ..values.entries import (
     entry_family,
 )
 from ..values.protocols import Protocol
-from ..values.published import Family, Published
+from ..values.published import Address, Family, Published
 from .iptables_script import FILTER, NAT, RAW, Chain, Chains, Rules
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry, Publishing
-    from ..values.published import Address
 
 _PORTS_A_RULE = 15
 _REJECTS = {"4": "icmp-port-unreachable", "6": "icmp6-port-unreachable"}

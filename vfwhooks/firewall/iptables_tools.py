@@ -1,5 +1,7 @@
 """The tools of iptables on a host: of both variants, what they save and are given."""
 
+from collections.abc import Callable
+
 from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..store import files
@@ -8,10 +10,6 @@ from ..values.guests import Network
 from .iptables_libvirt_rules import is_libvirts
 from .iptables_nft import list_chain_names
 from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 COMMANDS = {"4": "iptables", "6": "ip6tables"}
 _LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
@@ -84,7 +82,8 @@ class Tools:
         forward = FILTER, "FORWARD"
         for variant in ("legacy", "nft"):
             if self.can_save("4", variant):
-                rules = texts(self.saved("4", variant).get(forward, []))
+                text = self.run([_tool("4", variant, "save") or "", "-t", FILTER])
+                rules = texts(parse_save(text).get(forward, []))
                 if any(is_libvirts(forward, rule, networks) for rule in rules):
                     return variant
         return own_variant(self.run)

@@ -14,24 +14,29 @@ from ..values.entries import (
     PUBLISHING,
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinSubnet,
     InsideSubnet,
     LoopbackBridge,
     Masquerade,
+    Publishing,
     Reject,
     ReturnMark,
     Snat,
     SourceRanges,
 )
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
-from ..values.published import FIRST, LAST, Family, Published, parse_address
+from ..values.published import (
+    FIRST,
+    LAST,
+    Address,
+    Family,
+    Published,
+    Subnet,
+    parse_address,
+)
 from .nft_names import set_name
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry, Publishing
-    from ..values.published import Address, Subnet
 
 _PROTOCOLS = {PROTOCOL_NUMBERS[one]: one for one in Protocol if one is not Protocol.ALL}
 _SIZES = {Family.IPV4: 4, Family.IPV6: 16}
@@ -42,6 +47,7 @@ _PORT = struct.Struct(">Hxx")
 _SERVICE = struct.Struct(">BxxxHxx")
 _KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
 _VALUE, _VERDICT = 1, 2
+_HEAD = 4  # of the one attribute that a key is, and a value
 _JUMP = struct.pack(">i", -3)
 _COMMENT = 0
 _NAME = 16  # an interface's name in the kernel, NULs included
@@ -61,8 +67,7 @@ def _encode(entry: Entry) -> tuple[bytes, bytes]:
     if isinstance(entry, LoopbackBridge):
         return _keys(_device(entry.bridge)), b""
     if isinstance(entry, Snat):
-        source = nested(_DATA, attribute(_VALUE, entry.to.packed))
-        return _keys(entry.source.packed), source
+        return _keys(entry.source.packed), _one(_DATA, entry.to.packed)
     if isinstance(entry, (HairpinSubnet, InsideSubnet)):
         low = entry.subnet.network_address.packed
         high = entry.subnet.broadcast_address.packed
@@ -92,7 +97,7 @@ def _encode_value(entry: Publishing) -> bytes:
         target = entry.address.packed
         if not entry.published.is_range:
             target += _PORT.pack(entry.port)
-        return nested(_DATA, attribute(_VALUE, target))
+        return _one(_DATA, target)
     if isinstance(entry, SourceRanges):
         return _jump(entry.chain)
     return _jump(f"back_{entry.value}") if isinstance(entry, ReturnMark) else b""
@@ -109,21 +114,21 @@ def comment(owner: str) -> bytes:
     return attribute(_USERDATA, bytes((_COMMENT, len(data) + 1)) + data + b"\0")
 
 
-def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
-    """The entry, its owner, and how many connections it has had.
+def decode(name: str, data: bytes, is_counted: bool = True) -> tuple[Entry, str, int]:
+    """The entry, its owner, and how many connections it has had, if that is asked for.
 
     `name` is the set's (for libvirt's tables: accept4, accept6), `data` the element's
     attributes as the kernel lists them. Raises ValueError for what is no entry.
     """
     found = attributes(data)
     owner = found.get(_USERDATA, b"")[2:].rstrip(b"\0").decode("utf-8", "replace")
-    key = attributes(found[_KEY])[_VALUE]
-    end = attributes(found[_KEY_END])[_VALUE] if _KEY_END in found else key
-    value = attributes(found[_DATA]) if _DATA in found else {}
+    key = found[_KEY][_HEAD:]
+    end = found[_KEY_END][_HEAD:] if _KEY_END in found else key
+    value = found.get(_DATA, b"")
     verb, family, kind = _kind(name)
+    count = _packets(found) if is_counted and (kind or verb == "snat") else 0
     if not kind:
-        entry = _unpublished(verb, _SIZES[family], key, end, value)
-        return entry, owner, _packets(found) if verb == "snat" else 0
+        return _unpublished(verb, _SIZES[family], key, end, value), owner, count
     uplink = ""
     if verb in ("back", "backany"):
         uplink, key, end = _name(key[:_NAME]), key[_NAME:], end[_NAME:]
@@ -137,7 +142,7 @@ def decode(name: str, data: bytes) -> tuple[Entry, str, int]:
             raise ValueError(f"protocol {key[at]} is none of ours")
         (first,), (last,) = (_PORT.unpack_from(one, at + 4) for one in (key, end))
         published = Published(family, host, protocol, first, last)
-    return _published(verb, published, value, uplink), owner, _packets(found)
+    return _published(verb, published, value, uplink), owner, count
 
 
 @lru_cache(_CACHED)
@@ -151,24 +156,20 @@ def _kind(name: str) -> tuple[str, Family, str]:
     return verb, family, _KINDS.get(rest, "one")
 
 
-def _unpublished(
-    verb: str, size: int, key: bytes, end: bytes, value: dict[int, bytes]
-) -> Entry:
+def _unpublished(verb: str, size: int, key: bytes, end: bytes, value: bytes) -> Entry:
     if verb == "accept":
         return Accept(_address(key))
     if verb == "localnet":
         return LoopbackBridge(_name(key))
     if verb == "snat":
-        return Snat(_address(key), _address(value[_VALUE]))
+        return Snat(_address(key), _address(value[_HEAD:]))
     subnet = _subnet(key[:size], end[:size])
     return HairpinSubnet(subnet) if verb == "hairpin" else InsideSubnet(subnet)
 
 
-def _published(
-    verb: str, published: Published, value: dict[int, bytes], uplink: str
-) -> Entry:
+def _published(verb: str, published: Published, value: bytes, uplink: str) -> Entry:
     if verb == "dnat":
-        size, packed = _SIZES[published.family], value[_VALUE]
+        size, packed = _SIZES[published.family], value[_HEAD:]
         port = 0 if published.is_one_to_one else published.first
         if len(packed) > size:
             port = _PORT.unpack_from(packed, size)[0]
@@ -188,8 +189,17 @@ def _device(name: str) -> bytes:
 
 
 def _keys(low: bytes, high: bytes = b"") -> bytes:
-    keys = nested(_KEY, attribute(_VALUE, low))
-    return keys + nested(_KEY_END, attribute(_VALUE, high)) if high else keys
+    return _one(_KEY, low) + _one(_KEY_END, high) if high else _one(_KEY, low)
+
+
+def _one(kind: int, value: bytes) -> bytes:
+    """An attribute that holds one value of full words."""
+    return _head(kind, len(value)) + value
+
+
+@lru_cache(_CACHED)
+def _head(kind: int, size: int) -> bytes:
+    return nested(kind, attribute(_VALUE, bytes(size)))[:-size]
 
 
 @lru_cache(_CACHED)
@@ -202,8 +212,8 @@ def _subnet(low: bytes, high: bytes) -> Subnet:
     return ip_network((low, len(low) * 8 - host.bit_length()))
 
 
-def _chain(value: dict[int, bytes]) -> str:
-    chain = attributes(value[_VERDICT]).get(2, b"")
+def _chain(value: bytes) -> str:
+    chain = attributes(attributes(value)[_VERDICT]).get(2, b"")
     return chain.rstrip(b"\0").decode("ascii", "replace")
 
 

@@ -1,15 +1,14 @@
 """Lists of what nf_tables holds, by netlink: tables, chains, sets, rules, elements."""
 
+from __future__ import annotations
+
 import errno
+from dataclasses import dataclass
 
 from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
-from ..values.entries import Dnat
+from ..values.entries import Dnat, Entry
 from .nft_elements import comment, decode, encode
 from .nft_names import PARTS, set_name
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
 
 _NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
@@ -22,30 +21,24 @@ ROUTED = {name: number for number, name in _ROUTED.items()}
 _FORWARD = 2
 
 
+@dataclass(eq=False)
 class Rule:
     """A rule: its chain, its handle, and the chain it jumps to ('' for none)."""
 
-    __slots__ = ("chain", "handle", "target")
-
-    def __init__(self, chain: str, handle: int, target: str) -> None:
-        self.chain = chain
-        self.handle = handle
-        self.target = target
+    chain: str
+    handle: int
+    target: str
 
 
+@dataclass(eq=False)
 class BaseChain:
     """A base chain: whose it is, what it is called, and whether it drops what is to be
     forwarded and none of its rules accepts."""
 
-    __slots__ = ("drops_forwarded", "family", "name", "table")
-
-    def __init__(
-        self, family: str, table: str, name: str, drops_forwarded: bool
-    ) -> None:
-        self.family = family
-        self.table = table
-        self.name = name
-        self.drops_forwarded = drops_forwarded
+    family: str
+    table: str
+    name: str
+    drops_forwarded: bool
 
 
 def list_base_chains(link: Netlink) -> list[BaseChain]:
@@ -112,8 +105,11 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     return found
 
 
-def list_entries(link: Netlink, part: str, name: str) -> "dict[Entry, tuple[str, int]]":
-    """The entries that one set or map holds: their owner, their connections so far."""
+def list_entries(
+    link: Netlink, part: str, name: str, is_counted: bool = True
+) -> dict[Entry, tuple[str, int]]:
+    """The entries that one set or map holds: their owner, their connections so far, if
+    those are asked for."""
     family, _, table = PARTS[part]
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
@@ -121,14 +117,14 @@ def list_entries(link: Netlink, part: str, name: str) -> "dict[Entry, tuple[str,
     for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
         for _, element in each(answer.get(3, b"")):
             try:
-                entry, owner, connections = decode(known, element)
+                entry, owner, connections = decode(known, element, is_counted)
             except ValueError:
                 continue  # somebody else's: what it says we have no words for
             found[entry] = owner, connections
     return found
 
 
-def portions(link: Netlink, entries: "list[Entry]") -> "list[list[Entry]]":
+def portions(link: Netlink, entries: list[Entry]) -> list[list[Entry]]:
     """The entries of our own table in the order in which to remove them, a list for
     each transaction.
 
@@ -147,7 +143,7 @@ def portions(link: Netlink, entries: "list[Entry]") -> "list[list[Entry]]":
     return [sort[at : at + _PORTION] for at in range(0, len(sort), _PORTION)]
 
 
-def removals(part: str, entries: "list[Entry]") -> list[bytes]:
+def removals(part: str, entries: list[Entry]) -> list[bytes]:
     """Messages that delete the entries."""
     packed = []
     for entry in entries:
@@ -156,7 +152,7 @@ def removals(part: str, entries: "list[Entry]") -> list[bytes]:
     return _messages(part, _DELELEMENT, 0, packed)
 
 
-def additions(part: str, entries: "list[tuple[Entry, str]]") -> list[bytes]:
+def additions(part: str, entries: list[tuple[Entry, str]]) -> list[bytes]:
     """Messages that add the entries, each with its owner."""
     comments = {owner: comment(owner) for owner in {owner for _, owner in entries}}
     packed = []

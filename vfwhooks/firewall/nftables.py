@@ -5,14 +5,18 @@ text for nft, given only where it is missing or another. Never touched: a rule, 
 or set that is not ours, and libvirt's tables themselves, which are libvirt's to make.
 """
 
+from __future__ import annotations
+
 from binascii import crc32
 
 from ..host.netlink import Netlink
 from ..host.run import Run
-from ..values.entries import Accept, entry_family
+from ..libvirt.inventory import Inventory
+from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, SyncResult
-from .nft_names import IN_LIBVIRTS, LIBVIRTS_CHAINS, OWN, PARTS
+from .nft_jump import is_whole, mark_of, place
+from .nft_names import IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
     additions,
     has_table,
@@ -24,12 +28,6 @@ from .nft_netlink import (
     removals,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..libvirt.inventory import Inventory
-    from ..values.entries import Entry
-
-_TRIES = 5
 _AS_NEEDED = {"map": ("back",), "set": ("masq",), "chain": ("allow_", "back")}
 Base = dict[str, str]
 
@@ -47,7 +45,7 @@ class Nftables:
         link: Netlink,
         run: Run,
         base: Base,
-        inventory: "Inventory | None" = None,
+        inventory: Inventory | None = None,
     ) -> None:
         self.link = link
         self.run = run
@@ -72,8 +70,8 @@ class Nftables:
 
     def _apply(
         self,
-        remove: "list[Entry]",
-        add: "list[tuple[Entry, str]]",
+        remove: list[Entry],
+        add: list[tuple[Entry, str]],
         commit: bool = True,
     ) -> None:
         """One transaction a part, or several where very much goes; the parts that are
@@ -110,19 +108,25 @@ class Nftables:
         """libvirt's rules never get above ours, and what is gone refuses a change."""
         return True
 
+    def is_as_usual(self) -> bool:
+        """Whether a network may have come or gone without a change to what is ours: our
+        corner is there in both of libvirt's tables, unless nothing has to be passed."""
+        is_whole = all(part in self.base for part in PARTS) or not self._is_shielded()
+        return is_whole and self.is_intact()
+
     def is_intact(self) -> bool:
         """Whether the base ruleset is as it was left; elements are not looked at."""
-        marks = [(part, self._mark(part)) for part in PARTS if part in self.base]
+        marks = {part: mark_of(self.link, part) for part in PARTS if part in self.base}
         return not any(map(self._is_new, PARTS)) and all(
-            _is_whole(part, mark) and self.base[part].partition(" ")[2] == mark
-            for part, mark in marks
+            is_whole(part, mark) and self.base[part].partition(" ")[2] == mark
+            for part, mark in marks.items()
         )
 
     def _is_new(self, part: str) -> bool:
         """Whether its table has come since everything was last compared."""
         return part not in self.base and has_table(self.link, part)
 
-    def sync(self, wanted: "dict[Entry, str]", base_rulesets: Base) -> SyncResult:
+    def sync(self, wanted: dict[Entry, str], base_rulesets: Base) -> SyncResult:
         """Make everything of ours what it should be, changing only what is not.
 
         `wanted` is every entry with its owner.
@@ -141,7 +145,7 @@ class Nftables:
             if self._is_shielded() and any(part_of(e) == part for e in wanted):
                 problems.append(said)
             self.base.pop(part, None)
-        held = self._held()
+        held = self._held(is_counted=False)
         nobody = "", 0
         add = [(e, o) for e, o in wanted.items() if held.get(e, nobody)[0] != o]
         remove: list[Entry] = []
@@ -170,18 +174,19 @@ class Nftables:
             return f"{NO_FIB} {CURE}"
         return str(error)
 
-    def held(self, wanted: "dict[Entry, str]") -> "dict[Entry, int]":
+    def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
         """Those of the entries that the kernel holds: their connections so far."""
         held = self._held()
         return {entry: held[entry][1] for entry in wanted if entry in held}
 
-    def _held(self) -> "dict[Entry, tuple[str, int]]":
-        """Every entry the kernel holds: its owner, its connections so far."""
+    def _held(self, is_counted: bool = True) -> dict[Entry, tuple[str, int]]:
+        """Every entry the kernel holds: its owner, and its connections so far."""
         found: dict[Entry, tuple[str, int]] = {}
         for part in PARTS:
             for name in list_sets(self.link, part):
                 if part == "own" or name == IN_LIBVIRTS:
-                    found.update(list_entries(self.link, part, name))
+                    listed = list_entries(self.link, part, name, is_counted)
+                    found.update(listed)
         return found
 
     def clear(self) -> bool:
@@ -206,9 +211,9 @@ class Nftables:
 
     def _restore(self, part: str, base_ruleset: str) -> None:
         """Bring the part's base ruleset to what it should be; its elements stay."""
-        mark = self._mark(part)
+        mark = mark_of(self.link, part)
         if (
-            _is_whole(part, mark)
+            is_whole(part, mark)
             and self.base.get(part) == f"{_sum(base_ruleset)} {mark}"
         ):
             return
@@ -218,62 +223,10 @@ class Nftables:
             except Refused:
                 anew = f"add table inet {OWN}\ndelete table inet {OWN}\n"
                 self.run(["nft", "-f", "-"], anew + base_ruleset)
-            mark = self._mark(part)
+            mark = mark_of(self.link, part)
         else:
-            mark = self._place(part, base_ruleset)
+            mark = place(self.link, self.run, part, base_ruleset)
         self.base[part] = f"{_sum(base_ruleset)} {mark}"
-
-    def _place(self, part: str, base_ruleset: str) -> str:
-        """Put our chain and our jump into libvirt's table; the mark of what is there.
-
-        libvirt, when it starts, puts in its own jumps one by one, and each on top: it
-        may have come between our look at them and our change.
-        """
-        for _ in range(_TRIES):
-            self.run(["nft", "-f", "-"], base_ruleset + self._jump(part))
-            mark = self._mark(part)
-            if _is_whole(part, mark):
-                return mark
-        raise VfwError("others put rules ahead of ours all the time")
-
-    def _mark(self, part: str) -> str:
-        """The handles of everything of ours in the part but elements, in order.
-
-        It changes when anybody changes one of them. A jump of ours behind a rule of
-        libvirt's is left out, so that it is put in anew.
-        """
-        chains, sets = list_chains(self.link, part), list_sets(self.link, part)
-        rules = list_rules(self.link, part)
-        if part == "own":
-            named = [*sorted(chains.items()), *sorted(sets.items())]
-            return " ".join(
-                [f"{name}={handle}" for name, handle in named]
-                + [f"{rule.chain}:{rule.handle}" for rule in rules]
-            )
-        ours = IN_LIBVIRTS
-        words = [f"{ours}={sets.get(ours)},{chains.get(ours)}"]
-        words += [f"{ours}:{rule.handle}" for rule in rules if rule.chain == ours]
-        for rule in rules:
-            if rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
-                break
-            if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
-                words.append(f"forward:{rule.handle}")
-        return " ".join(words)
-
-    def _jump(self, part: str) -> str:
-        """Our one rule in libvirt's forward chain, above the first of libvirt's."""
-        _, family, table = PARTS[part]
-        lines, before = [], ""
-        for rule in list_rules(self.link, part):
-            if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
-                where = f"{family} {table} forward handle {rule.handle}"
-                lines.append(f"delete rule {where}")
-            elif rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
-                before = before or f"position {rule.handle} "
-        rule_text = (
-            f"{family} {table} forward {before}ct status dnat jump {IN_LIBVIRTS}"
-        )
-        return "\n".join([*lines, f"insert rule {rule_text}\n"])
 
     def _drop_chains(self, base_ruleset: str) -> None:
         """Delete the chains of lists of allowed sources that nobody uses any more, and
@@ -287,17 +240,12 @@ class Nftables:
         ]
         if lines:
             self.run(["nft", "-f", "-"], "".join(lines))
-            self.base["own"] = f"{_sum(base_ruleset)} {self._mark('own')}"
+            self.base["own"] = f"{_sum(base_ruleset)} {mark_of(self.link, 'own')}"
 
 
-def part_of(entry: "Entry") -> str:
+def part_of(entry: Entry) -> str:
     """The part that holds the entry."""
     return entry_family(entry) if isinstance(entry, Accept) else "own"
-
-
-def _is_whole(part: str, mark: str) -> bool:
-    """Whether the part, by its mark, has our jump where it works."""
-    return part == "own" or " forward:" in mark
 
 
 def _shown(part: str) -> str:

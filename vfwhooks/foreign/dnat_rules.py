@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
 
 from ..values.foreign_claims import ForeignClaim
 from ..values.protocols import PROTOCOLS
+from ..values.published import Address, Subnet
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Hosts = tuple[tuple[bool, Subnet], ...]
 LAST = 65535
 DNAT, JUMP, STOP, MAYBE = "dnat", "jump", "stop", "maybe"
 _DEEPEST = 20
@@ -33,7 +36,7 @@ class Match:
     families: str = "46"
     protocols: tuple[str, ...] = PROTOCOLS
     ports: tuple[Span, ...] = ((0, LAST),)
-    hosts: tuple[tuple[bool, str], ...] = ()
+    hosts: Hosts = ()
     limits: tuple[str, ...] = ()
     is_unknown: bool = False
 
@@ -209,47 +212,42 @@ class Own:
     route's alone."""
 
     def __init__(
-        self, addresses: Sequence[str], is_local: Callable[[str], bool]
+        self, addresses: Sequence[Address], is_local: Callable[[Address], bool]
     ) -> None:
         self._addresses = addresses
         self._is_local = is_local
-        self._known: dict[tuple[str, tuple[tuple[bool, str], ...]], list[str]] = {}
+        self._known: dict[tuple[str, Hosts], Sequence[Address | None]] = {}
 
     def has(self, match: Match) -> bool:
         """Whether what is so can be for this host."""
         return any(self.of(match, family) for family in match.families)
 
-    def of(self, match: Match, family: str) -> list[str]:
-        """The addresses of a family that a match means: "*" for all there may be."""
+    def of(self, match: Match, family: str) -> Sequence[Address | None]:
+        """The addresses of a family that a match means: None for all there may be."""
         if not match.hosts:
-            return ["*"]
+            return [None]
         key = family, match.hosts
         if key not in self._known:
             self._known[key] = self._find(family, match.hosts)
         return self._known[key]
 
-    def _find(self, family: str, hosts: tuple[tuple[bool, str], ...]) -> list[str]:
-        pairs = [(is_not, ip_network(text, strict=False)) for is_not, text in hosts]
+    def _find(self, family: str, hosts: Hosts) -> Sequence[Address | None]:
         version = int(family)
-        if any(net.version != version and not is_not for is_not, net in pairs):
+        if any(net.version != version and not is_not for is_not, net in hosts):
             return []
-        mine = [
-            one for one in self._addresses if (":" in one) == (version == 6)
-        ]  # what must not be an address of somebody else's says nothing
+        mine = [one for one in self._addresses if one.version == version]
+        # What must not be an address of somebody else's says nothing.
         nets = [
             (n, net)
-            for n, net in pairs
-            if net.version == version
-            and (not n or any(ip_address(one) in net for one in mine))
+            for n, net in hosts
+            if net.version == version and (not n or any(one in net for one in mine))
         ]
         if not nets:
-            return ["*"]
+            return [None]
         single = [net for n, net in nets if not n and net.num_addresses == 1]
-        some = [str(net.network_address) for net in single[:1]]
+        some = [net.network_address for net in single[:1]]
         some = [one for one in some if self._is_local(one)] if single else mine
-        return [
-            one for one in some if all((ip_address(one) in net) != n for n, net in nets)
-        ]
+        return [one for one in some if all((one in net) != n for n, net in nets)]
 
 
 def find_claims(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..firewall.iptables_script import NAT, parse_save
 from ..values.protocols import BY_NUMBER, PROTOCOLS
+from ..values.published import parse_subnet
 from .dnat_rules import DNAT, JUMP, MAYBE, STOP, Chains, Match, Rule, Span, outside
 
 PREROUTING = "PREROUTING"
@@ -104,7 +105,10 @@ def _one(word: str, value: str, is_not: bool) -> Match | None:
 
 
 def _to_host(value: str, is_not: bool) -> Match:
-    return Match(hosts=((is_not, value),))
+    try:
+        return Match(hosts=((is_not, parse_subnet(value)),))
+    except ValueError:  # a mask with holes
+        return Match(is_unknown=True)
 
 
 def _from_host(value: str, is_not: bool) -> Match:

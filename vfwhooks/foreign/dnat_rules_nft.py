@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..values.protocols import BY_NUMBER, PROTOCOLS
+from ..values.published import parse_subnet
 from .dnat_rules import DNAT, JUMP, LAST, MAYBE, STOP, Match, Rule, Span, outside
 
 _FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
@@ -172,7 +173,8 @@ def _payload(
             return Match(families=family, limits=(f"{said} {_words(nets)}",))
         is_plain = all(nets) and (is_not or len(nets) == 1)
         if field == "daddr" and is_plain and operation in ("==", "!=", "in"):
-            return Match(families=family, hosts=tuple((is_not, str(n)) for n in nets))
+            hosts = tuple((is_not, parse_subnet(net)) for net in nets)
+            return Match(families=family, hosts=hosts)
         return Match(families=family, is_unknown=True)
     if protocol not in (*PROTOCOLS, "th"):
         return None if protocol in ("icmp", "icmpv6") else Match(is_unknown=True)

@@ -8,18 +8,16 @@ import errno
 import struct
 import time
 from _socket import AF_INET, AF_INET6, AF_UNSPEC
-from posix import strerror
+from collections.abc import Callable, Collection
+from os import strerror
 
 from ..values.errors import OutOfTime
 from ..values.protocols import PROTOCOL_NUMBERS
+from .listeners import Range
 from .netlink import Netlink, attribute, find, message, nested, netfilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from .listeners import Range
-
     IsStale = Callable[["Tuple", "Tuple"], bool]
     Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
 

@@ -1,7 +1,7 @@
 """inotify by way of libc: Python's library does not have it."""
 
 import ctypes
-import posix
+import os
 import struct
 
 MODIFY, ATTRIB, CLOSE_WRITE = 0x002, 0x004, 0x008
@@ -17,10 +17,10 @@ class Inotify:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._libc.inotify_init1(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             number = ctypes.get_errno()
-            raise OSError(number, posix.strerror(number))
+            raise OSError(number, os.strerror(number))
         self._directories: dict[int, str] = {}
 
     def fileno(self) -> int:
@@ -42,7 +42,7 @@ class Inotify:
         names that were lost."""
         found: set[str] = set()
         try:
-            data = posix.read(self._fd, 1 << 16)
+            data = os.read(self._fd, 1 << 16)
         except BlockingIOError:
             return found
         at = 0

@@ -2,12 +2,15 @@
 question and no others. Which process it is, only /proc knows (see socket_owners).
 """
 
+from __future__ import annotations
+
 import struct
 import sys
-from _socket import AF_INET, AF_INET6, inet_ntop
+from _socket import AF_INET, AF_INET6
 from dataclasses import dataclass
 
 from ..values.protocols import PROTOCOL_NUMBERS
+from ..values.published import Address, unpack_address
 from .netlink import Netlink, attribute, attributes, message
 
 Range = tuple[int, int]
@@ -26,13 +29,13 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 @dataclass(eq=False)
 class Listener:
-    """A socket that waits for strangers: on which address ('' for every one) of which
+    """A socket that waits for strangers: on which address (None for every one) of which
     families ("4", "6" or "46"), bound to which device (0 for none). One that
     `is_kernels` is a tunnel's of the kernel itself, WireGuard's or VXLAN's."""
 
     protocol: str
     families: str
-    address: str
+    address: Address | None
     port: int
     device: int = 0
     inode: int = 0
@@ -40,7 +43,7 @@ class Listener:
 
     def __str__(self) -> str:
         address = self.address or ("0.0.0.0" if self.families == "4" else "::")
-        shown = f"[{address}]" if ":" in address else address
+        shown = f"[{address}]" if ":" in f"{address}" else address
         return f"{self.protocol} {shown}:{self.port}"
 
     @property
@@ -102,7 +105,7 @@ def _listener(protocol: str, answer: bytes) -> Listener:
     return Listener(
         protocol,
         families,
-        inet_ntop(family, packed) if any(packed) else "",
+        unpack_address(packed) if any(packed) else None,
         int.from_bytes(port, "big"),
         device,
         inode,

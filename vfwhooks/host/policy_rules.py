@@ -4,15 +4,15 @@ Ours have a mark with our mask, an interface and our protocol number, and stand 
 ahead of the first of others. Of others the priorities alone are looked at.
 """
 
+from __future__ import annotations
+
 import errno
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..values.connection_marks import MARKS, RETURN_BITS, return_mark
 from .netlink import ROUTE, Netlink, attribute, attributes, message, named
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
 _CREATE = 0x600  # and not a second time
@@ -25,23 +25,19 @@ _LAST = 32766  # the rule that leads to the table main
 _TABLES_OF_A_BYTE = 256
 
 
+@dataclass(frozen=True)
 class PolicyRule:
     """Packets of a family ("4", "6") that came in by a bridge with the mark of this
     value are routed by this table."""
 
-    __slots__ = ("bridge", "family", "priority", "table", "value")
-
-    def __init__(
-        self, family: str, bridge: str, table: int, value: int, priority: int = 0
-    ) -> None:
-        self.family = family
-        self.bridge = bridge
-        self.table = table
-        self.value = value
-        self.priority = priority
+    family: str
+    bridge: str
+    table: int
+    value: int
+    priority: int = 0
 
     @property
-    def what(self) -> "tuple[str, str, int, int]":
+    def what(self) -> tuple[str, str, int, int]:
         """All but where it stands."""
         return self.family, self.bridge, self.table, self.value
 
@@ -49,7 +45,7 @@ class PolicyRule:
 class PolicyRules:
     """The rules of both families, of the network that we are in."""
 
-    def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
+    def __init__(self, connect: Callable[[int], Netlink] = Netlink) -> None:
         # Not the inventory's: in a dry run that one leads to the real host.
         self._link = connect(ROUTE)
 
@@ -57,7 +53,7 @@ class PolicyRules:
         """Close the socket."""
         self._link.close()
 
-    def sync(self, wanted: "list[PolicyRule]", is_all: bool) -> None:
+    def sync(self, wanted: list[PolicyRule], is_all: bool) -> None:
         """Have these rules where they belong; ours that are not among them go if
         `is_all` are named, and stay else. Raises OSError."""
         for family in "46":
@@ -65,7 +61,7 @@ class PolicyRules:
             if mine or is_all:
                 self._sync(family, mine, is_all)
 
-    def remove(self, gone: "list[PolicyRule]") -> None:
+    def remove(self, gone: list[PolicyRule]) -> None:
         """Take these rules out, wherever they stand. Raises OSError."""
         which = {rule.what for rule in gone}
         for family in {rule.family for rule in gone}:
@@ -73,7 +69,7 @@ class PolicyRules:
                 if rule.what in which:
                     self._change(_DELRULE, rule)
 
-    def _sync(self, family: str, wanted: "list[PolicyRule]", is_all: bool) -> None:
+    def _sync(self, family: str, wanted: list[PolicyRule], is_all: bool) -> None:
         ours, first = self._list(family)
         place = max(first - 1, 0)
         there = {rule.what for rule in ours if rule.priority == place}
@@ -85,7 +81,7 @@ class PolicyRules:
             if (is_wanted and rule.priority != place) or (is_all and not is_wanted):
                 self._change(_DELRULE, rule)
 
-    def _list(self, family: str) -> "tuple[list[PolicyRule], int]":
+    def _list(self, family: str) -> tuple[list[PolicyRule], int]:
         """Ours, and the priority of the first of others but the kernel's own for what
         is local."""
         ours, first = [], _LAST
@@ -125,7 +121,7 @@ class PolicyRules:
                 raise
 
 
-def _ours(family: str, about: "dict[int, bytes]") -> "PolicyRule | None":
+def _ours(family: str, about: dict[int, bytes]) -> PolicyRule | None:
     is_ours = about.get(_PROTOCOL) == bytes((_OURS,)) and _BY in about
     if not is_ours or _number(about, _MASK) != RETURN_BITS:
         return None
@@ -137,6 +133,6 @@ def _ours(family: str, about: "dict[int, bytes]") -> "PolicyRule | None":
     return None
 
 
-def _number(about: "dict[int, bytes]", kind: int) -> int:
+def _number(about: dict[int, bytes], kind: int) -> int:
     number: int = struct.unpack("=I", about.get(kind, bytes(4)))[0]
     return number

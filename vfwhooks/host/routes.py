@@ -1,10 +1,16 @@
 """The host's own addresses and its default routes, asked of the kernel by rtnetlink."""
 
+from __future__ import annotations
+
 import errno
 import struct
-from _socket import AF_INET, AF_INET6, if_indextoname, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, if_indextoname
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
-from .netlink import Netlink, attribute, attributes, message, named
+from ..values.published import Address, Subnet, parse_subnet, unpack_address
+from .netlink import FAMILIES, Netlink, attribute, attributes, message, named
 
 _GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
 _LOCAL = 2
@@ -19,17 +25,53 @@ _ENTRY_ITSELF = 0x2000  # the route that matches, not what comes of it
 _AND_ITS_TABLE = 0x1000
 _SOURCE, _BY, _TO, _TABLE, _MARK = 2, 3, 4, 15, 16
 # Addresses that are for tests and nobody's: a default route alone leads there.
-_FAR_AWAY = {AF_INET: "198.18.0.1", AF_INET6: "2001:2::1"}
+_FAR_AWAY: dict[int, Address] = {
+    AF_INET: IPv4Address("198.18.0.1"),
+    AF_INET6: IPv6Address("2001:2::1"),
+}
+_OF_ADDRESS = struct.Struct("=BBBBI")
+_ITS, _OWN = 1, 2  # of a point-to-point link the peer's, and ours
+_EVERYWHERE = 0  # the scope of what is valid beyond the link
 
 
 def covers_far_away(family: int, bits: int, prefix: bytes) -> bool:
     """Whether a route to this prefix may be the one that is asked for here."""
     if family not in _FAR_AWAY:
         return False
-    far = inet_pton(family, _FAR_AWAY[family])
+    far = _FAR_AWAY[family].packed
     rest = len(far) * 8 - bits
     mine, its = (int.from_bytes(one or bytes(1), "big") for one in (far, prefix))
     return mine >> rest == its >> rest
+
+
+@dataclass(frozen=True)
+class OwnAddress:
+    """An address of the host's: on the interface with the kernel's number of it, how
+    many bits of which address are the subnet there, and whether it is valid beyond the
+    link."""
+
+    interface: int
+    address: Address
+    bits: int
+    of: Address
+    is_global: bool
+
+    @property
+    def subnet(self) -> Subnet:
+        """The subnet there."""
+        return parse_subnet(f"{self.of}/{self.bits}")
+
+
+def list_addresses(link: Netlink, family: int = 0) -> Iterator[OwnAddress]:
+    """The host's own addresses, of one family or both, as the kernel lists them."""
+    asked = message(_GETADDRESS, _OF_ADDRESS.pack(family, 0, 0, 0, 0))
+    for _, answer in link.dump(asked):
+        its, bits, _, scope, interface = _OF_ADDRESS.unpack_from(answer)
+        if its in _FAR_AWAY:
+            about = attributes(answer[_OF_ADDRESS.size :])
+            peer = about.get(_ITS, about.get(_OWN, b""))
+            own, of = map(unpack_address, (about.get(_OWN, peer), peer))
+            yield OwnAddress(interface, own, bits, of, scope == _EVERYWHERE)
 
 
 class Routes:
@@ -37,26 +79,25 @@ class Routes:
 
     def __init__(self, link: Netlink) -> None:
         self._link = link
-        self._holders: dict[int, dict[bytes, list[int]]] = {}
+        self._holders: dict[int, dict[Address, list[int]]] = {}
 
-    def is_local(self, address: str) -> bool:
+    def is_local(self, address: Address) -> bool:
         """Whether packets for the address are for this host, loopback left out."""
-        if address.startswith("127.") or address == "::1":
+        if address.is_loopback:
             return False
-        family = AF_INET6 if ":" in address else AF_INET
-        packed = inet_pton(family, address)
-        asked = bytes((family, len(packed) * 8)) + bytes(10) + attribute(1, packed)
+        family = FAMILIES[address.version]
+        asked = bytes((family, address.max_prefixlen)) + bytes(10)
+        asked += attribute(1, address.packed)
         try:
             return self._link.ask(message(_GETROUTE, asked))[7] == _LOCAL
         except OSError:
             return False
 
-    def is_default_source(self, address: str) -> bool:
+    def is_default_source(self, address: Address) -> bool:
         """Whether what leaves by a default route has this source address."""
-        family = AF_INET6 if ":" in address else AF_INET
-        own = inet_pton(family, address)
-        far = attribute(1, inet_pton(family, _FAR_AWAY[family]))
-        head = bytes((family, len(own) * 8)) + bytes(6)
+        family = FAMILIES[address.version]
+        far = attribute(1, _FAR_AWAY[family].packed)
+        head = bytes((family, address.max_prefixlen)) + bytes(6)
         for index in (0, *self.holders(address)):
             by = attribute(4, struct.pack("=i", index)) if index else b""
             try:
@@ -66,27 +107,25 @@ class Routes:
                     found = self._link.ask(
                         message(_GETROUTE, head + bytes(4) + far + by)
                     )
-                    if attributes(found[12:]).get(7) == own:
+                    if attributes(found[12:]).get(7) == address.packed:
                         return True
             except OSError:
                 continue  # no default route, or none by this interface
         return False
 
     def way_out(
-        self, source: str, by: int = 0, mark: int = 0
-    ) -> "tuple[int, int] | None":
+        self, source: Address, by: int = 0, mark: int = 0
+    ) -> tuple[int, int] | None:
         """The kernel's number of the interface by which what has this source address
         leaves for far away, and of the table that says so; it is the host's own, or has
         come in by the interface with the number `by`, and has this mark. None where it
         goes nowhere. Raises OSError where the kernel could not be asked."""
-        family = AF_INET6 if ":" in source else AF_INET
-        own = inet_pton(family, source)
-        bits = len(own) * 8
+        family, bits = FAMILIES[source.version], source.max_prefixlen
         asked = (
             bytes((family, bits, bits)) + bytes(5) + struct.pack("=I", _AND_ITS_TABLE)
         )
-        asked += attribute(1, inet_pton(family, _FAR_AWAY[family]))
-        asked += attribute(_SOURCE, own)
+        asked += attribute(1, _FAR_AWAY[family].packed)
+        asked += attribute(_SOURCE, source.packed)
         if by:
             asked += attribute(_BY, struct.pack("=i", by))
         if mark:
@@ -101,12 +140,15 @@ class Routes:
         found = struct.unpack("=I", to)[0], struct.unpack("=I", table)[0]
         return found if found[0] else None
 
-    def holders(self, address: str) -> list[int]:
+    def holders(self, address: Address) -> list[int]:
         """The kernel's numbers of the interfaces that have the address."""
-        family = AF_INET6 if ":" in address else AF_INET
+        family = FAMILIES[address.version]
         if family not in self._holders:
-            self._holders[family] = self._read_holders(family)
-        return self._holders[family].get(inet_pton(family, address), [])
+            holders: dict[Address, list[int]] = {}
+            for one in list_addresses(self._link, family):
+                holders.setdefault(one.address, []).append(one.interface)
+            self._holders[family] = holders
+        return self._holders[family].get(address, [])
 
     def link(self, index: int = 0, name: str = "") -> tuple[int, str]:
         """The kernel's number of an interface and its name, by either of them; 0 and ''
@@ -123,7 +165,7 @@ class Routes:
         found = attributes(answer[16:]).get(_NAME, b"").rstrip(b"\0").decode()
         return struct.unpack_from("=i", answer, 4)[0], found
 
-    def device_with(self, address: str) -> str:
+    def device_with(self, address: Address) -> str:
         """The first interface that has the address, up or down; '' for none."""
         for index in self.holders(address):
             try:
@@ -132,26 +174,7 @@ class Routes:
                 continue  # it has just gone
         return ""
 
-    def own_addresses(self, family: str) -> list[str]:
+    def own_addresses(self, family: str) -> list[Address]:
         """The host's addresses ("4", "6") that are valid beyond their link."""
-        number = AF_INET6 if family == "6" else AF_INET
-        found = []
-        for _, answer in self._link.dump(
-            message(_GETADDRESS, bytes((number,)) + bytes(7))
-        ):
-            about = attributes(answer[8:])
-            if answer[3] == 0:  # the scope: universe
-                found.append(inet_ntop(number, about.get(2, about.get(1, b""))))
-        return found
-
-    def _read_holders(self, family: int) -> dict[bytes, list[int]]:
-        """The interfaces that have an address, by that."""
-        found: dict[bytes, list[int]] = {}
-        for _, answer in self._link.dump(
-            message(_GETADDRESS, bytes((family,)) + bytes(7))
-        ):
-            about = attributes(answer[8:])
-            address = about.get(2, about.get(1, b""))
-            index = struct.unpack_from("=I", answer, 4)[0]
-            found.setdefault(address, []).append(index)
-        return found
+        found = list_addresses(self._link, FAMILIES[int(family)])
+        return [one.address for one in found if one.is_global]

@@ -1,6 +1,6 @@
 """systemd's notification socket; without systemd nothing happens."""
 
-import posix
+import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM
 from _socket import socket as Socket
 
@@ -10,7 +10,7 @@ _PATIENCE = 0.5  # seconds; one that hangs would hold us, and hooks, for ever
 
 def notify(message: str) -> None:
     """Tell systemd something, like READY=1 or WATCHDOG=1."""
-    path = posix.environ.get(b"NOTIFY_SOCKET", b"").decode()
+    path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
     link = Socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
@@ -25,4 +25,4 @@ def notify(message: str) -> None:
 
 def watchdog_seconds() -> float:
     """How long we may be silent before we are taken for dead."""
-    return float(posix.environ.get(b"WATCHDOG_USEC", b"0")) / 1e6 or _UNWATCHED
+    return float(os.environ.get("WATCHDOG_USEC", 0)) / 1e6 or _UNWATCHED

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..values.errors import VfwError
 from ..values.guests import Guest
-from .xml import dhcp_subnet, parse_domain, parse_networks
+from ..values.published import Address
+from .xml import has_dhcp, parse_domain, parse_networks
 
 _URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///system"}
 
@@ -103,7 +104,7 @@ def guests_known_soon(
     return set() if thread.is_alive() else found
 
 
-def reserve(name: str, mac: str, address: str) -> bool:
+def reserve(name: str, mac: str, address: Address) -> bool:
     """Have a network's DHCP give the address to the MAC for good, in the network as it
     runs and, unless it is transient, as it is defined; False where both do already.
     """
@@ -134,19 +135,20 @@ def reserve(name: str, mac: str, address: str) -> bool:
     return bool(missing)
 
 
-def _has(data: bytes, mac: str, address: str) -> bool:
+def _has(data: bytes, mac: str, address: Address) -> bool:
     """Whether the network has this reservation; VfwError where it cannot have it."""
     network = parse_networks(data)[0]
     where = f"network {network.name}"
-    if not dhcp_subnet(data):
+    if not has_dhcp(data):
         raise VfwError(f"{where} has no DHCP", "set the address inside the guest")
     others = "virsh net-update NETWORK delete ip-dhcp-host removes a reservation"
     for whose, addresses in network.reservations.items():
         if address in addresses and whose != mac:
             raise VfwError(f"{address} is reserved for {whose} on {where}", others)
-    have = [a for a in network.reservations.get(mac, []) if ":" not in a]
+    have = [one for one in network.reservations.get(mac, []) if one.version == 4]
     if have and address not in have:
-        what = f"{mac} has {', '.join(have)} reserved on {where}, not {address}"
+        which = ", ".join(map(str, have))
+        what = f"{mac} has {which} reserved on {where}, not {address}"
         raise VfwError(what, others)
     return bool(have)
 

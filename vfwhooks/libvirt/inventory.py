@@ -4,29 +4,23 @@ libvirt holds a guest while its hook runs, so the hook path reads what libvirt l
 on disk: the status files of networks and the leases of their dnsmasq.
 """
 
-import struct
-from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
 
 from ..host.listeners import Listener, Range, list_listeners
-from ..host.netlink import (
-    ROUTE,
-    SOCK_DIAG,
-    Netlink,
-    attribute,
-    attributes,
-    message,
-    named,
-)
+from ..host.neighbours import Neighbour, list_neighbours, neighbour_at, probe
+from ..host.netlink import ROUTE, SOCK_DIAG, Netlink
 from ..store import files
 from ..values.guests import Network, hosts_own, own_bridge
+from ..values.published import Address
 from .status_directories import NETWORKS, OLD_NETWORKS
 from .valid_leases import Leases, by_mac, find_valid
 from .xml import parse_networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..host.routes import Routes
     from ..store.foreign_ports import ForeignPorts
 
@@ -34,12 +28,7 @@ LEASES = "/var/lib/libvirt/dnsmasq"
 # Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
 # so: as its authors have it, and in Fedora.
 DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
-_GETLINK, _NEWNEIGH, _GETNEIGH = 18, 28, 30
-_REPLACE, _PROBE = 0x100, 0x10
-_LINK = bytes(16)
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")
-_CONFIRMED = 0x02 | 0x80
-_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+_FEW = 16
 
 
 class Inventory:
@@ -50,7 +39,7 @@ class Inventory:
     writes its own status file only after its hook has ended.
     """
 
-    _named: "Sequence[str]" = ()
+    _named: Sequence[str] = ()
 
     def __init__(self, noted: str, root: str = "") -> None:
         self._noted = noted
@@ -68,27 +57,27 @@ class Inventory:
         self._networks: dict[str, Network | None] = {}
         self._status: dict[str, tuple[bytes, bytes]] = {}
         self._leased: dict[str, Leases] = {}
-        self._neighbours: dict[tuple[int, str], list[str]] | None = None
-        self._bridges: dict[int, list[str]] | None = None
-        self._own: set[str] | None = None
+        self._neighbours: dict[tuple[int, str], list[Neighbour]] | None = None
+        self._bridges: dict[int, list[Address]] | None = None
+        self._own: set[Address] | None = None
         self._routes: Routes | None = None
         self._taken: ForeignPorts | None = None
         self._is_taken_known = False
 
-    def network(self, name: str) -> "Network | None":
+    def network(self, name: str) -> Network | None:
         """The network of this name, if it is active."""
         if name not in self._networks:
             self._networks[name] = self._read_network(name)
         return self._networks[name]
 
-    def network_of(self, bridge: str) -> "Network | None":
+    def network_of(self, bridge: str) -> Network | None:
         """The active network of libvirt's whose bridge this is."""
         for one in map(self.network, self.names()):
             if one and one.bridge == bridge and not one.is_hosts_own:
                 return one
         return None
 
-    def know_bridges(self, named: "Sequence[str]") -> None:
+    def know_bridges(self, named: Sequence[str]) -> None:
         """These stand in forwards.yaml: guests on them are forwarded to as those on
         libvirt's networks are."""
         self._named, self._names = named, None
@@ -120,7 +109,7 @@ class Inventory:
         known = map(self.network, self.names())
         return any(network and not network.is_hosts_own for network in known)
 
-    def leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
+    def leases(self, bridge: str, mac: str) -> list[tuple[int, Address]]:
         """Expiry (seconds since 1970) and address of the MAC's unexpired leases."""
         return find_valid(self._status_leases(bridge, mac)) or find_valid(
             self._old_leases(bridge, mac)
@@ -159,79 +148,53 @@ class Inventory:
             found += self._leased[path].get(mac, [])
         return found
 
-    def neighbours(self, bridge: str, mac: str) -> list[str]:
+    def neighbours(self, bridge: str, mac: str) -> list[Address]:
         """The addresses that the neighbour table of the bridge has for the MAC, those
         confirmed of late first."""
         index = self.index(bridge)
         if index and self._neighbours is None:
-            self._neighbours = self._read_neighbours()
-        return (self._neighbours or {}).get((index, mac), [])
+            self._neighbours = {}
+            for one in list_neighbours(self.route):
+                if one.is_usable:
+                    key = one.interface, one.mac
+                    self._neighbours.setdefault(key, []).append(one)
+        its = (self._neighbours or {}).get((index, mac), [])
+        its.sort(key=lambda one: (not one.is_confirmed, str(one.address)))
+        return [one.address for one in its]
 
-    def _read_neighbours(self) -> dict[tuple[int, str], list[str]]:
-        """By the number of the bridge and by MAC."""
-        found: dict[tuple[int, str], list[tuple[bool, str]]] = {}
-        asked = message(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
-        for _, answer in self.route.dump(asked):
-            family, where, state, _, _ = _NEIGHBOUR.unpack_from(answer)
-            if state & _USABLE and family in (AF_INET, AF_INET6):
-                about = attributes(answer[_NEIGHBOUR.size :])
-                if 1 in about:
-                    one = not state & _CONFIRMED, inet_ntop(family, about[1])
-                    key = where, about.get(2, b"").hex(":")
-                    found.setdefault(key, []).append(one)
-        return {key: [address for _, address in sorted(found[key])] for key in found}
-
-    def neighbour_at(self, bridge: str, address: str) -> str:
+    def neighbour_at(self, bridge: str, address: Address) -> str:
         """The MAC that the neighbour table of the bridge has for the address."""
         index = self.index(bridge)
-        family = AF_INET6 if ":" in address else AF_INET
-        asked = _NEIGHBOUR.pack(family, index, 0, 0, 0)
-        asked += attribute(1, inet_pton(family, address))
-        try:
-            answer = self.route.ask(message(_GETNEIGH, asked)) if index else b""
-        except OSError:
-            return ""
-        if not answer or not _NEIGHBOUR.unpack_from(answer)[2] & _USABLE:
-            return ""
-        return attributes(answer[_NEIGHBOUR.size :]).get(2, b"").hex(":")
+        return neighbour_at(self.route, index, address) if index else ""
 
-    def probe(self, bridge: str, address: str) -> None:
-        """Have the kernel ask whether the neighbour is still at the address; if it is
-        not, that is news a few seconds later."""
-        family = AF_INET6 if ":" in address else AF_INET
-        head = _NEIGHBOUR.pack(family, self.index(bridge), _PROBE, 0, 0)
-        asked = head + attribute(1, inet_pton(family, address))
-        try:
-            self.route.request(message(_NEWNEIGH, asked, _REPLACE))
-        except OSError:
-            pass  # it is not in the table, so there is nothing to ask
+    def probe(self, bridge: str, address: Address) -> None:
+        """Have the kernel ask whether the neighbour is still there."""
+        probe(self.route, self.index(bridge), address)
 
     def index(self, interface: str) -> int:
         """The kernel's number of the interface; 0 where there is none."""
         try:
-            answer = self.route.ask(message(_GETLINK, _LINK + named(3, interface)))
+            return self.routes.link(name=interface)[0]
         except OSError:
             return 0
-        index: int = struct.unpack_from("=i", answer, 4)[0]
-        return index
 
-    def is_local(self, address: str) -> bool:
+    def is_local(self, address: Address) -> bool:
         """Whether packets for the address are for this host, loopback left out."""
         return self.routes.is_local(address)
 
-    def device_with(self, address: str) -> str:
+    def device_with(self, address: Address) -> str:
         """The interface that has the address, also where it is down; '' for none."""
         return self.routes.device_with(address)
 
-    def is_default_source(self, address: str) -> bool:
+    def is_default_source(self, address: Address) -> bool:
         """Whether what leaves by a default route has this source address."""
         return self.routes.is_default_source(address)
 
     @property
-    def routes(self) -> "Routes":
+    def routes(self) -> Routes:
         """The host's own addresses and routes."""
         if self._routes is None:
-            from ..host.routes import Routes  # few forwards need it
+            from ..host.routes import Routes  # a guest with a reservation needs none
 
             self._routes = Routes(self.route)
         return self._routes
@@ -245,7 +208,7 @@ class Inventory:
             return []
 
     @property
-    def taken(self) -> "ForeignPorts | None":
+    def taken(self) -> ForeignPorts | None:
         """The ports that DNAT rules of others take, as whoever looked has written down:
         here those rules are not read."""
         if not self._is_taken_known:
@@ -256,11 +219,11 @@ class Inventory:
                 self._taken = load(self._taken_path)
         return self._taken
 
-    def know_taken(self, taken: "ForeignPorts | None") -> None:
+    def know_taken(self, taken: ForeignPorts | None) -> None:
         """Go by these instead, until everything is looked at anew."""
         self._taken, self._is_taken_known = taken, True
 
-    def bridges(self) -> dict[int, list[str]]:
+    def bridges(self) -> dict[int, list[Address]]:
         """The host's own addresses on the bridges that guests are behind, by the
         kernel's numbers of them; 0 for those that are not there."""
         if self._bridges is None:
@@ -271,7 +234,7 @@ class Inventory:
                     own += [address for address, _ in network.subnets]
         return self._bridges
 
-    def bridge_addresses(self) -> set[str]:
+    def bridge_addresses(self) -> set[Address]:
         """The host's own addresses on all of them."""
         if self._own is None:
             self._own = {one for some in self.bridges().values() for one in some}
@@ -291,7 +254,7 @@ class Inventory:
             self._route = Netlink(ROUTE)
         return self._route
 
-    def _read_network(self, name: str) -> "Network | None":
+    def _read_network(self, name: str) -> Network | None:
         bridge = own_bridge(name)
         if bridge:
             from ..host.host_bridges import read_bridge  # few hosts have any
@@ -301,5 +264,10 @@ class Inventory:
         paths.append(f"{self._noted}/{files.file_name(name)}")
         newest = max(paths, key=files.changed_at)
         data = files.read(newest)
-        found = parse_networks(data) if data else []
-        return found[0] if found else None
+        return _parse(data) if data else None
+
+
+@lru_cache(maxsize=_FEW)  # the service reads the same again and again
+def _parse(data: bytes) -> "Network | None":
+    found = parse_networks(data)
+    return found[0] if found else None

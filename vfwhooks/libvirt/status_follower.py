@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..store import files
-from ..store.records import GuestEvent, Key, guest_text
+from ..store.records import GuestEvent, Key
 from ..store.state import State
 from ..values.errors import VfwError
 from ..values.guests import Guest, Network
@@ -76,8 +76,7 @@ class Follower:
         if directory == NETWORKS:
             names |= {f"{name}{_SUFFIX}" for name in self._noted_networks()}
         else:
-            driver = GUESTS[directory]
-            records = [r for r in self._state.records() if r.guest.driver == driver]
+            records = self._state.records(GUESTS[directory], has_entries=False)
             names |= {f"{record.guest.name}{_SUFFIX}" for record in records}
         self._changed |= {f"{directory}/{name}" for name in names}
 
@@ -114,7 +113,7 @@ class Follower:
 
     def _guest_event(self, path: str, key: Key) -> tuple[str, Guest] | None:
         driver, name = key
-        record = self._state.record(key)
+        record = self._state.record(key, has_entries=False)
         is_running = record is not None and not record.is_off
         data = files.read(self._root + path)
         if data is None and not self._is_told_of(path):
@@ -128,7 +127,7 @@ class Follower:
             return ("stopped", Guest(driver, name, "", [])) if is_running else None
         guest = status.guest
         guest.name = name  # as hooks are told it
-        if record and is_running and guest_text(record.guest) == guest_text(guest):
+        if record and is_running and record.guest == guest:
             return None
         return None if status.is_starting else ("found", guest)
 

@@ -1,21 +1,24 @@
 """Leases by MAC, and which of them have not expired."""
 
+from __future__ import annotations
+
 import time
 
-from .xml import canonical
+from ..values.published import Address, find_address
 
 Leases = dict[str, list[tuple[int, str]]]  # by MAC: expiry and address
 
 
-def by_mac(leases: list[tuple[int, str, str]]) -> "Leases":
+def by_mac(leases: list[tuple[int, str, str]]) -> Leases:
     found: Leases = {}
     for expiry, mac, address in leases:
         found.setdefault(mac, []).append((expiry, address))
     return found
 
 
-def find_valid(leases: list[tuple[int, str]]) -> list[tuple[int, str]]:
+def find_valid(leases: list[tuple[int, str]]) -> list[tuple[int, Address]]:
     """Those that have not expired, the latest first; 0 is never."""
     now = time.time()
-    found = [(e or 1 << 62, canonical(a)) for e, a in leases if e == 0 or e > now]
-    return sorted([lease for lease in found if lease[1]], reverse=True)
+    some = [(expiry or 1 << 62, text) for expiry, text in leases]
+    some = sorted((one for one in some if one[0] > now), reverse=True)
+    return [(e, one) for e, text in some if (one := find_address(text))]

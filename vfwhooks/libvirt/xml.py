@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from xml.etree.ElementTree import Element, TreeBuilder
 
 from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 
 from ..values.errors import VfwError
 from ..values.guests import Guest, Network, Nic
+from ..values.published import Address, Subnet, find_address, parse_subnet
 
 _DEEPEST = 100
 _LARGEST = 16 << 20
@@ -111,14 +111,14 @@ def parse_networks(data: bytes) -> list[Network]:
     return found
 
 
-def dhcp_subnet(data: bytes) -> str:
-    """The IPv4 subnet in which a network, by its XML, has DHCP; '' for none."""
+def has_dhcp(data: bytes) -> bool:
+    """Whether a network, by its XML, has DHCP in an IPv4 subnet."""
     root = read_xml(data)
-    for ip in root.iterfind("ip") if root.tag == "network" else ():
-        subnet = _subnet(ip.attrib)
-        if subnet and ":" not in subnet[0] and ip.find("dhcp") is not None:
-            return subnet[1]
-    return ""
+    return root.tag == "network" and any(
+        own.version == 4 and ip.find("dhcp") is not None
+        for ip in root.iterfind("ip")
+        for own, _ in _subnets(ip.attrib)
+    )
 
 
 def attribute(element: Element, path: str, name: str) -> str:
@@ -152,51 +152,33 @@ def read_nic(interface: Element) -> Nic:
 
 def _network(element: Element) -> Network:
     forward = element.find("forward")
-    subnets: list[tuple[str, str]] = []
-    reservations: dict[str, list[str]] = {}
-    for ip in element.iterfind("ip"):
-        subnet = _subnet(ip.attrib)
-        if subnet:
-            subnets.append(subnet)
-        for host in ip.iterfind("dhcp/host"):
-            mac = host.get("mac", "").lower()
-            address = canonical(host.get("ip", ""))
-            if mac and address:
-                reservations.setdefault(mac, []).append(address)
+    reservations: dict[str, list[Address]] = {}
+    for host in element.iterfind("ip/dhcp/host"):
+        mac, address = host.get("mac", "").lower(), find_address(host.get("ip", ""))
+        if mac and address:
+            reservations.setdefault(mac, []).append(address)
     return Network(
         element.findtext("name", ""),
         attribute(element, "bridge", "name"),
         "none" if forward is None else forward.get("mode") or "nat",
-        subnets,
+        [one for ip in element.iterfind("ip") for one in _subnets(ip.attrib)],
         reservations,
     )
 
 
-def _subnet(ip: dict[str, str]) -> tuple[str, str] | None:
-    address = canonical(ip.get("address", ""))
+def _subnets(ip: dict[str, str]) -> list[tuple[Address, Subnet]]:
+    """The address and the subnet of an `<ip>`, if it has one."""
+    address, mask = (find_address(ip.get(name, "")) for name in ("address", "netmask"))
     if not address:
-        return None
-    family = AF_INET6 if ":" in address else AF_INET
-    packed = inet_pton(family, address)
-    bits = len(packed) * 8
-    prefix, mask = ip.get("prefix", ""), canonical(ip.get("netmask", ""))
-    if prefix.isdecimal() and len(prefix) < 4 and int(prefix) <= bits:
+        return []
+    prefix = ip.get("prefix", "")
+    if prefix.isdecimal() and len(prefix) < 4 and int(prefix) <= address.max_prefixlen:
         length = int(prefix)
-    elif mask and ":" not in mask:
-        length = bin(int.from_bytes(inet_pton(AF_INET, mask), "big")).count("1")
-    elif family == AF_INET6:
+    elif mask and mask.version == 4:
+        length = bin(int(mask)).count("1")
+    elif address.version == 6:
         length = 64
     else:
-        length = next((size for below, size in _CLASSFUL if packed[0] < below), 24)
-    host = (1 << (bits - length)) - 1
-    base = (int.from_bytes(packed, "big") & ~host).to_bytes(len(packed), "big")
-    return address, f"{inet_ntop(family, base)}/{length}"
-
-
-def canonical(address: str) -> str:
-    """The address as the kernel writes it; '' for what is no address."""
-    family = AF_INET6 if ":" in address else AF_INET
-    try:
-        return inet_ntop(family, inet_pton(family, address))
-    except (OSError, ValueError, UnicodeError):
-        return ""
+        first = address.packed[0]
+        length = next((size for below, size in _CLASSFUL if first < below), 24)
+    return [(address, parse_subnet(f"{address}/{length}"))]

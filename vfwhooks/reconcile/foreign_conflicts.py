@@ -12,7 +12,7 @@ from ..libvirt.inventory import Inventory
 from ..store.foreign_ports import ForeignPort
 from ..values.entries import Exempt
 from ..values.protocols import Protocol
-from ..values.published import Published, parse_address
+from ..values.published import Published
 from .port_conflicts import Past, find_published
 from .port_index import index
 
@@ -42,9 +42,9 @@ def find_foreign_owners(
         is_in_force = one in known and not past.concerns(one) and not there
         if taken is None or is_in_force:
             continue
-        beside: dict[str, bool] = {}
+        beside: dict[Address | None, bool] = {}
         met = list(find_foreign_conflicts(one, taken))
-        are_few = sum(rule.host != "*" for rule, _ in met) <= _MOST_EXEMPT
+        are_few = sum(rule.host is not None for rule, _ in met) <= _MOST_EXEMPT
         for rule, port in met:
             if one.is_one_to_one:
                 if one in past.yields or one not in known:
@@ -67,15 +67,16 @@ def find_foreign_owners(
 
 def exempt(one: Published, rule: ForeignPort, port: int) -> Exempt:
     """The entry that leaves one port to a rule for one address."""
-    return Exempt(one.at(port).on(parse_address(rule.host)))
+    assert rule.host
+    return Exempt(one.at(port).on(rule.host))
 
 
 def find_foreign_conflicts(
     one: Published, taken: ForeignPorts | None
 ) -> Iterator[tuple[ForeignPort, int]]:
     """What takes ports of what is published, port by port; of a whole address, once."""
-    host = "*" if one.host is None else str(one.host)
-    if taken is None or host.startswith("127."):
+    host = one.host
+    if taken is None or (host and host.version == 4 and host.is_loopback):
         return  # loopback's is the host's own, and comes in by no interface
     if one.is_one_to_one:
         for rule in taken.find(one.family, Protocol.ALL, 0, 0):
@@ -83,7 +84,7 @@ def find_foreign_conflicts(
                 yield rule, 0
         return
     for rule in taken.find(one.family, one.protocol, one.first, one.last):
-        if rule.host in ("*", host) or host == "*":
+        if host is None or rule.host in (None, host):
             first, last = max(one.first, rule.first), min(one.last, rule.last)
             for port in range(first, last + 1):
                 yield rule, port
@@ -94,8 +95,9 @@ def is_for_another(
 ) -> bool:
     """Whether the rule is for one of the addresses alone that a forward on every one
     has, and not for the one by which the world knows the host."""
-    is_one = host is None and rule.host != "*"
-    return is_one and not inventory.is_default_source(rule.host)
+    if host or rule.host is None:
+        return False
+    return not inventory.is_default_source(rule.host)
 
 
 AHEAD = "it is asked before ours: take it out there, or publish another port"

@@ -47,7 +47,7 @@ def note_taken(state: State) -> list[str]:
     lines = list(_lost(state, foreign, before))
     lock = state.lock(time.monotonic() + _WAIT)
     try:
-        state.ask_full()
+        state.ask_full("rules of others take other ports now")
         state.put_taken(data)
     finally:
         lock.close()
@@ -56,7 +56,7 @@ def note_taken(state: State) -> list[str]:
 
 def _lost(state: State, foreign: Foreign, before: ForeignPorts | None) -> Iterator[str]:
     """What is in force, and has come to be asked behind a rule that was not there."""
-    ahead = hold(build(one for one in foreign.claims if one.is_ahead))
+    ahead = hold(one for one in foreign.claims if one.is_ahead)
     for record in state.records() if ahead else ():
         for one in sorted(find_published(record.entries), key=format_published):
             known = {rule.reason for rule, _ in find_foreign_conflicts(one, before)}

@@ -10,7 +10,7 @@ from ..config.port_mappings import Settings
 from ..libvirt.inventory import Inventory
 from ..values.errors import VfwError, show
 from ..values.guests import Guest, Network, Nic, hosts_own
-from ..values.published import BOTH, parse_address, parse_subnet
+from ..values.published import BOTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..config.port_mappings import Addresses
     from ..store.records import Ousted
-    from ..values.published import Address, Family
+    from ..values.published import Address, Family, Subnet
 
 
 class Endpoint:
@@ -148,11 +148,11 @@ class _Resolver:
         """The address, or why there is none (nothing to say of a family that the
         network does not have)."""
         network = self._network
-        subnets = [subnet for _, subnet in network.subnets]
-        subnets = [one for one in subnets if parse_subnet(one).version == int(family)]
+        every = [subnet for _, subnet in network.subnets]
+        subnets = [one for one in every if one.version == int(family)]
         if fixed:
             if network.is_hosts_own and not is_inside(fixed, subnets):
-                own = ", ".join(subnet for _, subnet in network.subnets)
+                own = ", ".join(map(str, every))
                 return None, f"address {fixed} is outside {own} of {network.bridge}"
             if subnets and not is_inside(fixed, subnets):
                 return None, f"address {fixed} is outside network {network.name}"
@@ -172,18 +172,18 @@ class _Resolver:
 
     def _candidates(self) -> Iterator[Address]:
         mac, bridge = self._nic.mac, self._network.bridge
-        yield from _addresses(self._network.reservations.get(mac, ()))
+        yield from self._network.reservations.get(mac, ())
         try:
             leases = self._inventory.leases(bridge, mac)
         except (VfwError, OSError) as error:  # its guests alone have to wait for it
             self._trouble, leases = f"; {error}", []
-        for address in _addresses(address for _, address in leases):
+        for _, address in leases:
             other = self._other(address)
             if not other:
                 yield address
             else:
                 self._answered[address] = other
-        neighbours = list(_addresses(self._inventory.neighbours(bridge, mac)))
+        neighbours = self._inventory.neighbours(bridge, mac)
         yield from sorted(neighbours, key=lambda address: address != self._now)
         if self._now and not self._other(self._now):
             yield self._now
@@ -191,20 +191,11 @@ class _Resolver:
     def _other(self, address: Address) -> str:
         """The MAC of somebody else whom the bridge's neighbour table has there; one who
         was ousted counts for nobody, since clones come and go there all the time."""
-        holder = self._inventory.neighbour_at(self._network.bridge, str(address))
+        holder = self._inventory.neighbour_at(self._network.bridge, address)
         is_ousted = address == self._now and (address, holder) in self._ousted
         return "" if holder == self._nic.mac or is_ousted else holder
 
 
-def _addresses(texts: Iterable[str]) -> Iterator[Address]:
-    """Those of them that are addresses: a file of leases may have anything."""
-    for text in texts:
-        try:
-            yield parse_address(text)
-        except ValueError:
-            continue
-
-
-def is_inside(address: Address, subnets: list[str]) -> bool:
+def is_inside(address: Address, subnets: Iterable[Subnet]) -> bool:
     """Whether the address lies in one of the subnets of its own family."""
-    return any(address in parse_subnet(subnet) for subnet in subnets)
+    return any(address in subnet for subnet in subnets)

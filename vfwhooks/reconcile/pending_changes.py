@@ -2,6 +2,7 @@
 
 import time
 
+from ..store.asking import note_stopped, stopped_at
 from ..store.records import GuestEvent, Hairpin, Key, Record
 from ..store.state import State
 from ..values.guests import Guest
@@ -9,13 +10,15 @@ from ..values.guests import Guest
 
 class PendingChanges:
     """Follows events; `before` and `after` are records by key, None for no guest;
-    `hairpins` are ports that may be set by now."""
+    `hairpins` are ports that may be set by now, `networks` those that have started,
+    stopped or changed."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self.before: dict[Key, Record | None] = {}
         self.after: dict[Key, Record | None] = {}
         self.hairpins: dict[Key, list[Hairpin]] = {}
+        self.networks: set[str] = set()
         self._stopped: dict[Key, int] = {}
 
     def follow(self, guest_event: GuestEvent) -> None:
@@ -34,6 +37,8 @@ class PendingChanges:
             )
         elif guest_event.operation == "moved":
             self._now((guest.driver, guest.name))
+        elif guest_event.operation == "network":
+            self.networks.add(guest.name)
         elif guest_event.operation == "stopped":
             self._now((guest.driver, guest.name))
             self.after[guest.driver, guest.name] = None
@@ -56,7 +61,7 @@ class PendingChanges:
         be named in the answer, and do not run any more."""
         for key, stamp in self._stopped.items():
             if self.before[key] is None and self.after[key] is None:
-                self._state.forget(key, stamp)
+                note_stopped(self._state, key, stamp)
 
     def _put(self, guest: Guest, since: int, stamp: int, is_followed: bool) -> None:
         key = guest.driver, guest.name
@@ -95,7 +100,7 @@ class PendingChanges:
         old = self.before[key]
         if key in self._stopped:
             return self._stopped[key]
-        return old.stamp if old and old.is_off else self._state.stopped_at(key)
+        return old.stamp if old and old.is_off else stopped_at(self._state, key)
 
     def _now(self, key: Key) -> "Record | None":
         """The guest's record after the events so far; one that is off does not run."""

@@ -16,15 +16,12 @@ from ..values.entries import (
     Accept,
     Exempt,
     LoopbackBridge,
-    Masquerade,
     Reject,
-    ReturnMark,
-    key_of,
 )
-from ..values.errors import show
 from ..values.guests import Guest, Network
 from ..values.needs import LoopbackNeed, Need, WayNeed
 from ..values.published import BOTH, Family, Published, family_of
+from .contests import kept_from_ousted, tell_ousted, withhold
 from .desired_state import DesiredState, own_reason
 from .guest_addresses import Endpoint, find_endpoint, find_ports, is_inside
 from .port_conflicts import (
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
     from ..values.entries import Key as EntryKey
     from ..values.published import Address, Published
 
-_CLONE = "same machine-id?"
 _BEHIND = "loopback-behind-"  # no bridge's name is so long
 
 
@@ -67,8 +63,10 @@ class Planner:
         self._lasting = lasting
         self._mark = mark
         self._names: dict[str, str] = {}
+        self.bridges: list[str] = []
         try:
-            inventory.know_bridges(compiled.bridges())
+            self.bridges = compiled.bridges()
+            inventory.know_bridges(self.bridges)
         except Damaged:
             pass  # whoever looks up a guest hears of it
 
@@ -78,6 +76,11 @@ class Planner:
         if guest.uuid and guest.uuid != guest.name:
             lines = lines + self.compiled.lookup(guest.uuid)
         return parse_settings(lines)
+
+    def plan(self, record: Record) -> DesiredState:
+        """The entries of a guest, or of a claim."""
+        is_claim = record.guest.driver == "claim"
+        return self.claim(record.guest.name) if is_claim else self.guest(record)
 
     def guest(self, record: Record) -> DesiredState:
         """The guest's entries, as if it were alone."""
@@ -148,7 +151,7 @@ class Planner:
     def _own(self, settings: Settings) -> list[Address]:
         """The guest's public addresses that are those the world knows the host by."""
         is_own = self.inventory.is_default_source
-        return [host for host in settings.public if is_own(str(host))]
+        return [host for host in settings.public if is_own(host)]
 
     def _claims(self, guest: Guest) -> list[Record]:
         """What is rejected for the guest already, whether it runs or not."""
@@ -182,10 +185,10 @@ class Planner:
         records = [r for r in records if r.guest.driver not in ("network", "claim")]
         self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
         guests = [self.guest(record) for record in records]
-        taken: dict[EntryKey, Record] = _kept(guests)
+        taken: dict[EntryKey, Record] = kept_from_ousted(guests)
         for desired in guests:
-            _withhold(desired, taken)
-            _tell_ousted(desired, records)
+            withhold(desired, taken)
+            tell_ousted(desired, records)
             found.append(desired)
         needed = dict.fromkeys(
             need for one in found if one.entries for need in one.networks
@@ -232,68 +235,3 @@ def _has(network: Network, address: Address | None) -> bool:
     if address is None:
         return False
     return not subnets or is_inside(address, subnets)
-
-
-def _kept(guests: list[DesiredState]) -> dict[EntryKey, Record]:
-    """The addresses that guests keep from those whom they have ousted: two clones with
-    one lease would have the forwards go to and fro."""
-    return {
-        (Accept, address): desired.record
-        for desired in guests
-        for address in desired.endpoint.addresses.values()
-        for one in desired.record.ousted
-        if one.address == address
-    }
-
-
-def _tell_ousted(desired: DesiredState, records: list[Record]) -> None:
-    """What is to be said of a guest that was ousted and is nowhere else."""
-    macs = [nic.mac for nic in desired.record.guest.nics]
-    for record in records if desired.endpoint.reason else ():
-        for one in record.ousted:
-            if one.mac in macs:
-                lease, who = f"lease {one.address}", show(record.guest.name)
-                desired.endpoint.reason = f"{lease} is answered by {who}: {_CLONE}"
-
-
-def _withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
-    """Take out what an earlier guest has, its address or one of its ports, and note
-    what this one has."""
-    addresses = dict(desired.endpoint.addresses)
-    for family, address in desired.endpoint.addresses.items():
-        other = taken.get((Accept, address))
-        if other and other is not desired.record:
-            del addresses[family]
-            reason = f"{address} is the address of {show(other.guest.name)}"
-            if any(one.address == address for one in other.ousted):
-                reason += f": {_CLONE}"
-            desired.is_contested = True
-            desired.conflicts[Accept, address] = reason
-    if addresses != desired.endpoint.addresses:
-        desired.endpoint.addresses = addresses
-        desired.entries = desired.entries_at(addresses)
-    ranges: dict[EntryKey, Record] = {}  # one is somebody's as a whole, parts or not
-    for forward in desired.settings.forwards:
-        for family in addresses if forward.first < forward.last else ():
-            one = forward.published(family)
-            if one not in desired.without:
-                other = taken.setdefault((Published, one), desired.record)
-                keys = map(key_of, desired.entries_of(forward, family))
-                ranges.update(dict.fromkeys(keys, other))
-    entries, desired.entries = desired.entries, []
-    for entry in entries:
-        key = key_of(entry)
-        other = ranges.get(key) if ranges else None
-        other = other or taken.setdefault(key, desired.record)
-        if other is not desired.record:
-            reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
-            desired.is_contested = True
-            desired.conflicts[key] = reason
-        else:
-            desired.entries.append(entry)
-    for forward in desired.settings.forwards if desired.is_contested else ():
-        for family in addresses if forward.ways or forward.options.masquerade else ():
-            some = desired.entries_of(forward, family)
-            if any(key_of(entry) in desired.conflicts for entry in some):
-                marks = {e for e in some if isinstance(e, (ReturnMark, Masquerade))}
-                desired.entries = [e for e in desired.entries if e not in marks]

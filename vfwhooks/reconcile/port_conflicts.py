@@ -19,7 +19,7 @@ from ..host.listeners import Listener, Range
 from ..libvirt.inventory import Inventory
 from ..store.records import Seen
 from ..values.entries import Dnat, Exempt, Reject
-from ..values.published import LAST, family_of, parse_address
+from ..values.published import LAST, family_of
 from .port_index import index
 
 TYPE_CHECKING = False
@@ -190,7 +190,7 @@ def find_exempt(
     own = inventory.bridge_addresses() if exempt else set()
     for entry in exempt:
         kept = entry.published
-        if str(kept.host) in own and any(
+        if kept.host in own and any(
             (kept.family, kept.protocol) == (one.family, one.protocol)
             and one.has(kept.first)
             for one in every
@@ -207,14 +207,11 @@ def _on_bridges(
     family: Family, listener: Listener, inventory: Inventory
 ) -> list[Address]:
     """The addresses on libvirt's bridges that the listener is bound to."""
-    there: Collection[str] = ()
     if listener.address:
         own = inventory.bridge_addresses()
-        return [parse_address(listener.address)] if listener.address in own else []
-    if listener.device:
-        there = inventory.bridges().get(listener.device, ())
-    addresses = map(parse_address, there)
-    return [address for address in addresses if family_of(address) == family]
+        return [listener.address] if listener.address in own else []
+    there = inventory.bridges().get(listener.device, ()) if listener.device else ()
+    return [address for address in there if family_of(address) == family]
 
 
 def _is_port_owner(one: Published, listener: Listener, inventory: Inventory) -> bool:
@@ -226,14 +223,14 @@ def _is_port_owner(one: Published, listener: Listener, inventory: Inventory) -> 
     """
     if one.host is not None:
         if listener.address:
-            return parse_address(listener.address) == one.host
-        return not one.is_one_to_one and inventory.is_default_source(str(one.host))
+            return listener.address == one.host
+        return not one.is_one_to_one and inventory.is_default_source(one.host)
     device = listener.device
     if device and (device == _LOOPBACK_DEVICE or device in inventory.bridges()):
         return False
     if listener.address in inventory.bridge_addresses():
         return False
-    return not listener.address or _is_for_strangers(parse_address(listener.address))
+    return not listener.address or _is_for_strangers(listener.address)
 
 
 def _is_for_strangers(address: Address) -> bool:

@@ -3,13 +3,14 @@
 Whoever holds the lock carries out every waiting event. Most touch one guest and cost
 what that guest costs (a partial sync). Where anything is in doubt (the first event
 after boot, another configuration, a transaction refused, a holder that was killed, a
-mark set by the daemon's hook) everything is checked (a full sync).
+mark set by the daemon's hook) everything is checked (a full sync), and the log says
+why.
 """
 
 import time
 
 from ..config import last_good
-from ..config.compiled_file import Damaged
+from ..config.compiled_file import Damaged, stamps_in_force
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
@@ -38,6 +39,9 @@ _CUTTING = 3.0
 _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 # Seconds for what comes meanwhile, again and again: libvirt waits for who does it.
 _MEANWHILE = 0.5
+# Why everything is checked.
+_EDITED = "forwards.yaml has changed"
+_NOT_INTACT = "our base ruleset is not as it was left"
 
 
 class Reconciler:
@@ -129,7 +133,7 @@ class Reconciler:
             guest_events = waiting(self._state)
             if not guest_events and mine is None:
                 return
-            self._round(guest_events, mine, False)
+            self._round(guest_events, mine, "")
             tell()
             mine = None
             if self._sync.cuts.has_any or 0 < until < time.monotonic():
@@ -143,22 +147,33 @@ class Reconciler:
         others take now, where somebody has looked."""
         if taken is not None:
             self._state.put_taken(taken)
-        self._round(waiting(self._state), None, True, answer, asked)
+        self._round(waiting(self._state), None, "apply", answer, asked)
         self._go_on()
 
     def check(self, is_full: bool) -> None:
         """Carry out what waits, and check everything if that is asked for, by us or by
         a mark, or if what the files say or our base ruleset has changed."""
         self._state.remove("late")
-        is_full = is_full or not self._sync.is_known or not self._sync.is_intact()
-        is_known = last_good.is_in_force(self._state, self._main)
-        is_full = is_full or not (is_known or self._is_apart)
-        stamps = last_good.stamps_in_force(self._state)
-        is_full = is_full or (bool(stamps) and not self._sync.is_of(stamps))
+        why = self._why_checked(is_full)
         guest_events = waiting(self._state)
-        if guest_events or is_full or self._state.is_full_asked():
-            self._round(guest_events, None, is_full)
+        if guest_events or why or self._state.is_full_asked():
+            self._round(guest_events, None, why)
             self._go_on()
+
+    def _why_checked(self, is_full: bool) -> str:
+        """What calls for a full sync, whether events wait or not."""
+        if is_full:
+            return "rules, records or forwards.yaml have changed"
+        if self._sync.is_known and not self._sync.is_intact():
+            return _NOT_INTACT
+        is_known = last_good.is_in_force(self._state, self._main) or self._is_apart
+        stamps = stamps_in_force(self._state.path)
+        is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
+        return self._why_always() if is_planned else _EDITED
+
+    def _why_always(self) -> str:
+        """What calls for a full sync where nothing has happened: nothing is known."""
+        return "" if self._sync.is_known else "it is the first since the host's start"
 
     def _go_on(self) -> None:
         """Carry out what came while everything was checked."""
@@ -169,7 +184,7 @@ class Reconciler:
         self,
         noted: list[tuple[str, GuestEvent]],
         mine: "GuestEvent | None",
-        is_full: bool,
+        why: str,
         answer: "Answer | None" = None,
         asked: int = 0,
     ) -> None:
@@ -181,15 +196,19 @@ class Reconciler:
         guest_events = [guest_event for _, guest_event in noted] + (
             [mine] if mine else []
         )
-        is_full = self._state.begin() or is_full
-        is_full = self._state.take_full() or is_full or not self._sync.is_known
+        why = why or self._why_always()
+        if self._state.begin():
+            why = why or "whoever was at work has been ended"
+        said = self._state.read("full").partition("\n")[0]
+        if self._state.take_full():
+            why = why or said or "it was asked for"
         pending = PendingChanges(self._state)
         for guest_event in guest_events:
             pending.follow(guest_event)
         if answer:
             pending.correct(list(answer.guests), list(answer.drivers), asked)
         try:
-            self._sync_rules(pending, {i.operation for i in guest_events}, is_full)
+            self._sync_rules(pending, {i.operation for i in guest_events}, why)
         except (VfwError, OSError) as error:
             self.report.problems.append(str(error))
             if isinstance(error, Damaged):
@@ -203,7 +222,7 @@ class Reconciler:
             pending.postpone()
         pending.note_stops()
         if len(self.report.problems) > before:
-            self._state.ask_full()
+            self._state.ask_full("the last sync has met a problem")
         self._state.end([name for name, _ in noted])
 
     def _mark(self, table: int) -> int:
@@ -212,17 +231,17 @@ class Reconciler:
 
         return allot_value(self._state, table)
 
-    def _sync_rules(
-        self, pending: PendingChanges, kinds: set[str], is_full: bool
-    ) -> None:
+    def _sync_rules(self, pending: PendingChanges, kinds: set[str], why: str) -> None:
+        """Carry out the events, by a full sync if that is called for; the log says by
+        what."""
         run = None if self._is_apart else self._run
         config = last_good.refresh(self._state, self._main, run)
         self.report.said += config.problems
         planner = Planner(
             config.compiled, self._inventory, self._state.record, mark=self._mark
         )
-        is_new = config.is_new or not self._sync.is_of(config.compiled.stamps)
-        is_full = is_full or is_new or "network" in kinds
-        if not is_full and "reconnected" in kinds:
-            is_full = not self._sync.is_intact()
-        self._sync.run(pending, planner, is_full)
+        if config.is_new or not self._sync.is_of(config.compiled.stamps):
+            why = why or _EDITED
+        if not why and "reconnected" in kinds and not self._sync.is_intact():
+            why = _NOT_INTACT
+        self._sync.run(pending, planner, why)

@@ -2,28 +2,37 @@
 entries are needed once for all.
 
 It is noted in files of their own, so that an event reads no other guest's record:
-addresses/ADDRESS says whose it is, members/NETWORK/ has a file for each guest.
+addresses/ADDRESS says whose it is, members/NETWORK/ has a file for each guest. Whose
+entries depend on a network that they do not need is noted there, too: in NETWORK/nics
+who has an interface on it, in /every whose entries depend on all of them.
 """
 
 from __future__ import annotations
 
 import posix
 
+from ..config.port_mappings import EXEMPT_PORTS
 from ..store import files
 from ..store.records import Key, Ousted, Record
 from ..store.state import DRIVERS, State, member_name, record_name
-from ..values.entries import Accept
+from ..values.entries import Accept, Dnat, Exempt, Reject
 from ..values.errors import NeedsFullSync, show
-from ..values.needs import Need, WayNeed
+from ..values.guests import hosts_own
+from ..values.needs import LoopbackNeed, Need, WayNeed
 from .planner import Planner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from typing import Optional
 
+    from ..values.entries import Entry
     from ..values.published import Address
 
     Pair = tuple[Optional[Record], Optional[Record]]
+    Changed = list[tuple[Key, Optional[Record], Optional[Record]]]
+
+_EVERY = "/every"  # no network's name has a slash
 
 
 class References:
@@ -32,45 +41,85 @@ class References:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def change(self, pairs: list[Pair], planner: Planner) -> list[Pair]:
+    def change(
+        self, pairs: list[Pair], planner: Planner, networks: Collection[str] = ()
+    ) -> list[Pair]:
         """Note what changes for guests, each as it was and as it will be; what changes
-        by that for their networks. Raises NeedsFullSync where others have a say.
+        by that for their networks, and for these networks, which have changed
+        themselves. Raises NeedsFullSync where others have a say.
 
         All come before any goes: what the last one leaves, another may need.
         """
         if len(pairs) > 1:
             note_ousted(pairs)
         changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
+        self._look_for_namesakes(changed)
+        self._change_addresses(changed)
+        left = self._change_members(changed)
+        joined = [n for _, old, new in changed for n in _needs(new) - _needs(old)]
+        news = [need for name in networks for need in (Need(name), LoopbackNeed(name))]
+        found: list[Pair] = []
+        for need in dict.fromkeys([*joined, *news]):
+            was = self._state.record(("network", need.name))
+            if (need in news or not was) and self._members(need.name):
+                shared = planner.shared(need)
+                found.append((was, shared.settled() if shared else None))
+        return found + [(self._state.record(("network", name)), None) for name in left]
+
+    def _look_for_namesakes(self, changed: Changed) -> None:
+        """See that no guest of another driver has a guest's name: forwards.yaml means
+        both. Raises NeedsFullSync."""
+        started = {key for key, _, new in changed if new}
+        for (driver, name), _, new in changed:
+            others = [(d, name) for d in DRIVERS if d not in ("network", driver)]
+            is_meant = new and new.entries and driver in DRIVERS
+            for one in others if is_meant else ():
+                if one in started or self._state.record(one):
+                    what = f"another driver has a guest {show(name)}, too"
+                    raise NeedsFullSync(what)
+
+    def _change_addresses(self, changed: Changed) -> None:
+        """Note who is where now. Raises NeedsFullSync where somebody else is."""
         for key, old, new in changed:
             for address in _addresses(old) - _addresses(new):
                 self.release(address, key)
-        joined: dict[Need, None] = {}
-        started = {key for key, _, new in changed if new}
         for key, old, new in changed:
-            if new and new.entries and self._has_namesake(key, started):
-                raise NeedsFullSync(f"another driver has a guest {show(key[1])}, too")
             for address in _addresses(new) - _addresses(old):
                 if not self.claim(address, key):
                     raise NeedsFullSync(f"another guest is at {address}")
-            for need in _needs(new) - _needs(old):
-                self.join(need.name, key)
-                joined[need] = None
-        found: list[Pair] = []
-        for need in joined:
-            if not self._state.record(("network", need.name)):
-                shared = planner.shared(need)
-                if shared:
-                    found.append((None, shared.settled()))
-        for key, old, new in changed:
-            for need in _needs(old) - _needs(new):
-                if self.leave(need.name, key):
-                    found.append((self._state.record(("network", need.name)), None))
+
+    def _change_members(self, changed: Changed) -> list[str]:
+        """Note what guests need, and what not any more; of that, what nobody does."""
+        places = [(key, _places(old), _places(new)) for key, old, new in changed]
+        for key, before, after in places:
+            for place in after - before:
+                self.join(place, key)
+        left = [
+            place
+            for key, before, after in places
+            for place in before - after
+            if self.leave(place, key)
+        ]
+        return list(dict.fromkeys(left))
+
+    def concerned(self, bridges: Mapping[str, str]) -> list[Record]:
+        """The records whose entries depend on the networks that are named with their
+        bridges. Raises NeedsFullSync where they cannot be told."""
+        places = [_EVERY]
+        for name, bridge in bridges.items():
+            places += [name, _nics(name), _nics(hosts_own(bridge))]
+        members = {one: place for place in places for one in self._members(place)}
+        found = []
+        for member, place in members.items():
+            driver, _, name = member.partition(".")
+            record = self._state.record((driver, files.unquote(name)))
+            if record is None:
+                raise NeedsFullSync(f"no guest is known by the name {place}/{member}")
+            found.append(record)
         return found
 
-    def _has_namesake(self, key: Key, started: set[Key]) -> bool:
-        """Whether a guest of another driver has this name: forwards.yaml means both."""
-        others = [(d, key[1]) for d in DRIVERS if d not in ("network", key[0])]
-        return any(one in started or self._state.record(one) for one in others)
+    def _members(self, place: str) -> list[str]:
+        return files.names(f"{self._state.path}/members/{files.file_name(place)}")
 
     def claim(self, address: Address, key: Key) -> bool:
         """Note that the guest is at the address; False if another one is."""
@@ -85,19 +134,19 @@ class References:
         if self._state.read(f"addresses/{address}") == record_name(key):
             self._state.remove(f"addresses/{address}")
 
-    def join(self, network: str, key: Key) -> None:
-        """Note that the guest needs the network's entries."""
+    def join(self, place: str, key: Key) -> None:
+        """Note that the guest is there: it needs a network's entries, say."""
         try:
-            posix.mkdir(f"{self._state.path}/members/{files.file_name(network)}", 0o700)
+            posix.mkdir(f"{self._state.path}/members/{files.file_name(place)}", 0o700)
         except FileExistsError:
             pass
-        self._state.write(_member(network, key), "")
+        self._state.write(_member(place, key), "")
 
-    def leave(self, network: str, key: Key) -> bool:
-        """The guest does not need them any more; whether it was the last."""
-        self._state.remove(_member(network, key))
+    def leave(self, place: str, key: Key) -> bool:
+        """The guest is not there any more; whether it was the last."""
+        self._state.remove(_member(place, key))
         try:
-            posix.rmdir(f"{self._state.path}/members/{files.file_name(network)}")
+            posix.rmdir(f"{self._state.path}/members/{files.file_name(place)}")
         except FileNotFoundError:
             return True
         except OSError:
@@ -112,13 +161,21 @@ class References:
         for record in records:
             for address in _addresses(record):
                 whose.setdefault(f"addresses/{address}", record.key)
-            for need in record.networks:
-                members[_member(need.name, record.key)] = need.name, record.key
+            for place in _places(record):
+                members[_member(place, record.key)] = place, record.key
+        self._note_addresses(whose)
+        self._note_members(members)
+
+    def _note_addresses(self, whose: dict[str, Key]) -> None:
         for name in self._names("addresses"):
             if name in whose and self._state.read(name) == record_name(whose[name]):
                 del whose[name]
             else:
                 self._state.remove(name)
+        for name, key in whose.items():
+            self._state.write(name, record_name(key))
+
+    def _note_members(self, members: dict[str, tuple[str, Key]]) -> None:
         for directory in self._names("members"):
             for name in self._names(directory):
                 if members.pop(name, None) is None:
@@ -127,10 +184,8 @@ class References:
                 posix.rmdir(f"{self._state.path}/{directory}")
             except OSError:
                 pass  # some are left
-        for name, key in whose.items():
-            self._state.write(name, record_name(key))
-        for network, key in members.values():
-            self.join(network, key)
+        for place, key in members.values():
+            self.join(place, key)
 
     def _names(self, directory: str) -> list[str]:
         return [f"{directory}/{name}" for name in self._state.names(directory)]
@@ -166,9 +221,39 @@ def need_ways(pairs: list[Pair]) -> bool:
     return any(isinstance(need, WayNeed) for need in needs)
 
 
-def _member(network: str, key: Key) -> str:
-    """The file that says that the guest needs the network's entries."""
-    return f"members/{files.file_name(network)}/{member_name(key)}"
+def _member(place: str, key: Key) -> str:
+    """The file that says that the guest is among those there."""
+    return f"members/{files.file_name(place)}/{member_name(key)}"
+
+
+def _nics(network: str) -> str:
+    return f"{network}/nics"
+
+
+def _places(record: Record | None) -> set[str]:
+    """Where in members/ the guest is to be: with what it needs, and with the other
+    networks that its entries depend on, if it has forwards."""
+    if record is None or record.guest.driver == "network":
+        return set()
+    found = {need.name for need in record.networks}
+    has_forwards = record.entries or record.is_waiting or record.yields
+    for nic in record.guest.nics if has_forwards else ():
+        network = nic.network or (hosts_own(nic.bridge) if nic.bridge else "")
+        if network and network not in found:
+            found.add(_nics(network))
+    if record.yields or record.seen or any(map(_is_for_bridges, record.entries)):
+        found.add(_EVERY)
+    return found
+
+
+def _is_for_bridges(entry: Entry) -> bool:
+    """Whether others of a guest's entries have to leave something to the bridges."""
+    if not isinstance(entry, (Dnat, Reject)):
+        return isinstance(entry, Exempt)
+    one = entry.published
+    if one.first > EXEMPT_PORTS[-1]:  # most ports
+        return False
+    return one.host is None and any(map(one.has, EXEMPT_PORTS))
 
 
 def _needs(record: Record | None) -> set[Need]:

@@ -18,7 +18,7 @@ from ..store.state import State
 from ..values.connection_marks import MARKS
 from ..values.entries import ReturnRoute
 from ..values.needs import WayNeed
-from ..values.published import Family, parse_address
+from ..values.published import Family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class _Finder:
             if family not in self._hosts:
                 own = self._inventory.routes.own_addresses(family)
                 inside = self._inventory.bridge_addresses()
-                outside = [parse_address(one) for one in own if one not in inside]
-                self._hosts[family] = outside
+                self._hosts[family] = [one for one in own if one not in inside]
             hosts = self._hosts[family]
         found = []
         for host in hosts:
@@ -101,8 +100,8 @@ class _Finder:
         return found
 
     def _way(self, host: Address, family: Family) -> tuple[str, int] | None:
-        routes, guest = self._inventory.routes, str(self._addresses[family])
-        own = routes.way_out(str(host))
+        routes, guest = self._inventory.routes, self._addresses[family]
+        own = routes.way_out(host)
         _, uplink = routes.link(own[0]) if own else (0, "")
         needing = [
             network

@@ -6,8 +6,6 @@ administrator's own session, and the guests' outgoing connections to that port n
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from ..config.port_mappings import network_entries
 from ..host.conntrack import Flows, Tuple
 from ..host.netlink import Netlink
@@ -16,7 +14,7 @@ from ..store.state import State
 from ..values.entries import Dnat, Exempt, Reject, Snat
 from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
-from ..values.published import Family
+from ..values.published import Family, unpack_address
 from .connections_to_cut import parse_cut
 from .port_index import Destination, PortIndex, index, led
 
@@ -117,7 +115,7 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> i
 
     def is_here(host: bytes) -> bool:
         if host not in is_local:
-            is_local[host] = inventory.is_local(str(ip_address(host)))
+            is_local[host] = inventory.is_local(unpack_address(host))
         return is_local[host]
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:

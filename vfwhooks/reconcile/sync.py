@@ -17,10 +17,12 @@ from ..firewall.backend import choose, clear_others, move, open_backend
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
+from ..store.asking import note_stopped
 from ..store.state import State
 from ..values.entries import ReturnRoute
 from ..values.errors import NeedsFullSync, Refused
 from .desired_state import line_of
+from .network_changes import find_concerned, has_been_any, note_any
 from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
@@ -30,11 +32,13 @@ from .sync_report import Report
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..firewall.backend import Backend
+    from ..store.records import Record
     from ..values.entries import Entry
     from .hairpin_mode import Hairpins
     from .references import Pair
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
+_DISTURBED = "the rules around ours have changed"
 
 
 class Sync:
@@ -73,57 +77,41 @@ class Sync:
         is as it was left; elements are not looked at."""
         return self._choose() == self._base["backend"] and self._backend().is_intact()
 
-    def run(self, pending: PendingChanges, planner: Planner, is_full: bool) -> None:
-        """A partial sync. A full one, if it `is_full`, or if a partial one turns out
-        not to be enough: then the log says why."""
-        if not is_full:
+    def run(self, pending: PendingChanges, planner: Planner, why: str) -> None:
+        """A partial sync; or a full one, where it is known `why`, or a partial one
+        turns out not to be enough. The log says why."""
+        if not why:
             try:
                 self.partial(pending, planner)
                 return
             except (NeedsFullSync, Refused) as error:
-                self._report.said.append(f"checking everything: {error}")
+                why = str(error)
+        self._report.said.append(f"checking everything: {why}")
         self.full(pending, planner)
 
     def partial(self, pending: PendingChanges, planner: Planner) -> None:
-        """Plan and change the guests that the events touch.
-
-        Raises NeedsFullSync or Refused where a full sync has to follow after all.
-        """
+        """Plan and change the guests that the events touch. Raises NeedsFullSync,
+        Refused."""
         self.note_marks()
-        if not self._backend().is_undisturbed():
-            raise NeedsFullSync("the rules around ours have changed")
+        if pending.networks:
+            self._look_around()
+        elif not self._backend().is_undisturbed():
+            raise NeedsFullSync(_DISTURBED)
         base = dict(self._base)
-        pairs: list[Pair] = []
-        said: list[str] = []
-        for key, old in pending.before.items():
-            record = pending.after[key]
-            desired = planner.guest(record) if record else None
-            new = desired.settled() if desired else None
-            said += line_of(old, desired)
-            pairs.append((old, new))
-        pairs += self._references.change(pairs, planner)
+        pairs, said = self._plan(pending, planner)
+        pairs += self._references.change(pairs, planner, pending.networks)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, pending)
         deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
-        has_ways = need_ways(pairs)
+        held = [entry for _, new in pairs if new for entry in new.entries]
         if removed and _CONTESTED in self._base:
             raise NeedsFullSync("another guest may be waiting for this")
-        if closed := entry_delta.opened_bridges(removed):
-            from .route_localnet import close_bridges  # for those who need it
-
-            self._report.problems += close_bridges(self._state, closed)
-        if has_ways:
-            from .return_path import Ways, firewalls
-
-            self._backend().change(firewalls(deltas))
-            self._report.problems += Ways(self._state).change(pairs)
-        else:
-            self._backend().change(deltas)
-        self.is_unmarked = self._base.get("variant") == "legacy"
+        self._change(pairs, deltas, removed)
         self._report.said += said
-        if opened := entry_delta.opened_bridges(added):
+        # Networks that have changed may have new bridges.
+        if opened := entry_delta.opened_bridges(held if pending.networks else added):
             from .route_localnet import open_bridges
 
             self._report.problems += open_bridges(self._state, opened)
@@ -131,17 +119,68 @@ class Sync:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
             self._state.keep_base(self._base)
-        held = [entry for _, new in pairs if new for entry in new.entries]
         self.cuts.note(removed, added, held)
         self._conclude(pairs)
 
+    def _plan(
+        self, pending: PendingChanges, planner: Planner
+    ) -> tuple[list[Pair], list[str]]:
+        """The guests that events touch, as they were and as they are to be, and what
+        the log says of them. Raises NeedsFullSync."""
+        pairs: list[Pair] = []
+        said: list[str] = []
+        for key, old in pending.before.items():
+            record = pending.after[key]
+            desired = planner.plan(record) if record else None
+            said += line_of(old, desired)
+            pairs.append((old, desired.settled() if desired else None))
+        concerned: list[Record] = []
+        if pending.networks:
+            base, references = self._base, self._references
+            concerned = find_concerned(pending, base, planner, references)
+        for record in concerned:
+            desired = planner.plan(record)
+            pairs.append((record, new := desired.settled()))
+            if new.entries != record.entries:
+                said += line_of(record, desired)
+        if pending.networks and need_ways(pairs):
+            raise NeedsFullSync("answers of guests leave by ways of their own")
+        return pairs, said
+
+    def _look_around(self) -> None:
+        """See that libvirt has changed nothing around ours with a network. Raises
+        NeedsFullSync."""
+        if self._choose() != self._base["backend"]:
+            raise NeedsFullSync("libvirt uses another firewall backend now")
+        if not self._backend().is_as_usual():
+            raise NeedsFullSync(_DISTURBED)
+
+    def _change(
+        self, pairs: list[Pair], deltas: list[entry_delta.Delta], removed: list[Entry]
+    ) -> None:
+        """Have the kernel take the change."""
+        if closed := entry_delta.opened_bridges(removed):
+            from .route_localnet import close_bridges  # for those who need it
+
+            self._report.problems += close_bridges(self._state, closed)
+        if need_ways(pairs):
+            from .return_path import Ways, firewalls
+
+            self._backend().change(firewalls(deltas))
+            self._report.problems += Ways(self._state).change(pairs)
+        else:
+            self._backend().change(deltas)
+        self.is_unmarked = self._base.get("variant") == "legacy"
+
     def full(self, pending: PendingChanges, planner: Planner) -> None:
         """Plan everybody, and change what the kernel holds otherwise."""
+        was_on = gc.isenabled()
         gc.disable()  # it takes 0.8 s to find that 60,000 entries are no garbage
         try:
             self._full(pending, planner)
         finally:
-            gc.enable()
+            if was_on:
+                gc.enable()
 
     def _full(self, pending: PendingChanges, planner: Planner) -> None:
         old = {record.key: record for record in self._state.records()}
@@ -163,8 +202,7 @@ class Sync:
         self._report.said += clear_others(
             self._base, self._link, self._run, self._inventory
         )
-        if self._inventory.has_networks():
-            self._base["networks"] = "known"
+        note_any(self._base, self._inventory)
         self._base["config"] = mark_of(planner.compiled.stamps)
         self._base.pop(_CONTESTED, None)
         if any(one.is_contested for one in desired.values()):
@@ -191,7 +229,8 @@ class Sync:
         self.cuts.note(removed + result.removed, added + result.added, wanted)
         self._conclude(pairs)
         self._references.note_anew(list(new.values()))
-        self._state.sweep()
+        for directory in ("tmp", "daemons"):
+            self._state.sweep(directory)
 
     def note_marks(self) -> None:
         """Look at the rules around ours anew where a change has left that open."""
@@ -203,7 +242,7 @@ class Sync:
     def _choose(self) -> str:
         """The backend to use: what it is now counts, unless it was chosen while there
         was no network to tell what libvirt uses."""
-        now = self._base.get("backend", "") if "networks" in self._base else ""
+        now = self._base.get("backend", "") if has_been_any(self._base) else ""
         return choose(self._inventory, self._link, now)
 
     def _sync(
@@ -258,7 +297,7 @@ class Sync:
             if new:
                 more = (old.entries, old.hairpins) if old else ([], [])
                 both = new.with_entries(*more)
-                if old is None or not both.is_same(old):
+                if both != old:
                     self._state.keep(both)
                 pending.hairpins[new.key] = both.hairpins
 
@@ -272,7 +311,8 @@ class Sync:
             if new:
                 self._report.added += entry_delta.modes(new, old)
             if new is None and old:
-                self._state.forget(old.key, time.monotonic_ns())
+                note_stopped(self._state, old.key, time.monotonic_ns())
+                self._state.forget(old.key)
             elif new and old:
                 self._report.removed += entry_delta.modes(old, new)
                 gone = set(old.hairpins) - set(new.hairpins)

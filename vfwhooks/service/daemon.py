@@ -21,8 +21,8 @@ from ..values.errors import OutOfTime, VfwError
 from . import watched_files
 from .background_jobs import COMPILE, BackgroundJobs, Surveyor
 from .children import Children
-from .doorbell import DEAF
 from .guest_news import GuestNews
+from .hook import DEAF
 from .kernel_news import Rulesets
 from .log import WARNING, Log
 from .ringing_hooks import RingingHooks

@@ -1,12 +1,17 @@
 """Who runs where, kept in memory by `watch`: MACs and addresses of recorded guests;
 and what is rejected for guests whether they run or not."""
 
+from __future__ import annotations
+
 from ..store import files
 from ..store.records import Ousted, Record, parse_record
 from ..store.state import DRIVERS, State
 from ..values.entries import Accept
 from ..values.guests import own_bridge
-from ..values.published import parse_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.published import Address
 
 _MOST = 10_000
 GUESTS = [driver for driver in DRIVERS if driver != "network"]
@@ -20,7 +25,7 @@ class GuestCache:
     def __init__(self, state: State) -> None:
         self._state = state
         self._records: dict[str, Record] = {}
-        self._heard: dict[str, str] = {}
+        self._heard: dict[Address, str] = {}
         self.look()
 
     def look(self) -> bool:
@@ -32,7 +37,7 @@ class GuestCache:
             names += [f"{place}/{name}" for name in there]
         return self.read(names)
 
-    def read(self, names: "list[str]") -> bool:
+    def read(self, names: list[str]) -> bool:
         """Read the record files again that changed; False if one cannot be read."""
         self._heard.clear()
         is_whole = True
@@ -46,27 +51,27 @@ class GuestCache:
                 is_whole = False
         return is_whole
 
-    def waiting(self) -> "list[str]":
+    def waiting(self) -> list[str]:
         """The MACs of the guests that have forwards and no address for them."""
         records = [record for record in self._records.values() if record.is_waiting]
         return [nic.mac for record in records for nic in record.guest.nics]
 
-    def yielding(self) -> "list[Record]":
+    def yielding(self) -> list[Record]:
         """The guests and claims some of whose ports a listener of the host has, or may
         keep."""
         records = self._records.values()
         return [record for record in records if record.yields or record.seen]
 
-    def hairpins(self) -> "dict[str, Record]":
+    def hairpins(self) -> dict[str, Record]:
         """The guests whose ports of bridges are to be in hairpin mode, by device."""
         records = self._records.values()
         return {port[0]: record for record in records for port in record.hairpins}
 
-    def returned(self) -> "list[Record]":
+    def returned(self) -> list[Record]:
         """The guests some of whose answers leave by the host's own way."""
         return [record for record in self._records.values() if record.is_returned]
 
-    def bridges(self) -> "set[str]":
+    def bridges(self) -> set[str]:
         """The host's own bridges by which guests are forwarded to, or may be once there
         is an address for them."""
         found = set()
@@ -79,7 +84,7 @@ class GuestCache:
                     found.add(nic.bridge)
         return found
 
-    def is_new(self, mac: str, address: str) -> bool:
+    def is_new(self, mac: str, address: Address) -> bool:
         """Whether the neighbour at the address is another than was heard last: one is
         confirmed every few seconds. What was done about it is in the records, so that
         one that changes makes everything new."""
@@ -90,16 +95,12 @@ class GuestCache:
         self._heard[address] = mac
         return True
 
-    def concerned(self, mac: str, address: str) -> "list[Record]":
+    def concerned(self, mac: str, at: Address) -> list[Record]:
         """The guests that this lease or neighbour is news to: whose interface it is,
         if they are not known to be there, and who was at that address before. A MAC
         of '' is nobody's: the address does not answer. Of two clones with one lease,
         the one that was ousted is no news there.
         """
-        try:
-            at = parse_address(address)
-        except ValueError:
-            return []  # a file of leases may have anything
         ousted = Ousted(at, mac)
         if any(ousted in record.ousted for record in self._records.values()):
             return []

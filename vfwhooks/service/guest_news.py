@@ -17,13 +17,16 @@ from ..store.records import GuestEvent, Record
 from ..store.state import State
 from ..values.entries import Accept
 from ..values.errors import VfwError
-from ..values.published import parse_address
 from .guest_cache import GuestCache
 from .host_network_news import NewsOnDemand
 from .kernel_news import Neighbours
 from .lease_changes import LeaseChanges
 from .log import WARNING, Log
 from .schedule import Schedule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.published import Address
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LISTENER_CHECK = 5.0
@@ -51,9 +54,9 @@ class GuestNews:
     def hear(self, fd: int) -> None:
         """News of neighbours, of guests' processes, or what some guests need."""
         if fd == self._neighbours.fileno():
-            for mac, address in self._neighbours.read():
-                if self._guest_cache.is_new(mac, address):
-                    self._found(mac, address)
+            for one in self._neighbours.read():
+                if self._guest_cache.is_new(one.mac, one.address):
+                    self._found(one.mac, one.address)
         elif fd == self._follower.fileno():
             self._follower.hear_processes()
             self._schedule.add("guests", _SOON)
@@ -109,9 +112,7 @@ class GuestNews:
         is to keep since it has been there for a while; whether there are any. Nobody
         tells of listeners that end."""
         yielding = self._guest_cache.yielding()
-        config = (
-            compiled_file.load(f"{self._state.path}/compiled") if yielding else None
-        )
+        config = compiled_file.load(self._state.path) if yielding else None
         if config is None:
             return False
         inventory = Inventory(f"{self._state.path}/networks")
@@ -119,7 +120,7 @@ class GuestNews:
         news = [record for record in yielding if _is_news(record, planner)]
         for record in news:
             if record.guest.driver == "claim":
-                self._state.ask_full()
+                self._state.ask_full("a port that stays rejected has come free")
             else:
                 self._plan_anew(record)
         config.close()
@@ -139,12 +140,12 @@ class GuestNews:
             for leases in self.leases.values():
                 for address in leases.of(mac):
                     self._found(mac, address)
-        for mac, address in self._neighbours.known() if waiting else ():
-            if mac in waiting:
-                self._found(mac, address)
+        for one in self._neighbours.known() if waiting else ():
+            if one.mac in waiting:
+                self._found(one.mac, one.address)
         self._occasional.listen()
 
-    def _found(self, mac: str, address: str) -> None:
+    def _found(self, mac: str, address: Address) -> None:
         """A MAC is at an address: have the guests planned anew to whom it is news.
 
         A guest that was somewhere else before may have both addresses; it stays where
@@ -154,11 +155,10 @@ class GuestNews:
             self._plan_anew(record)
             self._schedule.add("addresses", _SOON)
             accepts = [one for one in record.entries if isinstance(one, Accept)]
-            version = parse_address(address).version
             for one in [one.address for one in accepts if mac]:
                 for bridge in {nic.bridge for nic in record.guest.nics}:
-                    if one.version == version:
-                        self._inventory.probe(bridge, str(one))
+                    if one.version == address.version:
+                        self._inventory.probe(bridge, one)
 
     def _plan_anew(self, record: Record) -> None:
         self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
@@ -167,10 +167,7 @@ class GuestNews:
 def _is_news(record: Record, planner: Planner) -> bool:
     """Whether other listeners count for what it publishes than did."""
     try:
-        if record.guest.driver == "claim":
-            now = planner.claim(record.guest.name).settled()
-        else:
-            now = planner.guest(record).settled()
+        now = planner.plan(record).settled()
     except (OSError, VfwError):
         return True  # who carries it out says why
     return (now.yields, now.seen) != (record.yields, record.seen)

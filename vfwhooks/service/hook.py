@@ -1,32 +1,41 @@
 """A libvirt hook's Python part: one event in, nothing out, whatever happens.
 
 Started by the sh gates in hooks/, with -IS and only for events that are ours. It writes
-the event down and has the service carry it out: what that needs is imported first, and
-no more, since each module costs every start 0.2 ms. Where no service answers it waits
-for the lock, and only who has the lock, and finds its event still there, imports the
-rest of the package (200 imports at once take seconds). It never talks to libvirtd,
-which holds the guest while we run. What it imports is pinned by a test.
+the event down, has the service carry it out (the name of the event's file one way, a
+byte the other way, when the kernel has the rules), and ends. All that needs is in this
+one module, since each module costs every start 0.2 ms; store/spool.py reads what is
+written here, service/ringing_hooks.py is the other side of the doorbell.
+
+A hook that rang in vain leaves the mark `deaf`: while it is there nobody rings, and the
+service takes it away when it lives. Where no service answers, the hook waits for the
+lock, and only who has the lock, and finds its event still there, imports the rest of
+the package (200 imports at once take seconds). It never talks to libvirtd, which holds
+the guest while we run. What it imports is pinned by a test.
 """
 
 import faulthandler
 import posix
 import sys
-import syslog
 import time
-
-from ..store import files, spool
-from ..store.files import CONFIG, STATE
-from . import doorbell
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET
+from _socket import socket as Socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    # What the hook was told (driver, name, operation, XML), and when (monotonic ns).
+    Event = tuple[str, str, str, bytes, int]
+
 # Seconds from the hook's start: until a service is given up, until the lock is, and
 # until the hook ends wherever it is.
 RING, LOCK, DEADLINE = 1.0, 4.0, 4.4
 LAST_WORDS = 0.4
-LATE = "late"
+DONE, NOT_DONE, NOBODY, SILENT = "done", "not done", "nobody", "silent"
+BELL, DEAF, LATE = "doorbell", "deaf", "late"
+YES, NO = b"1", b"0"
+_STATE, _CONFIG = "/run/vfwhooks", "/etc/vfwhooks/forwards.yaml"  # as in store/files
+_FORMAT = ".1"  # as in store/spool
 _GONE = "stopped", "release"  # no XML is needed for these
 _LARGEST = 16 << 20
 
@@ -35,13 +44,13 @@ def main(argv: list[str]) -> None:
     """Carry out one event: driver, name and operation; ends the process."""
     faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
     begun = time.monotonic()
-    state = posix.environ.get(b"VFWHOOKS_STATE", STATE.encode()).decode()
-    config = posix.environ.get(b"VFWHOOKS_CONFIG", CONFIG.encode()).decode()
+    state = posix.environ.get(b"VFWHOOKS_STATE", _STATE.encode()).decode()
+    config = posix.environ.get(b"VFWHOOKS_CONFIG", _CONFIG.encode()).decode()
     driver, name, operation = argv
     said = []
     try:
         data = b"" if operation in _GONE else read_input()
-        event = spool.HookEvent(driver, name, operation, data)
+        event = driver, name, operation, data, time.monotonic_ns()
         said = carry_out(state, config, event, begun + LOCK)
     except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
         from ..values.errors import why
@@ -50,24 +59,86 @@ def main(argv: list[str]) -> None:
     end(said)
 
 
-def carry_out(
-    state: str, config: str, event: spool.HookEvent, until: float
-) -> list[str]:
+def carry_out(state: str, config: str, event: "Event", until: float) -> list[str]:
     """Have the event carried out until then (monotonic); the lines for the log, none
     where somebody else has done it."""
     said = []
     try:
-        file = spool.put(state, event)
+        file = put(state, event)
     except OSError as error:
         file = ""
         said.append(f"{state}: {error.strerror or error}")
-    if file and doorbell.ring(state, file, RING) == doorbell.DONE:
+    if file and ring(state, file, RING) == DONE:
         return []
     return said + _without_service(state, config, event, file, until)
 
 
+def put(state: str, event: "Event") -> str:
+    """Write the event down; its file, below the state directory.
+
+    Raises OSError, also where the directory is not ours.
+    """
+    *words, data, stamp = event
+    name = f"spool/{stamp:020d}-{posix.getpid()}{_FORMAT}"
+    head = "".join(f"{word}\0" for word in words).encode("utf-8", "surrogateescape")
+    try:
+        about = posix.lstat(state)
+        if about.st_uid != posix.geteuid() or about.st_mode & 0o022:
+            raise PermissionError(f"{state} is not ours alone")
+        _write(state, name, head + data)
+    except FileNotFoundError:  # the first event after a boot, or an upgrade
+        from ..store.spool import make
+
+        make(state)
+        _write(state, name, head + data)
+    return name
+
+
+def ring(state: str, file: str, seconds: float) -> str:
+    """Ring for the event's file, and wait for an answer for so many seconds.
+
+    DONE: its rules are in the kernel; NOT_DONE: the service could not; NOBODY: there is
+    no service; SILENT: it does not answer, and the mark says so.
+    """
+    if posix.access(f"{state}/{DEAF}", posix.F_OK):
+        return NOBODY
+    try:
+        link = Socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    except OSError:
+        return NOBODY
+    try:
+        link.settimeout(seconds)
+        link.connect(f"{state}/{BELL}")
+        link.send(file.encode())
+        answer = link.recv(1)
+    except TimeoutError:
+        try:
+            _write(state, DEAF, b"")
+        except OSError:
+            pass  # no room for it: the next hook rings in vain, too
+        return SILENT
+    except OSError:
+        return NOBODY
+    finally:
+        link.close()
+    return {YES: DONE, NO: NOT_DONE}.get(answer, NOBODY)
+
+
+def _write(state: str, name: str, data: bytes) -> None:
+    """Put the data there by rename. Raises OSError."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC
+    temporary = f"{state}/tmp/{posix.getpid()}"
+    fd = posix.open(temporary, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
+    try:
+        while data:
+            data = data[posix.write(fd, data) :]
+    finally:
+        posix.close(fd)
+    posix.rename(temporary, f"{state}/{name}")
+
+
 def _without_service(
-    state: str, config: str, event: spool.HookEvent, file: str, until: float
+    state: str, config: str, event: "Event", file: str, until: float
 ) -> list[str]:
     """Carry it out with the lock, unless somebody else has done so meanwhile; it is in
     no file where there was no room."""
@@ -77,23 +148,24 @@ def _without_service(
     try:
         lock = Lock(f"{state}/lock", until)
     except OutOfTime as error:
-        why = f"{event.name} {event.operation}: {error}"
+        why = f"{event[1]} {event[2]}: {error}"
         if not file:
             return [f"{why}: it is lost, run vfwhooks apply"]
         # No reason to have everything checked, as for a hook that died at work.
-        files.write(f"{state}/{LATE}", b"", f"{state}/tmp/{posix.getpid()}")
+        _write(state, LATE, b"")
         return [f"{why}: left to whoever comes next"]
     except FileNotFoundError:
         lock = None  # there is no room for so much as the directory
-    if file and lock and not files.exists(f"{state}/{file}"):
+    if file and lock and not posix.access(f"{state}/{file}", posix.F_OK):
         return []
     # Dear, and needed by one hook at a time: the package, and the distribution's.
     import site
 
     site.main()
+    from ..store.spool import HookEvent
     from .hook_without_service import carry_out
 
-    mine = None if file else event
+    mine = None if file else HookEvent(*event)
     ends = until + DEADLINE - LOCK
     return carry_out(state, config, mine, lock, until, lambda: detach(ends))
 
@@ -129,11 +201,13 @@ def read_input() -> bytes:
 
 def end(said: list[str]) -> "NoReturn":
     """Say the lines, and end."""
-    # A syslog that nobody reads any more would hold us, and the guest, for ever.
-    faulthandler.dump_traceback_later(LAST_WORDS, exit=True, file=sys.stderr)
     if said:
+        import syslog
+
         from ..values.errors import show
 
+        # One that nobody reads any more would hold us, and the guest, for ever.
+        faulthandler.dump_traceback_later(LAST_WORDS, exit=True, file=sys.stderr)
         syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
         for line in said:
             syslog.syslog(syslog.LOG_NOTICE, show(line))

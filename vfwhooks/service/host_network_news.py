@@ -2,6 +2,8 @@
 ports of bridges (`hairpin: true`), the host's routing (`return_path: true`), and its
 addresses on bridges of its own (`bridge:`)."""
 
+from __future__ import annotations
+
 import select
 import time
 
@@ -12,6 +14,10 @@ from ..store.state import State
 from .guest_cache import GuestCache
 from .kernel_news import BridgePorts, Routing
 from .schedule import Schedule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.published import Address, Subnet
 
 _DEBOUNCE = 0.1
 _AT_ONCE = 0.3  # seconds for whoever changes several rules or routes in a row
@@ -24,7 +30,7 @@ class NewsOnDemand:
         self,
         state: State,
         guest_cache: GuestCache,
-        poll: "select.poll",
+        poll: select.poll,
         schedule: Schedule,
     ) -> None:
         self._state = state
@@ -33,7 +39,7 @@ class NewsOnDemand:
         self._schedule = schedule
         self._ports: BridgePorts | None = None
         self._routing: Routing | None = None
-        self._subnets: dict[str, list[tuple[str, str]]] = {}
+        self._subnets: dict[str, list[tuple[Address, Subnet]]] = {}
 
     def listen(self) -> None:
         """Listen to what the guests now need: every interface and route of the host
@@ -89,9 +95,10 @@ class NewsOnDemand:
         now = self._look_at_bridges()
         if now != self._subnets:
             self._subnets = now
-            self._state.ask_full()  # what its guests share is another, too
+            # What its guests share is another, too.
+            self._state.ask_full("a bridge of the host's own has other addresses")
 
-    def _look_at_bridges(self) -> "dict[str, list[tuple[str, str]]]":
+    def _look_at_bridges(self) -> dict[str, list[tuple[Address, Subnet]]]:
         """The host's addresses on its own bridges, with their subnets; a bridge that
         is not there has none."""
         found = {}

@@ -8,11 +8,11 @@ the table's name.
 
 import errno
 import select
-import struct
-from _socket import AF_INET, AF_INET6, MSG_DONTWAIT, inet_ntop
+from _socket import MSG_DONTWAIT
 
 from ..firewall.nft_names import IN_LIBVIRTS, LIBVIRT, OWN
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
+from ..host.neighbours import NEWNEIGH, Neighbour, list_neighbours, parse_neighbour
 from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
 from ..host.routes import covers_far_away
 from ..values.errors import VfwError
@@ -27,17 +27,12 @@ _MANGLE = b"mangle"
 _OWN, _LIBVIRT = OWN.encode(), LIBVIRT.encode()
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
-_NEWNEIGH, _GETNEIGH = 28, 30
 _NEWLINK, _GETLINK = 16, 18
 _NEWROUTE, _DELROUTE = 24, 25
 _DESTINATION, _MASTER = 1, 10
 _OF_BRIDGES = bytes((7,)) + bytes(15)  # struct ifinfomsg: the family alone
 _DEVICE, _OF_PORT, _MODE = 3, 12, 4
-_FAILED = 0x20
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _RECEIVE = 1 << 16
-# MAC and address; the MAC is '' where the kernel has asked and nobody answered.
-Neighbour = tuple[str, str]
 
 
 class Rulesets:
@@ -136,24 +131,24 @@ class Neighbours:
         return self._link.fileno()
 
     def read(self) -> list[Neighbour]:
-        """Every neighbour that was learnt or confirmed; all that there are, where news
-        were lost."""
+        """Every neighbour that was learnt or confirmed, or does not answer; all that
+        there are, where news were lost."""
         found = []
         for kind, _, payload in messages(self._link):
             if kind < 0:
                 found += self.known()
-            elif kind == _NEWNEIGH:
-                found += _neighbour(payload)
+            elif kind == NEWNEIGH:
+                one = parse_neighbour(payload)
+                found += [one] if one else []
         return found
 
     def known(self) -> list[Neighbour]:
         """All neighbours that the kernel knows."""
         link = Netlink(ROUTE)
         try:
-            answers = link.dump(message(_GETNEIGH, bytes(_NEIGHBOUR.size)))
+            return list_neighbours(link)
         finally:
             link.close()
-        return [one for _, answer in answers for one in _neighbour(answer)]
 
 
 class BridgePorts:
@@ -232,16 +227,6 @@ def _unset_port(payload: bytes) -> set[str]:
     about = attributes(payload[len(_OF_BRIDGES) :])
     mode = attributes(about.get(_OF_PORT, b"")).get(_MODE)
     return {_text(about.get(_DEVICE))} if mode == b"\0" else set()
-
-
-def _neighbour(payload: bytes) -> list[Neighbour]:
-    """The neighbour that a message is about, if it is one."""
-    family, _, state, _, _ = _NEIGHBOUR.unpack_from(payload)
-    about = attributes(payload[_NEIGHBOUR.size :])
-    mac = "" if state & _FAILED else about.get(2, b"").hex(":")
-    if family in (AF_INET, AF_INET6) and 1 in about and (mac or state & _FAILED):
-        return [(mac, inet_ntop(family, about[1]))]
-    return []
 
 
 def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":

@@ -1,10 +1,17 @@
 """What changed in dnsmasq's leases since the last look."""
 
+from __future__ import annotations
+
 from ..libvirt.dnsmasq_leases import parse_leases, parse_status
 from ..store import files
 from ..values.errors import VfwError
+from ..values.published import find_address
 
-Lease = tuple[str, str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.published import Address
+
+    Lease = tuple[str, Address]
 
 
 class LeaseChanges:
@@ -28,12 +35,12 @@ class LeaseChanges:
             )
         except VfwError:
             return set()  # in the middle of being written; another event follows
-        now = {(mac, address) for _, mac, address in found}
+        now = {(mac, at) for _, mac, text in found if (at := find_address(text))}
         before = self._last.get(name, set())
         self._last[name] = now
         return now - before
 
-    def of(self, mac: str) -> list[str]:
+    def of(self, mac: str) -> list[Address]:
         """The addresses that the MAC had when its files were last looked at."""
         known = set().union(*self._last.values())
-        return sorted(address for whose, address in known if whose == mac)
+        return sorted((at for whose, at in known if whose == mac), key=str)

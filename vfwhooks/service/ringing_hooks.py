@@ -1,5 +1,5 @@
 """Who has rung at the doorbell, and has not been answered: the service's side of it
-(see doorbell). It never waits."""
+(see hook). It never waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import select
 import socket
 
 from ..store import files
-from .doorbell import BELL, DEAF, NO, YES
+from .hook import BELL, DEAF, NO, YES
 
 _KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _LONGEST = 200

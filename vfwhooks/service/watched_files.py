@@ -15,7 +15,7 @@ from ..host.inotify import (
 )
 from ..store import files
 from ..store.state import MADE_LAST
-from . import doorbell
+from . import hook
 from .guest_cache import PLACES
 
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
@@ -59,7 +59,7 @@ class Watched:
         self._files = {
             f"{state}/full": FULL,
             f"{state}/late": LATE,
-            f"{state}/{doorbell.DEAF}": DEAF,
+            f"{state}/{hook.DEAF}": DEAF,
             **dict.fromkeys(daemons, DAEMON),
         }
         self._places = {

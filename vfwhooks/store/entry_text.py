@@ -26,10 +26,12 @@ from ..values.entries import (
     PUBLISHING,
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinMode,
     HairpinSubnet,
     InsideSubnet,
+    Kept,
     LoopbackBridge,
     Masquerade,
     Reject,
@@ -40,21 +42,13 @@ from ..values.entries import (
     entry_family,
 )
 from ..values.published import (
+    Address,
     Published,
     parse_address,
     parse_family,
     parse_protocol,
     parse_subnet,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Union
-
-    from ..values.entries import Entry
-    from ..values.published import Address
-
-    Kept = Union[Entry, HairpinMode]
 
 _ALIKE: dict[str, type[Reject | Masquerade | Exempt]] = {
     "reject": Reject,
@@ -133,8 +127,7 @@ def _parse_other(verb: str, family: str = "", what: str = "", *words: str) -> En
 
 def format_published(published: Published) -> str:
     """What is published, as it stands in the middle of a line."""
-    one = published
-    host = "*" if one.host is None else str(one.host)
+    one, host = published, format_host(published.host)
     # Joined, since an enum's members are slow to format.
     return " ".join((one.family, host, one.protocol, str(one.first), str(one.last)))
 
@@ -153,6 +146,11 @@ def _published(*words: str) -> Published:
         int(first),
         int(last),
     )
+
+
+def format_host(host: Address | None) -> str:
+    """An address of the host's; `*` for every local one."""
+    return "*" if host is None else str(host)
 
 
 def parse_host(text: str) -> Address | None:

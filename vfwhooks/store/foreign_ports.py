@@ -6,15 +6,19 @@ protocol, 64 ports are a block, and in a block each port of each address has one
 at most. Where nobody takes anything there is no file.
 """
 
-import posix
+from __future__ import annotations
+
+import os
 import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ..values.protocols import ALL_PROTOCOLS, PROTOCOL_NUMBERS
+from ..values.published import Address
+from .entry_text import format_host, parse_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..values.foreign_claims import ForeignClaim
 
 NAME = "taken"
@@ -28,28 +32,29 @@ _HEAD = len(_MAGIC) + _SLOT.size * _BLOCKS * len(_KINDS)
 _PORTS = 1 << 16
 
 
+@dataclass(frozen=True)
 class ForeignPort:
-    """Ports `first` to `last` of an address ("*": of every one) that somebody else's
+    """Ports `first` to `last` of an address (None: of every one) that somebody else's
     rule takes."""
 
-    __slots__ = ("first", "host", "last", "port", "protocol", "whose")
+    protocol: str
+    host: Address | None
+    first: int
+    last: int
+    whose: str
 
-    def __init__(
-        self, protocol: str, host: str, first: int, last: int, whose: str
-    ) -> None:
-        self.protocol = protocol
-        self.host = host
-        self.first = first
-        self.last = last
-        self.port = first
-        self.whose = whose
+    @property
+    def port(self) -> int:
+        """Its first port, for who has several owners of ports to name."""
+        return self.first
 
     def __str__(self) -> str:
         if self.protocol == ALL_PROTOCOLS:
             return f"ports of {self.host}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        at = f"{self.host}:" if self.host else ""
+        at = f"[{self.host}]:" if self.host and self.host.version == 6 else at
         ports = f"{self.first}" + (f"-{self.last}" if self.last > self.first else "")
-        return f"{self.protocol} {'' if host == '*' else host + ':'}{ports}"
+        return f"{self.protocol} {at}{ports}"
 
     @property
     def reason(self) -> str:
@@ -64,14 +69,14 @@ class ForeignPorts:
     _fd = -1
 
     def __init__(self, fd: int) -> None:
-        self._size = posix.fstat(fd).st_size
-        if posix.pread(fd, len(_MAGIC), 0) != _MAGIC or self._size < _HEAD:
+        self._size = os.fstat(fd).st_size
+        if os.pread(fd, len(_MAGIC), 0) != _MAGIC or self._size < _HEAD:
             raise ValueError("not a whole file of claims")
         self._fd = fd
 
     def __del__(self) -> None:
         if self._fd >= 0:
-            posix.close(self._fd)
+            os.close(self._fd)
 
     def find(
         self, family: str, protocol: str, first: int, last: int
@@ -80,44 +85,46 @@ class ForeignPorts:
         kind = _KINDS.index((family, protocol))
         at = kind * _BLOCKS + (first >> _BITS)
         count = (last >> _BITS) - (first >> _BITS) + 1
-        slots = posix.pread(self._fd, count * _SLOT.size, len(_MAGIC) + at * _SLOT.size)
+        slots = os.pread(self._fd, count * _SLOT.size, len(_MAGIC) + at * _SLOT.size)
         some = [slot for slot in _SLOT.iter_unpack(slots) if slot[1]]
         if not some:
             return []
         start, end = some[0][0], sum(some[-1])
-        data = posix.pread(self._fd, end - start, _HEAD + start)
+        data = os.pread(self._fd, end - start, _HEAD + start)
         found = []
         lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
         for line in dict.fromkeys(lines):  # a range is in several blocks
             host, low, high, whose = line.split(" ", 3)
             if int(low) <= last and first <= int(high):
-                found.append(ForeignPort(protocol, host, int(low), int(high), whose))
+                where = parse_host(host), int(low), int(high)
+                found.append(ForeignPort(protocol, *where, whose))
         return found
 
 
-def load(path: str) -> "ForeignPorts | None":
+def load(path: str) -> ForeignPorts | None:
     """The claims in the file; None where there are none, or it is not whole."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
         return ForeignPorts(fd)
     except (ValueError, IsADirectoryError):
-        posix.close(fd)
+        os.close(fd)
         return None
 
 
-def hold(data: bytes) -> "ForeignPorts | None":
-    """What `build` has made, without a file."""
+def hold(claims: Iterable[ForeignClaim]) -> ForeignPorts | None:
+    """The same without a file; None where nothing is taken."""
+    data = build(claims)
     if not data:
         return None
-    fd = posix.memfd_create(NAME)
-    posix.pwrite(fd, data, 0)
+    fd = os.memfd_create(NAME)
+    os.pwrite(fd, data, 0)
     return ForeignPorts(fd)
 
 
-def build(claims: "Iterable[ForeignClaim]") -> bytes:
+def build(claims: Iterable[ForeignClaim]) -> bytes:
     """The file's content; nothing where nothing is taken."""
     blocks: dict[int, list[str]] = {}
     for (family, protocol, host), parts in sorted(_parts(claims).items()):
@@ -138,24 +145,25 @@ def build(claims: "Iterable[ForeignClaim]") -> bytes:
 
 
 def _parts(
-    claims: "Iterable[ForeignClaim]",
-) -> "dict[tuple[str, str, str], list[tuple[int, int, str]]]":
+    claims: Iterable[ForeignClaim],
+) -> dict[tuple[str, str, str], list[tuple[int, int, str]]]:
     """Whose each port is: the first that takes all that comes there, or else some of
     it; and of an address that anybody takes a port of, the address."""
     free: dict[tuple[str, str, str], list[int]] = {}
     found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
     for one in sorted(claims, key=lambda claim: claim.is_limited):
-        key = one.family, one.protocol, one.host
+        host = format_host(one.host)
+        key = one.family, one.protocol, host
         if key not in free:
             free[key] = list(range(_PORTS + 1))
         for first, last in _take(free[key], one.first, one.last):
             found.setdefault(key, []).append((first, last, one.whose))
-        if one.host != "*":
-            found.setdefault((one.family, ALL_PROTOCOLS, one.host), [(0, 0, one.whose)])
+        if one.host:
+            found.setdefault((one.family, ALL_PROTOCOLS, host), [(0, 0, one.whose)])
     return found
 
 
-def _take(after: list[int], first: int, last: int) -> "Iterable[tuple[int, int]]":
+def _take(after: list[int], first: int, last: int) -> Iterable[tuple[int, int]]:
     """The parts of a range that were free, and are so no more; `after` leads from each
     port to the next that is free, or on the way to it."""
     port = _next(after, first)

@@ -16,26 +16,22 @@ entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 from __future__ import annotations
 
 from binascii import crc32
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from ..values.entries import Entry
 from ..values.guests import Guest, Nic
 from ..values.needs import Need, parse_need
-from ..values.published import parse_address
+from ..values.published import Address, Published, parse_address
 from .entry_text import format_entry, format_published, parse_entry, parse_published
 from .files import quote, unquote
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..values.entries import Entry
-    from ..values.published import Address, Published
 
 Key = tuple[str, str]
 # A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
 # number of the device where it is for us to set it back, else 0.
 Hairpin = tuple[str, str, int]
 _FORMAT = "vfw1"
+_ENTRY = "entry "
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}
 
@@ -56,6 +52,7 @@ class Ousted:
     mac: str
 
 
+@dataclass
 class Record:
     """A running guest, every entry the kernel may hold for it, and what it needs of
     networks. `since` is when it started, `stamp` when libvirt last said something of it
@@ -71,43 +68,19 @@ class Record:
     kernel's to change.
     """
 
-    __slots__ = (
-        "entries",
-        "guest",
-        "hairpins",
-        "is_followed",
-        "is_off",
-        "is_returned",
-        "is_waiting",
-        "networks",
-        "ousted",
-        "seen",
-        "since",
-        "stamp",
-        "yields",
-    )
-
-    def __init__(
-        self,
-        guest: Guest,
-        since: int,
-        stamp: int,
-        entries: list[Entry],
-        networks: list[Need],
-    ) -> None:
-        self.guest = guest
-        self.since = since
-        self.stamp = stamp
-        self.entries = entries
-        self.networks = networks
-        self.is_off = False
-        self.is_followed = False
-        self.is_returned = False
-        self.is_waiting = False
-        self.yields: list[Published] = []
-        self.seen: dict[Seen, int] = {}
-        self.ousted: list[Ousted] = []
-        self.hairpins: list[Hairpin] = []
+    guest: Guest
+    since: int
+    stamp: int
+    entries: list[Entry]
+    networks: list[Need]
+    is_off: bool = False
+    is_followed: bool = False
+    is_returned: bool = False
+    is_waiting: bool = False
+    yields: list[Published] = field(default_factory=list)
+    seen: dict[Seen, int] = field(default_factory=dict)
+    ousted: list[Ousted] = field(default_factory=list)
+    hairpins: list[Hairpin] = field(default_factory=list)
 
     @property
     def key(self) -> Key:
@@ -131,22 +104,8 @@ class Record:
         if more != entries:
             known = set(entries)
             entries = entries + [entry for entry in more if entry not in known]
-        both = Record(self.guest, self.since, self.stamp, entries, self.networks)
-        both.is_followed = self.is_followed
-        both.is_returned = self.is_returned
-        both.is_waiting = self.is_waiting
-        both.yields, both.seen = self.yields, self.seen
-        both.ousted = self.ousted
-        both.hairpins = [p for p in hairpins if p not in self.hairpins] + self.hairpins
-        return both
-
-    def is_same(self, other: Record) -> bool:
-        """Whether the other one would be kept as the same text."""
-        return guest_text(self.guest) == guest_text(other.guest) and all(
-            getattr(self, name) == getattr(other, name)
-            for name in self.__slots__
-            if name != "guest"
-        )
+        both = [port for port in hairpins if port not in self.hairpins]
+        return replace(self, entries=entries, hairpins=both + self.hairpins)
 
     def text(self) -> str:
         """The record as it is kept."""
@@ -161,10 +120,11 @@ class Record:
         for seen, met in self.seen.items():
             flags += f"seen {format_published(seen.port)} {seen.inode} {met}\n"
         flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
-        head = f"{self.since} {self.stamp}\n{guest_text(self.guest)}{flags}"
+        head = f"{self.since} {self.stamp}\n{_guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
 
 
+@dataclass(eq=False)
 class GuestEvent:
     """What happened to which guest or network, when, and what its XML said of it.
 
@@ -173,27 +133,26 @@ class GuestEvent:
     started, stopped or changed).
     """
 
-    __slots__ = ("guest", "operation", "stamp")
-
-    def __init__(self, operation: str, guest: Guest, stamp: int) -> None:
-        self.operation = operation
-        self.guest = guest
-        self.stamp = stamp
+    operation: str
+    guest: Guest
+    stamp: int
 
     def text(self) -> str:
         """The event as it is kept."""
         head = f"{self.operation} {self.stamp}\n"
-        return seal(head + guest_text(self.guest))
+        return seal(head + _guest_text(self.guest))
 
 
-def parse_record(text: str) -> Record:
-    """The record that was kept. Raises ValueError for anything else."""
+def parse_record(text: str, has_entries: bool = True) -> Record:
+    """The record that was kept; without its entries, which may be tens of thousands,
+    for who asks of the guest alone. Raises ValueError for anything else."""
     first, _, rest = unseal(text).partition("\n")
     since, stamp = map(int, first.split(" "))
     lines = rest.split("\n")
     record = Record(_guest(lines), since, stamp, [], [])
     for line in lines[1:]:
-        _read(record, *line.partition(" ")[::2])
+        if has_entries or not line.startswith(_ENTRY):
+            _read(record, *line.partition(" ")[::2])
     return record
 
 
@@ -242,7 +201,7 @@ def _sum(text: str) -> str:
     return f"{crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
-def guest_text(guest: Guest) -> str:
+def _guest_text(guest: Guest) -> str:
     """A guest's lines in a record or an event."""
     lines = [f"guest {guest.driver} {quote(guest.name)} {quote(guest.uuid)}\n"]
     for nic in guest.nics:

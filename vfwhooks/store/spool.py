@@ -6,9 +6,8 @@ One file an event in the state directory's spool/, whole or not there at all:
                    what libvirt gave on standard input
 
 The number behind the dot is the format's. A file of another format is left alone: it
-is another release's, which was here a moment ago, or is about to be.
-
-A hook imports this before anything else: it is light.
+is another release's, which was here a moment ago, or is about to be. A hook writes
+them itself (service/hook.py).
 """
 
 import errno
@@ -38,26 +37,6 @@ class HookEvent:
         self.operation = operation
         self.data = data
         self.stamp = stamp or time.monotonic_ns()
-
-
-def put(state: str, event: HookEvent) -> str:
-    """Write the event down; its file, below the state directory.
-
-    Raises OSError, also where the directory is not ours.
-    """
-    name = f"{_DIRECTORY}/{event.stamp:020d}-{posix.getpid()}{FORMAT}"
-    words = event.driver, event.name, event.operation
-    head = "".join(f"{word}\0" for word in words).encode("utf-8", "surrogateescape")
-    temporary = f"{state}/tmp/{posix.getpid()}"
-    try:
-        about = posix.lstat(state)
-        if about.st_uid != posix.geteuid() or about.st_mode & 0o022:
-            raise PermissionError(f"{state} is not ours alone")
-        files.write(f"{state}/{name}", head + event.data, temporary)
-    except FileNotFoundError:  # the first event after a boot, or an upgrade
-        _make(state)
-        files.write(f"{state}/{name}", head + event.data, temporary)
-    return name
 
 
 def waiting(state: str) -> "list[tuple[str, HookEvent | None]]":
@@ -95,7 +74,8 @@ def _parse(name: str, data: bytes) -> "HookEvent | None":
         return None
 
 
-def _make(state: str) -> None:
+def make(state: str) -> None:
+    """Make what a hook needs to write its event down. Raises OSError."""
     for name in _NEEDED:
         try:
             posix.mkdir(f"{state}/{name}", 0o700)

@@ -5,10 +5,10 @@ rename, and nothing here outlives a boot. A file that cannot be read is set asid
 its content made anew by a full reconcile; it is never fatal.
 
     lock                 one holder at a time changes anything below, and the kernel
-    asking/PID, gone/    who is asking libvirtd; what stopped meanwhile
+    asking/PID, gone/    who is asking libvirtd; what stopped meanwhile (see asking)
     cuts/STAMP           entries whose connections have not been cut yet, with a + for
                          each try
-    members/NETWORK/     the guests that need the network's entries
+    members/NETWORK/     the guests that need the network's entries (see references)
     spool/STAMP-PID.1    what a hook was told, and nobody has carried out (see spool)
     intents/STAMP-PID    what the service has found, and nobody has carried out
     doorbell, deaf       where hooks ring the service; one has rung in vain
@@ -26,6 +26,8 @@ its content made anew by a full reconcile; it is never fatal.
     late                 (exists) somebody has waited for the lock in vain
     compiled, broken     the last good configuration; why the newest is not good
 """
+
+from __future__ import annotations
 
 import errno
 import posix
@@ -68,7 +70,7 @@ class State:
     def make(self, is_sure: bool = True) -> None:
         """Make the directories, unless they are there; each is looked at where it is
         not sure that none was taken away."""
-        if is_sure and posix.access(f"{self.path}/{MADE_LAST}", posix.F_OK):
+        if is_sure and files.exists(f"{self.path}/{MADE_LAST}"):
             return
         for name in ("", *_DIRECTORIES):
             try:
@@ -144,13 +146,13 @@ class State:
         posix.rename(f"{self.path}/{name}", f"{self.path}/{name}+")
         return f"{name}+"
 
-    def ask_full(self) -> None:
-        """Have the next holder of the lock do a full sync."""
-        self.write("full", "")
+    def ask_full(self, why: str = "") -> None:
+        """Have the next holder of the lock do a full sync, and say why."""
+        self.write("full", why)
 
     def is_full_asked(self) -> bool:
         """Whether a full sync has been asked for."""
-        return posix.access(f"{self.path}/full", posix.F_OK)
+        return files.exists(f"{self.path}/full")
 
     def take_full(self) -> bool:
         """Whether a full sync was asked for.
@@ -169,7 +171,7 @@ class State:
 
     def begin(self) -> bool:
         """Note that somebody is at work; whether somebody was, and did not end."""
-        was = posix.access(f"{self.path}/working", posix.F_OK)
+        was = files.exists(f"{self.path}/working")
         try:
             self.write("working", "")
         except OSError as error:
@@ -194,7 +196,7 @@ class State:
 
     def note_started(self, driver: str) -> None:
         """This libvirt has the operation `started`: `start` is not ours any more."""
-        if not posix.access(f"{self.path}/started-{driver}", posix.F_OK):
+        if not files.exists(f"{self.path}/started-{driver}"):
             self.write(f"started-{driver}", "")
 
     def guest_events(self) -> list[tuple[str, GuestEvent]]:
@@ -202,68 +204,39 @@ class State:
         found = []
         for name in self.names("intents"):
             try:
-                guest_event = parse_guest_event(
-                    _text(self._data(f"intents/{name}") or b"")
-                )
-                found.append((f"intents/{name}", guest_event))
+                text = _text(self._data(f"intents/{name}") or b"")
+                found.append((f"intents/{name}", parse_guest_event(text)))
             except (ValueError, IndexError):
                 self.set_aside(f"intents/{name}")
         return found
 
-    def record(self, key: Key) -> "Record | None":
-        """What is known of a running guest."""
-        return self._record(record_name(key))
+    def record(self, key: Key, has_entries: bool = True) -> Record | None:
+        """What is known of a running guest, or that without its entries."""
+        return self._record(record_name(key), has_entries)
 
-    def records(self) -> list[Record]:
-        """Every claim, network in use and running guest, the longest running first."""
-        places = ["claims", *(f"guests/{driver}" for driver in DRIVERS)]
+    def records(self, driver: str = "", has_entries: bool = True) -> list[Record]:
+        """Every claim, network and running guest, or a driver's; the oldest first."""
+        places = ["claims", *(f"guests/{one}" for one in DRIVERS)]
+        places = [f"guests/{driver}"] if driver else places
         names = [f"{place}/{name}" for place in places for name in self.names(place)]
-        found = [record for record in map(self._record, names) if record]
-        return sorted(found, key=lambda record: record.since)
+        found = [self._record(name, has_entries) for name in names]
+        return sorted(filter(None, found), key=lambda record: record.since)
 
     def keep(self, record: Record) -> None:
         """Write down what is known, and what the kernel may hold, of a guest."""
         self.write(record_name(record.key), record.text())
 
-    def forget(self, key: Key, stamp: int = 0) -> None:
-        """The guest does not run any more, and the kernel holds nothing for it.
-
-        While somebody is asking libvirtd, who may still name the guest, it is noted
-        when it stopped.
-        """
-        if stamp and self.names("asking"):
-            self.write(f"gone/{member_name(key)}", f"{stamp}")
+    def forget(self, key: Key) -> None:
+        """The guest does not run any more, and the kernel holds nothing for it."""
         self.remove(record_name(key))
 
-    def asking(self) -> None:
-        """Somebody is about to ask libvirtd, and will take the answer in later."""
-        self.write(f"asking/{posix.getpid()}", "")
+    def sweep(self, directory: str) -> None:
+        """Clear away the files of processes that are gone."""
+        for name in self.names(directory):
+            if not files.exists(f"/proc/{name}"):
+                self.remove(f"{directory}/{name}")
 
-    def stopped_at(self, key: Key) -> int:
-        """When the guest stopped, if it was while somebody was asking; else 0."""
-        try:
-            return int(self.read(f"gone/{member_name(key)}") or 0)
-        except ValueError:
-            return 0
-
-    def answered(self) -> None:
-        """The answer has been taken in; askers that were killed count as answered."""
-        self.remove(f"asking/{posix.getpid()}")
-        for name in self.names("asking"):
-            if not posix.access(f"/proc/{name}", posix.F_OK):
-                self.remove(f"asking/{name}")
-        if not self.names("asking"):
-            for name in self.names("gone"):
-                self.remove(f"gone/{name}")
-
-    def sweep(self) -> None:
-        """Clear away what processes have left that are gone."""
-        for directory in ("tmp", "daemons"):
-            for name in self.names(directory):
-                if not posix.access(f"/proc/{name}", posix.F_OK):
-                    self.remove(f"{directory}/{name}")
-
-    def _data(self, name: str) -> "bytes | None":
+    def _data(self, name: str) -> bytes | None:
         """A file's content. Raises ValueError for a directory, and for a link, which
         is not followed."""
         try:
@@ -273,10 +246,10 @@ class State:
                 raise ValueError(f"{name} is no file") from error
             raise
 
-    def _record(self, name: str) -> "Record | None":
+    def _record(self, name: str, has_entries: bool) -> Record | None:
         try:
             data = self._data(name)
-            return None if data is None else parse_record(_text(data))
+            return None if data is None else parse_record(_text(data), has_entries)
         except (ValueError, IndexError):
             self.set_aside(name)
             return None
@@ -292,7 +265,7 @@ class State:
             # A directory does not go over what is there, nor anything over it.
             aside = f"aside/{time.monotonic_ns():020d}"
             posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
-        self.write("full", "")
+        self.write("full", f"{name} cannot be read")
         said = f"{self.path}/{name} cannot be read and is now {aside}"
         self.problems.append(f"{said}: run vfwhooks apply, which asks libvirtd")
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .published import Family, Published, family_of, hashed_once
+from .published import Address, Family, Published, Subnet, family_of, hashed_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Union
 
-    from .published import Address, Subnet
-
-    Key = tuple[type, object]
+Key = tuple[type, object]
 
 
 @hashed_once
@@ -170,6 +168,9 @@ if TYPE_CHECKING:
         Accept,
         ReturnRoute,
     ]
+    Kept = Union[Entry, HairpinMode]  # what is written down, or only said
+else:  # for who imports them to say a type
+    Publishing = Entry = Kept = object
 
 
 def entry_family(entry: Entry) -> Family:

@@ -1,8 +1,11 @@
-"""What libvirt's XML says, as values. Plain slots: dataclasses cost 10 ms at start."""
+"""What libvirt's XML says, as values."""
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .published import Address, Subnet
 
 # Before the name of a bridge that is the host's own, where networks are named: neither
 # a network's name nor a bridge's has a slash, and a bridge's no colon.
@@ -19,60 +22,43 @@ def own_bridge(name: str) -> str:
     return name[len(_HOSTS_OWN) :] if name.startswith(_HOSTS_OWN) else ""
 
 
+@dataclass
 class Nic:
     """One interface of a guest, as libvirt's XML has it; nothing known is ''."""
 
-    __slots__ = ("bridge", "device", "kind", "mac", "network")
-
-    def __init__(
-        self, mac: str, kind: str, network: str = "", bridge: str = "", device: str = ""
-    ) -> None:
-        self.mac = mac
-        self.kind = kind
-        self.network = network
-        self.bridge = bridge
-        self.device = device
+    mac: str
+    kind: str
+    network: str = ""
+    bridge: str = ""
+    device: str = ""
 
 
+@dataclass
 class Guest:
     """A guest: the driver whose hook spoke of it, its name, UUID and interfaces."""
 
-    __slots__ = ("driver", "name", "nics", "uuid")
-
-    def __init__(self, driver: str, name: str, uuid: str, nics: list[Nic]) -> None:
-        self.driver = driver
-        self.name = name
-        self.uuid = uuid
-        self.nics = nics
+    driver: str
+    name: str
+    uuid: str
+    nics: list[Nic]
 
 
+@dataclass(eq=False)
 class Network:
     """A network of libvirt's, or a bridge of the host's own that stands for one: named
     by `hosts_own`, and of mode open, since libvirt has no rules for it either.
 
-    `subnets` are pairs of the bridge's own address and the subnet's prefix, both text
-    in canonical form ("192.168.122.1", "192.168.122.0/24"); `reservations` maps a
-    MAC in lower case to its addresses; `backend` is the firewall backend that libvirt
+    `subnets` are pairs of the bridge's own address and its subnet; `reservations` maps
+    a MAC in lower case to its addresses; `backend` is the firewall backend that libvirt
     noted, '' before 10.4.
     """
 
-    __slots__ = ("backend", "bridge", "mode", "name", "reservations", "subnets")
-
-    def __init__(
-        self,
-        name: str,
-        bridge: str,
-        mode: str,
-        subnets: list[tuple[str, str]],
-        reservations: dict[str, list[str]],
-        backend: str = "",
-    ) -> None:
-        self.name = name
-        self.bridge = bridge
-        self.mode = mode
-        self.subnets = subnets
-        self.reservations = reservations
-        self.backend = backend
+    name: str
+    bridge: str
+    mode: str
+    subnets: list[tuple[Address, Subnet]]
+    reservations: dict[str, list[Address]]
+    backend: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -84,7 +70,7 @@ class Network:
         """Whether it is a bridge that libvirt has not made."""
         return bool(own_bridge(self.name))
 
-    def is_inside(self, is_default_source: "Callable[[str], bool]") -> bool:
+    def is_inside(self, is_default_source: Callable[[Address], bool]) -> bool:
         """Whether its guests are behind the host, and the host's addresses there for
         them. A bridge that has the LAN as a port is not so: by its address the world
         knows the host."""

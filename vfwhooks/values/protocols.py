@@ -18,6 +18,7 @@ class Protocol(str, Enum):
     UDP = "udp"
     SCTP = "sctp"
     ALL = ALL_PROTOCOLS
+    __hash__ = str.__hash__
 
     def __str__(self) -> str:
         return self._value_

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Address = Union[IPv4Address, IPv6Address]
     Subnet = Union[IPv4Network, IPv6Network]
+else:  # for who imports them to say a type: typing costs a hook 2 ms
+    Address = Subnet = object
 
 _CACHED = 4096
 
@@ -25,6 +27,7 @@ class Family(str, Enum):
 
     IPV4 = "4"
     IPV6 = "6"
+    __hash__ = str.__hash__  # an enum's own is no call of C's
 
     def __str__(self) -> str:
         return self._value_
@@ -123,6 +126,19 @@ def parse_address(text: str) -> Address:
     """An address: one object for a guest's, however many entries lead there. Raises
     ValueError."""
     return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+def find_address(text: str) -> Address | None:
+    """The address that a text of others is, if it is one."""
+    try:
+        return None if "%" in text else parse_address(text)
+    except ValueError:
+        return None
+
+
+def unpack_address(packed: bytes) -> Address:
+    """An address as the kernel has it, of 4 or 16 bytes. Raises ValueError."""
+    return IPv6Address(packed) if len(packed) == 16 else IPv4Address(packed)
 
 
 @lru_cache(_CACHED)

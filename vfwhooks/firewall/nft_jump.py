@@ -1,0 +1,69 @@
+"""Our jump in libvirt's own tables: where it stands, and what tells whether anybody has
+changed what is ours there, or in our own table. Elements are not looked at.
+"""
+
+from __future__ import annotations
+
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..values.errors import VfwError
+from .nft_names import IN_LIBVIRTS, LIBVIRTS_CHAINS, PARTS
+from .nft_netlink import list_chains, list_rules, list_sets
+
+_TRIES = 5
+
+
+def place(link: Netlink, run: Run, part: str, base_ruleset: str) -> str:
+    """Put our chain and our jump into libvirt's table; the mark of what is there.
+
+    libvirt, when it starts, puts in its own jumps one by one, and each on top: it may
+    have come between our look at them and our change.
+    """
+    for _ in range(_TRIES):
+        run(["nft", "-f", "-"], base_ruleset + _jump(link, part))
+        mark = mark_of(link, part)
+        if is_whole(part, mark):
+            return mark
+    raise VfwError("others put rules ahead of ours all the time")
+
+
+def mark_of(link: Netlink, part: str) -> str:
+    """The handles of everything of ours in the part but elements, in order.
+
+    It changes when anybody changes one of them. A jump of ours behind a rule of
+    libvirt's is left out, so that it is put in anew.
+    """
+    chains, sets = list_chains(link, part), list_sets(link, part)
+    rules = list_rules(link, part)
+    if part == "own":
+        named = [*sorted(chains.items()), *sorted(sets.items())]
+        words = [f"{name}={handle}" for name, handle in named]
+        return " ".join([*words, *(f"{rule.chain}:{rule.handle}" for rule in rules)])
+    ours = IN_LIBVIRTS
+    words = [f"{ours}={sets.get(ours)},{chains.get(ours)}"]
+    words += [f"{ours}:{rule.handle}" for rule in rules if rule.chain == ours]
+    for rule in rules:
+        if rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
+            break
+        if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
+            words.append(f"forward:{rule.handle}")
+    return " ".join(words)
+
+
+def is_whole(part: str, mark: str) -> bool:
+    """Whether the part, by its mark, has our jump where it works."""
+    return part == "own" or " forward:" in mark
+
+
+def _jump(link: Netlink, part: str) -> str:
+    """Our one rule in libvirt's forward chain, above the first of libvirt's."""
+    _, family, table = PARTS[part]
+    lines, before = [], ""
+    for rule in list_rules(link, part):
+        if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
+            where = f"{family} {table} forward handle {rule.handle}"
+            lines.append(f"delete rule {where}")
+        elif rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
+            before = before or f"position {rule.handle} "
+    rule_text = f"{family} {table} forward {before}ct status dnat jump {IN_LIBVIRTS}"
+    return "\n".join([*lines, f"insert rule {rule_text}\n"])

@@ -1,0 +1,107 @@
+"""What two guests want, and one has: the one who runs longer, but for an address that
+another was ousted from."""
+
+from __future__ import annotations
+
+from ..values.entries import Accept, Masquerade, ReturnMark, key_of
+from ..values.errors import show
+from ..values.published import Published
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..store.records import Record
+    from ..values.entries import Key as EntryKey
+    from ..values.published import Address, Family
+    from .desired_state import DesiredState
+
+_CLONE = "same machine-id?"
+
+
+def kept_from_ousted(guests: list[DesiredState]) -> dict[EntryKey, Record]:
+    """The addresses that guests keep from those whom they have ousted: two clones with
+    one lease would have the forwards go to and fro."""
+    return {
+        (Accept, address): desired.record
+        for desired in guests
+        for address in desired.endpoint.addresses.values()
+        for one in desired.record.ousted
+        if one.address == address
+    }
+
+
+def tell_ousted(desired: DesiredState, records: list[Record]) -> None:
+    """What is to be said of a guest that was ousted and is nowhere else."""
+    macs = [nic.mac for nic in desired.record.guest.nics]
+    for record in records if desired.endpoint.reason else ():
+        for one in record.ousted:
+            if one.mac in macs:
+                lease, who = f"lease {one.address}", show(record.guest.name)
+                desired.endpoint.reason = f"{lease} is answered by {who}: {_CLONE}"
+
+
+def withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
+    """Take out what an earlier guest has, its address or one of its ports, and note
+    what this one has."""
+    addresses = _free_addresses(desired, taken)
+    if addresses != desired.endpoint.addresses:
+        desired.endpoint.addresses = addresses
+        desired.entries = desired.entries_at(addresses)
+    ranges = _owners_of_ranges(desired, taken)
+    entries, desired.entries = desired.entries, []
+    for entry in entries:
+        key = key_of(entry)
+        other = ranges.get(key) if ranges else None
+        other = other or taken.setdefault(key, desired.record)
+        if other is not desired.record:
+            reason = f"taken by {other.guest.driver} guest {show(other.guest.name)}"
+            desired.is_contested = True
+            desired.conflicts[key] = reason
+        else:
+            desired.entries.append(entry)
+    if desired.is_contested:
+        _take_out_marks(desired)
+
+
+def _free_addresses(
+    desired: DesiredState, taken: dict[EntryKey, Record]
+) -> dict[Family, Address]:
+    """Its addresses but for those at which an earlier guest is."""
+    found = {}
+    for family, address in desired.endpoint.addresses.items():
+        other = taken.get((Accept, address))
+        if other is None or other is desired.record:
+            found[family] = address
+            continue
+        reason = f"{address} is the address of {show(other.guest.name)}"
+        if any(one.address == address for one in other.ousted):
+            reason += f": {_CLONE}"
+        desired.is_contested = True
+        desired.conflicts[Accept, address] = reason
+    return found
+
+
+def _owners_of_ranges(
+    desired: DesiredState, taken: dict[EntryKey, Record]
+) -> dict[EntryKey, Record]:
+    """Whose its ranges are, entry by entry: one is somebody's as a whole."""
+    found: dict[EntryKey, Record] = {}
+    for forward in desired.settings.forwards:
+        addresses = desired.endpoint.addresses
+        for family in addresses if forward.first < forward.last else ():
+            one = forward.published(family)
+            if one not in desired.without:
+                other = taken.setdefault((Published, one), desired.record)
+                keys = map(key_of, desired.entries_of(forward, family))
+                found.update(dict.fromkeys(keys, other))
+    return found
+
+
+def _take_out_marks(desired: DesiredState) -> None:
+    """Take out what marks connections of forwards that are somebody else's."""
+    for forward in desired.settings.forwards:
+        is_marked = forward.ways or forward.options.masquerade
+        for family in desired.endpoint.addresses if is_marked else ():
+            some = desired.entries_of(forward, family)
+            if any(key_of(entry) in desired.conflicts for entry in some):
+                marks = {e for e in some if isinstance(e, (ReturnMark, Masquerade))}
+                desired.entries = [e for e in desired.entries if e not in marks]

@@ -1,0 +1,55 @@
+"""Networks that start, stop or change: whose entries depend on them, and where that is
+no answer, since the first has come or the last has gone."""
+
+from __future__ import annotations
+
+from ..libvirt.inventory import Inventory
+from ..values.errors import NeedsFullSync
+from .pending_changes import PendingChanges
+from .planner import Planner
+from .references import References
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..store.records import Record
+
+# What the base says of networks: who is on which is noted (see references); the last
+# has gone. Nothing before the first has come.
+_NETWORKS, _NOTED, _GONE = "networks", "noted", "gone"
+
+
+def has_been_any(base: dict[str, str]) -> bool:
+    """Whether a network has been active since the host's start."""
+    return _NETWORKS in base
+
+
+def note_any(base: dict[str, str], inventory: Inventory) -> None:
+    """Note whether one is, once everybody is planned."""
+    if inventory.has_networks():
+        base[_NETWORKS] = _NOTED
+    elif has_been_any(base):
+        base[_NETWORKS] = _GONE
+
+
+def find_concerned(
+    pending: PendingChanges,
+    base: dict[str, str],
+    planner: Planner,
+    references: References,
+) -> list[Record]:
+    """The records whose entries depend on networks that have changed, but for those
+    that events are about. Raises NeedsFullSync."""
+    inventory = planner.inventory
+    if base.get(_NETWORKS) != _NOTED or not inventory.has_networks():
+        raise NeedsFullSync("the first network has come, or the last has gone")
+    bridges = {}
+    for name in sorted(pending.networks):
+        network = inventory.network(name)
+        bridges[name] = network.bridge if network else ""
+    named = planner.bridges
+    if named and any(one in ("", *named) for one in bridges.values()):
+        raise NeedsFullSync("a bridge in forwards.yaml may be this network's")
+    found = references.concerned(bridges)
+    if any(record.is_off for record in found):
+        raise NeedsFullSync("a guest has stopped, and is not taken out yet")
+    return [record for record in found if record.key not in pending.before]
