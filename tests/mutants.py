@@ -123,6 +123,15 @@ def _difference(before: list[str], after: list[str]) -> str:
 def _changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         return
+    yield from _of_operators(node)
+    yield from _of_values(node)
+    for at, statement in enumerate(_body(node)):
+        kinds = ast.Expr, ast.Assign, ast.AugAssign
+        if isinstance(statement, kinds) and not _is_unseen(statement):
+            yield partial(_empty, at)
+
+
+def _of_operators(node: ast.AST) -> Iterator[Callable[[Any], None]]:
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARED:
         yield lambda n: n.ops.__setitem__(0, _COMPARED[type(n.ops[0])]())
     elif isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
@@ -131,18 +140,22 @@ def _changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
         yield lambda n: setattr(n, "op", _other(n.op))
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield lambda n: setattr(n, "op", ast.UAdd())
-    elif isinstance(node, (ast.If, ast.IfExp, ast.While)):
+
+
+def _of_values(node: ast.AST) -> Iterator[Callable[[Any], None]]:
+    if isinstance(node, (ast.If, ast.IfExp, ast.While)):
         yield lambda n: setattr(n, "test", ast.Constant(True))
         yield lambda n: setattr(n, "test", ast.Constant(False))
     elif isinstance(node, ast.Return) and node.value is not None:
         yield lambda n: setattr(n, "value", ast.Constant(None))
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         yield lambda n: setattr(n, "value", n.value + 1)
-    if isinstance(getattr(node, "body", None), list):
-        for at, statement in enumerate(node.body):  # type: ignore[attr-defined]  # has it
-            kinds = ast.Expr, ast.Assign, ast.AugAssign
-            if isinstance(statement, kinds) and not _is_unseen(statement):
-                yield partial(_empty, at)
+
+
+def _body(node: ast.AST) -> list[ast.stmt]:
+    """Its statements; what is after an `if` or a colon of a lambda is none."""
+    body = getattr(node, "body", None)
+    return body if isinstance(body, list) else []
 
 
 def _is_unseen(statement: ast.Expr | ast.Assign | ast.AugAssign) -> bool:

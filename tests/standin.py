@@ -264,7 +264,7 @@ class StandIn:
 
     def event(self, driver: str, name: str, operation: str, xml: str = "") -> list[str]:
         """What a hook behind its gate does, in this process; the lines for the log."""
-        from vfwhooks.service import hook, hook_with_lock
+        from vfwhooks.service import hook, hook_without_service
         from vfwhooks.store.lock import Lock
 
         until = time.monotonic() + LIMIT
@@ -273,7 +273,7 @@ class StandIn:
             hook.put(str(STATE), (driver, name, operation, os.fsencode(xml), stamp))
             lock = Lock(f"{STATE}/lock", until)
             where = str(STATE), str(CONFIG)
-            return hook_with_lock.carry_out(
+            return hook_without_service.carry_out(
                 *where, None, lock, until, detach=lambda: None
             )
         finally:

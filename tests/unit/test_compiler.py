@@ -15,18 +15,21 @@ import pytest
 
 from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards, place
 from vfwhooks.config import compiled_file
+from vfwhooks.config.allow_from import chain_name, collapse
+from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import (
-    chain_name,
-    collapse,
     compile_file,
     guest_lines,
     main,
 )
 from vfwhooks.config.forwards import GuestForwards
+from vfwhooks.config.keys import NO_OPTIONS, OPTIONS, PortOptions
 from vfwhooks.config.value_syntax import Subnet, parse_address
 from vfwhooks.store.state import State
 
 LAN = "10.0.0.0/8"
+RETURNED = PortOptions(return_path=True)
+MASQUERADED = PortOptions(over_listener=True, masquerade=True)
 
 
 def subnets(*texts: str) -> tuple[Subnet, ...]:
@@ -130,11 +133,11 @@ def test_who_takes_what_libvirts_bridges_need(
         ({"is_one_to_one": True, "is_egress": True}, ["public {0}", "outgoing {0}"]),
         (
             {"is_one_to_one": True, "is_hosts_own": True},
-            ["over {0} all 0 65535"],
+            ["over {0}"],
         ),
         (
             {"is_hosts_own": True, "is_egress": True},
-            ["over {0} all 0 65535", "outgoing {0}"],
+            ["over {0}", "outgoing {0}"],
         ),
     ],
 )
@@ -180,17 +183,48 @@ def test_lines_of_a_guest_that_reaches_itself() -> None:
     assert found == [["hairpin", "forward * tcp 80 80 80 80 -"], []]
 
 
-def test_lines_of_forwards_whose_answers_take_another_way() -> None:
-    """What is meant stands once more, 0.0.0.0 as it is written."""
-    every = replace(forward("22", host_ip=ip_address("0.0.0.0")), return_path=True)
-    one = replace(forward("5000-5010", protocol="udp"), masquerade=True)
+def test_lines_of_forwards_with_options() -> None:
+    """Those that differ from the default stand behind the forward."""
+    every = replace(forward("22", host_ip=ip_address("0.0.0.0")), options=RETURNED)
+    one = replace(forward("5000-5010", protocol="udp"), options=MASQUERADED)
 
     found = guest_lines(guest_forwards("web1", every, one, forward("80")))
 
-    assert found[3:] == [
-        "returned 0.0.0.0 tcp 22 22",
-        "masqueraded * udp 5000 5010",
+    assert found == [
+        "forward 0.0.0.0 tcp 22 22 22 22 - return_path=True",
+        "forward * udp 5000 5010 5000 5010 - over_listener=True masquerade=True",
+        "forward * tcp 80 80 80 80 -",
     ]
+
+
+@pytest.mark.parametrize("options", [NO_OPTIONS, RETURNED, MASQUERADED])
+def test_options_are_read_as_they_were(options: PortOptions) -> None:
+    """What the compiler writes of them is what a hook has."""
+    one = replace(forward("80"), options=options)
+
+    found = parse_settings(guest_lines(guest_forwards("web1", one)))
+
+    assert found.forwards[0].options == options
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+def test_every_option_of_a_port_arrives(tmp_path: Path, key: str) -> None:
+    """A field of PortOptions is all that it takes, from forwards.yaml to the plan."""
+    state = fresh_state(tmp_path)
+    text = f"guests: {{web1: {{ports: [{{published: 80, {key}: true}}, 443]}}}}"
+
+    problems = compile_text(state, tmp_path, text)
+
+    found = parse_settings(in_force(state)["web1"]).forwards
+    wanted = [PortOptions(**{key: OPTIONS[key]("true")}), NO_OPTIONS]
+    assert (problems, [one.options for one in found]) == ([], wanted)
+
+
+@pytest.mark.parametrize("word", ["over_listener=maybe", "over=True", "x"])
+def test_options_that_are_none(word: str) -> None:
+    """A damaged file is told as such, as other lines of it are."""
+    with pytest.raises(ValueError, match="no option of a port"):
+        parse_settings([f"forward * tcp 80 80 80 80 - {word}"])
 
 
 def test_claims_are_listed(tmp_path: Path) -> None:
@@ -218,19 +252,6 @@ def test_bridges_are_listed(tmp_path: Path) -> None:
     assert config
     found = config.bridges(), config.claims(), config.lookup("web2")[0]
     assert (problems, found) == ([], (["br-nat"], [], "bridge br-nat"))
-
-
-def test_lines_of_a_forward_over_a_listener() -> None:
-    """What it claims stands once more, and that it is claimed all the same."""
-    every = replace(forward("22", host_ip=ip_address("0.0.0.0")), over_listener=True)
-    one = replace(
-        forward("5000-5010", protocol="udp", host_ip=ip_address("2001:db8::5")),
-        over_listener=True,
-    )
-
-    found = guest_lines(guest_forwards("web1", every, one, forward("80")))
-
-    assert found[3:] == ["over * tcp 22 22", "over 2001:db8::5 udp 5000 5010"]
 
 
 def test_lines_of_a_guest_without_forwards() -> None:

@@ -21,7 +21,7 @@ from unit.builders import (
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.diagnosis.doctor import _bridged, _cables_to_ourselves, check_config
-from vfwhooks.diagnosis.guest_findings import (
+from vfwhooks.diagnosis.doctor_guests import (
     check_named_twice,
     check_records,
     check_strangers,

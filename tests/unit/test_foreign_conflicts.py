@@ -167,13 +167,14 @@ def test_what_was_left_stays_so() -> None:
 
 PORT, PORTS = published("4 * tcp 22 22"), published("4 * tcp 20 30")
 WEB = "forward * tcp 22 22 22 22 -"
+OVER = f"{WEB} over_listener=True"
 RANGE = "forward * tcp 20 30 20 30 -"
 FIRST = "Docker takes tcp 22 by DNAT; the forward was first"
 TOLD = {
     # what is compiled, the rules, the doubts, what is said
     "nobody": ([WEB], [], [], Said()),
     "behind": ([WEB], [claim()], [], Said({PORT: FIRST})),
-    "behind, over_listener": ([WEB, "over * tcp 22 22"], [claim()], [], Said()),
+    "behind, over_listener": ([OVER], [claim()], [], Said()),
     "ahead": (
         [WEB],
         [claim(is_ahead=True)],
@@ -181,7 +182,7 @@ TOLD = {
         Said({}, {PORT: f"Docker takes tcp 22 by DNAT; {AHEAD}"}),
     ),
     "ahead, over_listener": (
-        [WEB, "over * tcp 22 22"],
+        [OVER],
         [claim(is_ahead=True)],
         [],
         Said({}, {PORT: f"Docker takes tcp 22 by DNAT; {AHEAD}"}),

@@ -27,7 +27,7 @@ from vfwhooks.store.lock import Lock
 RUN = """
 import sys, types
 sys.path.insert(0, sys.argv[1])
-alone = types.ModuleType("vfwhooks.service.hook_with_lock")
+alone = types.ModuleType("vfwhooks.service.hook_without_service")
 def carry_out(state, config, mine, lock, until, detach):
     from vfwhooks.store import files; from vfwhooks.store import spool
     waiting = spool.waiting(state)
@@ -36,7 +36,7 @@ def carry_out(state, config, mine, lock, until, detach):
     names = [event.name for _, event in waiting] + ([mine.name] if mine else [])
     return [f"alone with {'the' if lock else 'no'} lock: {' '.join(names)}"]
 alone.carry_out = carry_out
-sys.modules["vfwhooks.service.hook_with_lock"] = alone
+sys.modules["vfwhooks.service.hook_without_service"] = alone
 from vfwhooks.service import hook
 sys.modules["syslog"] = types.SimpleNamespace(
     openlog=lambda *_: None, LOG_PID=0, LOG_DAEMON=0, LOG_NOTICE=0,

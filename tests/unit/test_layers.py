@@ -203,7 +203,8 @@ def test_what_every_hook_imports() -> None:
 def test_what_the_iptables_backend_imports_on_top() -> None:
     """Eight modules of ours, and nothing of Python's."""
     found = on_top(
-        "import vfwhooks.firewall.iptables", "import vfwhooks.service.hook_with_lock"
+        "import vfwhooks.firewall.iptables",
+        "import vfwhooks.service.hook_without_service",
     )
 
     names = {
@@ -226,7 +227,7 @@ def test_what_a_hook_without_a_service_does_not_import(name: str) -> None:
 
 
 LOADED = loaded(
-    "import vfwhooks.service.hook, vfwhooks.service.hook_with_lock, "
+    "import vfwhooks.service.hook, vfwhooks.service.hook_without_service, "
     "vfwhooks.firewall.iptables"
 )
 

@@ -6,10 +6,10 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import pytest
 
-from unit.builders import fields
 from vfwhooks.host.listeners import Listener, list_listeners
 from vfwhooks.host.netlink import SOCK_DIAG, Netlink
 from vfwhooks.host.socket_owners import name_socket_owners
@@ -64,7 +64,7 @@ def test_a_listener(kind: str) -> None:
 
     bound = parse_address(shown) if shown else None
     wanted = Listener(protocol, families, bound, port, 0, inode)
-    assert fields(found) == [fields(wanted)]
+    assert [asdict(one) for one in found] == [asdict(wanted)]
 
 
 @pytest.mark.parametrize("ports", [1, 2, 3, 64])

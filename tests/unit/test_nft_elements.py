@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, UUID
 from unit.netlinks import nla
-from vfwhooks.firewall.nft_elements import comment, decode, encode, set_name
+from vfwhooks.firewall.nft_elements import comment, decode, encode
+from vfwhooks.firewall.nft_names import set_name
 from vfwhooks.store.entry_text import parse_entry
 from vfwhooks.values.entries import entry_family
 

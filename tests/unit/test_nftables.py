@@ -9,7 +9,8 @@ import pytest
 from unit.builders import parsed
 from unit.netlinks import Link, answer, nla
 from vfwhooks.firewall.entry_delta import Delta
-from vfwhooks.firewall.nft_elements import encode, set_name
+from vfwhooks.firewall.nft_elements import encode
+from vfwhooks.firewall.nft_names import set_name
 from vfwhooks.firewall.nft_netlink import additions, removals
 from vfwhooks.firewall.nftables import Nftables
 from vfwhooks.host.run import Run

@@ -363,9 +363,6 @@ def test_what_is_claimed_is_rejected_already() -> None:
     ]
 
 
-OVER = "over * tcp 22 22"
-
-
 def test_what_is_published() -> None:
     """One a family and a forward, but for those that go over listeners."""
     lines = [
@@ -377,7 +374,7 @@ def test_what_is_published() -> None:
 
     published = [
         parse_settings(lines).published(both),
-        parse_settings([*lines, OVER]).published(both),
+        parse_settings([f"{lines[0]} over_listener=True", *lines[1:]]).published(both),
         parse_settings(lines).published({IPV4: FOUR}),
     ]
 
@@ -601,12 +598,9 @@ def test_entries_that_mark_connections() -> None:
     services keep; and nothing of a forward beside it."""
     settings = parse_settings(
         [
-            "forward 0.0.0.0 tcp 80 82 80 82 -",
-            "forward 203.0.113.5 udp 53 53 53 53 -",
-            "forward * tcp 22 22 22 22 -",
-            "returned 0.0.0.0 tcp 80 82",
-            "returned 203.0.113.5 udp 53 53",
-            "masqueraded * tcp 22 22",
+            "forward 0.0.0.0 tcp 80 82 80 82 - return_path=True",
+            "forward 203.0.113.5 udp 53 53 53 53 - return_path=True",
+            "forward * tcp 22 22 22 22 - masquerade=True",
         ]
     )
     every, one, _ = settings.forwards

@@ -100,8 +100,8 @@ def found(
     return ways, needed, unmarked
 
 
-BOUND = ["forward 198.51.100.1 tcp 80 80 80 80 -", "returned 198.51.100.1 tcp 80 80"]
-EVERY = ["forward * tcp 80 80 80 80 -", "returned * tcp 80 80"]
+BOUND = ["forward 198.51.100.1 tcp 80 80 80 80 - return_path=True"]
+EVERY = ["forward * tcp 80 80 80 80 - return_path=True"]
 
 
 @pytest.mark.parametrize(

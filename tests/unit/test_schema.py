@@ -319,7 +319,9 @@ def test_over_a_listener(tmp_path: Path) -> None:
 
     guests, problems = read(tmp_path, main=text)
 
-    found = {f.target.first: f.over_listener for g in guests for f in g.forwards}
+    found = {
+        f.target.first: f.options.over_listener for g in guests for f in g.forwards
+    }
     assert (found, problems) == ({1: True, 2: True, 3: False, 4: False, 5: True}, [])
 
 
@@ -338,7 +340,9 @@ guests:
 
     guests, problems = read(tmp_path, main=text)
 
-    found = {f.target.first: getattr(f, key) for g in guests for f in g.forwards}
+    found = {
+        f.target.first: getattr(f.options, key) for g in guests for f in g.forwards
+    }
     assert (found, problems) == (
         {1: True, 2: False, 3: False, 4: False, 5: True, 0: True},
         [],

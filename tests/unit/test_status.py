@@ -13,6 +13,7 @@ from vfwhooks.config.value_syntax import Address
 from vfwhooks.diagnosis.status import (
     ForwardStatus,
     GuestStatus,
+    HostState,
     forward_statuses,
     guest_status,
     stopped_statuses,
@@ -63,7 +64,8 @@ def statuses(
     """Its forwards, with these entries in the kernel."""
     entries = dict(zip(parsed(*held), held.values()))
     said = {published(one): note for one, note in (notes or {}).items()}
-    return forward_statuses(of, entries, missing, root, said, absent or {})
+    host = HostState(entries, missing, said, absent or {}, root=root)
+    return forward_statuses(of, host)
 
 
 def rows(
@@ -275,7 +277,7 @@ def test_what_is_wrong_with_the_rules_is_said_before_the_address() -> None:
     contested = desired(ON_ONE, conflicts=taken)
 
     found = [
-        forward_statuses(one, {}, {}, "/nowhere", absent=ABSENT)[0].state
+        forward_statuses(one, HostState(absent=ABSENT, root="/nowhere"))[0].state
         for one in (desired(ON_ONE), contested)
     ]
 

@@ -23,7 +23,8 @@ from unit.builders import (
     record,
 )
 from unit.test_domain_status import ON_DEFAULT, status
-from vfwhooks.libvirt.status_follower import DIRECTORIES, NETWORKS, Follower
+from vfwhooks.libvirt.status_directories import DIRECTORIES, NETWORKS
+from vfwhooks.libvirt.status_follower import Follower
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest
 

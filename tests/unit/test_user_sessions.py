@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unit.builders import UUID
-from vfwhooks.diagnosis.guest_findings import check_sessions
+from vfwhooks.diagnosis.doctor_guests import check_sessions
 from vfwhooks.libvirt.user_sessions import find_sessions
 
 STATUS = f"""<domstatus state='running' pid='{{pid}}'>

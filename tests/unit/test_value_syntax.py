@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import PROPERTY, refusal
+from unit.builders import CHECKOUT, PROPERTY, refusal
 from vfwhooks.config.value_syntax import (
     PortRange,
     Short,
@@ -18,6 +18,7 @@ from vfwhooks.config.value_syntax import (
     parse_short,
     parse_subnet,
 )
+from vfwhooks.values.protocols import ALL_PROTOCOLS, PROTOCOLS, Protocol
 
 HTTP, ALT = PortRange(80, 80), PortRange(8080, 8080)
 SEVERAL = "no blanks and commas in one; several are a list, [8080:80, 443]"
@@ -239,3 +240,14 @@ def test_protocol_that_is_none(text: str) -> None:
     found = refusal(parse_protocol, text)
 
     assert found == f"'{text}' is not a protocol; write tcp, udp or sctp"
+
+
+def test_there_is_one_list_of_protocols() -> None:
+    """No module but that one has names or numbers of them in a row, and each protocol
+    has both."""
+    names = {str(protocol) for protocol in Protocol} - {ALL_PROTOCOLS}
+    paths = (CHECKOUT / "vfwhooks").rglob("*.py")
+
+    others = [path.name for path in paths if "sctp" in path.read_text().lower()]
+
+    assert (names, others) == (set(PROTOCOLS), ["protocols.py"])

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from ..config.compiler import compile_file
 from ..config.last_good import is_in_force
-from ..firewall.nft_netlink import PARTS, has_table
+from ..firewall.nft_names import PARTS
+from ..firewall.nft_netlink import has_table
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.client import Answer

@@ -39,14 +39,11 @@ def diff_lines(outcome: Outcome) -> list[str]:
 def _said(name: str, entry: Entry | HairpinMode) -> str:
     """What an entry means to whoever wrote the forward; nothing for what he has not."""
     if isinstance(entry, Dnat):
-        if entry.published.is_one_to_one:
-            return f"{entry.published.host} {ALL_PROTOCOLS} → {name} {entry.address}"
-        address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
-        return f"{_where(entry.published)} → {name} {address}:{entry.port}"
+        return f"{_where(entry.published)} → {name} {_target(entry)}"
     if isinstance(entry, Reject):
-        if entry.published.is_one_to_one:
-            return f"{entry.published.host} {ALL_PROTOCOLS} → rejected but for {name}"
-        return f"{_where(entry.published)} → rejected while {name} is stopped"
+        is_one = entry.published.is_one_to_one
+        when = f"but for {name}" if is_one else f"while {name} is stopped"
+        return f"{_where(entry.published)} → rejected {when}"
     if isinstance(entry, Snat):
         return f"{name} {entry.source} → leaves from {entry.to}"
     if isinstance(entry, Masquerade):
@@ -56,6 +53,13 @@ def _said(name: str, entry: Entry | HairpinMode) -> str:
     if isinstance(entry, HairpinMode):
         return f"{name} {entry.device} → hairpin mode"
     return ""
+
+
+def _target(entry: Dnat) -> str:
+    if entry.published.is_one_to_one:
+        return f"{entry.address}"
+    address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
+    return f"{address}:{entry.port}"
 
 
 def _where(published: Published) -> str:
@@ -82,16 +86,16 @@ def overview_lines(overview: Overview) -> list[str]:
     lines = [f"hooks    {show(overview.hooks)}"] if overview.hooks else []
     lines += [f"backend  {overview.backend or 'none yet'}"]
     lines += [f"problem  {show(problem)}" for problem in overview.problems]
-    rows = [("GUEST", "HOST", "PUBLISHED", "TARGET", "STATE", "CONNECTIONS", "")]
-    for f in overview.forwards:
-        to = f"{f.address or '-'} {f.target}"
-        host, count = f.host_ip, str(f.connections)
-        published = f"{f.published}/{f.protocol}"
-        rows.append(
-            (show(f.guest), host, published, to, f.state, count, show(f.reason))
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for row in rows if overview.forwards else []:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-        lines.append("  ".join([*cells, row[6]]).rstrip())
-    return lines
+    return [*lines, *_table([forward.cells() for forward in overview.forwards])]
+
+
+def _table(cells: list[dict[str, str]]) -> list[str]:
+    """Rows below their titles, each column but the last as wide as its widest."""
+    rows = [[show(cell) for cell in one.values()] for one in cells]
+    rows[:0] = [list(titles) for titles in cells[:1]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    widths[-1:] = [0]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in rows
+    ]

@@ -8,29 +8,30 @@ values. Text in, values out.
     wide                                     takes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
     hairpin                                  its ports of bridges go into hairpin mode
-    returned * tcp 8080 8080                 answers leave by the host's own way back
-    masqueraded * tcp 8080 8080              the guest sees the host, not the client
     public 203.0.113.7                       an address for this guest, not the host's
     whole 203.0.113.7                        what is not published there is rejected
     kept 203.0.113.7                         the same, whether the guest runs or not
     outgoing 203.0.113.7                     its own connections leave from there
     forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
+    forward * tcp 22 22 22 22 - masquerade=True   with options that differ from default
     forward 203.0.113.7 all 0 65535 0 65535 -   everything that comes to that address
     claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
-    over * tcp 8080 8080                     that one yields to no listener of the host
+    over 203.0.113.7                         no listener of the host is yielded to there
 
 """
 
 from __future__ import annotations
 
 from ..store.entry_text import parse_host
-from ..store.files import unquote
-from ..values.published import BOTH, Published, family_of, parse_address, parse_protocol
+from ..store.files import quote, unquote
+from ..values.errors import VfwError
+from ..values.published import family_of, one_to_one, parse_address, parse_protocol
+from .keys import NO_OPTIONS, OPTIONS, PortOptions
 from .port_mappings import PortMapping, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _ADDRESSES = ("public", "whole", "kept", "outgoing")
 _CALLED = {"whole": "one_to_one", "outgoing": "egress"}  # in Settings
@@ -40,34 +41,37 @@ _FLAGS = ("wide", "loopback", "hairpin")
 def parse_settings(lines: Iterable[str]) -> Settings:
     """What the lines say. Raises ValueError for what the compiler does not write."""
     settings = Settings()
-    marked: dict[str, set[str]] = {"returned": set(), "masqueraded": set()}
     for line in lines:
         word, _, rest = line.partition(" ")
         if word in ("forward", "claimed"):
-            settings.forwards.append(parse_forward(rest, word == "claimed"))
+            _add(settings, parse_forward(rest, word == "claimed"))
         elif word == "address":
             address = parse_address(rest)
             settings.addresses[family_of(address)] = address
         elif word in ("network", "bridge"):
             setattr(settings, word, unquote(rest))
         elif word == "over":
-            settings.over.update(_over(*rest.split(" ")))
-        elif word in marked:
-            marked[word].add(rest)
+            settings.over.add(one_to_one(parse_address(rest)))
         elif word in _ADDRESSES:
             getattr(settings, _CALLED.get(word, word)).append(parse_address(rest))
         elif word == "claim":
             settings.claim = rest
         elif word in _FLAGS:
             setattr(settings, f"is_{word}", True)
-    if any(marked.values()):
-        _mark(settings, **marked)
     return settings
+
+
+def _add(settings: Settings, forward: PortMapping) -> None:
+    """Note a forward, and what its options mean for the guest."""
+    settings.forwards.append(forward)
+    if forward.options.over_listener:
+        settings.over.update(map(forward.published, forward.families))
+    settings.is_returned |= forward.options.return_path
 
 
 def parse_forward(text: str, is_claimed: bool = False) -> PortMapping:
     """One forward."""
-    host, protocol, first, last, target, target_last, allow = text.split(" ")
+    host, protocol, first, last, target, target_last, allow, *words = text.split(" ")
     return PortMapping(
         parse_host(host),
         parse_protocol(protocol),
@@ -77,21 +81,28 @@ def parse_forward(text: str, is_claimed: bool = False) -> PortMapping:
         int(target_last),
         "" if allow == "-" else allow,
         is_claimed,
+        parse_options(words) if words else NO_OPTIONS,
     )
 
 
-def _mark(settings: Settings, returned: set[str], masqueraded: set[str]) -> None:
-    """Note which way answers take."""
-    settings.is_returned = bool(returned)
-    for one in settings.forwards:
-        which = f"{one.host_ip} {one.protocol} {one.first} {one.last}"
-        one.is_returned = which in returned
-        one.is_masqueraded = which in masqueraded
+def format_options(options: PortOptions) -> list[str]:
+    """Those that differ from the default, a word each."""
+    if options is NO_OPTIONS:  # as in most lines of thousands
+        return []
+    values = [(name, getattr(options, name)) for name in OPTIONS]
+    return [
+        f"{name}={quote(str(value))}"
+        for name, value in values
+        if value != getattr(NO_OPTIONS, name)
+    ]
 
 
-def _over(host: str, protocol: str, first: str, last: str) -> Iterator[Published]:
-    address = parse_host(host)
-    for family in BOTH if address is None else (family_of(address),):
-        yield Published(
-            family, address, parse_protocol(protocol), int(first), int(last)
-        )
+def parse_options(words: Iterable[str]) -> PortOptions:
+    """Options of a port; each is read by what reads it in forwards.yaml. Raises
+    ValueError."""
+    pairs = (word.partition("=") for word in words)
+    try:
+        given = {name: OPTIONS[name](unquote(text)) for name, _, text in pairs}
+    except (KeyError, VfwError) as error:
+        raise ValueError(f"no option of a port: {error}") from None
+    return PortOptions(**given)

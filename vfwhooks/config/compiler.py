@@ -7,18 +7,18 @@ can take a hook down with it, and in the command line's own process.
 from __future__ import annotations
 
 import gc
-from functools import cache
+from collections.abc import Iterator
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from pathlib import Path
 
 from ..store.files import quote
 from ..store.state import State
-from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import FIRST, LAST
 from . import compiled_file
+from .allow_from import by_family, chain_name
+from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
 from .kept_over_boot import keep_behind
+from .keys import ANSWERS
 from .last_good import note_broken
 from .port_mappings import EXEMPT_PORTS
 from .schema import read_forwards
@@ -55,8 +55,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     lists = {f.allow_from for f in forwards if f.allow_from}
     marks = [
         word
-        for word in ("return_path", "masquerade")
-        if any(getattr(forward, word) for forward in forwards)
+        for word in ANSWERS
+        if any(getattr(forward.options, word) for forward in forwards)
     ]
     base_rulesets = _base_rulesets(
         {chain_name(one): one for one in lists}, marks, state
@@ -88,7 +88,7 @@ def _base_rulesets(
             return texts
     from ..firewall.base_ruleset import Allow, Marks, render_base_rulesets
 
-    allows = [Allow(name, _by_family(lists[name])) for name in sorted(lists)]
+    allows = [Allow(name, by_family(lists[name])) for name in sorted(lists)]
     used = Marks("return_path" in marks, "masquerade" in marks)
     return {**render_base_rulesets(tuple(allows), used), "source": source}
 
@@ -108,23 +108,23 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append("loopback")
     if guest.hairpin and guest.forwards:
         lines.append("hairpin")
-    for address in guest.public_ips:
-        if not guest.is_hosts_own:
-            lines.append(f"public {address}")
-        if not guest.is_one_to_one and not guest.is_hosts_own:
-            lines.append(f"{'kept' if guest.is_claimed else 'whole'} {address}")
-        if guest.is_hosts_own:
-            lines.append(f"over {address} {ALL_PROTOCOLS} {FIRST} {LAST}")
-        if guest.is_egress:
-            lines.append(f"outgoing {address}")
+    lines += _public_lines(guest)
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
-    lines += [f"returned {_key(one)}" for one in guest.forwards if one.return_path]
-    lines += [f"masqueraded {_key(one)}" for one in guest.forwards if one.masquerade]
-    lines += [
-        _over_line(forward) for forward in guest.forwards if forward.over_listener
-    ]
     return lines
+
+
+def _public_lines(guest: GuestForwards) -> Iterator[str]:
+    """What is said of its addresses of the host's."""
+    for address in guest.public_ips:
+        if guest.is_hosts_own:
+            yield f"over {address}"
+        else:
+            yield f"public {address}"
+            if not guest.is_one_to_one:
+                yield f"{'kept' if guest.is_claimed else 'whole'} {address}"
+        if guest.is_egress:
+            yield f"outgoing {address}"
 
 
 def claim_name(guest: str) -> str:
@@ -147,38 +147,8 @@ def _forward_line(forward: Forward) -> str:
     published, target = forward.published, forward.target
     allow = chain_name(forward.allow_from) if forward.allow_from else "-"
     ports = f"{published.first} {published.last} {target.first} {target.last}"
-    return f"{host} {forward.protocol} {ports} {allow}"
-
-
-def _key(forward: Forward) -> str:
-    ports = forward.published
-    return f"{forward.host_ip or '*'} {forward.protocol} {ports.first} {ports.last}"
-
-
-def _over_line(forward: Forward) -> str:
-    host, ports = forward.claims()[0].host, forward.published
-    return f"over {host or '*'} {forward.protocol} {ports.first} {ports.last}"
-
-
-def collapse(sources: tuple[Subnet, ...]) -> list[Subnet]:
-    """The sources without what is contained in another, IPv4 before IPv6."""
-    four = [s for s in sources if isinstance(s, IPv4Network)]
-    six = [s for s in sources if isinstance(s, IPv6Network)]
-    return [*collapse_addresses(four), *collapse_addresses(six)]
-
-
-@cache
-def chain_name(sources: tuple[Subnet, ...]) -> str:
-    """The chain that lets these sources through; the same list is the same chain."""
-    words = ",".join(map(str, collapse(sources)))
-    return "allow_" + sha256(words.encode()).hexdigest()[:16]
-
-
-def _by_family(sources: tuple[Subnet, ...]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {"4": (), "6": ()}
-    for source in collapse(sources):
-        found[str(source.version)] += (str(source),)
-    return found
+    words = host, forward.protocol, ports, allow, *format_options(forward.options)
+    return " ".join(map(str, words))
 
 
 def find_gone(path: Path, state: str) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..values.published import BOTH, Published, family_of, parse_protocol
+from .keys import NO_OPTIONS, PortOptions
 from .value_syntax import Address, PortRange, Subnet
 from .yaml_tree import Place
 
@@ -14,10 +15,7 @@ class Forward:
     """One published port or range, over one protocol, on one host address.
 
     `host_ip` None is every local address; 0.0.0.0 and :: are those of their family.
-    `target` is as long as `published`, or one port that all of them lead to. With
-    `over_listener` it takes its port from a service of the host that has it; with
-    `return_path` answers leave the way that the host's own would; with `masquerade` the
-    guest sees the host in place of the client.
+    `target` is as long as `published`, or one port that all of them lead to.
     """
 
     host_ip: Address | None
@@ -26,9 +24,7 @@ class Forward:
     target: PortRange
     allow_from: tuple[Subnet, ...]
     place: Place
-    over_listener: bool = False
-    return_path: bool = False
-    masquerade: bool = False
+    options: PortOptions = NO_OPTIONS
 
     def claims(self) -> list[Published]:
         """What it publishes, in each of its families."""

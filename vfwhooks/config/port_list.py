@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import FIRST, LAST
+from .allow_from import find_fault, read_sources
 from .forwards import Forward, GuestForwards
-from .keys import PORT
+from .keys import ANSWERS, NO_OPTIONS, PORT, PortOptions
 from .port_spellings import (
     parse_entry,
     parse_protocols,
@@ -21,13 +25,10 @@ from .value_syntax import (
     Subnet,
     parse_host_ip,
     parse_protocol,
-    parse_subnet,
-    parse_switch,
 )
 from .yaml_tree import Items, Node, Pairs, Place, Text
 
 _SIDES = ("published", parse_published), ("target", parse_target)
-_SWITCHES = "over_listener", "return_path", "masquerade"
 
 
 @dataclass(frozen=True)
@@ -39,33 +40,40 @@ class Defaults:
     allow_from: tuple[Subnet, ...] = ()
     is_claimed: bool = False
     hairpin: Place | None = None
-    return_path: bool = False
-    masquerade: bool = False
+    options: PortOptions = NO_OPTIONS
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of a list of ports, with the defaults where it says nothing; `answers`
+    are the keys about answers that it has itself."""
+
+    place: Place
+    published: PortRange
+    target: PortRange
+    host_ips: tuple[Address, ...]
+    allow_from: tuple[Subnet, ...]
+    options: PortOptions
+    protocols: tuple[str, ...] = ("tcp",)
+    answers: tuple[str, ...] = ()
 
 
 class PortList:
-    """Reads one guest's ports, for which `defaults` hold; `is_over` says whether they
-    take their ports from listeners of the host. Problems go to `read`."""
+    """Reads one guest's ports, for which `defaults` hold. Problems go to `read`."""
 
-    def __init__(self, read: Values, defaults: Defaults, is_over: bool) -> None:
+    def __init__(self, read: Values, defaults: Defaults) -> None:
         self._read = read
         self._defaults = defaults
-        self._is_over = is_over
 
     def one_to_one(self, guest: GuestForwards) -> list[Forward]:
         """Everything that comes to its public addresses, as one forward for each."""
-        everything, allow = PortRange(0, 65535), self._defaults.allow_from
+        everything = PortRange(FIRST, LAST)
+        entry = self._entry(guest.public_place, everything, everything)
+        entry = replace(entry, protocols=(ALL_PROTOCOLS,))
         return [
             forward
             for address in guest.public_ips
-            for forward in self._forwards(
-                (address,),
-                (ALL_PROTOCOLS,),
-                everything,
-                everything,
-                allow,
-                guest.public_place,
-            )
+            for forward in self._forwards(replace(entry, host_ips=(address,)))
         ]
 
     def listed(self, node: Node | None, guest: Node) -> list[Forward]:
@@ -88,29 +96,35 @@ class PortList:
         return []
 
     def _port(self, node: Node) -> list[Forward]:
+        entry = None
         if isinstance(node, Text):
             short = self._read.scalar(node, parse_entry)
-            return self._short(short, node.place) if short else []
-        if isinstance(node, Pairs):
-            return self._long(node)
-        self._read.wrong(node.place, "a list in a list of ports")
-        return []
+            entry = self._short(short, node.place) if short else None
+        elif isinstance(node, Pairs):
+            entry = self._long(node)
+        else:
+            self._read.wrong(node.place, "a list in a list of ports")
+        return list(self._forwards(entry)) if entry else []
 
-    def _short(self, short: Short, place: Place) -> list[Forward]:
-        host_ips, protocols = self._defaults.host_ips, ("tcp",)
-        if short.host_ip:
-            host_ips = (parse_host_ip(short.host_ip),)
-        if short.protocol:
-            protocols = (parse_protocol(short.protocol),)
-        allow = self._defaults.allow_from
-        return self._forwards(
-            host_ips, protocols, short.published, short.target, allow, place
+    def _entry(self, place: Place, published: PortRange, target: PortRange) -> _Entry:
+        """An entry that says from where to where, and nothing else."""
+        above = self._defaults
+        return _Entry(
+            place, published, target, above.host_ips, above.allow_from, above.options
         )
 
-    def _long(self, node: Pairs) -> list[Forward]:
+    def _short(self, short: Short, place: Place) -> _Entry:
+        entry = self._entry(place, short.published, short.target)
+        if short.host_ip:
+            entry = replace(entry, host_ips=(parse_host_ip(short.host_ip),))
+        if short.protocol:
+            entry = replace(entry, protocols=(parse_protocol(short.protocol),))
+        return entry
+
+    def _long(self, node: Pairs) -> _Entry | None:
         parts = self._read.mapping(node, "a port", PORT)
         if parts is None:
-            return []
+            return None
         before = len(self._read.problems)
         given = {
             key: self._read.scalar(parts[key], parse)
@@ -119,90 +133,68 @@ class PortList:
         }
         published = given.get("published") or given.get("target")
         target = given.get("target") or published
-        protocols: tuple[str, ...] = ("tcp",)
-        host_ips = self._defaults.host_ips
-        allow = self._defaults.allow_from
-        if "protocol" in parts:
-            protocols = self._read.several(parts["protocol"], parse_protocols)
-        if "host_ip" in parts:
-            host_ips = self._read.several(parts["host_ip"], parse_host_ip)
-        if "allow_from" in parts:
-            allow = self._read.several(parts["allow_from"], parse_subnet)
-        switched = {
-            key: self._read.scalar(parts[key], parse_switch)
-            for key in _SWITCHES
-            if key in parts
-        }
-        if not published or not target:
-            if not given:
-                self._read.wrong(node.place, "a port needs published: or target:")
-            return []
-        if len(self._read.problems) > before:
-            return []
-        found = self._forwards(
-            host_ips, protocols, published, target, allow, node.place
-        )
-        return [self._switched(forward, switched) for forward in found]
-
-    def _switched(self, forward: Forward, switches: dict[str, bool | None]) -> Forward:
-        """The forward as its own switches have it."""
-        host = forward.host_ip
-        for key in ("return_path", "masquerade"):
-            if switches.get(key) and host and host.is_loopback:
-                only = f"only this host itself connects to {host}"
-                self._read.wrong(forward.place, f"{key} has no meaning here: {only}")
-        over, back, masquerade = (
-            bool(getattr(forward, key) if switches.get(key) is None else switches[key])
-            for key in _SWITCHES
-        )
-        return replace(
-            forward, over_listener=over, return_path=back, masquerade=masquerade
+        above, read = self._defaults, self._read
+        protocols = read.given(parts, "protocol", parse_protocols, ("tcp",))
+        host_ips = read.given(parts, "host_ip", parse_host_ip, above.host_ips)
+        allow = read_sources(read, parts, above.allow_from)
+        options = read.options(parts, above.options)
+        if not given:
+            read.wrong(node.place, "a port needs published: or target:")
+        if not published or not target or len(read.problems) > before:
+            return None
+        answers = tuple(key for key in ANSWERS if key in parts)
+        return _Entry(
+            node.place, published, target, host_ips, allow, options, protocols, answers
         )
 
-    def _forwards(
-        self,
-        host_ips: tuple[Address, ...],
-        protocols: tuple[str, ...],
-        published: PortRange,
-        target: PortRange,
-        allow: tuple[Subnet, ...],
-        place: Place,
-    ) -> list[Forward]:
+    def _forwards(self, entry: _Entry) -> Iterator[Forward]:
+        """One for each of its addresses and protocols."""
+        published, target = entry.published, entry.target
         lengths = published.last - published.first, target.last - target.first
         if lengths[1] and lengths[0] != lengths[1]:
             count = f"{lengths[0] + 1} to {lengths[1] + 1} ports"
-            self._read.wrong(
-                place, f"{published} to {target} is {count}; make them as many"
-            )
-            return []
-        found = []
-        for host_ip in host_ips or (None,):
-            sources = self._sources(host_ip, allow, place) if host_ip else allow
+            what = f"{published} to {target} is {count}; make them as many"
+            self._read.wrong(entry.place, what)
+            return
+        for host_ip in entry.host_ips or (None,):
+            sources = self._sources(entry, host_ip)
             if sources is None:
                 continue
-            for protocol in protocols:
-                is_remote = not (host_ip and host_ip.is_loopback)
-                one = Forward(
-                    *(host_ip, protocol, published, target, sources, place),
-                    over_listener=self._is_over,
-                    return_path=is_remote and self._defaults.return_path,
-                    masquerade=is_remote and self._defaults.masquerade,
+            options = self._options(entry, host_ip)
+            for protocol in entry.protocols:
+                yield Forward(
+                    host_ip,
+                    protocol,
+                    published,
+                    target,
+                    sources,
+                    entry.place,
+                    options,
                 )
-                found.append(one)
-        return found
+
+    def _options(self, entry: _Entry, host_ip: Address | None) -> PortOptions:
+        """Its options on this address: on the host's loopback there are no answers to
+        lead, and to say so for this very port is a mistake."""
+        if not host_ip or not host_ip.is_loopback:
+            return entry.options
+        for key in entry.answers:
+            if getattr(entry.options, key):
+                only = f"only this host itself connects to {host_ip}"
+                self._read.wrong(entry.place, f"{key} has no meaning here: {only}")
+        without: dict[str, Any] = dict.fromkeys(ANSWERS, False)
+        return replace(entry.options, **without)
 
     def _sources(
-        self, host_ip: Address, allow: tuple[Subnet, ...], place: Place
+        self, entry: _Entry, host_ip: Address | None
     ) -> tuple[Subnet, ...] | None:
         """Who may connect there; None, and a problem, where nobody could."""
-        if host_ip.is_loopback and allow:
-            if allow is self._defaults.allow_from:
-                return ()
-            only = f"only this host itself connects to {host_ip}"
-            self._read.wrong(place, f"allow_from has no meaning here: {only}")
-            return None
-        if allow and host_ip.version not in {subnet.version for subnet in allow}:
-            what = f"no IPv{host_ip.version} network for host_ip {host_ip}"
-            self._read.wrong(place, f"allow_from has {what}: nobody could connect")
+        allow = entry.allow_from
+        if host_ip is None:
+            return allow
+        if host_ip.is_loopback and allow is self._defaults.allow_from:
+            return ()
+        fault = find_fault(allow, host_ip)
+        if fault:
+            self._read.wrong(entry.place, fault)
             return None
         return allow

@@ -26,6 +26,7 @@ from ..values.published import (
     family_of,
     one_to_one,
 )
+from .keys import NO_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..values.entries import Entry
     from ..values.published import Address, Subnet
+    from .keys import PortOptions
 
     Addresses = dict[Family, Address]
     Claimed = Union[Published, Egress]
@@ -44,7 +46,7 @@ _NONE: Mapping[Published, Collection[int]] = {}
 class PortMapping:
     """One forward: `host` is None for every local address, and 0.0.0.0 and :: are those
     of their family. `allow` names the chain that decides on sources, if one does.
-    `ways` are those by which answers of one that `is_returned` leave: address,
+    `ways` are those by which answers leave, where `return_path` is on: address,
     interface, mark (see return_path)."""
 
     host: Address | None
@@ -55,8 +57,7 @@ class PortMapping:
     target_last: int
     allow: str = ""
     is_claimed: bool = False
-    is_returned: bool = False
-    is_masqueraded: bool = False
+    options: PortOptions = NO_OPTIONS
     ways: Sequence[tuple[Address, str, int]] = ()
     _published: dict[Family, Published] = field(default_factory=dict, init=False)
 
@@ -102,7 +103,7 @@ class PortMapping:
                 found.append(SourceRanges(part, self.allow))
                 if not self.is_claimed:
                     found.append(Reject(part))
-        if self.ways or self.is_masqueraded:
+        if self.ways or self.options.masquerade:
             found += self._marking(family, published)
         if self.first == self.last:
             return [*found, Dnat(published[0], address, self.target)]
@@ -118,7 +119,7 @@ class PortMapping:
 
     def _marking(self, family: Family, published: list[Published]) -> Iterable[Entry]:
         """What marks its connections, on each of the host's addresses by itself."""
-        for part in published if self.is_masqueraded else ():
+        for part in published if self.options.masquerade else ():
             yield Masquerade(part)
         for host, uplink, value in self.ways:
             for part in published if family_of(host) == family else ():

@@ -19,7 +19,7 @@ from .value_syntax import (
 )
 
 _PORTS = r"\d{1,5}(?:-\d{1,5})?"
-_PROTOCOL = "(tcp|udp|sctp)"
+_PROTOCOL = f"({'|'.join(PROTOCOLS)})"
 _LONGEST = 80
 _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE | re.ASCII), by)

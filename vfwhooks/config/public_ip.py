@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .forwards import GuestForwards
-from .keys import PUBLIC
+from .keys import PUBLIC, parse_switch
 from .value_reader import Values
-from .value_syntax import parse_public_ip, parse_switch
+from .value_syntax import parse_public_ip
 from .yaml_tree import Node, Text
 
 

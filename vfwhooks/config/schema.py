@@ -11,20 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..values.errors import show
+from .allow_from import read_sources
 from .conflicts import find_conflicts
 from .forwards import GuestForwards
 from .guest_names import is_uuid
-from .keys import DEFAULTS, DOCUMENT, GUEST, is_guest
+from .keys import DEFAULTS, DOCUMENT, GUEST, parse_switch
 from .port_list import Defaults, PortList
 from .public_ip import read_public
+from .unknown_keys import is_guest
 from .value_reader import Values, find_slip_of, kind_of
 from .value_syntax import (
     Address,
     parse_bridge,
     parse_guest_address,
     parse_host_ip,
-    parse_subnet,
-    parse_switch,
     parse_when_stopped,
 )
 from .yaml_tree import (
@@ -107,24 +107,25 @@ class _Reader:
     def read_defaults(self, node: Node) -> Defaults:
         parts = self.read.mapping(node, "defaults", DEFAULTS) or {}
         above = self.defaults
-        return Defaults(
-            self.read.several(parts["host_ip"], parse_host_ip)
-            if "host_ip" in parts
-            else above.host_ips,
-            self.read.several(parts["allow_from"], parse_subnet)
-            if "allow_from" in parts
-            else above.allow_from,
-            self.is_claimed(parts, above),
-            self.hairpin(parts, above),
-            self.switch(parts, "return_path", above.return_path),
-            self.switch(parts, "masquerade", above.masquerade),
+        return self.read_common(
+            parts,
+            replace(
+                above,
+                host_ips=self.read.given(
+                    parts, "host_ip", parse_host_ip, above.host_ips
+                ),
+            ),
         )
 
-    def switch(self, parts: dict[str, Node], key: str, above: bool) -> bool:
-        """Whether a switch is on: here, or else above."""
-        if key not in parts:
-            return above
-        return bool(self.read.scalar(parts[key], parse_switch))
+    def read_common(self, parts: dict[str, Node], above: Defaults) -> Defaults:
+        """What a guest and the defaults can both say, over what stands above."""
+        return Defaults(
+            above.host_ips,
+            read_sources(self.read, parts, above.allow_from),
+            self.is_claimed(parts, above),
+            self.hairpin(parts, above),
+            self.read.options(parts, above.options),
+        )
 
     def is_claimed(self, parts: dict[str, Node], above: Defaults) -> bool:
         if "when_stopped" not in parts:
@@ -167,17 +168,9 @@ class _Reader:
             parts = self.read.mapping(node, show(name), GUEST)
         if parts is None:
             return
-        above = self.defaults
         public = read_public(self.read, key, parts)
-        defaults = Defaults(
-            public.public_ips or above.host_ips,
-            self.read.several(parts["allow_from"], parse_subnet)
-            if "allow_from" in parts
-            else above.allow_from,
-            self.is_claimed(parts, above),
-            return_path=self.switch(parts, "return_path", above.return_path),
-            masquerade=self.switch(parts, "masquerade", above.masquerade),
-        )
+        host_ips = public.public_ips or self.defaults.host_ips
+        defaults = self.read_common(parts, replace(self.defaults, host_ips=host_ips))
         addresses: tuple[Address, ...] = ()
         network = ""
         if "address" in parts:
@@ -185,8 +178,7 @@ class _Reader:
         if "network" in parts:
             network = self.read.scalar(parts["network"], str) or ""
         bridge = self.bridge(parts)
-        is_over = self.switch(parts, "over_listener", False)
-        ports = PortList(self.read, defaults, is_over)
+        ports = PortList(self.read, defaults)
         if public.is_one_to_one:
             forwards = ports.one_to_one(public)
         else:
@@ -199,7 +191,7 @@ class _Reader:
             bridge=bridge,
             bridge_place=parts["bridge"].place if bridge else Place(""),
             is_claimed=defaults.is_claimed,
-            hairpin=self.hairpin(parts, above),
+            hairpin=defaults.hairpin,
         )
         self.check_families(guest)
         self.guests.append(guest)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from ..values.errors import VfwError, show
-from .keys import hint
+from .keys import OPTIONS, PortOptions
+from .unknown_keys import hint
 from .value_syntax import Address
 from .yaml_mistakes import slip_in
 from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
@@ -42,6 +44,26 @@ class Values:
                 instead = hint(key, value, keys)
                 self.wrong(key.place, f"unknown key {show(key.value)}; {instead}")
         return {key.value: value for key, value in node.nodes if key.value in keys}
+
+    def options(self, parts: dict[str, Node], above: PortOptions) -> PortOptions:
+        """Those that are given, and for the rest those above."""
+        given = {
+            key: self.scalar(parts[key], parse)
+            for key, parse in OPTIONS.items()
+            if key in parts
+        }
+        known = {key: value for key, value in given.items() if value is not None}
+        return replace(above, **known) if known else above
+
+    def given(
+        self,
+        parts: dict[str, Node],
+        key: str,
+        parse: Callable[[str], T],
+        above: tuple[T, ...],
+    ) -> tuple[T, ...]:
+        """The values of a key; without it, those above."""
+        return self.several(parts[key], parse) if key in parts else above
 
     def several(self, node: Node, parse: Callable[[str], T]) -> tuple[T, ...]:
         """One value or a list of them, each of them once."""

@@ -16,11 +16,10 @@ from ipaddress import (
 from typing import Union
 
 from ..values.errors import VfwError, show
-from ..values.protocols import PROTOCOLS
+from ..values.protocols import ONE_OF_THEM, PROTOCOLS
 
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
-_SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
 _TOO_LONG = 10  # digits of a port; Python reads at most some thousand
 _LONGEST_NAME = 15  # bytes of an interface's
 _BETWEEN = frozenset(" ,\t\n")
@@ -181,14 +180,7 @@ def parse_when_stopped(text: str) -> bool:
 
 
 def parse_protocol(text: str) -> str:
-    """tcp, udp or sctp, in letters of either size."""
+    """A protocol, in letters of either size."""
     if text.lower() not in PROTOCOLS:
-        raise VfwError(f"{text!r} is not a protocol; write tcp, udp or sctp")
+        raise VfwError(f"{text!r} is not a protocol; write {ONE_OF_THEM}")
     return text.lower()
-
-
-def parse_switch(text: str) -> bool:
-    """true or false, as YAML itself has them (True, TRUE), and no other word."""
-    if text not in _SWITCHES:
-        raise VfwError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..values.errors import show
+from ..values.protocols import PROTOCOLS
 
 _NAME = r"[^\W\d][\w.-]*"
-_NO_NAMES = ("tcp", "udp", "sctp", "localhost")
+_NO_NAMES = (*PROTOCOLS, "localhost")
 _LONGEST = 500
 _FARTHEST = 1000
 _MOST = 30_000

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ..firewall.iptables_nft import list_chain_names
 from ..firewall.iptables_tools import COMMANDS, own_variant
-from ..firewall.nft_netlink import LIBVIRT, OWN, BaseChain, list_base_chains
+from ..firewall.nft_names import LIBVIRT, OWN
+from ..firewall.nft_netlink import BaseChain, list_base_chains
 from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..values.errors import VfwError

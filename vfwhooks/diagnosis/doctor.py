@@ -17,7 +17,8 @@ from ..firewall.backend import IPTABLES, open_backend
 from ..firewall.iptables_libvirt_rules import is_libvirts
 from ..firewall.iptables_script import FILTER, parse_save
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
-from ..firewall.nft_netlink import PARTS, has_table
+from ..firewall.nft_names import PARTS
+from ..firewall.nft_netlink import has_table
 from ..host.listeners import list_listeners
 from ..host.netlink import SOCK_DIAG, Netlink
 from ..host.run import Run
@@ -45,8 +46,8 @@ from ..values.published import Address, family_of
 from .absent_host_ips import find_absent
 from .bans import check_bans
 from .blockers import find_blockers
-from .foreign_findings import check_taken
-from .guest_findings import (
+from .doctor_foreign import check_taken
+from .doctor_guests import (
     APPLY,
     check_named_twice,
     check_records,

@@ -14,8 +14,8 @@ from ..config.value_syntax import PortRange, parse_ports
 from ..config.yaml_tree import Place
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
-from ..firewall.nft_elements import set_name
-from ..firewall.nft_netlink import LIBVIRT, OWN, PARTS, list_base_chains
+from ..firewall.nft_names import LIBVIRT, OWN, PARTS, set_name
+from ..firewall.nft_netlink import list_base_chains
 from ..firewall.nftables import part_of
 from ..foreign.reader import read_foreign
 from ..host.listeners import Listener
@@ -171,7 +171,7 @@ class _Explainer:
         published = forward.published(family_of(address))
         holes = self._overview.holes.get((row.guest, published), ())
         entries = forward.entries(published.family, address, holes)[
-            : 3 + forward.is_masqueraded
+            : 3 + forward.options.masquerade
         ]
         if not self._is_beside_libvirt(row):
             entries.append(Accept(address))
@@ -212,7 +212,7 @@ class _Explainer:
             return []
         found = []
         one = forward.published(family_of(parse_address(row.address)))
-        held = self._overview.held if forward.is_returned else {}
+        held = self._overview.held if forward.options.return_path else {}
         for mark in (entry for entry in held if isinstance(entry, ReturnMark)):
             at = mark.published
             if (
@@ -224,7 +224,7 @@ class _Explainer:
                 found.append(
                     f"return_path: what comes in on {at.host} leaves by {mark.uplink}"
                 )
-        if forward.is_masqueraded:
+        if forward.options.masquerade:
             cost = "the guest sees the host's address, not the client's"
             found.append(f"masquerade: {cost}")
         return found

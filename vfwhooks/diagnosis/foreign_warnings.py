@@ -41,7 +41,7 @@ def find_foreign_warnings(guests: Iterable[GuestForwards], state: str) -> list[P
     for forward in (forward for guest in guests for forward in guest.forwards):
         said: dict[str, str] = {}
         for taken, cure in both:
-            if taken and not (cure == _CURE and forward.over_listener):
+            if taken and not (cure == _CURE and forward.options.over_listener):
                 for reason in _reasons(forward, taken):
                     said.setdefault(reason, cure)
         for cure in dict.fromkeys(said.values()):

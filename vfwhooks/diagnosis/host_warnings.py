@@ -12,7 +12,7 @@ from ..host.listeners import Listener
 from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory
 from ..reconcile.port_conflicts import find_port_conflicts, find_port_owners
-from ..reconcile.unreachable import why_no_bridge
+from ..reconcile.unreached_interfaces import why_no_bridge
 from ..values.errors import show
 from ..values.guests import hosts_own
 from ..values.protocols import ALL_PROTOCOLS
@@ -81,7 +81,9 @@ def _of_public(
 
 def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]:
     """A warning a forward: it yields to the listener, if that is there first."""
-    published = {one: f for f in forwards if not f.over_listener for one in f.claims()}
+    published = {
+        one: f for f in forwards if not f.options.over_listener for one in f.claims()
+    }
     there = find_port_conflicts(list(published), [], inventory)
     gone = find_passing(there, inventory)
     port_owners = find_port_owners(

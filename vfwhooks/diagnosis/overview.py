@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from .service_names import describe_services
 from .status import (
     ForwardStatus,
     GuestStatus,
+    HostState,
     forward_statuses,
     guest_status,
     stopped_statuses,
@@ -84,55 +86,37 @@ def look(state: State, main: str) -> Overview:
     ]
     takers = _takers(base, inventory, problems)
     desired = planner.all(records)
-    held: dict[Entry, int] = {}
-    if "backend" in base:
-        wanted = {e: p.record.owner for p in desired for e in p.entries}
-        try:
-            backend = open_backend(base, Netlink(), Run(), inventory)
-            held = backend.held(wanted)
-        except (OSError, VfwError) as error:
-            problems.append(f"{base['backend']}: {error}")
+    held = _held(base, desired, inventory, problems)
     problems += _fibless(base, held, desired)
     claims = {p.record.guest.name: p for p in desired if p.record.key[0] == "claim"}
     shared = ("claim", "network")
     running = [p for p in desired if p.record.guest.driver not in shared]
     guests = [guest_status(p) for p in running]
-    missing = {} if base.get("backend") == IPTABLES else _missing(base)
     blockers = _blockers(base, running, problems) if held else []
     notes = describe_services(desired, inventory, takers.cures(desired))
     inside = frozenset(inventory.bridge_addresses())
     paths = ReturnPath(inventory.routes, inside, tables=tables)
-    absent = _absent(running, inventory)
+    host = HostState(held, _missing(base), absent=_absent(running, inventory))
     forwards = []
     for one in running:
         said = takers.say(one)
         both = _beside(notes[one.record.key], said.notes)
-        rows = forward_statuses(
-            one, held, missing, notes=both, absent=absent, lost=said.lost
-        )
+        rows = forward_statuses(one, replace(host, notes=both, lost=said.lost))
         bridges = {network.bridge for network in one.endpoint.networks}
         rows = [_hindered(row, bridges, blockers) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
         returned = {
             (forward.host_ip, str(forward.protocol), forward.first)
             for forward in one.settings.forwards
-            if forward.is_returned
+            if forward.options.return_path
         }
         forwards += [_by_other_ways(row, indexes, paths, returned) for row in rows]
     forwards = name_unanswered(forwards)
-    sessions = find_sessions()
-    known = {word for guest in guests for word in (guest.name, guest.uuid)}
-    for name, lines in config.guests().items():
-        if name and name not in known:
-            guests.append(GuestStatus(name, "", "stopped", []))
-            rows = stopped_statuses(
-                name, parse_settings(lines).forwards, claims.get(name), held
-            )
-            why = sessions.get(name)
-            forwards += [replace(row, reason=why) for row in rows] if why else rows
-    name = base.get("backend", "")
+    for guest, rows in _stopped(config, guests, claims, held):
+        guests.append(guest)
+        forwards += rows
     return Overview(
-        name,
+        base.get("backend", ""),
         tuple(guests),
         tuple(forwards),
         tuple(problems),
@@ -144,6 +128,42 @@ def look(state: State, main: str) -> Overview:
             for published, ports in one.holes.items()
         },
     )
+
+
+def _held(
+    base: dict[str, str],
+    desired: list[DesiredState],
+    inventory: Inventory,
+    problems: list[str],
+) -> dict[Entry, int]:
+    """What the kernel holds of what is desired, with its connections."""
+    if "backend" not in base:
+        return {}
+    wanted = {entry: one.record.owner for one in desired for entry in one.entries}
+    try:
+        return open_backend(base, Netlink(), Run(), inventory).held(wanted)
+    except (OSError, VfwError) as error:
+        problems.append(f"{base['backend']}: {error}")
+        return {}
+
+
+def _stopped(
+    config: compiled_file.Compiled,
+    running: Sequence[GuestStatus],
+    claims: dict[str, DesiredState],
+    held: dict[Entry, int],
+) -> Iterator[tuple[GuestStatus, list[ForwardStatus]]]:
+    """The guests of forwards.yaml that do not run here, with their forwards."""
+    sessions = find_sessions()
+    known = {word for guest in running for word in (guest.name, guest.uuid)}
+    for name, lines in config.guests().items():
+        if name and name not in known:
+            forwards = parse_settings(lines).forwards
+            rows = stopped_statuses(name, forwards, claims.get(name), held)
+            why = sessions.get(name)
+            if why:
+                rows = [replace(row, reason=why) for row in rows]
+            yield GuestStatus(name, "", "stopped", []), rows
 
 
 def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> Takers:
@@ -247,7 +267,9 @@ def _by_other_ways(
 
 
 def _missing(base: dict[str, str]) -> dict[str, str]:
-    """The families whose table of libvirt's is not there."""
+    """The families whose table of libvirt's is not there; iptables knows none."""
+    if base.get("backend") == IPTABLES:
+        return {}
     names = {"4": "table ip libvirt_network", "6": "table ip6 libvirt_network"}
     why = "is missing: restart libvirtd"
     return {f: f"{name} {why}" for f, name in names.items() if f not in base}

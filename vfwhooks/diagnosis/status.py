@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from types import MappingProxyType
 
 from ..config.port_mappings import PortMapping
 from ..reconcile.desired_state import DesiredState
@@ -43,6 +42,18 @@ class ForwardStatus:
     reason: str
     connections: int
 
+    def cells(self) -> dict[str, str]:
+        """Its row in the table that status prints, by the columns' titles."""
+        return {
+            "GUEST": self.guest,
+            "HOST": self.host_ip,
+            "PUBLISHED": f"{self.published}/{self.protocol}",
+            "TARGET": f"{self.address or '-'} {self.target}",
+            "STATE": self.state,
+            "CONNECTIONS": str(self.connections),
+            "": self.reason,
+        }
+
     @property
     def is_loopback(self) -> bool:
         """Whether it is for the host alone, whose own packets pass no forward chain."""
@@ -66,22 +77,26 @@ def guest_status(desired: DesiredState) -> GuestStatus:
     return GuestStatus(guest.name, guest.uuid, "running", addresses)
 
 
-def forward_statuses(
-    desired: DesiredState,
-    held: dict[Entry, int],
-    missing: dict[str, str],
-    root: str = "",
-    notes: Mapping[Published, str] = MappingProxyType({}),
-    absent: Mapping[Address, str] = MappingProxyType({}),
-    lost: Mapping[Published, str] = MappingProxyType({}),
-) -> list[ForwardStatus]:
-    """The forwards of a running guest; `held` are the entries in the kernel, `missing`
-    the families where libvirt's part is not there, and what that means; `notes` what
-    is to be said of an active one, by what it publishes; `absent` the addresses that
-    the host does not have, and why nothing arrives there; `lost` what is in force to no
-    effect, by what it publishes."""
+@dataclass(frozen=True)
+class HostState:
+    """What counts for a guest's forwards, and is not in its plan: the entries that are
+    `held` in the kernel; the families where libvirt's part is `missing`, and what that
+    means; `notes`, which are said of an active one, by what it publishes; the addresses
+    that are `absent` from the host, and why nothing arrives there; what is `lost`,
+    since it is in force to no effect, by what it publishes."""
+
+    held: Mapping[Entry, int] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[Published, str] = field(default_factory=dict)
+    absent: Mapping[Address, str] = field(default_factory=dict)
+    lost: Mapping[Published, str] = field(default_factory=dict)
+    root: str = ""
+
+
+def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStatus]:
+    """The forwards of a running guest."""
     name, addresses = desired.record.guest.name, desired.endpoint.addresses
-    taken, unset = _withheld(desired), _unset(desired, root)
+    taken, unset = _withheld(desired), _unset(desired, host.root)
     found = []
     for forward in desired.settings.forwards:
         families = [family for family in forward.families if family in addresses]
@@ -92,33 +107,58 @@ def forward_statuses(
             reason = desired.endpoint.reason or f"the guest has no {which} address"
             found.append(_row(name, forward, "", "pending", reason))
         for family in families:
-            entries = desired.entries_of(forward, family)
-            free = ""
-            if forward.first < forward.last and not all(e in held for e in entries):
-                before = _before(desired, forward, family)
-                if before and all(entry in held for entry in before):
-                    entries, free = before, _FREED
-            state, reason = _judge(desired, forward, entries, held, root)
-            is_let_in = all(n.mode == "open" for n in desired.endpoint.networks)
-            if state == "active" and forward.host and forward.host in absent:
-                state, reason = "pending", absent[forward.host]
-            elif state == "active" and forward.published(family) in lost:
-                state, reason = "conflict", lost[forward.published(family)]
-            elif state == "active" and family in missing and not is_let_in:
-                state, reason = "blocked", missing[family]
-            elif state == "active":
-                reason = notes.get(forward.published(family), "") or free or unset
-            count = sum(held.get(entry, 0) for entry in entries)
+            entries, free = _counted(desired, forward, family, host.held)
+            state, reason = _judge(desired, forward, entries, host)
+            if state == "active":
+                said = free or unset
+                state, reason = _judge_active(desired, forward, family, host, said)
+            count = sum(host.held.get(entry, 0) for entry in entries)
             address = str(addresses[family])
             found.append(_row(name, forward, address, state, reason, count))
     return found
+
+
+def _counted(
+    desired: DesiredState,
+    forward: PortMapping,
+    family: Family,
+    held: Mapping[Entry, int],
+) -> tuple[list[Entry], str]:
+    """The entries by which a forward is judged, and what is to be said of these: those
+    of a range may be fewer than are desired now."""
+    entries = desired.entries_of(forward, family)
+    if forward.first < forward.last and not all(entry in held for entry in entries):
+        before = _before(desired, forward, family)
+        if before and all(entry in held for entry in before):
+            return before, _FREED
+    return entries, ""
+
+
+def _judge_active(
+    desired: DesiredState,
+    forward: PortMapping,
+    family: Family,
+    host: HostState,
+    said: str,
+) -> tuple[str, str]:
+    """What is to be said of one whose own rules are all in place; `said`, where there
+    is nothing else."""
+    published = forward.published(family)
+    if forward.host and forward.host in host.absent:
+        return "pending", host.absent[forward.host]
+    if published in host.lost:
+        return "conflict", host.lost[published]
+    is_let_in = all(n.mode == "open" for n in desired.endpoint.networks)
+    if family in host.missing and not is_let_in:
+        return "blocked", host.missing[family]
+    return "active", host.notes.get(published, "") or said
 
 
 def stopped_statuses(
     name: str,
     forwards: list[PortMapping],
     claim: DesiredState | None,
-    held: dict[Entry, int],
+    held: Mapping[Entry, int],
 ) -> list[ForwardStatus]:
     """The forwards of a guest that does not run; `claim` is what is rejected then."""
     reason, of_ports = "the guest is not running", ""
@@ -154,24 +194,24 @@ def _judge(
     desired: DesiredState,
     forward: PortMapping,
     entries: list[Entry],
-    held: dict[Entry, int],
-    root: str,
+    host: HostState,
 ) -> tuple[str, str]:
+    """Whether all that is ours is in place."""
     for entry in entries:
         if key_of(entry) in desired.conflicts:
             return "conflict", desired.conflicts[key_of(entry)]
-    if not all(entry in held for entry in entries):
+    if not all(entry in host.held for entry in entries):
         return "blocked", "the rules are not in the kernel; run vfwhooks apply"
     if forward.is_loopback:
         for network in desired.endpoint.networks:
             if LoopbackNeed(network.name) in desired.networks and not is_open(
-                network.bridge, root
+                network.bridge, host.root
             ):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
                 return "blocked", f"{what}; run vfwhooks apply"
     for nic in desired.record.guest.nics:
         bridge = nic.bridge or ""
-        if nic.device and bridge and _is_detached(nic.device, bridge, root):
+        if nic.device and bridge and _is_detached(nic.device, bridge, host.root):
             cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
             return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"
     return "active", ""

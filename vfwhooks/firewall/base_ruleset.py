@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..store.files import find_templates
 from ..values.connection_marks import MARKS, MASQUERADE_BIT, RETURN_BITS, return_mark
+from .nft_names import IN_LIBVIRTS
 
 TEMPLATES = find_templates(__file__.rsplit("/", 2)[0])
 
@@ -84,7 +85,7 @@ def render_base_rulesets(
     iptables = environment.get_template("iptables.j2")
     texts = {"own": nftables.render(families=FAMILIES, allows=allows, marks=marks)}
     for family in FAMILIES:
-        texts[family.number] = libvirts.render(family=family)
+        texts[family.number] = libvirts.render(family=family, ours=IN_LIBVIRTS)
         texts["iptables" + family.number] = iptables.render(
             family=family, allows=allows, marks=marks
         )

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from ipaddress import ip_address, ip_network
 
 from ..host.netlink import attribute, message, named, nested, netfilter
-from .nft_netlink import PARTS
+from .nft_names import PARTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from ..host.netlink import (
     netfilter,
 )
 from ..values.errors import Refused
-from .nft_netlink import PARTS, answers, dump, text_of
+from .nft_names import PARTS
+from .nft_netlink import answers, dump, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Entries as elements of our nf_tables sets and maps, and back. Talks to nobody.
 
-The set that holds an entry is named by its verb, family, `_any` (every local address)
-and `_range`, or `_all` (a whole address). A range is one element and keeps its numbers.
+A range is one element and keeps its numbers. What holds it: see nft_names.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from ..values.entries import (
     ReturnMark,
     Snat,
     SourceRanges,
-    entry_family,
 )
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import (
@@ -38,6 +36,7 @@ from ..values.published import (
     Subnet,
     parse_address,
 )
+from .nft_names import set_name
 
 _PROTOCOLS = {PROTOCOL_NUMBERS[one]: one for one in Protocol if one is not Protocol.ALL}
 _SIZES = {Family.IPV4: 4, Family.IPV6: 16}
@@ -52,28 +51,6 @@ _HEAD = 4  # of the one attribute that a key is, and a value
 _JUMP = struct.pack(">i", -3)
 _COMMENT = 0
 _NAME = 16  # an interface's name in the kernel, NULs included
-
-
-def set_name(entry: Entry) -> str:
-    """The set or map that holds the entry."""
-    if isinstance(entry, PUBLISHING):
-        one = entry.published
-        is_range = one.first != one.last and not isinstance(entry, Exempt)
-        return _published_name(
-            entry.verb, one.family, one.protocol, one.host is None, is_range
-        )
-    if isinstance(entry, Accept):
-        return "vfwhooks"
-    return f"{entry.verb}{entry_family(entry)}"
-
-
-@lru_cache(_CACHED)
-def _published_name(
-    verb: str, family: Family, protocol: Protocol, is_any: bool, is_range: bool
-) -> str:
-    if protocol is Protocol.ALL:
-        return f"{verb}{family}_all"
-    return f"{verb}{family}" + "_any" * is_any + "_range" * is_range
 
 
 def encode(entry: Entry) -> tuple[str, bytes, bytes]:

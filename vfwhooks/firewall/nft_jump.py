@@ -7,9 +7,9 @@ from __future__ import annotations
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..values.errors import VfwError
-from .nft_netlink import OWN, PARTS, list_chains, list_rules, list_sets
+from .nft_names import IN_LIBVIRTS, LIBVIRTS_CHAINS, PARTS
+from .nft_netlink import list_chains, list_rules, list_sets
 
-_LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
 _TRIES = 5
 
 
@@ -39,12 +39,13 @@ def mark_of(link: Netlink, part: str) -> str:
         named = [*sorted(chains.items()), *sorted(sets.items())]
         words = [f"{name}={handle}" for name, handle in named]
         return " ".join([*words, *(f"{rule.chain}:{rule.handle}" for rule in rules)])
-    words = [f"{OWN}={sets.get(OWN)},{chains.get(OWN)}"]
-    words += [f"{OWN}:{rule.handle}" for rule in rules if rule.chain == OWN]
+    ours = IN_LIBVIRTS
+    words = [f"{ours}={sets.get(ours)},{chains.get(ours)}"]
+    words += [f"{ours}:{rule.handle}" for rule in rules if rule.chain == ours]
     for rule in rules:
-        if rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+        if rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
             break
-        if rule.chain == "forward" and rule.target == OWN:
+        if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
             words.append(f"forward:{rule.handle}")
     return " ".join(words)
 
@@ -59,10 +60,10 @@ def _jump(link: Netlink, part: str) -> str:
     _, family, table = PARTS[part]
     lines, before = [], ""
     for rule in list_rules(link, part):
-        if rule.chain == "forward" and rule.target == OWN:
+        if rule.chain == "forward" and rule.target == IN_LIBVIRTS:
             where = f"{family} {table} forward handle {rule.handle}"
             lines.append(f"delete rule {where}")
-        elif rule.chain == "forward" and rule.target in _LIBVIRTS_CHAINS:
+        elif rule.chain == "forward" and rule.target in LIBVIRTS_CHAINS:
             before = before or f"position {rule.handle} "
-    rule_text = f"{family} {table} forward {before}ct status dnat jump {OWN}"
+    rule_text = f"{family} {table} forward {before}ct status dnat jump {IN_LIBVIRTS}"
     return "\n".join([*lines, f"insert rule {rule_text}\n"])

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 
 from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
 from ..values.entries import Dnat, Entry
-from .nft_elements import comment, decode, encode, set_name
+from .nft_elements import comment, decode, encode
+from .nft_names import PARTS, set_name
 
-OWN, LIBVIRT = "vfwhooks", "libvirt_network"
-PARTS = {
-    "own": (1, "inet", OWN),
-    "4": (2, "ip", LIBVIRT),
-    "6": (10, "ip6", LIBVIRT),
-}
 _NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14

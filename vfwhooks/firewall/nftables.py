@@ -16,9 +16,8 @@ from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, SyncResult
 from .nft_jump import is_whole, mark_of, place
+from .nft_names import IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
-    OWN,
-    PARTS,
     additions,
     has_table,
     list_chains,
@@ -185,7 +184,7 @@ class Nftables:
         found: dict[Entry, tuple[str, int]] = {}
         for part in PARTS:
             for name in list_sets(self.link, part):
-                if part == "own" or name == OWN:
+                if part == "own" or name == IN_LIBVIRTS:
                     listed = list_entries(self.link, part, name, is_counted)
                     found.update(listed)
         return found
@@ -199,13 +198,13 @@ class Nftables:
                     lines.append(f"delete table {family} {table}")
                 continue
             for rule in list_rules(self.link, part):
-                if rule.target == OWN:
+                if rule.target == IN_LIBVIRTS:
                     where = f"{family} {table} {rule.chain}"
                     lines.append(f"delete rule {where} handle {rule.handle}")
-            if OWN in list_chains(self.link, part):
-                lines.append(f"delete chain {family} {table} {OWN}")
-            if OWN in list_sets(self.link, part):
-                lines.append(f"delete set {family} {table} {OWN}")
+            if IN_LIBVIRTS in list_chains(self.link, part):
+                lines.append(f"delete chain {family} {table} {IN_LIBVIRTS}")
+            if IN_LIBVIRTS in list_sets(self.link, part):
+                lines.append(f"delete set {family} {table} {IN_LIBVIRTS}")
         if lines:
             self.run(["nft", "-f", "-"], "\n".join(lines) + "\n")
         return bool(lines)

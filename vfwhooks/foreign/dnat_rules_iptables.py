@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..firewall.iptables_script import NAT, parse_save
-from ..values.protocols import PROTOCOLS
+from ..values.protocols import BY_NUMBER, PROTOCOLS
 from ..values.published import parse_subnet
 from .dnat_rules import DNAT, JUMP, MAYBE, STOP, Chains, Match, Rule, Span, outside
 
@@ -19,11 +19,8 @@ _HARMLESS = {
     *("MARK", "CONNMARK", "LOG", "NFLOG", "TRACE", "CT", "SNAT", "MASQUERADE"),
     *("DSCP", "TOS", "CLASSIFY", "ULOG", "SET", "AUDIT", "SECMARK", "CONNSECMARK"),
 }
-_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp"}
-_PORTS = {"--dport", "--dports", "--destination-port", "--destination-ports"}
-_FROM = {"--sport", "--sports", "--source-port", "--source-ports"}
 _MODULES = {
-    *("tcp", "udp", "sctp", "comment", "addrtype", "multiport", "conntrack", "state"),
+    *(*PROTOCOLS, "comment", "addrtype", "multiport", "conntrack", "state"),
 }
 
 
@@ -101,32 +98,50 @@ def _match(words: list[str], family: str) -> tuple[Match | None, str, bool]:
 
 def _one(word: str, value: str, is_not: bool) -> Match | None:
     """What one option lets through; None where that is nothing for this host."""
-    if word == "-d":
-        try:
-            return Match(hosts=((is_not, parse_subnet(value)),))
-        except ValueError:  # a mask with holes
-            return Match(is_unknown=True)
-    if word == "-s":
-        return Match(limits=(f"{'not from' if is_not else 'from'} {value}",))
-    if word == "-i":
-        return Match() if is_not else Match(limits=(f"on {value}",))
-    if word == "-p":
-        name = _NUMBERS.get(value, value)
-        some = tuple(one for one in PROTOCOLS if (one == name) != is_not)
-        return Match() if name == "all" else Match(protocols=some) if some else None
-    if word in _PORTS:
-        spans = _spans(value)
-        if spans is None:
-            return Match(is_unknown=True)
-        return Match(ports=outside(spans) if is_not else spans)
-    if word in _FROM:
-        return Match(limits=(f"from port {value}",))
-    if word == "--dst-type":
-        return Match() if (value == "LOCAL") != is_not else None
-    if word in ("--ctstate", "--state"):
-        return Match() if ("NEW" in value.split(",")) != is_not else None
+    if word in _OPTIONS:
+        return _OPTIONS[word](value, is_not)
     is_known = word == "--comment" or (word == "-m" and value in _MODULES)
     return Match(is_unknown=not is_known)
+
+
+def _to_host(value: str, is_not: bool) -> Match:
+    try:
+        return Match(hosts=((is_not, parse_subnet(value)),))
+    except ValueError:  # a mask with holes
+        return Match(is_unknown=True)
+
+
+def _from_host(value: str, is_not: bool) -> Match:
+    return Match(limits=(f"{'not from' if is_not else 'from'} {value}",))
+
+
+def _by_interface(value: str, is_not: bool) -> Match:
+    return Match() if is_not else Match(limits=(f"on {value}",))
+
+
+def _by_protocol(value: str, is_not: bool) -> Match | None:
+    name = BY_NUMBER.get(value, value)
+    some = tuple(one for one in PROTOCOLS if (one == name) != is_not)
+    return Match() if name == "all" else Match(protocols=some) if some else None
+
+
+def _to_ports(value: str, is_not: bool) -> Match:
+    spans = _spans(value)
+    if spans is None:
+        return Match(is_unknown=True)
+    return Match(ports=outside(spans) if is_not else spans)
+
+
+def _from_ports(value: str, is_not: bool) -> Match:
+    return Match(limits=(f"from port {value}",))
+
+
+def _to_type(value: str, is_not: bool) -> Match | None:
+    return Match() if (value == "LOCAL") != is_not else None
+
+
+def _by_state(value: str, is_not: bool) -> Match | None:
+    return Match() if ("NEW" in value.split(",")) != is_not else None
 
 
 def _spans(text: str) -> tuple[Span, ...] | None:
@@ -138,3 +153,19 @@ def _spans(text: str) -> tuple[Span, ...] | None:
         low = int(first or 0)
         found.append((low, int(last or 65535) if colon else low))
     return tuple(sorted(found))
+
+
+_OPTIONS: dict[str, Callable[[str, bool], Match | None]] = {
+    "-d": _to_host,
+    "-s": _from_host,
+    "-i": _by_interface,
+    "-p": _by_protocol,
+    **dict.fromkeys(
+        ("--dport", "--dports", "--destination-port", "--destination-ports"), _to_ports
+    ),
+    **dict.fromkeys(
+        ("--sport", "--sports", "--source-port", "--source-ports"), _from_ports
+    ),
+    "--dst-type": _to_type,
+    **dict.fromkeys(("--ctstate", "--state"), _by_state),
+}

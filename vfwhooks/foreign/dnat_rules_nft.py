@@ -10,20 +10,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..values.protocols import PROTOCOLS
+from ..values.protocols import BY_NUMBER, PROTOCOLS
 from ..values.published import parse_subnet
 from .dnat_rules import DNAT, JUMP, LAST, MAYBE, STOP, Match, Rule, Span, outside
 
 _FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
-_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp"}
+_LIMITS = {"limit", "quota", "meter", "ct count"}
 _STOPS = {"accept", "drop", "return", "queue", "reject"}
 _HARMLESS = {
     *("counter", "log", "mangle", "notrack", "set", "add", "update", "delete"),
-    *("ct helper", "ct timeout", "ct expectation", "ct count", "snat", "masquerade"),
+    *("ct helper", "ct timeout", "ct expectation", "snat", "masquerade"),
     *("last", "continue", "comment"),
 }
 _BY_INTERFACE = {"iif", "iifname", "iifgroup", "iiftype", "sdif", "sdifname"}
-_ANY: Match | None = Match()
 
 
 def parse_table(text: str) -> dict[str, list[Rule]]:
@@ -62,21 +61,26 @@ def _rules(
             if both is None:
                 return found
             match = both
-        elif name in ("dnat", "redirect"):
-            found.append(_dnat(match, name, about or {}))
-        elif name in ("jump", "goto"):
-            found.append(Rule(match, JUMP, about["target"]))
-            if name == "goto":
-                found.append(Rule(match, STOP))
-        elif name == "vmap":
-            found.append(_vmap(match, about["data"], others))
-        elif name in _STOPS:
-            found.append(Rule(match, STOP))
-        elif name in ("limit", "quota", "meter", "ct count"):
+        elif name in _LIMITS:
             match = replace(match, is_unknown=True)
         elif name not in _HARMLESS:
-            found.append(Rule(match, MAYBE))
+            found += _verdicts(match, name, about, others)
     return found
+
+
+def _verdicts(
+    match: Match, name: str, about: Any, others: tuple[str, ...]
+) -> list[Rule]:
+    """What becomes of the packets that a rule is for."""
+    if name in ("dnat", "redirect"):
+        return [_dnat(match, name, about or {})]
+    if name == "jump":
+        return [Rule(match, JUMP, about["target"])]
+    if name == "goto":
+        return [Rule(match, JUMP, about["target"]), Rule(match, STOP)]
+    if name == "vmap":
+        return [_vmap(match, about["data"], others)]
+    return [Rule(match, STOP if name in _STOPS else MAYBE)]
 
 
 def _dnat(match: Match, name: str, about: dict[str, Any]) -> Rule:
@@ -107,37 +111,48 @@ def _vmap(match: Match, data: Any, others: tuple[str, ...]) -> Rule:
 def _match(about: dict[str, Any]) -> Match | None:
     """What a comparison lets through; None where that is nothing for this host."""
     left, right, is_not = about["left"], about["right"], about["op"] == "!="
-    unknown = Match(is_unknown=True)
-    if not isinstance(left, dict) or about["op"] not in ("==", "!=", "in", *_COMPARE):
-        return unknown
-    ((kind, what),) = left.items()
-    values = _values(right)
-    if kind == "payload" and isinstance(what, dict):
-        return _payload(what, about["op"], right, values)
-    if kind == "meta":
-        key = what.get("key", "")
-        if key in _BY_INTERFACE:
-            return _ANY if is_not else Match(limits=(f"on {_words(values)}",))
-        if key == "nfproto":
-            families = {"ipv4": "4", "ipv6": "6"}
-            return _some_families([families.get(str(v), "") for v in values], is_not)
-        if key in ("l4proto", "protocol"):
-            if key == "protocol":
-                families = {"ip": "4", "ip6": "6"}
-                some = [families.get(str(v), "") for v in values]
-                return _some_families(some, is_not)
-            return _some_protocols(values, is_not)
-    if kind == "fib" and what.get("result") == "type":
-        is_plain = what.get("flags") in ("daddr", ["daddr"])
-        if is_plain and all(isinstance(v, str) and v[0] != "@" for v in values):
-            return _ANY if ("local" in values) != is_not else None
-    if kind == "ct" and what.get("key") == "state" and "@" not in str(right):
-        return _ANY if ("new" in values) != is_not else None
-    if kind == "ct" and what.get("key") == "direction":
-        return _ANY if ("original" in values) != is_not else None
-    return unknown
+    if isinstance(left, dict) and about["op"] in ("==", "!=", "in", *_COMPARE):
+        ((kind, what),) = left.items()
+        values = _values(right)
+        if kind == "payload" and isinstance(what, dict):
+            return _payload(what, about["op"], right, values)
+        if kind in _KINDS:
+            return _KINDS[kind](what, values, is_not)
+    return Match(is_unknown=True)
 
 
+def _meta(what: dict[str, Any], values: list[Any], is_not: bool) -> Match | None:
+    key = what.get("key", "")
+    if key in _BY_INTERFACE:
+        return Match() if is_not else Match(limits=(f"on {_words(values)}",))
+    if key == "l4proto":
+        return _some_protocols(values, is_not)
+    if key in _FAMILY_NAMES:
+        families = [_FAMILY_NAMES[key].get(str(value), "") for value in values]
+        return _some_families(families, is_not)
+    return Match(is_unknown=True)
+
+
+def _fib(what: dict[str, Any], values: list[Any], is_not: bool) -> Match | None:
+    is_type = what.get("result") == "type" and what.get("flags") in _TO_ADDRESS
+    if is_type and all(isinstance(v, str) and v[0] != "@" for v in values):
+        return Match() if ("local" in values) != is_not else None
+    return Match(is_unknown=True)
+
+
+def _ct(what: dict[str, Any], values: list[Any], is_not: bool) -> Match | None:
+    wanted = {"state": "new", "direction": "original"}.get(what.get("key", ""))
+    if wanted is None or "@" in str(values):
+        return Match(is_unknown=True)
+    return Match() if (wanted in values) != is_not else None
+
+
+_KINDS = {"meta": _meta, "fib": _fib, "ct": _ct}
+_FAMILY_NAMES = {
+    "nfproto": {"ipv4": "4", "ipv6": "6"},
+    "protocol": {"ip": "4", "ip6": "6"},
+}
+_TO_ADDRESS = "daddr", ["daddr"]
 _COMPARE = {"<", ">", "<=", ">="}
 
 
@@ -214,7 +229,7 @@ def _some_families(families: list[str], is_not: bool) -> Match | None:
 
 
 def _some_protocols(values: list[Any], is_not: bool) -> Match | None:
-    names = [_NUMBERS.get(str(value), str(value)) for value in values]
+    names = [BY_NUMBER.get(str(value), str(value)) for value in values]
     if any(name[:1] == "@" or "{" in name for name in names):
         return Match(is_unknown=True)
     some = tuple(one for one in PROTOCOLS if (one in names) != is_not)

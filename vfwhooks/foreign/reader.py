@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..firewall.iptables_tools import COMMANDS, Tools
-from ..firewall.nft_netlink import LIBVIRT, OWN, list_nat_chains
+from ..firewall.nft_names import LIBVIRT, OWN
+from ..firewall.nft_netlink import list_nat_chains
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory

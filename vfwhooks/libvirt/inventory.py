@@ -15,6 +15,7 @@ from ..host.netlink import ROUTE, SOCK_DIAG, Netlink
 from ..store import files
 from ..values.guests import Network, hosts_own, own_bridge
 from ..values.published import Address
+from .status_directories import NETWORKS, OLD_NETWORKS
 from .valid_leases import Leases, by_mac, find_valid
 from .xml import parse_networks
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..host.routes import Routes
     from ..store.foreign_ports import ForeignPorts
 
-STATUS_DIRECTORIES = ("/run/libvirt/network", "/var/lib/libvirt/network")
 LEASES = "/var/lib/libvirt/dnsmasq"
 # Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
 # so: as its authors have it, and in Fedora.
@@ -44,7 +44,7 @@ class Inventory:
     def __init__(self, noted: str, root: str = "") -> None:
         self._noted = noted
         self._taken_path = noted.rpartition("/")[0] + "/taken"
-        self._directories = [root + directory for directory in STATUS_DIRECTORIES]
+        self._directories = [root + NETWORKS, root + OLD_NETWORKS]
         self._leases = root + LEASES
         self._dnsmasqs = [f"{root}{directory}/dnsmasq.leases" for directory in DNSMASQS]
         self._route: Netlink | None = None

@@ -22,13 +22,9 @@ from ..values.errors import VfwError
 from ..values.guests import Guest, Network
 from .daemons import find_daemons
 from .domain_status import parse_domain_status
-from .inventory import STATUS_DIRECTORIES
+from .status_directories import GUESTS, NETWORKS, OLD_NETWORKS
 from .xml import parse_networks
 
-RUN = "/run/libvirt"
-_DRIVERS = {f"{RUN}/{driver}": driver for driver in ("qemu", "lxc", "libxl")}
-NETWORKS, _OLD_NETWORKS = STATUS_DIRECTORIES
-DIRECTORIES = (*_DRIVERS, NETWORKS)
 _SUFFIX = ".xml"
 # libvirt writes a network's file when its hook has ended, which takes a few seconds
 # at most: until then the hook's word counts.
@@ -80,7 +76,7 @@ class Follower:
         if directory == NETWORKS:
             names |= {f"{name}{_SUFFIX}" for name in self._noted_networks()}
         else:
-            records = self._state.records(_DRIVERS[directory], has_entries=False)
+            records = self._state.records(GUESTS[directory], has_entries=False)
             names |= {f"{record.guest.name}{_SUFFIX}" for record in records}
         self._changed |= {f"{directory}/{name}" for name in names}
 
@@ -113,7 +109,7 @@ class Follower:
         name = name[: -len(_SUFFIX)]
         if directory == NETWORKS:
             return self._network_event(name)
-        return self._guest_event(path, (_DRIVERS[directory], name))
+        return self._guest_event(path, (GUESTS[directory], name))
 
     def _guest_event(self, path: str, key: Key) -> tuple[str, Guest] | None:
         driver, name = key
@@ -139,7 +135,7 @@ class Follower:
         """What is noted of a network, by its hook or by us, is what is in force."""
         noted = f"networks/{files.file_name(name)}"
         data = b""
-        for directory in (NETWORKS, _OLD_NETWORKS):
+        for directory in (NETWORKS, OLD_NETWORKS):
             data = data or files.read(f"{self._root}{directory}/{name}{_SUFFIX}") or b""
         if not data and not files.exists(self._root + NETWORKS):
             return None

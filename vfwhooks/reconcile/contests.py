@@ -99,7 +99,7 @@ def _owners_of_ranges(
 def _take_out_marks(desired: DesiredState) -> None:
     """Take out what marks connections of forwards that are somebody else's."""
     for forward in desired.settings.forwards:
-        is_marked = forward.ways or forward.is_masqueraded
+        is_marked = forward.ways or forward.options.masquerade
         for family in desired.endpoint.addresses if is_marked else ():
             some = desired.entries_of(forward, family)
             if any(key_of(entry) in desired.conflicts for entry in some):

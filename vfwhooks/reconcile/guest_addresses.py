@@ -101,7 +101,7 @@ def find_network(
         network = inventory.network_of(nic.bridge)
     if network and network.is_ours:
         return network, ""
-    from .unreachable import why_no_bridge, why_unreached  # few guests need it
+    from .unreached_interfaces import why_no_bridge, why_unreached  # few guests need it
 
     if bridge and bridge == _bridge(nic, inventory):
         own = inventory.network(hosts_own(bridge))

@@ -14,10 +14,11 @@ from ..config.compiled_file import Damaged, stamps_in_force
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
+from ..libvirt.status_directories import DIRECTORIES
 from ..store.lock import Lock
 from ..store.records import GuestEvent
 from ..store.state import State
-from ..values.errors import NeedsFullSync, Refused, VfwError, where
+from ..values.errors import VfwError, where
 from .hook_events import waiting
 from .pending_changes import PendingChanges
 from .planner import Planner
@@ -96,10 +97,7 @@ class Reconciler:
         """Note who runs by libvirt's own files: at boot nobody does, but the directory
         may have been removed under running guests, and what is recorded for nobody is
         about to be taken out."""
-        from ..libvirt.status_follower import (  # for a first event
-            DIRECTORIES,
-            Follower,
-        )
+        from ..libvirt.status_follower import Follower  # for a first event
 
         follower = Follower(self._state)
         try:
@@ -246,11 +244,4 @@ class Reconciler:
             why = why or _EDITED
         if not why and "reconnected" in kinds and not self._sync.is_intact():
             why = _NOT_INTACT
-        if not why:
-            try:
-                self._sync.partial(pending, planner)
-                return
-            except (NeedsFullSync, Refused) as error:
-                why = str(error)
-        self.report.said.append(f"checking everything: {why}")
-        self._sync.full(pending, planner)
+        self._sync.run(pending, planner, why)

@@ -53,7 +53,7 @@ def find_ways(
     """
     finder = _Finder(addresses, networks, inventory, mark)
     for forward in settings.forwards:
-        if forward.is_returned and not forward.is_loopback:
+        if forward.options.return_path and not forward.is_loopback:
             for family in forward.families:
                 if family in addresses:
                     more = finder.ways(forward, family)

@@ -20,7 +20,7 @@ from ..libvirt.inventory import Inventory
 from ..store.asking import note_stopped
 from ..store.state import State
 from ..values.entries import ReturnRoute
-from ..values.errors import NeedsFullSync
+from ..values.errors import NeedsFullSync, Refused
 from .desired_state import line_of
 from .network_changes import find_concerned, has_been_any, note_any
 from .noted_cuts import NotedCuts
@@ -77,11 +77,21 @@ class Sync:
         is as it was left; elements are not looked at."""
         return self._choose() == self._base["backend"] and self._backend().is_intact()
 
-    def partial(self, pending: PendingChanges, planner: Planner) -> None:
-        """Plan and change the guests that the events touch.
+    def run(self, pending: PendingChanges, planner: Planner, why: str) -> None:
+        """A partial sync; or a full one, where it is known `why`, or a partial one
+        turns out not to be enough. The log says why."""
+        if not why:
+            try:
+                self.partial(pending, planner)
+                return
+            except (NeedsFullSync, Refused) as error:
+                why = str(error)
+        self._report.said.append(f"checking everything: {why}")
+        self.full(pending, planner)
 
-        Raises NeedsFullSync or Refused where a full sync has to follow after all.
-        """
+    def partial(self, pending: PendingChanges, planner: Planner) -> None:
+        """Plan and change the guests that the events touch. Raises NeedsFullSync,
+        Refused."""
         self.note_marks()
         if pending.networks:
             self._look_around()

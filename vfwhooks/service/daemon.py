@@ -14,7 +14,7 @@ import time
 from ..config import last_good
 from ..host.systemd_notify import notify, watchdog_seconds
 from ..libvirt.daemons import SERVES
-from ..libvirt.status_follower import DIRECTORIES
+from ..libvirt.status_directories import DIRECTORIES
 from ..reconcile.reconciler import Reconciler
 from ..store.state import State
 from ..values.errors import OutOfTime, VfwError
@@ -28,11 +28,12 @@ from .log import WARNING, Log
 from .ringing_hooks import RingingHooks
 from .schedule import Schedule
 from .selinux_news import PolicyNews
-from .watched_files import Watched
+from .watched_files import ASIDE, DAEMON, FULL, LATE, Watched
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _CHECK_PERIOD = 10.0, 60.0
 _UP = 1.0  # seconds from a daemon's file until it can be asked
+_DUE_IN = {FULL: _DEBOUNCE, LATE: 0.0, DAEMON: _UP, ASIDE: _DEBOUNCE}
 # Seconds to wait for the lock: before who rang gives us up, and for what is our own.
 _RING_PATIENCE, _PATIENCE = 0.4, 5.0
 _EDIT_PATIENCE = 0.5  # seconds that who rang waits for an edit to come into force
@@ -51,8 +52,7 @@ class Watch:
         self._policy = PolicyNews()
         self._schedule = Schedule()
         self._tick = watchdog_seconds() / 2
-        self._period = max(self._tick, _CHECK_PERIOD)
-        self._base = state.base()
+        self._take_base()
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
         self._ringing = RingingHooks(state.path, self._poll)
@@ -77,7 +77,6 @@ class Watch:
         self._listen()
         self._jobs.withdraw_hooks()
         self._jobs.ask_libvirtd()
-        self._take_base()
         self._schedule.add("start", 0)
         beat = check = time.monotonic() + self._tick
         while True:
@@ -91,8 +90,7 @@ class Watch:
                 beat = now + self._tick
             if now >= check:
                 check = now + self._period
-                if not self._ringing.is_there():  # somebody took it away, or hung his
-                    self._hang_bell()
+                self._hang_bell()
                 self._listen()
                 self._schedule.add("check", 0)
                 self._surveyor.poll()
@@ -114,30 +112,9 @@ class Watch:
     def _work(self, ready: set[str]) -> bool:
         """Do what is due; whether everything of ours was looked at."""
         if "anew" in ready:
-            self._state.make(is_sure=False)
-            if not self._ringing.is_there():
-                self._hang_bell()
-            self._look(set(DIRECTORIES))
-            ready = ready - {"anew"} | {"guests", "elements"}
-        if "guests" in ready and not self._guests.follow():
-            ready.remove("guests")
-        if "listeners" in ready and not self._guests.try_listeners():
-            ready.remove("listeners")
-        self._surveyor.work(ready)
-        if "routing" in ready:
-            self._guests.plan_rerouted()
-        if "policy" in ready:
-            self._jobs.withdraw_hooks()
-            ready.remove("policy")
-        if "aside" in ready or "daemon" in ready:
-            self._jobs.ask_libvirtd()
-            ready.discard("daemon")
-        if "answer" in ready:
-            self._answer(is_late=True)
-            ready.remove("answer")
-        if "asked" in ready:
-            notify("STATUS=libvirt has been asked who runs")
-            ready.remove("asked")
+            ready = self._begin_anew(ready)
+        self._drop_vain(ready)
+        self._run_errands(ready)
         if not ready:
             return False
         if ready != {"compiled"}:
@@ -149,10 +126,40 @@ class Watch:
             self._guests.try_listeners()
         return True
 
+    def _begin_anew(self, ready: set[str]) -> set[str]:
+        """Make what was taken away, and look at all that it held; what is due then."""
+        self._state.make(is_sure=False)
+        self._hang_bell()
+        self._look(set(DIRECTORIES))
+        return ready - {"anew"} | {"guests", "elements"}
+
+    def _drop_vain(self, ready: set[str]) -> None:
+        """Take out what turns out to be no news, or not news of ours yet."""
+        if "guests" in ready and not self._guests.follow():
+            ready.remove("guests")
+        if "listeners" in ready and not self._guests.try_listeners():
+            ready.remove("listeners")
+        self._surveyor.work(ready)
+
+    def _run_errands(self, ready: set[str]) -> None:
+        """Do what changes no rule by itself, and take out what is done by that."""
+        if "routing" in ready:
+            self._guests.plan_rerouted()
+        if "policy" in ready:
+            self._jobs.withdraw_hooks()
+        if "aside" in ready or "daemon" in ready:
+            self._jobs.ask_libvirtd()
+        if "answer" in ready:
+            self._answer(is_late=True)
+        if "asked" in ready:
+            notify("STATUS=libvirt has been asked who runs")
+        ready -= {"policy", "daemon", "answer", "asked"}
+
     def _hang_bell(self) -> None:
-        """Have hooks ring here."""
+        """Have hooks ring here: somebody may have taken our bell, or hung up his."""
         try:
-            self._ringing.open()
+            if not self._ringing.is_there():
+                self._ringing.open()
         except OSError as error:
             what = f"hooks cannot ring here, and do their work themselves: {error}"
             self._log.say(what, WARNING)
@@ -236,17 +243,11 @@ class Watch:
             self._guests.hear(fd)
 
     def _files(self, news: dict[str, set[str]]) -> None:
-        if watched_files.FULL in news:
-            self._schedule.add("full", _DEBOUNCE)
-        if watched_files.LATE in news:
-            self._schedule.add("late", 0)
+        for kind in news.keys() & _DUE_IN.keys():
+            self._schedule.add(kind, _DUE_IN[kind])
         if watched_files.DEAF in news:
             self._state.remove(DEAF)  # we live
-        if watched_files.DAEMON in news:
-            self._schedule.add("daemon", _UP)
         self._guests.hear_status(news.get(watched_files.STATUS, set()))
-        if watched_files.ASIDE in news:
-            self._schedule.add("aside", _DEBOUNCE)
         if watched_files.CONFIG in news or watched_files.STATE in news:
             self._listen()
         if watched_files.CONFIG in news:
@@ -290,7 +291,7 @@ class Watch:
         if problems or not (is_in_force or is_compiling):
             # That leaves a mark, which is no reason to do the same again at once.
             news = self._watched.read()
-            news.pop(watched_files.FULL, None)
+            news.pop(FULL, None)
             self._files(news)
             self._schedule.add("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
@@ -309,9 +310,8 @@ class Watch:
     def _compile(self) -> None:
         """Have compiled what was edited, if something was and is not being written; a
         large file takes longer than anybody may wait for it."""
-        if last_good.is_in_force(self._state, self._config):
-            return
-        if last_good.is_settled(self._config):
+        is_in_force = last_good.is_in_force(self._state, self._config)
+        if not is_in_force and last_good.is_settled(self._config):
             self._jobs.compile()
 
 

@@ -9,7 +9,8 @@ import time
 
 from ..config import compiled_file
 from ..libvirt.inventory import DNSMASQS, LEASES, Inventory
-from ..libvirt.status_follower import DIRECTORIES, Follower
+from ..libvirt.status_directories import DIRECTORIES
+from ..libvirt.status_follower import Follower
 from ..reconcile.planner import Planner
 from ..store import files
 from ..store.records import GuestEvent, Record

@@ -163,7 +163,7 @@ def _without_service(
 
     site.main()
     from ..store.spool import HookEvent
-    from .hook_with_lock import carry_out
+    from .hook_without_service import carry_out
 
     mine = None if file else HookEvent(*event)
     ends = until + DEADLINE - LOCK

@@ -10,6 +10,7 @@ import errno
 import select
 from _socket import MSG_DONTWAIT
 
+from ..firewall.nft_names import IN_LIBVIRTS, LIBVIRT, OWN
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
 from ..host.neighbours import NEWNEIGH, Neighbour, list_neighbours, parse_neighbour
 from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
@@ -23,6 +24,7 @@ _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8,
 _NEWGENERATION = 15
 _IPTABLES = b"filter", b"nat", b"raw"
 _MANGLE = b"mangle"
+_OWN, _LIBVIRT = OWN.encode(), LIBVIRT.encode()
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
 _NEWLINK, _GETLINK = 16, 18
@@ -70,9 +72,9 @@ class Rulesets:
             if _is_foreign(kind & 0xFF, table, about):
                 self._changed.add((payload[0], table))
             if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
-                is_in_ours = table == b"vfwhooks" or _text(about.get(2)) == "vfwhooks"
+                is_in_ours = table == _OWN or _text(about.get(2)) == IN_LIBVIRTS
                 elements = elements or is_in_ours
-            elif table in (b"vfwhooks", b"libvirt_network"):
+            elif table in (_OWN, _LIBVIRT):
                 rules = True
             elif (
                 _is_in_mangle(kind & 0xFF, about)
@@ -262,7 +264,7 @@ def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
 
 def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
     """Whether a change is one of others' tables, chains or rules."""
-    if kind > _DELRULE or table in (b"vfwhooks", b"libvirt_network"):
+    if kind > _DELRULE or table in (_OWN, _LIBVIRT):
         return False
     if table != b"nat" or kind < _NEWCHAIN:
         return True

@@ -55,6 +55,19 @@ class Watched:
         self._libvirts = {dirname(path) for path in status}
         self._made_anew = {state, f"{state}/{MADE_LAST}", *self._libvirts, *status}
         self.guests = [f"{state}/{place}" for place in PLACES]
+        # What the news of a file mean; and those of whatever is in a directory.
+        self._files = {
+            f"{state}/full": FULL,
+            f"{state}/late": LATE,
+            f"{state}/{hook.DEAF}": DEAF,
+            **dict.fromkeys(daemons, DAEMON),
+        }
+        self._places = {
+            **dict.fromkeys(status, STATUS),
+            **dict.fromkeys(leases, LEASE),
+            **dict.fromkeys(self.guests, RECORD),
+            f"{state}/aside": ASIDE,
+        }
 
     def fileno(self) -> int:
         """The descriptor, for poll."""
@@ -110,22 +123,9 @@ class Watched:
         where = dirname(path)
         directories = *self._leases, *self.guests, *self._status
         kinds = [DIRECTORY] if path in directories else []
-        if path == f"{self._state}/full":
-            kinds.append(FULL)
-        elif path == f"{self._state}/late":
-            kinds.append(LATE)
-        elif path == f"{self._state}/{hook.DEAF}":
-            kinds.append(DEAF)
-        elif path in self._daemons:
-            kinds.append(DAEMON)
-        elif where == f"{self._state}/aside":
-            kinds.append(ASIDE)
-        elif where in self.guests:
-            kinds.append(RECORD)
-        elif where in self._leases:
-            kinds.append(LEASE)
-        elif where in self._status:
-            kinds.append(STATUS)
+        kind = self._files.get(path) or self._places.get(where)
+        if kind:
+            kinds.append(kind)
         elif path in self._made_anew:
             kinds.append(STATE)
         if self._is_config(path, where):

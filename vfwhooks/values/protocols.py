@@ -7,6 +7,8 @@ from enum import Enum
 ALL_PROTOCOLS = "all"  # in place of a protocol: all of them, and all of their ports
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 PROTOCOLS = tuple(PROTOCOL_NUMBERS)
+BY_NUMBER = {str(number): name for name, number in PROTOCOL_NUMBERS.items()}
+ONE_OF_THEM = f"{', '.join(PROTOCOLS[:-1])} or {PROTOCOLS[-1]}"
 
 
 class Protocol(str, Enum):
@@ -15,7 +17,7 @@ class Protocol(str, Enum):
     TCP = "tcp"
     UDP = "udp"
     SCTP = "sctp"
-    ALL = "all"
+    ALL = ALL_PROTOCOLS
     __hash__ = str.__hash__
 
     def __str__(self) -> str:
