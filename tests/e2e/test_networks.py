@@ -11,12 +11,13 @@ from lab.host import Host
 from lab.libvirtd import PID_FILE
 from lab.machine import Nic
 from lab.net import Net
-from lab.network import mac_for, second_network
+from lab.network import default_network, mac_for, second_network
 from lab.probe import Outcome
 from product import (
     configure,
     is_acknowledged,
     published,
+    put_in,
     ruleset,
     sealed,
     start_watch,
@@ -268,3 +269,29 @@ guest qemu ghost 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:99 network default virbr0 vnet9
 entry dnat 4 * tcp 99 99 192.168.122.98 99
 """
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["nft", "legacy"])
+def test_a_network_beside_another(legacy: bool) -> None:
+    """It stops and starts: nothing is done about the guests of the other one, no full
+    sync is needed, and the outcome is what one makes."""
+    with Host.debian12(legacy=legacy) as host:
+        put_in(host, "guests:\n  web1: [8080:80]\n  idle: [8081:80]\n")
+        host.start_libvirtd()
+        host.start_network(default_network(ipv6=True))
+        outside = host.outside()
+        web1 = host.define_guest("web1", mac=mac_for(40)).start(wait=True)
+        host.start_network(second_network("lab", 150, mode="nat"))
+        before = len(host.syslog("everything"))
+
+        host.virsh("net-destroy", "lab")
+        host.virsh("net-start", "lab")
+
+        said = host.syslog("everything")[before:]
+        found = sorted(ruleset(host).split("\n"))
+        done = vfwhooks(host, "apply")
+        is_same = found == sorted(ruleset(host).split("\n"))
+        is_served = outside.http(URL).answered
+        web1.destroy()
+
+        assert (said, is_served, is_same, done.stdout) == ([], True, True, "")
