@@ -11,6 +11,7 @@ root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
 unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 schema=$prefix/share/vfwhooks/forwards.schema.json
+share=$prefix/share/vfwhooks # where a package has what it installs from
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
@@ -32,7 +33,7 @@ libvirt's daemons that may run them; the others are followed by their files.
                     nothing
 
 For packagers: PREFIX is $prefix; with DESTDIR files are put there, and nothing else is
-touched or run.
+touched or run. packaging/ has packages, whose scripts call this with --configure.
 EOF
 }
 
@@ -136,12 +137,7 @@ install_packages() {
 lay_release() {
 	make_directory "$lib"
 	new=$(mktemp -d "$root$lib/.new.XXXXXX")
-	install -d "$new/release/vfwhooks" "$new/release/templates" "$new/release/hooks"
-	for file in "$here"/vfwhooks/*.py "$here"/vfwhooks/*/*.py; do
-		install -D -m 644 "$file" "$new/release/${file#"$here"/}"
-	done
-	install -m 644 "$here"/templates/* "$new/release/templates"
-	install -m 755 "$here"/hooks/* "$new/release/hooks"
+	copy_release "$new/release"
 	if [ "$(identify "$root$release")" != "${release##*/}" ]; then
 		compile "$new/release"
 		[ -d "$root$release" ] || fresh=$root$release
@@ -149,6 +145,15 @@ lay_release() {
 		mv "$new/release" "$root$release"
 	fi
 	compile "$root$release"
+}
+
+copy_release() {
+	install -d "$1/vfwhooks" "$1/templates" "$1/hooks"
+	for file in "$here"/vfwhooks/*.py "$here"/vfwhooks/*/*.py; do
+		install -D -m 644 "$file" "$1/${file#"$here"/}"
+	done
+	install -m 644 "$here"/templates/* "$1/templates"
+	install -m 755 "$here"/hooks/* "$1/hooks"
 }
 
 compile() {
@@ -271,7 +276,9 @@ load_module() {
 		die "this policy has no boolean $boolean, which our module depends on"
 	known=$(cat "$lib/selinux" 2>/dev/null || :)
 	[ -n "$known" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
-	if ! semodule -i "$release/templates/vfwhooks.cil" || ! setsebool -P $boolean on; then
+	cil=$release/templates/vfwhooks.cil
+	[ -e "$cil" ] || cil=$prefix/share/selinux/packages/vfwhooks.cil
+	if ! semodule -i "$cil" || ! setsebool -P $boolean on; then
 		[ -n "$known" ] || { semodule -r vfwhooks 2>/dev/null || :; }
 		[ -n "$known" ] || rm "$lib/selinux" # or every later install would try again
 		die 'the policy module could not be loaded: see above'
@@ -288,20 +295,20 @@ unload_module() {
 switch() {
 	lay_hooks
 	make_directory "${bin%/*}"
-	write_command | put "$bin" 755
+	write_command "$release" | put "$bin" 755
 	site=$(find_site)
 	[ -z "$site" ] || make_directory "$site"
-	[ -z "$site" ] || write_command | put "$site/vfwhooks.py"
+	[ -z "$site" ] || write_command "$release" | put "$site/vfwhooks.py"
 }
 
-# The command line, for $bin and for python3 -m vfwhooks.
+# The command line of a release, for $bin and for python3 -m vfwhooks.
 write_command() {
 	cat <<EOF
 #!$python -IXutf8
 # vfwhooks: runs the installed release.
 import sys
 
-sys.path.insert(0, "$release")
+sys.path.insert(0, "$1")
 from vfwhooks.cli.main import main
 
 if __name__ == "__main__":
@@ -331,6 +338,10 @@ lay_sample() {
 		[ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; then
 		is_sample "$here" || sample "$here" | put "$config"
 	fi
+	lay_schema
+}
+
+lay_schema() {
 	[ -e "$here/templates/${schema##*/}" ] || return 0
 	make_directory "${schema%/*}"
 	put "$schema" <"$here/templates/${schema##*/}"
@@ -348,6 +359,37 @@ lay_manuals() {
 		make_directory "$man/man${page##*.}"
 		put "$man/man${page##*.}/${page##*/}" <"$page"
 	done
+}
+
+# Completions, and a manual page for every command: made from what the command line takes.
+lay_made() {
+	work=${work:-$(mktemp -d)}
+	$python -IBc 'import sys
+sys.path.insert(0, sys.argv[1])
+from vfwhooks.cli.made_files import main
+main(sys.argv[2])' "$here" "$work/made"
+	for page in "$work"/made/man8/*; do
+		make_directory "$man/man8"
+		put "$man/man8/${page##*/}" <"$page"
+	done
+	for shell in bash zsh fish; do
+		place=$(find_completion $shell)
+		make_directory "${place%/*}"
+		put "$place" <"$work/made/$shell/vfwhooks"
+	done
+}
+
+# Where a shell looks for what packages bring.
+find_completion() {
+	case $1 in
+	bash) echo "$prefix/share/bash-completion/completions/vfwhooks" ;;
+	fish) echo "$prefix/share/fish/vendor_completions.d/vfwhooks.fish" ;;
+	zsh)
+		part='site-functions'
+		[ ! -e /etc/debian_version ] || [ "$prefix" != /usr ] || part='vendor-completions'
+		echo "$prefix/share/zsh/$part/_vfwhooks"
+		;;
+	esac
 }
 
 start_unit() {
@@ -370,7 +412,10 @@ remove() { ! is_ours "$root$1" || rm -f "$root$1"; }
 
 remove_older() {
 	for other in "$root$lib"/*/; do
-		case ${other%/} in "$root$release" | "$root$previous") ;; *) rm -rf "$other" ;; esac
+		case ${other%/} in
+		"$root$release" | "$root$previous" | "$root$lib/current") ;;
+		*) rm -rf "$other" ;;
+		esac
 	done
 }
 
@@ -421,6 +466,7 @@ find_prefix() {
 }
 
 install_all() {
+	[ -n "$root" ] || refuse_beside_package
 	[ -e "$here/vfwhooks/__init__.py" ] || die "$here has no vfwhooks: run this from a checkout"
 	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
@@ -439,6 +485,7 @@ install_all() {
 	lay_sample
 	lay_unit
 	lay_manuals
+	lay_made
 	switch
 	[ -n "$root" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
 	remove_older
@@ -452,9 +499,37 @@ finish() {
 	forward_now
 }
 
+refuse_beside_package() {
+	[ ! -e "$share/install.sh" ] ||
+		die 'vfwhooks is here as a package: upgrade or remove that, in place of this'
+}
+
 uninstall() {
+	[ -n "$root" ] || refuse_beside_package
 	previous=$(find_installed)
 	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
+	withdraw
+	remove_site
+	if is_sample "$root$previous" || is_sample "$here"; then
+		rm "$root$config"
+	fi
+	remove "$schema"
+	[ ! -e "$root$unit" ] || rm "$root$unit"
+	for page in man8/vfwhooks.8 man5/forwards.yaml.5 "$root$man"/man8/vfwhooks-*.8; do
+		remove "$man/man${page##*man}"
+	done
+	for shell in bash zsh fish; do remove "$(find_completion $shell)"; done
+	! runs_systemd || systemctl --quiet daemon-reload
+	remove "$bin"
+	forget_releases
+	for kept in "$config" "${config%/*}/forwards.d"; do
+		[ ! -e "$root$kept" ] || say "$kept is yours and stays"
+	done
+	say 'vfwhooks is removed'
+}
+
+# The hooks, and what is in the kernel.
+withdraw() {
 	for driver in $drivers; do [ "$driver" = daemon ] || take_hook_away; done
 	# By the daemon hook, which goes last, it is seen that they have heard of it.
 	[ -n "$root" ] || [ -z "$gone" ] || call_trial "$here" tell
@@ -467,27 +542,80 @@ from vfwhooks.cli.main import main
 sys.exit(main(["purge"]))' "$here" ||
 		die 'the rules could not be taken out: see above, then run this again'
 	[ -n "$root" ] || rmdir /var/lib/vfwhooks 2>/dev/null || :
+}
+
+remove_site() {
 	for file in "$root$prefix"/lib/python3*/*-packages/vfwhooks.py; do
 		remove "${file#"$root"}"
 		rm -f "${file%/*}/__pycache__"/vfwhooks.*.pyc
 	done
-	if is_sample "$root$previous" || is_sample "$here"; then
-		rm "$root$config"
-	fi
-	remove "$schema"
-	[ ! -e "$root$unit" ] || rm "$root$unit"
-	for page in vfwhooks.8 forwards.yaml.5; do
-		remove "$man/man${page##*.}/$page"
-	done
-	! runs_systemd || systemctl --quiet daemon-reload
-	remove "$bin"
+}
+
+forget_releases() {
 	directories=$(cat "$root$lib/directories" 2>/dev/null || :)
 	rm -rf "$root$lib"
 	echo "$directories" | remove_directories
-	for kept in "$config" "${config%/*}/forwards.d"; do
-		[ ! -e "$root$kept" ] || say "$kept is yours and stays"
-	done
-	say 'vfwhooks is removed'
+}
+
+# What a package brings: its scripts call the install.sh in there.
+lay_package() {
+	mkdir -p "$root/"
+	make_directory "$share"
+	copy_release "$root$share"
+	install -m 755 "$here/install.sh" "$root$share/install.sh"
+	trap undo EXIT
+	make_directory "${config%/*}"
+	sample "$here" | put "$config"
+	lay_schema
+	lay_unit
+	lay_manuals
+	lay_made
+	make_directory "${bin%/*}"
+	write_command "$lib/current" | put "$bin" 755
+}
+
+# Behind a package's files: the release is copied to where no upgrade of the package
+# removes it, and there hooks, command and service find it until the next one is whole.
+configure() {
+	version=$(libvirt_version) previous=$(find_configured) release=$lib/$(identify "$here")
+	for driver in $drivers; do find_place "$driver" >/dev/null; done
+	trap undo EXIT
+	trap 'exit 1' HUP INT TERM
+	lay_release
+	stage_hooks
+	! unshare --net true 2>/dev/null || call_hooks # an image is made without the right to
+	if [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ] && [ -d $selinux ]; then load_module; fi
+	fresh=''
+	lay_hooks
+	[ -L "$lib/current" ] || restart_unit=1 # it is install.sh's, if it runs
+	ln -sfn "$release" "$lib/.new.current"
+	mv -T "$lib/.new.current" "$lib/current"
+	remove_site # of an install.sh before the package
+	echo "$made" | xargs -r -n 1 >>"$lib/directories"
+	remove_older
+	relabel -R "$lib" "${config%/*}"
+	(forward_now) || :
+	[ -z "${restart_unit:-}" ] || ! runs_systemd ||
+		systemctl --quiet try-restart vfwhooks.service || :
+}
+
+find_configured() {
+	readlink "$lib/current" || {
+		cat "$hooks/qemu" "$hooks/qemu.d/vfwhooks" 2>/dev/null |
+			sed -n "s|^lib=\($lib/[^/]*\)\$|\1|p" | head -n 1
+	}
+}
+
+# Before a package's files go.
+deconfigure() {
+	withdraw
+	forget_releases
+}
+
+configure_without_module() {
+	unload_module
+	rm -f "$lib/selinux"
+	configure
 }
 
 # systemd reads units below /usr and /usr/local, and of no other prefix.
@@ -500,6 +628,11 @@ case $#:${1:-} in
 0:*) action=install_all ;;
 1:--selinux-module) action=install_all module=1 ;;
 1:--uninstall) action=uninstall ;;
+1:--lay-package) action=lay_package ;;
+1:--configure) action=configure ;;
+1:--configure-selinux) action=configure module=1 ;;
+1:--deconfigure) action=deconfigure ;;
+1:--deconfigure-selinux) action=configure_without_module ;;
 1:--demo) exec sh "$here/tests/lab/demo.sh" ;;
 1:--help)
 	usage

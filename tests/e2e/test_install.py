@@ -22,6 +22,8 @@ from product import (
     settled_ruleset,
 )
 
+from vfwhooks.cli.manual_pages import render_pages
+
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-9.0": Host.debian12,
     "libvirt-11.3": Host.debian13,
@@ -36,6 +38,11 @@ LIB = "/usr/lib/vfwhooks"
 MODULES = "/usr/lib/python3/dist-packages"
 SCHEMA = "share/vfwhooks/forwards.schema.json"
 MANUALS = "share/man/man8/vfwhooks.8", "share/man/man5/forwards.yaml.5"
+COMPLETIONS = (
+    "share/bash-completion/completions/vfwhooks",
+    "share/fish/vendor_completions.d/vfwhooks.fish",
+    "share/zsh/vendor-completions/_vfwhooks",
+)
 URL = "http://203.0.113.1:8080/"
 WEB = "guests:\n  web1: [8080:80]\n"
 SERVED = "web1 80 203.0.113.2"
@@ -52,7 +59,8 @@ OTHERS_HOOK = '#!/bin/sh\n# notes what was called\necho "$2" >>/var/log/called\n
 # directories, which change with whatever is put there and taken away.
 LIST = r"""
 find /etc /run /srv /tmp /usr/bin /usr/lib/python3 /usr/lib/systemd /usr/lib/vfwhooks \
-    /usr/sbin /usr/share/man /var \
+    /usr/sbin /usr/share/man /usr/share/bash-completion /usr/share/fish \
+    /usr/share/zsh /var \
     \( -path /run/libvirt -o -path /run/lab -o -path /var/cache \
     -o -path /var/lib/libvirt/dnsmasq -o -path /var/log -o -path /srv/vfwhooks \) \
     -prune -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n'
@@ -576,7 +584,8 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
     names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
     names += [f"/tmp/package{MODULES}/vfwhooks.py"]
-    placed = "lib/systemd/system/vfwhooks.service", SCHEMA, *MANUALS
+    placed = "lib/systemd/system/vfwhooks.service", SCHEMA, *MANUALS, *COMPLETIONS
+    names += [f"/tmp/package/usr/share/man/man8/{name}" for name in render_pages()]
     names += [f"/tmp/package/usr/{place}" for place in placed]
     names += [f"{release}/hooks/{name}" for name in DRIVERS]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
