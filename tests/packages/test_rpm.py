@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 
 import pytest
+from lab import modular
+from lab.box import wait_until
 from lab.host import HOOKS, Host
+from lab.policies import FEDORA_41, WITH_MODULE, Policy
+from lab.selinuxfs import Loaded, selinux
 from product import CONFIG, DRIVERS, HERE, configure
 
 from packages.built import find_rpms, run
 
 EDITED = "guests:\n  web1: [8080:80]\n"
 OTHERS_HOOK = "#!/bin/sh\n# somebody else's\n"
+RPM = ["rpm", "--nodeps", "--ignoreos"]
+# Stand in for the tools of a host with SELinux; semodule returns when the policy of the
+# stand-in for its kernel is another.
+SEMODULE = """\
+#!/bin/sh
+echo "semodule $*" >>/var/log/policy
+: >"/run/asked$1"
+until [ -e "/run/changed$1" ]; do sleep 0.1; done
+"""
+SETSEBOOL = '#!/bin/sh\necho "setsebool $*" >>/var/log/policy\n'
 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A host with rpm, whose data base does not know of Python and nft."""
     with Host.debian12() as host:
-        shutil.copy(find_rpms()[0], host.path("/opt/vfwhooks.rpm"))
+        for package, name in zip(find_rpms(), ("vfwhooks", "selinux")):
+            shutil.copy(package, host.path(f"/opt/{name}.rpm"))
         host.install_hooks({"qemu": OTHERS_HOOK})
         yield host
 
@@ -49,12 +65,11 @@ def test_what_is_in_which_package() -> None:
 def test_life_of_the_package(host: Host) -> None:
     """Hooks are laid beside those of others, an edited file stays over an upgrade, and
     an erased package leaves neither hooks nor releases."""
-    rpm = ["rpm", "--nodeps", "--ignoreos"]
-    host.run([*rpm, "-i", "/opt/vfwhooks.rpm"])
+    host.run([*RPM, "-i", "/opt/vfwhooks.rpm"])
     configure(host, EDITED)
     laid = hooks(host)
 
-    host.run([*rpm, "-U", "--replacepkgs", "/opt/vfwhooks.rpm"])
+    host.run([*RPM, "-U", "--replacepkgs", "/opt/vfwhooks.rpm"])
     again = hooks(host), host.read(CONFIG)
     host.run(["rpm", "-e", "vfwhooks"])
 
@@ -74,3 +89,44 @@ def hooks(host: Host) -> dict[str, str]:
         for name in found
     }
     return {name: lib[1] if lib else "" for name, lib in named.items()}
+
+
+def test_the_module_in_a_package_of_its_own(host: Host) -> None:
+    """With it the daemons may run hooks, which are laid then; with it erased they may
+    not, the hooks go, and the boolean is as it was."""
+    host.run(["rm", f"{HOOKS}/qemu"])
+    host.write("/usr/sbin/semodule", SEMODULE, 0o755)
+    host.write("/usr/sbin/setsebool", SETSEBOOL, 0o755)
+
+    with (
+        selinux(host, FEDORA_41) as loaded,
+        modular.running(host, ("virtqemud", "virtnetworkd")),
+    ):
+        host.run([*RPM, "-i", "/opt/vfwhooks.rpm"])
+        seen = [sorted(hooks(host))]
+        for action, policy, rpm in (
+            ("-i", WITH_MODULE, [*RPM, "-i", "/opt/selinux.rpm"]),
+            ("-r", FEDORA_41, ["rpm", "-e", "vfwhooks-selinux"]),
+        ):
+            follow(host, loaded, action, policy)
+            host.run(rpm)
+            seen.append(sorted(hooks(host)))
+
+    assert seen == [[], ["daemon", "network", "qemu"], []]
+    assert host.read("/var/log/policy").splitlines() == [
+        "semodule -i /usr/share/selinux/packages/vfwhooks.cil",
+        "setsebool -P virt_hooks_unconfined on",
+        "semodule -r vfwhooks",
+        "setsebool -P virt_hooks_unconfined off",
+    ]
+
+
+def follow(host: Host, loaded: Loaded, action: str, policy: Policy) -> None:
+    """Have the kernel's stand-in load another policy when semodule is called."""
+
+    def change() -> None:
+        wait_until(host.path(f"/run/asked{action}").exists, "semodule is called")
+        loaded.change(policy)
+        host.write(f"/run/changed{action}", "")
+
+    threading.Thread(target=change).start()
