@@ -19,12 +19,14 @@ work='' fresh='' made='' module='' gone=''
 
 usage() {
 	cat <<EOF
-usage: ./install.sh [--selinux-module | --uninstall | --demo | --help]
+usage: ./install.sh [--check | --status | --selinux-module | --uninstall | --demo | --help]
 
 Installs vfwhooks or upgrades it, and the packages that it needs where they are missing.
 Guests go on running, and are forwarded to at once. Hooks are laid for those of
 libvirt's daemons that may run them; the others are followed by their files.
 
+  --check           say what would be done, and whether it could be; nothing is changed
+  --status          say what is installed, and what vfwhooks doctor thinks of it
   --selinux-module  load a policy module that lets them run hooks, and switch the
                     boolean $boolean on
   --uninstall       take out all rules and all that was installed; an edited
@@ -102,18 +104,22 @@ find_missing() {
 	echo nft
 }
 
+find_manager() {
+	for manager in apt-get dnf zypper pacman; do
+		! command -v $manager || return 0
+	done | sed 's|.*/||'
+}
+
 install_packages() {
 	missing=$(find_missing | xargs)
 	[ -n "$missing" ] || return 0
-	for manager in apt-get dnf zypper pacman none; do
-		! command -v $manager >/dev/null || break
-	done
+	manager=$(find_manager)
 	case $manager in
 	apt-get) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml nftables ;;
 	dnf) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-pyyaml nftables ;;
 	zypper) set -- python3 python3-libvirt-python python3-lxml python3-Jinja2 python3-PyYAML nftables ;;
 	pacman) set -- python libvirt-python python-lxml python-jinja python-yaml nftables ;;
-	none) die "this host lacks $missing: install them, then run this again" ;;
+	*) die "this host lacks $missing: install them, then run this again" ;;
 	esac
 	for what in python3.9 libvirt lxml jinja2 yaml nft; do
 		case " $missing " in *" $what "*) set -- "$@" "$1" ;; esac
@@ -445,6 +451,8 @@ is_writable() {
 # On an image-based host /usr may be read-only, and hosts of the kind keep what is their
 # own elsewhere. Nothing has been changed yet.
 check_places() {
+	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
+		die "$bin is not ours: move it away, then run this again"
 	[ ! -e "$root/etc/NIXOS" ] ||
 		die 'NixOS makes such files anew from its own: docs/hosts.md says what to write there'
 	for place in "$lib" "${bin%/*}" "$man" "${unit%/*}"; do
@@ -470,8 +478,6 @@ install_all() {
 	[ -e "$here/vfwhooks/__init__.py" ] || die "$here has no vfwhooks: run this from a checkout"
 	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
-	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
-		die "$bin is not ours: move it away, then run this again"
 	check_places
 	[ -n "$root" ] || install_packages
 	trap undo EXIT
@@ -606,6 +612,49 @@ find_configured() {
 	}
 }
 
+# What an installation would do, in its order. It dies where that would.
+check_all() {
+	[ -n "$root" ] || refuse_beside_package
+	version=$(libvirt_version) release=$lib/$(identify "$here")
+	check_places
+	missing=$(find_missing | xargs)
+	if [ -n "$missing" ]; then
+		manager=$(find_manager)
+		[ -n "$manager" ] || die "this host lacks $missing: install them, then run this again"
+		say "would have $manager install what is missing: $missing"
+	fi
+	[ "$(identify "$root$release")" = "${release##*/}" ] || say "would put the release into $release"
+	stage_hooks
+	for driver in $drivers; do
+		place=$(find_place "$driver")
+		[ "$(cat "$root$place" 2>/dev/null)" = "$(cat "$work/hooks/$driver")" ] ||
+			say "would lay $place, where libvirt may run it"
+	done
+	rm -rf "$work"
+	[ -e "$root$config" ] || say "would put a sample into $config"
+	[ -e "$root$unit" ] || say "would put in $unit$(! runs_systemd || echo ', and start it')"
+	[ "$(find_installed)" = "$release" ] || say "would have $bin run it"
+	say 'nothing was changed'
+}
+
+show_status() {
+	installed=$(readlink "$lib/current" || find_installed)
+	[ -n "$installed" ] || die 'vfwhooks is not installed here'
+	[ ! -e "$share/install.sh" ] || from=', from a package'
+	laid=''
+	for driver in $drivers; do
+		! is_ours "$hooks/$driver" && ! is_ours "$hooks/$driver.d/vfwhooks" || laid="$laid $driver"
+	done
+	say "${installed##*/} is installed${from:-}"
+	say "hooks:${laid:- none}"
+	! runs_systemd || say "service: $(systemctl is-active vfwhooks.service || :)"
+	wrong=$("$bin" doctor 2>/dev/null | grep -c '^wrong ') || :
+	case $wrong in
+	0) say 'doctor finds nothing wrong' ;;
+	*) die "doctor finds wrong: $wrong; vfwhooks doctor says what, and the cure" ;;
+	esac
+}
+
 # Before a package's files go.
 deconfigure() {
 	withdraw
@@ -628,6 +677,8 @@ case $#:${1:-} in
 0:*) action=install_all ;;
 1:--selinux-module) action=install_all module=1 ;;
 1:--uninstall) action=uninstall ;;
+1:--check) action=check_all ;;
+1:--status) action=show_status ;;
 1:--lay-package) action=lay_package ;;
 1:--configure) action=configure ;;
 1:--configure-selinux) action=configure module=1 ;;

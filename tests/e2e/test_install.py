@@ -728,6 +728,67 @@ def test_systemd_is_told(host: Host) -> None:
     ]
 
 
+def test_check_says_what_would_be_done(quiet: Host) -> None:
+    """What an installation would do, in its order, and after one nothing; all stays."""
+    quiet.install_hooks({"qemu": OTHERS_HOOK})
+    quiet.run(["mv", f"{MODULES}/jinja2", "/opt"])
+    before = files(quiet)
+
+    first = install(quiet, "--check").check()
+    unchanged = files(quiet) ^ before
+    quiet.run(["mv", "/opt/jinja2", MODULES])
+    install(quiet).check()
+    second = install(quiet, "--check").check()
+
+    places = ["qemu.d/vfwhooks", *DRIVERS[1:]]
+    would = [
+        "have apt-get install what is missing: jinja2",
+        f"put the release into {LIB}/{installed(quiet)}",
+        *(f"lay {HOOKS}/{place}, where libvirt may run it" for place in places),
+        f"put a sample into {CONFIG}",
+        "put in /usr/lib/systemd/system/vfwhooks.service",
+        "have /usr/bin/vfwhooks run it",
+    ]
+    said = [f"install.sh: would {line}\n" for line in would]
+    nothing = "install.sh: nothing was changed\n"
+    assert (first, unchanged, second) == ("".join(said) + nothing, set(), nothing)
+
+
+def test_check_says_what_would_fail(quiet: Host) -> None:
+    """In the words of an installation."""
+    quiet.write("/usr/bin/vfwhooks", "#!/bin/sh\n# somebody else's\n", 0o755)
+
+    check, done = install(quiet, "--check"), install(quiet)
+
+    assert (check.status, check.stderr) == (done.status, done.stderr)
+    assert check.status == 1
+
+
+def test_status_of_the_installation(host: Host) -> None:
+    """What is there, and doctor's verdict on one line."""
+    before = install(host, "--status")
+    install(host).check()
+    well = install(host, "--status")
+    configure(host, "guests: [")
+    ill = install(host, "--status")
+
+    drivers = " ".join(DRIVERS)
+    head = f"install.sh: {installed(host)} is installed\ninstall.sh: hooks: {drivers}\n"
+    assert (before.status, before.stderr) == (
+        1,
+        "install.sh: vfwhooks is not installed here\n",
+    )
+    assert (well.status, well.stdout) == (
+        0,
+        f"{head}install.sh: doctor finds nothing wrong\n",
+    )
+    assert (ill.status, ill.stdout, ill.stderr) == (
+        1,
+        head,
+        "install.sh: doctor finds wrong: 1; vfwhooks doctor says what, and the cure\n",
+    )
+
+
 def test_usage(quiet: Host) -> None:
     """An unknown option, and nobody but root, change nothing."""
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -738,7 +799,8 @@ def test_usage(quiet: Host) -> None:
 
     assert (unknown.status, unknown.stderr.splitlines()[0]) == (
         2,
-        "usage: ./install.sh [--selinux-module | --uninstall | --demo | --help]",
+        "usage: ./install.sh [--check | --status | --selinux-module | --uninstall"
+        " | --demo | --help]",
     )
     assert (as_nobody.status, as_nobody.stderr) == (
         1,
