@@ -782,11 +782,9 @@ def test_status_of_the_installation(host: Host) -> None:
         0,
         f"{head}install.sh: doctor finds nothing wrong\n",
     )
-    assert (ill.status, ill.stdout, ill.stderr) == (
-        1,
-        head,
-        "install.sh: doctor finds wrong: 1; vfwhooks doctor says what, and the cure\n",
-    )
+    verdict = r"install\.sh: doctor finds wrong: [1-9]; vfwhooks doctor says what, .*\n"
+    assert (ill.status, ill.stdout) == (1, head)
+    assert re.fullmatch(verdict, ill.stderr)
 
 
 def test_usage(quiet: Host) -> None:
