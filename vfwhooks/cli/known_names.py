@@ -36,7 +36,7 @@ def find_known(state: str, main: str, what: Collection[str]) -> list[str]:
 
 
 def _in_force(state: str, what: Collection[str]) -> Iterator[str]:
-    compiled = compiled_file.load(f"{state}/compiled")
+    compiled = compiled_file.load(state)
     for name, lines in compiled.guests().items() if compiled else ():
         if name and "guests" in what:
             yield name
