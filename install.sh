@@ -11,6 +11,7 @@ root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
 unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 schema=$prefix/share/vfwhooks/forwards.schema.json
+share=$prefix/share/vfwhooks # where a package has what it installs from
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
@@ -18,12 +19,14 @@ work='' fresh='' made='' module='' gone=''
 
 usage() {
 	cat <<EOF
-usage: ./install.sh [--selinux-module | --uninstall | --demo | --help]
+usage: ./install.sh [--check | --status | --selinux-module | --uninstall | --demo | --help]
 
 Installs vfwhooks or upgrades it, and the packages that it needs where they are missing.
 Guests go on running, and are forwarded to at once. Hooks are laid for those of
 libvirt's daemons that may run them; the others are followed by their files.
 
+  --check           say what would be done, and whether it could be; nothing is changed
+  --status          say what is installed, and what vfwhooks doctor thinks of it
   --selinux-module  load a policy module that lets them run hooks, and switch the
                     boolean $boolean on
   --uninstall       take out all rules and all that was installed; an edited
@@ -32,7 +35,7 @@ libvirt's daemons that may run them; the others are followed by their files.
                     nothing
 
 For packagers: PREFIX is $prefix; with DESTDIR files are put there, and nothing else is
-touched or run.
+touched or run. packaging/ has packages, whose scripts call this with --configure.
 EOF
 }
 
@@ -101,18 +104,22 @@ find_missing() {
 	echo nft
 }
 
+find_manager() {
+	for manager in apt-get dnf zypper pacman; do
+		! command -v $manager || return 0
+	done | sed 's|.*/||'
+}
+
 install_packages() {
 	missing=$(find_missing | xargs)
 	[ -n "$missing" ] || return 0
-	for manager in apt-get dnf zypper pacman none; do
-		! command -v $manager >/dev/null || break
-	done
+	manager=$(find_manager)
 	case $manager in
 	apt-get) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml nftables ;;
 	dnf) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-pyyaml nftables ;;
 	zypper) set -- python3 python3-libvirt-python python3-lxml python3-Jinja2 python3-PyYAML nftables ;;
 	pacman) set -- python libvirt-python python-lxml python-jinja python-yaml nftables ;;
-	none) die "this host lacks $missing: install them, then run this again" ;;
+	*) die "this host lacks $missing: install them, then run this again" ;;
 	esac
 	for what in python3.9 libvirt lxml jinja2 yaml nft; do
 		case " $missing " in *" $what "*) set -- "$@" "$1" ;; esac
@@ -136,12 +143,7 @@ install_packages() {
 lay_release() {
 	make_directory "$lib"
 	new=$(mktemp -d "$root$lib/.new.XXXXXX")
-	install -d "$new/release/vfwhooks" "$new/release/templates" "$new/release/hooks"
-	for file in "$here"/vfwhooks/*.py "$here"/vfwhooks/*/*.py; do
-		install -D -m 644 "$file" "$new/release/${file#"$here"/}"
-	done
-	install -m 644 "$here"/templates/* "$new/release/templates"
-	install -m 755 "$here"/hooks/* "$new/release/hooks"
+	copy_release "$new/release"
 	if [ "$(identify "$root$release")" != "${release##*/}" ]; then
 		compile "$new/release"
 		[ -d "$root$release" ] || fresh=$root$release
@@ -149,6 +151,15 @@ lay_release() {
 		mv "$new/release" "$root$release"
 	fi
 	compile "$root$release"
+}
+
+copy_release() {
+	install -d "$1/vfwhooks" "$1/templates" "$1/hooks"
+	for file in "$here"/vfwhooks/*.py "$here"/vfwhooks/*/*.py; do
+		install -D -m 644 "$file" "$1/${file#"$here"/}"
+	done
+	install -m 644 "$here"/templates/* "$1/templates"
+	install -m 755 "$here"/hooks/* "$1/hooks"
 }
 
 compile() {
@@ -270,7 +281,9 @@ load_module() {
 		die "this policy has no boolean $boolean, which our module depends on"
 	known=$(cat "$lib/selinux" 2>/dev/null || :)
 	[ -n "$known" ] || cut -c 1 $selinux/booleans/$boolean >"$lib/selinux"
-	if ! semodule -i "$release/templates/vfwhooks.cil" || ! setsebool -P $boolean on; then
+	cil=$release/templates/vfwhooks.cil
+	[ -e "$cil" ] || cil=$prefix/share/selinux/packages/vfwhooks.cil
+	if ! semodule -i "$cil" || ! setsebool -P $boolean on; then
 		[ -n "$known" ] || { semodule -r vfwhooks 2>/dev/null || :; }
 		[ -n "$known" ] || rm "$lib/selinux" # or every later install would try again
 		die 'the policy module could not be loaded: see above'
@@ -287,20 +300,20 @@ unload_module() {
 switch() {
 	lay_hooks
 	make_directory "${bin%/*}"
-	write_command | put "$bin" 755
+	write_command "$release" | put "$bin" 755
 	site=$(find_site)
 	[ -z "$site" ] || make_directory "$site"
-	[ -z "$site" ] || write_command | put "$site/vfwhooks.py"
+	[ -z "$site" ] || write_command "$release" | put "$site/vfwhooks.py"
 }
 
-# The command line, for $bin and for python3 -m vfwhooks.
+# The command line of a release, for $bin and for python3 -m vfwhooks.
 write_command() {
 	cat <<EOF
 #!$python -IXutf8
 # vfwhooks: runs the installed release.
 import sys
 
-sys.path.insert(0, "$release")
+sys.path.insert(0, "$1")
 from vfwhooks.cli.main import main
 
 if __name__ == "__main__":
@@ -330,6 +343,10 @@ lay_sample() {
 		[ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; then
 		is_sample "$here" || sample "$here" | put "$config"
 	fi
+	lay_schema
+}
+
+lay_schema() {
 	[ -e "$here/templates/${schema##*/}" ] || return 0
 	make_directory "${schema%/*}"
 	put "$schema" <"$here/templates/${schema##*/}"
@@ -347,6 +364,37 @@ lay_manuals() {
 		make_directory "$man/man${page##*.}"
 		put "$man/man${page##*.}/${page##*/}" <"$page"
 	done
+}
+
+# Completions, and a manual page for every command: made from what the command line takes.
+lay_made() {
+	work=${work:-$(mktemp -d)}
+	$python -IBc 'import sys
+sys.path.insert(0, sys.argv[1])
+from vfwhooks.cli.made_files import main
+main(sys.argv[2])' "$here" "$work/made"
+	for page in "$work"/made/man8/*; do
+		make_directory "$man/man8"
+		put "$man/man8/${page##*/}" <"$page"
+	done
+	for shell in bash zsh fish; do
+		place=$(find_completion $shell)
+		make_directory "${place%/*}"
+		put "$place" <"$work/made/$shell/vfwhooks"
+	done
+}
+
+# Where a shell looks for what packages bring.
+find_completion() {
+	case $1 in
+	bash) echo "$prefix/share/bash-completion/completions/vfwhooks" ;;
+	fish) echo "$prefix/share/fish/vendor_completions.d/vfwhooks.fish" ;;
+	zsh)
+		part='site-functions'
+		[ ! -e /etc/debian_version ] || [ "$prefix" != /usr ] || part='vendor-completions'
+		echo "$prefix/share/zsh/$part/_vfwhooks"
+		;;
+	esac
 }
 
 start_unit() {
@@ -369,7 +417,10 @@ remove() { ! is_ours "$root$1" || rm -f "$root$1"; }
 
 remove_older() {
 	for other in "$root$lib"/*/; do
-		case ${other%/} in "$root$release" | "$root$previous") ;; *) rm -rf "$other" ;; esac
+		case ${other%/} in
+		"$root$release" | "$root$previous" | "$root$lib/current") ;;
+		*) rm -rf "$other" ;;
+		esac
 	done
 }
 
@@ -399,6 +450,8 @@ is_writable() {
 # On an image-based host /usr may be read-only, and hosts of the kind keep what is their
 # own elsewhere. Nothing has been changed yet.
 check_places() {
+	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
+		die "$bin is not ours: move it away, then run this again"
 	[ ! -e "$root/etc/NIXOS" ] ||
 		die 'NixOS makes such files anew from its own: docs/hosts.md says what to write there'
 	for place in "$lib" "${bin%/*}" "$man" "${unit%/*}"; do
@@ -420,11 +473,10 @@ find_prefix() {
 }
 
 install_all() {
+	[ -n "$root" ] || refuse_beside_package
 	[ -e "$here/vfwhooks/__init__.py" ] || die "$here has no vfwhooks: run this from a checkout"
 	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
-	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
-		die "$bin is not ours: move it away, then run this again"
 	check_places
 	[ -n "$root" ] || install_packages
 	trap undo EXIT
@@ -438,6 +490,7 @@ install_all() {
 	lay_sample
 	lay_unit
 	lay_manuals
+	lay_made
 	switch
 	[ -n "$root" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
 	remove_older
@@ -451,9 +504,37 @@ finish() {
 	forward_now
 }
 
+refuse_beside_package() {
+	[ ! -e "$share/install.sh" ] ||
+		die 'vfwhooks is here as a package: upgrade or remove that, in place of this'
+}
+
 uninstall() {
+	[ -n "$root" ] || refuse_beside_package
 	previous=$(find_installed)
 	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
+	withdraw
+	remove_site
+	if is_sample "$root$previous" || is_sample "$here"; then
+		rm "$root$config"
+	fi
+	remove "$schema"
+	[ ! -e "$root$unit" ] || rm "$root$unit"
+	for page in man8/vfwhooks.8 man5/forwards.yaml.5 "$root$man"/man8/vfwhooks-*.8; do
+		remove "$man/man${page##*man}"
+	done
+	for shell in bash zsh fish; do remove "$(find_completion $shell)"; done
+	! runs_systemd || systemctl --quiet daemon-reload
+	remove "$bin"
+	forget_releases
+	for kept in "$config" "${config%/*}/forwards.d"; do
+		[ ! -e "$root$kept" ] || say "$kept is yours and stays"
+	done
+	say 'vfwhooks is removed'
+}
+
+# The hooks, and what is in the kernel.
+withdraw() {
 	for driver in $drivers; do [ "$driver" = daemon ] || take_hook_away; done
 	# By the daemon hook, which goes last, it is seen that they have heard of it.
 	[ -n "$root" ] || [ -z "$gone" ] || call_trial "$here" tell
@@ -466,27 +547,123 @@ from vfwhooks.cli.main import main
 sys.exit(main(["purge"]))' "$here" ||
 		die 'the rules could not be taken out: see above, then run this again'
 	[ -n "$root" ] || rmdir /var/lib/vfwhooks 2>/dev/null || :
+}
+
+remove_site() {
 	for file in "$root$prefix"/lib/python3*/*-packages/vfwhooks.py; do
 		remove "${file#"$root"}"
 		rm -f "${file%/*}/__pycache__"/vfwhooks.*.pyc
 	done
-	if is_sample "$root$previous" || is_sample "$here"; then
-		rm "$root$config"
-	fi
-	remove "$schema"
-	[ ! -e "$root$unit" ] || rm "$root$unit"
-	for page in vfwhooks.8 forwards.yaml.5; do
-		remove "$man/man${page##*.}/$page"
-	done
-	! runs_systemd || systemctl --quiet daemon-reload
-	remove "$bin"
+}
+
+forget_releases() {
 	directories=$(cat "$root$lib/directories" 2>/dev/null || :)
 	rm -rf "$root$lib"
 	echo "$directories" | remove_directories
-	for kept in "$config" "${config%/*}/forwards.d"; do
-		[ ! -e "$root$kept" ] || say "$kept is yours and stays"
+}
+
+# What a package brings: its scripts call the install.sh in there.
+lay_package() {
+	mkdir -p "$root/"
+	make_directory "$share"
+	copy_release "$root$share"
+	install -m 755 "$here/install.sh" "$root$share/install.sh"
+	trap undo EXIT
+	make_directory "${config%/*}"
+	sample "$here" | put "$config"
+	lay_schema
+	lay_unit
+	lay_manuals
+	lay_made
+	make_directory "${bin%/*}"
+	write_command "$lib/current" | put "$bin" 755
+}
+
+# Behind a package's files: the release is copied to where no upgrade of the package
+# removes it, and there hooks, command and service find it until the next one is whole.
+configure() {
+	version=$(libvirt_version) previous=$(find_configured) release=$lib/$(identify "$here")
+	for driver in $drivers; do find_place "$driver" >/dev/null; done
+	trap undo EXIT
+	trap 'exit 1' HUP INT TERM
+	lay_release
+	stage_hooks
+	! unshare --net true 2>/dev/null || call_hooks # an image is made without the right to
+	if [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ] && [ -d $selinux ]; then load_module; fi
+	fresh=''
+	lay_hooks
+	[ -L "$lib/current" ] || restart_unit=1 # it is install.sh's, if it runs
+	ln -sfn "$release" "$lib/.new.current"
+	mv -T "$lib/.new.current" "$lib/current"
+	remove_site # of an install.sh before the package
+	echo "$made" | xargs -r -n 1 >>"$lib/directories"
+	remove_older
+	relabel -R "$lib" "${config%/*}"
+	(forward_now) || :
+	[ -z "${restart_unit:-}" ] || ! runs_systemd ||
+		systemctl --quiet try-restart vfwhooks.service || :
+}
+
+find_configured() {
+	readlink "$lib/current" || {
+		cat "$hooks/qemu" "$hooks/qemu.d/vfwhooks" 2>/dev/null |
+			sed -n "s|^lib=\($lib/[^/]*\)\$|\1|p" | head -n 1
+	}
+}
+
+# What an installation would do, in its order. It dies where that would.
+check_all() {
+	[ -n "$root" ] || refuse_beside_package
+	version=$(libvirt_version) release=$lib/$(identify "$here")
+	check_places
+	missing=$(find_missing | xargs)
+	if [ -n "$missing" ]; then
+		manager=$(find_manager)
+		[ -n "$manager" ] || die "this host lacks $missing: install them, then run this again"
+		say "would have $manager install what is missing: $missing"
+	fi
+	[ "$(identify "$root$release")" = "${release##*/}" ] || say "would put the release into $release"
+	stage_hooks
+	for driver in $drivers; do
+		place=$(find_place "$driver")
+		[ "$(cat "$root$place" 2>/dev/null)" = "$(cat "$work/hooks/$driver")" ] ||
+			say "would lay $place, where libvirt may run it"
 	done
-	say 'vfwhooks is removed'
+	rm -rf "$work"
+	[ -e "$root$config" ] || say "would put a sample into $config"
+	[ -e "$root$unit" ] || say "would put in $unit$(! runs_systemd || echo ', and start it')"
+	[ "$(find_installed)" = "$release" ] || say "would have $bin run it"
+	say 'nothing was changed'
+}
+
+show_status() {
+	installed=$(readlink "$lib/current" || find_installed)
+	[ -n "$installed" ] || die 'vfwhooks is not installed here'
+	[ ! -e "$share/install.sh" ] || from=', from a package'
+	laid=''
+	for driver in $drivers; do
+		! is_ours "$hooks/$driver" && ! is_ours "$hooks/$driver.d/vfwhooks" || laid="$laid $driver"
+	done
+	say "${installed##*/} is installed${from:-}"
+	say "hooks:${laid:- none}"
+	! runs_systemd || say "service: $(systemctl is-active vfwhooks.service || :)"
+	wrong=$("$bin" doctor 2>/dev/null | grep -c '^wrong ') || :
+	case $wrong in
+	0) say 'doctor finds nothing wrong' ;;
+	*) die "doctor finds wrong: $wrong; vfwhooks doctor says what, and the cure" ;;
+	esac
+}
+
+# Before a package's files go.
+deconfigure() {
+	withdraw
+	forget_releases
+}
+
+configure_without_module() {
+	unload_module
+	rm -f "$lib/selinux"
+	configure
 }
 
 # systemd reads units below /usr and /usr/local, and of no other prefix.
@@ -499,6 +676,13 @@ case $#:${1:-} in
 0:*) action=install_all ;;
 1:--selinux-module) action=install_all module=1 ;;
 1:--uninstall) action=uninstall ;;
+1:--check) action=check_all ;;
+1:--status) action=show_status ;;
+1:--lay-package) action=lay_package ;;
+1:--configure) action=configure ;;
+1:--configure-selinux) action=configure module=1 ;;
+1:--deconfigure) action=deconfigure ;;
+1:--deconfigure-selinux) action=configure_without_module ;;
 1:--demo) exec sh "$here/tests/lab/demo.sh" ;;
 1:--help)
 	usage

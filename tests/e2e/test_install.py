@@ -22,6 +22,8 @@ from product import (
     settled_ruleset,
 )
 
+from vfwhooks.cli.manual_pages import render_pages
+
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-9.0": Host.debian12,
     "libvirt-11.3": Host.debian13,
@@ -36,6 +38,11 @@ LIB = "/usr/lib/vfwhooks"
 MODULES = "/usr/lib/python3/dist-packages"
 SCHEMA = "share/vfwhooks/forwards.schema.json"
 MANUALS = "share/man/man8/vfwhooks.8", "share/man/man5/forwards.yaml.5"
+COMPLETIONS = (
+    "share/bash-completion/completions/vfwhooks",
+    "share/fish/vendor_completions.d/vfwhooks.fish",
+    "share/zsh/vendor-completions/_vfwhooks",
+)
 URL = "http://203.0.113.1:8080/"
 WEB = "guests:\n  web1: [8080:80]\n"
 SERVED = "web1 80 203.0.113.2"
@@ -52,7 +59,8 @@ OTHERS_HOOK = '#!/bin/sh\n# notes what was called\necho "$2" >>/var/log/called\n
 # directories, which change with whatever is put there and taken away.
 LIST = r"""
 find /etc /run /srv /tmp /usr/bin /usr/lib/python3 /usr/lib/systemd /usr/lib/vfwhooks \
-    /usr/sbin /usr/share/man /var \
+    /usr/sbin /usr/share/man /usr/share/bash-completion /usr/share/fish \
+    /usr/share/zsh /var \
     \( -path /run/libvirt -o -path /run/lab -o -path /var/cache \
     -o -path /var/lib/libvirt/dnsmasq -o -path /var/log -o -path /srv/vfwhooks \) \
     -prune -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n'
@@ -576,7 +584,8 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
     names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
     names += [f"/tmp/package{MODULES}/vfwhooks.py"]
-    placed = "lib/systemd/system/vfwhooks.service", SCHEMA, *MANUALS
+    placed = "lib/systemd/system/vfwhooks.service", SCHEMA, *MANUALS, *COMPLETIONS
+    names += [f"/tmp/package/usr/share/man/man8/{name}" for name in render_pages()]
     names += [f"/tmp/package/usr/{place}" for place in placed]
     names += [f"{release}/hooks/{name}" for name in DRIVERS]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
@@ -719,6 +728,65 @@ def test_systemd_is_told(host: Host) -> None:
     ]
 
 
+def test_check_says_what_would_be_done(quiet: Host) -> None:
+    """What an installation would do, in its order, and after one nothing; all stays."""
+    quiet.install_hooks({"qemu": OTHERS_HOOK})
+    quiet.run(["mv", f"{MODULES}/jinja2", "/opt"])
+    before = files(quiet)
+
+    first = install(quiet, "--check").check()
+    unchanged = files(quiet) ^ before
+    quiet.run(["mv", "/opt/jinja2", MODULES])
+    install(quiet).check()
+    second = install(quiet, "--check").check()
+
+    places = ["qemu.d/vfwhooks", *DRIVERS[1:]]
+    would = [
+        "have apt-get install what is missing: jinja2",
+        f"put the release into {LIB}/{installed(quiet)}",
+        *(f"lay {HOOKS}/{place}, where libvirt may run it" for place in places),
+        f"put a sample into {CONFIG}",
+        "put in /usr/lib/systemd/system/vfwhooks.service",
+        "have /usr/bin/vfwhooks run it",
+    ]
+    said = [f"install.sh: would {line}\n" for line in would]
+    nothing = "install.sh: nothing was changed\n"
+    assert (first, unchanged, second) == ("".join(said) + nothing, set(), nothing)
+
+
+def test_check_says_what_would_fail(quiet: Host) -> None:
+    """In the words of an installation."""
+    quiet.write("/usr/bin/vfwhooks", "#!/bin/sh\n# somebody else's\n", 0o755)
+
+    check, done = install(quiet, "--check"), install(quiet)
+
+    assert (check.status, check.stderr) == (done.status, done.stderr)
+    assert check.status == 1
+
+
+def test_status_of_the_installation(host: Host) -> None:
+    """What is there, and doctor's verdict on one line."""
+    before = install(host, "--status")
+    install(host).check()
+    well = install(host, "--status")
+    configure(host, "guests: [")
+    ill = install(host, "--status")
+
+    drivers = " ".join(DRIVERS)
+    head = f"install.sh: {installed(host)} is installed\ninstall.sh: hooks: {drivers}\n"
+    assert (before.status, before.stderr) == (
+        1,
+        "install.sh: vfwhooks is not installed here\n",
+    )
+    assert (well.status, well.stdout) == (
+        0,
+        f"{head}install.sh: doctor finds nothing wrong\n",
+    )
+    verdict = r"install\.sh: doctor finds wrong: [1-9]; vfwhooks doctor says what, .*\n"
+    assert (ill.status, ill.stdout) == (1, head)
+    assert re.fullmatch(verdict, ill.stderr)
+
+
 def test_usage(quiet: Host) -> None:
     """An unknown option, and nobody but root, change nothing."""
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -729,7 +797,8 @@ def test_usage(quiet: Host) -> None:
 
     assert (unknown.status, unknown.stderr.splitlines()[0]) == (
         2,
-        "usage: ./install.sh [--selinux-module | --uninstall | --demo | --help]",
+        "usage: ./install.sh [--check | --status | --selinux-module | --uninstall"
+        " | --demo | --help]",
     )
     assert (as_nobody.status, as_nobody.stderr) == (
         1,

@@ -15,6 +15,8 @@ from unit.builders import CHECKOUT
 SHELL = (
     *("hooks/*", "install.sh", "tests/run", ".ci/run", "tests/lab/*.sh"),
     *("benchmarks/run", "benchmarks/wiki-hook"),
+    *("packaging/build-*", "packaging/source-tree"),
+    *(f"packaging/debian/{name}" for name in ("postinst", "prerm", "postrm")),
 )
 SCRIPTS = sorted(
     str(path.relative_to(CHECKOUT))

@@ -8,10 +8,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import __version__
 from ..config import kept_over_boot
 from ..config.compiler import compile_file, find_gone
 from ..config.guest_names import find_misnamed, find_twins, is_libvirts_word_needed
@@ -45,7 +44,9 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import WRONG
 from .dry_run import Outcome, dry_run
+from .known_names import find_known
 from .output import diff_lines, overview_lines, status_json
+from .parser import make_parser
 from .reserve import reserve_guest
 
 DONE, FAILED, BAD = 0, 1, 2
@@ -54,11 +55,10 @@ DONE, FAILED, BAD = 0, 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done or same, 1 failed or differs, 2 bad
     usage or bad configuration."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     gc.disable()  # nothing lives longer than one command, and a pass costs 20 ms
     try:
-        status: int = arguments.command(arguments)
-        return status
+        return _COMMANDS[arguments.command](arguments)
     except VfwError as error:
         _complain(error.message, error.hint)
     except PermissionError as error:
@@ -66,38 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _complain(str(error))
     return FAILED
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vfwhooks", description="Port forwards to libvirt guests."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    one = commands.add_parser("check", help="check forwards.yaml; nothing is changed")
-    one.add_argument("file", nargs="?", type=Path, help="another file to check")
-    one.set_defaults(command=check)
-    one = commands.add_parser("apply", help="put forwards.yaml in force for all guests")
-    one.add_argument(
-        "--dry-run", action="store_true", help="only show what would change"
-    )
-    one.set_defaults(command=apply)
-    one = commands.add_parser("status", help="what is forwarded, and why not")
-    one.add_argument("--json", action="store_true", help="for programs")
-    one.set_defaults(command=status)
-    one = commands.add_parser("doctor", help="what is wrong with the host as a whole")
-    one.set_defaults(command=doctor)
-    one = commands.add_parser("explain", help="one guest's forwards, or one port's")
-    one.add_argument("about", metavar="GUEST|PORT", help="web1, 8080, 53/udp")
-    one.set_defaults(command=explain_forwards)
-    one = commands.add_parser("watch", help="do all of that by itself, as a service")
-    one.set_defaults(command=watch)
-    one = commands.add_parser("reserve", help="have a guest keep its address by DHCP")
-    one.add_argument("guest", help="its name or UUID")
-    one.set_defaults(command=keep_address)
-    one = commands.add_parser("purge", help="take out all rules and forget everything")
-    one.set_defaults(command=purge)
-    return parser
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -258,6 +226,26 @@ def purge(_: argparse.Namespace) -> int:
     link.close()
     print("removed all rules: " + (", ".join(cleared) or "there were none"))
     return DONE
+
+
+def complete(arguments: argparse.Namespace) -> int:
+    """Name what a shell may complete, one a line."""
+    for name in find_known(_state_path(), _config(), arguments.what):
+        print(name)
+    return DONE
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "apply": apply,
+    "check": check,
+    "complete": complete,
+    "doctor": doctor,
+    "explain": explain_forwards,
+    "purge": purge,
+    "reserve": keep_address,
+    "status": status,
+    "watch": watch,
+}
 
 
 def _config() -> str:

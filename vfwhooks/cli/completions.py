@@ -1,0 +1,153 @@
+"""Completions for bash, zsh and fish, from the parser. A shell asks `vfwhooks complete`
+for guests and ports; a name is never a word that the shell would expand."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from .parser import FILE, GUEST, GUEST_OR_PORT, Command, find_commands, make_parser
+
+# What is asked where an argument is one of these.
+ASKED = {GUEST: "guests", GUEST_OR_PORT: "guests ports", "PORT": "ports"}
+# In the second line, by which install.sh knows what is its own to replace and remove.
+_MARK = "# vfwhooks: completions, made from the parser of the command line."
+
+
+def render_completions() -> dict[str, str]:
+    """The files by shell."""
+    commands = find_commands(make_parser())
+    return {
+        shell: "\n".join(lines(commands)) + "\n"
+        for shell, lines in (("bash", _bash), ("zsh", _zsh), ("fish", _fish))
+    }
+
+
+def _options(command: Command) -> list[tuple[argparse.Action, str]]:
+    """Every spelling of every option."""
+    return [(one, word) for one in command.options for word in one.option_strings]
+
+
+def _asked(command: Command) -> str:
+    """What is asked for the arguments of a command."""
+    return next((ASKED[m] for m in _metavars(command) if m in ASKED), "")
+
+
+def _metavars(command: Command) -> list[str]:
+    return [one.metavar for one in command.arguments if isinstance(one.metavar, str)]
+
+
+def _bash(commands: dict[str, Command]) -> Iterator[str]:
+    yield "# bash completion for vfwhooks(8)"
+    yield _MARK
+    yield _BASH_HEAD
+    yield f"\tlocal words='{' '.join(commands)} --help --version' asked='' name"
+    yield '\tif [ "$COMP_CWORD" -gt 1 ]; then'
+    yield "\t\tcase ${COMP_WORDS[1]} in"
+    for name, command in commands.items():
+        words = " ".join(word for _, word in _options(command))
+        files = " files=1" if FILE in _metavars(command) else ""
+        yield f"\t\t{name}) words='{words}' asked='{_asked(command)}'{files} ;;"
+    yield "\t\t*) words='' ;;"
+    yield "\t\tesac"
+    yield "\tfi"
+    yield _BASH_TAIL
+
+
+_BASH_HEAD = """\
+_vfwhooks() {
+	local word=${COMP_WORDS[COMP_CWORD]} files=''"""
+# Names are compared and quoted here: compgen -W would expand what stands in them.
+_BASH_TAIL = """\
+	COMPREPLY=()
+	for name in $words; do
+		[[ $name != "$word"* ]] || COMPREPLY+=("$name")
+	done
+	if [ -n "$files" ] && [[ $word != -* ]]; then
+		compopt -o default
+		COMPREPLY=()
+	elif [ -n "$asked" ] && [[ $word != -* ]]; then
+		COMPREPLY=()
+		# shellcheck disable=SC2086 # words, not one
+		while IFS= read -r name; do
+			name=$(printf %q "$name")
+			[[ $name != "$word"* ]] || COMPREPLY+=("$name")
+		done < <(vfwhooks complete $asked 2>/dev/null)
+	fi
+}
+complete -F _vfwhooks vfwhooks"""
+
+
+def _zsh(commands: dict[str, Command]) -> Iterator[str]:
+    yield "#compdef vfwhooks"
+    yield _MARK
+    yield _ZSH_HEAD
+    for name, command in commands.items():
+        yield f"\t\t{_zsh_word(f'{name}:{command.summary}')}"
+    yield _ZSH_MIDDLE
+    for name, command in commands.items():
+        yield f"\t{name})"
+        yield "\t\t_arguments \\"
+        words = [f"{word}[{one.help}]" for one, word in _options(command)]
+        specs = map(_zsh_word, [*words, *_zsh_argument(command)])
+        yield " \\\n".join(f"\t\t\t{spec}" for spec in specs)
+        yield "\t\t;;"
+    yield "\tesac"
+    yield "}"
+    yield '_vfwhooks "$@"'
+
+
+def _zsh_word(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _zsh_argument(command: Command) -> list[str]:
+    if FILE in _metavars(command):
+        return ["1:file:_files"]
+    # Behind the blank zsh puts no options of its own among the words.
+    return [f"1:name: _vfwhooks_known {asked}" for asked in (_asked(command),) if asked]
+
+
+_ZSH_HEAD = """\
+_vfwhooks_known() {
+	local -a found
+	found=(${(f)"$(vfwhooks complete "$@" 2>/dev/null)"})
+	compadd -a found
+}
+_vfwhooks() {
+	local -a commands
+	commands=("""
+_ZSH_MIDDLE = """\
+	)
+	if ((CURRENT == 2)); then
+		_describe command commands
+		compadd -- --help --version
+		return
+	fi
+	local command=$words[2]
+	shift words
+	((CURRENT--))
+	case $command in"""
+
+
+def _fish(commands: dict[str, Command]) -> Iterator[str]:
+    yield "# fish completion for vfwhooks(8)"
+    yield _MARK
+    yield "complete -c vfwhooks -f"
+    first = "complete -c vfwhooks -n __fish_use_subcommand"
+    yield f"{first} -l help -d 'how to use it'"
+    yield f"{first} -l version -d 'the version'"
+    for name, command in commands.items():
+        yield f"{first} -a {name} -d {_fish_word(command.summary)}"
+        seen = f"complete -c vfwhooks -n '__fish_seen_subcommand_from {name}'"
+        for one, word in _options(command):
+            kind = f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}"
+            yield f"{seen} {kind} -d {_fish_word(one.help or '')}"
+        if FILE in _metavars(command):
+            yield f"{seen} -F"
+        elif asked := _asked(command):
+            yield f"{seen} -a '(vfwhooks complete {asked} 2>/dev/null)'"
+
+
+def _fish_word(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,69 @@
+"""A manual page for every command, from what `--help` says of it: text in
+the macros of man(7), for `man vfwhooks-check` and the like."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from .. import __version__
+from .parser import Command, find_commands, make_parser
+
+DATE = "2026-11-25"  # of the release, as in docs/vfwhooks.8
+
+
+def render_pages() -> dict[str, str]:
+    """The pages by file name."""
+    commands = find_commands(make_parser())
+    return {
+        f"vfwhooks-{name}.8": "\n".join(_page(name, command)) + "\n"
+        for name, command in commands.items()
+    }
+
+
+def _page(name: str, command: Command) -> Iterator[str]:
+    yield f'.\\" Made from what vfwhooks {name} --help says.'
+    title = f"VFWHOOKS-{name.upper()}"
+    yield f'.TH {title} 8 {DATE} "vfwhooks {__version__}" "System Administration"'
+    yield ".SH NAME"
+    yield f"vfwhooks-{name} \\- {_plain(command.summary)}"
+    yield ".SH SYNOPSIS"
+    yield f'.B "vfwhooks {name}"'
+    for one in command.options:
+        yield rf".RB [ {_plain(one.option_strings[-1])} ]"
+    for one in command.arguments:
+        yield _argument(one)
+    yield ".SH DESCRIPTION"
+    yield from map(_line, command.about.splitlines())
+    yield ".SH OPTIONS"
+    for one in [*command.arguments, *command.options]:
+        yield ".TP"
+        shown = ", ".join(one.option_strings)
+        yield f".B {_plain(shown)}" if shown else f".I {one.metavar}"
+        yield _line(one.help or "")
+    yield ".SH EXAMPLES"
+    yield ".EX"
+    yield from map(_line, command.examples)
+    yield ".EE"
+    yield ".SH SEE ALSO"
+    yield ".BR vfwhooks (8),"
+    yield ".BR forwards.yaml (5)"
+
+
+def _argument(one: argparse.Action) -> str:
+    return f".RI [ {one.metavar} ]" if one.nargs == "?" else f".I {one.metavar}"
+
+
+def _line(text: str) -> str:
+    """A line of text, of which no character means anything to roff."""
+    line = _plain(text)
+    return f"\\&{line}" if line[:1] in (".", "'") else line
+
+
+def _plain(text: str) -> str:
+    return (
+        text.replace("\\", "\\e")
+        .replace("-", "\\-")
+        .replace("'", "\\(aq")
+        .replace('"', "\\(dq")
+    )

@@ -1,0 +1,188 @@
+"""What the command line takes, told once: for `--help`, for the manual pages and for
+completions in shells. It imports nothing of ours but the version."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# What an argument stands for, by its metavar: what shells complete there.
+FILE, GUEST, GUEST_OR_PORT = "FILE", "GUEST", "GUEST|PORT"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; `command` in what it gives is the command's name."""
+    parser = argparse.ArgumentParser(
+        prog="vfwhooks",
+        description="Port forwards to libvirt guests.",
+        epilog="Behind a command, --help tells more: vfwhooks check --help",
+    )
+    parser.add_argument(
+        "--version", action="version", version=__version__, help="the version"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_editing(commands)
+    _add_looking(commands)
+    _add_doing(commands)
+    # Hidden: what completions in shells ask.
+    one = commands.add_parser("complete")
+    one.add_argument("what", nargs="+", choices=("guests", "ports"))
+    one.set_defaults(command="complete")
+    return parser
+
+
+def find_commands(parser: argparse.ArgumentParser) -> dict[str, Command]:
+    """The commands that people see, by name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return {
+                one.dest: Command(one.help or "", action.choices[one.dest])
+                for one in action._get_subactions()
+            }
+    return {}
+
+
+class Command:
+    """A command's summary, and its parser."""
+
+    def __init__(self, summary: str, parser: argparse.ArgumentParser) -> None:
+        self.summary = summary
+        self.parser = parser
+
+    @property
+    def about(self) -> str:
+        """What it does, in paragraphs."""
+        return self.parser.description or ""
+
+    @property
+    def examples(self) -> list[str]:
+        """Command lines to try."""
+        return [line.strip() for line in (self.parser.epilog or "").splitlines()[1:]]
+
+    @property
+    def options(self) -> list[argparse.Action]:
+        """What begins with -, `--help` among it."""
+        return [one for one in self.parser._actions if one.option_strings]
+
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """What does not."""
+        return [one for one in self.parser._actions if not one.option_strings]
+
+
+def _add(
+    commands: _Commands, name: str, summary: str, about: str, *examples: str
+) -> argparse.ArgumentParser:
+    one = commands.add_parser(
+        name,
+        help=summary,
+        description=about,
+        epilog="\n  ".join(("examples:", *examples)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.set_defaults(command=name)
+    return one
+
+
+def _add_editing(commands: _Commands) -> None:
+    one = _add(
+        commands,
+        "check",
+        "check forwards.yaml; nothing is changed",
+        """\
+Says everything that is wrong in FILE (without one, in the files in use), with
+file, line and column. Nothing is changed.""",
+        "vfwhooks check",
+        "vfwhooks check /tmp/forwards.yaml",
+    )
+    one.add_argument(
+        "file", nargs="?", type=Path, metavar=FILE, help="another file to check"
+    )
+    one = _add(
+        commands,
+        "apply",
+        "put forwards.yaml in force for all guests",
+        """\
+Asks libvirtd which guests run, and brings all rules to what the file says.
+Only what differs is touched; connections through unchanged forwards live on.
+Prints what changed, as lines that begin with + or -.""",
+        "vfwhooks apply --dry-run",
+        "vfwhooks apply",
+    )
+    one.add_argument(
+        "--dry-run", action="store_true", help="only show what would change"
+    )
+
+
+def _add_looking(commands: _Commands) -> None:
+    one = _add(
+        commands,
+        "status",
+        "what is forwarded, and why not",
+        """\
+Shows the paths in use, the backend, and every forward with its state; where
+that is not active, with the reason.""",
+        "vfwhooks status",
+        "vfwhooks status --json | jq '.forwards[] | select(.state != \"active\")'",
+    )
+    one.add_argument("--json", action="store_true", help="one object, for programs")
+    _add(
+        commands,
+        "doctor",
+        "what is wrong with the host as a whole",
+        """\
+Looks at the host as a whole, and says of everything how it stands (ok, note or
+wrong) and what to do about it. Nothing is changed.""",
+        "vfwhooks doctor",
+    )
+    one = _add(
+        commands,
+        "explain",
+        "one guest's forwards, or one port's",
+        """\
+Tells all about the forwards of a guest (its name or UUID), or about those on a
+port: the state and why, where each is written, what the kernel holds for it,
+and which way its packets go.""",
+        "vfwhooks explain web1",
+        "vfwhooks explain 53/udp",
+    )
+    one.add_argument("about", metavar=GUEST_OR_PORT, help="web1, 8080, 53/udp")
+
+
+def _add_doing(commands: _Commands) -> None:
+    _add(
+        commands,
+        "watch",
+        "do all of that by itself, as a service",
+        """\
+Runs until it is ended, and does by itself what apply does when the files, a
+lease, the neighbour table, the ruleset or libvirt's own files have changed.
+This is what vfwhooks.service runs.""",
+        "systemctl status vfwhooks",
+    )
+    one = _add(
+        commands,
+        "reserve",
+        "have a guest keep its address by DHCP",
+        """\
+Turns the IPv4 addresses that a running guest has now into DHCP reservations of
+its networks, live and persistent.""",
+        "vfwhooks reserve web1",
+    )
+    one.add_argument("guest", metavar=GUEST, help="its name or UUID")
+    _add(
+        commands,
+        "purge",
+        "take out all rules and forget everything",
+        """\
+Takes out all rules of vfwhooks, of both backends and of routing, and forgets
+all state. forwards.yaml stays. The next start of a guest brings its forwards
+back: end the service first.""",
+        "vfwhooks purge",
+    )
