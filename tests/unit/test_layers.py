@@ -22,6 +22,7 @@ ROOMS = (
     "reconcile",
     "config",
     "foreign",
+    "rulesets",
     "firewall",
     "libvirt",
     "store",
