@@ -206,8 +206,9 @@ def test_a_broken_object_of_json_is_named() -> None:
 
     found = read_ruleset(text, "it")
 
-    handles = [rule.handle for _, _, rule in found.rules()]
-    assert (handles, [one.line for one in found.problems]) == ([1, 2], [3])
+    places = [rule.place for _, _, rule in found.rules()]
+    lines = [one.line for one in found.problems]
+    assert (places, lines) == (["handle 1", "handle 2"], [3])
 
 
 @pytest.mark.parametrize("text", ["hello\n", "\0*filter\n", "guests:\n  web1: 80\n"])
@@ -241,10 +242,10 @@ def test_a_file_has_a_bound(tmp_path: Path) -> None:
     ]
 
 
-def meanings(found: Ruleset) -> dict[tuple[str, str, int], Bare]:
-    """Every rule by its table, chain and handle."""
+def meanings(found: Ruleset) -> dict[tuple[str, str, str], Bare]:
+    """Every rule by its table, chain and place."""
     return {
-        (str(table), chain.name, rule.handle): bare(rule)
+        (str(table), chain.name, rule.place): bare(rule)
         for table, chain, rule in found.rules()
     }
 
@@ -304,8 +305,7 @@ def test_a_rule_on_several_lines() -> None:
 
     assert rules(text) == [
         Rule(
-            4,
-            0,
+            "line 4",
             "tcp dport { 1, 2, 3 } drop",
             (
                 Match("proto", ("tcp",), False, "meta l4proto tcp"),

@@ -18,7 +18,6 @@ from ..config.guest_names import find_misnamed, find_twins, is_libvirts_word_nee
 from ..config.schema import read_forwards
 from ..config.yaml_tree import Problem, find_files, find_passed_over, in_file_order
 from ..diagnosis.doctor import check_config, examine
-from ..diagnosis.explain import explain
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..diagnosis.overview import look
@@ -45,6 +44,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import WRONG
 from .dry_run import Outcome, dry_run
+from .explained import add_arguments, explained
 from .output import diff_lines, overview_lines, status_json
 from .reserve import reserve_guest
 
@@ -87,9 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=status)
     one = commands.add_parser("doctor", help="what is wrong with the host as a whole")
     one.set_defaults(command=doctor)
-    one = commands.add_parser("explain", help="one guest's forwards, or one port's")
-    one.add_argument("about", metavar="GUEST|PORT", help="web1, 8080, 53/udp")
-    one.set_defaults(command=explain_forwards)
+    one = commands.add_parser("explain", help="a guest's forwards, or a whole firewall")
+    add_arguments(one)
+    one.set_defaults(command=explain_rules)
     one = commands.add_parser("watch", help="do all of that by itself, as a service")
     one.set_defaults(command=watch)
     one = commands.add_parser("reserve", help="have a guest keep its address by DHCP")
@@ -207,11 +207,14 @@ def doctor(_: argparse.Namespace) -> int:
     return FAILED if any(one.level == WRONG for one in found) else DONE
 
 
-def explain_forwards(arguments: argparse.Namespace) -> int:
-    """Tell all about one guest's forwards, or one port's."""
-    lines, is_well = explain(State(_state_path()), _config(), arguments.about)
-    for line in lines:
-        print(line)
+def explain_rules(arguments: argparse.Namespace) -> int:
+    """Tell all about one guest's forwards, one port's, or a whole ruleset."""
+    lines, is_well = explained(arguments, State(_state_path()), _config())
+    try:
+        for line in lines:
+            print(line)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE if is_well else FAILED
 
 

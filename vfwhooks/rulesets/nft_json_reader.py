@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from .nft_reader import OF_IPTABLES, add_rule, is_of_iptables, set_base
+from .nft_reader import add_rule, set_base
 from .ruleset import Element, Problem, Ruleset, Set
 
 _OBJECT = re.compile(r'\{\s*"(?:metainfo|table|chain|set|map|rule|counter|element)"')
@@ -18,7 +18,6 @@ _OPERATORS = {"|", "&", "^", "<<", ">>"}
 def read_nft_json(text: str) -> Ruleset:
     """Every table of it."""
     found = Ruleset()
-    found.tools.append("nft")
     decoder = json.JSONDecoder()
     line, counted = 1, 0
     begin = _OBJECT.search(text)
@@ -39,9 +38,6 @@ def read_nft_json(text: str) -> Ruleset:
             found.problems.append(Problem(line, text[at : at + 60], why))
             end = at + 1
         begin = _OBJECT.search(text, end)
-    for table in found.tables:
-        if is_of_iptables(table):
-            found.problems.append(Problem(0, f"table {table}", OF_IPTABLES))
     if '"nftables"' not in text and not found.tables and not found.problems:
         found.problems.append(Problem(1, text[:60], "it is not what nft writes"))
     return found
@@ -62,8 +58,8 @@ def _take(found: Ruleset, line: int, item: dict[str, Any]) -> None:
         text = " ".join(_statement(one) for one in about["expr"])
         if about.get("comment"):
             text += f' comment "{about["comment"]}"'
-        handle = int(about.get("handle", 0))
-        add_rule(table.chain(str(about["chain"])), line, handle, " ".join(text.split()))
+        place = f"handle {about['handle']}" if "handle" in about else f"line {line}"
+        add_rule(table.chain(str(about["chain"])), place, " ".join(text.split()))
     else:
         one = table.sets.setdefault(str(about["name"]), Set(str(about["name"])))
         for element in about.get("elem", []):

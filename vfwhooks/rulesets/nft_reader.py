@@ -36,16 +36,16 @@ _ELEMENT_NOISE = re.compile(
 )
 _ELEMENT_COMMENT = re.compile(r' comment "([^"]*)"')
 IPTABLES_TABLES = {"filter", "nat", "mangle", "raw", "security"}
-OF_IPTABLES = "nft does not show all that iptables-nft has put there"
 _FAMILIES = {"ip", "ip6", "inet", "arp", "bridge", "netdev"}
 _OF_TABLES = {"flags", "comment"}
 _MOST_LINES = 100_000  # of one rule's or one set's elements
 
 
-def read_nft(lines: Iterable[str]) -> Ruleset:
-    """Every table of `nft list ruleset`, with or without handles."""
+def read_nft(lines: Iterable[tuple[int, str]]) -> Ruleset:
+    """Every table of `nft list ruleset`, with or without handles; each line with its
+    number."""
     reader = _Reader()
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         reader.line(number, line)
     reader.end()
     return reader.found
@@ -54,7 +54,6 @@ def read_nft(lines: Iterable[str]) -> Ruleset:
 class _Reader:
     def __init__(self) -> None:
         self.found = Ruleset()
-        self.found.tools.append("nft")
         self._path: list[str] = []  # the words at the open braces
         self._chain: Chain | None = None
         self._set: Set | None = None
@@ -75,10 +74,6 @@ class _Reader:
 
     def end(self) -> None:
         """There are no more lines."""
-        for table in self.found.tables:
-            if is_of_iptables(table):
-                text = f"table {table}"
-                self.found.problems.append(Problem(0, text, OF_IPTABLES))
         if self._path or self._parts:
             line = " ".join(self._path)
             self.found.problems.append(Problem(self._first, line, "it has no end"))
@@ -137,8 +132,10 @@ class _Reader:
 def is_of_iptables(table: Table) -> bool:
     """Whether iptables-nft has made it: nft does not show all of such rules."""
     is_named = table.name in IPTABLES_TABLES and table.family in ("ip", "ip6")
-    return is_named and any(
-        chain.hook and chain.name.isupper() for chain in table.chains.values()
+    return (
+        table.tool == "nft"
+        and is_named
+        and any(chain.hook and chain.name.isupper() for chain in table.chains.values())
     )
 
 
@@ -151,7 +148,8 @@ def add_line(chain: Chain, number: int, text: str) -> None:
     elif not text.startswith('comment "'):
         handle = _HANDLE.search(text)
         text = text[: handle.start()] if handle else text
-        add_rule(chain, number, int(handle.group(1)) if handle else 0, text)
+        place = f"handle {handle.group(1)}" if handle else f"line {number}"
+        add_rule(chain, place, text)
 
 
 def set_base(chain: Chain, kind: str, hook: str, priority: str, policy: str) -> None:
@@ -165,12 +163,12 @@ def set_base(chain: Chain, kind: str, hook: str, priority: str, policy: str) -> 
         chain.priority += int(rest[0] + rest[1])
 
 
-def add_rule(chain: Chain, number: int, handle: int, text: str) -> None:
+def add_rule(chain: Chain, place: str, text: str) -> None:
     """A rule as nft writes it."""
     rule = RuleReader(text.replace("# xt_", "xt match ")).read()
     shown = _COUNTER.sub("", _COMMENT.sub("", text)).strip()
     matches = tuple(rule.matches)
-    chain.rules.append(Rule(number, handle, shown, matches, rule.verdict, rule.comment))
+    chain.rules.append(Rule(place, shown, matches, rule.verdict, rule.comment))
 
 
 def add_elements(one: Set, text: str) -> None:

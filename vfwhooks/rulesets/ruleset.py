@@ -51,20 +51,14 @@ class Verdict(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One rule: the line that it stands in, its handle (0 where none is told), its text
-    without counters."""
+    """One rule: how a person finds it (line 12, handle 5, rule 3), and its text without
+    counters."""
 
-    line: int
-    handle: int
+    place: str
     text: str
     matches: tuple[Match, ...]
     verdict: Verdict
     comment: str = ""
-
-    @property
-    def place(self) -> str:
-        """How a person finds it in the text, or in the kernel."""
-        return f"handle {self.handle}" if self.handle else f"line {self.line}"
 
 
 class Element(NamedTuple):
@@ -143,12 +137,11 @@ class Table:
 class Ruleset:
     """Tables in the order in which they were read, and what could not be read."""
 
-    __slots__ = ("problems", "tables", "tools")
+    __slots__ = ("problems", "tables")
 
     def __init__(self) -> None:
         self.tables: list[Table] = []
         self.problems: list[Problem] = []
-        self.tools: list[str] = []
 
     def table(self, family: str, name: str, tool: str) -> Table:
         """The table, made where it is not there yet."""
@@ -162,7 +155,6 @@ class Ruleset:
         """Take in another one's tables."""
         self.tables += other.tables
         self.problems += other.problems
-        self.tools += [tool for tool in other.tools if tool not in self.tools]
 
     def rules(self) -> Iterator[tuple[Table, Chain, Rule]]:
         """Every rule, with its table and chain."""

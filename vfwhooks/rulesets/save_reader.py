@@ -12,6 +12,8 @@ from functools import lru_cache
 from .ruleset import PRIORITIES, Match, Problem, Rule, Ruleset, Table, Verdict
 from .spellings import canonical, plain_error
 
+# Before the rules of a tool in what `explain --save` writes.
+TOOL_MARK = "# vfwhooks explain: "
 _HOOKS = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)')
 _ESCAPED = re.compile(r"\\(.)")
@@ -79,20 +81,20 @@ _DETAILS = {
 _CACHED = 4096
 
 
-def read_save(lines: Iterable[str], tool: str = "iptables") -> Ruleset:
-    """Every table; `tool` says which variant it is from."""
-    reader = _Reader(tool)
-    for number, line in enumerate(lines, 1):
-        reader.line(number, line.rstrip("\r\n"))
+def read_save(lines: Iterable[tuple[int, str]]) -> Ruleset:
+    """Every table of these lines, each with its number."""
+    reader = _Reader()
+    for number, line in lines:
+        reader.line(number, line)
     reader.end_table()
     return reader.found
 
 
 class _Reader:
-    def __init__(self, tool: str) -> None:
+    def __init__(self) -> None:
         self.found = Ruleset()
-        self.found.tools.append(tool)
-        self._tool = tool
+        self._tool = "iptables"
+        self._is_listed = False  # by us: nobody has the lines before him
         self._family = ""  # as the head of a save says
         self._table: Table | None = None
         self._has_family = False
@@ -108,6 +110,8 @@ class _Reader:
                 self._family = "ip6"
             elif "iptables-save" in line:
                 self._family = "ip"
+            elif line.startswith(TOOL_MARK):
+                self._tool, self._is_listed = line[len(TOOL_MARK) :], True
             return
         try:
             self._read(number, line)
@@ -157,9 +161,9 @@ class _Reader:
         name, text = words[1], line[3:].strip()
         text = text[text.find(name) + len(name) :].lstrip('" ')
         comment, matches, verdict = _conditions(words[2:], self._table.chains)
-        self._table.chain(name).rules.append(
-            Rule(number, 0, text, matches, verdict, comment)
-        )
+        rules = self._table.chain(name).rules
+        place = f"rule {len(rules) + 1}" if self._is_listed else f"line {number}"
+        rules.append(Rule(place, text, matches, verdict, comment))
 
     def end_table(self) -> None:
         """The table is whole; now it is known which family it is of."""

@@ -1,0 +1,109 @@
+"""`vfwhooks explain` for a guest, a port, this host's ruleset, a saved one, or what
+changed between two of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..diagnosis.explain import explain
+from ..diagnosis.live_ruleset import find_names, list_live
+from ..diagnosis.overview import look
+from ..diagnosis.port_verdicts import PortVerdicts, this_host
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.inventory import Inventory
+from ..rulesets.changes import find_changes
+from ..rulesets.context import Context, Names
+from ..rulesets.report import tell
+from ..rulesets.ruleset import Ruleset
+from ..rulesets.ruleset_reader import load_ruleset, read_ruleset
+from ..store.files import write
+from ..store.state import State
+from ..values.errors import VfwError
+
+_SECONDS = 60.0  # for a tool that lists a large ruleset
+_ABOUT = "web1, 8080, 53/udp, or ./FILE, a saved ruleset; without: this host's ruleset"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("about", nargs="?", metavar="GUEST|PORT|FILE", help=_ABOUT)
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument(
+        "--save", metavar="FILE", type=Path, help="save this host's ruleset there"
+    )
+    one.add_argument(
+        "--diff", metavar="OLD", type=Path, help="what changed since, up to FILE or now"
+    )
+
+
+def explained(
+    arguments: argparse.Namespace, state: State, config: str
+) -> tuple[Iterable[str], bool]:
+    """The lines, and whether all is well (with --diff: the same)."""
+    about = arguments.about
+    if arguments.save:
+        save_host(arguments.save)
+        return [], True
+    if arguments.diff:
+        found = changes(arguments.diff, Path(about) if about else None, state)
+        return found or ["nothing has changed"], not found
+    if about is None:
+        return explain_host(state, config), True
+    if _is_path(about):
+        return explain_file(Path(about)), True
+    try:
+        return explain(state, config, about)
+    except (OSError, VfwError):
+        if not Path(about).is_file():
+            raise
+    return explain_file(Path(about)), True
+
+
+def _is_path(about: str) -> bool:
+    """Neither a guest's name nor a port with its protocol has a slash like that."""
+    head, slash, _ = about.partition("/")
+    return bool(slash) and not head.isdigit()
+
+
+def explain_file(path: Path) -> Iterator[str]:
+    """All about a saved ruleset, of whatever host."""
+    return tell(load_ruleset(path), Names())
+
+
+def explain_host(state: State, config: str) -> Iterator[str]:
+    """All about this host's ruleset, and what becomes of each published port."""
+    inventory = Inventory(f"{state.path}/networks")
+    names = find_names(state, inventory)
+    ruleset = _read_live()
+    rows = look(state, config).forwards
+    verdicts = PortVerdicts(Context(ruleset, names), this_host(inventory), inventory)
+    lines = list(verdicts.tell(rows))
+    if lines:
+        yield "published ports, asked from an address that no rule names"
+        yield from (f"  {line}" for line in lines)
+        yield ""
+    yield from tell(ruleset, names)
+
+
+def save_host(path: Path) -> None:
+    """Write this host's ruleset to a file, by rename; it is root's alone."""
+    data = _list_live().encode("utf-8", "surrogateescape")
+    write(str(path), data, f"{path}.new")
+
+
+def changes(old: Path, new: Path | None, state: State) -> list[str]:
+    """What changed since a file was saved: up to another one, or up to now."""
+    names = Names() if new else find_names(state, Inventory(f"{state.path}/networks"))
+    after = load_ruleset(new) if new else _read_live()
+    return list(find_changes(load_ruleset(old), after, names))
+
+
+def _read_live() -> Ruleset:
+    return read_ruleset(_list_live(), "this host's ruleset")
+
+
+def _list_live() -> str:
+    return list_live(Netlink(), Run(seconds=_SECONDS))

@@ -1,0 +1,133 @@
+"""What the ruleset does to a connection from outside to each published port: which rule
+lets it in, and which one would have refused it without ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from ..config.value_syntax import parse_ports
+from ..rulesets.context import Context
+from ..rulesets.makers import OURS, find_maker
+from ..rulesets.packet import ANYBODY, Packet
+from ..rulesets.walk import Host, Step, Way, pass_hook, walk
+from ..values.errors import show
+from ..values.protocols import ALL_PROTOCOLS
+
+if TYPE_CHECKING:
+    from ..libvirt.inventory import Inventory
+    from ..rulesets.ruleset import Chain, Rule, Table
+    from .status import ForwardStatus
+
+_EVERY = ("*", "0.0.0.0", "::")
+_SAMPLE = "tcp", 80  # of an address that is published whole
+
+
+def this_host(inventory: Inventory) -> Host:
+    """What the kernel and libvirt's networks say of addresses."""
+    subnets = [
+        (ip_network(subnet), network.bridge)
+        for name in inventory.names()
+        if (network := inventory.network(name))
+        for _, subnet in network.subnets
+    ]
+
+    def device(address: str) -> str:
+        found = ip_address(address)
+        return next((bridge for net, bridge in subnets if found in net), "")
+
+    return Host(inventory.is_local, device)
+
+
+class PortVerdicts:
+    """Answers for one ruleset and one host."""
+
+    def __init__(self, known: Context, host: Host, inventory: Inventory) -> None:
+        self._known = known
+        self._host = host
+        self._inventory = inventory
+
+    def tell(self, rows: Sequence[ForwardStatus]) -> Iterator[str]:
+        """What becomes of a connection to each row's first port."""
+        for row in rows:
+            if row.is_loopback or row.host_ip == "::1":
+                continue
+            packet = self.packet(row)
+            name = f"{row.published}/{row.protocol} for {show(row.guest)}"
+            if packet is None:
+                yield f"{name}: the host has no such address"
+                continue
+            by = "" if packet.incoming == ANYBODY else f" by {show(packet.incoming)}"
+            yield f"{name}: a connection to {packet.destination} port {packet.port}{by}"
+            yield from (f"  {line}" for line in self.way(packet))
+
+    def packet(self, row: ForwardStatus) -> Packet | None:
+        """The first packet of a connection from outside; None where there is none."""
+        family = "6" if ":" in row.address + row.host_ip else "4"
+        address = row.host_ip
+        if address in _EVERY:
+            own = self._inventory.routes.own_addresses(family)
+            inside = self._inventory.bridge_addresses()
+            address = next((one for one in own if one not in inside), "")
+        if not address:
+            return None
+        protocol, port = row.protocol, 0
+        if protocol == ALL_PROTOCOLS:
+            protocol, port = _SAMPLE
+        else:
+            port = parse_ports(row.published).first
+        by = self._inventory.device_with(address) or ANYBODY
+        family = "ip6" if family == "6" else "ip"
+        return Packet(family, protocol, address, port, incoming=by)
+
+    def way(self, packet: Packet) -> Iterator[str]:
+        """Which rule decides, and which one would decide without ours."""
+        way = walk(self._known.ruleset, packet, self._host)
+        for step in way.steps:
+            if step.did == "dnat":
+                yield f"led to {way.packet.destination}: {self._rule(step)}"
+        if way.end == "depends":
+            yield f"depends on: {show(way.depends)} ({self._rule(way.steps[-1])})"
+        elif way.end != "accept":
+            yield f"{_refused(way.end)} by {self._rule(way.steps[-1])}"
+        elif "dnat" not in way.packet.states:
+            yield "let in to the host itself: no rule leads it to a guest"
+        else:
+            yield from self._let_in(way)
+
+    def _let_in(self, way: Way) -> Iterator[str]:
+        steps = [one for one in way.steps if one.hook == "forward"]
+        ours = [one for one in steps if one.rule and self._is_ours(one)]
+        for step in ours or steps[-1:]:
+            yield f"let in by {self._rule(step)}"
+        if not steps:
+            yield "let in: no rule of the hook forward refuses it"
+        packet = replace(way.packet, is_local=False)
+        without = pass_hook(self._known.ruleset, "forward", packet, self.is_ours)
+        if without.end == "depends":
+            yield f"without vfwhooks: depends on: {show(without.depends)}"
+        elif without.end == "accept":
+            yield "without vfwhooks: no rule would have refused it"
+        else:
+            end = _refused(without.end)
+            yield f"without vfwhooks: {end} by {self._rule(without.steps[-1])}"
+
+    def is_ours(self, table: Table, chain: Chain, rule: Rule) -> bool:
+        """Whether vfwhooks has made the rule."""
+        return find_maker(self._known, table, chain, rule).program == OURS
+
+    def _is_ours(self, step: Step) -> bool:
+        return bool(step.rule and self.is_ours(step.table, step.chain, step.rule))
+
+    def _rule(self, step: Step) -> str:
+        """A rule, and who has made it."""
+        if step.rule is None:
+            return show(str(step))
+        maker = find_maker(self._known, step.table, step.chain, step.rule)
+        return f"{show(str(step))} (made by {show(str(maker))})"
+
+
+def _refused(end: str) -> str:
+    return "rejected" if end == "reject" else "dropped"
