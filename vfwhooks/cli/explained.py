@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 from ..diagnosis.explain import explain
@@ -16,13 +17,16 @@ from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..rulesets.changes import find_changes
 from ..rulesets.context import Context, Names
+from ..rulesets.packet import ANYBODY
 from ..rulesets.report import tell
 from ..rulesets.ruleset import Ruleset
 from ..rulesets.ruleset_reader import load_ruleset, read_ruleset
 from ..store.files import write
 from ..store.state import State
-from ..values.errors import VfwError
+from ..values.errors import VfwError, show
+from ..values.protocols import PROTOCOLS
 
+_LAST_PORT = 65535
 _SECONDS = 60.0  # for a tool that lists a large ruleset
 _ABOUT = "web1, 8080, 53/udp, or ./FILE, a saved ruleset; without: this host's ruleset"
 
@@ -37,6 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--diff", metavar="OLD", type=Path, help="what changed since, up to FILE or now"
     )
+    one.add_argument(
+        "--trace", metavar="PROTOCOL/PORT", help="the way of a connection, rule by rule"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="ADDRESS",
+        default=ANYBODY,
+        help="who connects; without: somebody whose address no rule names",
+    )
 
 
 def explained(
@@ -44,6 +58,8 @@ def explained(
 ) -> tuple[Iterable[str], bool]:
     """The lines, and whether all is well (with --diff: the same)."""
     about = arguments.about
+    if arguments.trace:
+        return trace(arguments.trace, arguments.source, state, config), True
     if arguments.save:
         save_host(arguments.save)
         return [], True
@@ -75,17 +91,34 @@ def explain_file(path: Path) -> Iterator[str]:
 
 def explain_host(state: State, config: str) -> Iterator[str]:
     """All about this host's ruleset, and what becomes of each published port."""
-    inventory = Inventory(f"{state.path}/networks")
-    names = find_names(state, inventory)
-    ruleset = _read_live()
-    rows = look(state, config).forwards
-    verdicts = PortVerdicts(Context(ruleset, names), this_host(inventory), inventory)
-    lines = list(verdicts.tell(rows))
+    verdicts, names = _live_verdicts(state)
+    lines = list(verdicts.tell(look(state, config).forwards))
     if lines:
         yield "published ports, asked from an address that no rule names"
         yield from (f"  {line}" for line in lines)
         yield ""
-    yield from tell(ruleset, names)
+    yield from tell(verdicts.known.ruleset, names)
+
+
+def trace(about: str, source: str, state: State, config: str) -> Iterator[str]:
+    """The way of a connection to a port of this host; nothing is sent."""
+    protocol, _, port = about.lower().partition("/")
+    if protocol not in PROTOCOLS or not port.isdigit() or int(port) > _LAST_PORT:
+        hint = "a protocol and a port: tcp/8080, udp/53"
+        raise VfwError(f"{show(about)} cannot be traced", hint)
+    try:
+        source = source if source == ANYBODY else str(ip_address(source))
+    except ValueError:
+        raise VfwError(f"{show(source)} is no address") from None
+    rows = look(state, config).forwards
+    return _live_verdicts(state)[0].trace(rows, protocol, int(port), source)
+
+
+def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:
+    inventory = Inventory(f"{state.path}/networks")
+    names = find_names(state, inventory)
+    known = Context(_read_live(), names)
+    return PortVerdicts(known, this_host(inventory), inventory), names
 
 
 def save_host(path: Path) -> None:

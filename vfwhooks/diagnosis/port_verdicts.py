@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from .status import ForwardStatus
 
 _EVERY = ("*", "0.0.0.0", "::")
+_DID = {
+    "accept": "accepted by this chain",
+    "drop": "dropped",
+    "reject": "rejected",
+    "return": "back",
+    "depends": "nobody can tell whether the rule is for it",
+}
 _SAMPLE = "tcp", 80  # of an address that is published whole
 
 
@@ -45,7 +52,7 @@ class PortVerdicts:
     """Answers for one ruleset and one host."""
 
     def __init__(self, known: Context, host: Host, inventory: Inventory) -> None:
-        self._known = known
+        self.known = known
         self._host = host
         self._inventory = inventory
 
@@ -65,26 +72,29 @@ class PortVerdicts:
 
     def packet(self, row: ForwardStatus) -> Packet | None:
         """The first packet of a connection from outside; None where there is none."""
-        family = "6" if ":" in row.address + row.host_ip else "4"
-        address = row.host_ip
+        protocol, port = _SAMPLE
+        if row.protocol != ALL_PROTOCOLS:
+            protocol, port = row.protocol, parse_ports(row.published).first
+        is_six = ":" in row.address + row.host_ip
+        return self._to(row.host_ip, is_six, protocol, port)
+
+    def _to(
+        self, address: str, is_six: bool, protocol: str, port: int
+    ) -> Packet | None:
+        """A packet to an address of the host, which comes in where that is."""
         if address in _EVERY:
-            own = self._inventory.routes.own_addresses(family)
+            own = self._inventory.routes.own_addresses("6" if is_six else "4")
             inside = self._inventory.bridge_addresses()
             address = next((one for one in own if one not in inside), "")
         if not address:
             return None
-        protocol, port = row.protocol, 0
-        if protocol == ALL_PROTOCOLS:
-            protocol, port = _SAMPLE
-        else:
-            port = parse_ports(row.published).first
         by = self._inventory.device_with(address) or ANYBODY
-        family = "ip6" if family == "6" else "ip"
+        family = "ip6" if is_six else "ip"
         return Packet(family, protocol, address, port, incoming=by)
 
     def way(self, packet: Packet) -> Iterator[str]:
         """Which rule decides, and which one would decide without ours."""
-        way = walk(self._known.ruleset, packet, self._host)
+        way = walk(self.known.ruleset, packet, self._host)
         for step in way.steps:
             if step.did == "dnat":
                 yield f"led to {way.packet.destination}: {self._rule(step)}"
@@ -105,7 +115,7 @@ class PortVerdicts:
         if not steps:
             yield "let in: no rule of the hook forward refuses it"
         packet = replace(way.packet, is_local=False)
-        without = pass_hook(self._known.ruleset, "forward", packet, self.is_ours)
+        without = pass_hook(self.known.ruleset, "forward", packet, self.is_ours)
         if without.end == "depends":
             yield f"without vfwhooks: depends on: {show(without.depends)}"
         elif without.end == "accept":
@@ -114,9 +124,57 @@ class PortVerdicts:
             end = _refused(without.end)
             yield f"without vfwhooks: {end} by {self._rule(without.steps[-1])}"
 
+    def trace(
+        self, rows: Sequence[ForwardStatus], protocol: str, port: int, source: str
+    ) -> Iterator[str]:
+        """The way of one connection to a port of the host, hop by hop: to the address
+        that the port is published on, else to the host's first."""
+        is_six = ":" in source
+        hosts = [
+            row.host_ip
+            for row in rows
+            if row.protocol == protocol and _has(row.published, port)
+            if not row.is_loopback and is_six == (":" in row.address + row.host_ip)
+        ]
+        packet = self._to((hosts or ["*"])[0], is_six, protocol, port)
+        if packet is None:
+            yield f"the host has no address of IPv{6 if is_six else 4}"
+            return
+        bridge = "" if source == ANYBODY else self._host.device(source)
+        by = bridge or packet.incoming
+        yield from self._hops(replace(packet, source=source, incoming=by))
+
+    def _hops(self, packet: Packet) -> Iterator[str]:
+        who = packet.source
+        who = "an address that no rule names" if who == ANYBODY else who
+        by = "" if packet.incoming == ANYBODY else f", by {show(packet.incoming)}"
+        to = f"{packet.destination} port {packet.port}"
+        yield f"{packet.protocol} from {who} to {to}{by}: computed, nothing is sent"
+        way = walk(self.known.ruleset, packet, self._host)
+        hook = ""
+        for step in way.path:
+            if step.hook != hook:
+                if hook == "prerouting":
+                    yield _routing(way.packet)
+                hook = step.hook
+                yield hook
+            yield f"  {self._rule(step)}"
+            if step.did == "dnat":
+                found = way.packet
+                yield f"    → it is for {found.destination} port {found.port} now"
+            else:
+                yield f"    → {_DID.get(step.did, step.did)}"
+        if hook in ("", "prerouting") and way.end == "accept":
+            yield _routing(way.packet)
+        ends = {
+            "accept": "it gets there",
+            "depends": f"depends on: {show(way.depends)}",
+        }
+        yield ends.get(way.end, f"it is {_refused(way.end)}")
+
     def is_ours(self, table: Table, chain: Chain, rule: Rule) -> bool:
         """Whether vfwhooks has made the rule."""
-        return find_maker(self._known, table, chain, rule).program == OURS
+        return find_maker(self.known, table, chain, rule).program == OURS
 
     def _is_ours(self, step: Step) -> bool:
         return bool(step.rule and self.is_ours(step.table, step.chain, step.rule))
@@ -125,8 +183,21 @@ class PortVerdicts:
         """A rule, and who has made it."""
         if step.rule is None:
             return show(str(step))
-        maker = find_maker(self._known, step.table, step.chain, step.rule)
+        maker = find_maker(self.known, step.table, step.chain, step.rule)
         return f"{show(str(step))} (made by {show(str(maker))})"
+
+
+def _has(published: str, port: int) -> bool:
+    ports = parse_ports(published)
+    return ports.first <= port <= ports.last
+
+
+def _routing(packet: Packet) -> str:
+    """Where the kernel sends it."""
+    if packet.is_local:
+        return "routing: to the host itself"
+    by = f", by {show(packet.outgoing)}" if packet.outgoing else ""
+    return f"routing: to {packet.destination}{by}"
 
 
 def _refused(end: str) -> str:

@@ -41,17 +41,14 @@ class Step:
 
 @dataclass
 class Way:
-    """Where a packet got to: `end` is accept, drop, reject or depends."""
+    """Where a packet got to: `end` is accept, drop, reject or depends. `steps` are what
+    decided in each base chain, `path` has the jumps to there as well."""
 
     packet: Packet
     end: str = "accept"
     depends: str = ""
     steps: list[Step] = field(default_factory=list)
-
-    @property
-    def last(self) -> Step | None:
-        """What decided."""
-        return self.steps[-1] if self.steps else None
+    path: list[Step] = field(default_factory=list)
 
 
 class _Ended(Exception):
@@ -73,7 +70,7 @@ def walk(ruleset: Ruleset, packet: Packet, host: Host) -> Way:
     way = pass_hook(ruleset, "prerouting", packet)
     if way.end != "accept":
         return way
-    packet, steps = way.packet, way.steps
+    packet, steps, path = way.packet, way.steps, way.path
     is_local = packet.is_local
     if packet.destination:
         is_local = host.is_local(packet.destination)
@@ -82,10 +79,10 @@ def walk(ruleset: Ruleset, packet: Packet, host: Host) -> Way:
     packet = replace(packet, is_local=is_local)
     for hook in ["input"] if is_local else ["forward", "postrouting"]:
         way = pass_hook(ruleset, hook, packet)
-        steps = steps + way.steps
+        steps, path = steps + way.steps, path + way.path
         if way.end != "accept":
             break
-    return Way(way.packet, way.end, way.depends, steps)
+    return Way(way.packet, way.end, way.depends, steps, path)
 
 
 def pass_hook(
@@ -113,11 +110,12 @@ class _Walker:
         self._packet = packet
         self._skip = skip
         self._steps: list[Step] = []
+        self._path: list[Step] = []
         self._depends = ""
 
     def way(self, end: str) -> Way:
         """What was found."""
-        return Way(self._packet, end, self._depends, self._steps)
+        return Way(self._packet, end, self._depends, self._steps, self._path)
 
     def base(self, table: Table, chain: Chain) -> str:
         """The verdict of a base chain."""
@@ -177,6 +175,8 @@ class _Walker:
             return kind
         if target not in table.chains:
             self._stop(table, chain, rule, f"the chain {target}, which is not there")
+        did = f"goes to the chain {target}"
+        self._path.append(Step(self._hook, table, chain, rule, did))
         end = self._chain(table, table.chains[target], depth + 1)
         if kind == "goto":
             return end or "return"
@@ -227,6 +227,7 @@ class _Walker:
 
     def _note(self, table: Table, chain: Chain, rule: Rule | None, did: str) -> None:
         self._steps.append(Step(self._hook, table, chain, rule, did))
+        self._path.append(self._steps[-1])
 
     def _stop(
         self, table: Table, chain: Chain, rule: Rule | None, what: str
