@@ -11,12 +11,19 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from unit.builders import CHECKOUT
+from unit.builders import CHECKOUT, PROPERTY
+from unit.test_rulesets import LINES
 from vfwhooks.rulesets.context import Context, Names
 from vfwhooks.rulesets.makers import DEFAULT, HAND, LIBVIRT, OURS, XEN, find_maker
+from vfwhooks.rulesets.packet import Packet
 from vfwhooks.rulesets.report import tell
+from vfwhooks.rulesets.ruleset import HOOKS
 from vfwhooks.rulesets.ruleset_reader import load_ruleset, read_ruleset
+from vfwhooks.rulesets.walk import pass_hook
+from vfwhooks.values.errors import VfwError
 
 CASES = CHECKOUT / "tests/cases"
 HOSTS = sorted(path.name for path in (CASES / "explain").iterdir())
@@ -282,6 +289,26 @@ def test_chains_stand_in_the_order_in_which_a_packet_meets_them() -> None:
         "inet vfwhooks, chain postrouting",
         "ip libvirt_network, chain guest_nat",
     ]
+
+
+@PROPERTY
+@given(LINES, st.sampled_from(["*filter", "table ip t {", '{"nftables": [', ""]))
+def test_whatever_can_be_read_can_be_told(lines: list[str], head: str) -> None:
+    """Every rule is named, and a packet's way ends somehow; a page is a page."""
+    try:
+        ruleset = read_ruleset("\n".join([head, *lines]), "it")
+    except VfwError:
+        return
+    told = list(tell(ruleset, NOBODY))
+    ends = {
+        pass_hook(ruleset, hook, Packet("ip", "tcp", "10.0.0.1", 80)).end
+        for hook in HOOKS
+    }
+
+    made = [line for line in told if line.startswith("    made by: ")]
+    assert len(made) == sum(1 for _ in ruleset.rules())
+    assert ends <= {"accept", "drop", "reject", "depends"}
+    assert all(line.isprintable() for line in told)
 
 
 def calls(count: int) -> int:

@@ -332,6 +332,23 @@ forward drop priority policy accept ; ! -A -s -d -m -j -i FORWARD *filter :FORWA
 COMMIT [0:0] 10.0.0.0/8 saddr != == @s vmap 1 : 2 ct state new jump x tcp dport 80 .
 counter limit rate comment "a" " ' dnat to & | mark fib # xt_
 {"nftables": [{"rule": {"expr": [] "family" "table" "chain" """
+# Texts at which a careless expression would take hours.
+SLOW = [
+    f"table ip t {{\nx{' ' * 200_000}x\n",
+    f'table ip t {{\nchain c {{\n{" # " * 100_000}"\n',
+    f"table ip t {{\nchain c {{\nip saddr {{ {'1, ' * 100_000}\n",
+    f"*filter\n-A INPUT {'! ' * 100_000}-j DROP\n",
+    f"*filter\n-A INPUT -m comment --comment {chr(34) * 100_001}\n",
+    '{"nftables": [' + '{"rule": ' * 20_000,
+]
+
+
+@pytest.mark.parametrize("text", SLOW, ids=range(len(SLOW)))
+def test_no_line_takes_long(text: str) -> None:
+    """The time grows with the file, whatever is in it."""
+    assert read_ruleset(text, "it").problems
+
+
 WORDS = st.sampled_from(VOCABULARY.split())
 LINES = st.lists(st.lists(WORDS, max_size=12).map(" ".join), max_size=12)
 

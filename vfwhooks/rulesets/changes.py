@@ -99,10 +99,9 @@ def _moved(
     theirs: Sequence[Meaning],
     kept: Counter[Meaning],
 ) -> list[Rule]:
-    """The fewest kept rules that have to move to make the old order the new one; rules
-    that are there twice are left out."""
-    places = {one: at for at, one in enumerate(mine) if kept[one] == 1}
-    found = [(places[one], rule) for one, rule in zip(theirs, rules) if kept[one] == 1]
+    """The fewest kept rules that have to move to make the old order the new one."""
+    places = {key: at for at, key in _counted(mine, kept)}
+    found = [(places[key], rules[at]) for at, key in _counted(theirs, kept)]
     ends: list[int] = []  # of the longest runs that are in order, by their length
     lengths = []
     for place, _ in found:
@@ -117,6 +116,18 @@ def _moved(
         else:
             moved.append(rule)
     return moved[::-1]
+
+
+def _counted(
+    meanings: Sequence[Meaning], kept: Counter[Meaning]
+) -> Iterator[tuple[int, tuple[Meaning, int]]]:
+    """The places of the kept rules, each with its meaning, and which one of those of
+    that meaning it is."""
+    seen: Counter[Meaning] = Counter()
+    for at, one in enumerate(meanings):
+        if seen[one] < kept[one]:
+            yield at, (one, seen[one])
+            seen[one] += 1
 
 
 def _rule(

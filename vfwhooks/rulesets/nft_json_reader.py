@@ -12,6 +12,7 @@ from .nft_reader import add_rule, set_base
 from .ruleset import Element, Problem, Ruleset, Set
 
 _OBJECT = re.compile(r'\{\s*"(?:metainfo|table|chain|set|map|rule|counter|element)"')
+_DEEP = 1000  # what is left out of objects within objects within objects
 _OPERATORS = {"|", "&", "^", "<<", ">>"}
 
 
@@ -36,7 +37,7 @@ def read_nft_json(text: str) -> Ruleset:
         ) as e:
             why = str(e) if isinstance(e, ValueError) else "it is not what nft writes"
             found.problems.append(Problem(line, text[at : at + 60], why))
-            end = at + 1
+            end = at + (_DEEP if isinstance(e, RecursionError) else 1)
         begin = _OBJECT.search(text, end)
     if '"nftables"' not in text and not found.tables and not found.problems:
         found.problems.append(Problem(1, text[:60], "it is not what nft writes"))

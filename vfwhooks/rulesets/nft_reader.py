@@ -23,8 +23,7 @@ from .ruleset import (
     Table,
 )
 
-_HANDLE = re.compile(r"\s*# handle (\d+)\s*$")
-NOTE = re.compile(r"\s+# [^\"]*$")
+_HANDLE = re.compile(r" # handle (\d+)$")
 _BASE = re.compile(
     r"type (\S+) hook (\S+)(?: devices? .*)? priority (.+?);(?: policy (\w+);)?"
 )
@@ -82,7 +81,7 @@ class _Reader:
         if self._parts:
             self._go_on(line)
             return
-        head = NOTE.sub("", line)
+        head = without_note(line)
         if head == "}":
             if not self._path:
                 raise ValueError("nothing ends here")
@@ -127,6 +126,12 @@ class _Reader:
                 add_elements(self._set, text[12:].rstrip("} "))
         elif self._chain is not None:
             add_line(self._chain, self._first, text)
+
+
+def without_note(line: str) -> str:
+    """A line without what nft says of it behind a # (a handle, a program's name)."""
+    head, sign, note = line.rpartition(" # ")
+    return head.rstrip() if sign and '"' not in note else line
 
 
 def is_of_iptables(table: Table) -> bool:

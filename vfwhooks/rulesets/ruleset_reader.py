@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..values.errors import VfwError
 from .nft_json_reader import read_nft_json
-from .nft_reader import NOTE, is_of_iptables, read_nft
+from .nft_reader import is_of_iptables, read_nft, without_note
 from .ruleset import Problem, Ruleset
 from .save_reader import read_save
 
@@ -54,7 +54,7 @@ def _kind(line: str) -> str:
     """Which of the tools begins with such a line; '' where it says nothing."""
     if line[:1] == "*" and line[1:].strip():
         return "save"
-    if line[:6] == "table " and NOTE.sub("", line.rstrip()).endswith("{"):
+    if line[:6] == "table " and without_note(line.rstrip()).endswith("{"):
         return "nft"
     return "json" if line.lstrip()[:1] == "{" else ""
 
