@@ -4,9 +4,11 @@ published port is what a real connection meets."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
+from lab.box import wait_until
 from lab.docker import install_rules
 from lab.host import Host
 from lab.net import Net
@@ -198,7 +200,7 @@ def test_what_would_have_rejected_it(
 def test_the_way_of_a_connection(host: Host, outside: Net) -> None:
     """Hop by hop, to the guest's address; another source goes another way."""
     ways = [
-        explain(host, "--trace", "tcp/8081", "--from", source)
+        explain(host, "--trace", "tcp/8081", "--from", source, "--wait", "0")
         for source in ("198.51.100.7", "203.0.113.2")
     ]
 
@@ -213,6 +215,50 @@ def test_the_way_of_a_connection(host: Host, outside: Net) -> None:
         f"tcp from 203.0.113.2 to {to}",
         "it is rejected",
     )
+
+
+def tracing(host: Host, seconds: int) -> str:
+    """Start a trace of port 8080 that writes to /root/way; its process, when the kernel
+    has its table."""
+    env = f"PYTHONPATH={Host.CHECKOUT} exec /usr/bin/python3 -m vfwhooks"
+    command = f"{env} explain --trace tcp/8080 --wait {seconds} > /root/way 2>&1"
+    pid = host.run(["sh", "-c", f"({command}) </dev/null & echo $!"]).strip()
+    wait_until(lambda: "nftrace" in trace_table(host), "the table", 20)
+    return pid
+
+
+def trace_table(host: Host) -> str:
+    """The table that asks for a trace; '' where there is none."""
+    return host.call(["nft", "list", "table", "inet", "vfwhooks_trace"]).stdout
+
+
+def test_the_real_way_of_a_connection(host: Host, outside: Net) -> None:
+    """The kernel's own trace of one connection meets the chains that were computed,
+    in that order; the table that asks for it goes with the process."""
+    tracing(host, 20)
+    for _ in range(2):
+        outside.http("http://203.0.113.1:8080/", timeout=1)
+    wait_until(lambda: not trace_table(host), "the end of the trace", 30)
+
+    lines = host.read("/root/way").splitlines()
+    told, real = lines[: lines.index("")], lines[lines.index("") :]
+    assert (chains(real), len(chains(real)) > 4) == (chains(told), True)
+
+
+def chains(lines: list[str]) -> list[str]:
+    """The chains of the rules that these lines are about."""
+    found = [re.match(r"  \w+ \d+ of (.*?, chain \S+):", line) for line in lines]
+    return [one.group(1) for one in found if one]
+
+
+def test_a_killed_trace_leaves_nothing(host: Host, outside: Net) -> None:
+    """kill -9: the kernel drops the table, and neither nft goes on."""
+    pid = tracing(host, 20)
+
+    host.run(["kill", "-9", pid])
+
+    wait_until(lambda: not trace_table(host), "the table's end", 10)
+    wait_until(lambda: "nft" not in host.run(["ps", "-eo", "comm"]), "nft's end", 10)
 
 
 def test_what_has_changed_since(host: Host, outside: Net) -> None:

@@ -96,7 +96,7 @@ def test_ipv6_has_its_own_rules() -> None:
         [
             ("prerouting", "publish6", "dnat"),
             ("forward", "vfwhooks", "accept"),
-            ("postrouting", "postrouting", "accept"),
+            ("postrouting", "postrouting", "snat"),
         ],
     )
 

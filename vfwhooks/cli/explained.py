@@ -4,6 +4,7 @@ changed between two of them."""
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,12 +13,13 @@ from ..diagnosis.explain import explain
 from ..diagnosis.live_ruleset import find_names, list_live
 from ..diagnosis.overview import look
 from ..diagnosis.port_verdicts import PortVerdicts, this_host
+from ..diagnosis.traced_packet import watch_packet
 from ..host.netlink import Netlink
-from ..host.run import Run
+from ..host.run import Run, find
 from ..libvirt.inventory import Inventory
 from ..rulesets.changes import find_changes
 from ..rulesets.context import Context, Names
-from ..rulesets.packet import ANYBODY
+from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.report import tell
 from ..rulesets.ruleset import Ruleset
 from ..rulesets.ruleset_reader import load_ruleset, read_ruleset
@@ -26,6 +28,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
 
+_WAIT = 30
 _LAST_PORT = 65535
 _SECONDS = 60.0  # for a tool that lists a large ruleset
 _ABOUT = "web1, 8080, 53/udp, or ./FILE, a saved ruleset; without: this host's ruleset"
@@ -51,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=ANYBODY,
         help="who connects; without: somebody whose address no rule names",
     )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        default=_WAIT,
+        help=f"for a real connection ({_WAIT}; 0: its way is only computed)",
+    )
 
 
 def explained(
@@ -59,7 +69,8 @@ def explained(
     """The lines, and whether all is well (with --diff: the same)."""
     about = arguments.about
     if arguments.trace:
-        return trace(arguments.trace, arguments.source, state, config), True
+        one, source, wait = arguments.trace, arguments.source, arguments.wait
+        return trace(one, source, wait, state, config), True
     if arguments.save:
         save_host(arguments.save)
         return [], True
@@ -100,8 +111,11 @@ def explain_host(state: State, config: str) -> Iterator[str]:
     yield from tell(verdicts.known.ruleset, names)
 
 
-def trace(about: str, source: str, state: State, config: str) -> Iterator[str]:
-    """The way of a connection to a port of this host; nothing is sent."""
+def trace(
+    about: str, source: str, wait: float, state: State, config: str
+) -> Iterator[str]:
+    """The way of a connection to a port of this host, as it is computed, and as the
+    next one really goes; nothing is sent."""
     protocol, _, port = about.lower().partition("/")
     if protocol not in PROTOCOLS or not port.isdigit() or int(port) > _LAST_PORT:
         hint = "a protocol and a port: tcp/8080, udp/53"
@@ -110,8 +124,37 @@ def trace(about: str, source: str, state: State, config: str) -> Iterator[str]:
         source = source if source == ANYBODY else str(ip_address(source))
     except ValueError:
         raise VfwError(f"{show(source)} is no address") from None
+    verdicts, _ = _live_verdicts(state)
     rows = look(state, config).forwards
-    return _live_verdicts(state)[0].trace(rows, protocol, int(port), source)
+    packet = verdicts.connection(rows, protocol, int(port), source)
+    yield from verdicts.trace(packet)
+    if wait > 0:
+        yield ""
+        yield from _watch(verdicts, packet, wait)
+
+
+def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]:
+    """The real way of the next such connection."""
+    if any(one.tool == "iptables-legacy" for one in verdicts.known.ruleset.tables):
+        yield "iptables-legacy cannot be traced: the computed way alone is told"
+        return
+    if not find("nft"):
+        yield "nft is not installed: the computed way alone is told"
+        return
+    who = "" if packet.source == ANYBODY else f" from {packet.source}"
+    to = f"{packet.protocol} port {packet.port} of {packet.destination}"
+    yield f"now connect to {to}{who}, within {wait:g} s; its real way:"
+    sys.stdout.flush()
+    told = 0
+    try:
+        for hop in watch_packet(packet, wait, Run()):
+            told += 1
+            yield f"  {verdicts.hop(hop)}"
+    except VfwError as error:
+        yield str(error)
+        return
+    if not told:
+        yield "nobody has connected"
 
 
 def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:

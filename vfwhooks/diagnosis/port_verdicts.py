@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING
 from ..config.value_syntax import parse_ports
 from ..rulesets.context import Context
 from ..rulesets.makers import OURS, find_maker
+from ..rulesets.nft_reader import without_counters
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Host, Step, Way, pass_hook, walk
-from ..values.errors import show
+from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 
 if TYPE_CHECKING:
     from ..libvirt.inventory import Inventory
     from ..rulesets.ruleset import Chain, Rule, Table
     from .status import ForwardStatus
+    from .traced_packet import Hop
 
 _EVERY = ("*", "0.0.0.0", "::")
 _DID = {
     "accept": "accepted by this chain",
     "drop": "dropped",
     "reject": "rejected",
-    "return": "back",
+    "snat": "its source address is settled",
     "depends": "nobody can tell whether the rule is for it",
 }
 _SAMPLE = "tcp", 80  # of an address that is published whole
@@ -124,11 +126,12 @@ class PortVerdicts:
             end = _refused(without.end)
             yield f"without vfwhooks: {end} by {self._rule(without.steps[-1])}"
 
-    def trace(
+    def connection(
         self, rows: Sequence[ForwardStatus], protocol: str, port: int, source: str
-    ) -> Iterator[str]:
-        """The way of one connection to a port of the host, hop by hop: to the address
-        that the port is published on, else to the host's first."""
+    ) -> Packet:
+        """The first packet of a connection to a port of the host: to the address that
+        the port is published on, else to the host's first. Raises VfwError where the
+        host has none."""
         is_six = ":" in source
         hosts = [
             row.host_ip
@@ -138,13 +141,26 @@ class PortVerdicts:
         ]
         packet = self._to((hosts or ["*"])[0], is_six, protocol, port)
         if packet is None:
-            yield f"the host has no address of IPv{6 if is_six else 4}"
-            return
+            raise VfwError(f"the host has no address of IPv{6 if is_six else 4}")
         bridge = "" if source == ANYBODY else self._host.device(source)
         by = bridge or packet.incoming
-        yield from self._hops(replace(packet, source=source, incoming=by))
+        return replace(packet, source=source, incoming=by)
 
-    def _hops(self, packet: Packet) -> Iterator[str]:
+    def hop(self, hop: Hop) -> str:
+        """A rule that a packet really met."""
+        for table in self.known.ruleset.tables:
+            if (table.family, table.name, table.tool) == (hop.family, hop.table, "nft"):
+                chain = table.chain(hop.chain)
+                for rule in chain.rules:
+                    if rule.place == f"handle {hop.handle}":
+                        step = Step("", table, chain, rule, "")
+                        return f"{self._rule(step)}: {show(hop.verdict)}"
+        where = f"{hop.family} {hop.table}, chain {hop.chain}"
+        place = f"handle {hop.handle} of " if hop.handle else ""
+        return show(f"{place}{where}: {without_counters(hop.text)}: {hop.verdict}")
+
+    def trace(self, packet: Packet) -> Iterator[str]:
+        """The way of one packet as it is computed, hop by hop."""
         who = packet.source
         who = "an address that no rule names" if who == ANYBODY else who
         by = "" if packet.incoming == ANYBODY else f", by {show(packet.incoming)}"

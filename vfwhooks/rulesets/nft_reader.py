@@ -128,6 +128,11 @@ class _Reader:
             add_line(self._chain, self._first, text)
 
 
+def without_counters(text: str) -> str:
+    """A rule's text without its counters, and without its comment."""
+    return _COUNTER.sub("", _COMMENT.sub("", text)).strip()
+
+
 def without_note(line: str) -> str:
     """A line without what nft says of it behind a # (a handle, a program's name)."""
     head, sign, note = line.rpartition(" # ")
@@ -171,7 +176,7 @@ def set_base(chain: Chain, kind: str, hook: str, priority: str, policy: str) -> 
 def add_rule(chain: Chain, place: str, text: str) -> None:
     """A rule as nft writes it."""
     rule = RuleReader(text.replace("# xt_", "xt match ")).read()
-    shown = _COUNTER.sub("", _COMMENT.sub("", text)).strip()
+    shown = without_counters(text)
     matches = tuple(rule.matches)
     chain.rules.append(Rule(place, shown, matches, rule.verdict, rule.comment))
 

@@ -17,7 +17,8 @@ from .spellings import canonical
 
 Skip = Callable[[Table, Chain, Rule], bool]
 _DEEPEST = 16  # chains within chains: the kernel has the same bound
-_GOING_ON = {"", "log", "mark", "snat", "masquerade"}
+_GOING_ON = {"", "log", "mark"}
+_SOURCE = {"snat", "masquerade"}
 _HARMLESS = ("CHECKSUM", "CT ", "TCPMSS", "TTL", "SET ", "CLASSIFY", "DSCP", "TOS")
 _INLINE = re.compile(r"[{,]\s*([^:{},]+?) : ([^,{}]+?)\s*(?=[,}])")
 
@@ -98,7 +99,7 @@ def pass_hook(
             end = walker.base(table, chain)
         except _Ended:
             return walker.way("depends")
-        is_translated = is_translated or end == "dnat"
+        is_translated = is_translated or end in ("dnat", "snat")
         if end in ("drop", "reject"):
             return walker.way(end)
     return walker.way("accept")
@@ -138,6 +139,8 @@ class _Walker:
             is_met, condition = meets(self._packet, rule, table)
             if is_met is False:
                 continue
+            if is_met is None and rule.verdict.kind in _SOURCE:
+                continue  # whoever it is from then, it gets there
             if is_met is None:
                 self._stop(table, chain, rule, condition)
             end = self._judge(table, chain, rule, depth)
@@ -146,11 +149,16 @@ class _Walker:
         return ""
 
     def _judge(self, table: Table, chain: Chain, rule: Rule, depth: int) -> str:
-        kind, target, _ = rule.verdict
+        kind, target, key = rule.verdict
         if kind == "vmap":
             return self._vmap(table, chain, rule, depth)
         if kind in ("dnat", "redirect"):
             return self._translate(table, chain, rule)
+        if kind in _SOURCE:
+            if key and not look_up(self._packet, key, target, table):
+                return ""
+            self._note(table, chain, rule, "snat")
+            return "snat"
         if kind in ("jump", "goto"):
             return self._go(table, chain, rule, f"{kind} {target}", depth)
         if kind == "other":
