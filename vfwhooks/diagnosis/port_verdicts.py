@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from ..config.value_syntax import parse_ports
@@ -37,7 +37,7 @@ _SAMPLE = "tcp", 80  # of an address that is published whole
 def this_host(inventory: Inventory) -> Host:
     """What the kernel and libvirt's networks say of addresses."""
     subnets = [
-        (ip_network(subnet), network.bridge)
+        (subnet, network.bridge)
         for name in inventory.names()
         if (network := inventory.network(name))
         for _, subnet in network.subnets
@@ -47,7 +47,7 @@ def this_host(inventory: Inventory) -> Host:
         found = ip_address(address)
         return next((bridge for net, bridge in subnets if found in net), "")
 
-    return Host(inventory.is_local, device)
+    return Host(lambda address: inventory.is_local(ip_address(address)), device)
 
 
 class PortVerdicts:
@@ -87,10 +87,10 @@ class PortVerdicts:
         if address in _EVERY:
             own = self._inventory.routes.own_addresses("6" if is_six else "4")
             inside = self._inventory.bridge_addresses()
-            address = next((one for one in own if one not in inside), "")
+            address = next((str(one) for one in own if one not in inside), "")
         if not address:
             return None
-        by = self._inventory.device_with(address) or ANYBODY
+        by = self._inventory.device_with(ip_address(address)) or ANYBODY
         family = "ip6" if is_six else "ip"
         return Packet(family, protocol, address, port, incoming=by)
 
