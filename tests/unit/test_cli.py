@@ -65,6 +65,43 @@ def test_bad_usage(tmp_path: Path, arguments: list[str]) -> None:
     assert (status, output, [*tmp_path.iterdir()]) == (2, "", [])
 
 
+def test_explain_a_file(tmp_path: Path) -> None:
+    """A saved ruleset is told; what changed since another one was saved is a
+    difference, as diff has it."""
+    (tmp_path / "old").write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+    rule = "-A INPUT -i eth0 -j DROP"
+    (tmp_path / "new").write_text(f"*filter\n:INPUT ACCEPT [0:0]\n?\n{rule}\nCOMMIT\n")
+    old, new = f"{tmp_path}/old", f"{tmp_path}/new"
+
+    found = [
+        vfwhooks(tmp_path, "explain", *arguments)
+        for arguments in ([new], ["--diff", old, new], ["--diff", old, old], ["./no"])
+    ]
+
+    does = "A packet that comes in by eth0 is dropped without an answer."
+    who = "somebody by hand, or a script without a mark"
+    assert found == [
+        (
+            0,
+            f"1 rule\n  1 of {who}\n"
+            "not read: line 3: ?: it is neither a chain nor a rule\n\n"
+            "ip filter, chain INPUT (packets to the host itself; policy ACCEPT)\n"
+            f"  line 4: {rule[9:]}\n    made by: {who}\n    does:    {does}\n"
+            "    why:     The ruleset does not say why.\n"
+            "    if lost: The packets get through.\n",
+            "",
+        ),
+        (
+            1,
+            f"+ ip filter, chain INPUT, line 4: {rule[9:]}\n"
+            f"    {does} (made by {who})\n",
+            "",
+        ),
+        (0, "nothing has changed\n", ""),
+        (1, "", "vfwhooks: no: no such file\n"),
+    ]
+
+
 def test_status_before_the_first_event(tmp_path: Path) -> None:
     """Forwards of guests that do not run, in the shape that is promised."""
     configured(tmp_path, "guests: {web1: [8080:80, '[::]:5000-5001:5000-5001/udp']}\n")

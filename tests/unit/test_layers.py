@@ -22,6 +22,7 @@ ROOMS = (
     "reconcile",
     "config",
     "foreign",
+    "rulesets",
     "firewall",
     "libvirt",
     "store",
@@ -34,7 +35,7 @@ HEAVY = {
     "libvirt": {"libvirt.client"},
     "lxml": {"libvirt.xml"},
     "xml": {"libvirt.xml"},
-    "subprocess": {"service.children"},
+    "subprocess": {"service.children", "diagnosis.traced_packet"},
     "yaml": {"config.yaml_tree"},
 }
 # What every hook of ours loads: it may find a service that does the rest.

@@ -116,7 +116,20 @@ def test_pages_cannot_break_out() -> None:
         if line.startswith((".", "'"))
     }
 
-    made = {'.\\"', ".TH", ".SH", ".B", ".RB", ".RI", ".I", ".TP", ".EX", ".EE", ".BR"}
+    made = {
+        '.\\"',
+        ".TH",
+        ".SH",
+        ".B",
+        ".BI",
+        ".RB",
+        ".RI",
+        ".I",
+        ".TP",
+        ".EX",
+        ".EE",
+        ".BR",
+    }
     assert requests == made
 
 

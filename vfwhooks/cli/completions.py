@@ -37,6 +37,16 @@ def _metavars(command: Command) -> list[str]:
     return [one.metavar for one in command.arguments if isinstance(one.metavar, str)]
 
 
+def _values(commands: dict[str, Command]) -> dict[str, list[str]]:
+    """Options that take a value, by what that is."""
+    found: dict[str, list[str]] = {}
+    for command in commands.values():
+        for one, word in _options(command):
+            if one.nargs != 0:
+                found.setdefault(f"{one.metavar}", []).append(word)
+    return found
+
+
 def _bash(commands: dict[str, Command]) -> Iterator[str]:
     yield "# bash completion for vfwhooks(8)"
     yield _MARK
@@ -49,6 +59,11 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
         files = " files=1" if FILE in _metavars(command) else ""
         yield f"\t\t{name}) words='{words}' asked='{_asked(command)}'{files} ;;"
     yield "\t\t*) words='' ;;"
+    yield "\t\tesac"
+    yield "\t\tcase ${COMP_WORDS[COMP_CWORD - 1]} in"
+    for metavar, options in _values(commands).items():
+        files = " files=1" if metavar == FILE else ""
+        yield f"\t\t{' | '.join(options)}) words='' asked=''{files} ;;"
     yield "\t\tesac"
     yield "\tfi"
     yield _BASH_TAIL
@@ -88,7 +103,9 @@ def _zsh(commands: dict[str, Command]) -> Iterator[str]:
     for name, command in commands.items():
         yield f"\t{name})"
         yield "\t\t_arguments \\"
-        words = [f"{word}[{one.help}]" for one, word in _options(command)]
+        words = [
+            f"{word}[{one.help}]{_zsh_value(one)}" for one, word in _options(command)
+        ]
         specs = map(_zsh_word, [*words, *_zsh_argument(command)])
         yield " \\\n".join(f"\t\t\t{spec}" for spec in specs)
         yield "\t\t;;"
@@ -99,6 +116,12 @@ def _zsh(commands: dict[str, Command]) -> Iterator[str]:
 
 def _zsh_word(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _zsh_value(option: argparse.Action) -> str:
+    if option.nargs == 0:
+        return ""
+    return f":{option.metavar}:{'_files' if option.metavar == FILE else ' '}"
 
 
 def _zsh_argument(command: Command) -> list[str]:
@@ -142,6 +165,7 @@ def _fish(commands: dict[str, Command]) -> Iterator[str]:
         seen = f"complete -c vfwhooks -n '__fish_seen_subcommand_from {name}'"
         for one, word in _options(command):
             kind = f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}"
+            kind += "" if one.nargs == 0 else " -r" + " -F" * (one.metavar == FILE)
             yield f"{seen} {kind} -d {_fish_word(one.help or '')}"
         if FILE in _metavars(command):
             yield f"{seen} -F"

@@ -17,7 +17,6 @@ from ..config.guest_names import find_misnamed, find_twins, is_libvirts_word_nee
 from ..config.schema import read_forwards
 from ..config.yaml_tree import Problem, find_files, find_passed_over, in_file_order
 from ..diagnosis.doctor import check_config, examine
-from ..diagnosis.explain import explain
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..diagnosis.overview import look
@@ -44,6 +43,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import WRONG
 from .dry_run import Outcome, dry_run
+from .explained import explained
 from .known_names import find_known
 from .output import diff_lines, overview_lines, status_json
 from .parser import make_parser
@@ -175,11 +175,14 @@ def doctor(_: argparse.Namespace) -> int:
     return FAILED if any(one.level == WRONG for one in found) else DONE
 
 
-def explain_forwards(arguments: argparse.Namespace) -> int:
-    """Tell all about one guest's forwards, or one port's."""
-    lines, is_well = explain(State(_state_path()), _config(), arguments.about)
-    for line in lines:
-        print(line)
+def explain_rules(arguments: argparse.Namespace) -> int:
+    """Tell all about one guest's forwards, one port's, or a whole ruleset."""
+    lines, is_well = explained(arguments, State(_state_path()), _config())
+    try:
+        for line in lines:
+            print(line)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE if is_well else FAILED
 
 
@@ -240,7 +243,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": check,
     "complete": complete,
     "doctor": doctor,
-    "explain": explain_forwards,
+    "explain": explain_rules,
     "purge": purge,
     "reserve": keep_address,
     "status": status,

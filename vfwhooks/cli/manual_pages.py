@@ -30,7 +30,8 @@ def _page(name: str, command: Command) -> Iterator[str]:
     yield ".SH SYNOPSIS"
     yield f'.B "vfwhooks {name}"'
     for one in command.options:
-        yield rf".RB [ {_plain(one.option_strings[-1])} ]"
+        word, value = _plain(one.option_strings[-1]), _value(one)
+        yield rf".RB [ {word} ]" if not value else f'.RB [ {word} " \\fI{value}\\fR" ]'
     for one in command.arguments:
         yield _argument(one)
     yield ".SH DESCRIPTION"
@@ -39,7 +40,8 @@ def _page(name: str, command: Command) -> Iterator[str]:
     for one in [*command.arguments, *command.options]:
         yield ".TP"
         shown = ", ".join(one.option_strings)
-        yield f".B {_plain(shown)}" if shown else f".I {one.metavar}"
+        value = f' " {_value(one)}"' if _value(one) else ""
+        yield f'.BI "{_plain(shown)}"{value}' if shown else f".I {one.metavar}"
         yield _line(one.help or "")
     yield ".SH EXAMPLES"
     yield ".EX"
@@ -48,6 +50,11 @@ def _page(name: str, command: Command) -> Iterator[str]:
     yield ".SH SEE ALSO"
     yield ".BR vfwhooks (8),"
     yield ".BR forwards.yaml (5)"
+
+
+def _value(one: argparse.Action) -> str:
+    """What an option takes; '' where that is nothing."""
+    return f"{one.metavar}" if one.nargs != 0 else ""
 
 
 def _argument(one: argparse.Action) -> str:

@@ -141,18 +141,48 @@ Looks at the host as a whole, and says of everything how it stands (ok, note or
 wrong) and what to do about it. Nothing is changed.""",
         "vfwhooks doctor",
     )
+    _add_explain(commands)
+
+
+def _add_explain(commands: _Commands) -> None:
     one = _add(
         commands,
         "explain",
-        "one guest's forwards, or one port's",
+        "one guest's forwards, one port's, or a whole firewall",
         """\
-Tells all about the forwards of a guest (its name or UUID), or about those on a
-port: the state and why, where each is written, what the kernel holds for it,
-and which way its packets go.""",
+Tells all about the forwards of a guest or a port, about a saved ruleset
+(./FILE), or without an argument about this host's ruleset: who made each rule,
+what it does and why, and what stops working without it.""",
         "vfwhooks explain web1",
-        "vfwhooks explain 53/udp",
+        "vfwhooks explain ./saved.rules",
+        "vfwhooks explain --trace tcp/8080 --from 198.51.100.7",
     )
-    one.add_argument("about", metavar=GUEST_OR_PORT, help="web1, 8080, 53/udp")
+    one.add_argument(
+        "about", nargs="?", metavar=GUEST_OR_PORT, help="web1, 8080, 53/udp, ./FILE"
+    )
+    only = one.add_mutually_exclusive_group()
+    only.add_argument(
+        "--save", type=Path, metavar=FILE, help="save this host's ruleset there"
+    )
+    only.add_argument(
+        "--diff", type=Path, metavar=FILE, help="what changed since FILE was saved"
+    )
+    only.add_argument(
+        "--trace", metavar="PROTO/PORT", help="the way of a connection, rule by rule"
+    )
+    one.add_argument(
+        "--from",
+        dest="source",
+        metavar="ADDRESS",
+        help="who connects; else an address that no rule names",
+    )
+    one.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        default=30,
+        help="for a real connection (30; 0: only computed)",
+    )
 
 
 def _add_doing(commands: _Commands) -> None:

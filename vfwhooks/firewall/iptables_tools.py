@@ -41,9 +41,14 @@ class Tools:
     def lines(self, family: str, variant: str) -> list[str]:
         """The rules of all tables as they are saved, without counters, each table's
         behind its name."""
-        tool = _tool(family, variant, "save")
-        text = self.run([tool]) if tool else ""
+        text = self.text(family, variant)
         return [line for line in text.splitlines(True) if line[:1] in "-*"]
+
+    def text(self, family: str, variant: str) -> str:
+        """All tables as they are saved; '' where the kernel has none, or there is no
+        tool."""
+        tool = _tool(family, variant, "save")
+        return self.run([tool]) if tool else ""
 
     def nat(self, family: str, variant: str) -> str:
         """The table nat as it is saved; '' where the legacy variant has none, since to

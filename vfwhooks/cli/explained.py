@@ -1,0 +1,155 @@
+"""`vfwhooks explain` for a guest, a port, this host's ruleset, a saved one, or what
+changed between two of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+from ..diagnosis.explain import explain
+from ..diagnosis.live_ruleset import find_names, list_live
+from ..diagnosis.overview import look
+from ..diagnosis.port_verdicts import PortVerdicts, this_host
+from ..diagnosis.traced_packet import watch_packet
+from ..host.netlink import Netlink
+from ..host.run import Run, find
+from ..libvirt.inventory import Inventory
+from ..rulesets.changes import find_changes
+from ..rulesets.context import Context, Names
+from ..rulesets.packet import ANYBODY, Packet
+from ..rulesets.report import tell
+from ..rulesets.ruleset import Ruleset
+from ..rulesets.ruleset_reader import load_ruleset, read_ruleset
+from ..store.files import write
+from ..store.state import State
+from ..values.errors import VfwError, show
+from ..values.protocols import PROTOCOLS
+
+_LAST_PORT = 65535
+_SECONDS = 60.0  # for a tool that lists a large ruleset
+
+
+def explained(
+    arguments: argparse.Namespace, state: State, config: str
+) -> tuple[Iterable[str], bool]:
+    """The lines, and whether all is well (with --diff: the same)."""
+    about = arguments.about
+    if arguments.trace:
+        one, wait = arguments.trace, arguments.wait
+        source = arguments.source or ANYBODY
+        return trace(one, source, wait, state, config), True
+    if arguments.save:
+        save_host(arguments.save)
+        return [], True
+    if arguments.diff:
+        found = changes(arguments.diff, Path(about) if about else None, state)
+        return found or ["nothing has changed"], not found
+    if about is None:
+        return explain_host(state, config), True
+    if _is_path(about):
+        return explain_file(Path(about)), True
+    try:
+        return explain(state, config, about)
+    except (OSError, VfwError):
+        if not Path(about).is_file():
+            raise
+    return explain_file(Path(about)), True
+
+
+def _is_path(about: str) -> bool:
+    """Neither a guest's name nor a port with its protocol has a slash like that."""
+    head, slash, _ = about.partition("/")
+    return bool(slash) and not head.isdigit()
+
+
+def explain_file(path: Path) -> Iterator[str]:
+    """All about a saved ruleset, of whatever host."""
+    return tell(load_ruleset(path), Names())
+
+
+def explain_host(state: State, config: str) -> Iterator[str]:
+    """All about this host's ruleset, and what becomes of each published port."""
+    verdicts, names = _live_verdicts(state)
+    lines = list(verdicts.tell(look(state, config).forwards))
+    if lines:
+        yield "published ports, asked from an address that no rule names"
+        yield from (f"  {line}" for line in lines)
+        yield ""
+    yield from tell(verdicts.known.ruleset, names)
+
+
+def trace(
+    about: str, source: str, wait: float, state: State, config: str
+) -> Iterator[str]:
+    """The way of a connection to a port of this host, as it is computed, and as the
+    next one really goes; nothing is sent."""
+    protocol, _, port = about.lower().partition("/")
+    if protocol not in PROTOCOLS or not port.isdigit() or int(port) > _LAST_PORT:
+        hint = "a protocol and a port: tcp/8080, udp/53"
+        raise VfwError(f"{show(about)} cannot be traced", hint)
+    try:
+        source = source if source == ANYBODY else str(ip_address(source))
+    except ValueError:
+        raise VfwError(f"{show(source)} is no address") from None
+    verdicts, _ = _live_verdicts(state)
+    rows = look(state, config).forwards
+    packet = verdicts.connection(rows, protocol, int(port), source)
+    yield from verdicts.trace(packet)
+    if wait > 0:
+        yield ""
+        yield from _watch(verdicts, packet, wait)
+
+
+def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]:
+    """The real way of the next such connection."""
+    if any(one.tool == "iptables-legacy" for one in verdicts.known.ruleset.tables):
+        yield "iptables-legacy cannot be traced: the computed way alone is told"
+        return
+    if not find("nft"):
+        yield "nft is not installed: the computed way alone is told"
+        return
+    who = "" if packet.source == ANYBODY else f" from {packet.source}"
+    to = f"{packet.protocol} port {packet.port} of {packet.destination}"
+    yield f"now connect to {to}{who}, within {wait:g} s; its real way:"
+    sys.stdout.flush()
+    told = 0
+    try:
+        for hop in watch_packet(packet, wait, Run()):
+            told += 1
+            yield f"  {verdicts.hop(hop)}"
+    except VfwError as error:
+        yield str(error)
+        return
+    if not told:
+        yield "nobody has connected"
+
+
+def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:
+    inventory = Inventory(f"{state.path}/networks")
+    names = find_names(state, inventory)
+    known = Context(_read_live(), names)
+    return PortVerdicts(known, this_host(inventory), inventory), names
+
+
+def save_host(path: Path) -> None:
+    """Write this host's ruleset to a file, by rename; it is root's alone."""
+    data = _list_live().encode("utf-8", "surrogateescape")
+    write(str(path), data, f"{path}.new")
+
+
+def changes(old: Path, new: Path | None, state: State) -> list[str]:
+    """What changed since a file was saved: up to another one, or up to now."""
+    names = Names() if new else find_names(state, Inventory(f"{state.path}/networks"))
+    after = load_ruleset(new) if new else _read_live()
+    return list(find_changes(load_ruleset(old), after, names))
+
+
+def _read_live() -> Ruleset:
+    return read_ruleset(_list_live(), "this host's ruleset")
+
+
+def _list_live() -> str:
+    return list_live(Netlink(), Run(seconds=_SECONDS))

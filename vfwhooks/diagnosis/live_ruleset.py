@@ -1,0 +1,46 @@
+"""The host's whole ruleset, as its tools list it, and the names that people know of it.
+
+It is read for a person who asks, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from ..firewall.iptables_tools import COMMANDS, Tools, own_variant
+from ..host.netlink import Netlink
+from ..host.run import Run, find
+from ..libvirt.inventory import Inventory
+from ..rulesets.context import Names
+from ..rulesets.save_reader import TOOL_MARK
+from ..store.state import State
+
+_SHARED = "claim", "network"  # records that are no guests
+_VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
+
+
+def list_live(link: Netlink, run: Run) -> str:
+    """The text of all of it: nft's listing, with handles, and what both variants of
+    iptables save."""
+    parts = []
+    if find("nft"):
+        parts.append(run(["nft", "-a", "list", "ruleset"]))
+    if find("iptables-save"):
+        tools = Tools(link, run, {})
+        for variant in dict.fromkeys((own_variant(run), "legacy")):
+            for family, command in COMMANDS.items():
+                saved = tools.text(family, variant)
+                head = f"{TOOL_MARK}{_VARIANTS[variant]}\n# of {command}-save\n"
+                parts.append(head + saved if saved else "")
+    return "".join(parts)
+
+
+def find_names(state: State, inventory: Inventory) -> Names:
+    """The network behind each bridge, and the guest of each UUID."""
+    networks = map(inventory.network, inventory.names())
+    return Names(
+        {one.bridge: one.name for one in networks if one and not one.is_hosts_own},
+        {
+            one.guest.uuid: one.guest.name
+            for one in state.records()
+            if one.guest.uuid and one.guest.driver not in _SHARED
+        },
+    )

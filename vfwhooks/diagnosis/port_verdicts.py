@@ -1,0 +1,220 @@
+"""What the ruleset does to a connection from outside to each published port: which rule
+lets it in, and which one would have refused it without ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from ..config.value_syntax import parse_ports
+from ..rulesets.context import Context
+from ..rulesets.makers import OURS, find_maker
+from ..rulesets.nft_reader import without_counters
+from ..rulesets.packet import ANYBODY, Packet
+from ..rulesets.walk import Host, Step, Way, pass_hook, walk
+from ..values.errors import VfwError, show
+from ..values.protocols import ALL_PROTOCOLS
+
+if TYPE_CHECKING:
+    from ..libvirt.inventory import Inventory
+    from ..rulesets.ruleset import Chain, Rule, Table
+    from .status import ForwardStatus
+    from .traced_packet import Hop
+
+_EVERY = ("*", "0.0.0.0", "::")
+_DID = {
+    "accept": "accepted by this chain",
+    "drop": "dropped",
+    "reject": "rejected",
+    "snat": "its source address is settled",
+    "depends": "nobody can tell whether the rule is for it",
+}
+_SAMPLE = "tcp", 80  # of an address that is published whole
+
+
+def this_host(inventory: Inventory) -> Host:
+    """What the kernel and libvirt's networks say of addresses."""
+    subnets = [
+        (subnet, network.bridge)
+        for name in inventory.names()
+        if (network := inventory.network(name))
+        for _, subnet in network.subnets
+    ]
+
+    def device(address: str) -> str:
+        found = ip_address(address)
+        return next((bridge for net, bridge in subnets if found in net), "")
+
+    return Host(lambda address: inventory.is_local(ip_address(address)), device)
+
+
+class PortVerdicts:
+    """Answers for one ruleset and one host."""
+
+    def __init__(self, known: Context, host: Host, inventory: Inventory) -> None:
+        self.known = known
+        self._host = host
+        self._inventory = inventory
+
+    def tell(self, rows: Sequence[ForwardStatus]) -> Iterator[str]:
+        """What becomes of a connection to each row's first port."""
+        for row in rows:
+            if row.is_loopback or row.host_ip == "::1":
+                continue
+            packet = self.packet(row)
+            name = f"{row.published}/{row.protocol} for {show(row.guest)}"
+            if packet is None:
+                yield f"{name}: the host has no such address"
+                continue
+            by = "" if packet.incoming == ANYBODY else f" by {show(packet.incoming)}"
+            yield f"{name}: a connection to {packet.destination} port {packet.port}{by}"
+            yield from (f"  {line}" for line in self.way(packet))
+
+    def packet(self, row: ForwardStatus) -> Packet | None:
+        """The first packet of a connection from outside; None where there is none."""
+        protocol, port = _SAMPLE
+        if row.protocol != ALL_PROTOCOLS:
+            protocol, port = row.protocol, parse_ports(row.published).first
+        is_six = ":" in row.address + row.host_ip
+        return self._to(row.host_ip, is_six, protocol, port)
+
+    def _to(
+        self, address: str, is_six: bool, protocol: str, port: int
+    ) -> Packet | None:
+        """A packet to an address of the host, which comes in where that is."""
+        if address in _EVERY:
+            own = self._inventory.routes.own_addresses("6" if is_six else "4")
+            inside = self._inventory.bridge_addresses()
+            address = next((str(one) for one in own if one not in inside), "")
+        if not address:
+            return None
+        by = self._inventory.device_with(ip_address(address)) or ANYBODY
+        family = "ip6" if is_six else "ip"
+        return Packet(family, protocol, address, port, incoming=by)
+
+    def way(self, packet: Packet) -> Iterator[str]:
+        """Which rule decides, and which one would decide without ours."""
+        way = walk(self.known.ruleset, packet, self._host)
+        for step in way.steps:
+            if step.did == "dnat":
+                yield f"led to {way.packet.destination}: {self._rule(step)}"
+        if way.end == "depends":
+            yield f"depends on: {show(way.depends)} ({self._rule(way.steps[-1])})"
+        elif way.end != "accept":
+            yield f"{_refused(way.end)} by {self._rule(way.steps[-1])}"
+        elif "dnat" not in way.packet.states:
+            yield "let in to the host itself: no rule leads it to a guest"
+        else:
+            yield from self._let_in(way)
+
+    def _let_in(self, way: Way) -> Iterator[str]:
+        steps = [one for one in way.steps if one.hook == "forward"]
+        ours = [one for one in steps if one.rule and self._is_ours(one)]
+        for step in ours or steps[-1:]:
+            yield f"let in by {self._rule(step)}"
+        if not steps:
+            yield "let in: no rule of the hook forward refuses it"
+        packet = replace(way.packet, is_local=False)
+        without = pass_hook(self.known.ruleset, "forward", packet, self.is_ours)
+        if without.end == "depends":
+            yield f"without vfwhooks: depends on: {show(without.depends)}"
+        elif without.end == "accept":
+            yield "without vfwhooks: no rule would have refused it"
+        else:
+            end = _refused(without.end)
+            yield f"without vfwhooks: {end} by {self._rule(without.steps[-1])}"
+
+    def connection(
+        self, rows: Sequence[ForwardStatus], protocol: str, port: int, source: str
+    ) -> Packet:
+        """The first packet of a connection to a port of the host: to the address that
+        the port is published on, else to the host's first. Raises VfwError where the
+        host has none."""
+        is_six = ":" in source
+        hosts = [
+            row.host_ip
+            for row in rows
+            if row.protocol == protocol and _has(row.published, port)
+            if not row.is_loopback and is_six == (":" in row.address + row.host_ip)
+        ]
+        packet = self._to((hosts or ["*"])[0], is_six, protocol, port)
+        if packet is None:
+            raise VfwError(f"the host has no address of IPv{6 if is_six else 4}")
+        bridge = "" if source == ANYBODY else self._host.device(source)
+        by = bridge or packet.incoming
+        return replace(packet, source=source, incoming=by)
+
+    def hop(self, hop: Hop) -> str:
+        """A rule that a packet really met."""
+        for table in self.known.ruleset.tables:
+            if (table.family, table.name, table.tool) == (hop.family, hop.table, "nft"):
+                chain = table.chain(hop.chain)
+                for rule in chain.rules:
+                    if rule.place == f"handle {hop.handle}":
+                        step = Step("", table, chain, rule, "")
+                        return f"{self._rule(step)}: {show(hop.verdict)}"
+        where = f"{hop.family} {hop.table}, chain {hop.chain}"
+        place = f"handle {hop.handle} of " if hop.handle else ""
+        return show(f"{place}{where}: {without_counters(hop.text)}: {hop.verdict}")
+
+    def trace(self, packet: Packet) -> Iterator[str]:
+        """The way of one packet as it is computed, hop by hop."""
+        who = packet.source
+        who = "an address that no rule names" if who == ANYBODY else who
+        by = "" if packet.incoming == ANYBODY else f", by {show(packet.incoming)}"
+        to = f"{packet.destination} port {packet.port}"
+        yield f"{packet.protocol} from {who} to {to}{by}: computed, nothing is sent"
+        way = walk(self.known.ruleset, packet, self._host)
+        hook = ""
+        for step in way.path:
+            if step.hook != hook:
+                if hook == "prerouting":
+                    yield _routing(way.packet)
+                hook = step.hook
+                yield hook
+            yield f"  {self._rule(step)}"
+            if step.did == "dnat":
+                found = way.packet
+                yield f"    → it is for {found.destination} port {found.port} now"
+            else:
+                yield f"    → {_DID.get(step.did, step.did)}"
+        if hook in ("", "prerouting") and way.end == "accept":
+            yield _routing(way.packet)
+        ends = {
+            "accept": "it gets there",
+            "depends": f"depends on: {show(way.depends)}",
+        }
+        yield ends.get(way.end, f"it is {_refused(way.end)}")
+
+    def is_ours(self, table: Table, chain: Chain, rule: Rule) -> bool:
+        """Whether vfwhooks has made the rule."""
+        return find_maker(self.known, table, chain, rule).program == OURS
+
+    def _is_ours(self, step: Step) -> bool:
+        return bool(step.rule and self.is_ours(step.table, step.chain, step.rule))
+
+    def _rule(self, step: Step) -> str:
+        """A rule, and who has made it."""
+        if step.rule is None:
+            return show(str(step))
+        maker = find_maker(self.known, step.table, step.chain, step.rule)
+        return f"{show(str(step))} (made by {show(str(maker))})"
+
+
+def _has(published: str, port: int) -> bool:
+    ports = parse_ports(published)
+    return ports.first <= port <= ports.last
+
+
+def _routing(packet: Packet) -> str:
+    """Where the kernel sends it."""
+    if packet.is_local:
+        return "routing: to the host itself"
+    by = f", by {show(packet.outgoing)}" if packet.outgoing else ""
+    return f"routing: to {packet.destination}{by}"
+
+
+def _refused(end: str) -> str:
+    return "rejected" if end == "reject" else "dropped"

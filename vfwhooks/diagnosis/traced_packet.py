@@ -1,0 +1,156 @@
+"""The real way of one packet, by nftables' own tracing.
+
+The rule that asks for it stands in a table that belongs to the process that made it:
+the kernel drops the table with the process, however that ends. It asks for the first
+packet of one new connection. Nothing is sent, and no other rule is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+
+from ..host.run import PATH, Run
+from ..rulesets.packet import ANYBODY, Packet
+from ..values.errors import VfwError
+
+TABLE = "vfwhooks_trace"
+_PRIORITY = -199  # behind conntrack, which says what is new
+_READY, _QUIET = 5.0, 0.5  # seconds: for nft to begin, and behind the last line
+_LINE = re.compile(r"trace id (\S+) (\S+) (\S+) (\S+) (.*)")
+_RULE = re.compile(r"rule (.*) \(verdict (.*)\)")
+_HANDLE = re.compile(r"^(.*?) ?# handle (\d+)$")
+_ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
+# Ends with us, also where we are killed: it reads what we never write.
+_MONITOR = "nft -a monitor trace & echo $!; read _; kill $!"
+_NETFILTER, _TRACES = 12, 1 << 8  # netlink's family, and the group of traces in it
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A rule that the packet met (or, without a handle, the policy of a chain), and the
+    verdict."""
+
+    family: str
+    table: str
+    chain: str
+    handle: str
+    text: str
+    verdict: str
+
+
+def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[Hop]:
+    """The hops of the first new connection like this within so many seconds. Raises
+    VfwError where nft cannot do that."""
+    tools: list[subprocess.Popen[bytes]] = []
+    try:
+        tools.append(_start(["sh", "-c", _MONITOR]))
+        _await_monitor(tools[0])
+        tools.append(_start(["nft", "-i"]))
+        owner = tools[1].stdin
+        assert owner
+        owner.write(_script(packet).encode())
+        owner.flush()
+        _await_table(run)
+        yield from _hops(tools[0], seconds)
+    finally:
+        for tool in tools:
+            if tool.stdin:
+                tool.stdin.close()
+            tool.wait()
+            if tool.stdout:
+                tool.stdout.close()
+
+
+def _start(argv: list[str]) -> subprocess.Popen[bytes]:
+    out = subprocess.PIPE if argv[0] == "sh" else subprocess.DEVNULL
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=subprocess.DEVNULL,
+        env=_ENVIRONMENT,
+        start_new_session=True,  # ^C is for us; both end with us
+    )
+
+
+def _script(packet: Packet) -> str:
+    conditions = [f"{packet.protocol} dport {packet.port}", "ct state new"]
+    conditions.insert(0, f"{packet.family} daddr {packet.destination}")
+    if packet.source != ANYBODY:
+        conditions.insert(0, f"{packet.family} saddr {packet.source}")
+    rule = f"{' '.join(conditions)} limit rate 1/hour burst 1 packets"
+    base = f"{{ type filter hook prerouting priority {_PRIORITY}; }}"
+    return (
+        f"add table inet {TABLE} {{ flags owner; }}\n"
+        f"add chain inet {TABLE} c {base}\n"
+        f"add rule inet {TABLE} c {rule} meta nftrace set 1\n"
+    )
+
+
+def _await_monitor(monitor: subprocess.Popen[bytes]) -> None:
+    """Return when it listens, or after a while."""
+    assert monitor.stdout
+    process = os.read(monitor.stdout.fileno(), 64).split(b"\n")[0].decode()
+    until = time.monotonic() + _READY
+    while time.monotonic() < until:
+        for line in Path("/proc/net/netlink").read_text().splitlines()[1:]:
+            _, family, port, groups, *_ = line.split()
+            is_its = (int(family), port) == (_NETFILTER, process)
+            if is_its and int(groups, 16) & _TRACES:
+                return
+        time.sleep(0.05)
+
+
+def _await_table(run: Run) -> None:
+    """Return when the rule is there."""
+    until = time.monotonic() + _READY
+    while time.monotonic() < until:
+        try:
+            if "nftrace" in run(["nft", "list", "table", "inet", TABLE]):
+                return
+        except VfwError:
+            pass  # not yet
+        time.sleep(0.05)
+    raise VfwError("nft cannot trace here", "it needs nft 0.9.9 with Linux 5.12")
+
+
+def _hops(monitor: subprocess.Popen[bytes], seconds: float) -> Iterator[Hop]:
+    """What the monitor says of the first packet that it speaks of."""
+    stream = monitor.stdout
+    assert stream
+    until, first, rest = time.monotonic() + seconds, "", b""
+    with DefaultSelector() as selector:
+        selector.register(stream, EVENT_READ)
+        while selector.select(max(0.0, until - time.monotonic())):
+            data = os.read(stream.fileno(), 65536)
+            if not data:
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                found = _LINE.match(line.decode("utf-8", "replace").strip())
+                if not found or (first and found.group(1) != first):
+                    continue
+                first = found.group(1)
+                until = time.monotonic() + _QUIET
+                yield from _hop(*found.groups()[1:])
+
+
+def _hop(family: str, table: str, chain: str, what: str) -> Iterator[Hop]:
+    if table == TABLE:
+        return
+    rule = _RULE.match(what)
+    if rule:
+        text, handle = rule.group(1), ""
+        numbered = _HANDLE.match(text)
+        if numbered:
+            text, handle = numbered.groups()
+        yield Hop(family, table, chain, handle, text, rule.group(2))
+    elif what.startswith("policy "):
+        yield Hop(family, table, chain, "", "the policy of the chain", what[7:].strip())

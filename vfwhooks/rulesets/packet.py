@@ -1,0 +1,134 @@
+"""A packet, and whether it meets a condition: yes, no, or nobody can tell. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from .ruleset import Element, Match, Rule, Set, Table
+
+ANYBODY = "*"  # an address, or an interface, that no rule names
+
+
+@dataclass(frozen=True)
+class Packet:
+    """The first packet of a connection. `family` is ip or ip6; '' is what nobody can
+    tell; the states are those of conntrack, dnat among them."""
+
+    family: str
+    protocol: str
+    destination: str
+    port: int
+    source: str = ANYBODY
+    incoming: str = ANYBODY
+    outgoing: str = ""
+    is_local: bool = True
+    states: tuple[str, ...] = ("new",)
+
+    def values(self, field: str) -> tuple[str, ...]:
+        """What it has in a field; nothing where nobody can tell."""
+        found = {
+            "in": self.incoming,
+            "out": self.outgoing,
+            "saddr": self.source,
+            "daddr": self.destination,
+            "proto": self.protocol,
+            "dport": str(self.port),
+            "family": "ipv6" if self.family == "ip6" else "ipv4",
+            "direction": "original",
+            "dsttype": "local" if self.is_local else "unicast",
+            "srctype": "unicast",
+        }.get(field, "")
+        if field == "state":
+            return self.states
+        return (found,) if found else ()
+
+
+def meets(packet: Packet, rule: Rule, table: Table) -> tuple[bool | None, str]:
+    """Whether it meets all conditions of a rule; None, and the condition, where that
+    depends on one that nobody can tell."""
+    unknown = ""
+    for match in rule.matches:
+        is_met = _meets(packet, match, table)
+        if is_met is False:
+            return False, ""
+        if is_met is None:
+            unknown = unknown or match.text
+    return (None if unknown else True), unknown
+
+
+def _meets(packet: Packet, match: Match, table: Table) -> bool | None:
+    if not match.field:
+        return None
+    if not _is_of_family(packet, match):
+        return False
+    if " . " in match.field or match.values[0][:1] == "@":
+        found = look_up(packet, match.field, match.values[0], table)
+        return None if found is None else bool(found) != match.is_not
+    own = packet.values(match.field)
+    if not own:
+        return None
+    found_one: bool | None = False
+    for value in match.values:
+        is_same = any(is_in(match.field, one, value) for one in own)
+        found_one = found_one or is_same
+    return bool(found_one) != match.is_not
+
+
+def _is_of_family(packet: Packet, match: Match) -> bool:
+    """`ip saddr` is no condition for IPv6: such a packet never meets it."""
+    if not {"saddr", "daddr"} & set(match.field.split(" . ")):
+        return True
+    if match.text[:3] in ("ip ", "ip6"):
+        return (match.text[:3] == "ip6") == (packet.family == "ip6")
+    return (":" in match.values[0]) == (packet.family == "ip6")
+
+
+def look_up(
+    packet: Packet, field: str, name: str, table: Table
+) -> list[Element] | None:
+    """The element of a set or map, if there is one; None where nobody can tell."""
+    own = [packet.values(part) for part in field.split(" . ")]
+    one = table.sets.get(name[1:]) if name[:1] == "@" else None
+    if one is None or not all(own):
+        return None
+    return _find(one, field.split(" . "), tuple(values[0] for values in own))
+
+
+def _find(one: Set, fields: list[str], key: tuple[str, ...]) -> list[Element]:
+    if key in one.exact:
+        return [one.exact[key]]
+    return [
+        element
+        for element in one.ranges
+        if len(element.key) == len(key) and all(map(is_in, fields, key, element.key))
+    ][:1]
+
+
+def is_in(field: str, own: str, value: str) -> bool:
+    """Whether what a packet has is the value, or in the subnet or the range of it."""
+    if own == value:
+        return True
+    if own == ANYBODY:
+        return False
+    if field in ("saddr", "daddr"):
+        return _is_inside(own, value)
+    if field in ("in", "out") and value[-1:] == "*":
+        return own.startswith(value[:-1])
+    first, dash, last = value.partition("-")
+    if field in ("sport", "dport") and dash and own.isdigit():
+        return int(first) <= int(own) <= int(last)
+    return field == "proto" and value == "0-255"
+
+
+def _is_inside(own: str, value: str) -> bool:
+    try:
+        address = ip_address(own)
+        if "-" in value:
+            first, _, last = value.partition("-")
+            low, high = ip_address(first), ip_address(last)
+            same = low.version == address.version
+            return same and int(low) <= int(address) <= int(high)
+        return address in ip_network(value)
+    except ValueError:
+        return False
