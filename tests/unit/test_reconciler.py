@@ -9,6 +9,7 @@ import pytest
 
 from vfwhooks.reconcile import reconciler
 from vfwhooks.reconcile.reconciler import Reconciler
+from vfwhooks.reconcile.sync_report import LOOK
 
 
 class Endless(Reconciler):
@@ -34,3 +35,29 @@ def test_events_that_do_not_cease(*, is_cutting: bool, rounds: int) -> None:
         Endless(is_cutting=is_cutting).carry_out(tell=told)
 
     assert (one.call_count, told.call_count) == (rounds, rounds)
+
+
+@pytest.mark.parametrize(
+    ("variant", "is_intact", "why"),
+    [
+        ("nft", True, ""),
+        ("legacy", True, LOOK),
+        ("legacy", False, "our base ruleset is not as it was left"),
+    ],
+)
+def test_a_look_at_legacy(variant: str, is_intact: bool, why: str) -> None:
+    """It compares everything, as often as the service looks: the mark of what our rules
+    are like is taken after a change, and somebody else's of that moment is in it. That
+    is no news for the log."""
+    one = Endless(is_cutting=False)
+    one._state.base.return_value = {"variant": variant}
+    one._sync.is_intact.return_value = is_intact
+    one._is_apart, one._main = True, ""
+    with (
+        patch.object(reconciler, "stamps_in_force", return_value="1"),
+        patch.object(reconciler, "waiting", return_value=[]),
+        patch.object(reconciler.last_good, "is_in_force", return_value=True),
+    ):
+        found = one._why_checked(False)
+
+    assert found == why

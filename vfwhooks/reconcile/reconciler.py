@@ -23,7 +23,7 @@ from .hook_events import waiting
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .sync import Sync
-from .sync_report import Report
+from .sync_report import LOOK, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,7 +169,11 @@ class Reconciler:
         is_known = last_good.is_in_force(self._state, self._main) or self._is_apart
         stamps = stamps_in_force(self._state.path)
         is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
-        return self._why_always() if is_planned else _EDITED
+        if not is_planned:
+            return _EDITED
+        # Its mark, taken after a change, does not tell who else made one meanwhile.
+        is_untold = self._state.base().get("variant") == "legacy"
+        return self._why_always() or (LOOK if is_untold else "")
 
     def _why_always(self) -> str:
         """What calls for a full sync where nothing has happened: nothing is known."""

@@ -27,7 +27,7 @@ from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
 from .references import References, need_ways, note_ousted, share_entries
-from .sync_report import Report
+from .sync_report import LOOK, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ class Sync:
                 return
             except (NeedsFullSync, Refused) as error:
                 why = str(error)
-        self._report.said.append(f"checking everything: {why}")
+        if why != LOOK:
+            self._report.said.append(f"checking everything: {why}")
         self.full(pending, planner)
 
     def partial(self, pending: PendingChanges, planner: Planner) -> None:
-        """Plan and change the guests that the events touch. Raises NeedsFullSync,
-        Refused."""
+        """Plan and change the guests of events. Raises NeedsFullSync, Refused."""
         self.note_marks()
         if pending.networks:
             self._look_around()

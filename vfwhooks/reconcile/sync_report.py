@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from ..firewall.entry_delta import Named
 
 
+# Why everything is checked now and then, where nobody tells of changes: no news.
+LOOK = "iptables-legacy tells of no change"
+
+
 class Report:
     """What was done: lines for the log, problems, the entries that changed, each with
     its guest's name; and `named`, who keeps ports that are published."""
