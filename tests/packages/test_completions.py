@@ -121,6 +121,8 @@ def complete(request: pytest.FixtureRequest, made: Path) -> Iterator[Complete]:
         ("vfwhooks reserve 80", ["reserve", "80"]),
         ("vfwhooks check forw", ["check", "forwards.yaml"]),
         ("vfwhooks reserve \\$", ["reserve", "$(touch hurt)"]),
+        ("vfwhooks explain --save forw", ["explain", "--save", "forwards.yaml"]),
+        ("vfwhooks explain --from we", ["explain", "--from", "we"]),
         ("vfwhooks nonsense we", ["nonsense", "we"]),
     ],
 )
