@@ -169,7 +169,7 @@ def test_drop_on_top_stays_on_top(host: Host, outside: Net, web1: Guest) -> None
 
 
 STANDIN = f"""
-<domain type='kvm'>
+<domain type='xen'>
   <name>standin</name>
   <uuid>6b33ec13-96d6-4581-bc2f-38dee79d5ae5</uuid>
   <devices>
@@ -188,12 +188,13 @@ def test_networks_daemon_restarted_alone(
     host: Host, outside: Net, web1: Guest, is_watched: bool
 ) -> None:
     """As virtnetworkd does it: the daemon hook is called and the rules are built anew,
-    but nobody speaks of the guest, which libvirt does not know here. With the watch it
-    is served by itself, without it after the next event of any other guest."""
+    but nobody speaks of the guest: it is Xen's, of which this libvirtd knows nothing.
+    With the watch it is served by itself, without it after the next event of any other
+    guest."""
     configure(host, FORWARDS + "  standin: [8070:80]\n")
     standin = host.standin("standin", "192.168.122.70/24", mac=mac_for(70))
     standin.ip("route add default via 192.168.122.1")
-    call_hook(host, "qemu", "standin", "started", "begin", "-", xml=STANDIN)
+    call_hook(host, "libxl", "standin", "started", "begin", "-", xml=STANDIN)
     if not is_watched:
         stop_watch(host)
 
@@ -209,7 +210,7 @@ def test_networks_daemon_restarted_alone(
             "the guest",
             timeout=20,
         )
-    call_hook(host, "qemu", "standin", "stopped", "end", "-")
+    call_hook(host, "libxl", "standin", "stopped", "end", "-")
     host.unplug(standin)
     configure(host, FORWARDS)
     if not is_watched:
