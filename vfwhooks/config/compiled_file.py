@@ -60,6 +60,11 @@ class Compiled:
 
     __del__ = close
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether forwards.yaml names no guest."""
+        return self._guests == self._end
+
     def lookup(self, name: str) -> list[str]:
         """The lines compiled for the guest of this name or UUID; none for others."""
         at = self._index + _slot(name, self._slots) * _WIDTH

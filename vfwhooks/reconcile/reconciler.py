@@ -23,7 +23,7 @@ from .hook_events import waiting
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .sync import Sync
-from .sync_report import LOOK, Report
+from .sync_report import NO_NEWS, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Reconciler:
             return _EDITED
         # Its mark, taken after a change, does not tell who else made one meanwhile.
         is_untold = self._state.base().get("variant") == "legacy"
-        return self._why_always() or (LOOK if is_untold else "")
+        return self._why_always() or (NO_NEWS if is_untold else "")
 
     def _why_always(self) -> str:
         """What calls for a full sync where nothing has happened: nothing is known."""
@@ -248,4 +248,6 @@ class Reconciler:
             why = why or _EDITED
         if not why and "reconnected" in kinds and not self._sync.is_intact():
             why = _NOT_INTACT
+        if config.compiled.is_empty and not self._state.records():
+            why = NO_NEWS if why else ""
         self._sync.run(pending, planner, why)

@@ -27,7 +27,7 @@ from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
 from .references import References, need_ways, note_ousted, share_entries
-from .sync_report import LOOK, Report
+from .sync_report import NO_NEWS, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Sync:
                 return
             except (NeedsFullSync, Refused) as error:
                 why = str(error)
-        if why != LOOK:
+        if why != NO_NEWS:
             self._report.said.append(f"checking everything: {why}")
         self.full(pending, planner)
 

@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from ..firewall.entry_delta import Named
 
 
-# Why everything is checked now and then, where nobody tells of changes: no news.
-LOOK = "iptables-legacy tells of no change"
+# A reason for a full sync that the log does not say: iptables-legacy is looked at now
+# and then, and on a host that forwards nothing nothing is changed.
+NO_NEWS = "nothing is known to have changed"
 
 
 class Report:
