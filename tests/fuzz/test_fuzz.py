@@ -173,7 +173,8 @@ BOMBS = {
         b"guests: {'" + b"a" * LONG + b"': [80]}\n",
         b"#" * LONG,
         b"guests:\n" + b"  a\n" * (LONG // 4) + b" b: 1\n",
-        b"guests:\n  a:\n" + b"    - -1\n      x\n" * (LONG // 17),
+        # Half as long: each of these is a mistake, for which a cure is looked for.
+        b"guests:\n  a:\n" + b"    - -1\n      x\n" * (LONG // 34),
         b"a: 'b' " + b"[{, " * (LONG // 4),
         b"a: 'b' 'c" + b":[#= " * (LONG // 5),
         b"guests:\n" + b"a:\n- - - [\n" * (LONG // 12),
