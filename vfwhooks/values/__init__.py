@@ -1,1 +1,1 @@
-"""What all rooms speak of: guests, protocols, marks, errors."""
+"""Values that all rooms use: guests, protocols, marks, errors."""

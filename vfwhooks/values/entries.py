@@ -1,9 +1,8 @@
-"""What the kernel is to hold for a guest or a network, as values: one entry is one
-element of our sets and maps, or a few rules of our chains.
+"""The entries that the kernel should hold for a guest or a network, as values: one
+entry is one element of our sets and maps, or a few rules of our chains.
 
-Texts are made of entries at two edges: in the state directory (entry_text), and by the
-backends (nft_elements, iptables_rules). Between them nothing is taken apart by
-position.
+Entries become text in two places: in the state directory (entry_text) and in the
+backends (nft_elements, iptables_rules). No other module takes such text apart.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ Key = tuple[type, object]
 @hashed_once
 @dataclass(frozen=True)
 class Dnat:
-    """What is published leads to the guest's address, and `port` there. A range keeps
-    its numbers, and `port` is its first."""
+    """Published ports lead to the guest's address, and to `port` there. A range has
+    as many ports there, and `port` is the first."""
 
     published: Published
     address: Address
@@ -34,7 +33,7 @@ class Dnat:
 @hashed_once
 @dataclass(frozen=True)
 class SourceRanges:
-    """A chain, named by its list of sources, decides who may connect."""
+    """The chain of a list of source ranges decides which clients may connect."""
 
     published: Published
     chain: str
@@ -44,7 +43,7 @@ class SourceRanges:
 @hashed_once
 @dataclass(frozen=True)
 class Reject:
-    """What gets through to the host itself is rejected."""
+    """Packets that reach the host itself on published ports are rejected."""
 
     published: Published
     verb = "reject"
@@ -53,7 +52,7 @@ class Reject:
 @hashed_once
 @dataclass(frozen=True)
 class Masquerade:
-    """The guest sees the host in place of the client."""
+    """The guest sees the host's address in place of the client's."""
 
     published: Published
     verb = "masq"
@@ -62,9 +61,10 @@ class Masquerade:
 @hashed_once
 @dataclass(frozen=True)
 class ReturnMark:
-    """Connections to one address that come in by the uplink get the mark's value, by
-    which their answers are routed. What is published on every address has one for each
-    that needs it (`is_any`): asked where no port on that address alone is."""
+    """New connections from the uplink to one address of the host get the mark's value;
+    the value decides how answers are routed. A forward on every address has one such
+    entry for each address that needs it (`is_any`); the backend looks it up after the
+    ports of one address."""
 
     published: Published
     uplink: str
@@ -73,7 +73,7 @@ class ReturnMark:
 
     @property
     def verb(self) -> str:
-        """One of two, since there are two sets."""
+        """One of two verbs, since there are two sets."""
         return "backany" if self.is_any else "back"
 
 
@@ -89,7 +89,7 @@ class Exempt:
 @hashed_once
 @dataclass(frozen=True)
 class Snat:
-    """What the guest at `source` begins itself leaves from the address `to`."""
+    """Connections that the guest at `source` opens leave from the address `to`."""
 
     source: Address
     to: Address
@@ -108,7 +108,7 @@ class HairpinSubnet:
 @hashed_once
 @dataclass(frozen=True)
 class InsideSubnet:
-    """Who connects to the subnet from outside of it keeps his address."""
+    """A client outside the subnet keeps its address when it connects to the subnet."""
 
     subnet: Subnet
     verb = "inside"
@@ -117,7 +117,7 @@ class InsideSubnet:
 @hashed_once
 @dataclass(frozen=True)
 class LoopbackBridge:
-    """By this bridge the host's loopback is forwarded to guests."""
+    """The host's loopback address is forwarded to guests behind this bridge."""
 
     bridge: str
     verb = "localnet"
@@ -126,7 +126,8 @@ class LoopbackBridge:
 @hashed_once
 @dataclass(frozen=True)
 class Accept:
-    """What was DNATed to the guest's address is let in, past libvirt's own rules."""
+    """Packets that DNAT sent to the guest's address are accepted ahead of libvirt's
+    rules."""
 
     address: Address
     verb = "accept"
@@ -135,8 +136,8 @@ class Accept:
 @hashed_once
 @dataclass(frozen=True)
 class ReturnRoute:
-    """What has the mark's value and comes in by the bridge is routed by the table; an
-    `ip rule`, which no firewall knows of (see return_path)."""
+    """Packets with the mark's value that come in by the bridge are routed by the table.
+    This is an `ip rule`; no firewall backend holds it (see return_path)."""
 
     family: Family
     bridge: str
@@ -149,7 +150,7 @@ class ReturnRoute:
 @hashed_once
 @dataclass(frozen=True)
 class HairpinMode:
-    """The guest's port of the bridge is in hairpin mode: only said, never kept."""
+    """The guest's port of the bridge is in hairpin mode: for messages, never stored."""
 
     bridge: str
     device: str
@@ -168,13 +169,12 @@ if TYPE_CHECKING:
         Accept,
         ReturnRoute,
     ]
-    Kept = Union[Entry, HairpinMode]  # what is written down, or only said
-else:  # for who imports them to say a type
+    Kept = Union[Entry, HairpinMode]  # an entry of a record, or one for messages alone
+else:  # names for annotations: typing is not imported
     Publishing = Entry = Kept = object
 
 
 def entry_family(entry: Entry) -> Family:
-    """The family that the entry is of."""
     if isinstance(entry, PUBLISHING):
         return entry.published.family
     if isinstance(entry, Accept):
@@ -187,7 +187,8 @@ def entry_family(entry: Entry) -> Family:
 
 
 def key_of(entry: Entry) -> Key:
-    """What two entries cannot both have: everything but where a packet is sent."""
+    """The key that two entries in force cannot share: all but the place where a packet
+    is sent."""
     if isinstance(entry, ReturnMark):
         return ReturnMark, (entry.published, entry.is_any)
     if isinstance(entry, PUBLISHING):

@@ -2,10 +2,9 @@
 
 
 class VfwError(Exception):
-    """What went wrong, in one line that names the object, and the next step.
+    """The failure in one line that names the object, and a hint with the next step.
 
-    Only the mains catch it. But for InDoubt, everything else that is raised is a
-    defect.
+    Only the mains catch it. Others are defects, but for NeedsFullSync and OSError.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -18,22 +17,22 @@ class VfwError(Exception):
 
 
 class Refused(VfwError):
-    """The kernel (or the tool in front of it) refused a whole transaction."""
+    """The kernel, or the tool in front of it, refused a whole transaction."""
 
 
 class OutOfTime(VfwError):
-    """Something was not finished when it had to be."""
+    """The time limit of a task is over, and the task is not finished."""
 
 
 class NeedsFullSync(Exception):
-    """A partial sync does not know enough; a full one does (see sync)."""
+    """A partial sync does not know enough; a full sync does (see sync)."""
 
 
 def show(text: str) -> str:
     """`text` for a terminal, a log or a one-line record: no control characters.
 
-    Names come from whoever may define a guest; an escape sequence in one must reach
-    no terminal, and a line feed no log.
+    Any user who may define a guest chooses its name: no escape sequence in a name may
+    reach a terminal, and no line feed may reach a log.
     """
     if text.isprintable():
         return text
@@ -48,14 +47,14 @@ def show(text: str) -> str:
 
 
 def why(error: Exception) -> str:
-    """What is to be said of what ended a hook: the place, too, of a defect of ours."""
+    """The log's words for an exception that ended a hook; of a defect, the place too."""
     if isinstance(error, (VfwError, OSError)):
         return str(error)
     return f"{where(error)}: {error!r}"
 
 
 def where(error: Exception) -> str:
-    """The innermost line of ours: traceback costs more to import than it tells."""
+    """The function and line that raised it: traceback costs too much to import."""
     trace, place = error.__traceback__, "?"
     while trace:
         place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"

@@ -1,4 +1,4 @@
-"""What a look at the host as a whole finds."""
+"""Findings about the host as a whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, NOTE, WRONG = "ok", "note", "wrong"
 
 @dataclass(frozen=True)
 class Finding:
-    """How something stands (ok, note or wrong), what it is, and the next step."""
+    """The level of a finding (ok, note or wrong), the finding, and the next step."""
 
     level: str
     what: str

@@ -1,4 +1,4 @@
-"""A claim of somebody else's DNAT rule on ports of this host."""
+"""A claim of a foreign DNAT rule on ports of this host."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .published import Address
 
 @dataclass(frozen=True)
 class ForeignClaim:
-    """Ports on an address of this host (None: on every one) that somebody else's rule
-    takes; `is_ahead`: it is asked before ours is; `is_limited`: it does not take all
-    that comes there."""
+    """Ports on an address of this host (None: on every address) that a foreign rule
+    takes. With `is_ahead` the rule decides before ours; with `is_limited` it does not
+    take every packet to these ports."""
 
     family: str
     host: Address | None

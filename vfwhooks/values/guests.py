@@ -1,4 +1,4 @@
-"""What libvirt's XML says, as values."""
+"""Guests and networks of libvirt's XML, as values."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 from .published import Address, Subnet
 
-# Before the name of a bridge that is the host's own, where networks are named: neither
-# a network's name nor a bridge's has a slash, and a bridge's no colon.
+# This prefix marks the name of a host bridge where networks are named: no name of a
+# network or of a bridge has a slash, and no name of a bridge has a colon.
 _HOSTS_OWN = "/bridge:"
 
 
 def hosts_own(bridge: str) -> str:
-    """The name of a bridge of the host's own among networks."""
+    """The name of a host bridge among the names of networks."""
     return f"{_HOSTS_OWN}{bridge}"
 
 
 def own_bridge(name: str) -> str:
-    """The bridge of the host's own that is so called; '' for a network of libvirt's."""
+    """The host bridge that has this name; '' for the name of a libvirt network."""
     return name[len(_HOSTS_OWN) :] if name.startswith(_HOSTS_OWN) else ""
 
 
 @dataclass
 class Nic:
-    """One interface of a guest, as libvirt's XML has it; nothing known is ''."""
+    """One interface of a guest, as in libvirt's XML; an unknown field is ''."""
 
     mac: str
     kind: str
@@ -35,7 +35,7 @@ class Nic:
 
 @dataclass
 class Guest:
-    """A guest: the driver whose hook spoke of it, its name, UUID and interfaces."""
+    """A guest: the driver that called the hook, and its name, UUID and interfaces."""
 
     driver: str
     name: str
@@ -45,8 +45,8 @@ class Guest:
 
 @dataclass(eq=False)
 class Network:
-    """A network of libvirt's, or a bridge of the host's own that stands for one: named
-    by `hosts_own`, and of mode open, since libvirt has no rules for it either.
+    """A libvirt network, or a host bridge in the place of one. A host bridge has a name
+    from `hosts_own`, and the mode open: libvirt has no rules for either.
 
     `subnets` are pairs of the bridge's own address and its subnet; `reservations` maps
     a MAC in lower case to its addresses; `backend` is the firewall backend that libvirt
@@ -62,18 +62,19 @@ class Network:
 
     @property
     def is_ours(self) -> bool:
-        """Whether its guests are behind libvirt: not bridged, not passed through."""
+        """Whether the network's guests are behind libvirt: not bridged, not passed
+        through."""
         return self.mode in ("none", "nat", "route", "open")
 
     @property
     def is_hosts_own(self) -> bool:
-        """Whether it is a bridge that libvirt has not made."""
+        """Whether the network is a bridge that libvirt has not made."""
         return bool(own_bridge(self.name))
 
     def is_inside(self, is_default_source: Callable[[Address], bool]) -> bool:
-        """Whether its guests are behind the host, and the host's addresses there for
-        them. A bridge that has the LAN as a port is not so: by its address the world
-        knows the host."""
+        """Whether the network's guests are behind the host, and the host's addresses
+        there serve the guests alone. This is false for a host bridge with the LAN as a
+        port: the world knows the host by its address there."""
         if not self.is_hosts_own:
             return self.is_ours
         return not any(is_default_source(address) for address, _ in self.subnets)

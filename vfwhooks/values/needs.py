@@ -1,7 +1,7 @@
-"""What guests need once for all of them: a network's entries, and what goes with them.
+"""Needs that guests share: a network's entries, loopback by its bridge, ways back.
 
-By its name it is kept in the guests' records, counted in members/ (see references), and
-has a record of its own.
+A need is stored by its name in the guests' records and in members/ (see references),
+and it has a record of its own.
 """
 
 from __future__ import annotations
@@ -11,36 +11,35 @@ from dataclasses import dataclass
 from .entries import ReturnRoute
 from .published import Family, parse_family
 
-# No network's name has a slash, but for the first letter of one that stands for a
-# bridge of the host's own (see guests).
+# No network's name has a slash, but for the first letter of a host bridge's (guests).
 _LOOPBACK, _WAY = "loopback", "way-"
 
 
 @dataclass(frozen=True)
 class Need:
-    """A network's entries."""
+    """The entries of a network."""
 
     network: str
 
     @property
     def name(self) -> str:
-        """What it is kept by."""
+        """The name in records and in members/."""
         return self.network
 
 
 @dataclass(frozen=True)
 class LoopbackNeed(Need):
-    """What leads from the host's loopback to the network's bridge."""
+    """The entry that leads from the host's loopback to the network's bridge."""
 
     @property
     def name(self) -> str:
-        """What it is kept by."""
+        """The name in records and in members/."""
         return f"{self.network}/{_LOOPBACK}"
 
 
 @dataclass(frozen=True)
 class WayNeed(Need):
-    """A way back for what answers through the network (see return_path)."""
+    """A way back for answers that come in through the network (see return_path)."""
 
     family: Family
     table: int
@@ -49,17 +48,17 @@ class WayNeed(Need):
 
     @property
     def name(self) -> str:
-        """What it is kept by."""
+        """The name in records and in members/."""
         way = f"{self.family}-{self.table}-{self.value}-{self.uplink}"
         return f"{self.network}/{_WAY}{way}"
 
     def route(self, bridge: str) -> ReturnRoute:
-        """Its entry."""
+        """The entry of this way back."""
         return ReturnRoute(self.family, bridge, self.table, self.value, self.uplink)
 
 
 def parse_need(name: str) -> Need:
-    """What is kept by this name. Raises ValueError."""
+    """The need that has this name. Raises ValueError."""
     network, slash, what = name[1:].partition("/")
     network = name[:1] + network
     if not slash:

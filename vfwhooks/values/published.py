@@ -1,4 +1,4 @@
-"""What is published on the host, as a value: family, address, protocol and ports."""
+"""Published ports of the host, as a value: family, address, protocol and ports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Address = Union[IPv4Address, IPv6Address]
     Subnet = Union[IPv4Network, IPv6Network]
-else:  # for who imports them to say a type: typing costs a hook 2 ms
+else:  # names for annotations: an import of typing costs a hook 2 ms
     Address = Subnet = object
 
 _CACHED = 4096
@@ -27,7 +27,7 @@ class Family(str, Enum):
 
     IPV4 = "4"
     IPV6 = "6"
-    __hash__ = str.__hash__  # an enum's own is no call of C's
+    __hash__ = str.__hash__  # the hash of an enum is computed in Python
 
     def __str__(self) -> str:
         return self._value_
@@ -40,8 +40,8 @@ FIRST, LAST = 0, 65535  # the ports of ALL
 
 
 def hashed_once(of: type[T]) -> type[T]:
-    """A frozen dataclass that reckons its hash once: an entry is looked up in a dozen
-    sets, and an address of Python's reckons its own anew each time."""
+    """A frozen dataclass that computes its hash once: an entry is looked up in a dozen
+    sets, and an address of Python's computes its hash anew each time."""
     reckon = of.__hash__
 
     def __hash__(self: T) -> int:  # noqa: N807 - becomes the method
@@ -59,8 +59,8 @@ def hashed_once(of: type[T]) -> type[T]:
 @hashed_once
 @dataclass(frozen=True)
 class Published:
-    """Ports of the host, from `first` to `last`: on one address, or where `host` is
-    None on every local one."""
+    """Ports of the host, from `first` to `last`: on the address `host`, or on every
+    local address if `host` is None."""
 
     family: Family
     host: Address | None
@@ -70,12 +70,11 @@ class Published:
 
     @property
     def is_range(self) -> bool:
-        """Whether it is several ports."""
         return self.first != self.last
 
     @property
     def is_one_to_one(self) -> bool:
-        """Whether it is an address with all of its protocols and ports."""
+        """Whether this is a whole address with all of its protocols and ports."""
         return self.protocol is Protocol.ALL
 
     def ports(self, first: int, last: int) -> Published:
@@ -83,19 +82,17 @@ class Published:
         return Published(self.family, self.host, self.protocol, first, last)
 
     def at(self, port: int) -> Published:
-        """One port of it."""
+        """One of these ports."""
         return self.ports(port, port)
 
     def on(self, host: Address) -> Published:
-        """The same ports on one address."""
         return Published(self.family, host, self.protocol, self.first, self.last)
 
     def has(self, port: int) -> bool:
-        """Whether the port is among its own."""
         return self.first <= port <= self.last
 
     def is_beside(self, other: Published) -> bool:
-        """Whether both are on the same address, by the same protocol."""
+        """Whether both have the same address and the same protocol."""
         return (self.family, self.protocol, self.host) == (
             other.family,
             other.protocol,
@@ -106,30 +103,28 @@ class Published:
 @hashed_once
 @dataclass(frozen=True)
 class Egress:
-    """An address of the host's by which a guest's own connections leave."""
+    """An address of the host from which a guest's own connections leave."""
 
     host: Address
 
     @property
     def family(self) -> Family:
-        """The address's."""
         return family_of(self.host)
 
 
 def family_of(address: Address) -> Family:
-    """The family of an address."""
     return Family.IPV6 if address.version == 6 else Family.IPV4
 
 
 @lru_cache(_CACHED)
 def parse_address(text: str) -> Address:
-    """An address: one object for a guest's, however many entries lead there. Raises
-    ValueError."""
+    """The address in the text; one object for each address, however many entries lead
+    there. Raises ValueError."""
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
 def find_address(text: str) -> Address | None:
-    """The address that a text of others is, if it is one."""
+    """The address in a text of another program; None if the text is no address."""
     try:
         return None if "%" in text else parse_address(text)
     except ValueError:
@@ -137,23 +132,23 @@ def find_address(text: str) -> Address | None:
 
 
 def unpack_address(packed: bytes) -> Address:
-    """An address as the kernel has it, of 4 or 16 bytes. Raises ValueError."""
+    """An address in the kernel's form, of 4 or 16 bytes. Raises ValueError."""
     return IPv6Address(packed) if len(packed) == 16 else IPv4Address(packed)
 
 
 @lru_cache(_CACHED)
 def parse_subnet(text: str) -> Subnet:
-    """A subnet. Raises ValueError."""
+    """The subnet in the text; host bits may be set. Raises ValueError."""
     return IPv6Network(text, False) if ":" in text else IPv4Network(text, False)
 
 
 def one_to_one(host: Address) -> Published:
-    """A whole address of the host's, as something that is published."""
+    """A whole address of the host, with all of its protocols and ports."""
     return Published(family_of(host), host, Protocol.ALL, FIRST, LAST)
 
 
 def parse_family(text: str) -> Family:
-    """A family, by its digit. Raises ValueError."""
+    """The family with this digit, "4" or "6". Raises ValueError."""
     try:
         return _FAMILIES[text]
     except KeyError:
@@ -161,13 +156,13 @@ def parse_family(text: str) -> Family:
 
 
 def parse_protocol(text: str) -> Protocol:
-    """A protocol. Raises ValueError."""
+    """The protocol with this name. Raises ValueError."""
     try:
         return _PROTOCOLS[text]
     except KeyError:
         raise ValueError(f"no protocol {text!r}") from None
 
 
-# Enum's own look takes ten times as long, and there is one for every line.
+# A lookup by Enum takes ten times as long, and each line needs one.
 _FAMILIES = {str(family): family for family in Family}
 _PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
