@@ -1,7 +1,7 @@
-"""The kernel's table of connections, by ctnetlink: looked through, and taken out of.
+"""The kernel's connection table, by ctnetlink: dumps with a filter, and deletes.
 
-A look takes the kernel 9 ms and more, whatever it finds: it walks through a table that
-is mostly empty. So there is one for each question, for however many addresses.
+A dump takes the kernel 9 ms and more, whatever it finds: the kernel walks through a
+table that is mostly empty. So each question is one dump, for any number of addresses.
 """
 
 import errno
@@ -31,13 +31,13 @@ _SNATED, _DNATED = struct.pack(">I", 1 << 4), struct.pack(">I", 1 << 5)
 _IS_ANSWERED, _IS_DNATED = 1 << 1, 1 << 5
 _FAMILIES = {4: AF_INET, 16: AF_INET6}  # by the length of an address
 _HEAD = 4
-# The kernel answers each message that it refuses, and the socket has to have room.
+# The kernel answers each message that it refuses, and the socket needs room for this.
 _AT_ONCE = 64
 _UDP = bytes((PROTOCOL_NUMBERS["udp"],))
 
 
 class Tuple:
-    """One direction of a connection: packed addresses, ports as numbers."""
+    """One direction of a connection: packed addresses, port and protocol numbers."""
 
     __slots__ = ("destination", "port", "protocol", "source", "source_port")
 
@@ -51,10 +51,10 @@ class Tuple:
 
 
 class Flows:
-    """The table, and who is stale in there by what `is_stale` says of both directions.
+    """The connection table; `is_stale` decides by both directions of a connection.
 
-    Whoever looks may take `until` then (monotonic), for there may be millions. Then
-    OutOfTime is raised, and the socket is of no use any more.
+    A dump may take until the time `until` (monotonic), for there may be millions of
+    connections. Then OutOfTime is raised, and the socket is of no use any more.
     """
 
     def __init__(self, link: Netlink, until: float = float("inf")) -> None:
@@ -62,15 +62,17 @@ class Flows:
         self._until = until
 
     def cut_forwarded(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
-        """Cut what one of these addresses answers in another's place; how many."""
+        """Cut stale connections that DNAT leads to one of these addresses; their
+        number."""
         return self._cut_of(_REPLY, _SOURCE, to, _DNATED, is_stale)
 
     def cut_leaving(self, by: "Collection[bytes]", is_stale: "IsStale") -> int:
-        """Cut what one of these addresses began, and leaves by another one."""
+        """Cut stale connections from these addresses that leave from another one by
+        SNAT."""
         return self._cut_of(_ORIGINAL, _SOURCE, by, _SNATED, is_stale)
 
     def cut_sent(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
-        """Cut what was begun towards one of these addresses."""
+        """Cut stale connections that clients opened to one of these addresses."""
         return self._cut_of(_ORIGINAL, _DESTINATION, to, b"", is_stale)
 
     def cut_udp(
@@ -80,9 +82,10 @@ class Flows:
         is_here: "Callable[[bytes], bool]",
         is_stale: "IsStale",
     ) -> int:
-        """Cut UDP flows of a family ("4", "6") towards these ports of addresses that
-        are here. There may be some 100,000 to others: the kernel leaves out other ports
-        where it is one, and else no more of a flow is read than has to be."""
+        """Cut stale UDP flows of a family ("4", "6") to these ports of addresses for
+        which `is_here` holds. There may be some 100,000 other flows: the kernel filters
+        by a single port; for more ports this code reads no more of a flow than it must.
+        """
         is_six = family == "6"
         number, to = (AF_INET6 if is_six else AF_INET), _DESTINATION + 2 * is_six
         (first, last), *more = {*ports}
@@ -109,9 +112,9 @@ class Flows:
         return self._cut(number, asked, is_it)
 
     def show_forwarded(self, show: "Show") -> None:
-        """Show all that somebody else is to answer than was asked: the number of the
-        connection, whether it was ever answered, and both directions. It is one look,
-        for both families; what comes meanwhile may be shown twice."""
+        """Call `show` for each connection with DNAT: its id, whether it was ever
+        answered, and both directions. One dump covers both families; a connection that
+        begins meanwhile may be shown twice."""
 
         def is_kept(payload: bytes) -> bool:
             status = int.from_bytes(find(payload, _STATUS, _HEAD), "big")
@@ -131,14 +134,15 @@ class Flows:
         status: bytes,
         is_stale: "IsStale",
     ) -> int:
-        """Cut what is stale of the connections one of whose addresses is one of these;
-        `status` is what the kernel knows of all that may be."""
+        """Cut the stale connections that have one of these addresses in this place;
+        `status` is the status bit that all of them have; b"" for none."""
         count = 0
         for size, family in _FAMILIES.items():
             some = {address for address in addresses if len(address) == size}
             kind = which if family == AF_INET else which + 2
             asked = attribute(_STATUS, status) if status else b""
-            # Every kernel so far lists all but the IPv6 address it is asked for.
+            # Every kernel so far lists all IPv6 connections but those of the address in
+            # the filter.
             if len(some) == 1 and family == AF_INET:
                 flags = struct.pack("=I", which)
                 asked += nested(direction, nested(1, attribute(kind, *some)))
@@ -150,13 +154,13 @@ class Flows:
     def _cut(
         self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
     ) -> int:
-        """Look, and cut what is wanted."""
+        """Delete the wanted connections of a dump; their number."""
         return self._delete(self._dump(family, asked, is_wanted))
 
     def _dump(
         self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
     ) -> list[bytes]:
-        """Look for what is wanted. Kernels before 5.8 ignore what is asked, or refuse
+        """Dump the wanted connections. Kernels before 5.8 ignore the filter, or refuse
         it, and list everything."""
 
         def is_one(payload: bytes) -> bool:
@@ -174,7 +178,7 @@ class Flows:
         return [payload for _, payload in found]
 
     def _delete(self, found: list[bytes]) -> int:
-        """How many were deleted: some may have ended meanwhile."""
+        """Delete these connections; the number deleted: some may have ended by then."""
         count, wrong = 0, 0
         for at in range(0, len(found), _AT_ONCE):
             self._hurry()
@@ -207,8 +211,8 @@ def _is(is_stale: "IsStale", payload: bytes) -> bool:
 
 
 def _deletion(payload: bytes) -> bytes:
-    """The message that deletes a connection: by its tuple, and by its number, lest it
-    be another one that has come meanwhile."""
+    """The message that deletes a connection. It names the tuple and the id: a new
+    connection may have the same tuple meanwhile."""
     key = nested(_ORIGINAL, find(payload, _ORIGINAL, _HEAD))
     for kind in (_ID, _ZONE):
         value = find(payload, kind, _HEAD)

@@ -1,7 +1,7 @@
-"""A bridge that the host made itself, in the place of a network of libvirt's.
+"""A bridge that the host has made itself, in the place of a libvirt network.
 
-The guest is let through by whoever made the bridge; what is asked here is where the
-host's own addresses on it are, which say which subnet is behind it.
+The maker of the bridge lets the guest's packets through. This module asks for the
+host's own addresses on the bridge, which tell the subnet behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .routes import list_addresses
 
 
 def read_bridge(name: str, index: int, link: Netlink) -> Network | None:
-    """The bridge with the kernel's number of it; None where there is none."""
+    """The bridge with this interface index; None for index 0."""
     if not index:
         return None
     found = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""inotify by way of libc: Python's library does not have it."""
+"""inotify through libc: Python's library has no inotify."""
 
 import ctypes
 import os
@@ -8,12 +8,12 @@ MODIFY, ATTRIB, CLOSE_WRITE = 0x002, 0x004, 0x008
 MOVED_FROM, MOVED_TO = 0x040, 0x080
 CREATE, DELETE = 0x100, 0x200
 _GONE, _OVERFLOW = 0x8000, 0x4000
-_AS_WELL = 0x20000000  # what it is watched for already stays
+_AS_WELL = 0x20000000  # keep the events that are watched already
 _EVENT = struct.Struct("=iIII")
 
 
 class Inotify:
-    """Watches directories; says which names in them changed."""
+    """Watches directories and reports the names that changed in them."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -24,12 +24,11 @@ class Inotify:
         self._directories: dict[int, str] = {}
 
     def fileno(self) -> int:
-        """The descriptor, for poll."""
         descriptor: int = self._fd
         return descriptor
 
     def add(self, directory: str, mask: int) -> bool:
-        """Watch a directory, if there is one; whether it was not watched before."""
+        """Watch a directory, if it exists; True if it was not watched before."""
         name = directory.encode()
         number = self._libc.inotify_add_watch(self._fd, name, mask | _AS_WELL)
         if number < 0 or number in self._directories:
@@ -38,7 +37,7 @@ class Inotify:
         return True
 
     def read(self) -> set[str]:
-        """The paths that changed since the last time; the directory itself stands for
+        """The paths that changed since the last read; a directory itself stands for
         names that were lost."""
         found: set[str] = set()
         try:

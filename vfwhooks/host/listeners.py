@@ -1,6 +1,5 @@
-"""Who listens on ports of the host: asked of the kernel by sock_diag, for the ports in
-question and no others. Which process it is, only /proc knows (see socket_owners).
-"""
+"""Sockets that listen on ports of the host: the kernel lists them by sock_diag, for the
+ports in question alone. Only /proc knows their processes (see socket_owners)."""
 
 from __future__ import annotations
 
@@ -22,16 +21,16 @@ _OPERATION = struct.Struct("=BBH")
 _FEW = 64
 _MESSAGE = struct.Struct("=Bxxx2s2x16s16xIxxxxxxxxxxxxxxxxxxxxxxxxI")
 _ONLY_IPV6, _OPTIONS = 11, 22
-# A bit field of C's, which begins at the other end on a big-endian machine.
+# This is a bit field in C, which begins at the other end on a big-endian machine.
 _HEARS_ITSELF = 0x10 if sys.byteorder == "little" else 0x08
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 @dataclass(eq=False)
 class Listener:
-    """A socket that waits for strangers: on which address (None for every one) of which
-    families ("4", "6" or "46"), bound to which device (0 for none). One that
-    `is_kernels` is a tunnel's of the kernel itself, WireGuard's or VXLAN's."""
+    """A listening socket: its address (None for every one), families ("4", "6" or
+    "46"), port and device (interface index, 0 for none). With `is_kernels` it belongs
+    to a tunnel of the kernel itself, WireGuard or VXLAN."""
 
     protocol: str
     families: str
@@ -48,15 +47,15 @@ class Listener:
 
     @property
     def reason(self) -> str:
-        """Why a forward is not in force; who it is, status finds out."""
+        """Why a forward is not in force; status adds the process."""
         if self.is_kernels:
             return f"the kernel (WireGuard, VXLAN or the like) listens on {self}"
         return f"the host listens on {self}"
 
 
 def list_listeners(link: Netlink, protocol: str, ranges: list[Range]) -> list[Listener]:
-    """The listeners on these ports, and on others where the ports are many; a udp
-    socket that is connected is none."""
+    """The listeners on these ports, and on other ports if the ranges are many; a
+    connected udp socket does not count."""
     states = _UNCONNECTED if protocol == "udp" else _LISTEN
     only = attribute(_BYTECODE, _bytecode(ranges)) if len(ranges) <= _FEW else b""
     found = []
@@ -68,10 +67,10 @@ def list_listeners(link: Netlink, protocol: str, ranges: list[Range]) -> list[Li
 
 
 def _bytecode(ranges: list[Range]) -> bytes:
-    """The filter: at least the first and at most the last port of one of the ranges.
+    """The filter: a port from the first to the last of one of the ranges.
 
-    Each operation says how far to go on if it holds, and if not; four bytes behind the
-    end is a refusal.
+    Each operation has two offsets, one if it holds and one if not; an offset four bytes
+    behind the end refuses the socket.
     """
     size = 20
     code, end = b"", size * len(ranges) - 4
@@ -93,8 +92,8 @@ def _listener(protocol: str, answer: bytes) -> Listener:
     is_udp = protocol == "udp"
     about = attributes(answer[_MESSAGE.size :]) if is_udp or family == AF_INET6 else {}
     if is_udp and _OPTIONS in about:
-        # The kernel takes this bit from the socket of every tunnel, and tells of it
-        # since 5.10. Inode and owner of one are those of any other socket.
+        # The kernel clears this bit for the socket of every tunnel, and reports it
+        # since 5.10. Such a socket has inode and owner like any other.
         is_kernels = not about[_OPTIONS][0] & _HEARS_ITSELF
     if family == AF_INET6:
         is_only = about.get(_ONLY_IPV6, b"\0") != b"\0"

@@ -1,4 +1,5 @@
-"""The kernel's neighbour tables: who is at which address, as the host has met him."""
+"""The kernel's neighbour tables: which MAC is at which address, as the host has seen
+it."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ _FAILED = 0x20
 
 @dataclass(eq=False)
 class Neighbour:
-    """Who is at an address on the interface with the kernel's number of it: his MAC,
-    '' where the kernel has asked and nobody answered; and how it stands with him."""
+    """A neighbour on the interface with this index: address, MAC ('' if the kernel has
+    asked and got no answer) and state bits (NUD_*)."""
 
     interface: int
     address: Address
@@ -31,17 +32,17 @@ class Neighbour:
 
     @property
     def is_usable(self) -> bool:
-        """Whether packets are sent to him."""
+        """Whether the kernel sends packets to the neighbour."""
         return bool(self.state & _USABLE)
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether he has been heard of late."""
+        """Whether the kernel has heard from the neighbour recently."""
         return bool(self.state & _CONFIRMED)
 
 
 def parse_neighbour(payload: bytes) -> Neighbour | None:
-    """The neighbour that a message is about, if it says who or that nobody is there."""
+    """The neighbour of a message; None if it has neither a MAC nor a failure."""
     family, interface, state, _, _ = _HEAD.unpack_from(payload)
     about = attributes(payload[_HEAD.size :])
     mac = "" if state & _FAILED else about.get(_MAC, b"").hex(":")
@@ -52,14 +53,14 @@ def parse_neighbour(payload: bytes) -> Neighbour | None:
 
 
 def list_neighbours(link: Netlink) -> list[Neighbour]:
-    """All that the kernel knows."""
+    """All neighbours that the kernel knows, of both families."""
     answers = link.dump(message(_GETNEIGH, bytes(_HEAD.size)))
     found = [parse_neighbour(answer) for _, answer in answers]
     return [one for one in found if one]
 
 
 def neighbour_at(link: Netlink, interface: int, address: Address) -> str:
-    """The MAC of who is at the address; '' for nobody."""
+    """The MAC of the neighbour at the address; '' for none."""
     head = _HEAD.pack(FAMILIES[address.version], interface, 0, 0, 0)
     asked = head + attribute(_ADDRESS, address.packed)
     try:
@@ -71,11 +72,11 @@ def neighbour_at(link: Netlink, interface: int, address: Address) -> str:
 
 
 def probe(link: Netlink, interface: int, address: Address) -> None:
-    """Have the kernel ask whether the neighbour is still at the address; if he is not,
-    that is news a few seconds later."""
+    """Have the kernel probe the neighbour at the address; if the neighbour has gone,
+    the kernel reports it a few seconds later."""
     head = _HEAD.pack(FAMILIES[address.version], interface, _PROBE, 0, 0)
     asked = head + attribute(_ADDRESS, address.packed)
     try:
         link.request(message(NEWNEIGH, asked, _REPLACE))
     except OSError:
-        pass  # he is not in the table, so there is nothing to ask
+        pass  # the neighbour is not in the table: the kernel cannot probe it

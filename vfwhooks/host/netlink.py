@@ -1,8 +1,8 @@
 """Netlink sockets and messages, as far as nf_tables, conntrack and routes need them.
 
-The start and stop path talks to the kernel through this module instead of spawning
-nft and conntrack: a spawn costs 3 ms. Closing the socket after a delete waits for an
-RCU grace period of 13 to 40 ms; `is_slow_to_close` says so.
+The start and stop path uses this module in place of the tools nft and conntrack: a
+spawn costs 3 ms. After a delete, closing the socket waits for an RCU grace period of 13
+to 40 ms; `is_slow_to_close` says so.
 
 _socket stands in for socket, whose enums cost 2 ms at start.
 """
@@ -33,7 +33,7 @@ _ERROR, _DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
-OUR_PORTS = 0x5646  # the upper half of our sockets' ports: who listens knows us by it
+OUR_PORTS = 0x5646  # our sockets' ports in the upper half: marks our changes
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE = 1 << 18
@@ -47,13 +47,13 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def nested(kind: int, *parts: bytes) -> bytes:
-    """An attribute that holds attributes, each of them padded already."""
+    """An attribute that contains attributes; each of them is padded already."""
     value = b"".join(parts)
     return _ATTRIBUTE.pack(4 + len(value), kind | NESTED) + value
 
 
 def named(kind: int, name: str) -> bytes:
-    """An attribute that holds a NUL-terminated name."""
+    """An attribute that contains a NUL-terminated name."""
     return attribute(kind, name.encode() + b"\0")
 
 
@@ -71,7 +71,7 @@ def each(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def find(data: bytes, kind: int, at: int = 0) -> bytes:
-    """The first attribute of a kind, from there on; nothing where there is none."""
+    """The first attribute of this kind from the offset `at` on; b"" for none."""
     end = len(data)
     while at + 4 <= end:
         length, found = _ATTRIBUTE.unpack_from(data, at)
@@ -84,7 +84,7 @@ def find(data: bytes, kind: int, at: int = 0) -> bytes:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes in `data` by kind; the last of a kind wins."""
+    """The attributes in `data` by kind; of two with one kind the last counts."""
     return dict(each(data))
 
 
@@ -104,7 +104,8 @@ def _flagged(one: bytes, flags: int) -> bytes:
 
 
 class NotTaken(Refused):
-    """One message of a transaction was refused: its errno and its place (from 0)."""
+    """The kernel refused one message of a transaction: its errno and its index (from
+    0)."""
 
     def __init__(self, error: int, index: int) -> None:
         super().__init__(f"nf_tables: {os.strerror(error)}")
@@ -113,37 +114,39 @@ class NotTaken(Refused):
 
 
 class Netlink:
-    """One socket of one netlink protocol, and what was sent on it."""
+    """One socket of one netlink protocol, and the number of messages sent on it."""
 
     def __init__(self, protocol: int = NETFILTER, groups: int = 0) -> None:
         self.socket = Socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
-        # Who listens leaves the port by which we are known to who makes changes.
+        # A listening socket does not take our port, which is for sockets that make
+        # changes.
         port = 0 if groups else OUR_PORTS << 16 | os.getpid() & 0xFFFF
         try:
             self.socket.bind((port, groups))
         except OSError:
-            self.socket.bind((0, groups))  # we have one already
+            self.socket.bind((0, groups))  # another socket of this process has the port
         self._sequence = 0
         self.is_slow_to_close = False
 
     def fileno(self) -> int:
-        """The socket's descriptor, for poll."""
         return self.socket.fileno()
 
     def request(self, one: bytes) -> None:
-        """Send one message; OSError with the kernel's errno when it is refused."""
+        """Send one message. Raises OSError with the kernel's errno if the kernel
+        refuses it."""
         self._send([_flagged(one, ACK)])
         for error, _ in self._answers():
             if error:
                 raise OSError(error, os.strerror(error))
 
     def tell(self, messages: list[bytes]) -> list[int]:
-        """Send a few dozen messages at once; the errnos of those that are refused."""
+        """Send a few dozen messages at once; the errnos of the refused ones."""
         self._send(messages)
         return [error for error, _ in self._answers() if error]
 
     def ask(self, one: bytes) -> bytes:
-        """The payload of the one answer to a message; OSError when it is refused."""
+        """The payload of the single answer to a message. Raises OSError if it is
+        refused."""
         self._send([one])
         for kind, _, _, _, payload in split(self.socket.recv(_RECEIVE)):
             if kind != _ERROR:
@@ -177,7 +180,7 @@ class Netlink:
         self, one: bytes, is_wanted: "Callable[[bytes], bool] | None" = None
     ) -> list[tuple[int, bytes]]:
         """All answers to a dump request, or those whose payloads are wanted, as
-        (message kind, payload)."""
+        (message kind, payload). Raises VfwError if the list changes all the time."""
         for _ in range(9):
             found, whole = self._dump(one, is_wanted)
             if whole:
@@ -185,7 +188,6 @@ class Netlink:
         raise VfwError("netlink: the list changed nine times while it was read")
 
     def close(self) -> None:
-        """Close the socket."""
         self.socket.close()
 
     def _send(self, messages: list[bytes]) -> None:
@@ -199,7 +201,7 @@ class Netlink:
         self.socket.sendto(data, (0, 0))
 
     def grow(self, size: int) -> None:
-        """Make room for so many bytes, either way."""
+        """Make both buffers of the socket this large, in bytes."""
         for forced, plain in (
             (_SO_SNDBUFFORCE, SO_SNDBUF),
             (_SO_RCVBUFFORCE, SO_RCVBUF),
@@ -210,7 +212,8 @@ class Netlink:
                 self.socket.setsockopt(SOL_SOCKET, plain, size)
 
     def _answers(self) -> list[tuple[int, int]]:
-        """The answers so far, as (errno, sequence): they are here when send returns."""
+        """The answers so far, as (errno, sequence): they have arrived when send
+        returns."""
         found: list[tuple[int, int]] = []
         while True:
             try:

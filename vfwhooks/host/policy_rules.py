@@ -1,7 +1,8 @@
-"""The kernel's rules for which table a packet is routed by (ip rule): ours, by netlink.
+"""Our policy routing rules (ip rule) in the kernel, by netlink.
 
-Ours have a mark with our mask, an interface and our protocol number, and stand directly
-ahead of the first of others. Of others the priorities alone are looked at.
+Each of our rules has a mark with our mask, an interface and our protocol number. Our
+rules stand directly ahead of the first foreign rule. Of foreign rules only the
+priorities are read.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from ..values.connection_marks import MARKS, RETURN_BITS, return_mark
 from .netlink import ROUTE, Netlink, attribute, attributes, message, named
 
 _NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
-_CREATE = 0x600  # and not a second time
+_CREATE = 0x600  # fails if the rule exists
 _RULE = struct.Struct("=BBBBBxxBI")  # family, lengths, tos, table, action, flags
 _TO_TABLE = 1
 _BY, _PRIORITY, _MARK, _TABLE, _MASK, _PROTOCOL = 3, 6, 10, 15, 16, 21
-_OURS = 86  # whose routes and rules these are, for `ip rule`; nobody else's number
+_OURS = 86  # our own protocol number, which `ip rule` shows
 _FAMILIES = {"4": 2, "6": 10}
 _LAST = 32766  # the rule that leads to the table main
 _TABLES_OF_A_BYTE = 256
@@ -27,8 +28,8 @@ _TABLES_OF_A_BYTE = 256
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """Packets of a family ("4", "6") that came in by a bridge with the mark of this
-    value are routed by this table."""
+    """A rule: packets of a family ("4", "6") that come in by the bridge with the mark
+    of this value are routed by this table."""
 
     family: str
     bridge: str
@@ -38,31 +39,30 @@ class PolicyRule:
 
     @property
     def what(self) -> tuple[str, str, int, int]:
-        """All but where it stands."""
+        """All fields but the priority."""
         return self.family, self.bridge, self.table, self.value
 
 
 class PolicyRules:
-    """The rules of both families, of the network that we are in."""
+    """The rules of both families, in the network namespace of this process."""
 
     def __init__(self, connect: Callable[[int], Netlink] = Netlink) -> None:
-        # Not the inventory's: in a dry run that one leads to the real host.
+        # The inventory's socket would not do: in a dry run it leads to the real host.
         self._link = connect(ROUTE)
 
     def close(self) -> None:
-        """Close the socket."""
         self._link.close()
 
     def sync(self, wanted: list[PolicyRule], is_all: bool) -> None:
-        """Have these rules where they belong; ours that are not among them go if
-        `is_all` are named, and stay else. Raises OSError."""
+        """Put these rules in their place. With `is_all`, our other rules are removed;
+        without it, they stay. Raises OSError."""
         for family in "46":
             mine = [rule for rule in wanted if rule.family == family]
             if mine or is_all:
                 self._sync(family, mine, is_all)
 
     def remove(self, gone: list[PolicyRule]) -> None:
-        """Take these rules out, wherever they stand. Raises OSError."""
+        """Remove these rules, whatever their priority. Raises OSError."""
         which = {rule.what for rule in gone}
         for family in {rule.family for rule in gone}:
             for rule in self._list(family)[0]:
@@ -76,14 +76,14 @@ class PolicyRules:
         which = {rule.what for rule in wanted}
         for what in sorted(which - there):
             self._change(_NEWRULE, PolicyRule(*what, place))
-        for rule in ours:  # the new one is there by now: nothing falls in between
+        for rule in ours:  # the new rule exists by now: no packet misses it
             is_wanted = rule.what in which
             if (is_wanted and rule.priority != place) or (is_all and not is_wanted):
                 self._change(_DELRULE, rule)
 
     def _list(self, family: str) -> tuple[list[PolicyRule], int]:
-        """Ours, and the priority of the first of others but the kernel's own for what
-        is local."""
+        """Our rules, and the priority of the first foreign rule behind the kernel's own
+        rule for local addresses (priority 0)."""
         ours, first = [], _LAST
         asked = _RULE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0)
         try:
@@ -116,7 +116,7 @@ class PolicyRules:
             flags = _CREATE if kind == _NEWRULE else 0
             self._link.request(message(kind, head + about, flags))
         except OSError as error:
-            # Somebody else has been at it: it is as it should be.
+            # Another program was faster: the rule is as it should be.
             if error.errno not in (errno.EEXIST, errno.ENOENT):
                 raise
 

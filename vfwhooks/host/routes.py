@@ -1,4 +1,4 @@
-"""The host's own addresses and its default routes, asked of the kernel by rtnetlink."""
+"""The host's own addresses and default routes: the kernel gives them by rtnetlink."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .netlink import FAMILIES, Netlink, attribute, attributes, message, named
 
 _GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
 _LOCAL = 2
-# What the kernel says of no route, of rules and routes that forbid it, of an address or
-# an interface that is not there, and of a family that it does not have.
+# The kernel's errors for: no route; a rule or a route that forbids it; an unknown
+# address or interface; a family that the kernel does not have.
 _NO_WAY = (
     *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EXDEV),
     *(errno.ENODEV, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EOPNOTSUPP),
 )
 _NAME = 3
-_ENTRY_ITSELF = 0x2000  # the route that matches, not what comes of it
+_ENTRY_ITSELF = 0x2000  # the answer is the matching route, not the lookup's result
 _AND_ITS_TABLE = 0x1000
 _SOURCE, _BY, _TO, _TABLE, _MARK = 2, 3, 4, 15, 16
-# Addresses that are for tests and nobody's: a default route alone leads there.
+# These addresses are reserved for tests: only a default route leads there.
 _FAR_AWAY: dict[int, Address] = {
     AF_INET: IPv4Address("198.18.0.1"),
     AF_INET6: IPv6Address("2001:2::1"),
 }
 _OF_ADDRESS = struct.Struct("=BBBBI")
-_ITS, _OWN = 1, 2  # of a point-to-point link the peer's, and ours
-_EVERYWHERE = 0  # the scope of what is valid beyond the link
+_ITS, _OWN = 1, 2  # on a point-to-point link: the peer's address, and ours
+_EVERYWHERE = 0  # the scope of an address that is valid beyond its link
 
 
 def covers_far_away(family: int, bits: int, prefix: bytes) -> bool:
-    """Whether a route to this prefix may be the one that is asked for here."""
+    """Whether a route to this prefix may decide the lookups of this module."""
     if family not in _FAR_AWAY:
         return False
     far = _FAR_AWAY[family].packed
@@ -46,9 +46,8 @@ def covers_far_away(family: int, bits: int, prefix: bytes) -> bool:
 
 @dataclass(frozen=True)
 class OwnAddress:
-    """An address of the host's: on the interface with the kernel's number of it, how
-    many bits of which address are the subnet there, and whether it is valid beyond the
-    link."""
+    """An address of the host: the interface index, the address, the subnet (`bits` of
+    the address `of`), and whether the address is valid beyond its link."""
 
     interface: int
     address: Address
@@ -58,12 +57,11 @@ class OwnAddress:
 
     @property
     def subnet(self) -> Subnet:
-        """The subnet there."""
         return parse_subnet(f"{self.of}/{self.bits}")
 
 
 def list_addresses(link: Netlink, family: int = 0) -> Iterator[OwnAddress]:
-    """The host's own addresses, of one family or both, as the kernel lists them."""
+    """The host's own addresses, of one family (AF_INET, AF_INET6) or both (0)."""
     asked = message(_GETADDRESS, _OF_ADDRESS.pack(family, 0, 0, 0, 0))
     for _, answer in link.dump(asked):
         its, bits, _, scope, interface = _OF_ADDRESS.unpack_from(answer)
@@ -75,7 +73,7 @@ def list_addresses(link: Netlink, family: int = 0) -> Iterator[OwnAddress]:
 
 
 class Routes:
-    """What the kernel says of them; who has which address is asked once."""
+    """Lookups in the kernel's routes; the list of local addresses is read once."""
 
     def __init__(self, link: Netlink) -> None:
         self._link = link
@@ -94,7 +92,7 @@ class Routes:
             return False
 
     def is_default_source(self, address: Address) -> bool:
-        """Whether what leaves by a default route has this source address."""
+        """Whether packets that leave by a default route have this source address."""
         family = FAMILIES[address.version]
         far = attribute(1, _FAR_AWAY[family].packed)
         head = bytes((family, address.max_prefixlen)) + bytes(6)
@@ -116,10 +114,10 @@ class Routes:
     def way_out(
         self, source: Address, by: int = 0, mark: int = 0
     ) -> tuple[int, int] | None:
-        """The kernel's number of the interface by which what has this source address
-        leaves for far away, and of the table that says so; it is the host's own, or has
-        come in by the interface with the number `by`, and has this mark. None where it
-        goes nowhere. Raises OSError where the kernel could not be asked."""
+        """The indexes of the interface by which packets with this source address leave
+        for far away, and of the table that decides so. The packets have this mark, and
+        come from the host itself, or from the interface with index `by`. None if no
+        route matches. Raises OSError if the kernel gives no answer."""
         family, bits = FAMILIES[source.version], source.max_prefixlen
         asked = (
             bytes((family, bits, bits)) + bytes(5) + struct.pack("=I", _AND_ITS_TABLE)
@@ -141,7 +139,7 @@ class Routes:
         return found if found[0] else None
 
     def holders(self, address: Address) -> list[int]:
-        """The kernel's numbers of the interfaces that have the address."""
+        """The indexes of the interfaces that have the address."""
         family = FAMILIES[address.version]
         if family not in self._holders:
             holders: dict[Address, list[int]] = {}
@@ -151,9 +149,9 @@ class Routes:
         return self._holders[family].get(address, [])
 
     def link(self, index: int = 0, name: str = "") -> tuple[int, str]:
-        """The kernel's number of an interface and its name, by either of them; 0 and ''
-        where it has gone. It is asked where the routes are from: a dry run is in
-        another place. Raises OSError where the kernel could not be asked."""
+        """The index and the name of an interface, found by either of them; 0 and '' if
+        it has gone. The routes' own socket asks: a dry run is in another namespace.
+        Raises OSError if the kernel gives no answer."""
         try:
             asked = struct.pack("=BxHiII", 0, 0, index, 0, 0)
             asked += named(_NAME, name) if name else b""
@@ -166,15 +164,16 @@ class Routes:
         return struct.unpack_from("=i", answer, 4)[0], found
 
     def device_with(self, address: Address) -> str:
-        """The first interface that has the address, up or down; '' for none."""
+        """The name of the first interface that has the address, up or down; '' for
+        none."""
         for index in self.holders(address):
             try:
                 return if_indextoname(index)
             except OSError:
-                continue  # it has just gone
+                continue  # the interface has just gone
         return ""
 
     def own_addresses(self, family: str) -> list[Address]:
-        """The host's addresses ("4", "6") that are valid beyond their link."""
+        """The host's addresses of a family ("4", "6") that are valid beyond a link."""
         found = list_addresses(self._link, FAMILIES[int(family)])
         return [one.address for one in found if one.is_global]

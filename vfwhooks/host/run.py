@@ -1,9 +1,9 @@
-"""Run a tool: no shell, bounded in time, its own words kept for the error message.
+"""Run a tool: without a shell, with a time limit, and with its output for the error.
 
-subprocess, given a time limit, looks for the tool's end in steps, which makes 1.6 ms of
-0.4, and costs a hook 3 ms to import: so this spawns by hand. The lock's descriptor goes
-along: if we are killed, the lock stays held until the tool has ended too, so that no
-late transaction of a dead hook overtakes its successor's.
+subprocess with a time limit polls for the end of the tool in steps, which makes 1.6 ms
+of 0.4 ms, and its import costs a hook 3 ms: so this module spawns tools itself. A tool
+inherits the lock's descriptor: if our process is killed, the lock stays held until the
+tool has ended, so no late transaction of a dead hook follows a newer one.
 """
 
 import os
@@ -18,10 +18,9 @@ _SIGKILL, _SIGPIPE = 9, 13
 
 
 class Run:
-    """Runs tools that inherit the descriptors `keep` and may take `seconds` each, and
-    no longer than `until` (monotonic): a tool that outlives us holds the lock. `pids`
-    are the tools that ran.
-    """
+    """Runs tools that inherit the descriptors `keep`. Each tool may take `seconds`, and
+    no tool may run longer than `until` (monotonic): a tool that outlives us holds the
+    lock. `pids` are the process ids of the tools that ran."""
 
     def __init__(
         self,
@@ -35,10 +34,10 @@ class Run:
         self.pids: list[int] = []
 
     def __call__(self, argv: list[str], text: str = "") -> str:
-        """Run `argv` with `text` as its standard input; what it printed.
+        """Run `argv` with `text` as its standard input; returns its standard output.
 
-        Raises Refused with the tool's own words when it exits non-zero, and VfwError
-        when it is not installed or does not end.
+        Raises Refused with the tool's own words if its exit status is not 0, and
+        VfwError if the tool is not installed or does not end in time.
         """
         path = find(argv[0])
         if path is None:
@@ -70,7 +69,8 @@ class Run:
         )
 
     def _wait(self, tool: str, child: int, alive: int) -> int:
-        """The exit status; the pipe ends with the child and all that it started."""
+        """The exit status; the pipe closes when the child and all its children have
+        ended."""
         poll = select.poll()
         poll.register(alive, select.POLLIN)
         seconds = max(0.0, min(self.seconds, self.until - time.monotonic()))
@@ -84,7 +84,7 @@ class Run:
 
 
 def find(tool: str) -> "str | None":
-    """The tool's path in the directories that libvirt's confinement lets hooks use."""
+    """The tool's path in the directories that libvirt's confinement allows to hooks."""
     if "/" in tool:
         return tool
     for directory in PATH.split(":"):
@@ -105,8 +105,8 @@ def _read(fd: int) -> str:
 
 
 def _said(files: list[int], status: int) -> str:
-    """The first line that the tool has to say, with the next where it has only begun
-    there; or how it ended."""
+    """The tool's first line of output, and the second line if the first ends with a
+    colon; without output, the exit status."""
     printed = _read(files[2]) + "\n" + _read(files[1])
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     count = 2 if lines and lines[0].endswith(":") else 1

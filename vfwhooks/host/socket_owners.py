@@ -1,4 +1,4 @@
-"""Which process holds a socket, from /proc; too dear for the hook path."""
+"""The process that holds a socket, from /proc; too slow for the hook path."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .listeners import Listener
 
 
 def name_socket_owners(listeners: Iterable[Listener], root: str = "") -> dict[str, str]:
-    """For the reason of each listener the same with its process, where that is known:
-    "sshd (pid 812) listens on tcp 0.0.0.0:22"."""
+    """Each listener's reason, and the same with the process, if it is known: "sshd (pid
+    812) listens on tcp 0.0.0.0:22"."""
     wanted = {f"socket:[{one.inode}]": one for one in listeners}
     found: dict[str, str] = {}
     processes = Path(f"{root}/proc").glob("[0-9]*") if wanted else ()
@@ -26,7 +26,7 @@ def name_socket_owners(listeners: Iterable[Listener], root: str = "") -> dict[st
 
 
 def _links(process: Path) -> list[str]:
-    """What the process's descriptors lead to; none of one that ends or is not ours."""
+    """The targets of a process's descriptors; none if it ends, or is not readable."""
     found = []
     try:
         for descriptor in (process / "fd").iterdir():

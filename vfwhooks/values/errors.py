@@ -47,7 +47,7 @@ def show(text: str) -> str:
 
 
 def why(error: Exception) -> str:
-    """The log's words for an exception that ended a hook; of a defect, the place too."""
+    """The log's words for the exception that ended a hook; of a defect, also where."""
     if isinstance(error, (VfwError, OSError)):
         return str(error)
     return f"{where(error)}: {error!r}"
