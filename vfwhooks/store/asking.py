@@ -1,6 +1,5 @@
-"""Who is asking libvirtd, and which guests stop meanwhile: the answer may still name
-them, and is taken in later.
-"""
+"""The processes that are asking libvirtd, and the guests that stop meanwhile:
+libvirtd's answer may still name such a guest, and is taken in later."""
 
 import os
 
@@ -11,12 +10,12 @@ _PLACE = "asking"
 
 
 def begin(state: State) -> None:
-    """Somebody is about to ask libvirtd."""
+    """Note that this process is about to ask libvirtd."""
     state.write(f"{_PLACE}/{os.getpid()}", "")
 
 
 def end(state: State) -> None:
-    """The answer has been taken in; askers that were killed count as answered."""
+    """The answer has been taken in; a process that was killed asks no more."""
     state.remove(f"{_PLACE}/{os.getpid()}")
     state.sweep(_PLACE)
     if not state.names(_PLACE):
@@ -25,13 +24,13 @@ def end(state: State) -> None:
 
 
 def note_stopped(state: State, key: Key, stamp: int) -> None:
-    """The guest has stopped: noted while somebody is asking."""
+    """Note that the guest has stopped, while a process is asking."""
     if state.names(_PLACE):
         state.write(f"gone/{member_name(key)}", f"{stamp}")
 
 
 def stopped_at(state: State, key: Key) -> int:
-    """When the guest stopped, if it was while somebody was asking; else 0."""
+    """When the guest stopped (monotonic ns), if a process was asking then; else 0."""
     try:
         return int(state.read(f"gone/{member_name(key)}") or 0)
     except ValueError:

@@ -1,14 +1,14 @@
-"""Entries as lines of text, as they are kept in the state directory, and back. Nobody
-else reads or writes these lines. Text in, values out.
+"""Entries as lines of text for the state directory, and back. No other module reads or
+writes these lines.
 
     dnat 4 * tcp 8080 8080 192.168.122.10 80      published first and last, target
     dnat 4 203.0.113.5 udp 5000 5010 192.168.122.10 5000
     dnat 4 203.0.113.7 all 0 65535 192.168.122.10 0      a whole address, all protocols
-    guard 4 * tcp 8443 8443 allow_0f5c            that chain decides on the source
+    guard 4 * tcp 8443 8443 allow_0f5c            the chain that decides on the source
     reject 4 * tcp 8443 8443
     masq 4 * tcp 8080 8080
     back 4 203.0.113.5 tcp 80 80 eth1 1           uplink, and the mark's value
-    backany 4 203.0.113.5 tcp 80 80 eth1 1        the same of one on every address
+    backany 4 203.0.113.5 tcp 80 80 eth1 1        for a forward on every address
     left 4 192.168.122.1 udp 53 53
     snat 4 192.168.122.10 203.0.113.7
     hairpin 4 192.168.122.0/24
@@ -58,7 +58,7 @@ _ALIKE: dict[str, type[Reject | Masquerade | Exempt]] = {
 
 
 def format_entry(entry: Kept) -> str:
-    """The entry's line."""
+    """The line of an entry in a record."""
     if isinstance(entry, Dnat):
         line = format_published(entry.published)
         return f"dnat {line} {entry.address} {entry.port}"
@@ -88,7 +88,7 @@ def _rest(entry: Entry) -> str:
 
 
 def parse_entry(line: str) -> Entry:
-    """The entry that a line is. Raises ValueError for any other line."""
+    """The entry in a line. Raises ValueError if the line is no entry."""
     verb, *words = line.split(" ")
     if verb == "dnat":
         *published, address, port = words
@@ -126,14 +126,14 @@ def _parse_other(verb: str, family: str = "", what: str = "", *words: str) -> En
 
 
 def format_published(published: Published) -> str:
-    """What is published, as it stands in the middle of a line."""
+    """Published ports as they stand in the middle of a line."""
     one, host = published, format_host(published.host)
-    # Joined, since an enum's members are slow to format.
+    # A join, since an enum's members are slow to format.
     return " ".join((one.family, host, one.protocol, str(one.first), str(one.last)))
 
 
 def parse_published(text: str) -> Published:
-    """What is published. Raises ValueError."""
+    """The published ports in a text. Raises ValueError."""
     return _published(*text.split(" "))
 
 
@@ -149,10 +149,10 @@ def _published(*words: str) -> Published:
 
 
 def format_host(host: Address | None) -> str:
-    """An address of the host's; `*` for every local one."""
+    """An address of the host; `*` for every local address."""
     return "*" if host is None else str(host)
 
 
 def parse_host(text: str) -> Address | None:
-    """An address of the host's; None for every local one. Raises ValueError."""
+    """An address of the host; None for every local address. Raises ValueError."""
     return None if text == "*" else parse_address(text)

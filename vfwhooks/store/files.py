@@ -1,5 +1,5 @@
-"""Small files, read whole and written by rename; words made safe for a line of one;
-where the templates are, and everything else unless the environment says otherwise."""
+"""Small files, read whole and written by rename; words without blanks; the default
+paths, and the place of the templates."""
 
 import errno
 import posix
@@ -15,12 +15,13 @@ FOLLOW = posix.O_CLOEXEC
 
 
 def quote(word: str) -> str:
-    """`word` without blanks and control characters; unquote gives it back."""
+    """`word` without blanks and control characters; unquote reverses this."""
     return word.translate(_UNSAFE) or "%"
 
 
 def unquote(word: str) -> str:
-    """What quote was given. Raises ValueError for a word that it never wrote."""
+    """The word that quote was given. Raises ValueError for a word that quote never
+    wrote."""
     first, *rest = word.split("%")
     return first + "".join(
         chr(int(part[:2], 16)) + part[2:] for part in rest if len(part) > 1
@@ -28,22 +29,22 @@ def unquote(word: str) -> str:
 
 
 def file_name(word: str) -> str:
-    """A name for a file about `word`: one path component, whatever the word is."""
+    """A name for a file about `word`: one path component for any word."""
     name = quote(word).replace("/", "%2F")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name.encode("utf-8", "surrogateescape")) <= _LONGEST:
         return name
-    from hashlib import sha256  # 3 ms, and hardly any name is this long
+    from hashlib import sha256  # 3 ms, and hardly any name is so long
 
     return "%" + sha256(word.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read(path: str, flags: int = _NOFOLLOW) -> "bytes | None":
-    """The file's content; None where there is no such file.
+    """The file's content; None if the file does not exist.
 
-    Raises OSError for one that is larger than anything we or libvirt would write, and
-    for a link, unless the `flags` are FOLLOW.
+    Raises OSError for a file that is larger than any file of ours or of libvirt, and
+    for a link, unless `flags` are FOLLOW.
     """
     try:
         fd = posix.open(path, posix.O_RDONLY | flags)
@@ -62,7 +63,7 @@ def read(path: str, flags: int = _NOFOLLOW) -> "bytes | None":
 
 
 def names(directory: str) -> list[str]:
-    """What is in the directory; nothing where there is none."""
+    """The names in the directory; none if the directory does not exist."""
     try:
         return posix.listdir(directory)
     except OSError:
@@ -70,12 +71,10 @@ def names(directory: str) -> list[str]:
 
 
 def exists(path: str) -> bool:
-    """Whether there is something at the path."""
     return posix.access(path, posix.F_OK)
 
 
 def is_directory(path: str) -> bool:
-    """Whether a directory is there."""
     try:
         return stat.S_ISDIR(posix.lstat(path).st_mode)
     except OSError:
@@ -83,7 +82,7 @@ def is_directory(path: str) -> bool:
 
 
 def changed_at(path: str) -> int:
-    """When the file was changed last; 0 where there is none, also for a directory."""
+    """The time of the file's last change (ns); 0 if there is no regular file."""
     try:
         about = posix.stat(path)
     except OSError:
@@ -93,16 +92,17 @@ def changed_at(path: str) -> int:
 
 def find_templates(package: str) -> str:
     """The directory of the templates: inside the package in a wheel, beside it in a
-    checkout and where install.sh puts it. Inside comes first, because beside a wheel's
-    package may be somebody else's."""
+    checkout and after install.sh. Inside comes first: a directory beside a wheel's
+    package may belong to another program."""
     inside = f"{package}/templates"
     return inside if exists(inside) else f"{package.rpartition('/')[0]}/templates"
 
 
 def write(path: str, data: bytes, temporary: str, durable: bool = False) -> None:
-    """Put `data` at `path` by way of the file `temporary` on the same file system.
+    """Write `data` to `path` by way of the file `temporary` on the same file system.
 
-    `durable` keeps it across a power cut: the content is on disk before the name is.
+    `durable` keeps the file across a power cut: the content is on disk before the name
+    is.
     """
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | _NOFOLLOW
     fd = posix.open(temporary, flags, 0o600)
@@ -118,7 +118,7 @@ def write(path: str, data: bytes, temporary: str, durable: bool = False) -> None
 
 
 def overwrite(path: str, data: bytes) -> None:
-    """Give `data` to a file of the kernel's, which cannot be renamed over."""
+    """Write `data` to a file of the kernel, which cannot be replaced by rename."""
     fd = posix.open(path, posix.O_WRONLY | _NOFOLLOW)
     try:
         posix.write(fd, data)
@@ -127,7 +127,7 @@ def overwrite(path: str, data: bytes) -> None:
 
 
 def remove(path: str) -> bool:
-    """Remove the file; False where there was none."""
+    """Remove the file; False if there was none."""
     try:
         posix.unlink(path)
     except FileNotFoundError:

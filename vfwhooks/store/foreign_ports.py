@@ -1,9 +1,9 @@
-"""Ports that DNAT rules of others take, in one file: what an event knows of them.
+"""Ports that foreign DNAT rules take, in one file for events to read.
 
-Made by whoever reads those rules (see reader), which no event does. An event reads
-those of its own ports, at the same cost however many there are: for each family and
-protocol, 64 ports are a block, and in a block each port of each address has one claim
-at most. Where nobody takes anything there is no file.
+The reader of these rules makes the file (see reader); no event reads the rules. An
+event reads the claims on its own ports, at the same cost for any number of claims: 64
+ports of a family and a protocol are a block, and in a block each port of each address
+has at most one claim. Without claims there is no file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAGIC = b"vfwT1\n"
 _SLOT = struct.Struct(">II")
 _BITS = 6
 _BLOCKS = 1 << (16 - _BITS)
-# All of an address, whatever its ports: the first block of it has the addresses alone.
+# ALL stands for an address with any ports: its first block has the addresses alone.
 _KINDS = [(f, p) for f in "46" for p in (*PROTOCOL_NUMBERS, ALL_PROTOCOLS)]
 _HEAD = len(_MAGIC) + _SLOT.size * _BLOCKS * len(_KINDS)
 _PORTS = 1 << 16
@@ -34,7 +34,7 @@ _PORTS = 1 << 16
 
 @dataclass(frozen=True)
 class ForeignPort:
-    """Ports `first` to `last` of an address (None: of every one) that somebody else's
+    """Ports `first` to `last` of an address (None: of every address) that a foreign
     rule takes."""
 
     protocol: str
@@ -45,7 +45,7 @@ class ForeignPort:
 
     @property
     def port(self) -> int:
-        """Its first port, for who has several owners of ports to name."""
+        """The first port, as a listener has its port."""
         return self.first
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class ForeignPort:
 
 
 class ForeignPorts:
-    """An open file of claims."""
+    """An open file of claims. Raises ValueError if it is not whole."""
 
     _fd = -1
 
@@ -81,7 +81,8 @@ class ForeignPorts:
     def find(
         self, family: str, protocol: str, first: int, last: int
     ) -> list[ForeignPort]:
-        """What takes any of these ports: each of them is in one for its address."""
+        """The claims on any of these ports; each address has at most one claim on a
+        port."""
         kind = _KINDS.index((family, protocol))
         at = kind * _BLOCKS + (first >> _BITS)
         count = (last >> _BITS) - (first >> _BITS) + 1
@@ -93,7 +94,7 @@ class ForeignPorts:
         data = os.pread(self._fd, end - start, _HEAD + start)
         found = []
         lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
-        for line in dict.fromkeys(lines):  # a range is in several blocks
+        for line in dict.fromkeys(lines):  # a claim on a range is in several blocks
             host, low, high, whose = line.split(" ", 3)
             if int(low) <= last and first <= int(high):
                 where = parse_host(host), int(low), int(high)
@@ -102,7 +103,7 @@ class ForeignPorts:
 
 
 def load(path: str) -> ForeignPorts | None:
-    """The claims in the file; None where there are none, or it is not whole."""
+    """The claims in the file; None if there is no file, or it is not whole."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -115,7 +116,7 @@ def load(path: str) -> ForeignPorts | None:
 
 
 def hold(claims: Iterable[ForeignClaim]) -> ForeignPorts | None:
-    """The same without a file; None where nothing is taken."""
+    """The claims as an open file in memory; None if there are none."""
     data = build(claims)
     if not data:
         return None
@@ -125,7 +126,7 @@ def hold(claims: Iterable[ForeignClaim]) -> ForeignPorts | None:
 
 
 def build(claims: Iterable[ForeignClaim]) -> bytes:
-    """The file's content; nothing where nothing is taken."""
+    """The file's content; b"" if there are no claims."""
     blocks: dict[int, list[str]] = {}
     for (family, protocol, host), parts in sorted(_parts(claims).items()):
         kind = _KINDS.index((family, protocol))
@@ -147,8 +148,9 @@ def build(claims: Iterable[ForeignClaim]) -> bytes:
 def _parts(
     claims: Iterable[ForeignClaim],
 ) -> dict[tuple[str, str, str], list[tuple[int, int, str]]]:
-    """Whose each port is: the first that takes all that comes there, or else some of
-    it; and of an address that anybody takes a port of, the address."""
+    """The owner of each port, by family, protocol and address: the first rule that
+    takes every packet, or else the first limited one; and under ALL each address with a
+    claim on one of its ports."""
     free: dict[tuple[str, str, str], list[int]] = {}
     found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
     for one in sorted(claims, key=lambda claim: claim.is_limited):
@@ -164,8 +166,8 @@ def _parts(
 
 
 def _take(after: list[int], first: int, last: int) -> Iterable[tuple[int, int]]:
-    """The parts of a range that were free, and are so no more; `after` leads from each
-    port to the next that is free, or on the way to it."""
+    """The free parts of a range, which are taken from now on; `after` leads from each
+    port towards the next free one."""
     port = _next(after, first)
     while port <= last:
         start = port

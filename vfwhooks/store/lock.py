@@ -1,4 +1,4 @@
-"""The lock under which everything of ours is changed: one holder at a time."""
+"""The lock for all that we change: one process holds it at a time."""
 
 import _signal  # type: ignore[import-not-found]  # signal takes 7 ms for its enums
 import fcntl
@@ -8,26 +8,26 @@ import time
 from ..values.errors import OutOfTime
 
 _NEVER_ELSEWHERE = posix.O_CLOEXEC | posix.O_NOFOLLOW
-_ANOTHER = 0.05  # seconds until an alarm is repeated
+_ANOTHER = 0.05  # seconds until the alarm repeats
 
 
 class Lock:
-    """The lock, held until `close`, and on while a tool that inherited it runs.
+    """The lock, held until `close`, and longer while a tool that inherited it runs.
 
-    It is waited for `until` then (monotonic), by an alarm where that is not for ever.
-    Raises OutOfTime.
+    The constructor waits until the time `until` (monotonic), with an alarm unless that
+    is infinite. Raises OutOfTime.
     """
 
     def __init__(self, path: str, until: float = float("inf")) -> None:
         fd = _locked(path, until)
         while not _is_at(path, fd):
-            # The state directory was made anew: others lock the file that is new.
+            # The state directory was made anew: other processes lock the new file.
             posix.close(fd)
             fd = _locked(path, until)
         self.fd = fd
 
     def close(self) -> None:
-        """Let the next one have it."""
+        """Release the lock."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         posix.close(self.fd)
 
@@ -47,7 +47,8 @@ def _open(path: str) -> int:
     try:
         return posix.open(path, flags, 0o600)
     except IsADirectoryError:
-        # It serves as well. Who would put a file there might take another's lock.
+        # A directory can be locked as well. To put a file in its place might give two
+        # processes the lock.
         return posix.open(path, posix.O_RDONLY | _NEVER_ELSEWHERE)
 
 
@@ -66,7 +67,7 @@ def _wait(fd: int, until: float) -> None:
     before = _signal.signal(_signal.SIGALRM, _give_up)
     try:
         seconds = max(until - time.monotonic(), 0.001)
-        # Again and again: the first may come before flock has begun to wait.
+        # The alarm repeats: the first one may come before flock has begun to wait.
         _signal.setitimer(_signal.ITIMER_REAL, seconds, _ANOTHER)
         fcntl.flock(fd, fcntl.LOCK_EX)
     finally:

@@ -1,6 +1,6 @@
-"""Records of guests and of events as text, and back. Text in, values out.
+"""Records of guests and of events as text, and back.
 
-vfw1 5d41402a                               the format, and the sum of what follows
+vfw1 5d41402a                               format, checksum of the lines below
 1203344455 1203344455                       since, stamp; of an event OPERATION STAMP
 guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
@@ -27,8 +27,8 @@ from .entry_text import format_entry, format_published, parse_entry, parse_publi
 from .files import quote, unquote
 
 Key = tuple[str, str]
-# A port of a bridge that is to be in hairpin mode: device, bridge, and the kernel's
-# number of the device where it is for us to set it back, else 0.
+# A bridge port that should be in hairpin mode: device, bridge, and the device's
+# interface index if we are to set it back, else 0.
 Hairpin = tuple[str, str, int]
 _FORMAT = "vfw1"
 _ENTRY = "entry "
@@ -38,7 +38,7 @@ _NO_DASHES = {ord("-"): None, ord("_"): None}
 
 @dataclass(frozen=True)
 class Seen:
-    """A socket on a port that is published, by its inode."""
+    """A socket on a published port, by its inode."""
 
     port: Published
     inode: int
@@ -46,7 +46,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Ousted:
-    """An address of a guest's own, and the MAC of whom had it before and still runs."""
+    """An address of the guest, and the MAC of a guest that had it before and still
+    runs."""
 
     address: Address
     mac: str
@@ -54,18 +55,20 @@ class Ousted:
 
 @dataclass
 class Record:
-    """A running guest, every entry the kernel may hold for it, and what it needs of
-    networks. `since` is when it started, `stamp` when libvirt last said something of it
-    (monotonic ns). One that `is_waiting` has forwards and no address for them; one that
-    `is_off` has stopped, but its entries could not be taken out; one that `is_followed`
-    was found by itself: no hook has spoken of it since it started. What it `yields`
-    would be published if no listener of the host had it, port by port; `seen` are
-    sockets on ports that it has, with when they were met (see port_conflicts);
-    `hairpins` are its ports of bridges that are to be in hairpin mode (see
-    hairpin_mode); `ousted` are clones with one lease, who believe to be there still.
-    Networks in use are recorded as guests of the driver `network`. One that
-    `is_returned` has forwards whose answers leave by the host's own way, which is the
-    kernel's to change.
+    """A running guest, every entry that the kernel may hold for it, and its needs of
+    networks. `since` is the guest's start, `stamp` libvirt's last word about it (both
+    monotonic ns).
+
+    The flags: `is_waiting`: the guest has forwards, and no address for them; `is_off`:
+    it has stopped, but its entries could not be removed; `is_followed`: no hook has
+    reported it since its start; `is_returned`: answers of its forwards leave by the
+    host's own way, which the kernel may change.
+
+    The lists: `yields` are the published ports that listeners of the host keep, one by
+    one; `seen` are sockets on published ports, with the time when each was first seen
+    (see port_conflicts); `hairpins` are the guest's bridge ports that should be in
+    hairpin mode (see hairpin_mode); `ousted` are clones with the same lease, which
+    still use the address. Networks in use have records, too, with the driver `network`.
     """
 
     guest: Guest
@@ -84,13 +87,14 @@ class Record:
 
     @property
     def key(self) -> Key:
-        """Driver and name, as a hook is told them."""
+        """Driver and name, as a hook gets them."""
         return self.guest.driver, self.guest.name
 
     @property
     def owner(self) -> str:
-        """What the kernel's comment says of the entries: names may be too long. It gets
-        among the words of rules, so what is no UUID, nor a bridge, is not it."""
+        """The owner in the kernel's comments of the entries: the UUID, since names may
+        be too long. The text becomes a word in rules: if it is neither a UUID nor the
+        name of a bridge, the driver takes its place."""
         uuid = self.guest.uuid
         is_plain = uuid.isascii() and uuid.translate(_NO_DASHES).isalnum()
         return uuid if is_plain and len(uuid) <= _UUID else self.guest.driver
@@ -98,8 +102,7 @@ class Record:
     def with_entries(
         self, more: list[Entry], hairpins: Sequence[Hairpin] = ()
     ) -> Record:
-        """The same with more that the kernel may hold: entries, and ports that are to
-        be in hairpin mode."""
+        """The record with more that the kernel may hold: entries and hairpin ports."""
         entries = self.entries
         if more != entries:
             known = set(entries)
@@ -108,7 +111,7 @@ class Record:
         return replace(self, entries=entries, hairpins=both + self.hairpins)
 
     def text(self) -> str:
-        """The record as it is kept."""
+        """The text of the record file."""
         networks = "".join(f"on {quote(need.name)}\n" for need in self.networks)
         entries = "".join(f"entry {one}\n" for one in map(format_entry, self.entries))
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
@@ -126,11 +129,11 @@ class Record:
 
 @dataclass(eq=False)
 class GuestEvent:
-    """What happened to which guest or network, when, and what its XML said of it.
+    """An event of a guest or a network: operation, guest with what its XML said, time.
 
-    The operations: started, reconnected, stopped; found (no hook told that it runs as
-    it does); moved (its address is news); network (the guest is a network, and it
-    started, stopped or changed).
+    The operations: started, reconnected, stopped; found (the guest runs, and no hook
+    reported this state); moved (the guest's address is news); network (the guest is a
+    network that started, stopped or changed).
     """
 
     operation: str
@@ -138,14 +141,14 @@ class GuestEvent:
     stamp: int
 
     def text(self) -> str:
-        """The event as it is kept."""
+        """The text of the event file."""
         head = f"{self.operation} {self.stamp}\n"
         return seal(head + _guest_text(self.guest))
 
 
 def parse_record(text: str, has_entries: bool = True) -> Record:
-    """The record that was kept; without its entries, which may be tens of thousands,
-    for who asks of the guest alone. Raises ValueError for anything else."""
+    """The record in a text. Without `has_entries` the entries, which may be tens of
+    thousands, are left out. Raises ValueError for any other text."""
     first, _, rest = unseal(text).partition("\n")
     since, stamp = map(int, first.split(" "))
     lines = rest.split("\n")
@@ -157,7 +160,7 @@ def parse_record(text: str, has_entries: bool = True) -> Record:
 
 
 def _read(record: Record, word: str, rest: str) -> None:
-    """Take one line of it in."""
+    """Add one line to the record."""
     if word == "entry":
         record.entries.append(parse_entry(rest))
     elif word == "on":
@@ -178,19 +181,20 @@ def _read(record: Record, word: str, rest: str) -> None:
 
 
 def parse_guest_event(text: str) -> GuestEvent:
-    """The event that was kept. Raises ValueError for anything else."""
+    """The event in a text. Raises ValueError for any other text."""
     first, _, rest = unseal(text).partition("\n")
     operation, stamp = first.split(" ")
     return GuestEvent(operation, _guest(rest.split("\n")), int(stamp))
 
 
 def seal(text: str) -> str:
-    """The text behind a line with the format and its sum."""
+    """The text behind a line with the format and the text's checksum."""
     return f"{_FORMAT} {_sum(text)}\n{text}"
 
 
 def unseal(text: str) -> str:
-    """What was sealed. Raises ValueError for another format, or what is not whole."""
+    """The text that was sealed. Raises ValueError for another format or a wrong
+    checksum."""
     head, _, rest = text.partition("\n")
     if head != f"{_FORMAT} {_sum(rest)}":
         raise ValueError(f"{head[:40]!r} is not the head of a whole record")
@@ -202,7 +206,7 @@ def _sum(text: str) -> str:
 
 
 def _guest_text(guest: Guest) -> str:
-    """A guest's lines in a record or an event."""
+    """The lines of a guest in a record or an event."""
     lines = [f"guest {guest.driver} {quote(guest.name)} {quote(guest.uuid)}\n"]
     for nic in guest.nics:
         words = nic.mac, nic.kind, nic.network, nic.bridge, nic.device

@@ -1,13 +1,13 @@
-"""The events that hooks have written down, until somebody has carried them out.
+"""The spool: events that hooks have written and no process has carried out yet.
 
-One file an event in the state directory's spool/, whole or not there at all:
+Each event is one file in the state directory's spool/, whole or not there at all:
 
     STAMP-PID.1    driver, name, operation, each with a zero byte behind it, and then
                    what libvirt gave on standard input
 
-The number behind the dot is the format's. A file of another format is left alone: it
-is another release's, which was here a moment ago, or is about to be. A hook writes
-them itself (service/hook.py).
+The number behind the dot is the format. A file of another format is left alone: it
+belongs to another release, which was installed a moment ago, or is about to be. A hook
+writes the files itself (service/hook.py).
 """
 
 import errno
@@ -24,8 +24,9 @@ _NO_FILE = errno.EFBIG, errno.EISDIR, errno.ELOOP
 
 
 class HookEvent:
-    """What libvirt told a hook: the driver (the hook's own name), the guest or network,
-    the operation, and the XML, as they came; `stamp` is when (monotonic ns)."""
+    """An event as libvirt told it to a hook: the driver (the hook's own name), the
+    guest or network, the operation and the XML, unchanged; `stamp` is the time
+    (monotonic ns)."""
 
     __slots__ = ("data", "driver", "name", "operation", "stamp")
 
@@ -40,9 +41,9 @@ class HookEvent:
 
 
 def waiting(state: str) -> "list[tuple[str, HookEvent | None]]":
-    """All that wait, the oldest first, each with its file below the state directory;
-    None for one that is none. Raises OSError where the host cannot read for a moment.
-    """
+    """All events in the spool, the oldest first, each with its file's path below the
+    state directory; None for a file that is no event. Raises OSError if a file cannot
+    be read for the moment."""
     found: list[tuple[str, HookEvent | None]] = []
     for name in sorted(files.names(f"{state}/{_DIRECTORY}")):
         if name.endswith(FORMAT):
@@ -51,7 +52,7 @@ def waiting(state: str) -> "list[tuple[str, HookEvent | None]]":
                 data = files.read(f"{state}/{file}")
             except OSError as error:
                 if error.errno not in _NO_FILE:
-                    raise  # no descriptor, no memory: it is good, and stays
+                    raise  # no descriptor or no memory: the file is good, and stays
                 found.append((file, None))
                 continue
             if data is not None:
@@ -60,7 +61,7 @@ def waiting(state: str) -> "list[tuple[str, HookEvent | None]]":
 
 
 def has_any(state: str) -> bool:
-    """Whether any event waits."""
+    """Whether the spool contains an event."""
     names = files.names(f"{state}/{_DIRECTORY}")
     return any(name.endswith(FORMAT) for name in names)
 
@@ -75,7 +76,7 @@ def _parse(name: str, data: bytes) -> "HookEvent | None":
 
 
 def make(state: str) -> None:
-    """Make what a hook needs to write its event down. Raises OSError."""
+    """Make the directories that a hook needs to write its event. Raises OSError."""
     for name in _NEEDED:
         try:
             posix.mkdir(f"{state}/{name}", 0o700)

@@ -1,29 +1,29 @@
-"""The state directory: what was asked, which guests run, what was applied for each.
+"""The state directory: events that wait, records of guests, notes on the firewall.
 
-One small file a thing, so that an event reads only its own guest's. All is written by
-rename, and nothing here outlives a boot. A file that cannot be read is set aside and
-its content made anew by a full reconcile; it is never fatal.
+Files are small and about one thing each, so that an event reads its own guest's alone.
+They are written by rename, and none outlives a boot. An unreadable file is set aside,
+and a full sync makes its content anew; it is never fatal.
 
-    lock                 one holder at a time changes anything below, and the kernel
-    asking/PID, gone/    who is asking libvirtd; what stopped meanwhile (see asking)
+    lock                 only its holder changes the files below and the kernel
+    asking/PID, gone/    processes that ask libvirtd; guests stopped meanwhile (asking)
     cuts/STAMP           entries whose connections have not been cut yet, with a + for
                          each try
     members/NETWORK/     the guests that need the network's entries (see references)
-    spool/STAMP-PID.1    what a hook was told, and nobody has carried out (see spool)
-    intents/STAMP-PID    what the service has found, and nobody has carried out
-    doorbell, deaf       where hooks ring the service; one has rung in vain
+    spool/STAMP-PID.1    an event that a hook has written and that waits (see spool)
+    intents/STAMP-PID    an event that the service has found and that waits
+    doorbell, deaf       the service's socket for hooks; a hook has rung in vain
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
-    claims/NAME          what stays rejected for a guest, whether it runs or not
-    addresses/ADDRESS    the guest that is there
-    daemons/PID          a daemon of libvirt's that has called our daemon hook, and when
-    localnet/BRIDGE      what its route_localnet was before it was ours
-    vmark/INTERFACE      what its src_valid_mark was before it was ours
+    claims/NAME          the ports that stay rejected for a guest, running or not
+    addresses/ADDRESS    the guest at this address
+    daemons/PID          a libvirt daemon that has called our daemon hook, and when
+    localnet/BRIDGE      the value of its route_localnet before we changed it
+    vmark/INTERFACE      the value of its src_valid_mark before we changed it
     ways/VALUE           the routing table that this value of a mark stands for
-    networks/NAME        what a network hook was told; empty: it was stopped
-    taken                ports that DNAT rules of others take (see foreign_ports)
-    base                 the backend in use and the marks of its base ruleset
-    full, working        (exist) ask for a full sync next; somebody is at work, or was
-    late                 (exists) somebody has waited for the lock in vain
+    networks/NAME        the XML that a network hook got; empty: it was stopped
+    taken                ports that foreign DNAT rules take (see foreign_ports)
+    base                 the backend in use and its notes on the base ruleset
+    full, working        (exist) a full sync is wanted; a holder of the lock is at work
+    late                 (exists) a hook has waited for the lock in vain
     compiled, broken     the last good configuration; why the newest is not good
 """
 
@@ -42,7 +42,8 @@ from .records import GuestEvent, Key, Record, parse_guest_event, parse_record
 
 _KEPT = "/var/lib/vfwhooks"
 DRIVERS = ("libxl", "lxc", "network", "qemu")
-# In the order they are made: where the last one is, all are. New ones go to the end.
+# In the order of their making: if the last one exists, all exist. New ones go to the
+# end.
 _DIRECTORIES = (
     *("addresses", "aside", "asking", "cuts", "gone", "guests"),
     *(f"guests/{driver}" for driver in DRIVERS),
@@ -54,7 +55,8 @@ MADE_LAST = _DIRECTORIES[-1]
 
 
 class State:
-    """The state directory; it is made by a host's first event after boot."""
+    """The state directory; the first event after a boot makes it. Raises VfwError if it
+    belongs to another user, or another user may write to it."""
 
     def __init__(self, path: str = STATE) -> None:
         self.path = path
@@ -68,8 +70,8 @@ class State:
             raise VfwError(f"{path} can be written by others", "remove it")
 
     def make(self, is_sure: bool = True) -> None:
-        """Make the directories, unless they are there; each is looked at where it is
-        not sure that none was taken away."""
+        """Make the directories unless they exist. With `is_sure`, the last one stands
+        for all; without it, each is checked, since one may have been removed."""
         if is_sure and files.exists(f"{self.path}/{MADE_LAST}"):
             return
         for name in ("", *_DIRECTORIES):
@@ -79,15 +81,15 @@ class State:
                 pass
 
     def lock(self, until: float = float("inf")) -> Lock:
-        """Wait for the lock, `until` then (monotonic). Raises OutOfTime."""
+        """Wait for the lock until the time `until` (monotonic). Raises OutOfTime."""
         return Lock(f"{self.path}/lock", until)
 
     def read(self, name: str) -> str:
-        """A file's text; '' where there is none, and where what is there is no file."""
+        """A file's text; '' if there is no file, or something else in its place."""
         return _text(self.data(name))
 
     def data(self, name: str) -> bytes:
-        """The same as it is on disk."""
+        """A file's bytes; b"" if there is no file, or something else in its place."""
         try:
             return self._data(name) or b""
         except ValueError:
@@ -95,7 +97,7 @@ class State:
             return b""
 
     def write(self, name: str, text: str) -> None:
-        """Put a file in place, whole or not at all."""
+        """Write a file, whole or not at all."""
         self._write(name, text.encode("utf-8", "surrogateescape"))
 
     def _write(self, name: str, data: bytes) -> None:
@@ -109,15 +111,15 @@ class State:
             files.write(path, data, f"{self.path}/{temporary}")
 
     def put_compiled(self, data: bytes) -> None:
-        """Have another configuration come into force."""
+        """Put another compiled configuration in force."""
         self._write("compiled", data)
 
     def taken(self) -> bytes:
-        """What DNAT rules of others take, as it was noted."""
+        """The noted ports of foreign DNAT rules (see foreign_ports)."""
         return self.data("taken")
 
     def put_taken(self, data: bytes) -> bool:
-        """Note what DNAT rules of others take; whether that is news."""
+        """Note the ports of foreign DNAT rules; True if they have changed."""
         if data == self.taken():
             return False
         if data:
@@ -127,7 +129,8 @@ class State:
         return True
 
     def remove(self, name: str) -> bool:
-        """Remove a file; False where there was none. What is none is set aside."""
+        """Remove a file; False if there was none. Anything else in its place is set
+        aside."""
         try:
             return files.remove(f"{self.path}/{name}")
         except IsADirectoryError:
@@ -135,42 +138,43 @@ class State:
             return True
 
     def names(self, directory: str) -> list[str]:
-        """The files of a directory, in the order of their names."""
+        """The names in a directory, sorted."""
         return sorted(posix.listdir(f"{self.path}/{directory}"))
 
     def try_again(self, name: str) -> str:
-        """Note in a file's name that there is another try at what it says; its name
-        from now on, or nothing where two have not come to an end."""
+        """Note another try in the name of a file; the new name, or '' if two tries have
+        not ended."""
         if name.endswith("++"):
             return ""
         posix.rename(f"{self.path}/{name}", f"{self.path}/{name}+")
         return f"{name}+"
 
     def ask_full(self, why: str = "") -> None:
-        """Have the next holder of the lock do a full sync, and say why."""
+        """Ask the next holder of the lock for a full sync; the log gives the reason."""
         self.write("full", why)
 
     def is_full_asked(self) -> bool:
-        """Whether a full sync has been asked for."""
         return files.exists(f"{self.path}/full")
 
     def take_full(self) -> bool:
-        """Whether a full sync was asked for.
+        """Whether a full sync was asked for; removes the mark.
 
-        The mark goes before the work is done: one set meanwhile counts for the next.
+        The mark goes before the sync: a mark that is set meanwhile counts for the next
+        sync.
         """
         return self.remove("full")
 
     def base(self) -> dict[str, str]:
-        """The backend in use and what it remembers of its base ruleset."""
+        """The backend in use, and its notes on the base ruleset."""
         return parse_base(self.read("base"))
 
     def keep_base(self, base: dict[str, str]) -> None:
-        """Write down the backend in use and what it remembers."""
+        """Write down the backend in use and its notes."""
         self.write("base", "".join(f"{word} {rest}\n" for word, rest in base.items()))
 
     def begin(self) -> bool:
-        """Note that somebody is at work; whether somebody was, and did not end."""
+        """Note that a holder of the lock is at work; True if an earlier one did not
+        finish."""
         was = files.exists(f"{self.path}/working")
         try:
             self.write("working", "")
@@ -179,28 +183,29 @@ class State:
         return was
 
     def end(self, guest_events: list[str]) -> None:
-        """The events have been carried out."""
+        """Remove the events, which have been carried out, and the mark of `begin`."""
         for name in guest_events:
             self.remove(name)
         self.remove("working")
 
     def note(self, guest_event: GuestEvent) -> str:
-        """Write down what was asked, before anything is waited for; its file."""
+        """Write an event of the service's, before anything is waited for; its file."""
         name = f"intents/{guest_event.stamp:020d}-{posix.getpid()}"
         self.write(name, guest_event.text())
         return name
 
     def note_network(self, name: str, data: bytes) -> None:
-        """Keep what a network hook was told; nothing when the network was stopped."""
+        """Keep the XML that a network hook got; empty if the network was stopped."""
         self._write(f"networks/{files.file_name(name)}", data)
 
     def note_started(self, driver: str) -> None:
-        """This libvirt has the operation `started`: `start` is not ours any more."""
+        """Note that this libvirt has the operation `started`: hooks ignore `start` from
+        now on."""
         if not files.exists(f"{self.path}/started-{driver}"):
             self.write(f"started-{driver}", "")
 
     def guest_events(self) -> list[tuple[str, GuestEvent]]:
-        """All events that were not carried out, the oldest first, with their files."""
+        """The service's events that wait, the oldest first, with their files."""
         found = []
         for name in self.names("intents"):
             try:
@@ -211,11 +216,12 @@ class State:
         return found
 
     def record(self, key: Key, has_entries: bool = True) -> Record | None:
-        """What is known of a running guest, or that without its entries."""
+        """The record of a guest, with or without its entries; None if there is none."""
         return self._record(record_name(key), has_entries)
 
     def records(self, driver: str = "", has_entries: bool = True) -> list[Record]:
-        """Every claim, network and running guest, or a driver's; the oldest first."""
+        """The records of all claims, networks and guests, or of one driver; the oldest
+        first."""
         places = ["claims", *(f"guests/{one}" for one in DRIVERS)]
         places = [f"guests/{driver}"] if driver else places
         names = [f"{place}/{name}" for place in places for name in self.names(place)]
@@ -223,22 +229,23 @@ class State:
         return sorted(filter(None, found), key=lambda record: record.since)
 
     def keep(self, record: Record) -> None:
-        """Write down what is known, and what the kernel may hold, of a guest."""
+        """Write the record of a guest."""
         self.write(record_name(record.key), record.text())
 
     def forget(self, key: Key) -> None:
-        """The guest does not run any more, and the kernel holds nothing for it."""
+        """Remove the record: the guest has stopped, and the kernel holds nothing for
+        it."""
         self.remove(record_name(key))
 
     def sweep(self, directory: str) -> None:
-        """Clear away the files of processes that are gone."""
+        """Remove the files of processes that have ended."""
         for name in self.names(directory):
             if not files.exists(f"/proc/{name}"):
                 self.remove(f"{directory}/{name}")
 
     def _data(self, name: str) -> bytes | None:
-        """A file's content. Raises ValueError for a directory, and for a link, which
-        is not followed."""
+        """A file's content; None for no file. Raises ValueError for a directory or a
+        link; links are not followed."""
         try:
             return files.read(f"{self.path}/{name}")
         except OSError as error:
@@ -255,14 +262,15 @@ class State:
             return None
 
     def set_aside(self, name: str) -> None:
-        """Keep what cannot be read for a look, and have everything made anew."""
+        """Move an unreadable file to aside/ for a look, and ask for a full sync."""
         aside = f"aside/{files.file_name(name)}"
         try:
             posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
         except FileNotFoundError:
-            return  # somebody else has done so
+            return  # another process has done so
         except OSError:
-            # A directory does not go over what is there, nor anything over it.
+            # A rename cannot put a directory over another file, nor a file over a
+            # directory.
             aside = f"aside/{time.monotonic_ns():020d}"
             posix.rename(f"{self.path}/{name}", f"{self.path}/{aside}")
         self.write("full", f"{name} cannot be read")
@@ -271,7 +279,7 @@ class State:
 
 
 def parse_base(text: str) -> dict[str, str]:
-    """The backend in use and what it remembers, as it was written down."""
+    """The backend in use and its notes, from the text of the file `base`."""
     words = (line.partition(" ") for line in text.split("\n"))
     return {word: rest for word, _, rest in words if word}
 
