@@ -1,1 +1,1 @@
-"""From events to what the kernel holds: the one use case."""
+"""The one use case: events lead to partial and full syncs."""

@@ -1,5 +1,5 @@
-"""Which connections a change may have to cut: noted with the change, and read when it
-is in force (see noted_cuts), whoever does that. Pure."""
+"""Which connections a change may make stale: a text that is noted with the change, and
+that the holder of the lock reads when the change is in force (see noted_cuts). Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def may_cut(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
-    """Whether connections may have to be cut for these entries."""
+    """Whether these changes may leave stale connections."""
     return any(isinstance(entry, (Dnat, Snat)) for entry in removed) or any(
         isinstance(entry, Snat)
         or (
@@ -28,9 +28,9 @@ def may_cut(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
 
 
 def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
-    """Those of the entries that are held now which lead to a guest that removed ones
-    lead to: what they forward in the same way stays forwarded. An entry that is among
-    both has come to another guest."""
+    """The entries in force that lead to the same guests as removed entries: a
+    connection that such an entry forwards in the same way is not stale. An entry that
+    is in both lists now leads to another guest, and does not count."""
     gone = {entry for entry in removed if isinstance(entry, Dnat)}
     guests = {entry.address for entry in gone}
     return [
@@ -43,16 +43,15 @@ def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
 def cut_text(
     removed: Iterable[Entry], added: Iterable[Entry], stay: Iterable[Entry]
 ) -> str:
-    """Entries whose connections are to be cut, and those beside them, as they are
-    kept."""
+    """Removed and added entries, and those that stay, as a text for cuts/."""
     signed = ("-", removed), ("+", added), ("=", stay)
     lines = (f"{sign} {format_entry(e)}\n" for sign, some in signed for e in some)
     return seal("".join(lines))
 
 
 def parse_cut(text: str) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """The removed entries that were kept, the added ones, and those that stay. Raises
-    ValueError for what is not whole."""
+    """The removed entries, the added ones, and those that stay. Raises ValueError if
+    the text is not whole."""
     found: dict[str, list[Entry]] = {"-": [], "+": [], "=": []}
     for line in unseal(text).split("\n"):
         sign, _, entry = line.partition(" ")

@@ -1,5 +1,5 @@
-"""What two guests want, and one has: the one who runs longer, but for an address that
-another was ousted from."""
+"""Contests: of two guests that want one address or port, the guest that runs longer has
+it, but for an address from which it was ousted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _CLONE = "same machine-id?"
 
 
 def kept_from_ousted(guests: list[DesiredState]) -> dict[EntryKey, Record]:
-    """The addresses that guests keep from those whom they have ousted: two clones with
-    one lease would have the forwards go to and fro."""
+    """The addresses that guests keep from the guests that they have ousted: with two
+    clones and one lease, the forwards would go to and fro."""
     return {
         (Accept, address): desired.record
         for desired in guests
@@ -30,7 +30,7 @@ def kept_from_ousted(guests: list[DesiredState]) -> dict[EntryKey, Record]:
 
 
 def tell_ousted(desired: DesiredState, records: list[Record]) -> None:
-    """What is to be said of a guest that was ousted and is nowhere else."""
+    """Set the reason of a guest that was ousted and has no other address."""
     macs = [nic.mac for nic in desired.record.guest.nics]
     for record in records if desired.endpoint.reason else ():
         for one in record.ousted:
@@ -40,8 +40,8 @@ def tell_ousted(desired: DesiredState, records: list[Record]) -> None:
 
 
 def withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
-    """Take out what an earlier guest has, its address or one of its ports, and note
-    what this one has."""
+    """Remove entries whose address or port an earlier guest has, and note in `taken`
+    the keys that this guest has."""
     addresses = _free_addresses(desired, taken)
     if addresses != desired.endpoint.addresses:
         desired.endpoint.addresses = addresses
@@ -65,7 +65,7 @@ def withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
 def _free_addresses(
     desired: DesiredState, taken: dict[EntryKey, Record]
 ) -> dict[Family, Address]:
-    """Its addresses but for those at which an earlier guest is."""
+    """The guest's addresses without those of earlier guests."""
     found = {}
     for family, address in desired.endpoint.addresses.items():
         other = taken.get((Accept, address))
@@ -83,7 +83,8 @@ def _free_addresses(
 def _owners_of_ranges(
     desired: DesiredState, taken: dict[EntryKey, Record]
 ) -> dict[EntryKey, Record]:
-    """Whose its ranges are, entry by entry: one is somebody's as a whole."""
+    """The owner of each range, by the key of each entry: a range belongs to one guest
+    as a whole."""
     found: dict[EntryKey, Record] = {}
     for forward in desired.settings.forwards:
         addresses = desired.endpoint.addresses
@@ -97,7 +98,7 @@ def _owners_of_ranges(
 
 
 def _take_out_marks(desired: DesiredState) -> None:
-    """Take out what marks connections of forwards that are somebody else's."""
+    """Remove the marking entries of forwards that another guest has."""
     for forward in desired.settings.forwards:
         is_marked = forward.ways or forward.options.masquerade
         for family in desired.endpoint.addresses if is_marked else ():

@@ -1,4 +1,4 @@
-"""What is planned for a guest: its entries, and what keeps others from being there."""
+"""The desired state of a guest: its entries, and the reasons of missing ones."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ if TYPE_CHECKING:
 
 
 class DesiredState:
-    """A record's entries as they should be, and what keeps others from being there:
-    `conflicts` are reasons by the entry's key, that of an address being its accept's;
-    `networks` are those whose entries it needs, once it has any itself; `port_owners`
-    are listeners of the host and rules of others by what they keep from being
-    published, and `without` is all that is kept from it; `holes` are those that keep
-    ports of published ranges, and `seen` listeners that may (see port_conflicts);
-    `exempt` are entries that leave listeners on bridges theirs, and rules that are for
-    an address; `ports` are those of bridges, as device and bridge, that are to be in
-    hairpin mode once it is forwarded to; `unmarked` says of what there is no mark for.
-    One that `is_contested` wants what another guest has.
-    """
+    """The entries that a record should have, and the reasons of those that are missing.
+    `conflicts` are reasons by the entry's key (of an address: the key of its accept);
+    `networks` are needs that come with the first entry; `port_owners` are the listeners
+    or foreign rules that keep something whole from being published, and `without` is
+    all that is not published; `holes` are the owners of single ports of published
+    ranges; `seen` are sockets that may become owners (see port_conflicts); `exempt` are
+    entries that leave ports to services on bridges, and to foreign rules for one
+    address; `ports` (device, bridge) should be in hairpin mode once there is a forward;
+    `unmarked` are messages about tables without a mark. With `is_contested` another
+    guest has something that this one wants."""
 
     __slots__ = (
         "conflicts",
@@ -72,7 +71,7 @@ class DesiredState:
         self.is_contested = False
 
     def settled(self) -> Record:
-        """The record as it is when all of this has been done."""
+        """The record after this state has come into force."""
         networks = self.networks if self.entries else []
         record = self.record
         since, stamp = record.since, record.stamp
@@ -91,7 +90,8 @@ class DesiredState:
         return settled
 
     def yields(self) -> list[Published]:
-        """What listeners keep, port by port; a whole address as a whole."""
+        """The published ports that their owners keep, one by one; a whole address as
+        one."""
         found = list(self.port_owners)
         for one, ports in self.holes.items():
             found += map(one.at, ports)
@@ -100,7 +100,7 @@ class DesiredState:
     def yield_to(
         self, port_owners: Mapping[Published, Mapping[int, PortOwner]]
     ) -> None:
-        """Leave these their ports: what has others is published without."""
+        """Leave these ports to their owners; the other ports are published."""
         for one, some in port_owners.items():
             ports = {**self.holes.pop(one, {}), **some}
             if one in self.port_owners:
@@ -111,7 +111,7 @@ class DesiredState:
                 self.holes[one] = ports
 
     def takers(self) -> list[str]:
-        """Lines that say which rules of others keep ports of it."""
+        """Lines about the foreign rules that keep ports of the guest."""
         some = list(self.port_owners.values())
         for ports in self.holes.values():
             some += ports.values()
@@ -120,8 +120,8 @@ class DesiredState:
         return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
     def plan(self, own: list[Address]) -> None:
-        """Plan the entries without what listeners have, and without what is on these
-        addresses, which are the host's own."""
+        """Plan the entries, without ports of other owners and without the addresses
+        `own`, which are the host's own."""
         reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
         for host in own:
             reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
@@ -135,17 +135,16 @@ class DesiredState:
                         self.conflicts[key_of(entry)] = reason
 
     def entries_of(self, forward: PortMapping, family: Family) -> list[Entry]:
-        """One forward's entries, without the ports of it that listeners keep."""
+        """The entries of one forward, without the ports that their owners keep."""
         holes = self.holes.get(forward.published(family), ()) if self.holes else ()
         return forward.entries(family, self.endpoint.addresses[family], holes)
 
     def entries_at(self, addresses: Addresses) -> list[Entry]:
-        """The entries at these addresses, with what is left to services on bridges."""
+        """The entries at these addresses, with the exempt ones."""
         entries = self.settings.entries(addresses, self.without, self.holes)
         return entries + self.exempt if entries else []
 
     def summary(self) -> str:
-        """One line for the log."""
         name = show(self.record.guest.name)
         endpoint = ", ".join(map(str, self.endpoint.addresses.values()))
         reasons = dict.fromkeys(self.conflicts.values())
@@ -162,7 +161,7 @@ def own_reason(host: Address) -> str:
 
 
 def line_of(old: Record | None, desired: DesiredState | None) -> list[str]:
-    """What the log says of a guest, once it is so."""
+    """The log's line about a guest after the change, or none."""
     if desired and desired.settings.wanted:
         return [desired.summary()]
     if old and old.entries and desired is None:

@@ -1,9 +1,10 @@
-"""Which ports of a forward a DNAT rule of somebody else keeps, since it was first.
+"""Ports of a forward that a foreign DNAT rule keeps, because the rule was first.
 
-As with listeners: what is in force stays, and who was there before it keeps the port.
-A rule for every address is in the way of a forward on any; one for an address is so on
-that address, and of a forward on every address alone if the world knows the host by it.
-Another address is left to it, and the forward has all others.
+As with listeners, an entry in force stays, and an earlier rule keeps its port. A rule
+for every address conflicts with any forward. A rule for one address conflicts with a
+forward on this address; with a forward on every address it conflicts only if the world
+knows the host by this address. Another address is left to the rule, and the forward has
+all others.
 """
 
 from __future__ import annotations
@@ -24,15 +25,14 @@ if TYPE_CHECKING:
     from ..values.entries import Entry
     from ..values.published import Address
 
-_MOST_EXEMPT = 128  # ports of one forward; with more, it goes without them everywhere
+_MOST_EXEMPT = 128  # ports of a forward; with more, it leaves all of them everywhere
 
 
 def find_foreign_owners(
     published: list[Published], held: list[Entry], past: Past, inventory: Inventory
 ) -> tuple[dict[Published, dict[int, ForeignPort]], list[Entry]]:
-    """The rules that keep what is to be published from being so, by their ports, and
-    the entries that leave addresses to rules that are for these alone; `held` are
-    entries that are in force."""
+    """The rules that keep ports from being published, by these ports, and the entries
+    that leave single addresses to rules for these; `held` are the entries in force."""
     port_owners: dict[Published, dict[int, ForeignPort]] = {}
     exempted: list[Entry] = []
     known = find_published(held)
@@ -74,10 +74,10 @@ def exempt(one: Published, rule: ForeignPort, port: int) -> Exempt:
 def find_foreign_conflicts(
     one: Published, taken: ForeignPorts | None
 ) -> Iterator[tuple[ForeignPort, int]]:
-    """What takes ports of what is published, port by port; of a whole address, once."""
+    """The rules that take published ports, port by port; for a whole address port 0."""
     host = one.host
     if taken is None or (host and host.version == 4 and host.is_loopback):
-        return  # loopback's is the host's own, and comes in by no interface
+        return  # loopback belongs to the host: its packets come in by no interface
     if one.is_one_to_one:
         for rule in taken.find(one.family, Protocol.ALL, 0, 0):
             if rule.host == host:
@@ -93,8 +93,8 @@ def find_foreign_conflicts(
 def is_for_another(
     host: Address | None, rule: ForeignPort, inventory: Inventory
 ) -> bool:
-    """Whether the rule is for one of the addresses alone that a forward on every one
-    has, and not for the one by which the world knows the host."""
+    """Whether a forward on every address leaves this rule its address: the rule is for
+    a single address, and the world knows the host by another one."""
     if host or rule.host is None:
         return False
     return not inventory.is_default_source(rule.host)

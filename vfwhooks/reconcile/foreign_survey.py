@@ -1,8 +1,8 @@
-"""A look at the DNAT rules of others, whose outcome events go by: what they take is
-written down, and where that is news, everything is planned anew.
+"""A survey of foreign DNAT rules for later events: it writes down the ports that they
+take, and asks for a full sync if these have changed.
 
-The rules are listed with no lock held, by a process of its own where the service has it
-done: 10,000 of them take a second.
+It lists the rules without the lock, and in a child of the service if the service asks:
+10,000 rules take a second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _SECONDS, _WAIT, _LONGEST = 20.0, 30.0, 120
 
 
 def survey(state: State) -> Foreign:
-    """What rules of others take now. Raises OSError where the kernel does not say."""
+    """The ports that foreign rules take now. Raises OSError if the kernel does not
+    answer."""
     link = Netlink()
     try:
         inventory = Inventory(f"{state.path}/networks")
@@ -37,8 +38,8 @@ def survey(state: State) -> Foreign:
 
 
 def note_taken(state: State) -> list[str]:
-    """Write down what they take, and ask for a full sync where that is news; lines
-    for the log of forwards in force that are to no effect from now on."""
+    """Write down the survey, and ask for a full sync if it has news; lines for the log
+    about forwards in force that take no packets from now on."""
     foreign = survey(state)
     data = build(foreign.claims)
     if data == state.taken():
@@ -55,7 +56,8 @@ def note_taken(state: State) -> list[str]:
 
 
 def _lost(state: State, foreign: Foreign, before: ForeignPorts | None) -> Iterator[str]:
-    """What is in force, and has come to be asked behind a rule that was not there."""
+    """Lines about published ports for which a new foreign rule now decides ahead of
+    ours."""
     ahead = hold(one for one in foreign.claims if one.is_ahead)
     for record in state.records() if ahead else ():
         for one in sorted(find_published(record.entries), key=format_published):
@@ -66,7 +68,7 @@ def _lost(state: State, foreign: Foreign, before: ForeignPorts | None) -> Iterat
 
 
 def main(path: str) -> int:
-    """For the service: its child. The mark that asks for a full sync wakes it up."""
+    """The service's child. The mark that asks for a full sync wakes the service."""
     signal.alarm(_LONGEST)
     syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
     try:

@@ -1,7 +1,7 @@
-"""Where a guest is: its own word, reservation, lease, neighbour, in that order.
+"""The endpoint of a guest: `address:`, reservation, lease, neighbour, in that order.
 
-What has to be looked up is asked of the inventory only when it is needed: a guest with
-a reservation costs no look at leases, one with a lease none at the neighbour table.
+The inventory reads only what is needed: a guest with a reservation costs no look at
+leases, and a guest with a lease none at the neighbour table.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ def find_endpoint(
     ousted: Collection[Ousted] = (),
     names: Mapping[str, str] = {},
 ) -> Endpoint:
-    """Where to forward to: for each family, the first interface that has an address.
+    """Find the endpoint: for each family, the address of the first interface that has
+    one.
 
-    `now` is where the guest is forwarded to already: that holds, when nothing says
-    more, until somebody else is there; but for those whom it has `ousted` (see
-    records). `names` are guests by their MACs, as far as they are known.
+    `now` is the endpoint in force: it stays if no source names an address, until
+    another MAC answers there; MACs of guests that this one has `ousted` do not count
+    (see records). `names` are the known guests by MAC.
     """
     addresses: Addresses = {}
     networks: list[Network] = []
@@ -82,7 +83,7 @@ def _is_meant(nic: Nic, settings: Settings, inventory: Inventory) -> bool:
 
 
 def _bridge(nic: Nic, inventory: Inventory) -> str:
-    """The interface's bridge; a network of libvirt's that leads to one may name it."""
+    """The interface's bridge; a libvirt network that leads to a bridge may name it."""
     network = inventory.network(nic.network) if nic.network else None
     return nic.bridge or (network.bridge if network else "")
 
@@ -90,8 +91,8 @@ def _bridge(nic: Nic, inventory: Inventory) -> str:
 def find_network(
     nic: Nic, inventory: Inventory, bridge: str = ""
 ) -> "tuple[Network | None, str]":
-    """The network that keeps the interface from being reached; or why there is none.
-    The bridge may be the host's own: then it stands for a network."""
+    """The network that hides the interface from outside; or None and the reason. With
+    `bridge`, a host bridge of this name stands for a network."""
     network = None
     if nic.kind == "network" or (nic.kind == "bridge" and nic.network):
         network = inventory.network(nic.network)
@@ -113,8 +114,8 @@ def find_network(
 def find_ports(
     guest: Guest, settings: Settings, inventory: Inventory
 ) -> list[tuple[str, str]]:
-    """The ports of bridges, as device and bridge, that its forwards may lead to; of an
-    interface that was plugged in later no device is known."""
+    """The bridge ports (device, bridge) to which the forwards may lead. An interface
+    that was plugged in later has no known device."""
     found = []
     for nic in guest.nics:
         network, _ = find_network(nic, inventory, settings.bridge)
@@ -124,7 +125,7 @@ def find_ports(
 
 
 class _Resolver:
-    """The look for one interface's address."""
+    """The search for one interface's address."""
 
     def __init__(
         self,
@@ -145,8 +146,8 @@ class _Resolver:
         self._answered: dict[Address, str] = {}
 
     def find(self, family: Family, fixed: Address | None) -> tuple[Address | None, str]:
-        """The address, or why there is none (nothing to say of a family that the
-        network does not have)."""
+        """The address, or None and the reason ('' for a family that the network does
+        not have)."""
         network = self._network
         every = [subnet for _, subnet in network.subnets]
         subnets = [one for one in every if one.version == int(family)]
@@ -175,7 +176,7 @@ class _Resolver:
         yield from self._network.reservations.get(mac, ())
         try:
             leases = self._inventory.leases(bridge, mac)
-        except (VfwError, OSError) as error:  # its guests alone have to wait for it
+        except (VfwError, OSError) as error:  # others need not wait
             self._trouble, leases = f"; {error}", []
         for _, address in leases:
             other = self._other(address)
@@ -189,13 +190,12 @@ class _Resolver:
             yield self._now
 
     def _other(self, address: Address) -> str:
-        """The MAC of somebody else whom the bridge's neighbour table has there; one who
-        was ousted counts for nobody, since clones come and go there all the time."""
+        """The MAC of another interface at the address, from the bridge's neighbour
+        table; '' for an ousted guest, since clones come and go there all the time."""
         holder = self._inventory.neighbour_at(self._network.bridge, address)
         is_ousted = address == self._now and (address, holder) in self._ousted
         return "" if holder == self._nic.mac or is_ousted else holder
 
 
 def is_inside(address: Address, subnets: Iterable[Subnet]) -> bool:
-    """Whether the address lies in one of the subnets of its own family."""
     return any(address in subnet for subnet in subnets)

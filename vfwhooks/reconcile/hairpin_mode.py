@@ -1,10 +1,10 @@
-"""Hairpin mode of guests' ports of bridges, for guests that reach themselves by it.
+"""Hairpin mode of guests' bridge ports, for guests that connect to themselves.
 
-A bridge sends nothing back by the port that it came in by, unless that is in hairpin
-mode; with br_netfilter on, that goes for what a guest sends to its own published port.
-By netlink, not by sysfs, which the service may only read. A port that is in hairpin
-mode already is somebody else's doing. Which ones are ours stands in the guest's record
-before they are set; when the guest stops its ports go by themselves.
+A bridge does not send a packet back by the port that it came in by, unless the port is
+in hairpin mode; with br_netfilter, this also concerns a guest's packets to its own
+published port. The mode is set by netlink: the service may only read sysfs. A port that
+is in hairpin mode already is not ours. The guest's record names our ports before they
+are set; when the guest stops, its ports go by themselves.
 """
 
 import errno
@@ -15,7 +15,7 @@ from ..store import files
 from ..store.records import Hairpin
 
 _GETLINK, _SETLINK = 18, 19
-_BRIDGE = 7  # the family of messages about ports of bridges
+_BRIDGE = 7  # the family of messages about bridge ports
 _LINK = struct.Struct("=BxHiII")
 _NAME, _MASTER, _PORT, _LINK_INFO = 3, 10, 12, 18
 _SLAVE_DATA = 5
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 def is_set(device: str, root: str = "") -> "bool | None":
-    """Whether the port is in hairpin mode; None where it is no port of a bridge."""
+    """Whether the port is in hairpin mode; None if it is no bridge port."""
     try:
         found = files.read(f"{root}/sys/class/net/{device}/brport/hairpin_mode")
     except OSError:
-        return None  # it has just gone
+        return None  # the port has just gone
     return None if found is None else found.strip() == b"1"
 
 
 class Hairpins:
-    """The ports of guests, each as it was and as it will be, for a holder of the lock:
-    first `look`, then the records are written, then `carry_out`."""
+    """The bridge ports of guests before and after a change, for a holder of the lock:
+    first `look`, then write the records, then `carry_out`."""
 
     def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
-        # Not the inventory's: in a dry run that one leads to the real host.
+        # The inventory's socket would not do: in a dry run it leads to the real host.
         self._connect = connect
         self._link: Netlink | None = None
         self._bridges: dict[str, int] = {}
@@ -52,8 +52,8 @@ class Hairpins:
         self.problems: list[str] = []
 
     def look(self, pairs: "Pairs") -> None:
-        """Note in the new records which of their ports are for us to set back: those
-        that are not in hairpin mode yet, or are by us."""
+        """Note in the new records which ports are ours to set back: the ports that are
+        not in hairpin mode yet, and those that we have set."""
         known = {
             (device, bridge): number
             for old, _ in pairs
@@ -64,8 +64,8 @@ class Hairpins:
                 new.hairpins = [self._noted(port, known) for port in new.hairpins]
 
     def carry_out(self, pairs: "Pairs") -> list[str]:
-        """Set what is to be set, and set back what is not to be any more; what the
-        kernel did not let us do. What could not be set back stays in the record."""
+        """Set the new ports, and set the old ones back; problems for the log. A port
+        that could not be set back stays in the record."""
         kept = {port[2] for _, new in pairs for port in (new.hairpins if new else ())}
         for old, new in pairs:
             if old and new:
@@ -77,8 +77,8 @@ class Hairpins:
         return self.problems
 
     def give_back(self, port: Hairpin) -> bool:
-        """Set a port of ours back, if it is a port of that bridge still; False where
-        the kernel does not let us."""
+        """Set a port of ours back, if it is still a port of that bridge; False if the
+        kernel refuses."""
         if not port[2]:
             return True
         try:
@@ -89,7 +89,6 @@ class Hairpins:
         return not (found and found[1]) or self._set(port, False)
 
     def close(self) -> None:
-        """Close the socket."""
         if self._link:
             self._link.close()
             self._link = None
@@ -103,7 +102,7 @@ class Hairpins:
             self._complain(port, error)
             return device, bridge, ours
         if found is None:
-            return port  # it will be one, and is nobody's so far
+            return port  # the port will be one, and nobody has set it
         number, is_on = found
         noted = device, bridge, number
         if not is_on:
@@ -111,8 +110,8 @@ class Hairpins:
         return noted if not is_on or number == ours else port
 
     def _find(self, port: Hairpin) -> "tuple[int, bool] | None":
-        """The kernel's number of a port, and whether it is in hairpin mode; None where
-        it is no port of that bridge. Raises OSError."""
+        """The interface index of a port, and whether it is in hairpin mode; None if it
+        is no port of that bridge. Raises OSError."""
         device, bridge, number = port
         if bridge not in self._bridges:
             self._bridges[bridge], _ = self._ask(0, bridge)
@@ -125,8 +124,8 @@ class Hairpins:
         return index, mode != b"\0"
 
     def _ask(self, number: int, name: str) -> tuple[int, dict[int, bytes]]:
-        """The kernel's number of an interface, by that or by its name, and what it says
-        of it; 0 where there is none."""
+        """The index and the attributes of an interface, found by its index or else by
+        its name; 0 if there is none."""
         if self._link is None:
             self._link = self._connect(ROUTE)
         asked = _LINK.pack(0, 0, number, 0, 0)
@@ -142,7 +141,7 @@ class Hairpins:
         return index, attributes(answer[_LINK.size :])
 
     def _set(self, port: Hairpin, is_on: bool) -> bool:
-        """Set a port's mode; whether that is done, or the port has gone."""
+        """Set a port's mode; True if this is done, or the port has gone."""
         head = _LINK.pack(_BRIDGE, 0, port[2], 0, 0)
         mode = nested(_PORT, attribute(_MODE, bytes((is_on,))))
         try:

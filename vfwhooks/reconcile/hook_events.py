@@ -1,4 +1,4 @@
-"""What hooks were told, made into what it means for us: events of guests."""
+"""Events of hooks, parsed into events of guests."""
 
 from ..libvirt.xml import parse_domain, parse_networks
 from ..store import files, spool
@@ -12,12 +12,12 @@ _STARTED = {"start": "started", "started": "started", "reconnect": "reconnected"
 
 
 def waiting(state: State) -> list[tuple[str, GuestEvent]]:
-    """All that has not been carried out, the oldest first, with the files: what hooks
-    were told, and what the service has found. Told with the lock held, since what a
-    hook was told of a network is left in the state directory.
+    """All events that wait, the oldest first, with their files: the hooks' and the
+    service's. For a holder of the lock, because the XML of a network is written to the
+    state directory.
 
-    What says nothing is gone, and what cannot be read is set aside: neither stands in
-    the way of what comes behind it.
+    An event without meaning is removed, and an unreadable file is set aside: neither
+    blocks the events behind it.
     """
     found = state.guest_events()
     for file, event in spool.waiting(state.path):
@@ -30,9 +30,9 @@ def waiting(state: State) -> list[tuple[str, GuestEvent]]:
             state.problems.append(f"{show(event.name)} {event.operation}: {error}")
             files.remove(f"{state.path}/{file}")
         except (OSError, MemoryError):
-            raise  # no fault of the event's: it stays
+            raise  # not a fault of the event: its file stays
         except Exception as error:  # noqa: BLE001 - whatever it is
-            # A defect of ours, which would meet everybody who comes behind it, too.
+            # This is a defect of ours, which would hit every later event, too.
             what = f"{show(event.name)} {event.operation}"
             state.problems.append(f"{what}: {error!r}")
             state.set_aside(file)
@@ -40,10 +40,10 @@ def waiting(state: State) -> list[tuple[str, GuestEvent]]:
 
 
 def read_event(state: State, event: HookEvent) -> GuestEvent:
-    """The event of a guest. Raises VfwError for XML that is none.
+    """The guest event of a hook's event. Raises VfwError if the XML is not one.
 
-    What a network hook was told is left in the state directory, because libvirt writes
-    its own file only when the hook has ended.
+    The XML of a network hook is written to the state directory, because libvirt writes
+    its own file only after the hook has ended.
     """
     if event.driver == "network":
         data = b"" if event.operation == "stopped" else event.data

@@ -1,5 +1,5 @@
-"""Networks that start, stop or change: whose entries depend on them, and where that is
-no answer, since the first has come or the last has gone."""
+"""Networks that start, stop or change: the records whose entries depend on them, or a
+full sync if the first network has started or the last one has stopped."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..store.records import Record
 
-# What the base says of networks: who is on which is noted (see references); the last
-# has gone. Nothing before the first has come.
+# The base's word on networks: one is active, and members/ is up to date (references);
+# or the last one has gone. Before the first one there is no word.
 _NETWORKS, _NOTED, _GONE = "networks", "noted", "gone"
 
 
@@ -24,7 +24,7 @@ def has_been_any(base: dict[str, str]) -> bool:
 
 
 def note_any(base: dict[str, str], inventory: Inventory) -> None:
-    """Note whether one is, once everybody is planned."""
+    """Note whether a network is active, after all guests have been planned."""
     if inventory.has_networks():
         base[_NETWORKS] = _NOTED
     elif has_been_any(base):
@@ -37,8 +37,8 @@ def find_concerned(
     planner: Planner,
     references: References,
 ) -> list[Record]:
-    """The records whose entries depend on networks that have changed, but for those
-    that events are about. Raises NeedsFullSync."""
+    """The records whose entries depend on changed networks, without the records that
+    events change anyway. Raises NeedsFullSync."""
     inventory = planner.inventory
     if base.get(_NETWORKS) != _NOTED or not inventory.has_networks():
         raise NeedsFullSync("the first network has come, or the last has gone")

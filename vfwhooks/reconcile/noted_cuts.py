@@ -1,5 +1,5 @@
-"""Connections that are to be cut: noted in the state directory with a change, and cut
-when nobody waits for that any more, also by the next holder of the lock."""
+"""Stale connections to cut: noted in the state directory with the change, and cut by
+the same or the next holder of the lock when no hook waits any more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NotedCuts:
-    """What is noted in the state directory, for a holder of the lock."""
+    """The notes in the state directory, for a holder of the lock."""
 
     def __init__(self, state: State, inventory: Inventory) -> None:
         self._state = state
@@ -27,9 +27,10 @@ class NotedCuts:
     def note(
         self, removed: list[Entry], added: list[Entry], held: Collection[Entry]
     ) -> None:
-        """Write down what connections may have to be cut for.
+        """Write down the entries that may leave stale connections.
 
-        A look at them takes the kernel 9 ms and more, for which libvirt need not wait.
+        A search for them takes the kernel 9 ms and more; libvirt need not wait for
+        this.
         """
         if may_cut(removed, added):
             removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
@@ -38,19 +39,20 @@ class NotedCuts:
             self.has_any = True
 
     def carry_out(self, until: float) -> list[str]:
-        """Cut the connections that lead where nothing is forwarded any more, also those
-        that a holder who was killed has left; what went wrong.
+        """Cut the noted connections, also those of a holder that was killed; the
+        problems.
 
-        The lock is held on from the change, so that none of them is a newer one. So
-        what there is no time for `until` then is left undone, and the next ones are not
-        held up by it; nor are they for ever by what kills whoever tries it.
+        The lock stays held from the change on, so that none of the connections is newer
+        than the change. So there is a time limit `until` (monotonic): the rest is not
+        cut, and does not hold up the next holders. A note that has killed two holders
+        is dropped.
         """
         self.has_any = False
         problems: list[str] = []
         for name in self._state.names("cuts"):
             file = self._state.try_again(f"cuts/{name}")
             if file:
-                from .stale_connections import cut_file  # for a child, as a rule
+                from .stale_connections import cut_file  # as a rule in a child
 
                 problems += cut_file(self._state, self._inventory, file, until)
                 self._state.remove(file)

@@ -1,4 +1,4 @@
-"""What events change: each guest's record before them, and after them."""
+"""Changes by events: the record of each guest before the events, and after them."""
 
 import time
 
@@ -9,9 +9,9 @@ from ..values.guests import Guest
 
 
 class PendingChanges:
-    """Follows events; `before` and `after` are records by key, None for no guest;
-    `hairpins` are ports that may be set by now, `networks` those that have started,
-    stopped or changed."""
+    """Follows events. `before` and `after` are records by key (None for no guest);
+    `hairpins` are ports that may have been set by now, `networks` those that have
+    started, stopped or changed."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -22,7 +22,6 @@ class PendingChanges:
         self._stopped: dict[Key, int] = {}
 
     def follow(self, guest_event: GuestEvent) -> None:
-        """Note what the event changes."""
         guest = guest_event.guest
         if guest_event.operation in ("started", "reconnected", "found"):
             old = self._now((guest.driver, guest.name))
@@ -45,7 +44,8 @@ class PendingChanges:
             self._stopped[guest.driver, guest.name] = guest_event.stamp
 
     def postpone(self) -> None:
-        """Write down who runs and who does not, for whoever can change the kernel."""
+        """Write down which guests run and which have stopped, for a later holder of the
+        lock that can change the kernel."""
         for key, record in self.after.items():
             old = self.before[key]
             if record:
@@ -57,8 +57,8 @@ class PendingChanges:
                 self._state.keep(old)
 
     def note_stops(self) -> None:
-        """Tell whoever is asking libvirtd of guests that nobody had heard of: they may
-        be named in the answer, and do not run any more."""
+        """Note stops of guests without a record, for processes that are asking
+        libvirtd: the answer may name these guests, which do not run any more."""
         for key, stamp in self._stopped.items():
             if self.before[key] is None and self.after[key] is None:
                 note_stopped(self._state, key, stamp)
@@ -75,9 +75,8 @@ class PendingChanges:
         record.is_returned = old.is_returned if old else False
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
-        """Take in what libvirtd said when it was asked at `asked`; of a guest that an
-        event has spoken of since, the event knows better.
-        """
+        """Take in libvirtd's answer, asked for at the time `asked` (monotonic ns); a
+        later event about a guest counts more."""
         running = {(guest.driver, guest.name): guest for guest in guests}
         for record in self._state.records():
             if record.guest.driver in drivers and record.key not in running:
@@ -96,14 +95,14 @@ class PendingChanges:
                 self._put(guest, asked, asked, is_followed=True)
 
     def _stopped_at(self, key: Key) -> int:
-        """When the guest stopped, whether that has been carried out or not."""
+        """When the guest stopped, whether that stop has been carried out or not."""
         old = self.before[key]
         if key in self._stopped:
             return self._stopped[key]
         return old.stamp if old and old.is_off else stopped_at(self._state, key)
 
     def _now(self, key: Key) -> "Record | None":
-        """The guest's record after the events so far; one that is off does not run."""
+        """The guest's record after the events so far; None if it has stopped."""
         if key not in self.before:
             old = self.before[key] = self._state.record(key)
             self.after[key] = None if old and old.is_off else old
@@ -111,7 +110,8 @@ class PendingChanges:
 
 
 def without_former_names(records: list[Record]) -> list[Record]:
-    """A guest that has come under another name runs under that one alone."""
+    """The records without former names of a guest that was renamed: the latest name
+    counts."""
     latest = sorted(records, key=lambda record: record.stamp)
     newest = {(one.guest.driver, one.guest.uuid): one for one in latest}
     return [
@@ -122,5 +122,5 @@ def without_former_names(records: list[Record]) -> list[Record]:
 
 
 def _is_later(stamp: int, asked: int) -> bool:
-    """Whether libvirt has spoken since; a stamp in our future is another boot's."""
+    """Whether libvirt's word is later; a stamp in the future is of another boot."""
     return asked < stamp <= time.monotonic_ns()

@@ -1,6 +1,7 @@
-"""What the kernel should hold for each running guest, on this host as it is now.
+"""Plans the desired state of each running guest, on this host as it is now.
 
-Brings together what was compiled, where the guest is, and who was there first.
+It brings together the compiled configuration, the endpoint, and the order of the
+guests.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
     from ..values.entries import Key as EntryKey
     from ..values.published import Address, Published
 
-_BEHIND = "loopback-behind-"  # no bridge's name is so long
+_BEHIND = "loopback-behind-"  # no name of a bridge is so long
 
 
 class Planner:
-    """Plans one guest, or all; `record` tells what is in force for somebody, `lasting`
-    after how many ns a socket that was seen is there to stay, `mark` what stands for a
-    routing table (0 for nothing, see return_path)."""
+    """Plans one guest, or all. `record` gives the record in force by its key; `lasting`
+    is the age (ns) at which a seen socket is there to stay; `mark` gives the mark's
+    value for a routing table (0 for none, see return_path)."""
 
     def __init__(
         self,
@@ -68,22 +69,23 @@ class Planner:
             self.bridges = compiled.bridges()
             inventory.know_bridges(self.bridges)
         except Damaged:
-            pass  # whoever looks up a guest hears of it
+            pass  # the lookup of a guest raises this error again
 
     def settings(self, guest: Guest) -> Settings:
-        """What forwards.yaml says of the guest, under its name and under its UUID."""
+        """The settings of the guest in forwards.yaml, under its name and under its
+        UUID."""
         lines = self.compiled.lookup(guest.name)
         if guest.uuid and guest.uuid != guest.name:
             lines = lines + self.compiled.lookup(guest.uuid)
         return parse_settings(lines)
 
     def plan(self, record: Record) -> DesiredState:
-        """The entries of a guest, or of a claim."""
+        """The desired state of a guest or of a claim."""
         is_claim = record.guest.driver == "claim"
         return self.claim(record.guest.name) if is_claim else self.guest(record)
 
     def guest(self, record: Record) -> DesiredState:
-        """The guest's entries, as if it were alone."""
+        """The desired state of the guest, as if it were alone."""
         settings = self.settings(record.guest)
         if not settings.wanted:
             return DesiredState(record, settings, Endpoint({}, [], ""))
@@ -111,8 +113,8 @@ class Planner:
         return desired
 
     def _ways_back(self, desired: DesiredState) -> list[WayNeed]:
-        """Look which ways the guest's answers have to take."""
-        from .return_path import find_ways  # for those who need it
+        """Find the ways back that the guest's answers need."""
+        from .return_path import find_ways  # few guests need it
 
         addresses = desired.endpoint.addresses
         bridges = {
@@ -128,8 +130,8 @@ class Planner:
     def _meet(
         self, desired: DesiredState, published: list[Published], records: list[Record]
     ) -> None:
-        """Look who listens on what is to be published; the records say what is in
-        force, and who was there before it."""
+        """Find the port conflicts of the ports to publish; the records say which
+        entries are in force, and which listeners were there first."""
         held = [entry for record in records for entry in record.entries]
         past = Past(records)
         met = find_port_conflicts(published, held, self.inventory, past)
@@ -139,7 +141,7 @@ class Planner:
             desired.exempt = find_exempt(published, held, met, self.inventory)
         desired.yield_to(find_port_owners(met, self.inventory))
         if self.inventory.taken:
-            from .foreign_conflicts import find_foreign_owners  # few hosts have any
+            from .foreign_conflicts import find_foreign_owners  # few need it
 
             port_owners, exempt = find_foreign_owners(
                 published, held, past, self.inventory
@@ -149,17 +151,18 @@ class Planner:
                 desired.exempt += exempt
 
     def _own(self, settings: Settings) -> list[Address]:
-        """The guest's public addresses that are those the world knows the host by."""
+        """The guest's public addresses by which the world knows the host."""
         is_own = self.inventory.is_default_source
         return [host for host in settings.public if is_own(host)]
 
     def _claims(self, guest: Guest) -> list[Record]:
-        """What is rejected for the guest already, whether it runs or not."""
+        """The claims that hold rejected ports of the guest, whether it runs or not."""
         records = (self._record(("claim", name)) for name in (guest.name, guest.uuid))
         return [record for record in records if record]
 
     def claim(self, name: str) -> DesiredState:
-        """What stays rejected for a guest of forwards.yaml, whether it runs or not."""
+        """The desired state of a claim: the ports of a guest in forwards.yaml that stay
+        rejected, whether it runs or not."""
         settings = parse_settings(self.compiled.lookup(name))
         guest = Guest("claim", name, settings.claim, [])
         record = Record(guest, 0, 0, [], [])
@@ -179,8 +182,9 @@ class Planner:
         return desired
 
     def all(self, records: list[Record]) -> list[DesiredState]:
-        """Everybody's entries, and all claims: what two want goes to the one who runs
-        longer, but for an address that another was ousted from."""
+        """The desired states of all guests, claims and needs: of two guests that want
+        the same, the guest that runs longer has it, but for an address from which it
+        was ousted."""
         found = [self.claim(name) for name in self.compiled.claims()]
         records = [r for r in records if r.guest.driver not in ("network", "claim")]
         self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
@@ -197,13 +201,14 @@ class Planner:
         return [*shared, *found]
 
     def _networks(self) -> list[Need]:
-        """The active networks whose bridges need DNS and DHCP to be left to them."""
+        """The active networks: their bridges must keep their DNS and DHCP."""
         known = map(self.inventory.network, self.inventory.names())
         return [Need(n.name) for n in known if n and n.is_ours and n.subnets]
 
     def shared(self, need: Need) -> DesiredState | None:
-        """What is needed once for all who need it: the entries of a network that is
-        active, or what goes with them on its bridge."""
+        """The desired state of a need that guests share: the entries of an active
+        network, or the extra entries of its bridge; None if the network is not active.
+        """
         network = self.inventory.network(need.network)
         if network is None:
             return None
@@ -219,7 +224,7 @@ class Planner:
         return desired
 
     def network(self, network: Network) -> DesiredState:
-        """A network's entries, needed once for all of its guests."""
+        """The entries of a network, which all of its guests share."""
         guest = Guest("network", network.name, network.bridge, [])
         record = Record(guest, 0, 0, [], [])
         desired = DesiredState(record, Settings(), Endpoint({}, [], ""))

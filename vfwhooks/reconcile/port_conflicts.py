@@ -1,13 +1,13 @@
-"""Which listeners of the host stand in the way of a forward.
+"""Port conflicts: listeners of the host on the ports of a forward.
 
-A forward yields to a listener that was there first, as a second bind() would, and stays
-where the listener came later: what is in force does not depend on who listens now. One
-that serves libvirt's guests alone keeps its address on their bridge, and the forward
-has all others.
+A forward yields to an earlier listener, as a second bind() would fail, and stays if the
+listener is later: an entry in force does not depend on the listeners of the moment. A
+listener that serves libvirt's guests alone keeps its address on their bridge, and the
+forward has all others.
 
-A socket on a high udp port within a range may be any resolver's, which awaits one
-answer. Its age nobody tells, so it is noted as seen, and keeps its port when it is
-still there seconds later; unless it is the kernel's own, which stays.
+A socket on a high udp port within a range may belong to a resolver that awaits one
+answer. No source gives its age, so it is noted as seen; if it is still there seconds
+later, it keeps its port. A socket of the kernel itself stays at once.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ if TYPE_CHECKING:
     from ..values.entries import Entry
     from ..values.published import Address, Family, Published
 
-    # What is to be published, each time with a listener on a port of it.
+    # Ports to publish, each time with a listener on one of them.
     PortConflicts = list[tuple[Published, Listener]]
 _LOOPBACK_DEVICE = 1
 _PRIVILEGED = 1024
-LASTING = 4_000_000_000  # ns, and a look by the service is 5 s after the record
+LASTING = 4_000_000_000  # ns; the service looks 5 s after the record
 
 
 class Past:
-    """What records say of listeners: the ports that they had, as they would be
-    published, and the sockets that were seen, with when they were first."""
+    """The records' word on listeners: the ports that they had, as published ports, and
+    the sockets that were seen, with the time when each was first seen (monotonic ns).
+    """
 
     __slots__ = ("seen", "yields")
 
@@ -52,7 +53,7 @@ class Past:
                 self.seen[what] = min(stamp, self.seen.get(what, stamp))
 
     def concerns(self, one: Published) -> bool:
-        """Whether it says something of a port of what is to be published."""
+        """Whether the records name a listener on one of these ports."""
         if not self.yields and not self.seen:
             return False
         if not one.is_range:
@@ -61,13 +62,13 @@ class Past:
         return any(port.is_beside(one) and one.has(port.first) for port in known)
 
     def knows(self, one: Published, listener: Listener) -> bool:
-        """Whether the listener was there before what is in force now."""
+        """Whether the listener was there before the entry in force."""
         port = port_of(one, listener)
         return port in self.yields or Seen(port, listener.inode) in self.seen
 
 
 def port_of(one: Published, listener: Listener) -> Published:
-    """The port of what is to be published that the listener has."""
+    """The listener's port among the ports to publish."""
     return one if one.is_one_to_one else one.at(listener.port)
 
 
@@ -83,10 +84,10 @@ def find_port_conflicts(
     inventory: Inventory,
     past: Past | None = None,
 ) -> PortConflicts:
-    """What is to be published with each listener on a port of it.
+    """Find the listeners on ports to publish.
 
-    The ports of `held`, entries that are in force, are published already: who listens
-    there came later and is left out, unless the past knows him.
+    Ports of `held`, the entries in force, are published already: a listener there came
+    later and does not count, unless the past knows it.
     """
     known = find_published(held)
     past = past or Past()
@@ -113,16 +114,16 @@ def find_port_conflicts(
 
 
 def find_published(held: Iterable[Entry]) -> set[Published]:
-    """What these entries publish or reject."""
+    """The ports that these entries publish or reject."""
     return {one.published for one in held if isinstance(one, (Dnat, Reject))}
 
 
 def find_lasting(
     met: PortConflicts, past: Past, inventory: Inventory, before: int
 ) -> tuple[PortConflicts, dict[Seen, int]]:
-    """The meetings with listeners that are there to stay, being seen `before`
-    (monotonic ns) or by their kind, and the sockets of which that is not known yet,
-    with when they were first seen."""
+    """The conflicts with listeners that are there to stay, by their kind or because
+    they were seen before the time `before` (monotonic ns); and the sockets that may not
+    stay, with the time when each was first seen."""
     now = time.monotonic_ns()
     lasting: PortConflicts = []
     seen: dict[Seen, int] = {}
@@ -147,10 +148,10 @@ def _is_concerned(one: Published, listener: Listener, inventory: Inventory) -> b
 
 
 def _wanted(published: list[Published]) -> dict[str, list[tuple[Published, Range]]]:
-    """What is to be published by protocol, each with the ports to look at."""
+    """The ports to publish by protocol, each with the ports to look at."""
     found: dict[str, list[tuple[Published, Range]]] = {}
     for one in published:
-        if one.is_one_to_one:  # no port above is taken out of udp's
+        if one.is_one_to_one:  # no higher port of udp yields
             found.setdefault("tcp", []).append((one, (one.first, LAST)))
             found.setdefault("udp", []).append((one, (one.first, _PRIVILEGED - 1)))
         else:
@@ -161,7 +162,7 @@ def _wanted(published: list[Published]) -> dict[str, list[tuple[Published, Range
 def find_port_owners(
     met: PortConflicts, inventory: Inventory
 ) -> dict[Published, dict[int, Listener]]:
-    """The listeners that keep what is to be published from being so, by their ports."""
+    """The listeners that keep ports from being published, by these ports."""
     found: dict[Published, dict[int, Listener]] = {}
     for one, listener in met:
         if _is_port_owner(one, listener, inventory):
@@ -170,8 +171,8 @@ def find_port_owners(
 
 
 def is_all(one: Published, ports: Collection[int]) -> bool:
-    """Whether nothing is left to be published without these ports; a whole address is
-    forwarded whole or not at all."""
+    """Whether no port is left without these ports; a whole address is forwarded whole
+    or not at all."""
     return one.is_one_to_one or len(ports) > one.last - one.first
 
 
@@ -181,9 +182,8 @@ def find_exempt(
     met: PortConflicts,
     inventory: Inventory,
 ) -> list[Entry]:
-    """The entries that leave services on libvirt's bridges what they listen on, where a
-    port is about to be published on every address; and those that are in force already.
-    """
+    """The entries that leave ports to services on libvirt's bridges, if a port is to be
+    published on every address; and those that are in force already."""
     exempt = [entry for entry in held if isinstance(entry, Exempt)]
     every = [one for one in published if one.host is None] if exempt else []
     found: list[Entry] = []
@@ -206,7 +206,7 @@ def find_exempt(
 def _on_bridges(
     family: Family, listener: Listener, inventory: Inventory
 ) -> list[Address]:
-    """The addresses on libvirt's bridges that the listener is bound to."""
+    """The addresses on libvirt's bridges to which the listener is bound."""
     if listener.address:
         own = inventory.bridge_addresses()
         return [listener.address] if listener.address in own else []
@@ -215,11 +215,11 @@ def _on_bridges(
 
 
 def _is_port_owner(one: Published, listener: Listener, inventory: Inventory) -> bool:
-    """Whether a forward of this would take the listener's clients from it.
+    """Whether a forward of these ports would take the listener's clients.
 
-    On every address: unless it serves the host itself or libvirt's guests only. On one:
-    if it listens just there, or everywhere and this is how the world knows the host; a
-    whole address that is so is not given away in the first place.
+    On every address: yes, unless it serves the host itself or libvirt's guests alone.
+    On one address: if it listens on just this one, or on all and the world knows the
+    host by this one; such an address is not forwarded as a whole in the first place.
     """
     if one.host is not None:
         if listener.address:
@@ -234,5 +234,6 @@ def _is_port_owner(one: Published, listener: Listener, inventory: Inventory) -> 
 
 
 def _is_for_strangers(address: Address) -> bool:
-    """Neither loopback nor multicast, whose packets no forward takes."""
+    """Whether the address is neither loopback nor multicast: no forward takes those
+    packets."""
     return not (address.is_loopback or address.is_multicast)

@@ -1,8 +1,7 @@
-"""What entries publish, found by port: a host may have thousands. Pure.
+"""An index of published ports: a host may have thousands. Pure.
 
-The one index for whoever asks whose a port is: for connections (see stale_connections),
-and for listeners and rules of others (see port_conflicts
-and foreign_conflicts).
+Three modules find the owner of a port by it: stale_connections for connections,
+port_conflicts for listeners, and foreign_conflicts for foreign rules.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Destination:
-    """What is published, and where an entry leads it to, to compare with what the
-    kernel says: addresses and protocols as it has them."""
+    """Published ports and the target of an entry, in the form in which the kernel gives
+    addresses and protocols."""
 
     __slots__ = ("address", "family", "first", "host", "last", "protocol", "target")
 
     def __init__(self, published: Published, dnat: Dnat | None = None) -> None:
         self.family = published.family
         self.host = published.host.packed if published.host else b""
-        self.protocol = PROTOCOL_NUMBERS.get(published.protocol, 0)  # 0 for all of them
+        self.protocol = PROTOCOL_NUMBERS.get(published.protocol, 0)  # 0: every protocol
         self.first, self.last = published.first, published.last
         self.address = dnat.address.packed if dnat else b""
         self.target = dnat.port if dnat else 0
 
     def has(self, family: Family, host: bytes, protocol: int, port: int) -> bool:
-        """Whether it is about this port of the address."""
+        """Whether the port of the address is one of these."""
         return (
             self.protocol in (0, protocol)
             and self.first <= port <= self.last
@@ -43,7 +42,7 @@ class Destination:
 
 
 class PortIndex:
-    """All that is published."""
+    """All published ports."""
 
     def __init__(self, published: Iterable[Destination]) -> None:
         self._ports: dict[int, list[Destination]] = {}
@@ -60,8 +59,8 @@ class PortIndex:
     def find(
         self, family: Family, host: bytes, protocol: int, port: int
     ) -> list[Destination]:
-        """What publishes the port: first what is on one address, then the whole of it,
-        then what is on every address. On every one (no bytes) only that is."""
+        """The destinations of a port: first those on one address, then its whole
+        address, then those on every address. For `host` b"" only the last."""
         some = self._ports.get(port, ())
         whole = self._hosts.get(host, ())
         found = [
@@ -73,7 +72,7 @@ class PortIndex:
         return found
 
     def covers(self, wanted: Published, protocol: str, port: int) -> bool:
-        """Whether anything publishes the port by this protocol where that is wanted."""
+        """Whether an entry publishes the port of this protocol where it is wanted."""
         host = wanted.host.packed if wanted.host else b""
         return bool(
             self.find(wanted.family, host, PROTOCOL_NUMBERS.get(protocol, 0), port)
@@ -81,11 +80,11 @@ class PortIndex:
 
 
 def index(published: Iterable[Published]) -> PortIndex:
-    """These ports, wherever they lead."""
+    """The index of these ports, without targets."""
     return PortIndex(map(Destination, published))
 
 
 def led(entries: Iterable[Entry]) -> list[Destination]:
-    """What these entries lead somewhere."""
+    """The destinations of the DNAT entries."""
     dnats = (entry for entry in entries if isinstance(entry, Dnat))
     return [Destination(dnat.published, dnat) for dnat in dnats]

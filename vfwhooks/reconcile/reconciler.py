@@ -1,10 +1,10 @@
-"""The one use case: bring what the kernel holds to what should be there.
+"""The one use case: bring the kernel to the desired state.
 
-Whoever holds the lock carries out every waiting event. Most touch one guest and cost
-what that guest costs (a partial sync). Where anything is in doubt (the first event
-after boot, another configuration, a transaction refused, a holder that was killed, a
-mark set by the daemon's hook) everything is checked (a full sync), and the log says
-why.
+The holder of the lock carries out every event that waits. Most events touch one guest,
+and cost as much as this guest costs (a partial sync). In doubt a full sync checks
+everything, and the log says why: the first event after boot, another configuration, a
+refused transaction, a holder of the lock that was killed, the mark of the daemon's
+hook.
 """
 
 import time
@@ -32,23 +32,24 @@ if TYPE_CHECKING:
     from ..libvirt.client import Answer
 
 
-# Seconds for connections to be cut: while others wait for the lock, none of whom may
-# have to give up; and for those that somebody who was killed has left, ahead of an
-# event, at most and at least.
+# Seconds for cutting connections: while other processes wait for the lock, none of
+# which may have to give up; and, ahead of an event, for those that a killed holder has
+# left, at most and at least.
 _CUTTING = 3.0
 _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
-# Seconds for what comes meanwhile, again and again: libvirt waits for who does it.
+# Seconds for events that arrive meanwhile, again and again: libvirt waits for this
+# hook.
 _MEANWHILE = 0.5
-# Why everything is checked.
+# Reasons for a full sync.
 _EDITED = "forwards.yaml has changed"
 _NOT_INTACT = "our base ruleset is not as it was left"
 
 
 class Reconciler:
-    """One holder of the lock, from taking it (or with the `lock` that he has) to giving
-    it back; it may be waited for, and tools may run, `until` then (monotonic). Where
-    files are compiled apart, by a child, the last good configuration serves until then.
-    Raises OutOfTime."""
+    """One holder of the lock, from taking it (or with the given `lock`) to its release.
+    It may wait for the lock, and tools may run, until the time `until` (monotonic).
+    With `is_apart`, a child compiles files, and the last good configuration serves
+    meanwhile. Raises OutOfTime."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Reconciler:
             raise
 
     def close(self) -> None:
-        """Cut the connections that are to be cut, and give the lock back."""
+        """Cut the noted connections, and release the lock."""
         try:
             try:
                 self._sync.note_marks()
@@ -94,10 +95,10 @@ class Reconciler:
         self.report.problems += self._sync.cuts.carry_out(until)
 
     def _find_running(self) -> None:
-        """Note who runs by libvirt's own files: at boot nobody does, but the directory
-        may have been removed under running guests, and what is recorded for nobody is
-        about to be taken out."""
-        from ..libvirt.status_follower import Follower  # for a first event
+        """Note the running guests by libvirt's own files. At boot no guest runs; but
+        the state directory may have been removed under running guests, and a sync
+        removes entries without a record."""
+        from ..libvirt.status_follower import Follower  # a first event needs it
 
         follower = Follower(self._state)
         try:
@@ -116,7 +117,6 @@ class Reconciler:
 
     @property
     def tools(self) -> list[int]:
-        """The process ids of the tools that ran."""
         return self._run.pids
 
     def carry_out(
@@ -124,10 +124,11 @@ class Reconciler:
         mine: "GuestEvent | None" = None,
         tell: "Callable[[], None]" = lambda: None,
     ) -> None:
-        """Carry out every event that waits, also those that arrive meanwhile, and one
-        that could not be written down; `tell` each time when the kernel has it. Once
-        connections are to be cut, the rest is left to those who wait for the lock:
-        nothing else may change before they are. So it is where they do not cease."""
+        """Carry out every event that waits, also those that arrive meanwhile, and
+        `mine`, which could not be written to the spool; call `tell` each time when the
+        kernel has the rules. Once connections must be cut, later events are left to the
+        next holders of the lock, since nothing may change before the cut. So are events
+        that arrive without end."""
         until = 0.0
         while True:
             guest_events = waiting(self._state)
@@ -143,16 +144,16 @@ class Reconciler:
     def apply(
         self, answer: "Answer | None", asked: int, taken: "bytes | None" = None
     ) -> None:
-        """Check everything, with libvirtd's word on who runs, and by what rules of
-        others take now, where somebody has looked."""
+        """Do a full sync with libvirtd's answer about running guests, and with the
+        ports that foreign rules take now, if they were read."""
         if taken is not None:
             self._state.put_taken(taken)
         self._round(waiting(self._state), None, "apply", answer, asked)
         self._go_on()
 
     def check(self, is_full: bool) -> None:
-        """Carry out what waits, and check everything if that is asked for, by us or by
-        a mark, or if what the files say or our base ruleset has changed."""
+        """Carry out the events; do a full sync if the caller or a mark asks for one, or
+        if the files or our base ruleset have changed."""
         self._state.remove("late")
         why = self._why_checked(is_full)
         guest_events = waiting(self._state)
@@ -161,7 +162,7 @@ class Reconciler:
             self._go_on()
 
     def _why_checked(self, is_full: bool) -> str:
-        """What calls for a full sync, whether events wait or not."""
+        """The reason for a full sync, whether events wait or not; '' for none."""
         if is_full:
             return "rules, records or forwards.yaml have changed"
         if self._sync.is_known and not self._sync.is_intact():
@@ -176,11 +177,11 @@ class Reconciler:
         return self._why_always() or (NO_NEWS if is_untold else "")
 
     def _why_always(self) -> str:
-        """What calls for a full sync where nothing has happened: nothing is known."""
+        """The reason for a full sync without any change: no backend is known."""
         return "" if self._sync.is_known else "it is the first since the host's start"
 
     def _go_on(self) -> None:
-        """Carry out what came while everything was checked."""
+        """Carry out the events that came during the full sync."""
         if not self._sync.cuts.has_any:
             self.carry_out()
 
@@ -196,7 +197,7 @@ class Reconciler:
         until = max(min(self._until, now + _LEFT_BEHIND), now + _AT_LEAST)
         self._cut(until)
         before = len(self.report.problems)
-        self._inventory.look_anew()  # what events tell of may be newer than our look
+        self._inventory.look_anew()  # events may be newer than the inventory
         guest_events = [guest_event for _, guest_event in noted] + (
             [mine] if mine else []
         )
@@ -216,12 +217,12 @@ class Reconciler:
         except (VfwError, OSError) as error:
             self.report.problems.append(str(error))
             if isinstance(error, Damaged):
-                from ..config.kept_over_boot import drop  # for those who need it
+                from ..config.kept_over_boot import drop  # few need it
 
                 drop(self._state)
             pending.postpone()
         except Exception as error:  # noqa: BLE001 - a defect of ours: say which
-            # What it met must not meet everybody who comes next.
+            # The cause must not stop each later holder of the lock.
             self.report.problems.append(f"{where(error)}: {error!r}")
             pending.postpone()
         pending.note_stops()
@@ -230,14 +231,13 @@ class Reconciler:
         self._state.end([name for name, _ in noted])
 
     def _mark(self, table: int) -> int:
-        """What stands for a routing table from now on; 0 where nothing is left."""
-        from .return_path import allot_value  # for those who need it
+        """The mark's value for a routing table from now on; 0 if none is left."""
+        from .return_path import allot_value  # few need it
 
         return allot_value(self._state, table)
 
     def _sync_rules(self, pending: PendingChanges, kinds: set[str], why: str) -> None:
-        """Carry out the events, by a full sync if that is called for; the log says by
-        what."""
+        """Carry out the events, by a full sync if there is a reason for the log."""
         run = None if self._is_apart else self._run
         config = last_good.refresh(self._state, self._main, run)
         self.report.said += config.problems

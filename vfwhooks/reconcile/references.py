@@ -1,10 +1,10 @@
-"""What guests share: an address, at which one of them can be, and a network, whose
-entries are needed once for all.
+"""References that guests share: an address, at which only one guest can be, and a
+network, whose entries all of its guests need once.
 
-It is noted in files of their own, so that an event reads no other guest's record:
-addresses/ADDRESS says whose it is, members/NETWORK/ has a file for each guest. Whose
-entries depend on a network that they do not need is noted there, too: in NETWORK/nics
-who has an interface on it, in /every whose entries depend on all of them.
+Small files hold them, so that an event reads no other guest's record: addresses/ADDRESS
+names the guest at an address, members/NETWORK/ has a file for each guest that needs the
+network. Guests whose entries depend on a network without need of it are there, too: in
+NETWORK/nics those with an interface on it, in /every those that depend on all networks.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     Pair = tuple[Optional[Record], Optional[Record]]
     Changed = list[tuple[Key, Optional[Record], Optional[Record]]]
 
-_EVERY = "/every"  # no network's name has a slash
+_EVERY = "/every"  # no name of a network has a slash
 
 
 class References:
-    """Who is where and needs what, for a holder of the lock."""
+    """The addresses and needs of guests, for a holder of the lock."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -44,11 +44,12 @@ class References:
     def change(
         self, pairs: list[Pair], planner: Planner, networks: Collection[str] = ()
     ) -> list[Pair]:
-        """Note what changes for guests, each as it was and as it will be; what changes
-        by that for their networks, and for these networks, which have changed
-        themselves. Raises NeedsFullSync where others have a say.
+        """Note the changes of guests (each pair is a record before and after). Returns
+        the pairs that follow for their needs, and for these networks, which have
+        changed themselves. Raises NeedsFullSync if other guests are concerned.
 
-        All come before any goes: what the last one leaves, another may need.
+        All joins come before any leave: another guest may need what the last one
+        leaves.
         """
         if len(pairs) > 1:
             note_ousted(pairs)
@@ -67,7 +68,7 @@ class References:
         return found + [(self._state.record(("network", name)), None) for name in left]
 
     def _look_for_namesakes(self, changed: Changed) -> None:
-        """See that no guest of another driver has a guest's name: forwards.yaml means
+        """Check that no guest of another driver has the same name: forwards.yaml means
         both. Raises NeedsFullSync."""
         started = {key for key, _, new in changed if new}
         for (driver, name), _, new in changed:
@@ -79,7 +80,7 @@ class References:
                     raise NeedsFullSync(what)
 
     def _change_addresses(self, changed: Changed) -> None:
-        """Note who is where now. Raises NeedsFullSync where somebody else is."""
+        """Note the guests' addresses. Raises NeedsFullSync if another guest has one."""
         for key, old, new in changed:
             for address in _addresses(old) - _addresses(new):
                 self.release(address, key)
@@ -89,7 +90,8 @@ class References:
                     raise NeedsFullSync(f"another guest is at {address}")
 
     def _change_members(self, changed: Changed) -> list[str]:
-        """Note what guests need, and what not any more; of that, what nobody does."""
+        """Note the needs that guests have now; the names of needs that no guest has any
+        more."""
         places = [(key, _places(old), _places(new)) for key, old, new in changed]
         for key, before, after in places:
             for place in after - before:
@@ -103,8 +105,8 @@ class References:
         return list(dict.fromkeys(left))
 
     def concerned(self, bridges: Mapping[str, str]) -> list[Record]:
-        """The records whose entries depend on the networks that are named with their
-        bridges. Raises NeedsFullSync where they cannot be told."""
+        """The records whose entries depend on the named networks with these bridges.
+        Raises NeedsFullSync if a record is missing."""
         places = [_EVERY]
         for name, bridge in bridges.items():
             places += [name, _nics(name), _nics(hosts_own(bridge))]
@@ -122,7 +124,7 @@ class References:
         return files.names(f"{self._state.path}/members/{files.file_name(place)}")
 
     def claim(self, address: Address, key: Key) -> bool:
-        """Note that the guest is at the address; False if another one is."""
+        """Note that the guest is at the address; False if another guest is."""
         name, whose = f"addresses/{address}", record_name(key)
         if self._state.read(name) in ("", whose):
             self._state.write(name, whose)
@@ -130,12 +132,12 @@ class References:
         return False
 
     def release(self, address: Address, key: Key) -> None:
-        """The guest is not at the address any more."""
+        """Note that the guest has left the address."""
         if self._state.read(f"addresses/{address}") == record_name(key):
             self._state.remove(f"addresses/{address}")
 
     def join(self, place: str, key: Key) -> None:
-        """Note that the guest is there: it needs a network's entries, say."""
+        """Note that the guest is a member of this place: it has the need, say."""
         try:
             posix.mkdir(f"{self._state.path}/members/{files.file_name(place)}", 0o700)
         except FileExistsError:
@@ -143,7 +145,7 @@ class References:
         self._state.write(_member(place, key), "")
 
     def leave(self, place: str, key: Key) -> bool:
-        """The guest is not there any more; whether it was the last."""
+        """Note that the guest has left the place; True if it was the last member."""
         self._state.remove(_member(place, key))
         try:
             posix.rmdir(f"{self._state.path}/members/{files.file_name(place)}")
@@ -154,8 +156,8 @@ class References:
         return True
 
     def note_anew(self, records: list[Record]) -> None:
-        """Note it all from everybody's records, and nothing else. What is noted already
-        is left alone: of thousands, hardly any are news."""
+        """Note the references of these records, and no others. Files that are right
+        already are left alone: of thousands, hardly any change."""
         whose: dict[str, Key] = {}
         members: dict[str, tuple[str, Key]] = {}
         for record in records:
@@ -183,7 +185,7 @@ class References:
             try:
                 posix.rmdir(f"{self._state.path}/{directory}")
             except OSError:
-                pass  # some are left
+                pass  # some members are left
         for place, key in members.values():
             self.join(place, key)
 
@@ -192,8 +194,9 @@ class References:
 
 
 def note_ousted(pairs: list[Pair]) -> None:
-    """Note with a guest that comes to an address who has just been there and goes on
-    running: if that is a clone with the same lease, it will be seen there again."""
+    """Note with a guest that comes to an address the guest that has just left it and
+    goes on running: if that is a clone with the same lease, the address will show it
+    again."""
     left = {
         address: new.guest.nics
         for old, new in pairs
@@ -207,7 +210,7 @@ def note_ousted(pairs: list[Pair]) -> None:
 
 
 def share_entries(pairs: list[Pair]) -> None:
-    """Have the same entries be the same objects, which are compared at once."""
+    """Make equal entries the same objects, which compare at once."""
     for old, new in pairs:
         if old and new and old.entries == new.entries:
             new.entries = old.entries
@@ -215,14 +218,14 @@ def share_entries(pairs: list[Pair]) -> None:
 
 def need_ways(pairs: list[Pair]) -> bool:
     """Whether answers of these guests take, or took, ways of their own (see
-    waysback)."""
+    return_path)."""
     records = [record for pair in pairs for record in pair if record]
     needs = [need for record in records for need in record.networks]
     return any(isinstance(need, WayNeed) for need in needs)
 
 
 def _member(place: str, key: Key) -> str:
-    """The file that says that the guest is among those there."""
+    """The file that makes the guest a member of the place."""
     return f"members/{files.file_name(place)}/{member_name(key)}"
 
 
@@ -231,8 +234,8 @@ def _nics(network: str) -> str:
 
 
 def _places(record: Record | None) -> set[str]:
-    """Where in members/ the guest is to be: with what it needs, and with the other
-    networks that its entries depend on, if it has forwards."""
+    """The places in members/ for the guest: its needs, and, if it has forwards, the
+    other networks on which its entries depend."""
     if record is None or record.guest.driver == "network":
         return set()
     found = {need.name for need in record.networks}
@@ -247,7 +250,7 @@ def _places(record: Record | None) -> set[str]:
 
 
 def _is_for_bridges(entry: Entry) -> bool:
-    """Whether others of a guest's entries have to leave something to the bridges."""
+    """Whether the entry makes the guest leave ports to services on the bridges."""
     if not isinstance(entry, (Dnat, Reject)):
         return isinstance(entry, Exempt)
     one = entry.published

@@ -1,12 +1,12 @@
-"""Answers of guests that leave the host by the way that its own answers would take.
+"""Ways back: guests' answers leave the host by the way that its own answers would take.
 
-A connection that comes in by another uplink, on an address whose answers the host
-routes by another table, is marked with a value that stands for that table; packets with
-the mark that come in by the guest's bridge are routed by it. Strict rp_filter takes
-account of the mark only with src_valid_mark. Which table that is, the kernel is asked.
+A connection may come in by another uplink, to an address whose answers the host routes
+by another table. It gets a mark with a value for that table; packets with the mark that
+come in by the guest's bridge are routed by the table. Strict rp_filter uses the mark
+only with src_valid_mark. The kernel is asked for the table.
 
-A way stands in its network's record before the kernel hears of it, as an entry. What
-src_valid_mark was is kept beside it.
+A way is an entry in its network's record before it is in the kernel. The former value
+of src_valid_mark is kept, too.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def find_ways(
     inventory: Inventory,
     mark: Callable[[int], int],
 ) -> tuple[list[WayNeed], list[str]]:
-    """Note with a guest's forwards which way their answers have to take, where that is
-    another than the kernel would have them go; these ways, which the guest needs, and
-    what there is no mark for.
+    """Note with a guest's forwards the ways that their answers must take, where these
+    differ from the kernel's own. Returns these ways, which are needs of the guest, and
+    messages about tables without a mark.
 
-    `addresses` and `networks` are the guest's by family.
+    `addresses` and `networks` are the guest's, by family.
     """
     finder = _Finder(addresses, networks, inventory, mark)
     for forward in settings.forwards:
@@ -81,8 +81,8 @@ class _Finder:
     def ways(
         self, forward: PortMapping, family: Family
     ) -> list[tuple[Address, str, int]]:
-        """For each of the host's addresses that it is published on and that needs one:
-        the uplink and the mark's value."""
+        """The host's addresses of the forward that need a way back, each with the
+        uplink and the mark's value."""
         hosts = [forward.host] if forward.host else []
         if forward.is_any:
             if family not in self._hosts:
@@ -122,18 +122,18 @@ class _Finder:
 
 
 def no_mark(table: int) -> str:
-    """What is said of a table that has none."""
+    """The message about a table without a mark."""
     what = f"return_path knows {len(MARKS)} tables at most"
     return f"{what}, and table {table} is one more"
 
 
 def ways_of(entries: Iterable[Entry]) -> list[ReturnRoute]:
-    """Those of the entries that no firewall knows of."""
+    """The entries that no firewall backend holds."""
     return [entry for entry in entries if isinstance(entry, ReturnRoute)]
 
 
 def firewalls(deltas: list[Delta]) -> list[Delta]:
-    """The changes without what no firewall knows of."""
+    """The changes without entries that no firewall backend holds."""
     return [
         Delta(
             delta.owner,
@@ -145,7 +145,7 @@ def firewalls(deltas: list[Delta]) -> list[Delta]:
 
 
 def values(state: State) -> dict[int, int]:
-    """The tables that marks stand for, by their values."""
+    """The routing tables by their marks' values."""
     found = {}
     for name in state.names(_VALUES):
         table = state.read(f"{_VALUES}/{name}")
@@ -155,13 +155,13 @@ def values(state: State) -> dict[int, int]:
 
 
 def known_value(state: State, table: int) -> int:
-    """The value that stands for the table; 0 for none."""
+    """The mark's value for the table; 0 for none."""
     return next((v for v, one in values(state).items() if one == table), 0)
 
 
 def allot_value(state: State, table: int) -> int:
-    """The same, and from now on one does, if any is left: values of tables that nobody
-    needs any more are, where there is no other."""
+    """The mark's value for the table from now on; 0 if none is left. When all are in
+    use, the values of tables that no way needs are free again."""
     known = known_value(state, table)
     if known:
         return known
@@ -184,7 +184,7 @@ def _sweep(state: State, ways: Iterable[ReturnRoute]) -> None:
 
 
 class Ways:
-    """What the kernel knows of them, for a holder of the lock."""
+    """The ways in the kernel, for a holder of the lock."""
 
     def __init__(
         self,
@@ -199,9 +199,8 @@ class Ways:
         self._connect = connect
 
     def change(self, pairs: Pairs) -> list[str]:
-        """Have the ways in place that guests need, each as it was and as it will be,
-        and take those out that nobody needs any more; what the kernel did not let us
-        do."""
+        """Set the ways that guests need (each pair is a record before and after), and
+        remove ways that no guest needs any more; problems for the log."""
         wanted = self._needed([new for _, new in pairs if new])
         before = [entry for old, _ in pairs if old for entry in old.entries]
         gone = set(ways_of(before)) - wanted
@@ -215,8 +214,7 @@ class Ways:
         return problems + self._close(_uplinks(gone) - _uplinks(left))
 
     def sync(self, wanted: set[ReturnRoute]) -> list[str]:
-        """Have these ways in place, and nothing else of ours; what the kernel did not
-        let us do."""
+        """Set these ways, and remove all other ways of ours; problems for the log."""
         problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
         kept = set(self._state.names(_KEPT))
         problems += self._close(kept - _uplinks(wanted))
@@ -224,7 +222,8 @@ class Ways:
         return problems
 
     def _needed(self, records: list[Record]) -> set[ReturnRoute]:
-        """What they need of their own, and of networks that are there already."""
+        """The ways in the records themselves, and in the networks' records that exist
+        already."""
         entries = [entry for record in records for entry in record.entries]
         needs = {need for record in records for need in record.networks}
         for need in needs:
@@ -247,7 +246,7 @@ class Ways:
         return []
 
     def _open(self, ways: set[ReturnRoute]) -> list[str]:
-        """Have rp_filter look at the mark on these uplinks, while it is ours."""
+        """Have rp_filter use the mark on these uplinks; keep the values before."""
         problems = []
         for uplink in {way.uplink for way in ways if way.family is Family.IPV4}:
             path = self._root + _PATH.format(uplink)
@@ -261,7 +260,7 @@ class Ways:
         return problems
 
     def _close(self, uplinks: set[str]) -> list[str]:
-        """Give them back what was before; what could not be stays to be done."""
+        """Restore the values before; a value that could not be restored stays kept."""
         problems = []
         for uplink in uplinks.intersection(self._state.names(_KEPT)):
             before = self._state.read(f"{_KEPT}/{uplink}").strip().encode()

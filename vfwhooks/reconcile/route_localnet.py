@@ -1,14 +1,14 @@
 """net.ipv4.conf.BRIDGE.route_localnet: 1 while 127.0.0.1 leads to a guest behind it.
 
-With it a bridge lets packets through that have a loopback address, so it is set only
-once the rule that drops those of the guests is in the kernel, and restored before that
-rule goes. What it was before is kept in the state directory from before the change.
+With it a bridge lets packets with a loopback address through. So it is set only after
+the rule that drops such packets of the guests is in the kernel, and restored before
+that rule goes. The state directory keeps the former value from before the change.
 """
 
 from ..store import files
 from ..store.state import State
 
-if False:  # the annotations alone need it
+if False:  # for annotations
     from collections.abc import Callable
 
 _PATH = "/proc/sys/net/ipv4/conf/{}/route_localnet"
@@ -16,7 +16,6 @@ _KEPT = "localnet"
 
 
 def is_open(bridge: str, root: str = "") -> bool:
-    """Whether the kernel lets loopback addresses through this bridge."""
     return (files.read(root + _PATH.format(bridge)) or b"").strip() == b"1"
 
 
@@ -26,9 +25,9 @@ def open_bridges(
     root: str = "",
     write: "Callable[[str, bytes], None]" = files.overwrite,
 ) -> list[str]:
-    """Let loopback addresses through; a bridge that is not there is passed over.
+    """Set route_localnet of these bridges; a bridge that does not exist is passed over.
 
-    Returns what the kernel did not let us do.
+    Returns the problems, for the log.
     """
     problems = []
     for bridge in bridges:
@@ -49,8 +48,8 @@ def close_bridges(
     root: str = "",
     write: "Callable[[str, bytes], None]" = files.overwrite,
 ) -> list[str]:
-    """Give the bridges back what was before; what the kernel did not let us do, which
-    stays to be done."""
+    """Restore the former values of these bridges; problems for the log. A value that
+    could not be restored stays kept."""
     problems = []
     for bridge in bridges.intersection(state.names(_KEPT)):
         before = state.read(f"{_KEPT}/{bridge}").strip().encode()
@@ -65,7 +64,7 @@ def close_bridges(
 
 
 def close_others(state: State, bridges: "set[str]", root: str = "") -> list[str]:
-    """Give every bridge but these back what was there before."""
+    """Restore the former values of all bridges but these."""
     return close_bridges(state, set(state.names(_KEPT)) - bridges, root)
 
 

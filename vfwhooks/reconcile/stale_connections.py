@@ -1,6 +1,6 @@
-"""Connections that still go where a forward used to lead: found and cut, exactly.
+"""Stale connections: found in the kernel's table, and cut one by one.
 
-Each is deleted by its own tuple. Never by a port alone: that would cut the
+Each is deleted by its own tuple, never by a port alone: this would cut the
 administrator's own session, and the guests' outgoing connections to that port number.
 """
 
@@ -30,15 +30,15 @@ _IPV6_SIZE = 16  # bytes
 
 
 def find_publishing(ports: PortIndex, original: Tuple) -> list[Destination]:
-    """What publishes the connection's destination, the first of it in force."""
+    """The destinations that publish the connection's port; the first is in force."""
     host = original.destination
     family = Family.IPV6 if len(host) == _IPV6_SIZE else Family.IPV4
     return ports.find(family, host, original.protocol, original.port)
 
 
 def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
-    """Whether the connection, which is one to the published port, was forwarded by
-    this entry."""
+    """Whether this entry has forwarded the connection, which is one to its published
+    port."""
     target = one.target + original.port - one.first
     return (
         original.destination != reply.source == one.address
@@ -47,7 +47,7 @@ def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
 
 
 def cut_file(state: State, inventory: Inventory, file: str, until: float) -> list[str]:
-    """Cut what a file of the state directory says, `until` then; what went wrong."""
+    """Cut the connections of a file in cuts/ until the time `until`; the problems."""
     text = state.read(file)
     if not text:
         return []
@@ -74,10 +74,10 @@ def cut(
     added: list[Entry],
     stay: Iterable[Entry] = (),
 ) -> int:
-    """Cut what the removed entries still lead somewhere, unless one of those that
-    `stay` leads it there as well; and the flows of UDP (for a whole address, of all but
-    TCP) that end at the host itself or leave from another address, though an added
-    entry now says otherwise; how many."""
+    """Cut the connections that removed entries forwarded, unless an entry in `stay`
+    forwards them in the same way. Cut the UDP flows (for a whole address: all but TCP)
+    that end at the host itself, or leave from another address, though an added entry
+    says otherwise. Returns the number."""
     return (
         _cut_led(flows, removed, stay)
         + _cut_taken_over(flows, inventory, added)
@@ -87,7 +87,7 @@ def cut(
 
 
 def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
-    """What the removed entries still lead somewhere."""
+    """Cut the connections that removed entries forwarded."""
     by_guest: dict[bytes, list[Destination]] = {}
     for one in led(removed):
         by_guest.setdefault(one.address, []).append(one)
@@ -105,7 +105,7 @@ def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
 
 
 def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> int:
-    """What ends at the host itself, though the added entries publish it now."""
+    """Cut flows that end at the host itself, though added entries publish the port."""
     published = [one.published for one in added if isinstance(one, (Dnat, Reject))]
     udp = [one for one in published if one.protocol is Protocol.UDP]
     one_to_ones = [one for one in published if one.is_one_to_one]
@@ -139,8 +139,8 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> i
 
 
 def _exempt(inventory: Inventory, added: list[Entry]) -> set[tuple[bytes, int]]:
-    """The addresses and UDP ports that are left to the host: those added, and the DNS
-    and DHCP of all networks."""
+    """The addresses and UDP ports that stay the host's: the added exempt entries, and
+    DNS and DHCP of all networks."""
     entries = list(added)
     for name in inventory.names():
         network = inventory.network(name)
@@ -155,8 +155,9 @@ def _exempt(inventory: Inventory, added: list[Entry]) -> set[tuple[bytes, int]]:
 
 
 def _cut_leaving(flows: Flows, changed: list[Entry], is_new: bool) -> int:
-    """What guests have open towards outside: by the addresses that they are not to
-    leave from any more, or, but for TCP, by any that is not their `is_new` one."""
+    """Cut guests' own connections to the outside: those that leave from an address of a
+    removed entry; or, with `is_new`, all but TCP that do not leave from the new
+    address."""
     publics: dict[bytes, set[bytes]] = {}
     for entry in changed:
         if isinstance(entry, Snat):

@@ -1,9 +1,9 @@
-"""The two syncs from what should be to what the kernel holds.
+"""The two syncs, which bring the kernel to the desired state.
 
-The partial one plans the guests that events touch and changes nothing else. The full
-one plans everybody and compares with what the kernel really holds. Both write down what
-the kernel may hold before it hears of it, and forget it only when the connections that
-are to be cut are written down too, so that a kill at any point leaks nothing.
+A partial sync plans the guests that events touch, and no others. A full sync
+plans all guests and compares with what the kernel really holds. Both write down what
+the kernel may hold before the kernel gets it, and forget it only when the cuts of
+connections are written down, too: so a kill at any point leaks nothing.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ class Sync:
         return "backend" in self._base
 
     def is_of(self, stamps: str) -> bool:
-        """Whether all guests were planned by the configuration with these stamps: who
-        compiled it may have been ended before they were."""
+        """Whether all guests were planned by the configuration with these stamps: the
+        process that compiled it may have been killed before that."""
         return self._base.get("config") == mark_of(stamps)
 
     def is_intact(self) -> bool:
-        """Whether libvirt still uses the backend that we do, and our base ruleset there
-        is as it was left; elements are not looked at."""
+        """Whether libvirt still uses our backend, and our base ruleset there is intact;
+        elements do not count."""
         return self._choose() == self._base["backend"] and self._backend().is_intact()
 
     def run(self, pending: PendingChanges, planner: Planner, why: str) -> None:
-        """A partial sync; or a full one, where it is known `why`, or a partial one
-        turns out not to be enough. The log says why."""
+        """Do a partial sync; or a full one, if there is a reason, or if a partial one
+        is not enough. The log gives the reason."""
         if not why:
             try:
                 self.partial(pending, planner)
@@ -91,7 +91,7 @@ class Sync:
         self.full(pending, planner)
 
     def partial(self, pending: PendingChanges, planner: Planner) -> None:
-        """Plan and change the guests of events. Raises NeedsFullSync, Refused."""
+        """Plan and change the guests of the events. Raises NeedsFullSync, Refused."""
         self.note_marks()
         if pending.networks:
             self._look_around()
@@ -110,7 +110,7 @@ class Sync:
             raise NeedsFullSync("another guest may be waiting for this")
         self._change(pairs, deltas, removed)
         self._report.said += said
-        # Networks that have changed may have new bridges.
+        # A changed network may have a new bridge.
         if opened := entry_delta.opened_bridges(held if pending.networks else added):
             from .route_localnet import open_bridges
 
@@ -125,8 +125,8 @@ class Sync:
     def _plan(
         self, pending: PendingChanges, planner: Planner
     ) -> tuple[list[Pair], list[str]]:
-        """The guests that events touch, as they were and as they are to be, and what
-        the log says of them. Raises NeedsFullSync."""
+        """The guests of the events, before and after, and the lines for the log. Raises
+        NeedsFullSync."""
         pairs: list[Pair] = []
         said: list[str] = []
         for key, old in pending.before.items():
@@ -148,8 +148,8 @@ class Sync:
         return pairs, said
 
     def _look_around(self) -> None:
-        """See that libvirt has changed nothing around ours with a network. Raises
-        NeedsFullSync."""
+        """Check that libvirt has changed nothing around our rules with a network.
+        Raises NeedsFullSync."""
         if self._choose() != self._base["backend"]:
             raise NeedsFullSync("libvirt uses another firewall backend now")
         if not self._backend().is_as_usual():
@@ -158,9 +158,9 @@ class Sync:
     def _change(
         self, pairs: list[Pair], deltas: list[entry_delta.Delta], removed: list[Entry]
     ) -> None:
-        """Have the kernel take the change."""
+        """Make the change in the kernel."""
         if closed := entry_delta.opened_bridges(removed):
-            from .route_localnet import close_bridges  # for those who need it
+            from .route_localnet import close_bridges  # few need it
 
             self._report.problems += close_bridges(self._state, closed)
         if need_ways(pairs):
@@ -173,9 +173,9 @@ class Sync:
         self.is_unmarked = self._base.get("variant") == "legacy"
 
     def full(self, pending: PendingChanges, planner: Planner) -> None:
-        """Plan everybody, and change what the kernel holds otherwise."""
+        """Plan all guests, and correct the kernel where it differs."""
         was_on = gc.isenabled()
-        gc.disable()  # it takes 0.8 s to find that 60,000 entries are no garbage
+        gc.disable()  # it would look 0.8 s for garbage in 60,000 entries
         try:
             self._full(pending, planner)
         finally:
@@ -233,23 +233,23 @@ class Sync:
             self._state.sweep(directory)
 
     def note_marks(self) -> None:
-        """Look at the rules around ours anew where a change has left that open."""
+        """Note anew how the rules around ours look, if a change has left that open."""
         if self.is_unmarked:
             self.is_unmarked = False
             self._backend().note_marks()
             self._state.keep_base(self._base)
 
     def _choose(self) -> str:
-        """The backend to use: what it is now counts, unless it was chosen while there
-        was no network to tell what libvirt uses."""
+        """The backend to use: the one in use, unless it was chosen before a network
+        could show which one libvirt uses."""
         now = self._base.get("backend", "") if has_been_any(self._base) else ""
         return choose(self._inventory, self._link, now)
 
     def _sync(
         self, wanted: dict[Entry, str], base_rulesets: dict[str, str], is_first: bool
     ) -> entry_delta.SyncResult:
-        """Make the kernel hold what is wanted, and bridges pass loopback for no longer
-        than the rules are there that guard it."""
+        """Make the kernel hold the wanted entries; bridges pass loopback addresses only
+        while the rules that guard this are there."""
         opened = entry_delta.opened_bridges(list(wanted))
         ways = {entry for entry in wanted if isinstance(entry, ReturnRoute)}
         if ways or is_first or self._state.names("ways") or self._state.names("vmark"):
@@ -279,13 +279,12 @@ class Sync:
         return open_backend(self._base, self._link, self._run, self._inventory)
 
     def _look_at_ports(self, pairs: list[Pair]) -> "Hairpins | None":
-        """Note which ports of bridges are to go into hairpin mode, and out of it; None
-        where there are none."""
+        """Note which bridge ports must change their hairpin mode; None for none."""
         if not any(
             new and (new.hairpins or (old and old.hairpins)) for old, new in pairs
         ):
             return None
-        from .hairpin_mode import Hairpins  # for those who need it
+        from .hairpin_mode import Hairpins  # few need it
 
         found = Hairpins()
         found.look(pairs)

@@ -1,4 +1,4 @@
-"""What a sync has done, for the log and for who called."""
+"""The report of a sync, for the log and for the caller."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ NO_NEWS = "nothing is known to have changed"
 
 
 class Report:
-    """What was done: lines for the log, problems, the entries that changed, each with
-    its guest's name; and `named`, who keeps ports that are published."""
+    """The result of a sync: lines for the log (`said`), problems, the entries that
+    changed, each with its guest's name, and `named`, the lines about owners of
+    published ports."""
 
     __slots__ = ("added", "named", "problems", "removed", "said")
 

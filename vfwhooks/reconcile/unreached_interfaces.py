@@ -1,9 +1,9 @@
-"""Why an interface that is on no network of libvirt's is not forwarded to, nor one on
-a bridge of the host's own that leads nowhere."""
+"""Why no forward leads to an interface: it is on no libvirt network, or on a host
+bridge that leads nowhere."""
 
 from ..values.guests import Network, Nic
 
-# Those that make the guest a host on the LAN: nothing of this host is in its way.
+# Interfaces that make the guest a host on the LAN: this host is not in its way.
 _ON_THE_LAN = "direct", "hostdev", "vdpa"
 _CURE = "an interface of type network can be"
 _PASST = "passt's portForward does that"
@@ -24,7 +24,7 @@ _SHOWN = {"user": "user network", "passt": "user network, passt"}
 
 
 def why_unreached(nic: Nic, network: "Network | None") -> str:
-    """The reason; `network` is the one that it is on and that leads outside, if any."""
+    """The reason; `network` is the interface's network, which leads outside, if any."""
     bridge = network.bridge if network else nic.bridge
     is_bridge = network.mode == "bridge" if network else nic.kind == "bridge"
     if is_bridge and bridge:
@@ -43,8 +43,7 @@ def why_unreached(nic: Nic, network: "Network | None") -> str:
 
 
 def why_no_bridge(bridge: str, own: "Network | None") -> str:
-    """Why nothing can be forwarded to by a bridge that stands in forwards.yaml; '' if
-    it can be."""
+    """Why no forward can lead to a bridge that forwards.yaml names; '' if one can."""
     if own is None:
         return f"bridge {bridge} is not there; forwards come with it"
     if not own.subnets:
