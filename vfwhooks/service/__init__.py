@@ -1,1 +1,1 @@
-"""The hooks' side, and the service: its loop, what it listens to."""
+"""The hooks' client and the service: its loop, its news, its children."""

@@ -1,6 +1,6 @@
-"""What the service has a child do, since it takes long, or many imports, or waits for
-somebody else: compiling, asking libvirtd, asking SELinux, reading rules of others.
-"""
+"""Background jobs: the service leaves to children what takes long, needs many imports
+or waits for another process: compiling, asking libvirtd, asking SELinux, reading
+foreign rules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMPILE, ASK, WITHDRAW, SURVEY = "compile", "ask", "withdraw", "survey"
 
 
 class BackgroundJobs:
-    """One child at a time for each; who asks while it runs has it run once more."""
+    """One child at a time for each job; a request meanwhile makes it run once more."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class BackgroundJobs:
         self._again: set[str] = set()
 
     def compile(self) -> None:
-        """Compile what was edited; when that is done, `compiled` is due."""
+        """Compile the edited configuration; after that, `compiled` is due."""
         if self._children.is_at(COMPILE):
             self._again.add(COMPILE)
             return
@@ -74,19 +74,19 @@ class BackgroundJobs:
         self._start(COMPILE, attempt.argv, on_end)
 
     def ask_libvirtd(self) -> None:
-        """Who runs, by libvirtd's word: at the start, when it has come up, and when a
-        record could not be read. When that is done, `asked` is due; when it was ended,
-        `daemon` is, later."""
+        """Ask libvirtd for the running guests: at the start, when libvirtd has come up,
+        and when a record could not be read. After that, `asked` is due; if the child
+        was killed, `daemon` is due later."""
         self._run(ASK, _ASK, self.ask_libvirtd)
 
     def withdraw_hooks(self) -> None:
-        """Take hooks away that libvirt would fail over, by SELinux's policy as it is
-        now or by the mount they are on; where neither can be, nothing is asked."""
+        """Remove hooks that libvirt cannot run, under SELinux's policy as it is now or
+        on their mount. No child starts if neither can forbid it."""
         if is_enforcing() or is_on_noexec(Path(DIRECTORY)):
             self._run(WITHDRAW, _WITHDRAW, self.withdraw_hooks, self._state.path)
 
     def survey(self) -> bool:
-        """Read the rules of others; False while that is being done."""
+        """Read the foreign rules; False if a child is reading them already."""
         if self._children.is_at(SURVEY):
             return False
         self._run(SURVEY, _SURVEY, lambda: None, self._state.path)
@@ -103,7 +103,7 @@ class BackgroundJobs:
             self._tell(name, ended)
             if name == ASK:
                 self._schedule.add("asked", 0)
-                if ended.status < 0:  # libvirtd did not answer in a child's time
+                if ended.status < 0:  # libvirtd did not answer in time
                     self._schedule.add("daemon", _ASK_AGAIN, _ASK_AGAIN)
             if name in self._again:
                 self._again.remove(name)
@@ -122,7 +122,8 @@ class BackgroundJobs:
             self._log.say(f"{name}: {error}", WARNING)
 
     def _tell(self, name: str, ended: Ended) -> None:
-        """What a child that takes hooks away says is news; another's is its failure."""
+        """Log the output of a child: of the one that removes hooks always, of another
+        only its failure."""
         lines = ended.said.strip().splitlines()
         if name == WITHDRAW and not ended.status:
             for line in lines:
@@ -133,8 +134,8 @@ class BackgroundJobs:
 
 
 class Surveyor:
-    """Has DNAT rules of others read when they change: a mark in the state directory
-    tells that there is news."""
+    """Has foreign DNAT rules read after they have changed; the child asks for a full
+    sync by a mark in the state directory."""
 
     def __init__(
         self, jobs: BackgroundJobs, schedule: Schedule, rulesets: Rulesets
@@ -145,19 +146,19 @@ class Surveyor:
         self._next = 0.0
 
     def hear(self) -> None:
-        """Rules have changed: look once they are left alone."""
+        """Rules have changed: read them after they have been quiet for a while."""
         if self._rulesets.may_have_foreign:
             self._schedule.add("foreign", _QUIET, _LATEST)
 
     def poll(self) -> None:
-        """Look now and then at the old variant of iptables, which tells nobody."""
+        """Have iptables' legacy variant read now and then: it reports no changes."""
         tables = files.read(_LEGACY) or b""
         tables += files.read(_LEGACY6) or b""
         if b"nat" in tables.split():
             self._schedule.add("taken", 0)
 
     def work(self, ready: set[str]) -> None:
-        """Do what is due, and take it out."""
+        """Do the jobs of `ready` that are the surveyor's, and remove them from it."""
         is_due = "taken" in ready
         if "foreign" in ready:
             is_due = self._rulesets.has_foreign() or is_due

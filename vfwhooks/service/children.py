@@ -1,4 +1,4 @@
-"""Children of the service, of whose end it hears by poll: it never waits for one."""
+"""Children of the service: poll reports their end, and the service waits for none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit status, below 0 the signal's number; what it said."""
+    """The end of a child: its exit status (negative: the number of a signal), its
+    output."""
 
     status: int
     said: str
@@ -33,8 +34,8 @@ class _Child:
 
 
 class Children:
-    """Those that run, one for each errand's name, by the pipe that is their output;
-    they have nothing in their environment but what tools need, and `more`."""
+    """The running children, one for each job's name, by the descriptor of their output.
+    Their environment has only what tools need, and `more`."""
 
     def __init__(self, poll: select.poll, **more: str) -> None:
         self._poll = poll
@@ -43,7 +44,7 @@ class Children:
         self._names: dict[str, int] = {}
 
     def is_at(self, name: str) -> bool:
-        """Whether a child is at this errand."""
+        """Whether a child runs for this job."""
         return name in self._names
 
     def start(
@@ -53,7 +54,7 @@ class Children:
         on_end: Callable[[Ended], None],
         seconds: float = SECONDS,
     ) -> None:
-        """Have a child run `argv`, for so many seconds at most. Raises OSError."""
+        """Have a child run `argv`, for `seconds` at most. Raises OSError."""
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -73,7 +74,7 @@ class Children:
         return fd in self._children
 
     def hear(self, fd: int) -> None:
-        """What a child says, or its end."""
+        """Read a child's output, or notice its end."""
         child = self._children[fd]
         try:
             data = os.read(fd, 1 << 16)
@@ -84,11 +85,11 @@ class Children:
             self._end(fd)
 
     def next(self) -> float:
-        """When the first of them has had its time; infinite where there is none."""
+        """When the first child's time is over (monotonic); infinite if none runs."""
         return min((c.until for c in self._children.values()), default=float("inf"))
 
     def end_late_ones(self) -> None:
-        """End those that have had their time."""
+        """Kill the children whose time is over."""
         now = time.monotonic()
         for fd, child in list(self._children.items()):
             if child.until <= now:
@@ -101,13 +102,13 @@ class Children:
         self._poll.unregister(fd)
         assert child.process.stdout
         child.process.stdout.close()
-        # Its output is over, and so is it, or about to be.
+        # The child has closed its output: it has ended, or is about to.
         status = _status(child.process)
         if status is None:
             child.process.kill()
             status = _status(child.process)
-        # One that the kernel does not let end (a disk that hangs) is not waited for: it
-        # is reaped when another is started.
+        # A child that the kernel does not let end (a disk that hangs) is not waited
+        # for: Python reaps it when another child starts.
         status = -_SIGKILL if status is None else status
         child.on_end(Ended(status, child.said.decode(errors="replace")))
 

@@ -1,11 +1,11 @@
-"""`vfwhooks watch`: what changes while no guest starts, and what no hook tells.
+"""The service: it carries out events of hooks, and finds changes that no hook reports.
 
-It carries out what hooks are told: they ring, and are answered when the kernel has the
-rules. Else it sleeps until a file, an address or a ruleset changes, or libvirt's own
-files say that a guest or a network does, and then does what a hook would: one
-reconcile, under the same lock. It holds nothing that the state directory does not have,
-so it may be killed and started at any time. Its loop waits for nobody but who has the
-lock, and not long: what takes time is a child's (see background_jobs).
+A hook rings, and gets its answer when the kernel has the rules. Otherwise the service
+sleeps until a file, an address or a ruleset changes, or libvirt's own files show that a
+guest or a network has changed. Then it reconciles as a hook does, under the same lock.
+The state directory has all that it knows, so it may be killed and started at any time.
+Its loop waits only for the lock, and not long: children do what takes time (see
+background_jobs).
 """
 
 import select
@@ -32,17 +32,17 @@ from .watched_files import ASIDE, DAEMON, FULL, LATE, Watched
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LEGACY_CHECK, _CHECK_PERIOD = 10.0, 60.0
-_UP = 1.0  # seconds from a daemon's file until it can be asked
+_UP = 1.0  # seconds from the file of a daemon until the daemon can answer
 _DUE_IN = {FULL: _DEBOUNCE, LATE: 0.0, DAEMON: _UP, ASIDE: _DEBOUNCE}
-# Seconds to wait for the lock: before who rang gives us up, and for what is our own.
+# Seconds to wait for the lock: less than a ringing hook waits, and for our own work.
 _RING_PATIENCE, _PATIENCE = 0.4, 5.0
-_EDIT_PATIENCE = 0.5  # seconds that who rang waits for an edit to come into force
+_EDIT_PATIENCE = 0.5  # seconds that a ringing hook waits for an edit to come into force
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
 
 
 class Watch:
-    """Listens to news, and sees to it that what they call for is done."""
+    """Receives news, and has the work done that they call for."""
 
     def __init__(self, state: State, config: str) -> None:
         self._state = state
@@ -71,7 +71,7 @@ class Watch:
             self._poll.register(self._policy, select.POLLIN)
 
     def run(self) -> None:
-        """Until we are ended."""
+        """Run until the process is ended."""
         self._hang_bell()
         notify("READY=1")
         self._listen()
@@ -96,7 +96,7 @@ class Watch:
                 self._surveyor.poll()
 
     def _turn(self, heard: list[int]) -> bool:
-        """Hear what there is, and do what is due; whether everything was looked at."""
+        """Read the news, and do the work that is due; True after a check."""
         try:
             for fd in heard:
                 self._hear(fd)
@@ -104,13 +104,13 @@ class Watch:
                 self._answer()
             self._children.end_late_ones()
             return self._work(self._schedule.take())
-        except OSError as error:  # the state directory is full, or was taken away
+        except OSError as error:  # the state directory is full, or was removed
             self._log.say(str(error), WARNING)
             self._schedule.add("anew", _RETRY_AT_FIRST, _RETRY_AT_FIRST)
             return False
 
     def _work(self, ready: set[str]) -> bool:
-        """Do what is due; whether everything of ours was looked at."""
+        """Do the work that is due; True after a check of the rules and events."""
         if "anew" in ready:
             ready = self._begin_anew(ready)
         self._drop_vain(ready)
@@ -127,14 +127,14 @@ class Watch:
         return True
 
     def _begin_anew(self, ready: set[str]) -> set[str]:
-        """Make what was taken away, and look at all that it held; what is due then."""
+        """Make removed directories again, and read all files; what is due then."""
         self._state.make(is_sure=False)
         self._hang_bell()
         self._look(set(DIRECTORIES))
         return ready - {"anew"} | {"guests", "elements"}
 
     def _drop_vain(self, ready: set[str]) -> None:
-        """Take out what turns out to be no news, or not news of ours yet."""
+        """Drop work that turns out to have no news, or no news of ours yet."""
         if "guests" in ready and not self._guests.follow():
             ready.remove("guests")
         if "listeners" in ready and not self._guests.try_listeners():
@@ -142,7 +142,7 @@ class Watch:
         self._surveyor.work(ready)
 
     def _run_errands(self, ready: set[str]) -> None:
-        """Do what changes no rule by itself, and take out what is done by that."""
+        """Do the work that changes no rule itself, and remove it from `ready`."""
         if "routing" in ready:
             self._guests.plan_rerouted()
         if "policy" in ready:
@@ -156,7 +156,7 @@ class Watch:
         ready -= {"policy", "daemon", "answer", "asked"}
 
     def _hang_bell(self) -> None:
-        """Have hooks ring here: somebody may have taken our bell, or hung up his."""
+        """Open the doorbell here, unless it is there: a process may have removed it."""
         try:
             if not self._ringing.is_there():
                 self._ringing.open()
@@ -165,10 +165,9 @@ class Watch:
             self._log.say(what, WARNING)
 
     def _answer(self, is_late: bool = False) -> None:
-        """Carry out what hooks were told, and tell them when the kernel has it. An edit
-        that is about to come into force comes first, for so long as who rang can wait,
-        and while there is room for those who ring.
-        """
+        """Carry out the events of hooks, and answer the hooks when the kernel has the
+        rules. An edit that is about to come into force comes first, as long as a hook
+        can wait, and as long as there is room for more hooks."""
         if not last_good.has_good(self._state):
             self._compile()
             self._ringing.answer()  # a hook compiles for itself
@@ -183,7 +182,7 @@ class Watch:
             if self._ringing.waits_for_work():
                 said = self._carry_out()
         except OutOfTime:
-            pass  # somebody else has the lock, and who rang waits for it himself
+            pass  # another process has the lock: the hook waits for it itself
         except (OSError, VfwError) as error:
             said = [str(error)]
         self._ringing.answer()
@@ -192,11 +191,11 @@ class Watch:
             self._log.say(line)
 
     def _carry_out(self) -> list[str]:
-        """Carry out what waits; the lines for the log. Raises OutOfTime."""
+        """Carry out the events; the lines for the log. Raises OutOfTime."""
         lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
         reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
         try:
-            # Connections that are to be cut are no matter, nor is what comes meanwhile.
+            # Hooks need not wait for cuts of connections, nor for later events.
             reconcile.carry_out(tell=self._ringing.answer)
             self._ringing.answer()
         finally:
@@ -210,17 +209,16 @@ class Watch:
         return problems + reconcile.report.said
 
     def _listen(self) -> None:
-        """Listen to all files that count, and look at what a directory has that was not
-        listened to so far."""
+        """Watch all files that count, and read directories that are newly watched."""
         self._look(self._watched.listen())
-        self._state.remove(DEAF)  # we live; what told of it may have come before this
+        self._state.remove(DEAF)  # the service lives; the mark may be older
 
     def _look(self, directories: set[str]) -> None:
-        """Look at all that is in directories whose news may have been missed."""
+        """Read all files in directories whose news may have been missed."""
         self._guests.look(directories)
         if directories.intersection(self._watched.guests):
             self._guests.look_at_records()
-            self._schedule.add("anew", _DEBOUNCE)  # who removes it may still be at it
+            self._schedule.add("anew", _DEBOUNCE)  # its removal may go on
 
     def _hear(self, fd: int) -> None:
         if self._ringing.knows(fd):
@@ -246,7 +244,7 @@ class Watch:
         for kind in news.keys() & _DUE_IN.keys():
             self._schedule.add(kind, _DUE_IN[kind])
         if watched_files.DEAF in news:
-            self._state.remove(DEAF)  # we live
+            self._state.remove(DEAF)  # the service lives
         self._guests.hear_status(news.get(watched_files.STATUS, set()))
         if watched_files.CONFIG in news or watched_files.STATE in news:
             self._listen()
@@ -259,12 +257,12 @@ class Watch:
         self._look(news.get(watched_files.DIRECTORY, set()))
 
     def _reconcile(self, is_full: bool) -> None:
-        """Carry out what waits, and check what is to be checked."""
+        """Carry out the events, and check what is to be checked."""
         is_compiling = self._children.is_at(COMPILE)
         if not last_good.has_good(self._state):
-            # What hooks were told is theirs meanwhile: they compile, and wait for it.
+            # Meanwhile hooks carry out their events: they compile, and wait for it.
             if is_compiling:
-                return  # what is compiled has everything checked
+                return  # the end of the compilation starts a full sync
             if not last_good.is_settled(self._config):
                 self._schedule.add("again", self._retry, self._retry)
                 return
@@ -283,38 +281,38 @@ class Watch:
                 self._log.say(line)
             is_in_force = last_good.is_in_force(self._state, self._config)
         except OutOfTime:
-            pass  # somebody has much to do; what he leaves is for us
+            pass  # another holder of the lock has much to do; the rest is for us
         except (OSError, VfwError) as error:
             problems = [str(error)]
             self._log.say(str(error))
-        # Not in force: it could not be read, or is still being written.
+        # Not in force: the file could not be read, or is still being written.
         if problems or not (is_in_force or is_compiling):
-            # That leaves a mark, which is no reason to do the same again at once.
+            # The problem leaves a mark, which is no reason to try again at once.
             news = self._watched.read()
             news.pop(FULL, None)
             self._files(news)
             self._schedule.add("again", self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
-        elif is_in_force:  # while it is being compiled, nobody knows
+        elif is_in_force:  # while it is being compiled, this is not known
             self._retry = _RETRY_AT_FIRST
         self._take_base()
 
     def _take_base(self) -> None:
-        """What is known of the firewall says what to listen for, and how often to look:
-        nobody tells of changes in iptables' legacy variant."""
+        """Read the notes on the firewall: they say what to listen for, and how often to
+        check. iptables' legacy variant reports no changes."""
         self._base = self._state.base()
         is_legacy = self._base.get("variant") == "legacy"
         usual = max(self._tick, _CHECK_PERIOD)
         self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else usual
 
     def _compile(self) -> None:
-        """Have compiled what was edited, if something was and is not being written; a
-        large file takes longer than anybody may wait for it."""
+        """Have an edited configuration compiled, unless it is still being written. A
+        large file takes longer than any hook may wait."""
         is_in_force = last_good.is_in_force(self._state, self._config)
         if not is_in_force and last_good.is_settled(self._config):
             self._jobs.compile()
 
 
 def main(state: str, config: str) -> None:
-    """Watch until ended."""
+    """Run the service until it is ended."""
     Watch(State(state), config).run()

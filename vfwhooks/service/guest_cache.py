@@ -1,5 +1,5 @@
-"""Who runs where, kept in memory by `watch`: MACs and addresses of recorded guests;
-and what is rejected for guests whether they run or not."""
+"""The recorded guests in the service's memory, by MAC and address, and the claims of
+guests (kept whether the guest runs or not)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GuestCache:
         self.look()
 
     def look(self) -> bool:
-        """Read all record files that are there; False if one cannot be read."""
+        """Read all record files; False if one cannot be read."""
         self._records.clear()
         names: list[str] = []
         for place in PLACES:
@@ -38,7 +38,7 @@ class GuestCache:
         return self.read(names)
 
     def read(self, names: list[str]) -> bool:
-        """Read the record files again that changed; False if one cannot be read."""
+        """Read the changed record files again; False if one cannot be read."""
         self._heard.clear()
         is_whole = True
         for name in names:
@@ -57,23 +57,23 @@ class GuestCache:
         return [nic.mac for record in records for nic in record.guest.nics]
 
     def yielding(self) -> list[Record]:
-        """The guests and claims some of whose ports a listener of the host has, or may
+        """The guests and claims with ports that a listener of the host has, or may
         keep."""
         records = self._records.values()
         return [record for record in records if record.yields or record.seen]
 
     def hairpins(self) -> dict[str, Record]:
-        """The guests whose ports of bridges are to be in hairpin mode, by device."""
+        """The guests with bridge ports that should be in hairpin mode, by device."""
         records = self._records.values()
         return {port[0]: record for record in records for port in record.hairpins}
 
     def returned(self) -> list[Record]:
-        """The guests some of whose answers leave by the host's own way."""
+        """The guests with answers that leave by the host's own way."""
         return [record for record in self._records.values() if record.is_returned]
 
     def bridges(self) -> set[str]:
-        """The host's own bridges by which guests are forwarded to, or may be once there
-        is an address for them."""
+        """The host bridges through which forwards lead, or may lead once the guest has
+        an address."""
         found = set()
         for record in self._records.values():
             for bridge in [own_bridge(need.network) for need in record.networks]:
@@ -85,22 +85,21 @@ class GuestCache:
         return found
 
     def is_new(self, mac: str, address: Address) -> bool:
-        """Whether the neighbour at the address is another than was heard last: one is
-        confirmed every few seconds. What was done about it is in the records, so that
-        one that changes makes everything new."""
+        """Whether the neighbour differs from the last one at this address: the kernel
+        confirms each every few seconds. A changed record makes every neighbour new,
+        because records say what was done about it."""
         if self._heard.get(address) == mac:
             return False
-        if len(self._heard) > _MOST:  # somebody scans a network
+        if len(self._heard) > _MOST:  # a scan of a network, for example
             self._heard.clear()
         self._heard[address] = mac
         return True
 
     def concerned(self, mac: str, at: Address) -> list[Record]:
-        """The guests that this lease or neighbour is news to: whose interface it is,
-        if they are not known to be there, and who was at that address before. A MAC
-        of '' is nobody's: the address does not answer. Of two clones with one lease,
-        the one that was ousted is no news there.
-        """
+        """The guests that this lease or neighbour is news to: the guest with this MAC,
+        unless it is known to be there, and the guest that was at this address before.
+        The MAC '' means that the address does not answer. Of two clones with one lease,
+        the ousted one is no news."""
         ousted = Ousted(at, mac)
         if any(ousted in record.ousted for record in self._records.values()):
             return []

@@ -1,6 +1,5 @@
-"""What the service hears of guests: leases, neighbours, their records, listeners on
-their ports, and libvirt's files. Whom it is news to is noted to be planned anew.
-"""
+"""News of guests: leases, neighbours, records, listeners on their ports, and libvirt's
+status files. Each piece of news makes an event that plans its guest anew."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ _LISTENER_CHECK = 5.0
 
 
 class GuestNews:
-    """Hears by `poll`, and says by the schedule what is due; `leases` are the
+    """Receives news by `poll`, and puts work into the schedule; `leases` are the
     directories of dnsmasq's files."""
 
     def __init__(
@@ -52,7 +51,7 @@ class GuestNews:
             poll.register(source, select.POLLIN)
 
     def hear(self, fd: int) -> None:
-        """News of neighbours, of guests' processes, or what some guests need."""
+        """Read news of neighbours, of guests' processes, or of sources on demand."""
         if fd == self._neighbours.fileno():
             for one in self._neighbours.read():
                 if self._guest_cache.is_new(one.mac, one.address):
@@ -64,12 +63,12 @@ class GuestNews:
             self._occasional.hear(fd)
 
     def hear_status(self, paths: set[str]) -> None:
-        """Files beside libvirt's own on its guests and networks have changed."""
+        """Files beside libvirt's status files have changed."""
         if self._follower.hear(paths):
             self._schedule.add("guests", _SOON)
 
     def hear_lease(self, path: str) -> None:
-        """A file beside those of leases has changed."""
+        """A file beside the lease files has changed."""
         directory, _, name = path.rpartition("/")
         if name.endswith((".status", ".leases")):
             for mac, address in self.leases[directory].news(name):
@@ -81,8 +80,8 @@ class GuestNews:
         self._heed(self._guest_cache.read([path[start:] for path in paths]))
 
     def look(self, directories: set[str]) -> None:
-        """Look at all that is in directories whose news may have been missed: leases
-        and libvirt's own files."""
+        """Read all files in directories whose news may have been missed: leases and
+        libvirt's status files."""
         for directory in directories.intersection(self.leases):
             for name in files.names(directory):
                 self.hear_lease(f"{directory}/{name}")
@@ -91,11 +90,12 @@ class GuestNews:
             self._schedule.add("guests", _SOON)
 
     def look_at_records(self) -> None:
-        """The same of all records."""
+        """Read all records."""
         self._heed(self._guest_cache.look())
 
     def follow(self) -> bool:
-        """Note what libvirt's files say and no hook has told; whether that is news."""
+        """Write events for changes that libvirt's files show and no hook has reported;
+        True if there are any."""
         self._state.make()
         is_news = self._follower.note()
         for line in self._follower.problems:
@@ -104,13 +104,14 @@ class GuestNews:
         return is_news
 
     def plan_rerouted(self) -> None:
-        """The news of routing are over."""
+        """Plan anew the guests that the host's routing concerns; its news have calmed
+        down."""
         self._occasional.plan_rerouted()
 
     def try_listeners(self) -> bool:
-        """Have the guests planned anew whose ports a listener had, and has no more, or
-        is to keep since it has been there for a while; whether there are any. Nobody
-        tells of listeners that end."""
+        """Plan anew the guests with ports that a listener has left, or is to keep since
+        it has been there for a while; True if there are any. The kernel does not report
+        the end of listeners."""
         yielding = self._guest_cache.yielding()
         config = compiled_file.load(self._state.path) if yielding else None
         if config is None:
@@ -128,13 +129,13 @@ class GuestNews:
         return bool(news)
 
     def _heed(self, is_whole: bool) -> None:
-        """Records have changed; whether all of them could be read."""
+        """React to changed records; `is_whole` is False if one could not be read."""
         if not is_whole:
             self._schedule.add("elements", _DEBOUNCE)  # a full sync sets it aside
         if self._guest_cache.yielding():
             self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
-        # A lease may have come between the hook's look at it and the record, and so may
-        # a neighbour.
+        # A lease or a neighbour may have come between the hook's look at it and the
+        # record.
         waiting = self._guest_cache.waiting()
         for mac in waiting:
             for leases in self.leases.values():
@@ -146,10 +147,10 @@ class GuestNews:
         self._occasional.listen()
 
     def _found(self, mac: str, address: Address) -> None:
-        """A MAC is at an address: have the guests planned anew to whom it is news.
+        """A MAC is at an address: plan anew the guests that this concerns.
 
-        A guest that was somewhere else before may have both addresses; it stays where
-        it is until that one does not answer any more.
+        A guest that was at another address before may have both; it keeps the old
+        endpoint until the old address does not answer any more.
         """
         for record in self._guest_cache.concerned(mac, address):
             self._plan_anew(record)
@@ -165,9 +166,9 @@ class GuestNews:
 
 
 def _is_news(record: Record, planner: Planner) -> bool:
-    """Whether other listeners count for what it publishes than did."""
+    """Whether other listeners now count for the published ports than in the record."""
     try:
         now = planner.plan(record).settled()
     except (OSError, VfwError):
-        return True  # who carries it out says why
+        return True  # the sync gives the reason
     return (now.yields, now.seen) != (record.yields, record.seen)

@@ -1,16 +1,16 @@
-"""A libvirt hook's Python part: one event in, nothing out, whatever happens.
+"""A libvirt hook's Python part: one event in, no output, whatever happens.
 
-Started by the sh gates in hooks/, with -IS and only for events that are ours. It writes
-the event down, has the service carry it out (the name of the event's file one way, a
-byte the other way, when the kernel has the rules), and ends. All that needs is in this
-one module, since each module costs every start 0.2 ms; store/spool.py reads what is
-written here, service/ringing_hooks.py is the other side of the doorbell.
+The sh gates in hooks/ start it with -IS, for events that are ours. It writes the event
+to the spool and rings: it sends the file's name to the service, gets one byte when the
+kernel has the rules, and ends. One module has all that this needs, since each module
+costs every start 0.2 ms; store/spool.py reads the files, service/ringing_hooks.py is
+the service's side of the doorbell.
 
-A hook that rang in vain leaves the mark `deaf`: while it is there nobody rings, and the
-service takes it away when it lives. Where no service answers, the hook waits for the
-lock, and only who has the lock, and finds its event still there, imports the rest of
-the package (200 imports at once take seconds). It never talks to libvirtd, which holds
-the guest while we run. What it imports is pinned by a test.
+A hook that gets no answer writes the mark `deaf`: while it exists, no hook rings, and a
+service that is alive removes it. Without an answer the hook waits for the lock. Only
+the holder of the lock imports the rest of the package, if its event is still in the
+spool (200 imports at once take seconds). A hook never talks to libvirtd, which holds
+the guest while the hook runs. A test pins the imports.
 """
 
 import faulthandler
@@ -24,11 +24,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    # What the hook was told (driver, name, operation, XML), and when (monotonic ns).
+    # An event: driver, name, operation and XML, and the time (monotonic ns).
     Event = tuple[str, str, str, bytes, int]
 
-# Seconds from the hook's start: until a service is given up, until the lock is, and
-# until the hook ends wherever it is.
+# Seconds from the hook's start: until it gives the service up, until it gives the lock
+# up, and until it ends in any case.
 RING, LOCK, DEADLINE = 1.0, 4.0, 4.4
 LAST_WORDS = 0.4
 DONE, NOT_DONE, NOBODY, SILENT = "done", "not done", "nobody", "silent"
@@ -36,7 +36,7 @@ BELL, DEAF, LATE = "doorbell", "deaf", "late"
 YES, NO = b"1", b"0"
 _STATE, _CONFIG = "/run/vfwhooks", "/etc/vfwhooks/forwards.yaml"  # as in store/files
 _FORMAT = ".1"  # as in store/spool
-_GONE = "stopped", "release"  # no XML is needed for these
+_GONE = "stopped", "release"  # these operations need no XML
 _LARGEST = 16 << 20
 
 
@@ -60,8 +60,8 @@ def main(argv: list[str]) -> None:
 
 
 def carry_out(state: str, config: str, event: "Event", until: float) -> list[str]:
-    """Have the event carried out until then (monotonic); the lines for the log, none
-    where somebody else has done it."""
+    """Have the event carried out until the time `until` (monotonic); the lines for the
+    log, none if another process has done it."""
     said = []
     try:
         file = put(state, event)
@@ -74,9 +74,9 @@ def carry_out(state: str, config: str, event: "Event", until: float) -> list[str
 
 
 def put(state: str, event: "Event") -> str:
-    """Write the event down; its file, below the state directory.
+    """Write the event to the spool; the file's path below the state directory.
 
-    Raises OSError, also where the directory is not ours.
+    Raises OSError, also if the directory is not ours.
     """
     *words, data, stamp = event
     name = f"spool/{stamp:020d}-{posix.getpid()}{_FORMAT}"
@@ -95,10 +95,10 @@ def put(state: str, event: "Event") -> str:
 
 
 def ring(state: str, file: str, seconds: float) -> str:
-    """Ring for the event's file, and wait for an answer for so many seconds.
+    """Ring for the event's file, and wait for an answer for `seconds`.
 
-    DONE: its rules are in the kernel; NOT_DONE: the service could not; NOBODY: there is
-    no service; SILENT: it does not answer, and the mark says so.
+    DONE: its rules are in the kernel; NOT_DONE: the service could not do it; NOBODY: no
+    service is there; SILENT: the service does not answer, and the mark says so.
     """
     if posix.access(f"{state}/{DEAF}", posix.F_OK):
         return NOBODY
@@ -115,7 +115,7 @@ def ring(state: str, file: str, seconds: float) -> str:
         try:
             _write(state, DEAF, b"")
         except OSError:
-            pass  # no room for it: the next hook rings in vain, too
+            pass  # no room for the mark: the next hook rings in vain, too
         return SILENT
     except OSError:
         return NOBODY
@@ -125,7 +125,7 @@ def ring(state: str, file: str, seconds: float) -> str:
 
 
 def _write(state: str, name: str, data: bytes) -> None:
-    """Put the data there by rename. Raises OSError."""
+    """Write a file of the state directory, by rename. Raises OSError."""
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC
     temporary = f"{state}/tmp/{posix.getpid()}"
     fd = posix.open(temporary, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
@@ -140,8 +140,8 @@ def _write(state: str, name: str, data: bytes) -> None:
 def _without_service(
     state: str, config: str, event: "Event", file: str, until: float
 ) -> list[str]:
-    """Carry it out with the lock, unless somebody else has done so meanwhile; it is in
-    no file where there was no room."""
+    """Carry the event out with the lock, unless another process has done so meanwhile;
+    `file` is '' if there was no room for it."""
     from ..store.lock import Lock
     from ..values.errors import OutOfTime
 
@@ -151,14 +151,15 @@ def _without_service(
         why = f"{event[1]} {event[2]}: {error}"
         if not file:
             return [f"{why}: it is lost, run vfwhooks apply"]
-        # No reason to have everything checked, as for a hook that died at work.
+        # This is no reason for a full sync, unlike a hook that died at work.
         _write(state, LATE, b"")
         return [f"{why}: left to whoever comes next"]
     except FileNotFoundError:
-        lock = None  # there is no room for so much as the directory
+        lock = None  # there is no room even for the directory
     if file and lock and not posix.access(f"{state}/{file}", posix.F_OK):
         return []
-    # Dear, and needed by one hook at a time: the package, and the distribution's.
+    # These imports are slow, and one hook at a time needs them: ours, and the
+    # distribution's.
     import site
 
     site.main()
@@ -171,11 +172,10 @@ def _without_service(
 
 
 def detach(ends: float) -> None:
-    """End for libvirt, which need not wait for what is left: a child goes on, with the
-    lock, and without our standard input, which libvirt may be writing to.
-    Without room for a child libvirt has to wait, until then at most (monotonic).
-    """
-    faulthandler.cancel_dump_traceback_later()  # its thread does not come along
+    """End for libvirt, which need not wait for the rest: a child goes on with the lock,
+    but without our standard input, to which libvirt may be writing. If no child can
+    start, libvirt has to wait, until the time `ends` (monotonic) at most."""
+    faulthandler.cancel_dump_traceback_later()  # its thread does not exist in the child
     seconds = DEADLINE
     try:
         if posix.fork():
@@ -187,7 +187,8 @@ def detach(ends: float) -> None:
 
 
 def read_input() -> bytes:
-    """libvirt's XML from standard input. Raises VfwError for more than it ever is."""
+    """libvirt's XML from standard input. Raises VfwError if it is larger than XML ever
+    is."""
     parts, size = [], 0
     while part := posix.read(0, 1 << 16):
         parts.append(part)
@@ -200,15 +201,15 @@ def read_input() -> bytes:
 
 
 def end(said: list[str]) -> "NoReturn":
-    """Say the lines, and end."""
+    """Send the lines to syslog, and end the process."""
     if said:
         import syslog
 
         from ..values.errors import show
 
-        # One that nobody reads any more would hold us, and the guest, for ever.
+        # A syslog that nobody reads would hold the hook, and the guest, for ever.
         faulthandler.dump_traceback_later(LAST_WORDS, exit=True, file=sys.stderr)
         syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
         for line in said:
             syslog.syslog(syslog.LOG_NOTICE, show(line))
-    posix._exit(0)  # taking the interpreter down would cost 1.3 ms
+    posix._exit(0)  # the interpreter's own end would cost 1.3 ms

@@ -1,4 +1,4 @@
-"""A hook without a service: it carries out, with the lock, all that waits."""
+"""A hook without a service: it carries out all events itself, with the lock."""
 
 from ..config import last_good
 from ..reconcile.hook_events import read_event
@@ -20,9 +20,10 @@ def carry_out(
     until: float,
     detach: "Callable[[], None]",
 ) -> list[str]:
-    """Carry out what waits, and an event that could not be written down; the lines for
-    the log. Tools may run `until` then (monotonic). Whoever waits for us is let go by
-    `detach` before what changes no rule any more. Raises VfwError, OSError."""
+    """Carry out the events in the spool, and `mine`, which could not be written there;
+    the lines for the log. Tools may run until the time `until` (monotonic). `detach`
+    lets libvirt go on before the work that changes no rule. Raises VfwError, OSError.
+    """
     state = State(path)
     last_good.await_settled(state, config)
     reconcile = Reconciler(state, config, until=until, lock=lock)

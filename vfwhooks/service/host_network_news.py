@@ -1,6 +1,6 @@
-"""News that only some hosts need, listened to while a guest's forwards depend on them:
-ports of bridges (`hairpin: true`), the host's routing (`return_path: true`), and its
-addresses on bridges of its own (`bridge:`)."""
+"""News on demand, received while forwards of a guest need them: bridge ports (`hairpin:
+true`), the host's routing (`return_path: true`), and the host's addresses on its own
+bridges (`bridge:`)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from ..values.published import Address, Subnet
 
 _DEBOUNCE = 0.1
-_AT_ONCE = 0.3  # seconds for whoever changes several rules or routes in a row
+_AT_ONCE = 0.3  # seconds: a program may change several rules or routes in a row
 
 
 class NewsOnDemand:
-    """All of these news: guests that they concern are noted to be planned anew."""
+    """Receives these news, and writes events that plan the guests anew."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class NewsOnDemand:
         self._subnets: dict[str, list[tuple[Address, Subnet]]] = {}
 
     def listen(self) -> None:
-        """Listen to what the guests now need: every interface and route of the host
-        that changes is news there. What was not listened to so far is looked at."""
+        """Listen to the sources that guests need now, and no others: each change of an
+        interface or a route of the host is news there. A new source is read once."""
         is_wanted = bool(self._guest_cache.hairpins())
         if is_wanted and self._ports is None:
             self._ports = BridgePorts()
@@ -69,38 +69,38 @@ class NewsOnDemand:
             del self._subnets[gone]
 
     def hear(self, fd: int) -> None:
-        """Read the news from this descriptor, if it is one of ours."""
+        """Read the news of this descriptor, if it is one of ours."""
         if self._ports and fd == self._ports.fileno():
             self._unset(self._ports.read())
         elif self._routing and fd == self._routing.fileno() and self._routing.read():
             self._rerouted()
 
     def _unset(self, devices: set[str]) -> None:
-        """These ports are not in hairpin mode: have the guests planned anew whose ports
-        are to be. A bridge that a port is plugged into again knows nothing of it."""
+        """These ports are not in hairpin mode: plan anew the guests that need it. A
+        bridge forgets the mode of a port that is unplugged."""
         for device, record in self._guest_cache.hairpins().items():
             if device in devices:
                 self._plan_anew(record)
                 self._schedule.add("ports", _DEBOUNCE)
 
     def _rerouted(self) -> None:
-        """Answers may leave by another way: have the guests planned anew whose answers
-        are to leave as the host's own; a rule of ours that is gone comes back."""
+        """Answers may leave by another way: plan anew the guests that need a way back;
+        this also restores a rule of ours that is gone."""
         self._schedule.add("routing", _AT_ONCE, 2 * _AT_ONCE)
 
     def plan_rerouted(self) -> None:
-        """The news of routing are over."""
+        """Plan anew the guests that the routing concerns; its news have calmed down."""
         for record in self._guest_cache.returned():
             self._plan_anew(record)
         now = self._look_at_bridges()
         if now != self._subnets:
             self._subnets = now
-            # What its guests share is another, too.
+            # The entries that its guests share have changed, too.
             self._state.ask_full("a bridge of the host's own has other addresses")
 
     def _look_at_bridges(self) -> dict[str, list[tuple[Address, Subnet]]]:
-        """The host's addresses on its own bridges, with their subnets; a bridge that
-        is not there has none."""
+        """The host's addresses on its own bridges, with their subnets; none for a
+        bridge that does not exist."""
         found = {}
         inventory = Inventory(f"{self._state.path}/networks")
         for bridge in self._guest_cache.bridges():

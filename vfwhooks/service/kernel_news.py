@@ -1,9 +1,8 @@
-"""The kernel's own news: rulesets that change, neighbours that appear, and, where that
-matters, ports of bridges, and the host's routes and addresses.
+"""News of the kernel: changed rulesets, new neighbours, and, while guests need them,
+bridge ports and the host's routes and addresses.
 
-A change of ours is told by the port of the socket that made it, so that nobody reacts
-to himself; everything that concerns neither us nor libvirt is dropped after a look at
-the table's name.
+The port of the sending socket tells our own changes, so the service does not react to
+itself. The table's name is enough to drop changes that concern neither us nor libvirt.
 """
 
 import errno
@@ -36,7 +35,7 @@ _RECEIVE = 1 << 16
 
 
 class Rulesets:
-    """Changes of netfilter's rules that somebody else has made to what concerns us."""
+    """Changes by other programs to those netfilter rules that concern us."""
 
     def __init__(self) -> None:
         self._link = Netlink(groups=_NFTABLES_GROUP)
@@ -47,15 +46,14 @@ class Rulesets:
         self._tools: set[int] = set()
 
     def fileno(self) -> int:
-        """The descriptor, for poll."""
         return self._link.fileno()
 
     def read(self, base: "dict[str, str]") -> "tuple[bool, bool]":
-        """Whether the rules around us changed, and whether elements of ours did, which
-        on iptables are rules as well.
+        """Whether rules around ours changed, and whether elements of ours did, which
+        are rules in iptables, too.
 
         `base` says which backend is in use, and whether libvirt's rules stand in the
-        base chains themselves: only then is every rule there of interest.
+        base chains themselves: only then does every rule there count.
         """
         is_direct = base.get("libvirt") == "direct"
         rules = elements = False
@@ -86,9 +84,9 @@ class Rulesets:
         return rules, elements
 
     def pass_over(self, tools: "list[int]") -> None:
-        """What these tools of ours have changed is no news: they have ended, so all of
-        it has arrived, if they changed anything. The kernel gives a tool's first socket
-        the number of its process; somebody else may have it later."""
+        """Ignore the changes by these tools of ours. They have ended, so all their news
+        have arrived. The kernel gives a tool's first socket the number of its process;
+        another program may have this number later."""
         arrived = select.poll()
         arrived.register(self._link, select.POLLIN)
         if arrived.poll(0):
@@ -96,12 +94,12 @@ class Rulesets:
 
     @property
     def may_have_foreign(self) -> bool:
-        """Whether rules of others have changed since `has_foreign` was asked."""
+        """Whether foreign rules have changed since the last call of `has_foreign`."""
         return bool(self._changed) or self._is_lost
 
     def has_foreign(self) -> bool:
-        """Whether any of them are in a table that may change where a packet goes that
-        comes in."""
+        """Whether a changed table has a chain that may change where an incoming packet
+        goes."""
         changed, before = self._changed, self._nat
         is_news = self._is_lost
         self._changed, self._is_lost, self._nat = set(), False, nat_tables()
@@ -109,7 +107,7 @@ class Rulesets:
 
 
 def nat_tables() -> set[tuple[int, bytes]]:
-    """The tables where a destination may be changed on the way in."""
+    """The tables with a chain that may change a packet's destination on its way in."""
     link = Netlink()
     try:
         chains = list_nat_chains(link)
@@ -121,18 +119,17 @@ def nat_tables() -> set[tuple[int, bytes]]:
 
 
 class Neighbours:
-    """Who is where on the bridges, as the kernel learns it."""
+    """Neighbours on the bridges, as the kernel learns them."""
 
     def __init__(self) -> None:
         self._link = Netlink(ROUTE, _NEIGHBOUR_GROUP)
 
     def fileno(self) -> int:
-        """The descriptor, for poll."""
         return self._link.fileno()
 
     def read(self) -> list[Neighbour]:
-        """Every neighbour that was learnt or confirmed, or does not answer; all that
-        there are, where news were lost."""
+        """Each neighbour that was learnt or confirmed, or does not answer; all
+        neighbours if news were lost."""
         found = []
         for kind, _, payload in messages(self._link):
             if kind < 0:
@@ -143,7 +140,6 @@ class Neighbours:
         return found
 
     def known(self) -> list[Neighbour]:
-        """All neighbours that the kernel knows."""
         link = Netlink(ROUTE)
         try:
             return list_neighbours(link)
@@ -152,17 +148,16 @@ class Neighbours:
 
 
 class BridgePorts:
-    """Ports of bridges that are not in hairpin mode, as they come or change."""
+    """Bridge ports that are not in hairpin mode, as they come or change."""
 
     def __init__(self) -> None:
         self._link = Netlink(ROUTE, _LINK_GROUP)
 
     def fileno(self) -> int:
-        """The descriptor, for poll."""
         return self._link.fileno()
 
     def read(self) -> set[str]:
-        """Those that came or changed; all that there are, where news were lost."""
+        """The devices that came or changed; all devices if news were lost."""
         found: set[str] = set()
         for kind, _, payload in messages(self._link):
             if kind < 0:
@@ -172,7 +167,7 @@ class BridgePorts:
         return found
 
     def known(self) -> set[str]:
-        """All that there are."""
+        """The devices of all ports that are not in hairpin mode."""
         link = Netlink(ROUTE)
         try:
             answers = link.dump(message(_GETLINK, _OF_BRIDGES))
@@ -181,31 +176,28 @@ class BridgePorts:
         return {name for _, answer in answers for name in _unset_port(answer)}
 
     def close(self) -> None:
-        """Hear no more of them."""
         self._link.close()
 
 
 class Routing:
-    """Changes of what decides by which way answers leave the host: policy rules,
-    addresses, links, and the routes that lead far away."""
+    """Changes that decide the way of answers out of the host: policy rules, addresses,
+    links, and routes to far away."""
 
     def __init__(self) -> None:
         self._link = Netlink(ROUTE, _ROUTING_GROUPS | _LINK_GROUP)
         self._link.grow(1 << 20)
 
     def fileno(self) -> int:
-        """The descriptor, for poll."""
         return self._link.fileno()
 
     def read(self) -> bool:
-        """Whether there was news; news that were lost are news, and ours are none."""
+        """Whether there was news; lost news count as news, our own changes do not."""
         return any(
             kind < 0 or (port >> 16 != OUR_PORTS and _is_about_ways(kind, payload))
             for kind, port, payload in messages(self._link)
         )
 
     def close(self) -> None:
-        """Hear no more of it."""
         self._link.close()
 
 
@@ -214,14 +206,13 @@ def _is_about_ways(kind: int, payload: bytes) -> bool:
         about = attributes(payload[12:])
         return covers_far_away(payload[0], payload[1], about.get(_DESTINATION, b""))
     if kind == _NEWLINK:
-        # Guests' interfaces come and go, and lead nowhere.
+        # Guests' interfaces come and go, and no route leads through them.
         return not payload[0] and _MASTER not in attributes(payload[16:])
     return True
 
 
 def _unset_port(payload: bytes) -> set[str]:
-    """The port that a message is about, if it is about one that is not in hairpin
-    mode."""
+    """The port of a message, if it is not in hairpin mode."""
     if payload[:1] != _OF_BRIDGES[:1]:
         return set()
     about = attributes(payload[len(_OF_BRIDGES) :])
@@ -230,7 +221,8 @@ def _unset_port(payload: bytes) -> set[str]:
 
 
 def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
-    """What has arrived: kind, sender's port, payload; kind -1 for what was lost."""
+    """The messages that have arrived: kind, sender's port, payload; kind -1 for lost
+    ones."""
     found: list[tuple[int, int, bytes]] = []
     while True:
         try:
@@ -247,7 +239,7 @@ def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
 
 def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
     """Whether a change of iptables' tables may concern us: rules and chains of ours and
-    of libvirt's, jumps there, and tables that go."""
+    of libvirt, jumps to them, and removed tables."""
     if kind in (_NEWRULE, _DELRULE):
         name, target = _text(about.get(2)), jump_target(about.get(4, b""))
         is_beside = is_direct and name in _BASE
@@ -256,14 +248,14 @@ def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
 
 
 def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
-    """Whether a change of the table mangle concerns what is ours there."""
+    """Whether a change of the table mangle concerns our rules there."""
     target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
     names = _text(about.get(2)), _text(about.get(3)), target
     return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
 
 
 def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
-    """Whether a change is one of others' tables, chains or rules."""
+    """Whether a change is one of foreign tables, chains or rules."""
     if kind > _DELRULE or table in (_OWN, _LIBVIRT):
         return False
     if table != b"nat" or kind < _NEWCHAIN:

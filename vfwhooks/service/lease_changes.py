@@ -1,4 +1,4 @@
-"""What changed in dnsmasq's leases since the last look."""
+"""Changes of dnsmasq's leases since the last look."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LeaseChanges:
-    """The leases of every bridge, as MAC and address; expiry does not matter here."""
+    """The leases of every bridge, as MAC and address; expiry does not count here."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
@@ -26,7 +26,7 @@ class LeaseChanges:
         try:
             data = files.read(f"{self._directory}/{name}", files.FOLLOW) or b""
         except OSError:
-            return set()  # who needs it is told by status
+            return set()  # status reports this
         try:
             found = (
                 parse_leases(data)
@@ -34,13 +34,13 @@ class LeaseChanges:
                 else parse_status(name, data or b"[]")
             )
         except VfwError:
-            return set()  # in the middle of being written; another event follows
+            return set()  # the file is being written; another event follows
         now = {(mac, at) for _, mac, text in found if (at := find_address(text))}
         before = self._last.get(name, set())
         self._last[name] = now
         return now - before
 
     def of(self, mac: str) -> list[Address]:
-        """The addresses that the MAC had when its files were last looked at."""
+        """The addresses that the MAC had when its files were last read."""
         known = set().union(*self._last.values())
         return sorted((at for whose, at in known if whose == mac), key=str)

@@ -1,5 +1,5 @@
-"""The service's words for syslog, given without ever waiting: whoever reads them may
-have stopped, and the service is waited for by hooks."""
+"""The service's lines for syslog, sent without waiting: syslog may have stopped, and
+hooks wait for the service."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PATH = "/dev/log"
 
 
 class Log:
-    """Words go to `path` (the socket of syslog); those that find no room are counted,
-    and their number is said as soon as there is."""
+    """Sends lines to `path` (the socket of syslog). Lines that find no room are
+    counted, and a later line gives their number."""
 
     def __init__(self, path: str = _PATH) -> None:
         self._path = path
@@ -24,7 +24,7 @@ class Log:
         self._lost = 0
 
     def say(self, line: str, priority: int = NOTICE) -> None:
-        """Say a line, unless nobody listens."""
+        """Send a line, or count it as lost."""
         if self._lost and self._send(f"{self._lost} lines before this were lost", 4):
             self._lost = 0
         if not self._send(line, priority):
@@ -34,7 +34,7 @@ class Log:
         when = time.strftime("%b %e %H:%M:%S")
         head = f"<{_DAEMON | priority}>{when} vfwhooks[{os.getpid()}]: "
         data = (head + show(line)).encode("utf-8", "backslashreplace")
-        # Twice: whoever listened may have been started anew.
+        # A second try: syslog may have been started anew.
         return self._give(data) or self._give(data)
 
     def _give(self, data: bytes) -> bool:

@@ -1,5 +1,5 @@
-"""Who has rung at the doorbell, and has not been answered: the service's side of it
-(see hook). It never waits."""
+"""Hooks that ring and have no answer yet: the service's side of the doorbell (see
+hook). It never waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 100
 
 
 class RingingHooks:
-    """Those at the door, by the descriptors of their connections."""
+    """The ringing hooks, by the descriptors of their connections."""
 
     def __init__(self, state: str, poll: select.poll) -> None:
         self._state = state
@@ -28,7 +28,7 @@ class RingingHooks:
         self._rung: list[tuple[str, socket.socket]] = []
 
     def open(self) -> None:
-        """Hang the bell up, in the place of one that may be there. Raises OSError."""
+        """Open the doorbell, in the place of one that may be there. Raises OSError."""
         self.close()
         bell = socket.socket(socket.AF_UNIX, _KIND)
         try:
@@ -43,7 +43,7 @@ class RingingHooks:
         files.remove(f"{self._state}/{DEAF}")
 
     def close(self) -> None:
-        """Take the bell down; whoever waits goes on without us."""
+        """Close the doorbell; hooks that wait go on without the service."""
         for link in [*self._silent.values(), *([self._socket] if self._socket else [])]:
             self._poll.unregister(link)
             link.close()
@@ -54,21 +54,21 @@ class RingingHooks:
         self._rung.clear()
 
     def is_there(self) -> bool:
-        """Whether the bell that hooks find is this one."""
+        """Whether the doorbell that hooks find is this one."""
         return self._socket is not None and _place(self._state) == self._at
 
     def is_full(self) -> bool:
-        """Whether no more are let in before those who wait are answered: a process may
-        have 1024 files open as a rule, and most of those are for guests."""
+        """Whether no more hooks are accepted before the waiting ones are answered: a
+        process may usually have 1024 files open, and most of these are for guests."""
         return len(self._rung) >= _MOST
 
     def knows(self, fd: int) -> bool:
-        """Whether the descriptor is the bell's, or of somebody who has not said yet
-        what he wants."""
+        """Whether the descriptor is the doorbell's, or of a hook that has not sent its
+        event yet."""
         return fd in self._silent or (self._socket and self._socket.fileno()) == fd
 
     def hear(self, fd: int) -> None:
-        """Somebody is at the door, or says what he wants."""
+        """Accept hooks, or read the event of one."""
         if fd in self._silent:
             self._listen(self._silent[fd])
             return
@@ -76,7 +76,7 @@ class RingingHooks:
             try:
                 link, _ = self._socket.accept()
             except OSError:
-                break  # that was all of them, or they did not wait
+                break  # no more hooks, or they did not wait
             link.setblocking(False)
             self._silent[link.fileno()] = link
             self._poll.register(link, select.POLLIN)
@@ -97,20 +97,20 @@ class RingingHooks:
             link.close()
 
     def is_rung(self) -> bool:
-        """Whether somebody waits for an answer."""
+        """Whether a hook waits for an answer."""
         return bool(self._rung)
 
     def waits_for_work(self) -> bool:
-        """Whether somebody waits whose event has not been carried out by anybody."""
+        """Whether a hook waits whose event is still in the spool."""
         return any(self._is_waiting(event) for event, _ in self._rung)
 
     def answer(self) -> None:
-        """Tell everybody who waits whether his event has been carried out."""
+        """Tell each waiting hook whether its event has been carried out."""
         for event, link in self._rung:
             try:
                 link.send(NO if self._is_waiting(event) else YES)
             except OSError:
-                pass  # he did not wait for so long
+                pass  # the hook did not wait so long
             link.close()
         self._rung.clear()
 
@@ -119,7 +119,7 @@ class RingingHooks:
 
 
 def _place(state: str) -> tuple[int, int]:
-    """What is the bell there; a file that is gone is none."""
+    """The device and inode of the doorbell; zeros if it is gone."""
     try:
         about = os.lstat(f"{state}/{BELL}")
     except OSError:

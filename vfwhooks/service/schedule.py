@@ -1,4 +1,4 @@
-"""What the watch is to do, and when."""
+"""The service's schedule: the work that is to be done, and when."""
 
 import time
 
@@ -9,7 +9,7 @@ _PATIENCE = 0.5
 
 
 class Schedule:
-    """Each thing is due when there has been no more of it for a while."""
+    """Work is due when no more of its kind has come for a while."""
 
     def __init__(self, now: "Callable[[], float]" = time.monotonic) -> None:
         self._now = now
@@ -17,18 +17,18 @@ class Schedule:
         self._first: dict[str, float] = {}
 
     def add(self, what: str, delay: float, longest: float = _PATIENCE) -> None:
-        """Have something done when all is quiet for `delay` seconds, or `longest` after
-        it was first asked for."""
+        """Have work done when no more has come for `delay` seconds, or `longest`
+        seconds after the first request."""
         now = self._now()
         first = self._first.setdefault(what, now)
         self._due[what] = min(now + delay, first + longest)
 
     def next(self) -> float:
-        """When the next thing is due; infinite where nothing is."""
+        """When the next work is due (monotonic); infinite if there is none."""
         return min(self._due.values(), default=float("inf"))
 
     def take(self) -> set[str]:
-        """All that is due now, which is not waited for any more."""
+        """Take the work that is due now out of the schedule."""
         now = self._now()
         ready = {what for what, when in self._due.items() if when <= now}
         for what in ready:

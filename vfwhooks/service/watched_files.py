@@ -1,4 +1,4 @@
-"""The files that the watch listens to, and what it means that one has changed."""
+"""The files that the service watches, and the meaning of a change."""
 
 from collections.abc import Sequence
 from posixpath import dirname, islink, realpath
@@ -26,14 +26,14 @@ _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 
 
 class Watched:
-    """The files of a state directory, of a configuration, of directories with leases
-    and of those with libvirt's `status` files, which are all in one.
+    """The files of a state directory, of a configuration, of directories with leases,
+    and of libvirt's `status` directories, which are all in one directory.
 
-    What changed is one of: CONFIG, LEASE (a file beside those of leases), RECORD (a
-    guest's), STATUS (a file beside libvirt's), STATE (a directory has been made anew),
-    FULL (all is to be compared), LATE (somebody waited for the lock in vain), DEAF
-    (somebody rang in vain), ASIDE (a record could not be read), DAEMON (one of
-    libvirt's has come up), DIRECTORY (news of what is in there may have been lost).
+    The meanings: CONFIG, LEASE (a file beside lease files), RECORD (of a guest), STATUS
+    (a file beside status files), STATE (a directory was made anew), FULL (a full sync
+    is wanted), LATE (a hook waited for the lock in vain), DEAF (a hook rang in vain),
+    ASIDE (a record could not be read), DAEMON (a libvirt daemon has come up), DIRECTORY
+    (news of its files may have been lost).
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Watched:
         self._libvirts = {dirname(path) for path in status}
         self._made_anew = {state, f"{state}/{MADE_LAST}", *self._libvirts, *status}
         self.guests = [f"{state}/{place}" for place in PLACES]
-        # What the news of a file mean; and those of whatever is in a directory.
+        # The meaning of a change, by file; and by the directory of a file.
         self._files = {
             f"{state}/full": FULL,
             f"{state}/late": LATE,
@@ -70,13 +70,13 @@ class Watched:
         }
 
     def fileno(self) -> int:
-        """The descriptor, for poll."""
         return self._inotify.fileno()
 
     def listen(self) -> set[str]:
-        """Watch every directory that is there; those that were not watched so far.
+        """Watch every directory that exists; returns those that were not watched so
+        far.
 
-        One that comes later is found by its parent, or when this is called again.
+        A directory that comes later is found by its parent, or by the next call.
         """
         self._targets = self._links()
         return {
@@ -84,7 +84,7 @@ class Watched:
         }
 
     def read(self) -> dict[str, set[str]]:
-        """The paths that changed since the last time, by what that means."""
+        """The paths that changed since the last time, by the meaning of the change."""
         news: dict[str, set[str]] = {}
         for path in self._inotify.read():
             for kind in self._kinds(path):
@@ -92,14 +92,14 @@ class Watched:
         return news
 
     def _directories(self) -> list[tuple[str, int]]:
-        """Each with the events that count there."""
+        """The directories, each with the inotify events that count there."""
         directory = dirname(self._config)
         return [
             (dirname(directory), CREATE | MOVED_TO),
             (directory, _CHANGED),
             (self._drop_ins, _CHANGED),
             *((dirname(target), _CHANGED) for target in self._targets),
-            # dnsmasq keeps it open
+            # dnsmasq keeps the file open.
             *((path, _WRITTEN | MODIFY) for path in self._leases),
             (dirname(self._state), CREATE | MOVED_TO),
             (self._state, _WRITTEN | CREATE),
@@ -108,18 +108,18 @@ class Watched:
             *((dirname(path), CREATE | MOVED_TO) for path in self._libvirts),
             *((path, CREATE | MOVED_TO) for path in self._libvirts),
             *((path, _WRITTEN | MOVED_FROM | DELETE) for path in self._status),
-            # A daemon keeps the file of its number open, and locked.
+            # A daemon keeps its pid file open, and locked.
             *((dirname(path), CREATE | MODIFY) for path in self._daemons),
         ]
 
     def _links(self) -> set[str]:
-        """The files that forwards.yaml, and what is in forwards.d, are links to."""
+        """The files to which forwards.yaml, and files in forwards.d, are links."""
         names = files.names(self._drop_ins)
         paths = [self._config, *(f"{self._drop_ins}/{name}" for name in names)]
         return {realpath(path) for path in paths if islink(path)}
 
     def _kinds(self, path: str) -> list[str]:
-        """What it means that the path, a file or a directory itself, has changed."""
+        """The meanings of a change of this path, a file or a directory."""
         where = dirname(path)
         directories = *self._leases, *self.guests, *self._status
         kinds = [DIRECTORY] if path in directories else []
