@@ -172,7 +172,7 @@ class Reconciler:
         is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
         if not is_planned:
             return _EDITED
-        # Its mark, taken after a change, does not tell who else made one meanwhile.
+        # The legacy mark is taken after a change: it may include a foreign change, too.
         is_untold = self._state.base().get("variant") == "legacy"
         return self._why_always() or (NO_NEWS if is_untold else "")
 

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from ..firewall.entry_delta import Named
 
 
-# A reason for a full sync that the log does not say: iptables-legacy is looked at now
-# and then, and on a host that forwards nothing nothing is changed.
+# The log does not give this reason for a full sync: iptables-legacy is checked now and
+# then, and on a host without forwards a full sync changes nothing.
 NO_NEWS = "nothing is known to have changed"
 
 

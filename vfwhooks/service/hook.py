@@ -1,10 +1,10 @@
 """A libvirt hook's Python part: one event in, no output, whatever happens.
 
 The sh gates in hooks/ start it with -IS, for events that are ours. It writes the event
-to the spool and rings: it sends the file's name to the service, gets one byte when the
-kernel has the rules, and ends. One module has all that this needs, since each module
-costs every start 0.2 ms; store/spool.py reads the files, service/ringing_hooks.py is
-the service's side of the doorbell.
+to the spool and rings: it sends the file's name to the service, waits for one byte,
+which comes when the kernel has the rules, and ends. All of this is in one module, since
+each module costs every start 0.2 ms; store/spool.py reads the files,
+service/ringing_hooks.py is the service's side of the doorbell.
 
 A hook that gets no answer writes the mark `deaf`: while it exists, no hook rings, and a
 service that is alive removes it. Without an answer the hook waits for the lock. Only

@@ -1,1 +1,1 @@
-"""The state directory, and what is kept there."""
+"""The state directory and its files."""

@@ -1,5 +1,5 @@
 """Entries as lines of text for the state directory, and back. No other module reads or
-writes these lines.
+writes these lines. Pure.
 
     dnat 4 * tcp 8080 8080 192.168.122.10 80      published first and last, target
     dnat 4 203.0.113.5 udp 5000 5010 192.168.122.10 5000

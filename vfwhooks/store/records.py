@@ -1,4 +1,4 @@
-"""Records of guests and of events as text, and back.
+"""Records of guests and of events as text, and back. Pure.
 
 vfw1 5d41402a                               format, checksum of the lines below
 1203344455 1203344455                       since, stamp; of an event OPERATION STAMP

@@ -1,6 +1,6 @@
 """The state directory: events that wait, records of guests, notes on the firewall.
 
-Files are small and about one thing each, so that an event reads its own guest's alone.
+Files are small and about one thing each, so an event reads only those of its guest.
 They are written by rename, and none outlives a boot. An unreadable file is set aside,
 and a full sync makes its content anew; it is never fatal.
 
@@ -22,7 +22,7 @@ and a full sync makes its content anew; it is never fatal.
     networks/NAME        the XML that a network hook got; empty: it was stopped
     taken                ports that foreign DNAT rules take (see foreign_ports)
     base                 the backend in use and its notes on the base ruleset
-    full, working        (exist) a full sync is wanted; a holder of the lock is at work
+    full, working        (exist) a full sync is wanted; a holder is or was at work
     late                 (exists) a hook has waited for the lock in vain
     compiled, broken     the last good configuration; why the newest is not good
 """
@@ -285,7 +285,7 @@ def parse_base(text: str) -> dict[str, str]:
 
 
 def record_name(key: Key) -> str:
-    """The file of a guest's record; what is not in guests/ is no guest to the gates."""
+    """The file of a record; the gates look for guests only in guests/."""
     driver, name = key
     place = "claims" if driver == "claim" else f"guests/{driver}"
     return f"{place}/{files.file_name(name)}"
@@ -296,5 +296,5 @@ def _text(data: bytes) -> str:
 
 
 def member_name(key: Key) -> str:
-    """The guest's name among files of several drivers' guests."""
+    """The name of a guest's file in a directory for guests of all drivers."""
     return f"{key[0]}.{files.file_name(key[1])}"
