@@ -15,9 +15,12 @@ from vfwhooks.reconcile.sync_report import NO_NEWS
 class Endless(Reconciler):
     """One for whom there is always an event more."""
 
-    def __init__(self, *, is_cutting: bool) -> None:
-        self._state = Mock()
-        self._sync = Mock(cuts=Mock(has_any=is_cutting))
+    def __init__(
+        self, *, is_cutting: bool, variant: str = "", is_intact: bool = True
+    ) -> None:
+        self._main, self._is_apart = "", True
+        self._state = Mock(base=lambda: {"variant": variant})
+        self._sync = Mock(cuts=Mock(has_any=is_cutting), is_intact=lambda: is_intact)
 
 
 @pytest.mark.parametrize(("is_cutting", "rounds"), [(False, 3), (True, 1)])
@@ -49,14 +52,11 @@ def test_a_look_at_legacy(variant: str, is_intact: bool, why: str) -> None:
     """It compares everything, as often as the service looks: the mark of what our rules
     are like is taken after a change, and somebody else's of that moment is in it. That
     is no news for the log."""
-    one = Endless(is_cutting=False)
-    one._state.base.return_value = {"variant": variant}
-    one._sync.is_intact.return_value = is_intact
-    one._is_apart, one._main = True, ""
+    one = Endless(is_cutting=False, variant=variant, is_intact=is_intact)
     with (
+        patch.object(reconciler, "last_good"),
         patch.object(reconciler, "stamps_in_force", return_value="1"),
         patch.object(reconciler, "waiting", return_value=[]),
-        patch.object(reconciler.last_good, "is_in_force", return_value=True),
     ):
         found = one._why_checked(False)
 
