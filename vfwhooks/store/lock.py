@@ -15,7 +15,8 @@ class Lock:
     """The lock, held until `close`, and longer while a tool that inherited it runs.
 
     The constructor waits until the time `until` (monotonic), with an alarm unless that
-    is infinite. Raises OutOfTime.
+    is infinite. Raises OutOfTime. How long that is, service/hook.py and
+    service/daemon.py say.
     """
 
     def __init__(self, path: str, until: float = float("inf")) -> None:
