@@ -1,1 +1,1 @@
-"""What libvirt says: its XML, its files, its daemons."""
+"""Readers of libvirt's XML and files, and the state of libvirt's daemons."""

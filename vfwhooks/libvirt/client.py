@@ -1,6 +1,7 @@
-"""Asking libvirtd which guests run, and having it reserve addresses. Never from a hook,
-never while holding our lock: libvirtd waits for the hook of a guest that it holds, and
-would wait for us.
+"""Questions to libvirtd: which guests run; and DHCP reservations made by libvirtd.
+
+A hook never calls this module, and nobody calls it with our lock held: libvirtd waits
+for the hook of a guest that it holds, and the hook would wait for libvirtd.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ _URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///syst
 
 @dataclass(frozen=True)
 class Answer:
-    """The running guests, and the drivers that answered: of others nothing is known."""
+    """The running guests of the drivers that answered. The other drivers are
+    unknown."""
 
     guests: tuple[Guest, ...]
     drivers: tuple[str, ...]
 
 
 def running_guests(libvirt: Any = None) -> Answer:
-    """Every running guest of every driver that libvirtd has; `libvirt` is the module.
+    """Every running guest of every driver that libvirtd has.
 
-    Raises VfwError when no libvirtd answers at all.
+    `libvirt` is the Python module. Raises VfwError if no libvirtd answers.
     """
     libvirt = libvirt or _libvirt()
     guests: list[Guest] = []
@@ -48,8 +50,8 @@ def running_guests(libvirt: Any = None) -> Answer:
 
 
 def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
-    """All guests of a driver that run, or libvirtError: a daemon that ends while it is
-    asked has not said that the others do not."""
+    """All running guests of a driver. Raises libvirtError if the daemon ends meanwhile:
+    the guests that it has not listed may still run."""
     guests = []
     connection = libvirt.openReadOnly(uri)
     try:
@@ -59,7 +61,7 @@ def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
             try:
                 guests.append(parse_domain(domain.XMLDesc().encode(), driver))
             except libvirt.libvirtError as error:
-                # It may have stopped since it was listed.
+                # The guest may have stopped since the list was made.
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
     finally:
@@ -90,8 +92,9 @@ def guests_known_soon(
     patience: float = 2.0,
     ask: Callable[[], set[tuple[str, str]]] = known_guests,
 ) -> set[tuple[str, str]]:
-    """The same, or none where that takes more than so many seconds or cannot be asked:
-    a daemon that hangs keeps nobody waiting who only asks by the way."""
+    """The answer of `known_guests`, or an empty set if libvirtd fails or takes more
+    than `patience` seconds. A daemon that hangs must not delay a command for a side
+    question."""
     found: set[tuple[str, str]] = set()
 
     def answer() -> None:
@@ -105,8 +108,10 @@ def guests_known_soon(
 
 
 def reserve(name: str, mac: str, address: Address) -> bool:
-    """Have a network's DHCP give the address to the MAC for good, in the network as it
-    runs and, unless it is transient, as it is defined; False where both do already.
+    """Reserve the address for the MAC in the network's DHCP.
+
+    The running network and, unless the network is transient, its definition are
+    changed. Returns False if both have the reservation already. Raises VfwError.
     """
     libvirt = _libvirt()
     try:
@@ -136,7 +141,7 @@ def reserve(name: str, mac: str, address: Address) -> bool:
 
 
 def _has(data: bytes, mac: str, address: Address) -> bool:
-    """Whether the network has this reservation; VfwError where it cannot have it."""
+    """Whether the network has this reservation; VfwError if it cannot have it."""
     network = parse_networks(data)[0]
     where = f"network {network.name}"
     if not has_dhcp(data):
@@ -154,7 +159,8 @@ def _has(data: bytes, mac: str, address: Address) -> bool:
 
 
 def _libvirt() -> Any:
-    """The module libvirt, which costs 28 ms and prints errors unless it is told."""
+    """The module libvirt. The import costs 28 ms; without a handler it prints
+    errors."""
     try:
         import libvirt  # type: ignore[import-untyped]  # no stubs
     except ImportError as error:
@@ -164,7 +170,7 @@ def _libvirt() -> Any:
 
 
 def _open(libvirt: Any) -> Any:
-    """A connection that may change networks: through the first driver that answers."""
+    """A connection that may change networks, from the first driver that answers."""
     reasons = []
     for uri in _URIS.values():
         try:

@@ -1,8 +1,8 @@
-"""libvirt's daemons on this host: which are at work, whose hooks each one calls, and
-whether it has noticed ours.
+"""libvirt's daemons on this host: which of them run, which hooks each daemon calls, and
+whether a daemon has noticed our hooks.
 
-A daemon looks for hooks when it starts and when it is told to reload, and never in
-between. Our `daemon` hook leaves a mark with the number of the process that called it.
+A daemon looks for hooks at its start and at a reload only. Our `daemon` hook leaves a
+mark with the process number of its caller.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SERVES = {
     "virtlxcd": ("lxc",),
     "virtxend": ("libxl",),
 }
-# What a connection is made to, and with which of its drivers.
+# The socket of each daemon, and one of its drivers for the URI of a connection.
 _SOCKETS = {
     "libvirtd": ("libvirt-sock", "qemu"),
     "virtqemud": ("virtqemud-sock", "qemu"),
@@ -39,7 +39,7 @@ _SOCKETS = {
 _PROGRAMS = "/usr/sbin", "/usr/bin", "/sbin", "/bin"
 _CONNECT = "import libvirt, sys; libvirt.openReadOnly(sys.argv[1]).close()"
 _CONNECT_SECONDS = 10
-# How long a daemon has to call our hook each time that it is told.
+# Seconds that a daemon has, at each try, to call our hook after a reload.
 _RELOAD_SECONDS = 1, 2, 3
 _TICKS = os.sysconf("SC_CLK_TCK")
 COARSE = 2  # the kernel tells its own start in whole seconds
@@ -47,7 +47,7 @@ COARSE = 2  # the kernel tells its own start in whole seconds
 
 @dataclass(frozen=True)
 class Daemon:
-    """One that runs, and when it began (seconds since 1970)."""
+    """A running daemon; `began` is its start (seconds since 1970)."""
 
     name: str
     pid: int
@@ -55,8 +55,8 @@ class Daemon:
 
 
 def find_daemons(root: str = "") -> list[Daemon]:
-    """Those that run, by their files of process numbers: in a container of this host
-    there may be others."""
+    """The running daemons, found by their pid files: containers on this host may have
+    other daemons with the same names."""
     found = []
     for name in SERVES:
         pid = _text(Path(f"{root}/run/{name}.pid")).strip()
@@ -66,16 +66,16 @@ def find_daemons(root: str = "") -> list[Daemon]:
 
 
 def find_concerned(root: str = "") -> list[str]:
-    """The daemons that call hooks here: those that run, or would be started by who
-    connects to them; where there is none of either, those that are installed."""
+    """The daemons that call hooks here: running daemons, and daemons that systemd
+    starts on a connection. If there is neither, the installed daemons."""
     running = {daemon.name for daemon in find_daemons(root)}
     found = [name for name in SERVES if name in running or _is_awaited(name, root)]
     return found or [name for name in SERVES if _is_installed(name, root)]
 
 
 def _is_awaited(name: str, root: str) -> bool:
-    """Whether systemd, or it itself, listens for it. What listens in libvirtd's place
-    may be the proxy of the modular ones."""
+    """Whether systemd, or the daemon, listens on the daemon's socket. The proxy of the
+    modular daemons may listen in libvirtd's place."""
     directory = Path(f"{root}/run/libvirt")
     if name == "libvirtd" and (directory / "virtproxyd-sock").exists():
         return False
@@ -87,14 +87,14 @@ def _is_installed(name: str, root: str) -> bool:
 
 
 def process_began(pid: int, root: str = "") -> float:
-    """When a process began (seconds since 1970); 0 where that is not known."""
+    """The start of a process (seconds since 1970); 0 if it is unknown."""
     boot = re.search(r"^btime (\d+)", _text(Path(f"{root}/proc/stat")), re.MULTILINE)
     words = _text(Path(f"{root}/proc/{pid}/stat")).rpartition(")")[2].split()
     return int(boot[1]) + int(words[19]) / _TICKS if boot and len(words) > 19 else 0
 
 
 def noticed_at(daemon: Daemon, state: str) -> float:
-    """When it last looked for hooks, as far as is known (seconds since 1970)."""
+    """The last known time (seconds since 1970) at which the daemon looked for hooks."""
     try:
         mark = Path(f"{state}/daemons/{daemon.pid}").stat().st_mtime
     except OSError:
@@ -103,8 +103,8 @@ def noticed_at(daemon: Daemon, state: str) -> float:
 
 
 def wake(name: str) -> None:
-    """Have a daemon started that systemd starts for who connects, by one connection;
-    whether it came is for find_daemons to say."""
+    """Start a socket-activated daemon by one connection. `find_daemons` tells whether
+    the daemon runs now."""
     socket, driver = _SOCKETS[name]
     uri = f"{driver}:///system?socket=/run/libvirt/{socket}-ro"
     try:
@@ -114,8 +114,9 @@ def wake(name: str) -> None:
 
 
 def reload(daemons: Iterable[Daemon], state: State) -> set[str]:
-    """Have daemons look for hooks anew; the names of those that have called our daemon
-    hook then. One that has not is told again: while it reloads it ignores the signal.
+    """Make daemons look for hooks again. Returns the names of the daemons that have
+    called our daemon hook. A silent daemon gets the signal again: during a reload it
+    ignores it.
     """
     waiting = {str(daemon.pid): daemon for daemon in daemons}
     names = {daemon.name for daemon in waiting.values()}

@@ -1,20 +1,21 @@
-"""Leases as libvirt's own helper writes them, and as dnsmasq itself does. Pure.
+"""Parsers for lease files: of libvirt's helper (JSON), and of dnsmasq itself. Pure.
 
-Before libvirt 1.2.6, and where dnsmasq is not libvirt's, there is nothing else than:
+Before libvirt 1.2.6, and for a dnsmasq that is not libvirt's, only dnsmasq's file
+exists:
 
     1290006942 52:54:00:00:00:10 192.168.122.50 web1 01:52:54:00:00:00:10
 
-Expiry (0: never), MAC, address, name, client. IPv6 leases, which stand below a line
-`duid`, have no MAC and are left out.
+The fields are expiry (0: never), MAC, address, name and client. IPv6 leases stand below
+a line `duid`, have no MAC and are left out.
 """
 
 from ..values.errors import VfwError
 
 
 def parse_leases(data: bytes) -> list[tuple[int, str, str]]:
-    """Expiry, MAC in lower case and address of every lease.
+    """Expiry, MAC in lower case and address of every lease in dnsmasq's own file.
 
-    dnsmasq writes over its file in place: a line that is not whole is passed over.
+    dnsmasq overwrites its file in place, so incomplete lines are skipped.
     """
     found = []
     for line in data.decode("utf-8", "replace").splitlines(keepends=True):
@@ -27,7 +28,7 @@ def parse_leases(data: bytes) -> list[tuple[int, str, str]]:
 
 
 def parse_status(path: str, data: bytes) -> list[tuple[int, str, str]]:
-    """The same of the helper's file, which is JSON. Raises VfwError."""
+    """The same tuples from the helper's JSON file. Raises VfwError."""
     import json  # 5 ms, and dnsmasq's own file needs none
 
     try:

@@ -1,7 +1,7 @@
-"""libvirt's status file of a guest, /run/libvirt/DRIVER/NAME.xml. Text in, values out.
+"""The parser for libvirt's status file of a guest, /run/libvirt/DRIVER/NAME.xml. Pure.
 
-libvirt writes it by rename whenever a guest changes, and unlinks it when the guest is
-gone: what a hook would be told is in there as well.
+libvirt replaces the file by rename whenever the guest changes, and unlinks it when the
+guest is gone. The file has all that libvirt tells a hook.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from ..values.errors import VfwError
 from ..values.guests import Guest
 from .xml import attribute, read_domain, read_xml
 
-# As long as one of these goes on, a paused guest has not run yet.
+# During one of these jobs a paused guest has not run yet.
 _STARTING = "start", "migration in"
 _TOO_LONG = 10  # for the number of a process
 
 
 @dataclass(frozen=True)
 class DomainStatus:
-    """A guest that libvirt has at work.
+    """A guest with a status file.
 
-    One that `is_starting` does not run yet: it boots, is restored, or waits for its
-    memory to arrive from another host. `pid` is its process, 0 where none is known.
+    If `is_starting`, the guest does not run yet: it boots, is restored, or waits for
+    its memory from another host. `pid` is the guest's process, 0 if it is unknown.
     """
 
     guest: Guest
@@ -31,7 +31,7 @@ class DomainStatus:
 
 
 def parse_domain_status(data: bytes, driver: str) -> DomainStatus:
-    """What the file says. Raises VfwError for anything else."""
+    """The values in the file. Raises VfwError for anything but a status file."""
     status = read_xml(data)
     domain = status.find("domain")
     if status.tag != "domstatus" or domain is None:

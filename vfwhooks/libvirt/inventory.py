@@ -1,7 +1,8 @@
-"""What libvirt and the kernel say of networks and addresses, without asking libvirtd.
+"""Networks, leases and neighbours, as files of libvirt and the kernel's tables have
+them.
 
-libvirt holds a guest while its hook runs, so the hook path reads what libvirt leaves
-on disk: the status files of networks and the leases of their dnsmasq.
+libvirtd is never asked: libvirtd holds a guest while the guest's hook runs. So the hook
+path reads libvirt's files: the status files of networks and the leases of dnsmasq.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from ..store.foreign_ports import ForeignPorts
 
 LEASES = "/var/lib/libvirt/dnsmasq"
-# Where dnsmasq is built to keep its leases, which libvirt left at that before 0.8.8 or
-# so: as its authors have it, and in Fedora.
+# dnsmasq's built-in lease directories, upstream's and Fedora's. libvirt before 0.8.8 or
+# so did not set another one.
 DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
 _FEW = 16
 
 
 class Inventory:
-    """Networks, leases and neighbours of this host. What many guests need is read once,
-    until `look_anew`.
+    """Networks, leases and neighbours of this host. Data that many guests need is read
+    once, until `look_anew`.
 
-    `noted` is the directory where network hooks leave what libvirt told them: libvirt
-    writes its own status file only after its hook has ended.
+    `noted` is the directory where network hooks leave the XML from libvirt: libvirt
+    writes its own status file only after the hook has ended.
     """
 
     _named: Sequence[str] = ()
@@ -52,7 +53,7 @@ class Inventory:
         self.look_anew()
 
     def look_anew(self) -> None:
-        """Something may have changed: read everything again."""
+        """Forget all data, since something may have changed; later calls read again."""
         self._names: list[str] | None = None
         self._networks: dict[str, Network | None] = {}
         self._status: dict[str, tuple[bytes, bytes]] = {}
@@ -65,26 +66,26 @@ class Inventory:
         self._is_taken_known = False
 
     def network(self, name: str) -> Network | None:
-        """The network of this name, if it is active."""
+        """The active network of this name; None if it is not active."""
         if name not in self._networks:
             self._networks[name] = self._read_network(name)
         return self._networks[name]
 
     def network_of(self, bridge: str) -> Network | None:
-        """The active network of libvirt's whose bridge this is."""
+        """libvirt's active network with this bridge."""
         for one in map(self.network, self.names()):
             if one and one.bridge == bridge and not one.is_hosts_own:
                 return one
         return None
 
     def know_bridges(self, named: Sequence[str]) -> None:
-        """These stand in forwards.yaml: guests on them are forwarded to as those on
-        libvirt's networks are."""
+        """Set the host's own bridges that forwards.yaml names. Guests on these bridges
+        get forwards like guests on libvirt's networks."""
         self._named, self._names = named, None
 
     def names(self) -> list[str]:
-        """The names of all networks that are or were active, and of those bridges that
-        stand in forwards.yaml and are none of theirs."""
+        """The names of all networks that are or were active, and of the bridges in
+        forwards.yaml that belong to no network of libvirt."""
         if self._names is None:
             found = self._read_names()
             known = map(self.network, found if self._named else ())
@@ -105,7 +106,7 @@ class Inventory:
         return sorted(found)
 
     def has_networks(self) -> bool:
-        """Whether any network of libvirt's is active."""
+        """Whether any network of libvirt is active."""
         known = map(self.network, self.names())
         return any(network and not network.is_hosts_own for network in known)
 
@@ -131,8 +132,8 @@ class Inventory:
         return self._leased[path].get(mac, [])
 
     def _old_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
-        """The MAC's leases in dnsmasq's own file: libvirt has one since 1.2.6, and at
-        first it did not hear of renewals."""
+        """The MAC's leases in dnsmasq's own file. libvirt has a file of its own since
+        1.2.6, but at first it did not learn of renewals."""
         network = self.network_of(bridge)
         if network is None:
             return []
@@ -149,8 +150,8 @@ class Inventory:
         return found
 
     def neighbours(self, bridge: str, mac: str) -> list[Address]:
-        """The addresses that the neighbour table of the bridge has for the MAC, those
-        confirmed of late first."""
+        """The MAC's addresses in the neighbour table of the bridge; recently confirmed
+        addresses come first."""
         index = self.index(bridge)
         if index and self._neighbours is None:
             self._neighbours = {}
@@ -163,31 +164,34 @@ class Inventory:
         return [one.address for one in its]
 
     def neighbour_at(self, bridge: str, address: Address) -> str:
-        """The MAC that the neighbour table of the bridge has for the address."""
+        """The MAC that the neighbour table of the bridge has for the address; '' for
+        none."""
         index = self.index(bridge)
         return neighbour_at(self.route, index, address) if index else ""
 
     def probe(self, bridge: str, address: Address) -> None:
-        """Have the kernel ask whether the neighbour is still there."""
+        """Make the kernel ask whether the neighbour is still there."""
         probe(self.route, self.index(bridge), address)
 
     def index(self, interface: str) -> int:
-        """The kernel's number of the interface; 0 where there is none."""
+        """The kernel's number of the interface; 0 if there is none."""
         try:
             return self.routes.link(name=interface)[0]
         except OSError:
             return 0
 
     def is_local(self, address: Address) -> bool:
-        """Whether packets for the address are for this host, loopback left out."""
+        """Whether packets for the address are for this host (loopback does not
+        count)."""
         return self.routes.is_local(address)
 
     def device_with(self, address: Address) -> str:
-        """The interface that has the address, also where it is down; '' for none."""
+        """The interface with the address, also if the interface is down; '' for
+        none."""
         return self.routes.device_with(address)
 
     def is_default_source(self, address: Address) -> bool:
-        """Whether what leaves by a default route has this source address."""
+        """Whether the address is the source address of a default route."""
         return self.routes.is_default_source(address)
 
     @property
@@ -200,8 +204,8 @@ class Inventory:
         return self._routes
 
     def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
-        """Who listens on these ports of the host; nobody, where the kernel does not
-        say: that must keep no guest from its forwards."""
+        """The listeners on these ports of the host. An error of the kernel gives an
+        empty list: it must not keep a guest from its forwards."""
         try:
             return list_listeners(self.diag, protocol, ranges)
         except OSError:
@@ -209,8 +213,8 @@ class Inventory:
 
     @property
     def taken(self) -> ForeignPorts | None:
-        """The ports that DNAT rules of others take, as whoever looked has written down:
-        here those rules are not read."""
+        """The ports that DNAT rules of others take, from the file `taken`. This module
+        does not read the rules themselves."""
         if not self._is_taken_known:
             self._is_taken_known = True
             if files.exists(self._taken_path):
@@ -220,12 +224,12 @@ class Inventory:
         return self._taken
 
     def know_taken(self, taken: ForeignPorts | None) -> None:
-        """Go by these instead, until everything is looked at anew."""
+        """Use these ports instead of the file `taken`, until `look_anew`."""
         self._taken, self._is_taken_known = taken, True
 
     def bridges(self) -> dict[int, list[Address]]:
-        """The host's own addresses on the bridges that guests are behind, by the
-        kernel's numbers of them; 0 for those that are not there."""
+        """The host's own addresses on the bridges of guests, by the kernel's number of
+        the bridge; 0 stands for missing bridges."""
         if self._bridges is None:
             self._bridges = {}
             for network in map(self.network, self.names()):
@@ -235,7 +239,7 @@ class Inventory:
         return self._bridges
 
     def bridge_addresses(self) -> set[Address]:
-        """The host's own addresses on all of them."""
+        """The host's own addresses on all these bridges."""
         if self._own is None:
             self._own = {one for some in self.bridges().values() for one in some}
         return self._own

@@ -1,11 +1,12 @@
-"""Where libvirt keeps its status files, of guests and of networks: the one list."""
+"""The one list of the directories with libvirt's status files of guests and
+networks."""
 
-# The guests' by the driver whose they are.
+# Directories of guests, with the driver of each.
 GUESTS = {
     "/run/libvirt/qemu": "qemu",
     "/run/libvirt/lxc": "lxc",
     "/run/libvirt/libxl": "libxl",
 }
-# The networks', and where they were before 1.2.4 or so.
+# The directory of networks, and its path before libvirt 1.2.4 or so.
 NETWORKS, OLD_NETWORKS = "/run/libvirt/network", "/var/lib/libvirt/network"
 DIRECTORIES = (*GUESTS, NETWORKS)

@@ -1,10 +1,10 @@
-"""What libvirt's own files say of guests and networks, made into events for the
-reconciler.
+"""Events for the reconciler, made from changes of libvirt's own files of guests and
+networks.
 
-The service follows libvirt by them: where no hook may run they are all it has, and
-where hooks run it finds what no hook tells (a guest whose hook was not called, an
-interface that was plugged in). The files are read and never kept open; libvirtd is
-not asked: a connection would keep a modular daemon from ending when it is idle.
+Where no hook may run, the service learns of guests from these files only. Where hooks
+run, the files show what no hook reports (a guest whose hook was not called, an
+interface that was plugged in). The files are never kept open. libvirtd is not asked: a
+connection would keep a modular daemon from ending when it is idle.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from .status_directories import GUESTS, NETWORKS, OLD_NETWORKS
 from .xml import parse_networks
 
 _SUFFIX = ".xml"
-# libvirt writes a network's file when its hook has ended, which takes a few seconds
-# at most: until then the hook's word counts.
+# libvirt writes a network's file after the network's hook has ended, a few seconds
+# later at most. Until then the hook's XML counts.
 _HOOK_SECONDS = 10
-# A process may have 1024 files open as a rule, and there are others to be opened.
+# A process usually may have 1024 files open, and the service needs some for other
+# files.
 _MOST_PROCESSES = 800
 
 
 class Follower:
-    """Compares what changed with what is recorded; `problems` are files that could not
-    be read, until somebody has said so. Its descriptor has news when a guest's process
-    has ended: with libvirtd away, nobody else tells."""
+    """Compares changed files with records. `problems` lists files that could not be
+    read; the caller empties it. The descriptor is readable when a guest's process has
+    ended: if libvirtd does not run, nobody else reports that."""
 
     def __init__(self, state: State, root: str = "") -> None:
         self.problems: list[str] = []
@@ -52,26 +53,27 @@ class Follower:
         return self._epoll.fileno()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close all descriptors."""
         for fd in self._processes:
             os.close(fd)
         self._epoll.close()
 
     def hear(self, paths: Iterable[str]) -> bool:
-        """Files have changed; whether one of them is a status file."""
+        """Note changed files. Returns whether a status file is among them."""
         found = {path for path in paths if path.endswith(_SUFFIX)}
         self._changed |= found
         return bool(found)
 
     def hear_processes(self, wait: float = 0) -> None:
-        """Processes of guests have ended, or do within so many seconds."""
+        """Note guests whose processes have ended, or end within `wait` seconds."""
         for fd, _ in self._epoll.poll(wait):
             path, _ = self._processes[fd]
             self._epoll.unregister(fd)  # it would be news for ever; it is kept as proof
             self._changed.add(path)
 
     def look(self, directory: str) -> None:
-        """Look at all that is in a directory, and at what is recorded and not there."""
+        """Note all files in a directory, and all recorded guests that have no file
+        there."""
         names = {n for n in files.names(self._root + directory) if n.endswith(_SUFFIX)}
         if directory == NETWORKS:
             names |= {f"{name}{_SUFFIX}" for name in self._noted_networks()}
@@ -81,7 +83,7 @@ class Follower:
         self._changed |= {f"{directory}/{name}" for name in names}
 
     def note(self) -> bool:
-        """Write down as events what has happened; whether anything has."""
+        """Write events for the noted changes. Returns whether there was any."""
         changed, self._changed = self._changed, set()
         found, is_news = [], False
         for path in sorted(changed):
@@ -91,8 +93,9 @@ class Follower:
                 self.problems.append(f"{path}: {error}")
                 continue
             if event and event[0] == "stopped":
-                # At once: many files take long, and a hook may tell of its next start
-                # meanwhile. And one that has come under another name has gone first.
+                # This event is written at once: many files take long, and meanwhile a
+                # hook may report the guest's next start. A renamed guest, too, stops
+                # under its old name first.
                 self._note(*event)
                 is_news = True
             elif event:
@@ -132,7 +135,8 @@ class Follower:
         return None if status.is_starting else ("found", guest)
 
     def _network_event(self, name: str) -> tuple[str, Guest] | None:
-        """What is noted of a network, by its hook or by us, is what is in force."""
+        """The network's XML in force is the XML that the hook or this class has
+        noted."""
         noted = f"networks/{files.file_name(name)}"
         data = b""
         for directory in (NETWORKS, OLD_NETWORKS):
@@ -158,27 +162,27 @@ class Follower:
         return found
 
     def _is_told_of(self, path: str) -> bool:
-        """Whether it means anything that a guest has no file. libvirt ends its process
-        first: as long as that is there, or where the whole directory is not, somebody
-        else has taken the file away."""
+        """Whether a missing file means that the guest has stopped. libvirt ends the
+        process first: if the process still runs, or the whole directory is missing,
+        somebody else has removed the file."""
         processes = [fd for fd, known in self._processes.items() if known[0] == path]
         if processes:
             return any(_is_over(fd) for fd in processes)
         return files.exists(self._root + path.rpartition("/")[0])
 
     def _forget(self, path: str) -> None:
-        """Close what is open of the guest's process."""
+        """Close the descriptors of the guest's process."""
         for fd, known in list(self._processes.items()):
             if known[0] == path:
                 os.close(fd)  # which takes it out of epoll as well
                 del self._processes[fd]
 
     def _has_ended(self, path: str, pid: int) -> bool:
-        """Whether the guest's process has; its end will be news.
+        """Whether the guest's process has ended; if not, its end becomes an event.
 
-        Numbers are believed only where libvirt's own has been seen: the service, or
-        libvirt, may be in a container with numbers of its own, and the process that has
-        the number here is somebody else's then.
+        Process numbers count only after libvirt's own daemon was seen by its number:
+        the service, or libvirt, may be in a container with its own numbers, and then
+        the number belongs to another process here.
         """
         for fd, known in self._processes.items():
             if known == (path, pid) and not _is_over(fd):
@@ -204,8 +208,8 @@ class Follower:
 
 
 def _network(data: bytes) -> object:
-    """What of a network is of interest here. libvirt's file names the backend as well,
-    and the hook is not told it."""
+    """The parts of a network that matter here. The backend is left out: libvirt's file
+    has it, and the hook's XML does not."""
     network: Network | None = next(iter(parse_networks(data)), None) if data else None
     return network and (
         network.bridge,
@@ -216,14 +220,14 @@ def _network(data: bytes) -> object:
 
 
 def _is_over(process: int) -> bool:
-    """Whether the process of a descriptor has, be it waited for or not."""
+    """Whether the descriptor's process has ended, whether waited for or not."""
     poll = select.poll()
     poll.register(process, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is such a process; one that is not ours to signal is there."""
+    """Whether the process exists, also if we may not signal it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

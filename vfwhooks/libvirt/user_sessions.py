@@ -1,5 +1,5 @@
-"""Guests of users' own libvirt (qemu:///session), which calls no hooks of the system's
-and puts no guest behind a network that could be forwarded to."""
+"""Guests of users' own libvirt (qemu:///session): it calls no system hooks, and its
+guests are on no network that forwards can reach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ..values.errors import VfwError
 from .domain_status import parse_domain_status
 
-# Where it keeps its status files: by XDG_RUNTIME_DIR, and without one.
+# The status files of sessions: by XDG_RUNTIME_DIR, and without that variable.
 _PLACES = (
     "run/user/*/libvirt/qemu/run/*.xml",
     "home/*/.cache/libvirt/qemu/run/*.xml",
@@ -20,8 +20,8 @@ _MOST = 1 << 20
 
 
 def find_sessions(root: str = "") -> dict[str, str]:
-    """The guests that run there, by name and by UUID, and why they are not forwarded
-    to; what may not be read is nobody's."""
+    """The guests that run in sessions, by name and by UUID, each with the reason why it
+    has no forwards. Unreadable files are skipped."""
     found: dict[str, str] = {}
     for path in [one for place in _PLACES for one in Path(f"{root}/").glob(place)]:
         try:
@@ -38,7 +38,8 @@ def find_sessions(root: str = "") -> dict[str, str]:
 
 
 def _read(path: Path) -> tuple[bytes, int]:
-    """A file that a user may have made anything of, and whose it is."""
+    """The content of a file, which a user may have made anything, and its owner's
+    uid."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         return os.read(fd, _MOST), os.fstat(fd).st_uid

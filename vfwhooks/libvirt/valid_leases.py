@@ -1,4 +1,4 @@
-"""Leases by MAC, and which of them have not expired."""
+"""Leases by MAC, and the leases that have not expired."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def by_mac(leases: list[tuple[int, str, str]]) -> Leases:
 
 
 def find_valid(leases: list[tuple[int, str]]) -> list[tuple[int, Address]]:
-    """Those that have not expired, the latest first; 0 is never."""
+    """The leases that have not expired, latest expiry first; 0 means never."""
     now = time.time()
     some = [(expiry or 1 << 62, text) for expiry, text in leases]
     some = sorted((one for one in some if one[0] > now), reverse=True)

@@ -1,9 +1,9 @@
-"""Libvirt's XML, read into values: domains and networks.
+"""libvirt's XML of domains and networks, read into values.
 
-lxml reads it, here and nowhere else. A document type ends the reading where it begins,
-before an entity is known: none is ever expanded or followed, in text or in attributes,
-where `resolve_entities=False` alone would not help. The elements are ElementTree's,
-whose builder takes what lxml finds.
+Only this module imports lxml. A document type ends the reading where it begins, before
+an entity is known, so no entity is expanded or followed, in text or in attributes
+(`resolve_entities=False` alone would not help in attributes). lxml parses;
+ElementTree's builder makes the elements.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ..values.published import Address, Subnet, find_address, parse_subnet
 _DEEPEST = 100
 _LARGEST = 16 << 20
 _PIECE = 1 << 16  # libxml2 lists all mistakes of a piece before the first is told
-# Nor does it end soon with many attributes: before 2.12 it compares each with all.
+# Many attributes in one tag take long, too: libxml2 before 2.12 compares each with all.
 _LONGEST_TAG = 256 << 10
 _LONG_TAG = re.compile(rb"<[^<>!?][^<>]{%d}" % _LONGEST_TAG)
 _CLASSFUL = ((128, 8), (192, 16), (224, 24))
 
 
 class _Builder(TreeBuilder):
-    """Builds elements, and refuses what libvirt never writes as soon as it comes."""
+    """Builds elements, and refuses at once what libvirt never writes."""
 
     depth = 0
     is_whole = False
@@ -52,9 +52,9 @@ class _Builder(TreeBuilder):
 
 
 def read_xml(data: bytes) -> Element:
-    """The root, with all that is in it; comments and instructions are left out.
+    """The root element with its content; comments and instructions are left out.
 
-    Raises VfwError, with line and column, on what is not XML as libvirt writes it.
+    Raises VfwError, with line and column, for anything but XML as libvirt writes it.
     """
     if len(data) > _LARGEST:
         raise VfwError(f"the XML is larger than {_LARGEST >> 20} MiB")
@@ -98,7 +98,7 @@ def read_domain(domain: Element, driver: str) -> Guest:
 
 
 def parse_networks(data: bytes) -> list[Network]:
-    """The network in a network's XML, in libvirt's status file or in hookData."""
+    """The networks in a network's XML, in libvirt's status file or in hookData."""
     root = read_xml(data)
     if root.tag == "network":
         return [_network(root)]
@@ -112,7 +112,7 @@ def parse_networks(data: bytes) -> list[Network]:
 
 
 def has_dhcp(data: bytes) -> bool:
-    """Whether a network, by its XML, has DHCP in an IPv4 subnet."""
+    """Whether the XML of a network has DHCP in an IPv4 subnet."""
     root = read_xml(data)
     return root.tag == "network" and any(
         own.version == 4 and ip.find("dhcp") is not None
@@ -122,7 +122,7 @@ def has_dhcp(data: bytes) -> bool:
 
 
 def attribute(element: Element, path: str, name: str) -> str:
-    """An attribute of the first element at `path`; '' where there is none."""
+    """An attribute of the first element at `path`; '' if there is none."""
     found = element.find(path)
     return "" if found is None else found.get(name, "")
 
@@ -134,8 +134,8 @@ def _owner(element: Element) -> tuple[str, str]:
 
 
 def read_nic(interface: Element) -> Nic:
-    """An interface of a domain. In libvirt's status files what it has come to be, with
-    its bridge, stands in an element of its own, `actual`."""
+    """An interface of a domain. libvirt's status files have an element `actual` with
+    the interface's type and bridge in force."""
     kind = attribute(interface, "actual", "type") or interface.get("type", "")
     backend = attribute(interface, "backend", "type")
     if kind in ("user", "vhostuser") and backend == "passt":
@@ -167,7 +167,7 @@ def _network(element: Element) -> Network:
 
 
 def _subnets(ip: dict[str, str]) -> list[tuple[Address, Subnet]]:
-    """The address and the subnet of an `<ip>`, if it has one."""
+    """The address and the subnet of an `<ip>`; empty if it has no address."""
     address, mask = (find_address(ip.get(name, "")) for name in ("address", "netmask"))
     if not address:
         return []
