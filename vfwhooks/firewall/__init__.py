@@ -1,1 +1,1 @@
-"""The two backends, and the rules of ours that they put in."""
+"""The two backends, and the rules of ours that they change."""

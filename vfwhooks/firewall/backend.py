@@ -1,4 +1,5 @@
-"""Which of the kernel's two firewalls libvirt uses on this host: ours is the same."""
+"""The choice of the backend: nftables or iptables, whichever libvirt uses on this
+host."""
 
 from ..host.netlink import Netlink
 from ..host.run import Run, find
@@ -20,17 +21,17 @@ _MADE = (
     "made",
     "raw",
     "mangle",
-)  # the base chains of iptables that are there because of us
-_UNCLEARED = "uncleared"  # in what is remembered: the other one may have ours
+)  # prefixes of the marks for base chains of iptables that our jumps made
+_UNCLEARED = "uncleared"  # a mark: the other backend may still hold rules of ours
 
 
 def choose(inventory: Inventory, link: Netlink, now: str) -> str:
-    """The backend's name: what libvirt noted, else what is found in the kernel, else
-    what it is `now`.
+    """The backend's name: the one that libvirt has noted, else the one found in the
+    kernel, else `now`, the backend in use.
 
-    A host whose networks are all open has neither; there nf_tables serves, if its tool
-    is installed. A host with others where libvirt noted nothing and has no table uses
-    iptables, also where its tools are away for a moment.
+    A host with open networks only has neither; it uses nf_tables if nft is installed.
+    If libvirt has noted nothing and has no table, a host with other networks uses
+    iptables, also if its tools are missing for a moment.
     """
     networks = [inventory.network(name) for name in inventory.names()]
     noted = {network.backend for network in networks if network and network.backend}
@@ -54,7 +55,7 @@ def choose(inventory: Inventory, link: Netlink, now: str) -> str:
 def open_backend(
     base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
 ) -> "Backend":
-    """The backend that `base` names; it keeps its marks there."""
+    """The backend that `base` names; the backend keeps its marks in `base`."""
     if base["backend"] == NFTABLES:
         return Nftables(link, run, base, inventory)
     from .iptables import Iptables  # 1 ms that nf_tables hosts need not spend
@@ -64,8 +65,8 @@ def open_backend(
 
 
 def move(name: str, base: dict[str, str]) -> dict[str, str]:
-    """What is remembered when `name` comes into use: the other one is to be cleared,
-    for which it is known what has been made there."""
+    """The new `base` when `name` comes into use: the other backend must be cleared, and
+    the marks of the base chains that were made there stay."""
     made = {mark: rest for mark, rest in base.items() if mark.startswith(_MADE)}
     return {"backend": name, _UNCLEARED: "", **made}
 
@@ -73,8 +74,8 @@ def move(name: str, base: dict[str, str]) -> dict[str, str]:
 def clear_others(
     base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
 ) -> list[str]:
-    """Take what is ours out of the backend that is not in use, where that has not been
-    done yet; what was done. What fails is tried again by the next full look."""
+    """Remove our rules from the backend that is not in use, unless that is done.
+    Returns lines about the result. The next full sync tries again what failed."""
     if _UNCLEARED not in base:
         return []
     name = base["backend"]
@@ -93,7 +94,7 @@ def clear_others(
 def clear_all(
     base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
 ) -> list[str]:
-    """Take what is ours out of both backends; those that had anything."""
+    """Remove our rules from both backends. Returns the names of those that had any."""
     cleared = []
     for name, tool in ((NFTABLES, "nft"), (IPTABLES, "iptables-restore")):
         backend = open_backend({**base, "backend": name}, link, run, inventory)

@@ -1,7 +1,7 @@
-"""Base rulesets as text, from the templates; nothing of a guest is in them.
+"""Base rulesets as text, rendered from the templates; they have no entry of any guest.
 
-Jinja2 lives here alone. What is rendered is kept with the compiled configuration, so
-that a hook which has to restore a base ruleset does not import it.
+Only this module imports Jinja2. The compiled configuration keeps the rendered texts, so
+that a hook can restore a base ruleset without this import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TEMPLATES = find_templates(__file__.rsplit("/", 2)[0])
 
 @dataclass(frozen=True)
 class Family:
-    """The words that tell IPv4 from IPv6 in a ruleset."""
+    """The words in which IPv4 and IPv6 differ in a ruleset."""
 
     number: str
     ip: str
@@ -36,7 +36,7 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Allow:
-    """One list of allowed sources: its chain, its networks by family number."""
+    """One list of source ranges: its chain, and its networks by family number."""
 
     chain: str
     sources: dict[str, tuple[str, ...]]
@@ -44,7 +44,7 @@ class Allow:
 
 @dataclass(frozen=True)
 class Value:
-    """One value for a way back, and the mark that has it."""
+    """One value of a connection's mark for a way back, and the mark as text."""
 
     number: int
     mark: str
@@ -52,8 +52,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Marks:
-    """Our bits of a connection's mark, and what of them is used: `has_return` where a
-    forward has return_path, `has_masquerade` where one has masquerade."""
+    """Our bits of a connection's mark. `has_return`: a forward has return_path.
+    `has_masquerade`: a forward has masquerade."""
 
     has_return: bool = False
     has_masquerade: bool = False
@@ -77,8 +77,7 @@ def _environment() -> Environment:
 def render_base_rulesets(
     allows: tuple[Allow, ...], marks: Marks = Marks()
 ) -> dict[str, str]:
-    """The text of every base ruleset by the part of the kernel's rules that it
-    makes."""
+    """The text of every base ruleset by its part: own, 4, 6, iptables4, iptables6."""
     environment = _environment()
     nftables = environment.get_template("nftables.j2")
     libvirts = environment.get_template("libvirt_network.j2")

@@ -1,4 +1,5 @@
-"""Changes of entries: what the kernel holds of an owner's, and what it should. Pure."""
+"""Deltas of entries: what the kernel holds of an owner, and what it should hold.
+Pure."""
 
 from __future__ import annotations
 
@@ -8,29 +9,29 @@ from dataclasses import dataclass
 from ..store.records import Record
 from ..values.entries import Entry, HairpinMode, Kept, LoopbackBridge
 
-Named = list[tuple[str, Kept]]  # each with its guest's name
+Named = list[tuple[str, Kept]]  # each with the guest's name
 
 
 @dataclass(eq=False)
 class Delta:
-    """One owner's entries: what the kernel may hold of them, what it should hold."""
+    """One owner's entries: `old` may be in the kernel, `new` is the desired state."""
 
     owner: str
     old: list[Entry]
     new: list[Entry]
 
     def removed(self) -> list[Entry]:
-        """The entries to take out."""
+        """The entries to delete."""
         return _less(self.old, self.new)
 
     def added(self) -> list[Entry]:
-        """The entries to put in."""
+        """The entries to add."""
         return _less(self.new, self.old)
 
 
 def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
-    """What is not among the others; nothing of tens of thousands is looked up where
-    they are the same list, or there are no others."""
+    """The entries of `some` that are not among the others. No entry is hashed if both
+    are the same list, or if there are no others: lists may have tens of thousands."""
     if some is others or not others:
         return [] if some is others else list(some)
     known = set(others)
@@ -39,7 +40,7 @@ def _less(some: list[Entry], others: list[Entry]) -> list[Entry]:
 
 @dataclass(eq=False)
 class SyncResult:
-    """What a full comparison changed, and what it could not do."""
+    """The entries that a full sync removed and added, and the problems that it met."""
 
     removed: list[Entry]
     added: list[Entry]
@@ -47,7 +48,7 @@ class SyncResult:
 
 
 def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
-    """What changes for a guest, as it was and as it will be."""
+    """The deltas between a guest's old record and its new one."""
     if old and new and old.owner == new.owner:
         return [Delta(new.owner, old.entries, new.entries)]
     deltas = [Delta(old.owner, old.entries, [])] if old else []
@@ -55,12 +56,12 @@ def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
 
 
 def opened_bridges(entries: Iterable[Entry]) -> set[str]:
-    """The bridges that are to pass packets with loopback addresses."""
+    """The bridges that must pass packets with loopback addresses."""
     return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}
 
 
 def modes(of: Record, other: Record | None) -> Named:
-    """The ports that are to be in hairpin mode by one record and not by the other, with
+    """The ports that need hairpin mode by one record and not by the other, each with
     the guest's name."""
     known = {port[:2] for port in other.hairpins} if other else set()
     ports = [port[:2] for port in of.hairpins if port[:2] not in known]

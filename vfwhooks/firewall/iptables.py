@@ -1,8 +1,8 @@
 """The iptables backend: our chains, and one jump to them from each base chain.
 
-A guest's chains are filled by one iptables-restore; what is shared changes rule by
-rule. Our jump in FORWARD stands directly above libvirt's first rule, never above a
-foreign rule that is ahead of it. Foreign rules are not read for anything else.
+One iptables-restore fills a guest's chains; shared chains change rule by rule. Our jump
+in FORWARD stands directly above libvirt's first rule, and below foreign rules ahead of
+it. Foreign rules are read for this position only.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from .iptables_tools import COMMANDS, Saved, Tools, is_ours, texts
 _HAS_IPV6 = "/proc/net/if_inet6"
 Index = dict[tuple[Chain, str], str]
 _TRIES = 5
-# Owners that may be several (see Record.owner): their rules cannot be told apart.
+# Several owners may have one of these names (see Record.owner), so comments cannot tell
+# their rules apart.
 _SEVERAL = (*DRIVERS, "claim")
 
 
 class Iptables:
-    """Changes entries; restores, compares and removes everything of ours.
+    """Changes entries; restores, compares and removes all our rules.
 
-    `base` has "4" and "6" for the families that are in place, each with a mark of the
-    rules around our jumps, "raw4" and "mangle4" once those tables have been needed, and
-    "variant": nft or legacy, the one libvirt's rules are in, or nothing where libvirt
-    has none yet.
+    `base` has these keys: "4" and "6" for the families in place, each with a mark of
+    the rules around our jumps; "raw4" and "mangle4" once these tables have been needed;
+    "variant": nft or legacy, whichever has libvirt's rules, or nothing if libvirt has
+    none yet.
     """
 
     name = "iptables"
@@ -56,7 +57,7 @@ class Iptables:
     def change(self, deltas: list[Delta]) -> None:
         """Bring each owner from its old entries to its new ones.
 
-        A guest is let in before it is DNATed to and shut out after.
+        An accept comes before its DNAT, and goes after it.
         """
         if self._take_out(deltas) or self._put_in(deltas):
             return
@@ -74,22 +75,22 @@ class Iptables:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
-                self.base[family] = ""  # who is killed before `note_marks` is in doubt
+                self.base[family] = ""  # a kill before `note_marks` leaves it in doubt
 
     def note_marks(self) -> None:
-        """Note what the base chains are like, where `change` has left that open: on
-        legacy it takes a look at all rules, for which nobody need wait."""
+        """Note the marks of the base chains that `change` has left open. For legacy
+        this lists all rules, so no hook should wait for it."""
         if self.base.get("variant") == "legacy":
             for family in COMMANDS:
                 if self.base.get(family) == "":
                     self.base[family] = self.jumps.mark(family)
 
     def _take_out(self, deltas: list[Delta]) -> bool:
-        """Take out what goes altogether, without a tool; whether that was all there is
-        to do. What has no comment of its own is left to the tool, and so is everything
-        where others change rules all the time.
+        """Delete by netlink if the deltas only remove. Returns whether everything is
+        done. The tool does the rest: rules without a comment of one owner, and all
+        rules if others change rules all the time.
 
-        Raises Refused where the kernel does not hold just what was recorded.
+        Raises Refused if the kernel does not hold exactly the recorded rules.
         """
         if self.base.get("variant") != "nft" or any(delta.new for delta in deltas):
             return False
@@ -112,8 +113,8 @@ class Iptables:
         return True
 
     def _put_in(self, deltas: list[Delta]) -> bool:
-        """Add what comes altogether, without a tool; whether that was all there is to
-        do. What the kernel does not take the tool tries, and says why."""
+        """Add by netlink if the deltas only add. Returns whether everything is done. If
+        the kernel refuses, the tool tries it and gives the reason."""
         if self.base.get("variant") != "nft" or any(delta.old for delta in deltas):
             return False
         from .iptables_messages import put_in  # a stop does without
@@ -133,30 +134,30 @@ class Iptables:
         return True
 
     def is_undisturbed(self) -> bool:
-        """Whether nobody else has touched the chains that our jumps are in. libvirt
-        before 5.1 puts its rules on top of them anew, and a file that is restored
-        brings back what was ours when it was saved."""
+        """Whether nobody else has changed the base chains around our jumps. libvirt
+        before 5.1 puts its rules on top again, and a restored file brings back our old
+        rules."""
         marks = [(f, self.base[f]) for f in COMMANDS if f in self.base]
         return all(mark and mark == self.jumps.mark(family) for family, mark in marks)
 
     def is_as_usual(self) -> bool:
-        """Whether a network may have come or gone without a change around what is ours:
-        libvirt has chains of its own, and no other variant to make them in."""
+        """Whether a network may have come or gone without a change around our rules:
+        libvirt uses chains of its own, and no other variant is there for them."""
         variant = self.base["variant"]
         is_one = variant == "legacy" or not self.tools.can_save("4", "legacy")
         return self.base.get("libvirt") == "chains" and is_one and self.is_undisturbed()
 
     def is_intact(self) -> bool:
-        """Whether the base chains are as they were left; what is in our own is not
-        looked at, but on legacy, where it takes a look at all rules."""
+        """Whether the base chains are unchanged. Our own chains are not checked (except
+        for legacy, where the check lists all rules)."""
         return self.is_undisturbed()
 
     def sync(
         self, wanted: dict[Entry, str], base_rulesets: dict[str, str]
     ) -> SyncResult:
-        """Make everything of ours what it should be, changing only what is not.
+        """Bring all our rules to the desired state; only differences are changed.
 
-        `wanted` is every entry with its owner.
+        `wanted` maps every entry to its owner.
         """
         variant = self.tools.libvirts_variant(self.networks)
         if self.base.get("variant") != variant:
@@ -179,9 +180,9 @@ class Iptables:
         return result
 
     def _is_used(self, family: str, is_wanted: bool) -> bool:
-        """Whether the family has chains of ours, or is to have them. Once there, they
-        stay: an event takes out no chains that all share. Whoever failed at them, or
-        was killed, may have left some that nobody knows of."""
+        """Whether the family has, or needs, chains of ours. Shared chains stay once
+        they exist: no event removes them. A sync that failed or was killed may have
+        left chains that no record names."""
         if not files.exists(_HAS_IPV6):
             return False
         is_known = is_wanted or family in self.base
@@ -190,10 +191,10 @@ class Iptables:
     def _settle(
         self, family: str, owners: dict[str, list[Entry]], base_ruleset: str
     ) -> list[Entry]:
-        """The dnat entries that the kernel did not hold.
+        """The DNAT entries that the kernel did not hold.
 
-        libvirt, when it starts, puts in its own jumps one by one, and each on top: it
-        may have come between our look at them and our change.
+        libvirt inserts its own jumps one by one at its start, each on top. So its jumps
+        may come between our list and our change.
         """
         from .iptables_base_chains import note_missing  # a partial sync does without
 
@@ -256,7 +257,7 @@ class Iptables:
         return added
 
     def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
-        """Those of the entries that the kernel holds: their connections so far."""
+        """The entries that the kernel holds, with their connections so far."""
         found = {}
         for family in COMMANDS:
             if family in self.base:
@@ -268,12 +269,12 @@ class Iptables:
         return found
 
     def clear(self) -> bool:
-        """Take everything of ours out of both variants; whether there was anything."""
+        """Remove all our rules from both variants. Returns whether there were any."""
         return self._clear_all_but("")
 
     def _clear_all_but(self, kept: str) -> bool:
-        """The same, but for the variant that comes into use: after a state directory
-        was lost, what is there may be what should be."""
+        """Remove all our rules from the variants except `kept`: after a loss of the
+        state directory, the rules there may be right."""
         was = False
         for family in COMMANDS:
             for variant in ("nft", "legacy"):
@@ -299,7 +300,7 @@ class Iptables:
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:
-    """Whether a chain is as it should be; the order within its head is free."""
+    """Whether a chain is as it should be; the order within its head does not matter."""
     split = len(now) - len(tail)
     return now[split:] == tail and sorted(now[:split]) == sorted(head)
 
@@ -309,10 +310,11 @@ def _index(saved: Saved) -> Index:
 
 
 def _connections(owner: str, entry: Entry, family: str, index: Index) -> int | None:
-    """The connections that the entry's rules have seen; None where one is missing."""
+    """The connections that the entry's rules have counted; None if a rule is
+    missing."""
     counters = [index.get(rule) for rule in rules_of(owner, entry, family)]
     if None in counters:
         return None
     if isinstance(entry, (Masquerade, ReturnMark)):
-        return 0  # what they mark is counted where it is DNATed
+        return 0  # the DNAT rule counts the connections that these rules mark
     return sum(int(c[1:].partition(":")[0]) for c in counters if c)

@@ -1,6 +1,7 @@
-"""Base chains that our jumps make in iptables' nft variant, so that they go with us.
+"""Base chains of iptables' nft variant that our jumps made, and that go with our jumps.
 
-The nft variant makes a base chain when it is first used, and its save shows them all.
+The nft variant makes a base chain at its first use, and its save shows every base
+chain.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _BASES = {
 def note_missing(
     link: Netlink, base: dict[str, str], family: str, owners: dict[str, list[Entry]]
 ) -> None:
-    """Remember which base chains our jumps are about to make. The table raw is used
-    from the first forward on loopback on, mangle from the first with return_path."""
+    """Note which base chains our jumps will make. The first forward on loopback brings
+    the table raw into use, the first return_path the table mangle."""
     used: dict[str, tuple[str, ...]] = {f"made{family}": (FILTER, NAT)}
     if any(isinstance(e, LoopbackBridge) for some in owners.values() for e in some):
         used[f"raw{family}"] = (RAW,)
@@ -45,7 +46,7 @@ def note_missing(
 def unmake(
     link: Netlink, run: Run, base: dict[str, str], family: str, variant: str
 ) -> None:
-    """Take out the base chains that our jumps made, if nobody else uses them."""
+    """Delete the base chains that our jumps made, unless somebody else uses them."""
     made = [base.pop(f"{mark}{family}", "") for mark in ("made", RAW, MANGLE)]
     for name in " ".join(made).split():
         table, _, chain = name.partition("/")

@@ -1,6 +1,7 @@
-"""Our jumps in iptables' base chains: where they stand, and whether others were there.
+"""Our jumps in iptables' base chains: their places, and whether others changed rules
+there.
 
-What stands in a base chain is read to find libvirt's first rule, and for nothing else.
+Rules in a base chain are read only to find libvirt's first rule.
 """
 
 from binascii import crc32
@@ -31,7 +32,7 @@ JUMPS = (
     ),
 )
 _NAMES = {name for (_, name), _ in JUMPS}
-# The rules of each base chain as the nft variant numbers them; legacy has no numbers.
+# The handles of each base chain's rules; legacy has no handles.
 Handles = dict[Chain, list[int]]
 _TRIES = 5
 
@@ -54,10 +55,10 @@ class Jumps:
     def saved(self, family: str) -> tuple[Saved, Handles]:
         """All chains as they are saved, and the handles in the base chains.
 
-        A save whose questions the kernel has not answered leaves rules out and ends
-        well; what is there would be put in a second time.
+        iptables-save leaves rules out, and exits with 0, if the kernel does not answer
+        it. A rule that is left out would be added a second time.
         """
-        for _ in range(_TRIES):  # somebody else may be at them meanwhile
+        for _ in range(_TRIES):  # somebody else may change rules meanwhile
             handles = self._handles(family)
             saved = self._tools.saved(family, self._base["variant"])
             counts = {chain: len(saved.get(chain, [])) for chain in handles}
@@ -66,17 +67,17 @@ class Jumps:
         raise VfwError(f"{COMMANDS[family]}-save leaves out rules that are there")
 
     def place(self, script: Script, family: str, saved: Saved) -> None:
-        """See that each jump stands in its base chain once, and where it works."""
+        """Make each jump stand in its base chain once, at a place where it works."""
         for chain, jump in self._all(family):
             self._place(script, chain, jump, texts(saved.get(chain, [])))
 
     def mark(self, family: str) -> str:
-        """What changes when somebody touches the base chains; '' on legacy where a jump
-        is not where it works.
+        """A text that changes when somebody changes the base chains; '' for legacy if a
+        jump is at a place where it does not work.
 
-        The nft variant numbers its rules, and a chain's own are listed at little cost;
-        the legacy one has only the text of all rules, of which those in libvirt's own
-        chains are no matter.
+        The nft variant numbers its rules, and one chain's rules are cheap to list.
+        Legacy has only the text of all rules; rules in libvirt's own chains are left
+        out.
         """
         if self._base["variant"] != "legacy":
             return _mark(self._handles(family))
@@ -88,8 +89,8 @@ class Jumps:
         return _sum("".join(lines)) if cure.is_empty() else ""
 
     def mark_since(self, family: str, saved: Saved, handles: Handles) -> str:
-        """The mark, now that what was saved has been changed; '' where somebody else
-        has changed the base chains since, so that a jump may not be where it works."""
+        """The mark after our own change; '' if somebody else has changed the base
+        chains since they were saved, so that a jump may be at a wrong place."""
         if self._base["variant"] == "legacy":
             return self.mark(family)
         now = self._handles(family)
@@ -104,8 +105,8 @@ class Jumps:
         }
 
     def _all(self, family: str) -> list[tuple[Chain, str]]:
-        """The base chains, each with a jump; those of raw and mangle once they are
-        needed."""
+        """The base chains, each with a jump; chains of raw and mangle only once they
+        are needed."""
         return [
             (chain, jump)
             for chain, jump in JUMPS
@@ -136,8 +137,8 @@ def _mark(handles: Handles) -> str:
 
 
 def _is_as_saved(saved: Saved, before: Handles, now: Handles) -> bool:
-    """Whether the chains that our jumps are in have the same rules of others now as
-    when they were saved, and one of each jump of ours."""
+    """Whether the base chains have the same foreign rules now as when they were saved,
+    and each of our jumps once."""
     for chain, handles in now.items():
         ours = [jump for where, jump in JUMPS if where == chain]
         rules = zip(before[chain], texts(saved.get(chain, [])))

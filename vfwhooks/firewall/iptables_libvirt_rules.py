@@ -1,7 +1,8 @@
-"""Which rules in iptables' base chains are libvirt's: ours must stand above them.
+"""Recognises libvirt's rules in iptables' base chains: ours must stand above them.
+Pure.
 
-Since 5.1 libvirt jumps to chains of its own; before, it wrote a few fixed forms into
-the base chains, always with the bridge and the subnet of a network. Pure.
+Since 5.1 libvirt jumps to chains of its own. Before, it wrote a few fixed forms into
+the base chains, always with the bridge and the subnet of a network.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def is_libvirts(chain: Chain, rule: str, networks: list[Network]) -> bool:
 
 
 def _target(rule: str) -> str:
-    """Where a rule leads; a comment may hold anything, but stands ahead of the target
-    and in quotes if it has a blank."""
+    """The target of a rule. A comment may hold any text, but stands ahead of the
+    target, and in quotes if it has a blank."""
     return rule.rpartition('"')[2].rpartition("-j ")[2].partition(" ")[0]
 
 

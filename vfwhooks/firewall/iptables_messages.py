@@ -1,9 +1,10 @@
-"""What a guest's start adds to iptables' nft variant, as netlink messages. Pure.
+"""The rules that a guest's start adds to iptables' nft variant, as netlink messages.
+Pure.
 
-iptables-nft-restore takes 3 ms for that, most of them to start and to load its parts.
-Rules are made in the form that every iptables-nft reads: xtables' own structures in
-nf_tables' `match` and `target`, so that its save and its delete know no difference. A
-rule with any part that is not known here is the tool's to make.
+iptables-nft-restore takes 3 ms for them, most of it to start and to load its parts. The
+messages have the form that every iptables-nft reads: xtables' own structures in
+nf_tables' `match` and `target`. So its save and its delete see no difference. The tool
+makes every rule with a part that is unknown here.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ _VERDICTS = {"ACCEPT": 1, "RETURN": -5}
 _JUMP = -3
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 _LAST = 0xFFFF
-# Where the addresses stand in a packet of the family.
+# Offsets of the addresses in a packet of the family.
 _PLACES = {"4": {"-s": 12, "-d": 16}, "6": {"-s": 8, "-d": 24}}
-# xt_conntrack_mtinfo3: what is compared, what of that is inverted, the states.
+# xt_conntrack_mtinfo3: the compared fields, the inverted ones of them, the states.
 _STATE, _DIRECTION, _STATE_DNAT = 0x1, 0x1000, 0x80
 _MAP_ADDRESS, _MAP_PORT = 0x1, 0x2  # nf_nat_range2
-_MASQUERADE = {"4": struct.pack("=I20x", 1), "6": bytes(40)}  # one range, of anything
+_MASQUERADE = {"4": struct.pack("=I20x", 1), "6": bytes(40)}  # one range, all zeros
 
 
 def put_in(family: str, gained: list[Rules]) -> list[bytes] | None:
-    """Messages that add what these owners have in the family; what is left in chains
-    that are theirs goes first. None where the tool has to do it."""
+    """Messages that add these owners' rules in the family. Old rules in the owners' own
+    chains are deleted first. None if the tool has to do it."""
     chains: list[bytes] = []
     rules: list[tuple[Chain, str, int]] = []
     for one in gained:
@@ -70,9 +71,10 @@ def _place(chain: Chain) -> bytes:
     return named(1, chain[0]) + named(2, chain[1])
 
 
-@lru_cache(maxsize=512)  # networks' rules come again and again, guests do, too
+@lru_cache(maxsize=512)  # rules of networks and of guests come again and again
 def _rule(family: str, text: str) -> bytes | None:
-    """A rule's attributes, from its text; None for one that is the tool's to make."""
+    """The attributes of a rule, from its text; None if the tool has to make the
+    rule."""
     found: list[bytes] = []
     at = 0
     while not text.startswith("-j ", at):
@@ -89,7 +91,7 @@ def _rule(family: str, text: str) -> bytes | None:
         return None
     about = nested(4, *found, _COUNTER, target)
     protocol = _PROTOCOL.search(text)
-    if protocol:  # matches by port ask for it
+    if protocol:  # matches by port need the protocol here
         about += nested(5, _number(1, _PROTOCOLS[protocol[1]]), _NONE)
     return about
 
@@ -112,7 +114,7 @@ def _ports(family: str, part: re.Match[str]) -> bytes:
 
 
 def _many_ports(family: str, part: re.Match[str]) -> bytes:
-    """xt_multiport_v1: a range is two ports, and the first is marked."""
+    """xt_multiport_v1: a range takes two ports, and the first one is marked."""
     ports: list[int] = []
     marks: list[int] = []
     for one in part[2].split(","):
@@ -160,7 +162,7 @@ def _target(family: str, text: str) -> bytes | None:
 
 
 def _destination(to: str) -> tuple[str, int]:
-    """The address, and the port; 0 for none."""
+    """The address and the port; 0 for no port."""
     host, _, port = to.rpartition(":")
     if to.startswith("["):
         return host[1:-1], int(port)
@@ -168,7 +170,7 @@ def _destination(to: str) -> tuple[str, int]:
 
 
 def _range(host: str, port: int) -> bytes:
-    """nf_nat_range2: one address, and perhaps one port."""
+    """nf_nat_range2: one address, and one port if there is any."""
     packed = _packed(host)
     what = _MAP_ADDRESS | (_MAP_PORT if port else 0)
     ports = struct.pack(">HH", port, port)
@@ -209,7 +211,7 @@ def _xtables(kind: str, name: str, revision: int, data: bytes) -> bytes:
 
 @cache
 def _head(kind: str, name: str, revision: int, size: int) -> bytes:
-    """What stands before data of xtables' of this size, all lengths included."""
+    """The bytes before xtables' data of this size, all lengths included."""
     about = named(1, name), _number(2, revision), attribute(3, bytes(size))
     return _expression(kind, *about)[:-size]
 

@@ -1,7 +1,7 @@
-"""The tables of iptables' nft variant, by netlink: what is in them, and out again.
+"""Tables of iptables' nft variant, read and changed by netlink.
 
-iptables-restore waits for two of the kernel's grace periods when it has deleted
-anything, and libvirt waits for it: 30 ms. What goes altogether needs no tool.
+After a delete, iptables-restore waits for two of the kernel's grace periods (30 ms),
+and libvirt waits for iptables-restore. Whole owners are deleted here without the tool.
 """
 
 from ..host.netlink import (
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 _NFT = 10 << 8
 _FEW = 8
-_HEAD, _HANDLE = 4, 3  # of what lists a rule
+_HEAD, _HANDLE = 4, 3  # of a listed rule
 _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
 
 
 def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
-    """The chains that have been made in the table so far."""
+    """The names of the chains that exist in the table."""
     found = dump(link, _message(_GETCHAIN, family, table))
     return [text_of(chain[3]) for chain in found if text_of(chain[1]) == table]
 
 
 def list_handles(link: Netlink, family: str, chain: "Chain") -> list[int]:
-    """The handles of the chain's rules, in their order."""
+    """The handles of the chain's rules, in order."""
     rules = answers(link, _ask(family, chain))
     found = [find(rule, _HANDLE, _HEAD) for rule in rules if _is_in(rule, chain)]
     return [int.from_bytes(handle, "big") for handle in found]
@@ -47,11 +47,11 @@ def delete_table(link: Netlink, family: str, table: str) -> None:
 
 
 def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
-    """Take out, in one transaction, all that owners have.
+    """Delete everything of some owners in one transaction.
 
-    `gone` has each owner with a family and its rules there. Those among others' rules
-    are known by their comments. Raises Refused, and changes nothing, unless there are
-    just as many as there should be; VfwError or OSError where they cannot be listed.
+    `gone` lists owners, each with a family and its rules in this family. Comments tell
+    which rules in shared chains are an owner's. Raises Refused, and changes nothing, if
+    the kernel has more or fewer of them; VfwError or OSError if they cannot be listed.
     """
     owners = {owner.encode() + b"\0" for owner, _, _ in gone}
     listed: dict[tuple[str, Chain], dict[bytes, list[bytes]]] = {}
@@ -81,7 +81,8 @@ def _message(kind: int, family: str, table: str, more: bytes = b"") -> bytes:
 
 
 def _ask(family: str, chain: "Chain") -> bytes:
-    """What lists a chain's rules; kernels before 4.5 list all others as well."""
+    """The request for a chain's rules; kernels before 4.5 list all other rules as
+    well."""
     table, name = chain
     return _message(_GETRULE, family, table, named(2, name))
 
@@ -93,8 +94,8 @@ def _is_in(rule: bytes, chain: "Chain") -> bool:
 def _handles_of(
     listed: list[bytes], chain: "Chain", owners: set[bytes]
 ) -> dict[bytes, list[bytes]]:
-    """The handles of these owners' rules. A chain may have thousands of others': few
-    owners are told apart before anything is taken to pieces."""
+    """The handles of these owners' rules. A chain may have thousands of other rules:
+    for few owners, a search for bytes sorts them out before any attribute is parsed."""
     found: dict[bytes, list[bytes]] = {}
     are_few = len(owners) <= _FEW
     for rule in listed:
@@ -107,8 +108,8 @@ def _handles_of(
 
 
 def _comments(rule: bytes) -> set[bytes]:
-    """What the rule comments, NUL behind it: one of its matches does, or, from other
-    releases of iptables, data beside them."""
+    """The rule's comments, with their NUL: from a match, or from the rule's user data,
+    where other releases of iptables put comments."""
     expressions = each(find(rule, 4, _HEAD))
     found = {_comment(one) for _, one in expressions if b"comment\0" in one}
     data = find(rule, 7, _HEAD)
@@ -118,7 +119,8 @@ def _comments(rule: bytes) -> set[bytes]:
 
 
 def _comment(expression: bytes) -> bytes:
-    """What the expression, a match of xtables', comments, NUL behind it; or nothing."""
+    """The comment, with its NUL, in an expression that is an xtables match; else
+    empty."""
     parts = attributes(expression)
     if parts.get(1) != b"match\0":
         return b""

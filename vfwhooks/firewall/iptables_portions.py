@@ -1,6 +1,8 @@
-"""Very many rules, in portions that iptables-restore is done with in time: first what
-fills chains that nothing leads to yet, last what drops those that nothing leads to any
-more. What is done stays done, also where somebody else has to go on with it."""
+"""Scripts for very many rules, in portions that iptables-restore can finish in time.
+
+The first portions fill chains that no rule leads to yet. The last ones drop chains that
+no rule leads to any more. A finished portion stays, also if another sync must go on.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,16 @@ if TYPE_CHECKING:
 
     Restore = Callable[[Script], None]
 
-# Rules for one run of the tool, which has 3 s: on a busy machine it has taken longer
-# for 65,000.
+# The most rules for one run of the tool, which may take 3 s. For 65,000 rules a busy
+# machine has taken longer.
 _MOST = 20_000
 
 
 def fill_unseen(chains: Chains, saved: Saved, restore: Restore) -> Chains:
-    """Fill the chains that are missing, and that no packet gets to yet, if their rules
-    are many; the chains that are left."""
+    """Fill the missing chains, which no packet reaches yet, if they have many rules.
+    Returns the chains that are left."""
     missing = [c for c in chains if c not in saved and _is_of_one(c)]
-    missing.sort(key=_is_sources, reverse=True)  # the others lead there
+    missing.sort(key=_is_sources, reverse=True)  # the other chains lead there
     some = list(_portions(missing, {chain: len(chains[chain]) for chain in missing}))
     if len(some) < 2:
         return chains
@@ -37,8 +39,9 @@ def fill_unseen(chains: Chains, saved: Saved, restore: Restore) -> Chains:
 
 
 def drop(script: Script, gone: Iterable[Chain], saved: Saved) -> list[Script]:
-    """Have the script drop the chains, or others behind it if their rules are many."""
-    order = sorted(gone, key=_is_sources)  # the others lead there
+    """Add the drop of the chains to the script, or to more scripts if they have many
+    rules."""
+    order = sorted(gone, key=_is_sources)  # the other chains lead there
     some = list(_portions(order, {chain: len(saved[chain]) for chain in order}))
     if len(some) < 2:
         script.drop(order)
@@ -63,7 +66,7 @@ def _portions(chains: list[Chain], sizes: dict[Chain, int]) -> Iterable[list[Cha
 
 
 def _is_of_one(chain: Chain) -> bool:
-    """Whether the chain is one guest's, or one list of sources'."""
+    """Whether the chain belongs to one guest, or to one list of source ranges."""
     return chain[1][4:6] in ("A-", "B-", "C-", "R-", "S-")
 
 

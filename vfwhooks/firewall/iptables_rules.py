@@ -1,14 +1,14 @@
 """Entries as iptables rules, written the way iptables-save prints them. Pure.
 
-Every guest with forwards has chains of its own, named by its UUID (22 characters of
-base64 hold all of it): VFW-B-… for ports bound to an address, VFW-A-… for ports on
-every address, VFW-R-… for what is rejected, VFW-C-… for what of that no port on every
-address gets. Chains that all share lead there, each a part that changes, in any order,
-above a tail that does not (see templates/iptables.j2):
+Every guest with forwards has its own chains, named by its UUID (22 characters of base64
+hold all of it): VFW-B-… for ports on one address, VFW-A-… for ports on every address,
+VFW-R-… for rejects, VFW-C-… for rejects on one address, which VFW-A-… must not get.
+Shared chains lead there. A shared chain has a head that changes, in any order, above a
+tail that does not change (see templates/iptables.j2):
 
     PREROUTING, OUTPUT > VFW-PUBLISH > VFW-BOUND > VFW-B-…, then VFW-CLAIMED > VFW-C-…,
                                        then VFW-ANY > VFW-A-…
-    POSTROUTING > VFW-POSTROUTING > VFW-INSIDE for what was DNATed, or else
+    POSTROUTING > VFW-POSTROUTING > VFW-INSIDE for connections with DNAT, or else
     POSTROUTING > VFW-OUT > VFW-SNAT
     INPUT > VFW-INPUT > VFW-REJECT > VFW-R-…;  FORWARD > VFW-FORWARD
     raw's PREROUTING > VFW-GUARD, only while the host's loopback leads to a guest
@@ -46,11 +46,11 @@ _PORTS_A_RULE = 15
 _REJECTS = {"4": "icmp-port-unreachable", "6": "icmp6-port-unreachable"}
 _LEADING = (((NAT, "VFW-ANY"), "A"), ((NAT, "VFW-BOUND"), "B"))
 _REJECTING = (((FILTER, "VFW-REJECT"), "R"), ((NAT, "VFW-CLAIMED"), "C"))
-_AHEAD = {SourceRanges: 0, Masquerade: 1, ReturnMark: 1}  # of where it leads to
+_AHEAD = {SourceRanges: 0, Masquerade: 1, ReturnMark: 1}  # the order ahead of DNAT
 
 
 def render(owner: str, entries: list[Entry], family: str) -> Rules:
-    """The rules that one owner's entries of one family make."""
+    """The rules for one owner's entries of one family."""
     rules = Rules()
     mine = [f"VFW-{letter}-{short(owner)}" for letter in "ABCR"]
     for entry in sorted(entries, key=lambda one: _AHEAD.get(type(one), 2)):
@@ -63,7 +63,7 @@ def render(owner: str, entries: list[Entry], family: str) -> Rules:
 
 
 def rules_of(owner: str, entry: Entry, family: str) -> list[tuple[Chain, str]]:
-    """The rules that are one entry's alone; none of another family's."""
+    """The rules of this one entry; none for another family's entry."""
     if entry_family(entry) != family or isinstance(entry, ReturnRoute):
         return []
     if isinstance(entry, Exempt) or not isinstance(entry, PUBLISHING):
@@ -97,8 +97,8 @@ def _rejecting(owner: str, published: Published) -> list[tuple[Chain, str]]:
 
 
 def _marking(owner: str, entry: ReturnMark) -> list[tuple[Chain, str]]:
-    """What gives connections a mark before they are DNATed, and to the first packet
-    what VFW-BACK gives to all others."""
+    """The rules that mark a connection before its DNAT, and its first packet. VFW-BACK
+    marks all later packets."""
     chain = NAT, f"VFW-{'A' if entry.is_any else 'B'}-{short(owner)}"
     match = f"{_to(entry.published)}-i {entry.uplink} {_by(entry.published)}".rstrip()
     mark = f"{return_mark(entry.value):#x}/{RETURN_BITS:#x}"
@@ -107,8 +107,8 @@ def _marking(owner: str, entry: ReturnMark) -> list[tuple[Chain, str]]:
 
 
 def is_marking(entry: Entry, family: str) -> bool:
-    """Whether packets have to be given a connection's mark for it, in the table
-    mangle."""
+    """Whether the entry needs rules in the table mangle, which copy the mark of a
+    connection to its packets."""
     return isinstance(entry, ReturnMark) and entry.published.family == family
 
 
@@ -123,7 +123,7 @@ def short(owner: str) -> str:
 
 
 def sources_chain(name: str) -> str:
-    """The chain that checks sources, for its name in the entries (allow_…)."""
+    """The chain that checks source ranges, from its name in the entries (allow_…)."""
     return "VFW-S-" + name.partition("_")[2]
 
 
@@ -158,8 +158,8 @@ def _among_others(owner: str, entry: Entry) -> list[tuple[Chain, str]]:
 
 
 def _jumps(owner: str, entries: list[Entry], family: str) -> Chains:
-    """Jumps to the owner's chains, each for at most 15 ports, which is what keeps a
-    connection from walking through every guest's rules."""
+    """Jumps to the owner's chains, each for at most 15 ports. So a connection does not
+    walk through every guest's rules."""
     ports: dict[tuple[Chain, str, str], list[tuple[int, int]]] = {}
     found: Chains = {}
     for entry in entries:
@@ -186,7 +186,8 @@ def _jumps(owner: str, entries: list[Entry], family: str) -> Chains:
 
 
 def _places(entry: Publishing) -> tuple[tuple[Chain, str], ...]:
-    """The chains that lead to the owner's for the entry, and the letter of that."""
+    """The shared chains that jump to the owner's chains for the entry, each with the
+    letter of the owner's chain."""
     is_any = entry.published.host is None
     if isinstance(entry, Reject):
         return _REJECTING[: 1 if is_any else 2]
@@ -194,7 +195,7 @@ def _places(entry: Publishing) -> tuple[tuple[Chain, str], ...]:
 
 
 def _chunks(published: list[tuple[int, int]]) -> list[str]:
-    """The ports as multiport takes them: fifteen a rule, and a range counts for two."""
+    """The ports for multiport: at most fifteen in a rule; a range counts for two."""
     found: list[list[str]] = []
     room = 0
     for first, last in published:

@@ -1,4 +1,5 @@
-"""The text that iptables-restore is given, and what iptables-save prints. Pure."""
+"""The text that iptables-restore reads, and the text that iptables-save prints.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ Chains = dict[Chain, list[str]]
 
 
 class Rules:
-    """An owner's rules of one family: chains of its own, and rules among others'."""
+    """An owner's rules of one family: its own chains, and its rules in shared
+    chains."""
 
     __slots__ = ("own", "shared")
 
@@ -19,8 +21,8 @@ class Rules:
 
 
 def parse_save(text: str) -> dict[Chain, list[tuple[str, str]]]:
-    """Every chain in iptables-save's output, or a base ruleset's, with its rules: their
-    counters ("[0:0]", or nothing) and their text behind the chain's name."""
+    """Every chain in iptables-save's output, or in a base ruleset, with its rules:
+    counters ("[0:0]", or ""), and the text behind the chain's name."""
     found: dict[Chain, list[tuple[str, str]]] = {}
     table = ""
     for line in text.split("\n"):
@@ -36,8 +38,9 @@ def parse_save(text: str) -> dict[Chain, list[tuple[str, str]]]:
 
 
 class Script:
-    """What iptables-restore --noflush is given: what to let in, then nat, then what to
-    shut out. Shared rules go to the head of their chain; its tail stays below them."""
+    """The input for iptables-restore --noflush: filter rules to add, then nat, then
+    filter rules to delete. Shared rules go to the head of their chain, above its
+    tail."""
 
     def __init__(self) -> None:
         self._declare: list[Line] = []
@@ -45,15 +48,15 @@ class Script:
         self._remove: list[Line] = []
 
     def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the script does nothing."""
         return not (self._declare or self._add or self._remove)
 
     def needs(self, table: str) -> bool:
-        """Whether a rule goes into this table."""
+        """Whether the script adds a rule to this table."""
         return any(line[0] == table for line in self._add)
 
     def change(self, old: Rules, new: Rules) -> None:
-        """Bring one owner from its old rules to its new ones, counters staying."""
+        """Bring one owner from its old rules to its new ones; counters stay."""
         for chain, rules in new.own.items():
             if chain not in old.own:
                 self.fill(chain, [("", rule) for rule in rules])
@@ -64,29 +67,29 @@ class Script:
         self.drop([chain for chain in old.own if chain not in new.own])
 
     def fill(self, chain: Chain, rules: list[tuple[str, str]]) -> None:
-        """Make the chain hold these rules, with these counters, and nothing else."""
+        """Make the chain hold exactly these rules, with these counters."""
         table, name = chain
         self._declare.append((table, f":{name} - [0:0]"))
         self._add += [(table, f"{c} -A {name} {rule}".lstrip()) for c, rule in rules]
 
     def insert(self, chain: Chain, rule: str, position: int = 1) -> None:
-        """Put a rule into a chain, at a position from 1; 0 is its end."""
+        """Insert a rule into a chain, at a position from 1; 0 means the end."""
         table, name = chain
         where = f"-I {name} {position}" if position else f"-A {name}"
         self._add.append((table, f"{where} {rule}"))
 
     def delete(self, chain: Chain, rule: str) -> None:
-        """Take one rule out of a chain."""
+        """Delete one rule of a chain."""
         table, name = chain
         self._remove.append((table, f"-D {name} {rule}"))
 
     def delete_first(self, chain: Chain, rule: str) -> None:
-        """Take one rule out of a chain before anything is put into it."""
+        """Delete one rule of a chain before any rule is added."""
         table, name = chain
         self._add.append((table, f"-D {name} {rule}"))
 
     def drop(self, chains: list[Chain]) -> None:
-        """Delete chains that nothing leads to any more."""
+        """Delete chains that no rule leads to any more."""
         self._remove += [(table, f"-F {name}") for table, name in chains]
         self._remove += [(table, f"-X {name}") for table, name in chains]
 

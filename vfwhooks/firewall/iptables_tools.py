@@ -1,4 +1,4 @@
-"""The tools of iptables on a host: of both variants, what they save and are given."""
+"""The tools of iptables on a host, in both variants: saving and restoring tables."""
 
 from collections.abc import Callable
 
@@ -18,8 +18,8 @@ Saved = dict[Chain, list[tuple[str, str]]]
 
 
 class Tools:
-    """Save and restore the tables of a family ("4", "6") in a variant (nft, legacy);
-    `base` says which of them are used (see iptables_base_chains)."""
+    """Save and restore the tables of a family ("4", "6") in a variant (nft, legacy).
+    `base` says which tables are used (see iptables_base_chains)."""
 
     def __init__(self, link: Netlink, run: Run, base: dict[str, str]) -> None:
         self.link = link
@@ -27,7 +27,7 @@ class Tools:
         self._base = base
 
     def saved(self, family: str, variant: str) -> Saved:
-        """The chains of the tables that we use; none where the kernel has none."""
+        """The chains of the tables that we use; none if the kernel has none."""
         tool = _tool(family, variant, "save")
         if tool is None:
             return {}
@@ -39,29 +39,30 @@ class Tools:
         return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
 
     def lines(self, family: str, variant: str) -> list[str]:
-        """The rules of all tables as they are saved, without counters, each table's
-        behind its name."""
+        """The saved rules of all tables, without counters; each table's name comes
+        before its rules."""
         text = self.text(family, variant)
         return [line for line in text.splitlines(True) if line[:1] in "-*"]
 
     def text(self, family: str, variant: str) -> str:
-        """All tables as they are saved; '' where the kernel has none, or there is no
-        tool."""
+        """All tables as iptables-save prints them; '' if the kernel has none, or if the
+        tool is missing."""
         tool = _tool(family, variant, "save")
         return self.run([tool]) if tool else ""
 
     def nat(self, family: str, variant: str) -> str:
-        """The table nat as it is saved; '' where the legacy variant has none, since to
-        list it would make it, or where there is no tool."""
+        """The table nat as iptables-save prints it; '' if the tool is missing, or if
+        the legacy variant has no such table: listing would create it."""
         tool = _tool(family, variant, "save", NAT)
         return self.run([tool, "-t", NAT]) if tool else ""
 
     def can_save(self, family: str, variant: str) -> bool:
-        """Whether the variant can be listed, and changes nothing by that."""
+        """Whether the variant can be listed without creating its tables."""
         return _tool(family, variant, "save") is not None
 
     def has_ours(self, family: str, variant: str) -> bool:
-        """Whether any chain of ours is there; the nft variant's cost no spawn."""
+        """Whether any chain of ours exists; in the nft variant the check spawns no
+        tool."""
         if variant == "legacy":
             return any(map(is_ours, self.saved(family, variant)))
         tables = FILTER, NAT, RAW, MANGLE
@@ -72,17 +73,18 @@ class Tools:
         )
 
     def restore(self, family: str, variant: str, script: Script) -> None:
-        """Carry out the script. Raises VfwError where the tool is missing, Refused
-        with its own words."""
+        """Carry out the script. Raises VfwError if the tool is missing, and Refused
+        with the tool's own words."""
         tool = _tool(family, variant, "restore")
         if tool is None:
             raise VfwError(f"{COMMANDS[family]}-restore is not installed")
         self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
 
     def libvirts_variant(self, networks: list[Network]) -> str:
-        """nft or legacy: the variant that libvirt's rules are in, else iptables' own.
+        """nft or legacy: the variant that has libvirt's rules, else the variant of
+        `iptables`.
 
-        Listing by iptables-legacy makes its tables, so /proc is asked first.
+        A list by iptables-legacy creates its tables, so /proc is read first.
         """
         forward = FILTER, "FORWARD"
         for variant in ("legacy", "nft"):
@@ -94,13 +96,14 @@ class Tools:
         return own_variant(self.run)
 
     def _has_raw(self, family: str, variant: str) -> bool:
-        """Whether there is a table raw; to list it would make it."""
+        """Whether the table raw exists; listing it would create it."""
         if variant == "legacy":
             return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
         return bool(list_chain_names(self.link, family, RAW))
 
     def _uses_mangle(self, family: str, variant: str) -> bool:
-        """Whether ours are, or are to be, in the table mangle, which others have."""
+        """Whether our rules are, or must be, in the table mangle, which others use
+        too."""
         if variant == "legacy":
             tables = files.read(_LEGACY_TABLES[family]) or b""
             return MANGLE.encode() in tables.split()
@@ -110,8 +113,8 @@ class Tools:
 
 
 def own_variant(run: "Callable[[list[str]], str]") -> str:
-    """nft or legacy: the variant that `iptables` itself is; before 1.8 there was no
-    other than legacy, and it did not say so."""
+    """nft or legacy: the variant of the command `iptables`. Before 1.8 only legacy
+    existed, and the version did not name it."""
     return "nft" if "(nf_tables)" in run(["iptables", "--version"]) else "legacy"
 
 
@@ -126,7 +129,7 @@ def texts(rules: list[tuple[str, str]]) -> list[str]:
 
 
 def _tool(family: str, variant: str, kind: str, table: str = FILTER) -> "str | None":
-    """The tool of this variant; legacy only where its table is in the kernel."""
+    """The variant's tool; to save legacy, only if its table is in the kernel."""
     if variant == "legacy":
         tables = files.read(_LEGACY_TABLES[family]) or b""
         if table.encode() not in tables.split() and kind == "save":

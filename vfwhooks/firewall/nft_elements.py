@@ -1,6 +1,6 @@
-"""Entries as elements of our nf_tables sets and maps, and back. Talks to nobody.
+"""Entries as elements of our nf_tables sets and maps, and back. Pure.
 
-A range is one element and keeps its numbers. What holds it: see nft_names.
+A range is one element and keeps its numbers. nft_names has the names of sets and maps.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ from .nft_names import set_name
 
 _PROTOCOLS = {PROTOCOL_NUMBERS[one]: one for one in Protocol if one is not Protocol.ALL}
 _SIZES = {Family.IPV4: 4, Family.IPV6: 16}
-_CACHED = 4096  # addresses: many elements lead to each
+_CACHED = 4096  # addresses: many elements have the same ones
 _PUBLISHED = {"dnat", "guard", "reject", "masq", "back", "backany", "left"}
 _KINDS = {"all": "all", "any": "any", "any_range": "any"}
 _PORT = struct.Struct(">Hxx")
 _SERVICE = struct.Struct(">BxxxHxx")
 _KEY, _DATA, _USERDATA, _EXPRESSION, _KEY_END = 1, 2, 6, 7, 10
 _VALUE, _VERDICT = 1, 2
-_HEAD = 4  # of the one attribute that a key is, and a value
+_HEAD = 4  # of the one attribute inside a key or a value
 _JUMP = struct.pack(">i", -3)
 _COMMENT = 0
 _NAME = 16  # an interface's name in the kernel, NULs included
 
 
 def encode(entry: Entry) -> tuple[str, bytes, bytes]:
-    """The set or map that holds the entry, its key attributes, and those of its value
-    (empty in a set)."""
+    """The name of the entry's set or map, the attributes of the key, and the attributes
+    of the value (empty for a set)."""
     return set_name(entry), *_encode(entry)
 
 
@@ -109,16 +109,17 @@ def _jump(chain: str) -> bytes:
 
 
 def comment(owner: str) -> bytes:
-    """The attribute that marks an element as its owner's."""
+    """The attribute that names an element's owner."""
     data = owner.encode()
     return attribute(_USERDATA, bytes((_COMMENT, len(data) + 1)) + data + b"\0")
 
 
 def decode(name: str, data: bytes, is_counted: bool = True) -> tuple[Entry, str, int]:
-    """The entry, its owner, and how many connections it has had, if that is asked for.
+    """The entry, its owner, and its connections so far (0 unless `is_counted`).
 
     `name` is the set's (for libvirt's tables: accept4, accept6), `data` the element's
-    attributes as the kernel lists them. Raises ValueError for what is no entry.
+    attributes as the kernel lists them. Raises ValueError for an element that is no
+    entry.
     """
     found = attributes(data)
     owner = found.get(_USERDATA, b"")[2:].rstrip(b"\0").decode("utf-8", "replace")
@@ -147,8 +148,9 @@ def decode(name: str, data: bytes, is_counted: bool = True) -> tuple[Entry, str,
 
 @lru_cache(_CACHED)
 def _kind(name: str) -> tuple[str, Family, str]:
-    """A set's verb, its family, and where its elements are published: on any address,
-    one, or all of one; nowhere, if that is not what they say."""
+    """A set's verb, its family, and where its elements are published: "any" (every
+    address), "one" (one address) or "all" (one whole address); "" for a set that
+    publishes nothing."""
     head, _, rest = name.partition("_")
     verb, family = head[:-1], Family(head[-1])
     if verb not in _PUBLISHED:
@@ -193,7 +195,7 @@ def _keys(low: bytes, high: bytes = b"") -> bytes:
 
 
 def _one(kind: int, value: bytes) -> bytes:
-    """An attribute that holds one value of full words."""
+    """An attribute that holds one value of whole 32-bit words."""
     return _head(kind, len(value)) + value
 
 
@@ -204,7 +206,7 @@ def _head(kind: int, size: int) -> bytes:
 
 @lru_cache(_CACHED)
 def _address(packed: bytes) -> Address:
-    return parse_address(str(ip_address(packed)))  # the same object, as far as can be
+    return parse_address(str(ip_address(packed)))  # the same object for one address
 
 
 def _subnet(low: bytes, high: bytes) -> Subnet:

@@ -1,7 +1,8 @@
-"""Whether the kernel knows nft's `fib`, by which our table finds the host's addresses.
+"""A check whether the kernel knows nft's `fib`, by which our table finds the host's
+addresses.
 
-A kernel that was upgraded without a reboot has lost the files of its modules, and nft
-says no more than "No such file or directory".
+A kernel that was upgraded without a reboot has lost its module files, and nft says only
+"No such file or directory".
 """
 
 from ..host.run import Run
@@ -16,7 +17,7 @@ CURE = "reboot, or: modprobe nft_fib_inet"
 
 
 def lacks_fib(run: Run) -> bool:
-    """Ask the kernel whether it would take such a rule; nothing is changed."""
+    """Ask the kernel whether it would take a rule with `fib`; nothing is changed."""
     try:
         run(["nft", "-c", "-f", "-"], _PROBE)
     except Refused:

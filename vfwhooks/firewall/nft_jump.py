@@ -1,5 +1,5 @@
-"""Our jump in libvirt's own tables: where it stands, and what tells whether anybody has
-changed what is ours there, or in our own table. Elements are not looked at.
+"""Our jump in libvirt's tables: its place, and a mark that shows changes to our chains,
+sets and rules, there or in our own table. Elements are not looked at.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _TRIES = 5
 
 
 def place(link: Netlink, run: Run, part: str, base_ruleset: str) -> str:
-    """Put our chain and our jump into libvirt's table; the mark of what is there.
+    """Put our chain and our jump into libvirt's table. Returns the mark of the result.
 
-    libvirt, when it starts, puts in its own jumps one by one, and each on top: it may
-    have come between our look at them and our change.
+    libvirt inserts its own jumps one by one at its start, each on top. So its jumps may
+    come between our list and our change.
     """
     for _ in range(_TRIES):
         run(["nft", "-f", "-"], base_ruleset + _jump(link, part))
@@ -28,10 +28,10 @@ def place(link: Netlink, run: Run, part: str, base_ruleset: str) -> str:
 
 
 def mark_of(link: Netlink, part: str) -> str:
-    """The handles of everything of ours in the part but elements, in order.
+    """The handles of all our objects in the part, except elements, in order.
 
-    It changes when anybody changes one of them. A jump of ours behind a rule of
-    libvirt's is left out, so that it is put in anew.
+    The mark changes when anybody changes such an object. It leaves out a jump of ours
+    behind a rule of libvirt's, so that this jump is inserted again.
     """
     chains, sets = list_chains(link, part), list_sets(link, part)
     rules = list_rules(link, part)
@@ -51,12 +51,13 @@ def mark_of(link: Netlink, part: str) -> str:
 
 
 def is_whole(part: str, mark: str) -> bool:
-    """Whether the part, by its mark, has our jump where it works."""
+    """Whether the part's mark shows our jump at a place where it works."""
     return part == "own" or " forward:" in mark
 
 
 def _jump(link: Netlink, part: str) -> str:
-    """Our one rule in libvirt's forward chain, above the first of libvirt's."""
+    """The line for our one rule in libvirt's forward chain, above libvirt's first
+    rule."""
     _, family, table = PARTS[part]
     lines, before = [], ""
     for rule in list_rules(link, part):

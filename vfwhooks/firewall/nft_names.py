@@ -1,5 +1,5 @@
-"""The names of tables, chains, sets and maps in nf_tables: ours, and those of libvirt
-beside which ours stand. The kernel has them: they are the same in every release."""
+"""The names of our nf_tables tables, chains, sets and maps, and of libvirt's tables
+with our chain. The kernel holds these names, so no release changes them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from ..values.entries import Entry
 
 OWN = "vfwhooks"  # our table
-LIBVIRT = "libvirt_network"  # libvirt's tables,
-IN_LIBVIRTS = "vfwhooks"  # and our chain and our set in each of them
+LIBVIRT = "libvirt_network"  # libvirt's tables
+IN_LIBVIRTS = "vfwhooks"  # our chain, and our set, in each of libvirt's tables
 LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
-# Family and table of each part: by number for netlink, and by name.
+# Family and table of each part: the family by number (for netlink) and by name.
 PARTS = {
     "own": (1, "inet", OWN),
     "4": (2, "ip", LIBVIRT),
@@ -22,8 +22,8 @@ PARTS = {
 
 
 def set_name(entry: Entry) -> str:
-    """The set or map that holds the entry: by its verb, family, `_any` (every local
-    address) and `_range`, or `_all` (a whole address)."""
+    """The set or map that holds the entry. Its name has the verb, the family, `_any`
+    (every local address) and `_range`, or `_all` (a whole address)."""
     if isinstance(entry, Accept):
         return IN_LIBVIRTS
     name = f"{entry.verb}{entry_family(entry)}"

@@ -1,4 +1,4 @@
-"""Lists of what nf_tables holds, by netlink: tables, chains, sets, rules, elements."""
+"""Lists of the tables, chains, sets, rules and elements in nf_tables, by netlink."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Rule:
 
 @dataclass(eq=False)
 class BaseChain:
-    """A base chain: whose it is, what it is called, and whether it drops what is to be
-    forwarded and none of its rules accepts."""
+    """A base chain: its family, table and name, and whether its policy drops forwarded
+    packets."""
 
     family: str
     table: str
@@ -42,7 +42,7 @@ class BaseChain:
 
 
 def list_base_chains(link: Netlink) -> list[BaseChain]:
-    """Every base chain on the forward hook, of whatever table, for routed packets."""
+    """Every base chain on the forward hook, in all tables, for routed packets."""
     found = []
     for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
         about = attributes(answer[4:])
@@ -56,8 +56,8 @@ def list_base_chains(link: Netlink) -> list[BaseChain]:
 
 
 def list_nat_chains(link: Netlink) -> list[tuple[str, str, str, int]]:
-    """The base chains, of whatever table, where a destination may be changed on the way
-    in: family, table, name and priority, in the order they are asked."""
+    """The base chains, in all tables, that may change a destination in prerouting:
+    family, table, name and priority, in the order in which the kernel calls them."""
     found = []
     for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
         about = attributes(answer[4:])
@@ -70,7 +70,7 @@ def list_nat_chains(link: Netlink) -> list[tuple[str, str, str, int]]:
 
 
 def has_table(link: Netlink, part: str) -> bool:
-    """Whether the part's table is there."""
+    """Whether the part's table exists."""
     family, _, table = PARTS[part]
     try:
         link.request(message(_NFT | _GETTABLE, netfilter(family, named(1, table))))
@@ -92,7 +92,7 @@ def list_sets(link: Netlink, part: str) -> dict[str, int]:
 
 
 def list_rules(link: Netlink, part: str) -> list[Rule]:
-    """The table's rules, chain by chain, in their order."""
+    """The table's rules, chain by chain, in order."""
     family, _, table = PARTS[part]
     found = []
     asked = message(_NFT | _GETRULE, netfilter(family, named(1, table)))
@@ -108,8 +108,8 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
 def list_entries(
     link: Netlink, part: str, name: str, is_counted: bool = True
 ) -> dict[Entry, tuple[str, int]]:
-    """The entries that one set or map holds: their owner, their connections so far, if
-    those are asked for."""
+    """The entries in one set or map, each with its owner and its connections so far (0
+    unless `is_counted`)."""
     family, _, table = PARTS[part]
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
@@ -119,18 +119,19 @@ def list_entries(
             try:
                 entry, owner, connections = decode(known, element, is_counted)
             except ValueError:
-                continue  # somebody else's: what it says we have no words for
+                continue  # an element of somebody else, which is no entry
             found[entry] = owner, connections
     return found
 
 
 def portions(link: Netlink, entries: list[Entry]) -> list[list[Entry]]:
-    """The entries of our own table in the order in which to remove them, a list for
+    """The entries of our own table in the order in which to remove them, one list for
     each transaction.
 
-    Of thousands of ranges the kernel takes half a millisecond for each, during which
-    nobody else can change rules; more, the more it has ahead of it. So they go in
-    portions, the first that it has first. What forwards goes ahead of what guards it.
+    The kernel takes half a millisecond for each of thousands of ranges, and nobody else
+    can change rules meanwhile. It takes longer for a range behind many others. So
+    ranges go in portions, in the kernel's own order. DNAT goes ahead of the entries
+    that guard it.
     """
     if len(entries) <= _PORTION:
         return [entries]
@@ -165,7 +166,7 @@ def additions(part: str, entries: list[tuple[Entry, str]]) -> list[bytes]:
 def _messages(
     part: str, kind: int, flags: int, packed: list[tuple[str, bytes]]
 ) -> list[bytes]:
-    """One message for each set, or several: an attribute holds 64 KiB."""
+    """One message for each set, or several: an attribute holds 64 KiB at most."""
     family, _, table = PARTS[part]
     chunks: dict[str, list[list[bytes]]] = {}
     sizes: dict[str, int] = {}
@@ -199,12 +200,13 @@ def _named(
 
 
 def dump(link: Netlink, asked: bytes) -> list[dict[int, bytes]]:
-    """The attributes of everything that is asked for; nothing where there is none."""
+    """The attributes of each answer to a request; empty if the object does not
+    exist."""
     return [attributes(answer[4:]) for answer in answers(link, asked)]
 
 
 def answers(link: Netlink, asked: bytes) -> list[bytes]:
-    """The payloads of everything that is asked for; nothing where there is none."""
+    """The payload of each answer to a request; empty if the object does not exist."""
     try:
         return [answer for _, answer in link.dump(asked)]
     except OSError as error:

@@ -1,8 +1,8 @@
-"""The nf_tables backend: our own table, and our corner of the tables libvirt makes.
+"""The nf_tables backend: our own table, and our objects in libvirt's tables.
 
-Elements come and go by netlink, a transaction a table; the base ruleset around them is
-text for nft, given only where it is missing or another. Never touched: a rule, chain
-or set that is not ours, and libvirt's tables themselves, which are libvirt's to make.
+Elements change by netlink, one transaction for each table. The base ruleset is text for
+nft, loaded only if it is missing or differs. The backend never touches foreign rules,
+chains and sets, nor libvirt's tables themselves, which libvirt makes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Base = dict[str, str]
 
 
 class Nftables:
-    """Changes entries; restores, compares and removes everything of ours.
+    """Changes entries; restores, compares and removes all our rules.
 
-    `base` has the marks of the parts that are in place, and gets the new ones.
+    `base` has the marks of the parts in place, and receives the new ones.
     """
 
     name = "nftables"
@@ -55,8 +55,8 @@ class Nftables:
     def change(self, deltas: list[Delta], commit: bool = True) -> None:
         """Bring each owner from its old entries to its new ones.
 
-        A guest is let in before it is DNATed to and shut out after. Every part is
-        tried; Refused names those that took nothing.
+        An accept comes before its DNAT, and goes after it. Every part is tried; Refused
+        names the parts that failed.
         """
         remove = [entry for delta in deltas for entry in delta.removed()]
         add = [(entry, c.owner) for c in deltas for entry in c.added()]
@@ -66,7 +66,7 @@ class Nftables:
         self._apply(remove, add, commit)
 
     def note_marks(self) -> None:
-        """Marks are taken with the change."""
+        """Do nothing: `change` needs no later marks here."""
 
     def _apply(
         self,
@@ -74,9 +74,10 @@ class Nftables:
         add: list[tuple[Entry, str]],
         commit: bool = True,
     ) -> None:
-        """One transaction a part, or several where very much goes; the parts that are
-        not in place are left out. What goes from one owner to another is replaced, lest
-        the second transaction take out what the first has found there.
+        """Carry out one transaction for each part, or several for very many removals;
+        parts that are not in place are skipped. An entry that moves to another owner is
+        replaced in one transaction, so that a later removal does not delete the new
+        one.
         """
         names = {entry for entry, _ in add}
         old: dict[str, list[Entry]] = {part: [] for part in PARTS}
@@ -105,17 +106,19 @@ class Nftables:
             raise Refused("; ".join(refused))
 
     def is_undisturbed(self) -> bool:
-        """libvirt's rules never get above ours, and what is gone refuses a change."""
+        """Always true: libvirt's rules never get above ours, and a missing set refuses
+        a change."""
         return True
 
     def is_as_usual(self) -> bool:
-        """Whether a network may have come or gone without a change to what is ours: our
-        corner is there in both of libvirt's tables, unless nothing has to be passed."""
+        """Whether a network may have come or gone without a change to our rules: both
+        of libvirt's tables have our objects, or no packet has to pass libvirt's
+        rules."""
         is_whole = all(part in self.base for part in PARTS) or not self._is_shielded()
         return is_whole and self.is_intact()
 
     def is_intact(self) -> bool:
-        """Whether the base ruleset is as it was left; elements are not looked at."""
+        """Whether the base ruleset is unchanged; elements are not looked at."""
         marks = {part: mark_of(self.link, part) for part in PARTS if part in self.base}
         return not any(map(self._is_new, PARTS)) and all(
             is_whole(part, mark) and self.base[part].partition(" ")[2] == mark
@@ -123,13 +126,13 @@ class Nftables:
         )
 
     def _is_new(self, part: str) -> bool:
-        """Whether its table has come since everything was last compared."""
+        """Whether the part's table has appeared since the last full sync."""
         return part not in self.base and has_table(self.link, part)
 
     def sync(self, wanted: dict[Entry, str], base_rulesets: Base) -> SyncResult:
-        """Make everything of ours what it should be, changing only what is not.
+        """Bring all our rules to the desired state; only differences are changed.
 
-        `wanted` is every entry with its owner.
+        `wanted` maps every entry to its owner.
         """
         problems = []
         for part in PARTS:
@@ -139,7 +142,7 @@ class Nftables:
                     self._restore(part, base_rulesets[part])
                     continue
             except VfwError as error:
-                # It may have gone meanwhile: then nft's words would tell less.
+                # The table may have gone meanwhile. Then nft's error would say less.
                 if part == "own" or has_table(self.link, part):
                     said = f"{_shown(part)}: {self._cause(part, error)}"
             if self._is_shielded() and any(part_of(e) == part for e in wanted):
@@ -159,28 +162,28 @@ class Nftables:
         return SyncResult(remove, [entry for entry, _ in add], problems)
 
     def _is_shielded(self) -> bool:
-        """Whether libvirt has rules for a network that is active: where all are open,
-        or bridges of the host's own, nothing of libvirt's has to be passed."""
+        """Whether libvirt has rules for an active network. It has none if all networks
+        are open, or are bridges of the host's own."""
         if self._inventory is None:
             return True
         known = map(self._inventory.network, self._inventory.names())
         return any(n and n.is_ours and n.mode != "open" for n in known)
 
     def _cause(self, part: str, error: VfwError) -> str:
-        """What nft said, or what is behind it where its own words do not tell."""
-        from .nft_fib import CURE, NO_FIB, lacks_fib  # nobody needs it, as a rule
+        """nft's error, or the cause behind it if nft's words do not tell."""
+        from .nft_fib import CURE, NO_FIB, lacks_fib  # needed after an error only
 
         if part == "own" and isinstance(error, Refused) and lacks_fib(self.run):
             return f"{NO_FIB} {CURE}"
         return str(error)
 
     def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
-        """Those of the entries that the kernel holds: their connections so far."""
+        """The entries that the kernel holds, with their connections so far."""
         held = self._held()
         return {entry: held[entry][1] for entry in wanted if entry in held}
 
     def _held(self, is_counted: bool = True) -> dict[Entry, tuple[str, int]]:
-        """Every entry the kernel holds: its owner, and its connections so far."""
+        """Every entry in the kernel: its owner, and its connections so far."""
         found: dict[Entry, tuple[str, int]] = {}
         for part in PARTS:
             for name in list_sets(self.link, part):
@@ -190,7 +193,7 @@ class Nftables:
         return found
 
     def clear(self) -> bool:
-        """Take everything of ours out; whether there was anything."""
+        """Remove all our rules. Returns whether there were any."""
         lines = []
         for part, (_, family, table) in PARTS.items():
             if part == "own":
@@ -210,7 +213,8 @@ class Nftables:
         return bool(lines)
 
     def _restore(self, part: str, base_ruleset: str) -> None:
-        """Bring the part's base ruleset to what it should be; its elements stay."""
+        """Restore the part's base ruleset if it is missing or differs; elements
+        stay."""
         mark = mark_of(self.link, part)
         if (
             is_whole(part, mark)
@@ -229,8 +233,8 @@ class Nftables:
         self.base[part] = f"{_sum(base_ruleset)} {mark}"
 
     def _drop_chains(self, base_ruleset: str) -> None:
-        """Delete the chains of lists of allowed sources that nobody uses any more, and
-        what marks connections where nothing has to."""
+        """Delete chains of unused lists of source ranges, and the chains, maps and sets
+        for marks if no forward needs marks."""
         chains, sets = list_chains(self.link, "own"), list_sets(self.link, "own")
         lines = [
             f"delete {kind} inet {OWN} {name}\n"
