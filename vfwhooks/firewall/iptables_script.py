@@ -38,8 +38,8 @@ def parse_save(text: str) -> dict[Chain, list[tuple[str, str]]]:
 
 
 class Script:
-    """The input for iptables-restore --noflush: filter rules to add, then nat, then
-    filter rules to delete. Shared rules go to the head of their chain, above its
+    """The input for iptables-restore --noflush: additions to raw, mangle and filter,
+    then nat, then deletions. Shared rules go to the head of their chain, above its
     tail."""
 
     def __init__(self) -> None:

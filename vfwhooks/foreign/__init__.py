@@ -1,1 +1,1 @@
-"""DNAT rules of others: read, and never changed."""
+"""Foreign DNAT rules: read, and never changed."""

@@ -1,10 +1,10 @@
-"""DNAT and REDIRECT rules of others, as far as they can be read: what a rule takes, and
-which ways lead to it. Pure.
+"""Foreign DNAT and REDIRECT rules: what a rule takes, and through which chains packets
+reach it. Pure.
 
 Only plain conditions are understood: addresses, protocols, ports and lists of ports,
-`fib daddr type local` and its like. An interface or a source limits what is taken and
-is a claim all the same, which says so. What has any other condition, a map or a set is
-named and never guessed at.
+`fib daddr type local` and its like. An interface or a source limits a claim, and the
+claim says so. A rule with any other condition, a map or a set becomes a doubt and is
+never guessed at.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Match:
-    """What a packet for this host has to be: families ("4", "6" or "46"), protocols,
-    destination ports, and addresses, each with whether it must not be in there. One
-    that `is_unknown` has conditions that are not understood; `limits` are those that
-    are no matter of addresses and ports of the host, in words."""
+    """The conditions for a packet to this host: families ("4", "6" or "46"), protocols,
+    destination ports, and addresses (each pair: whether it is negated, and the subnet).
+    If `is_unknown`, some conditions are not understood. `limits` are, in words, the
+    conditions about anything but addresses and ports of the host."""
 
     families: str = "46"
     protocols: tuple[str, ...] = PROTOCOLS
@@ -42,11 +42,11 @@ class Match:
 
     @property
     def is_everything(self) -> bool:
-        """Whether every packet is so."""
+        """Whether every packet of the families matches."""
         return self == Match(families=self.families)
 
     def also(self, other: Match) -> Match | None:
-        """Both at once; None where nothing can be."""
+        """Both matches at once; None if no packet can meet both."""
         families = "".join(one for one in self.families if one in other.families)
         protocols = tuple(one for one in self.protocols if one in other.protocols)
         ports = _both(self.ports, other.ports)
@@ -64,9 +64,9 @@ class Match:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: what it is for, and what it does: nothing that matters (''), DNAT (with
-    the `target` DNAT or REDIRECT), JUMP to the chain `target`, STOP (nothing behind it
-    is looked at), or MAYBE one of these, to one of the chains `targets`."""
+    """One rule: its match and its verdict. Verdicts: '' (irrelevant), DNAT (`target` is
+    DNAT or REDIRECT), JUMP to the chain `target`, STOP (no later rule is reached), or
+    MAYBE (one of these verdicts, perhaps a jump to one of the chains `targets`)."""
 
     match: Match
     verdict: str
@@ -79,9 +79,9 @@ Chains = Mapping[str, Sequence[Rule]]
 
 @dataclass(frozen=True)
 class Taken:
-    """What a rule takes: which (the number of the rule in the base chain by which it is
-    reached), the chains on the way there, and by what: DNAT or REDIRECT. `what` that is
-    unknown may be taken or not."""
+    """The packets that one rule takes. `number` is the position, in the base chain, of
+    the rule that leads there; `path` are the chains on the way; `kind` is DNAT or
+    REDIRECT. If `what` is unknown, the rule may or may not take them."""
 
     number: int
     path: tuple[str, ...]
@@ -91,7 +91,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Ports that something takes or not, nobody can tell."""
+    """Ports that a rule may or may not take."""
 
     families: str
     protocols: tuple[str, ...]
@@ -103,8 +103,8 @@ class Doubt:
 def find_taken(
     chains: Chains, base: str, is_ours: Callable[[Match], bool]
 ) -> list[Taken]:
-    """What is taken from the base chain on, in the order it is asked; `is_ours` tells
-    whether anything that is so can be for this host."""
+    """Everything that rules from the base chain on take, in the kernel's order.
+    `is_ours` tells whether a match can mean packets for this host."""
     return list(_Walk(chains, is_ours).chain(base, Match(), (base,), None, 0))
 
 
@@ -159,7 +159,7 @@ class _Walk:
 
 
 def _without(one: Taken, stopped: list[Match]) -> Iterator[Taken]:
-    """What is left of it behind rules that let ports go by."""
+    """The parts that are left behind rules which let ports go by."""
     parts = [one.what]
     for other in stopped:
         rest = []
@@ -171,7 +171,8 @@ def _without(one: Taken, stopped: list[Match]) -> Iterator[Taken]:
 
 
 def _minus(part: Match, other: Match) -> list[Match]:
-    """What is left of a part; all of it, where the other is for some addresses."""
+    """The rest of a part; the whole part if the other match is for some addresses
+    only."""
     both = part.also(other)
     if both is None or (other.hosts and other.hosts != part.hosts):
         return [part]
@@ -208,8 +209,8 @@ def outside(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 class Own:
-    """The addresses of this host: all of them, and whether it has one that may be a
-    route's alone."""
+    """The addresses of this host. `is_local` also knows addresses that only a route
+    makes local."""
 
     def __init__(
         self, addresses: Sequence[Address], is_local: Callable[[Address], bool]
@@ -219,11 +220,11 @@ class Own:
         self._known: dict[tuple[str, Hosts], Sequence[Address | None]] = {}
 
     def has(self, match: Match) -> bool:
-        """Whether what is so can be for this host."""
+        """Whether a match can mean packets for this host."""
         return any(self.of(match, family) for family in match.families)
 
     def of(self, match: Match, family: str) -> Sequence[Address | None]:
-        """The addresses of a family that a match means: None for all there may be."""
+        """The host's addresses of a family that a match means; None stands for all."""
         if not match.hosts:
             return [None]
         key = family, match.hosts
@@ -236,7 +237,7 @@ class Own:
         if any(net.version != version and not is_not for is_not, net in hosts):
             return []
         mine = [one for one in self._addresses if one.version == version]
-        # What must not be an address of somebody else's says nothing.
+        # A negated address that is not the host's excludes nothing.
         nets = [
             (n, net)
             for n, net in hosts
@@ -253,7 +254,7 @@ class Own:
 def find_claims(
     taken: Taken, own: Own, whose: str, where: str, is_ahead: bool
 ) -> tuple[list[ForeignClaim], list[Doubt]]:
-    """What is taken, port by port, or may be."""
+    """The claims on ports, or the doubts if it is unknown what the rule takes."""
     what = taken.what
     if what.is_unknown:
         return [], [

@@ -1,4 +1,4 @@
-"""The table nat as iptables-save prints it, as rules of dnat_rules. Pure."""
+"""The parser for the table nat from iptables-save, into rules of dnat_rules. Pure."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def parse_nat(text: str, family: str) -> dict[str, list[Rule]]:
 
 
 def place_of_ours(chains: Chains) -> int:
-    """The number of our own jump; a number beyond all where there is none yet, since
-    it comes to the end."""
+    """The number of our own jump; if there is none yet, the number of rules, since our
+    jump comes last."""
     rules = chains.get(PREROUTING, ())
     places = [n for n, rule in enumerate(rules) if rule.target.startswith(_OURS)]
     return places[0] if places else len(rules)
 
 
 def owner_of(path: Sequence[str], tool: str) -> str:
-    """Whose a rule is that is reached by these chains."""
+    """The owner of a rule, by the chains on the way to it."""
     chain = f"{tool} nat {path[-1]}"
     if "DOCKER" in path:
         return f"Docker ({chain})"
@@ -54,7 +54,7 @@ def owner_of(path: Sequence[str], tool: str) -> str:
 
 
 def _rules(line: str, family: str, chains: set[str]) -> list[Rule]:
-    """One line's, of which there is one, or two where it goes to a chain for good."""
+    """The rules for one line: one, or two (jump and stop) for a goto."""
     try:
         words = shlex.split(line)
     except ValueError:
@@ -74,8 +74,8 @@ def _rules(line: str, family: str, chains: set[str]) -> list[Rule]:
 
 
 def _match(words: list[str], family: str) -> tuple[Match | None, str, bool]:
-    """What a rule is for (None: for nothing here), its target, and whether that is gone
-    to for good."""
+    """A rule's match (None: no packet for this host), its target, and whether the
+    target is a goto."""
     match: Match | None = Match(families=family)
     rest, is_not = iter(words), False
     for word in rest:
@@ -85,7 +85,7 @@ def _match(words: list[str], family: str) -> tuple[Match | None, str, bool]:
         if word in ("-j", "-g", "--jump", "--goto"):
             return match, next(rest, ""), word in ("-g", "--goto")
         value = next(rest, "") if word.startswith("-") else ""
-        if value == "!":  # as it was written before 1.4
+        if value == "!":  # the position of "!" before 1.4
             is_not, value = True, next(rest, "")
         if value and match:
             more = _one(word, value, is_not)
@@ -97,7 +97,7 @@ def _match(words: list[str], family: str) -> tuple[Match | None, str, bool]:
 
 
 def _one(word: str, value: str, is_not: bool) -> Match | None:
-    """What one option lets through; None where that is nothing for this host."""
+    """The match of one option; None if it excludes every packet for this host."""
     if word in _OPTIONS:
         return _OPTIONS[word](value, is_not)
     is_known = word == "--comment" or (word == "-m" and value in _MODULES)

@@ -1,6 +1,6 @@
-"""One table as `nft -j list table` tells it, as rules of dnat_rules. Pure.
+"""The parser for one table from `nft -j list table`, into rules of dnat_rules. Pure.
 
-Rules that iptables has made are there as `xt` and cannot be read here: `is_xtables`.
+Rules that iptables has made appear as `xt` and cannot be parsed here: see `is_xtables`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def parse_table(text: str) -> dict[str, list[Rule]]:
 
 
 def is_xtables(text: str) -> bool:
-    """Whether iptables has made rules of the table."""
+    """Whether iptables has made any rule of the table."""
     return '"xt"' in text
 
 
 def _rules(
     expressions: Sequence[dict[str, Any]], families: str, others: tuple[str, ...]
 ) -> list[Rule]:
-    """One rule's; none where it can concern nothing that is looked for."""
+    """The values for one nft rule; empty if it cannot match a packet for this host."""
     match = Match(families=families)
     found: list[Rule] = []
     for expression in expressions:
@@ -71,7 +71,7 @@ def _rules(
 def _verdicts(
     match: Match, name: str, about: Any, others: tuple[str, ...]
 ) -> list[Rule]:
-    """What becomes of the packets that a rule is for."""
+    """The values for one statement of a rule that decides about packets."""
     if name in ("dnat", "redirect"):
         return [_dnat(match, name, about or {})]
     if name == "jump":
@@ -84,7 +84,7 @@ def _verdicts(
 
 
 def _dnat(match: Match, name: str, about: dict[str, Any]) -> Rule:
-    """One whose target is looked up takes what has an entry there."""
+    """A DNAT rule. If its target comes from a map, only keys of the map are taken."""
     is_plain = not any(
         isinstance(about.get(part), dict) and not {"range", "prefix"} & set(about[part])
         for part in ("addr", "port")
@@ -95,7 +95,7 @@ def _dnat(match: Match, name: str, about: dict[str, Any]) -> Rule:
 
 
 def _vmap(match: Match, data: Any, others: tuple[str, ...]) -> Rule:
-    """A map of verdicts: to the chains in it, or, where it has a name, to any."""
+    """A verdict map: the chains in it, or, if the map has a name, any chain."""
     targets = others
     if isinstance(data, dict) and "set" in data:
         verdicts = [pair[1] for pair in data["set"] if isinstance(pair, list)]
@@ -109,7 +109,7 @@ def _vmap(match: Match, data: Any, others: tuple[str, ...]) -> Rule:
 
 
 def _match(about: dict[str, Any]) -> Match | None:
-    """What a comparison lets through; None where that is nothing for this host."""
+    """The match of a comparison; None if it excludes every packet for this host."""
     left, right, is_not = about["left"], about["right"], about["op"] == "!="
     if isinstance(left, dict) and about["op"] in ("==", "!=", "in", *_COMPARE):
         ((kind, what),) = left.items()
@@ -159,7 +159,7 @@ _COMPARE = {"<", ">", "<=", ">="}
 def _payload(
     what: dict[str, Any], operation: str, right: Any, values: list[Any]
 ) -> Match | None:
-    """Addresses, protocols and ports."""
+    """The match of a comparison with a header field: addresses, protocols and ports."""
     field, protocol = what.get("field"), str(what.get("protocol"))
     is_not = operation == "!="
     if protocol in ("ip", "ip6"):
@@ -199,7 +199,7 @@ def _values(right: Any) -> list[Any]:
 
 
 def _spans(operation: str, values: list[Any]) -> tuple[Span, ...] | None:
-    """The ports; None where they are not told."""
+    """The ports; None if the values are no numbers."""
     found: list[Span] = []
     for value in values:
         ends = value.get("range") if isinstance(value, dict) else [value, value]

@@ -1,8 +1,8 @@
-"""What DNAT and REDIRECT rules of others there are on this host: read from the kernel,
-by nft and by iptables-save. Never on the way of an event, and never with our lock held:
-10,000 rules take a second to list.
+"""The DNAT and REDIRECT rules of others on this host, read from the kernel by nft and
+by iptables-save.
 
-Nothing of theirs is changed. What cannot be read is named.
+No event and no holder of our lock calls this module: a list of 10,000 rules takes a
+second. Foreign rules are never changed. A table that cannot be read becomes a doubt.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .dnat_rules import LAST, Chains, Doubt, Own, find_claims, find_taken
 from .dnat_rules_iptables import PREROUTING, owner_of, parse_nat, place_of_ours
 from .dnat_rules_nft import is_xtables, parse_table
 
-# Where ours is asked: see templates/nftables.j2; iptables', in both variants.
+# The priority of our nftables chain (see templates/nftables.j2), and of iptables'
+# chains.
 PRIORITY, OF_IPTABLES = -111, -100
 _FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
 
 
 @dataclass
 class Foreign:
-    """What rules of others take, in the order they are asked, and what nobody can
-    tell."""
+    """The claims of foreign rules, in the kernel's order, and the doubts."""
 
     claims: list[ForeignClaim] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Foreign:
 def read_foreign(
     base: dict[str, str], inventory: Inventory, link: Netlink, run: Run
 ) -> Foreign:
-    """Everything of others; `base` says where our own rules are."""
+    """All foreign claims and doubts; `base` says where our own rules are."""
     found = Foreign()
     reader = _Reader(base, inventory, run, Tools(link, run, base))
     tables: list[tuple[str, str]] = []
@@ -76,7 +76,7 @@ class _Reader:
         priority: int,
         is_new: bool,
     ) -> None:
-        """What is taken by way of one base chain of a table."""
+        """Add what the rules behind one base chain of a table take."""
         where = f"table {family} {table}"
         try:
             if is_new:
@@ -96,14 +96,14 @@ class _Reader:
             _add(found, find_claims(one, self._own, whose, where, priority <= ours))
 
     def _listed(self, family: str, table: str) -> str:
-        """The table as nft tells it, without the elements of its sets."""
+        """The table as nft lists it, without the elements of its sets."""
         try:
             return self._run(["nft", "-j", "-t", "list", "table", family, table])
-        except VfwError:  # an nft before 0.9.4 does not know how to leave them out
+        except VfwError:  # nft before 0.9.4 has no option to leave them out
             return self._run(["nft", "-j", "list", "table", family, table])
 
     def legacy(self, found: Foreign, family: str) -> None:
-        """What the table nat of iptables' old variant takes."""
+        """Add what the table nat of iptables' legacy variant takes."""
         try:
             self._iptables(found, family, "legacy")
         except (VfwError, ValueError):
@@ -134,7 +134,7 @@ def _add(found: Foreign, more: tuple[list[ForeignClaim], list[Doubt]]) -> None:
 
 
 def find_doubts(foreign: Foreign, one: Published) -> Iterator[str]:
-    """Whether something that is published may be taken: by whom."""
+    """A line for each doubt about a published port, with the table that may take it."""
     for doubt in foreign.doubts:
         low, high = max(one.first, doubt.first), min(one.last, doubt.last)
         is_of = one.protocol in doubt.protocols or one.is_one_to_one
