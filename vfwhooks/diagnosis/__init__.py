@@ -1,1 +1,1 @@
-"""What status, doctor, explain and check find out: it looks, and changes nothing."""
+"""The diagnoses behind status, doctor, explain and check; nothing is changed."""

@@ -1,7 +1,7 @@
-"""Addresses in forwards.yaml that the host does not have: nothing arrives there.
+"""Addresses in forwards.yaml that the host does not have: no packet arrives there.
 
-Their rules are in the kernel all the same, where they do no harm, and work from the
-moment that the address comes. So this is for who asks, and not for the hook path.
+The rules for such an address are in the kernel all the same. They do no harm, and work
+as soon as the address comes. So only commands use this module, and never the hook path.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ..values.published import Address
 def find_absent(
     hosts: Iterable[Address | None], public: Collection[Address], inventory: Inventory
 ) -> dict[Address, str]:
-    """Those of the hosts (None: every address) where nothing arrives, and why; `public`
-    are addresses that are to be one guest's."""
+    """The hosts (None: every address) where no packet arrives, with the reason.
+    `public` are addresses in public_ip."""
     return {
         host: _why(host, inventory.device_with(host), host in public)
         for host in dict.fromkeys(hosts)
-        # Every host has any address, and loopback.
+        # Every host has 0.0.0.0, :: and loopback.
         if host
         and not (host.is_unspecified or host.is_loopback)
         and not inventory.is_local(host)

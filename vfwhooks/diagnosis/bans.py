@@ -1,8 +1,8 @@
-"""Programs that ban addresses, and whether their bans reach what is forwarded.
+"""Programs that ban addresses, and whether their bans reach forwarded packets.
 
-A ban in the input hook does not: forwarded packets never pass there. Products are known
-by the names that they give to their chains and sets; nothing else of their rules is
-read, and nothing is changed.
+A ban in the input hook does not: forwarded packets never pass there. Chain and set
+names identify the programs; nothing else of their rules is read, and nothing is
+changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..values.findings import WRONG, Finding
 
 _PRODUCTS = {"fail2ban": re.compile(r"\bf2b-"), "CrowdSec": re.compile("(?i)crowdsec")}
 _INPUT = {"INPUT", "input"}
-# Where a ban is met by what is forwarded; DOCKER-USER is jumped to from FORWARD.
+# Forwarded packets meet a ban in these chains; FORWARD jumps to DOCKER-USER.
 _FORWARD = {"FORWARD", "DOCKER-USER", "PREROUTING", "forward", "prerouting", "ingress"}
 _CURES = {
     "fail2ban": "give its jails a second action in the forward hook",
@@ -26,7 +26,7 @@ _CURES = {
 
 
 def check_bans(run: Run) -> Iterator[Finding]:
-    """The products whose bans are in the input hook and nowhere else."""
+    """The programs whose bans are in the input hook only."""
     places = [*_nft_hooks(run), *_iptables_chains(run)]
     for product, known in _PRODUCTS.items():
         hooks = {hook for name, hook in places if known.search(name)}
@@ -43,7 +43,7 @@ def _nft_hooks(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def parse_chains(text: str) -> Iterator[tuple[str, str]]:
-    """The same, from what `nft -j list chains` prints."""
+    """Table and chain of every base chain, and its hook, from `nft -j list chains`."""
     for item in json.loads(text)["nftables"]:
         chain = item.get("chain", {})
         if "hook" in chain:
@@ -51,14 +51,14 @@ def parse_chains(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _iptables_chains(run: Run) -> Iterator[tuple[str, str]]:
-    """Every rule of iptables, and the chain that it is in."""
+    """Every rule of iptables, and its chain."""
     for command in COMMANDS.values():
         if find(f"{command}-save"):
             yield from parse_rules(run([f"{command}-save"]).splitlines())
 
 
 def parse_rules(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The same, from what iptables-save prints."""
+    """Every rule and its chain, from iptables-save."""
     for line in lines:
         word, _, rest = line.partition(" ")
         chain, _, rule = rest.partition(" ")

@@ -1,10 +1,11 @@
-"""What else on the host keeps forwarded packets from their guest, and what cures it.
+"""Blockers: what else on the host keeps forwarded packets from their guest, and the
+cure.
 
-Every base chain on the forward hook has to let a packet through, so ours can do nothing
-about another's drop. Foreign rules are not read for their meaning: a chain's policy is
-an attribute of the chain, products are known by the names of their chains, and the only
-rules that are looked for are the cures in use, word by word. Nothing is changed here,
-and nothing here is for the hook path.
+Every base chain on the forward hook must let a packet through, so our rules cannot
+overrule a drop elsewhere. Foreign rules are not interpreted: a chain's policy is an
+attribute of the chain, chain names identify programs, and the only rules looked for are
+the cures themselves, word by word. Nothing is changed, and the hook path does not use
+this module.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _FIREWALLD = "etc/firewalld/firewalld.conf"
 
 @dataclass(frozen=True)
 class Blocker:
-    """What is in the way of a family's packets, on the way to one bridge or (``''``) to
-    any, and the command that cures it."""
+    """A blocker of a family's packets, on the way to one bridge or (``''``) to all
+    bridges, and the command that removes it."""
 
     family: str
     what: str
@@ -51,8 +52,8 @@ def find_blockers(
     run: Run,
     root: str = "/",
 ) -> list[Blocker]:
-    """Everything that is in the way; `base` says where our own accepts stand, and
-    `bridges` which ones guests are behind."""
+    """All blockers. `base` says where our own accepts are; `bridges` are those of
+    guests."""
     found = list(_forwarding_off(root))
     chains = list_base_chains(link)
     if any(chain.table == "firewalld" for chain in chains):
@@ -76,7 +77,7 @@ def _forwarding_off(root: str) -> Iterator[Blocker]:
 
 
 def _strict_firewalld(root: str) -> Iterator[Blocker]:
-    """firewalld lets what is DNATed through, unless it is told not to."""
+    """firewalld accepts connections with DNAT, unless StrictForwardPorts forbids it."""
     path = Path(root) / _FIREWALLD
     lines = path.read_text().splitlines() if path.exists() else []
     if any(line.replace(" ", "").lower() == "strictforwardports=yes" for line in lines):
@@ -93,7 +94,7 @@ def _dropping(
     link: Netlink,
     run: Run,
 ) -> Iterator[Blocker]:
-    """A base chain whose policy is drop, whoever made it."""
+    """The blockers from a base chain with policy drop."""
     family = _FAMILIES[chain.family]
     if (chain.table, chain.name) == ("filter", "FORWARD") and find("iptables"):
         if base.get("variant") != "nft" or family not in base:
@@ -113,12 +114,12 @@ def _dropping(
 
 
 def _shut(bridges: Sequence[str], open_ones: Sequence[str]) -> Sequence[str]:
-    """The bridges that packets do not get to; '' for all of them."""
+    """The bridges that packets cannot reach; '' for all bridges."""
     return [one for one in bridges if one not in open_ones] if open_ones else [""]
 
 
 def _bare(rule: str) -> str:
-    """A rule without what only counts or explains it."""
+    """A rule without its counter and its comment."""
     return rule.strip().partition(" comment ")[0].replace(" counter", "")
 
 
@@ -130,7 +131,7 @@ def _has_legacy(family: str, root: str) -> bool:
 def _dropping_legacy(
     family: str, bridges: Sequence[str], run: Run
 ) -> Iterator[Blocker]:
-    """FORWARD of iptables' old variant, which netlink knows nothing of."""
+    """The blockers from FORWARD of iptables-legacy, which netlink does not show."""
     save = f"{COMMANDS[family]}-legacy-save"
     if not find(save):
         return
@@ -145,7 +146,8 @@ def _dropping_legacy(
 def _iptables(
     family: str, variant: str, chains: list[str], bridges: Sequence[str], run: Run
 ) -> Iterator[Blocker]:
-    """FORWARD drops, and these chains tell who has it so."""
+    """The blockers from a FORWARD that drops; `chains` tell which program made it
+    so."""
     is_own = variant == own_variant(run)
     tool = COMMANDS[family] if is_own else f"{COMMANDS[family]}-{variant}"
     ufw = "ufw-user-forward" if family == "4" else "ufw6-user-forward"
@@ -168,7 +170,7 @@ def _iptables(
 
 
 def _is_there(run: Run, tool: str, chains: set[str], rule: str) -> bool:
-    """Whether one of the chains has just this rule."""
+    """Whether one of the chains has exactly this rule."""
     for chain in chains:
         try:
             run([tool, "-C", chain, *rule.split(" ")])

@@ -1,6 +1,6 @@
-"""`vfwhooks doctor`: what is wrong with the host as a whole, and what to do about it.
+"""`vfwhooks doctor`: findings about the host as a whole, each with the next step.
 
-It looks and changes nothing. What concerns one forward is for `status` and `explain`.
+Nothing is changed. `status` and `explain` tell about single forwards.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def examine(
     known: set[tuple[str, str]],
     root: str = "",
 ) -> list[Finding]:
-    """Everything that there is to say, what is well included; `answer` is libvirtd's
-    word on who runs, if it gave one, and `known` are name and UUID of all guests that
-    it has."""
+    """All findings, good ones too. `answer` is libvirtd's list of running guests, if it
+    gave one; `known` has name and UUID of all guests that libvirtd has."""
     inventory = Inventory(f"{state.path}/networks")
     found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
     refused = find_refused(root)
@@ -100,7 +99,7 @@ def examine(
 
 
 def check_config(main: str, state: str) -> Iterator[Finding]:
-    """What is wrong with forwards.yaml; what was there and is gone included."""
+    """The problems of forwards.yaml, and files that are gone."""
     problems = find_gone(Path(main), state) + read_forwards(Path(main))[1]
     wrong = [problem for problem in problems if not problem.is_warning]
     if wrong:
@@ -111,14 +110,14 @@ def check_config(main: str, state: str) -> Iterator[Finding]:
 
 
 def _in_force(state: State, main: str) -> Iterator[Finding]:
-    """Whether the last good configuration is what the files say."""
+    """Whether the last good configuration is the current files' content."""
     taken = compiled_file.stamps_in_force(state.path)
     if taken and not compiled_file.is_current(taken, main):
         yield Finding(WRONG, f"{main} is not in force as it is", APPLY)
 
 
 def _rights(main: str) -> Iterator[Finding]:
-    """Who may write to where it lies."""
+    """The directories that others than root may write to."""
     for path in (Path(main).parent, Path(main).parent / "forwards.d"):
         if path.exists():
             about = path.stat()
@@ -163,7 +162,7 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
 
 
 def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
-    """What else is in the packets' way, and what the kernel does not tell us."""
+    """Blockers in the packets' way, and whether the kernel lists listeners."""
     networks = [n for n in map(inventory.network, inventory.names()) if n]
     families = {family_of(own) for n in networks for own, _ in n.subnets}
     bridges = [network.bridge for network in networks]
@@ -216,8 +215,8 @@ def _bridged(
 def _does_not_reach_itself(
     forwarded: list[GuestForwards], records: list[Record], root: str
 ) -> bool:
-    """Whether a guest that is forwarded to is not to be in hairpin mode, and nobody has
-    set that by hand: any that runs, or if none does, any in the file."""
+    """Whether a guest with forwards gets no hairpin mode, and its port was not set by
+    hand. Running guests count; if there is none, all guests in the file."""
     running = [r for r in records if any(isinstance(e, Dnat) for e in r.entries)]
     if not running:
         return not all(guest.hairpin for guest in forwarded)
@@ -231,14 +230,15 @@ def _does_not_reach_itself(
 
 
 def _cables_to_ourselves(links: Path) -> list[str]:
-    """Interfaces whose other end is a port of a bridge here, as on an old Xen Dom-0:
-    with br_netfilter on, a packet passes netfilter twice, its answer as a stranger."""
+    """Interfaces whose other end is a port of a bridge here, as on an old Xen Dom-0.
+    With br_netfilter on, a packet passes netfilter twice there, and its answer has no
+    connection."""
     ends = {}
     for link in sorted(links.iterdir()):
         try:
             own, other = ((link / name).read_text().strip() for name in _ENDS)
         except OSError:
-            continue  # it has just gone, or is no interface: bonding_masters
+            continue  # the interface is gone, or is none: bonding_masters
         if own != other:
             ends[own, other] = link
     return [
@@ -251,7 +251,7 @@ def _cables_to_ourselves(links: Path) -> list[str]:
 
 
 def _uncalled(state: State, root: str) -> Iterator[Finding]:
-    """Guests that the service had to find by itself, though hooks are laid."""
+    """Guests that the service found by itself, although hooks are installed."""
     for record in find_uncalled(state.records(), state.path, root):
         driver = record.guest.driver
         what = f"{show(record.guest.name)} started and the {driver} hook was not called"

@@ -1,4 +1,4 @@
-"""What `doctor` says of DNAT rules of others on published ports."""
+"""The findings of `doctor` about foreign DNAT rules on published ports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .foreign_reasons import few
 
 
 def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Finding]:
-    """Rules that take published ports, and tables of which nobody can tell."""
+    """Foreign rules that take published ports, and tables that cannot be understood."""
     try:
         foreign = survey(state)
     except (OSError, VfwError) as error:

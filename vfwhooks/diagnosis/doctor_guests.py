@@ -1,4 +1,4 @@
-"""What doctor finds of guests: by records, by libvirt, by forwards.yaml."""
+"""The findings of doctor about guests: from records, libvirt and forwards.yaml."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ APPLY = "run: vfwhooks apply"
 def check_records(
     state: State, written: set[str], answer: Answer | None
 ) -> Iterator[Finding]:
-    """Guests that libvirt and our records disagree on, and those that get in each
-    other's way; `written` are the names and UUIDs with forwards."""
+    """Guests on which libvirt and our records disagree, and guests with one MAC.
+    `written` are the names and UUIDs with forwards."""
     if answer is None:
         what = "libvirtd does not answer: guests are those that the hooks have recorded"
         yield Finding(NOTE, what)
@@ -45,13 +45,15 @@ def check_records(
 
 
 def check_sessions(written: set[str], sessions: dict[str, str]) -> Iterator[Finding]:
-    """Guests in forwards.yaml that run where nobody hears of them."""
+    """Guests in forwards.yaml that run in a user's session, where no hook reports
+    them."""
     for name in sorted(written.intersection(sessions)):
         yield Finding(WRONG, f"{show(name)} is not forwarded to: {sessions[name]}")
 
 
 def check_strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
-    """Who is forwarded to and is nobody here: misspelt, or on another host just now."""
+    """Names in forwards.yaml that libvirt does not know: misspelt, or on another host
+    now."""
     for name in sorted(written - known):
         what = f"forwards.yaml names {show(name)}, and libvirt has no such guest"
         yield Finding(NOTE, what, "virsh list --all shows who there is")

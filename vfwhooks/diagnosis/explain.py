@@ -1,5 +1,6 @@
-"""`vfwhooks explain`: all about one guest's forwards, or one port's: where each is
-written, what the kernel holds for it, which way its packets go, and why they do not."""
+"""`vfwhooks explain` for one guest's forwards, or for one port: the line in the file,
+the entries in the kernel, the way of the packets, and the reason if they do not
+pass."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ from .status import ForwardStatus
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
-    """The lines, and whether all is well; `about` is a guest's name or UUID, or a port:
+    """The lines, and whether all is well. `about` is a guest's name or UUID, or a port:
     8080, 8080/udp."""
     overview = look(state, main)
     names = {g.uuid: g.name for g in overview.guests if g.uuid}
@@ -75,12 +76,12 @@ def _has(published: str, port: int) -> bool:
 
 
 def _ports(published: str) -> PortRange:
-    """The ports of a row, which may be all of an address."""
+    """The published ports of a row; all ports for a whole address."""
     return PortRange(0, 65535) if published == ALL_PROTOCOLS else parse_ports(published)
 
 
 def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[str]:
-    """A port that nobody publishes is the host's."""
+    """The lines for a port that no guest publishes: its listeners and foreign rules."""
     inventory = Inventory(f"{state.path}/networks")
     listeners: list[Listener] = []
     for protocol in protocols:
@@ -100,14 +101,14 @@ def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[st
 
 
 class _Explainer:
-    """What is looked up once for all rows."""
+    """Prints rows; data for all rows is looked up once."""
 
     def __init__(self, state: State, main: str, overview: Overview) -> None:
         self._overview = overview
         self._inventory = Inventory(f"{state.path}/networks")
         self._config = compiled_file.load(state.path)
-        # Where each forward is written, and what it has become, found by its ports: a
-        # guest may have thousands.
+        # The place and the mapping of each forward, found by its ports: a guest may
+        # have thousands of forwards.
         self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}
         for guest in read_forwards(Path(main))[0]:
             for one in guest.forwards:
@@ -124,7 +125,7 @@ class _Explainer:
         self._libvirts = [c.family for c in chains if c.table == LIBVIRT]
 
     def row(self, row: ForwardStatus) -> Iterator[str]:
-        """One forward towards one address."""
+        """The lines for one forward to one address."""
         where = "" if row.host_ip == "*" else f"{row.host_ip} "
         to = f" [{row.address}]" if ":" in row.address else f" {row.address}"
         to = to.rstrip() + f":{row.target}"
@@ -139,7 +140,7 @@ class _Explainer:
             yield from _line("then", self._foreign(row))
 
     def _names(self, guest: str) -> list[str]:
-        """What forwards.yaml may call the guest."""
+        """The names that forwards.yaml may use for the guest."""
         uuids = [g.uuid for g in self._overview.guests if g.name == guest]
         return list(dict.fromkeys([guest, *uuids]))
 
@@ -162,7 +163,7 @@ class _Explainer:
         return self._compiled[row.guest].get(key)
 
     def _entries(self, row: ForwardStatus) -> list[str]:
-        """What the kernel holds or should hold; of a long shifted range, the first."""
+        """Entries, each there or missing; of a long shifted range only the first."""
         forward = self._forward(row)
         if forward is None:
             return []
@@ -181,7 +182,7 @@ class _Explainer:
         return found
 
     def _texts(self, row: ForwardStatus, entry: Entry) -> list[str]:
-        """The entry as the backend's own tool shows it, or nearly."""
+        """The entry much as the backend's own tool shows it."""
         owner = next(g.uuid for g in self._overview.guests if g.name == row.guest)
         if self._overview.backend == IPTABLES:
             rules = rules_of(owner, entry, entry_family(entry))
@@ -205,8 +206,7 @@ class _Explainer:
         return f"inet {OWN} publish{family} → {table} forward → {bridge}"
 
     def _back(self, row: ForwardStatus) -> list[str]:
-        """What is to be known of the way that answers take, where they have one of
-        their own."""
+        """Lines about the way of answers, if return_path or masquerade changes it."""
         forward = self._forward(row)
         if forward is None:
             return []
@@ -230,8 +230,8 @@ class _Explainer:
         return found
 
     def _is_beside_libvirt(self, row: ForwardStatus) -> bool:
-        """Whether no rule of libvirt's is in the packet's way: it makes none for open
-        networks, and no table where there are no others."""
+        """Whether no rule of libvirt's is in the packet's way: libvirt has no rules for
+        open networks, and no table if all networks are open."""
         if self._overview.backend == IPTABLES:
             return False
         network = self._network(row.address)
@@ -247,9 +247,9 @@ class _Explainer:
         return None
 
     def _foreign(self, row: ForwardStatus) -> list[str]:
-        """Base chains of others that the packet has to get through as well."""
+        """Base chains of others that the packet must pass as well."""
         if row.is_loopback:
-            return []  # it is the host's own, and not forwarded
+            return []  # the host's own packet is not forwarded
         family = "ip6 " if ":" in row.address else "ip "
         return [one for one in self._others if one.startswith((family, "inet "))]
 

@@ -1,5 +1,5 @@
-"""What is said of DNAT rules of others on published ports: whose they are, which of the
-two has the port, and the cure. For who asks, by a fresh look at the rules.
+"""Reasons about foreign DNAT rules on published ports: the owner of a rule, which side
+has the port, and the cure. They come from a fresh look at the rules, for commands only.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _FEW = 3
 
 @dataclass
 class Said:
-    """What is to be said of one guest's forwards, by what they publish: `notes` of
-    active ones; `lost` are those that are in force to no effect, and why."""
+    """Words about one guest's forwards, by what they publish. `notes` are for active
+    forwards; `lost` has the forwards that are in force without effect, and why."""
 
     notes: dict[Published, str] = field(default_factory=dict)
     lost: dict[Published, str] = field(default_factory=dict)
 
 
 class Takers:
-    """The rules of others on this host, as they are now."""
+    """The foreign rules that take ports on this host now."""
 
     def __init__(self, foreign: Foreign, inventory: Inventory) -> None:
         self._foreign = foreign
@@ -43,7 +43,8 @@ class Takers:
         self._ahead = hold(claim for claim in foreign.claims if claim.is_ahead)
 
     def cures(self, running: Iterable[DesiredState]) -> dict[str, str]:
-        """What cures conflicts with rules that ours cannot go ahead of, by reason."""
+        """The cures for conflicts with rules that our rules cannot go ahead of, by
+        reason."""
         found = {}
         for desired in running:
             for one in desired.port_owners if self.all else ():
@@ -55,7 +56,7 @@ class Takers:
         return found
 
     def say(self, desired: DesiredState) -> Said:
-        """What is to be said of a guest's forwards."""
+        """The words about one guest's forwards."""
         said = Said()
         for forward in desired.settings.forwards:
             for family in forward.families:
@@ -99,8 +100,8 @@ class Takers:
     def _lost(
         self, one: Published, holes: Iterable[int]
     ) -> tuple[dict[int, ForeignPort], set[str]]:
-        """The rules that are asked before ours is, by the ports that they have of what
-        is in force; and the reasons of all that are asked before."""
+        """The ports in force that a foreign rule ahead of ours takes, each with the
+        rule; and the reasons of all rules ahead of ours."""
         lost, shown = {}, set()
         for rule, port in find_foreign_conflicts(one, self._ahead):
             shown.add(rule.reason)
@@ -111,7 +112,7 @@ class Takers:
 
 
 def few(words: list[str]) -> str:
-    """The words, or the first few of very many."""
+    """The words as a list; only the first few if there are many."""
     some = list(dict.fromkeys(words))
     more = len(some) - _FEW
     return ", ".join(some[:_FEW]) + (f" and {more} more" if more > 0 else "")

@@ -1,5 +1,5 @@
-"""Ports in forwards.yaml that DNAT rules of others take on this host now: warnings, as
-of services that listen there.
+"""Warnings about ports in forwards.yaml that foreign DNAT rules take on this host now.
+host_warnings has the same for listeners.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _CURE = "it keeps the port if it is there first, unless over_listener: true"
 
 
 def find_foreign_warnings(guests: Iterable[GuestForwards], state: str) -> list[Problem]:
-    """A warning a forward and rule; nothing, where whoever asks may not look."""
+    """One warning for each forward and cure; empty if the user may not read the
+    rules."""
     text = (files.read(f"{state}/base") or b"").decode("utf-8", "replace")
     link = Netlink()
     try:
@@ -52,7 +53,7 @@ def find_foreign_warnings(guests: Iterable[GuestForwards], state: str) -> list[P
 
 
 def _reasons(forward: Forward, taken: ForeignPorts) -> Iterator[str]:
-    """Whose the forward's ports are."""
+    """The reasons of the rules that take the forward's ports."""
     for one in forward.claims():
         for rule, _ in find_foreign_conflicts(one, taken):
             yield rule.reason

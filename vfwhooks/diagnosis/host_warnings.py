@@ -1,5 +1,5 @@
-"""How a valid forwards.yaml fits this host as it is now: warnings, since it may fit
-another host, and this one a minute later.
+"""Warnings if a valid forwards.yaml does not fit this host as it is now. They are no
+errors: the file may be for another host, and this host may change.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .service_names import find_passing, name_few
 def find_host_warnings(
     guests: Iterable[GuestForwards], inventory: Inventory
 ) -> list[Problem]:
-    """Addresses that the host does not have, ports that it listens on itself, and
-    hairpin mode where it may do harm."""
+    """Warnings about addresses that the host does not have, ports that it listens on,
+    odd bridges, and hairpin mode that may do harm."""
     guests = list(guests)
     inventory.know_bridges([guest.bridge for guest in guests if guest.bridge])
     forwards = [forward for guest in guests for forward in guest.forwards]
@@ -52,7 +52,7 @@ def find_host_warnings(
 
 
 def _of_bridge(bridge: str, inventory: Inventory) -> str:
-    """What is odd about a bridge that guests are said to be on."""
+    """The warning about a bridge in `bridge:`; '' for none."""
     network = inventory.network_of(bridge)
     if network and network.is_ours:
         what = f"{bridge} is the bridge of libvirt's network {show(network.name)}"
@@ -70,7 +70,7 @@ def _of_public(
     absent: dict[Address, str],
     inventory: Inventory,
 ) -> str:
-    """What is odd about an address that is to be one guest's."""
+    """The warning about an address in public_ip; '' for none."""
     if address in absent:
         return absent[address]
     if is_hosts_own or not inventory.is_default_source(address):
@@ -80,7 +80,8 @@ def _of_public(
 
 
 def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]:
-    """A warning a forward: it yields to the listener, if that is there first."""
+    """One warning for each forward and protocol: a listener that is first keeps its
+    port."""
     published = {
         one: f for f in forwards if not f.options.over_listener for one in f.claims()
     }
@@ -104,8 +105,9 @@ def _listened_on(forwards: list[Forward], inventory: Inventory) -> list[Problem]
 
 
 def _hairpins(guests: list[GuestForwards], inventory: Inventory) -> list[Problem]:
-    """A warning a key: whoever hears himself ask for his own IPv6 address (duplicate
-    address detection) may believe that somebody else has it."""
+    """One warning for each `hairpin` key: a guest that receives its own request about
+    its IPv6 address (duplicate address detection) may believe that another host has
+    it."""
     harm = "a port in hairpin mode gets its own broadcasts back, and a guest may take"
     harm += " them for another's that has its IPv6 address, and give it up"
     cure = "Linux since 4.10 does not; for a guest that does, write hairpin: false"
@@ -120,7 +122,7 @@ def _hairpins(guests: list[GuestForwards], inventory: Inventory) -> list[Problem
 
 
 def _ipv6_of(guest: GuestForwards, inventory: Inventory) -> str:
-    """Why the guest may have an IPv6 address; '' where nothing says so."""
+    """Why the guest may have an IPv6 address; '' if nothing says so."""
     hosts = [forward.host_ip for forward in guest.forwards]
     for address in [*guest.addresses, *hosts]:
         if address and address.version == 6:

@@ -1,6 +1,7 @@
-"""The host's whole ruleset, as its tools list it, and the names that people know of it.
+"""The host's whole ruleset as its tools list it, and names of guests and networks for
+it.
 
-It is read for a person who asks, and decides nothing.
+A person reads the result; no decision depends on it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from ..rulesets.context import Names
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
 
-_SHARED = "claim", "network"  # records that are no guests
+_SHARED = "claim", "network"  # records that belong to no running guest
 _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 
 
 def list_live(link: Netlink, run: Run) -> str:
-    """The text of all of it: nft's listing, with handles, and what both variants of
-    iptables save."""
+    """The ruleset as text: nft's list with handles, and iptables-save of both
+    variants."""
     parts = []
     if find("nft"):
         parts.append(run(["nft", "-a", "list", "ruleset"]))

@@ -1,4 +1,4 @@
-"""What this host looks like to `status`: records, the plan for them, the kernel."""
+"""The overview for `status`: records, their desired state, and the kernel's entries."""
 
 from __future__ import annotations
 
@@ -44,10 +44,13 @@ from .unanswered import name_unanswered
 
 @dataclass(frozen=True)
 class Overview:
-    """The backend's name ('' before the first event), guests, forwards, what is wrong
-    with the files or with the firewall as a whole, the connections of every entry that
-    the kernel holds, how guests that start are heard of, and which ports of ranges
-    stay the host's, by the guest's name and what is published."""
+    """The result of `look`.
+
+    `backend` is '' before the first event. `problems` concern the files or the firewall
+    as a whole. `held` has the connections of every entry in the kernel, `hooks` how
+    starts of guests are noticed, and `holes` the ports of ranges that stay the host's,
+    by the guest's name and what is published.
+    """
 
     backend: str
     guests: tuple[GuestStatus, ...]
@@ -59,7 +62,7 @@ class Overview:
 
 
 def look(state: State, main: str) -> Overview:
-    """Look at everything; nothing is changed, and libvirtd is not asked."""
+    """Look at the whole host; nothing is changed, and libvirtd is not asked."""
     inventory = Inventory(f"{state.path}/networks")
     config = compiled_file.load(state.path)
     base = state.base()
@@ -136,7 +139,7 @@ def _held(
     inventory: Inventory,
     problems: list[str],
 ) -> dict[Entry, int]:
-    """What the kernel holds of what is desired, with its connections."""
+    """The desired entries that the kernel holds, with their connections."""
     if "backend" not in base:
         return {}
     wanted = {entry: one.record.owner for one in desired for entry in one.entries}
@@ -167,7 +170,8 @@ def _stopped(
 
 
 def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> Takers:
-    """What DNAT rules of others take now; planned is by that."""
+    """The ports that foreign DNAT rules take now; the desired state is planned with
+    them."""
     link = Netlink()
     try:
         foreign = read_foreign(base, inventory, link, Run())
@@ -184,7 +188,7 @@ def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> 
 def _beside(
     notes: dict[Published, str], more: dict[Published, str]
 ) -> dict[Published, str]:
-    """Both, where there are two to one thing."""
+    """The notes of both, joined for the same key."""
     found = dict(notes)
     for one, said in more.items():
         found[one] = f"{found[one]}; {said}" if one in found else said
@@ -194,7 +198,7 @@ def _beside(
 def _fibless(
     base: dict[str, str], held: dict[Entry, int], desired: list[DesiredState]
 ) -> list[str]:
-    """Why our table is not there, if that is the kernel's doing."""
+    """The reason why our table is missing, if the kernel has no `fib`."""
     wanted = [entry for one in desired for entry in one.entries]
     is_lost = any(isinstance(entry, Dnat) for entry in wanted)
     is_lost &= not any(isinstance(entry, Dnat) for entry in held)
@@ -204,8 +208,8 @@ def _fibless(
 
 
 def _absent(running: list[DesiredState], inventory: Inventory) -> dict[Address, str]:
-    """The addresses that guests are published on and the host does not have, and why
-    nothing arrives there: the kernel is asked now, since they come and go."""
+    """The addresses that guests are published on and the host does not have, with the
+    reason. The kernel is asked now, since addresses come and go."""
     settings = [one.settings for one in running]
     public = [host for one in settings for host in (*one.public, *one.egress)]
     hosts = [forward.host for one in settings for forward in one.forwards]
@@ -215,7 +219,7 @@ def _absent(running: list[DesiredState], inventory: Inventory) -> dict[Address, 
 def _blockers(
     base: dict[str, str], running: list[DesiredState], problems: list[str]
 ) -> list[Blocker]:
-    """What is in the way of the guests that run."""
+    """The blockers in the way of running guests."""
     bridges = {n.bridge: "" for one in running for n in one.endpoint.networks}
     try:
         return find_blockers(base, list(bridges), Netlink(), Run())
@@ -227,7 +231,8 @@ def _blockers(
 def _hindered(
     row: ForwardStatus, bridges: set[str], blockers: list[Blocker]
 ) -> ForwardStatus:
-    """The row as it is with what is in its way; loopback's packets pass nothing."""
+    """The row, blocked if a blocker is in its way; packets on loopback pass no
+    chain."""
     family = "6" if ":" in row.address else "4"
     for one in blockers:
         is_there = one.family == family and (not one.bridge or one.bridge in bridges)
@@ -242,9 +247,10 @@ def _by_other_ways(
     paths: ReturnPath,
     returned: set[tuple[str, str, int]],
 ) -> ForwardStatus:
-    """The row as it is where its guest's answers take another way out than the host's
-    own on that address, with our mark for those that are `returned`; one on every
-    address is active, and says which is of no use after whatever else is to be said."""
+    """The row, blocked if the guest's answers leave by another way than the host's own
+    answers on the row's address. Answers of `returned` forwards carry our mark. A row
+    for every address stays active, and its reason lists the addresses without
+    answers."""
     if row.state != "active" or row.is_loopback:
         return row
     is_one = row.host_ip not in ("*", "0.0.0.0", "::")
@@ -267,7 +273,8 @@ def _by_other_ways(
 
 
 def _missing(base: dict[str, str]) -> dict[str, str]:
-    """The families whose table of libvirt's is not there; iptables knows none."""
+    """The families whose libvirt table is missing; with iptables there are no
+    tables."""
     if base.get("backend") == IPTABLES:
         return {}
     names = {"4": "table ip libvirt_network", "6": "table ip6 libvirt_network"}
@@ -276,7 +283,7 @@ def _missing(base: dict[str, str]) -> dict[str, str]:
 
 
 def _vanished(records: list[Record], root: str = "") -> list[str]:
-    """Guests that are recorded as running, where libvirt has left no process id."""
+    """Guests that are recorded as running, but have no pid file of libvirt."""
     directory = Path(f"{root}/run/libvirt/qemu")
     cure = "does not run any more, and no hook was called; run vfwhooks apply"
     return [
@@ -289,7 +296,7 @@ def _vanished(records: list[Record], root: str = "") -> list[str]:
 
 
 def _stale(config: compiled_file.Compiled | None, state: State, main: str) -> list[str]:
-    """What the files have that is not in force, and why."""
+    """The difference between the files and the configuration in force, and why."""
     taken, broken = known_broken(state)
     if broken and (not taken or compiled_file.is_current(taken, main)):
         return broken.split("\n")

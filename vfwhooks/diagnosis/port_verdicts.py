@@ -1,5 +1,5 @@
-"""What the ruleset does to a connection from outside to each published port: which rule
-lets it in, and which one would have refused it without ours."""
+"""The verdict of a ruleset on a connection from outside to each published port: the
+rule that accepts it, and the rule that would refuse it without ours."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _DID = {
     "snat": "its source address is settled",
     "depends": "nobody can tell whether the rule is for it",
 }
-_SAMPLE = "tcp", 80  # of an address that is published whole
+_SAMPLE = "tcp", 80  # the packet for an address that is published whole
 
 
 def this_host(inventory: Inventory) -> Host:
-    """What the kernel and libvirt's networks say of addresses."""
+    """The host for `walk`: which addresses are local, and the bridge of each subnet."""
     subnets = [
         (subnet, network.bridge)
         for name in inventory.names()
@@ -51,7 +51,7 @@ def this_host(inventory: Inventory) -> Host:
 
 
 class PortVerdicts:
-    """Answers for one ruleset and one host."""
+    """Verdicts for one ruleset and one host."""
 
     def __init__(self, known: Context, host: Host, inventory: Inventory) -> None:
         self.known = known
@@ -59,7 +59,7 @@ class PortVerdicts:
         self._inventory = inventory
 
     def tell(self, rows: Sequence[ForwardStatus]) -> Iterator[str]:
-        """What becomes of a connection to each row's first port."""
+        """Lines about a connection to the first port of each row."""
         for row in rows:
             if row.is_loopback or row.host_ip == "::1":
                 continue
@@ -73,7 +73,8 @@ class PortVerdicts:
             yield from (f"  {line}" for line in self.way(packet))
 
     def packet(self, row: ForwardStatus) -> Packet | None:
-        """The first packet of a connection from outside; None where there is none."""
+        """The first packet of a connection from outside; None if the host has no
+        address."""
         protocol, port = _SAMPLE
         if row.protocol != ALL_PROTOCOLS:
             protocol, port = row.protocol, parse_ports(row.published).first
@@ -83,7 +84,8 @@ class PortVerdicts:
     def _to(
         self, address: str, is_six: bool, protocol: str, port: int
     ) -> Packet | None:
-        """A packet to an address of the host, which comes in where that is."""
+        """A packet to an address of the host, arriving at the interface with this
+        address."""
         if address in _EVERY:
             own = self._inventory.routes.own_addresses("6" if is_six else "4")
             inside = self._inventory.bridge_addresses()
@@ -95,7 +97,7 @@ class PortVerdicts:
         return Packet(family, protocol, address, port, incoming=by)
 
     def way(self, packet: Packet) -> Iterator[str]:
-        """Which rule decides, and which one would decide without ours."""
+        """Which rule decides, and which rule would decide without ours."""
         way = walk(self.known.ruleset, packet, self._host)
         for step in way.steps:
             if step.did == "dnat":
@@ -130,8 +132,8 @@ class PortVerdicts:
         self, rows: Sequence[ForwardStatus], protocol: str, port: int, source: str
     ) -> Packet:
         """The first packet of a connection to a port of the host: to the address that
-        the port is published on, else to the host's first. Raises VfwError where the
-        host has none."""
+        publishes the port, else to the host's first. Raises VfwError if the host has no
+        address."""
         is_six = ":" in source
         hosts = [
             row.host_ip
@@ -147,7 +149,7 @@ class PortVerdicts:
         return replace(packet, source=source, incoming=by)
 
     def hop(self, hop: Hop) -> str:
-        """A rule that a packet really met."""
+        """A line for a rule that a traced packet met."""
         for table in self.known.ruleset.tables:
             if (table.family, table.name, table.tool) == (hop.family, hop.table, "nft"):
                 chain = table.chain(hop.chain)
@@ -160,7 +162,7 @@ class PortVerdicts:
         return show(f"{place}{where}: {without_counters(hop.text)}: {hop.verdict}")
 
     def trace(self, packet: Packet) -> Iterator[str]:
-        """The way of one packet as it is computed, hop by hop."""
+        """The computed way of one packet, rule by rule."""
         who = packet.source
         who = "an address that no rule names" if who == ANYBODY else who
         by = "" if packet.incoming == ANYBODY else f", by {show(packet.incoming)}"
@@ -189,14 +191,14 @@ class PortVerdicts:
         yield ends.get(way.end, f"it is {_refused(way.end)}")
 
     def is_ours(self, table: Table, chain: Chain, rule: Rule) -> bool:
-        """Whether vfwhooks has made the rule."""
+        """Whether vfwhooks made the rule."""
         return find_maker(self.known, table, chain, rule).program == OURS
 
     def _is_ours(self, step: Step) -> bool:
         return bool(step.rule and self.is_ours(step.table, step.chain, step.rule))
 
     def _rule(self, step: Step) -> str:
-        """A rule, and who has made it."""
+        """A rule and its maker."""
         if step.rule is None:
             return show(str(step))
         maker = find_maker(self.known, step.table, step.chain, step.rule)
@@ -209,7 +211,7 @@ def _has(published: str, port: int) -> bool:
 
 
 def _routing(packet: Packet) -> str:
-    """Where the kernel sends it."""
+    """The kernel's routing of the packet."""
     if packet.is_local:
         return "routing: to the host itself"
     by = f", by {show(packet.outgoing)}" if packet.outgoing else ""

@@ -1,10 +1,11 @@
-"""Whether what a guest answers leaves the host by the way that the host's own would.
+"""A check whether a guest's answers leave the host by the way of the host's own
+answers.
 
-A guest's answer is routed by the guest's address, before that is translated back. So on
-a host with several ways out (`ip rule from ADDRESS lookup TABLE`, a VPN) the host's own
-services answer on an address where a guest never does, and strict rp_filter drops what
-would have to be answered by another way. The kernel is asked for the route, with our
-mark for a forward that has `return_path`; no rule is read.
+The kernel routes a guest's answer by the guest's address, before NAT translates it
+back. So on a host with several ways out (`ip rule from ADDRESS lookup TABLE`, a VPN)
+the host's own services answer on an address where a guest's answers get lost, and
+strict rp_filter drops packets whose answers would take another way. The kernel is asked
+for the route, with our mark for a forward with `return_path`; no rule is read.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _STRICT = "1"
 
 @dataclass(frozen=True)
 class ReturnPath:
-    """The host's routes as guests' answers meet them; `inside` are the host's own
-    addresses on bridges of libvirt's, `root` is where /proc is, `tables` are those that
-    values of our marks stand for."""
+    """The routes for guests' answers. `inside` are the host's own addresses on
+    libvirt's bridges, `root` is the directory of /proc, `tables` are the routing tables
+    by the values of our marks."""
 
     routes: Routes
     inside: frozenset[Address] = frozenset()
@@ -34,17 +35,18 @@ class ReturnPath:
     tables: Mapping[int, int] = field(default_factory=dict)
 
     def outside(self, family: Family) -> list[Address]:
-        """The host's addresses of a family that somebody from far away may come to."""
+        """The host's addresses of a family that clients from far away may connect
+        to."""
         own = self.routes.own_addresses(family)
         return [address for address in own if address not in self.inside]
 
     def blocker(
         self, host: Address, guest: Address, bridge: int, is_returned: bool = False
     ) -> str:
-        """Why who comes from far away to the host's address gets no answer of the guest
-        behind the bridge (the kernel's number), and the cure; '' where nothing is in
-        the way, or where the host itself could not answer either. A forward that
-        `is_returned` has our mark on its connections."""
+        """Why a client from far away gets no answer at the host's address from the
+        guest behind the bridge (the kernel's number), and the cure. '' if nothing is in
+        the way, or if the host itself could not answer either. The connections of a
+        forward that `is_returned` carry our mark."""
         own = self.routes.way_out(host)
         if own is None:
             return ""
@@ -75,18 +77,18 @@ class ReturnPath:
         return ""
 
     def _value(self, table: int) -> int:
-        """The value of the mark that stands for the table; 0 for none."""
+        """The value of the mark for the table; 0 for none."""
         return next((v for v, one in self.tables.items() if one == table), 0)
 
     def _heeds_mark(self, index: int) -> bool:
-        """Whether rp_filter looks at the mark of what comes in by the interface."""
+        """Whether rp_filter considers marks of packets from the interface."""
         conf = Path(f"{self.root}/proc/sys/net/ipv4/conf")
         names = "all", _name(index)
         return any(_text(conf / one / "src_valid_mark") == "1" for one in names)
 
     def _is_strict(self, name: str, host: Address) -> bool:
-        """Whether the kernel drops what comes in by an interface and would be answered
-        by another one. IPv6 has no such setting."""
+        """Whether the kernel drops packets from an interface whose answers would take
+        another interface. IPv6 has no such setting."""
         if host.version == 6:
             return False
         conf = Path(f"{self.root}/proc/sys/net/ipv4/conf")
@@ -109,4 +111,4 @@ def _name(index: int) -> str:
     try:
         return if_indextoname(index)
     except OSError:
-        return f"interface {index}"  # it has just gone
+        return f"interface {index}"  # the interface has just gone

@@ -1,6 +1,6 @@
-"""What is said of the host's services on published ports: by name, and who was first.
+"""Names of the host's services on published ports, and which side was first.
 
-Too dear for the hook path: names take a walk through /proc.
+A search through /proc finds the names, which is too slow for the hook path.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def describe_services(
     inventory: Inventory,
     cures: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[Key, dict[Published, str]]:
-    """Give conflicts with listeners their process's name, and tell of every guest's
-    active forwards who keeps a port of them, and who came later; `cures` are by reason,
-    where over_listener is none."""
+    """Put process names into conflicts with listeners. Returns notes for every guest's
+    active forwards: which service keeps some ports, and which came later. `cures` are
+    by reason, for reasons that over_listener does not cure."""
     met = {one.record.key: _others(one, inventory) for one in desired}
     gone = find_passing([pair for some in met.values() for pair in some], inventory)
     others: dict[Key, dict[Published, dict[int, Listener]]] = {}
@@ -68,8 +68,8 @@ def describe_services(
 
 
 def find_passing(met: PortConflicts, inventory: Inventory) -> set[int]:
-    """The inodes of sockets that are gone a moment later, as a resolver's are; waits
-    for that moment where there is any that may be."""
+    """The inodes of sockets that are gone a moment later, like a resolver's. The
+    function waits for this moment only if some socket may be of this kind."""
     some = [listener for one, listener in met if is_fleeting(one, listener)]
     if not some:
         return set()
@@ -80,7 +80,7 @@ def find_passing(met: PortConflicts, inventory: Inventory) -> set[int]:
 
 
 def _others(desired: DesiredState, inventory: Inventory) -> PortConflicts:
-    """Who else listens on what is forwarded to the guest."""
+    """The other listeners on ports that are forwarded to the guest."""
     published = desired.settings.published(desired.endpoint.addresses)
     rest = [one for one in published if one not in desired.port_owners]
     holes = desired.holes
@@ -97,7 +97,7 @@ def _notes(
     names: dict[str, str],
     cures: Mapping[str, str],
 ) -> dict[Published, str]:
-    """What is to be said of active forwards, by what they publish."""
+    """The notes for active forwards, by what they publish."""
     seen = {socket.inode for socket in desired.seen}
     found: dict[Published, list[str]] = {}
     for one, keepers in desired.holes.items():
@@ -126,6 +126,6 @@ def _notes(
 
 
 def name_few(port_owners: Mapping[int, PortOwner], names: dict[str, str]) -> str:
-    """Who listens, by port, as far as it is known; the first few of very many."""
+    """The listeners by port, with their names if known; only the first few of many."""
     reasons = [port_owner.reason for _, port_owner in sorted(port_owners.items())]
     return few([names.get(reason, reason) for reason in dict.fromkeys(reasons)])

@@ -1,4 +1,5 @@
-"""What is forwarded where, and why not: the answer of `vfwhooks status`, as values."""
+"""The states of all forwards, with reasons: the answer of `vfwhooks status`, as
+values."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ _FREED = (
 
 @dataclass(frozen=True)
 class ForwardStatus:
-    """One forward towards one address of one guest, as status --json shows it.
+    """One forward to one address of one guest, as status --json shows it.
 
-    The states: active, pending (no address of the guest is known, or the host does not
-    have the one that is published on), stopped (the guest does not run),
-    conflict (somebody else has the port or the address), blocked (all of ours is in
-    place and something else is in the way).
+    The states: active; pending (no address of the guest is known, or the host does not
+    have the published address); stopped (the guest does not run); conflict (another
+    user has the port or the address); blocked (our entries are missing, or something
+    else is in the packets' way).
     """
 
     guest: str
@@ -43,7 +44,7 @@ class ForwardStatus:
     connections: int
 
     def cells(self) -> dict[str, str]:
-        """Its row in the table that status prints, by the columns' titles."""
+        """The cells of its row in the table of `status`, by column title."""
         return {
             "GUEST": self.guest,
             "HOST": self.host_ip,
@@ -56,7 +57,8 @@ class ForwardStatus:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is for the host alone, whose own packets pass no forward chain."""
+        """Whether it is for the host itself, whose own packets pass no forward
+        chain."""
         return self.host_ip.startswith("127.")
 
 
@@ -71,7 +73,7 @@ class GuestStatus:
 
 
 def guest_status(desired: DesiredState) -> GuestStatus:
-    """A running guest."""
+    """The status of a running guest."""
     guest = desired.record.guest
     addresses = list(map(str, desired.endpoint.addresses.values()))
     return GuestStatus(guest.name, guest.uuid, "running", addresses)
@@ -79,11 +81,11 @@ def guest_status(desired: DesiredState) -> GuestStatus:
 
 @dataclass(frozen=True)
 class HostState:
-    """What counts for a guest's forwards, and is not in its plan: the entries that are
-    `held` in the kernel; the families where libvirt's part is `missing`, and what that
-    means; `notes`, which are said of an active one, by what it publishes; the addresses
-    that are `absent` from the host, and why nothing arrives there; what is `lost`,
-    since it is in force to no effect, by what it publishes."""
+    """Facts beside a guest's desired state. `held`: the entries in the kernel, with
+    their connections. `missing`: the families without libvirt's table, with the reason.
+    `notes`: notes for active forwards, by what they publish. `absent`: addresses that
+    the host does not have, with the reason. `lost`: what is published without effect,
+    with the reason."""
 
     held: Mapping[Entry, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -124,8 +126,8 @@ def _counted(
     family: Family,
     held: Mapping[Entry, int],
 ) -> tuple[list[Entry], str]:
-    """The entries by which a forward is judged, and what is to be said of these: those
-    of a range may be fewer than are desired now."""
+    """The entries that decide the state of a forward, and a reason. For a range these
+    may be fewer than the desired entries."""
     entries = desired.entries_of(forward, family)
     if forward.first < forward.last and not all(entry in held for entry in entries):
         before = _before(desired, forward, family)
@@ -141,8 +143,8 @@ def _judge_active(
     host: HostState,
     said: str,
 ) -> tuple[str, str]:
-    """What is to be said of one whose own rules are all in place; `said`, where there
-    is nothing else."""
+    """The state and reason of a forward whose own entries are all in place; `said` is
+    the reason if there is no other."""
     published = forward.published(family)
     if forward.host and forward.host in host.absent:
         return "pending", host.absent[forward.host]
@@ -160,7 +162,8 @@ def stopped_statuses(
     claim: DesiredState | None,
     held: Mapping[Entry, int],
 ) -> list[ForwardStatus]:
-    """The forwards of a guest that does not run; `claim` is what is rejected then."""
+    """The forwards of a stopped guest; `claim` has the entries that reject its
+    ports."""
     reason, of_ports = "the guest is not running", ""
     if claim and all(entry in held for entry in claim.entries):
         of_ports = "; its ports are rejected"
@@ -182,7 +185,7 @@ def stopped_statuses(
 
 
 def _withheld(desired: DesiredState) -> list[tuple[Family, str]]:
-    """The families whose address is not the guest's, and why: others are there."""
+    """The families whose address another guest has, with the reason."""
     return [
         (family_of(what), why)
         for (kind, what), why in desired.conflicts.items()
@@ -196,7 +199,7 @@ def _judge(
     entries: list[Entry],
     host: HostState,
 ) -> tuple[str, str]:
-    """Whether all that is ours is in place."""
+    """The state and reason by our own entries and settings."""
     for entry in entries:
         if key_of(entry) in desired.conflicts:
             return "conflict", desired.conflicts[key_of(entry)]
@@ -218,7 +221,7 @@ def _judge(
 
 
 def _before(desired: DesiredState, forward: PortMapping, family: Family) -> list[Entry]:
-    """A range's entries without what services had when it was planned last."""
+    """A range's entries without the ports that services had at the last sync."""
     published = forward.published(family)
     ports = [p.first for p in desired.record.yields if p.is_beside(published)]
     holes = {port for port in ports if published.has(port)}
@@ -226,8 +229,8 @@ def _before(desired: DesiredState, forward: PortMapping, family: Family) -> list
 
 
 def _unset(desired: DesiredState, root: str) -> str:
-    """What is to be said where a port was taken out of hairpin mode; whoever else
-    connects is served."""
+    """The reason if somebody has switched off hairpin mode on a port. Other clients are
+    not affected."""
     for device, _ in desired.ports:
         if is_set(device, root) is False:
             what = f"{device} is not in hairpin mode: the guest does not reach itself"
@@ -236,9 +239,9 @@ def _unset(desired: DesiredState, root: str) -> str:
 
 
 def _is_detached(device: str, bridge: str, root: str) -> bool:
-    """Whether the guest's interface is there and in no bridge, or in another one."""
+    """Whether the guest's interface exists and is in no bridge, or in another one."""
     link = Path(f"{root}/sys/class/net/{device}")
-    # Open vSwitch's ports are all of one device, which is not the bridge.
+    # The master of every Open vSwitch port is ovs-system, and not the bridge.
     master = (link / "master").resolve().name
     return link.exists() and master not in (bridge, "ovs-system")
 

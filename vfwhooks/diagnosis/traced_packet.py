@@ -1,7 +1,7 @@
 """The real way of one packet, by nftables' own tracing.
 
-The rule that asks for it stands in a table that belongs to the process that made it:
-the kernel drops the table with the process, however that ends. It asks for the first
+The rule that starts the trace is in a table that belongs to its process: the kernel
+deletes the table when the process ends, however it ends. The rule matches the first
 packet of one new connection. Nothing is sent, and no other rule is touched.
 """
 
@@ -21,15 +21,15 @@ from ..rulesets.packet import ANYBODY, Packet
 from ..values.errors import VfwError
 
 TABLE = "vfwhooks_trace"
-_PRIORITY = -199  # behind conntrack, which says what is new
-_READY, _QUIET = 5.0, 0.5  # seconds: for nft to begin, and behind the last line
+_PRIORITY = -199  # behind conntrack, which tells new connections
+_READY, _QUIET = 5.0, 0.5  # seconds: for nft's start, and after the last line
 _LINE = re.compile(r"trace id (\S+) (\S+) (\S+) (\S+) (.*)")
 _RULE = re.compile(r"rule (.*) \(verdict (.*)\)")
 _HANDLE = re.compile(r"^(.*?) ?# handle (\d+)$")
 _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
-# Ends with us, also where we are killed: it reads what we never write.
+# The shell ends with us, even by a kill: it reads from a pipe that we never write to.
 _MONITOR = "nft -a monitor trace & echo $!; read _; kill $!"
-_NETFILTER, _TRACES = 12, 1 << 8  # netlink's family, and the group of traces in it
+_NETFILTER, _TRACES = 12, 1 << 8  # the netlink family, and its group of traces
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Hop:
 
 
 def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[Hop]:
-    """The hops of the first new connection like this within so many seconds. Raises
-    VfwError where nft cannot do that."""
+    """The hops of the first new connection of this kind within `seconds`. Raises
+    VfwError if nft cannot trace."""
     tools: list[subprocess.Popen[bytes]] = []
     try:
         tools.append(_start(["sh", "-c", _MONITOR]))
@@ -76,7 +76,7 @@ def _start(argv: list[str]) -> subprocess.Popen[bytes]:
         stdout=out,
         stderr=subprocess.DEVNULL,
         env=_ENVIRONMENT,
-        start_new_session=True,  # ^C is for us; both end with us
+        start_new_session=True,  # ^C reaches only us; both tools end with us
     )
 
 
@@ -95,7 +95,7 @@ def _script(packet: Packet) -> str:
 
 
 def _await_monitor(monitor: subprocess.Popen[bytes]) -> None:
-    """Return when it listens, or after a while."""
+    """Return when the monitor listens, or after _READY seconds."""
     assert monitor.stdout
     process = os.read(monitor.stdout.fileno(), 64).split(b"\n")[0].decode()
     until = time.monotonic() + _READY
@@ -109,7 +109,7 @@ def _await_monitor(monitor: subprocess.Popen[bytes]) -> None:
 
 
 def _await_table(run: Run) -> None:
-    """Return when the rule is there."""
+    """Return when the rule is in the kernel; VfwError after _READY seconds."""
     until = time.monotonic() + _READY
     while time.monotonic() < until:
         try:
@@ -122,7 +122,7 @@ def _await_table(run: Run) -> None:
 
 
 def _hops(monitor: subprocess.Popen[bytes], seconds: float) -> Iterator[Hop]:
-    """What the monitor says of the first packet that it speaks of."""
+    """The monitor's lines about the first traced packet."""
     stream = monitor.stdout
     assert stream
     until, first, rest = time.monotonic() + seconds, "", b""

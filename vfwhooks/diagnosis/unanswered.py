@@ -1,9 +1,10 @@
-"""Forwards whose connections no guest has answered, as the kernel's table has them.
+"""Forwards whose connections no guest has answered, from the kernel's connection table.
 
-The host cannot see a guest's own routes and firewall; it sees what came of them. A
-connection is in the table once its first packet has left for the guest: what this host
-drops or rejects is not in there. A TCP connection that the guest refuses is answered.
-The kernel forgets unanswered ones by itself, UDP in 30 seconds, TCP in two minutes.
+The host cannot see a guest's routes and firewall, but it sees their effect. A
+connection enters the table once its first packet has left for the guest: packets that
+this host drops or rejects are not in the table. A TCP connection that the guest refuses
+counts as answered. The kernel forgets unanswered connections, UDP in 30 seconds, TCP in
+two minutes.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _PATIENCE = 10.0  # seconds; 100,000 connections to guests take one or two
 
 
 def name_unanswered(rows: list[ForwardStatus]) -> list[ForwardStatus]:
-    """The rows, with a reason where this host's connections give one; as they are
-    where the kernel does not tell, or has too many to look at."""
+    """The rows, with a reason for unanswered connections. The rows stay as they are if
+    the kernel does not tell, or has too many connections to look at."""
     if not any(row.state == "active" for row in rows):
         return rows
     try:
@@ -42,8 +43,8 @@ def name_unanswered(rows: list[ForwardStatus]) -> list[ForwardStatus]:
 
 
 def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
-    """The rows, with a reason for each active one that has led to connections, if not
-    one of them was ever answered; it comes after whatever else is to be said."""
+    """The rows, with one more reason for each active row that has led to connections if
+    none of these was ever answered."""
     owners = {
         one: number
         for number, row in enumerate(rows)
@@ -53,7 +54,7 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
     ports = PortIndex(owners)
     addresses = {one.address for one in owners}
     answered: set[int] = set()
-    # By their numbers in the kernel, since one may be shown twice.
+    # By the kernel's numbers, since a connection may be listed twice.
     unanswered: dict[int, set[bytes]] = {}
 
     def see(number: bytes, is_answered: bool, original: Tuple, reply: Tuple) -> None:
@@ -80,7 +81,7 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
 
 
 def check_unanswered(rows: Sequence[ForwardStatus]) -> Iterator[Finding]:
-    """What `doctor` says of them; it is a guess, and no fault of this host's."""
+    """The findings of `doctor`: they are guesses, and no fault of this host."""
     for row in rows:
         if row.reason.endswith(_WHY):
             at = "" if row.host_ip == "*" else f"{row.host_ip} "
@@ -93,8 +94,8 @@ def _reason(row: ForwardStatus, count: int) -> str:
 
 
 def _published(row: ForwardStatus) -> list[Destination]:
-    """What the row's forward publishes. Ports that a service of the host keeps are of
-    it too: no connection to them leads to the guest."""
+    """What the row's forward publishes, with the ports that a service of the host
+    keeps: no connection to these ports leads to the guest."""
     return led(_entries(row))
 
 

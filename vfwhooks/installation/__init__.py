@@ -1,1 +1,1 @@
-"""Where hooks are laid, and whether libvirt's daemons may run them."""
+"""The hooks as installed files, and whether libvirt's daemons may run them."""

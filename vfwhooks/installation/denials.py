@@ -1,5 +1,5 @@
-"""What the kernel's log says was refused to our hooks and to our service, by SELinux
-and by AppArmor. It reads a bounded part of it, and changes nothing.
+"""Denials of SELinux and AppArmor against our hooks and our service, from the kernel's
+log. The module reads a bounded part of the log and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _RING = "/dev/kmsg"
 _KERNEL = "/var/log/kern.log"
 _LARGEST = 1 << 20
 _READS = 1 << 16
-_RECORD = 8192  # no record of the ring is longer, and none is read in parts
+_RECORD = 8192  # the longest record of the ring; no record is read in parts
 _HOOKS = "/etc/libvirt/hooks"
 _HOOK_TYPE, _SHELL = "virt_hook_t", "shell_exec_t"
-# A script's process is called as its file is.
+# The kernel names the process of a script after the script's file.
 _SCRIPTS = {"qemu", "lxc", "libxl", "network", "daemon"}
 _OURS = "vfwhooks"
 _PROFILES = {*DAEMONS, *(f"/usr/sbin/{daemon}" for daemon in DAEMONS)}
@@ -36,12 +36,12 @@ _HEX = re.compile(r"(?:[0-9A-F]{2})+")
 
 @dataclass(frozen=True)
 class Denial:
-    """One thing that was refused, or would have been, had the domain or profile not
-    been permissive.
+    """One denial, or, if `is_permissive`, an access that a domain or profile in
+    enforcing mode would have denied.
 
     `subject` is the domain's type or the profile, `what` the permissions or the
-    operation, `target` the type of what it was wanted on ("" by AppArmor), `path` the
-    file's path or at least its name, `at` the time in seconds since 1970.
+    operation, `target` the type of the object ("" by AppArmor), `path` the file's path
+    or at least its name, `at` the time in seconds since 1970.
     """
 
     by: str
@@ -55,8 +55,8 @@ class Denial:
 
 
 def find_denials(root: str = "") -> list[Denial]:
-    """What was refused to our hooks and our service lately: each once, at the last time
-    that it happened, newest last."""
+    """The recent denials against our hooks and our service. Equal ones are listed once,
+    with the last time; the newest comes last."""
     newest: dict[Denial, Denial] = {}
     for denial in parse_denials(_log(root).split("\n")):
         if is_ours(denial):
@@ -67,7 +67,7 @@ def find_denials(root: str = "") -> list[Denial]:
 
 
 def parse_denials(lines: Iterable[str]) -> Iterator[Denial]:
-    """What lines of audit.log or of the kernel's log say was refused to anybody."""
+    """All denials in lines of audit.log or of the kernel's log."""
     for line in lines:
         if "avc:" not in line and "apparmor=" not in line:
             continue
@@ -100,28 +100,28 @@ def parse_denials(lines: Iterable[str]) -> Iterator[Denial]:
 
 
 def is_ours(denial: Denial) -> bool:
-    """Whether it was a hook that was not executed, or something that our hook or
-    service does."""
+    """Whether a daemon was denied to execute a hook, or whether our hook or service was
+    denied anything."""
     is_hook = denial.path.startswith(f"{_HOOKS}/") or denial.target == _HOOK_TYPE
     if denial.comm == _OURS or _OURS in denial.path.split("/"):
         return True
     if denial.subject not in _SUBJECTS:
         return False
-    # The shell is what a daemon executes for a hook, and for little else.
+    # To run a hook a daemon executes the shell, and for little else.
     is_shell = denial.target == _SHELL and "execute" in denial.what
     return is_hook or is_shell or denial.comm in _SCRIPTS
 
 
 def _operation(fields: dict[str, str]) -> str:
-    """What AppArmor refused: the operation, and how, where that says more."""
+    """AppArmor's operation, with the denied mask or capability if that says more."""
     operation, how = fields.get("operation", ""), fields.get("denied_mask", "")
     how = fields.get("capname", how)
     return operation if operation == "exec" or not how else f"{operation} {how}"
 
 
 def _value(name: str, text: str) -> str:
-    """A field's value: what others have named is quoted, or in hex where that would be
-    ambiguous."""
+    """A field's value. The kernel quotes names that others chose, and writes an
+    ambiguous name in hex."""
     if text.startswith('"'):
         return text[1:-1]
     if name in _NAMES and _HEX.fullmatch(text):
@@ -130,8 +130,8 @@ def _value(name: str, text: str) -> str:
 
 
 def _log(root: str) -> str:
-    """The end of the log that the kernel's audit goes to: auditd's where that runs,
-    else the kernel's ring, else what has been written of it."""
+    """The end of the log with the kernel's audit records: auditd's if that log exists,
+    else the kernel's ring, else kern.log."""
     for read, name in ((_tail, _AUDIT), (_ring, _RING), (_tail, _KERNEL)):
         try:
             return read(f"{root}{name}").decode("utf-8", "replace")
@@ -158,7 +158,7 @@ def _ring(path: str) -> bytes:
             try:
                 part = os.read(fd, _RECORD)
             except BrokenPipeError:
-                continue  # the ring has overtaken us
+                continue  # the ring has overwritten what was not read yet
             except BlockingIOError:
                 break
             if not part:
@@ -174,5 +174,5 @@ def _ring(path: str) -> bytes:
 
 
 def _last(data: bytes) -> bytes:
-    """Its last lines, whole, as far back as we look."""
+    """The last whole lines, in at most _LARGEST bytes."""
     return data if len(data) <= _LARGEST else data[-_LARGEST:].partition(b"\n")[2]

@@ -1,4 +1,4 @@
-"""Our hooks as files: where they are laid, and what is wrong with them there."""
+"""Our hooks as files: where they are installed, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -26,31 +26,32 @@ DRIVERS = ("qemu", "lxc", "libxl", "network")
 _DAEMON = "daemon"
 _USUAL = ("qemu", "network")
 _MARK = "# vfwhooks: "  # begins the second line of every hook of ours, of any release
-_PATIENCE = 5  # seconds that a hook has to be called, before one says that it was not
+_PATIENCE = 5  # seconds until a hook that was not called is reported
 
 
 def find_ours(driver: str, root: str = "") -> Path | None:
-    """Our hook for a driver, be it libvirt's first or in the directory beside it."""
+    """Our hook for a driver: libvirt's first hook file, or a file in the directory
+    NAME.d."""
     directory = Path(f"{root}{DIRECTORY}")
     places = directory / driver, directory / f"{driver}.d" / "vfwhooks"
     return next((path for path in places if _is_ours(path)), None)
 
 
 def find_laid(root: str = "") -> dict[str, Path]:
-    """Our hooks that are laid, by driver; the daemons' own among them."""
+    """Our installed hooks by driver, with the `daemon` hook."""
     found = {driver: find_ours(driver, root) for driver in (*DRIVERS, _DAEMON)}
     return {driver: path for driver, path in found.items() if path}
 
 
 def needed_drivers(root: str = "") -> list[str]:
-    """The drivers that libvirt has at work here; the usual ones where it has none."""
+    """The drivers that libvirt uses here; the usual ones if it uses none."""
     served = {driver for name in find_concerned(root) for driver in SERVES[name]}
     return [driver for driver in DRIVERS if driver in served] or list(_USUAL)
 
 
 def is_on_noexec(path: Path) -> bool:
-    """Whether nothing may be executed on the file system that the path is on. libvirt
-    looks at a hook's mode alone: it calls one there, and fails."""
+    """Whether the path is on a file system mounted noexec. libvirt looks only at the
+    mode of a hook there, calls it, and fails."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
     except OSError:
@@ -60,9 +61,11 @@ def is_on_noexec(path: Path) -> bool:
 def check_hooks(
     state: str, refused: dict[str, str], is_followed: bool, root: str = ""
 ) -> Iterator[Finding]:
-    """Whether libvirt's daemons call our hooks; `refused` are drivers whose daemons may
-    not, with the reason. Where the service follows libvirt nothing is lost by hooks
-    that are not called; those that fail keep guests from starting.
+    """Whether libvirt's daemons call our hooks.
+
+    `refused` maps drivers whose daemons may not run hooks to the reason. If the service
+    follows libvirt (`is_followed`), a hook that is not called loses nothing; a hook
+    that fails keeps guests from starting.
     """
     laid = find_laid(root)
     lost = NOTE if is_followed else WRONG
@@ -141,7 +144,7 @@ def _remount(path: str) -> str:
 
 
 def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:
-    """Daemons that have not looked for hooks since ours are there."""
+    """Daemons that have not looked for hooks since our hooks were installed."""
     newest = max((path.stat().st_ctime for path in laid.values()), default=0)
     daemons = find_daemons(root)
     if not daemons:
@@ -158,10 +161,10 @@ def find_uncalled(
     root: str = "",
     now: Callable[[], float] = time.time,
 ) -> list[Record]:
-    """The guests whose hook was not called, though it is laid and their daemon had
-    noticed it when they started, some seconds ago."""
+    """The guests whose hook was not called, although the hook is installed and the
+    daemon had noticed it before the guest started, some seconds ago."""
     laid = find_laid(root)
-    since: dict[str, float] = {}  # from when on a driver's hook is called
+    since: dict[str, float] = {}  # from this time on, a driver's hook is called
     for daemon in find_daemons(root):
         for driver in SERVES[daemon.name]:
             there = laid[driver].stat().st_ctime if driver in laid else 0
@@ -181,7 +184,7 @@ def find_uncalled(
 
 
 def find_service(root: str = "") -> int:
-    """The process of `vfwhooks watch`; 0 where it does not run."""
+    """The process number of `vfwhooks watch`; 0 if it does not run."""
     for process in Path(f"{root}/proc").glob("[0-9]*/cmdline"):
         try:
             if b"vfwhooks.service.daemon" in process.read_bytes():

@@ -1,5 +1,5 @@
-"""What keeps libvirt's daemons from running our hooks, or the service from its work, as
-the kernel and its log say: for doctor, for status, and for who lays hooks.
+"""Obstacles that keep libvirt's daemons from running our hooks, or the service from its
+work, as the kernel and its log tell them. For doctor, for status and for the installer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ AskRights = Callable[..., Sequence[Right]]
 
 
 def find_refused(root: str = "", ask: AskRights = ask_rights) -> dict[str, str]:
-    """The daemons at work here that SELinux keeps from running hooks, and why."""
+    """The daemons on this host that SELinux keeps from running hooks, with the
+    reason."""
     if not is_enforcing(root):
         return {}
     concerned = find_concerned(root)
@@ -39,7 +40,7 @@ def find_refused(root: str = "", ask: AskRights = ask_rights) -> dict[str, str]:
 
 
 def refused_drivers(refused: dict[str, str]) -> dict[str, str]:
-    """The same by driver: one daemon that may not is enough."""
+    """The refused drivers with the reason; one refused daemon of a driver is enough."""
     found: dict[str, str] = {}
     for daemon, reason in refused.items():
         for driver in SERVES[daemon]:
@@ -48,7 +49,8 @@ def refused_drivers(refused: dict[str, str]) -> dict[str, str]:
 
 
 def hooks_line(root: str = "", ask: AskRights = ask_rights) -> str:
-    """How guests that start are heard of here, and why not otherwise, for status."""
+    """A line for status: how starts of guests are noticed here, and why not by
+    hooks."""
     laid = [driver for driver in find_laid(root) if driver in DRIVERS]
     if laid:
         said = ", ".join(laid)
@@ -65,14 +67,14 @@ def _asked(root: str, ask: AskRights) -> dict[str, str]:
     try:
         return find_refused(root, ask)
     except VfwError:
-        return {}  # nobody but root may ask
+        return {}  # only root may ask
 
 
 def check_confinement(
     state: str, refused: dict[str, str], root: str = ""
 ) -> Iterator[Finding]:
-    """What SELinux and AppArmor have refused to hooks, and whether our service may do
-    its work; `refused` are daemons that SELinux keeps from hooks as things are."""
+    """The denials of SELinux and AppArmor against hooks, and whether the service may do
+    its work. `refused` are daemons that SELinux keeps from running hooks now."""
     for path in find_laid(root).values():
         yield from _label(path, root)
     noticed = {one.name: noticed_at(one, state) for one in find_daemons(root)}
@@ -91,12 +93,12 @@ def check_confinement(
 
 
 def _label(path: Path, root: str) -> Iterator[Finding]:
-    """Whether the policy knows the file for a hook of libvirt's."""
+    """Whether the file has the label of a libvirt hook."""
     shown = str(path)[len(root) :]
     try:
         has = os.getxattr(path, "security.selinux").rstrip(b"\0").decode()
     except OSError:
-        return  # no SELinux here
+        return  # a host without SELinux
     wanted = find_label(shown, root)
     if has.split(":")[:3] != wanted.split(":")[:3]:
         what = f"{shown} is labelled {has}, and not {wanted}"
@@ -106,7 +108,8 @@ def _label(path: Path, root: str) -> Iterator[Finding]:
 def _is_over(
     denial: Denial, refused: dict[str, str], noticed: dict[str, float]
 ) -> bool:
-    """Whether things are otherwise by now: the policy, or a hook was reached since."""
+    """Whether a denial is out of date: the policy has changed, or a hook has run
+    since."""
     if denial.by == SELINUX and denial.subject in DAEMONS.values():
         return denial.subject not in {DAEMONS[name] for name in refused}
     daemon = denial.subject.rpartition("/")[2]

@@ -1,9 +1,10 @@
-"""Whether libvirt's daemons may run hooks here: asked of SELinux, then tried for real.
+"""A trial whether libvirt's daemons may run hooks here: SELinux is asked, then a hook
+is run.
 
 A hook that libvirt may not execute keeps guests and networks from starting. So the
-daemon hook goes first: it bears the label that the others would, libvirt calls it on
-every reload, and ignores how it ends. Only who has reached it gets the others. Without
-hooks the service follows libvirt's own files.
+`daemon` hook goes first: it has the label of the others, libvirt calls it on every
+reload, and libvirt ignores its result. Only daemons that have run it get the other
+hooks. Without hooks the service follows libvirt's own files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .selinux_policy import is_enforcing
 
 @dataclass(frozen=True)
 class Trial:
-    """The drivers whose hooks may be laid, and why the other daemons run none."""
+    """The drivers whose hooks may be installed, and why other daemons may run none."""
 
     drivers: tuple[str, ...]
     refused: dict[str, str]
@@ -42,10 +43,10 @@ def try_hooks(
     root: str = "",
     ask: AskRights = ask_rights,
 ) -> Trial:
-    """Lay the daemon hook, where anybody may run it, and see who does.
+    """Install the daemon hook, if any daemon may run it, and see which daemons run it.
 
-    It stays if somebody has. Where no daemon runs, and none can be woken, it is not
-    tried, and the word of SELinux and of the mount counts.
+    The hook stays if a daemon has run it. If no daemon runs and none can be started,
+    there is no trial: SELinux's answer and the mount options decide.
     """
     refused = find_refused(root, ask)
     running = {daemon.name for daemon in find_daemons(root)}
@@ -76,8 +77,8 @@ def try_hooks(
 
 
 def _lay(source: Path, place: Path) -> None:
-    """Put a hook in its place by rename, labelled as the policy wants it."""
-    # Not beside it where libvirt runs whatever it finds.
+    """Install a hook by rename, with the label that the policy wants."""
+    # Not beside the hook if libvirt runs every file in that directory.
     directory = place.parent.parent if place.parent.suffix == ".d" else place.parent
     new = directory / ".vfwhooks.new"
     shutil.copyfile(source, new)
@@ -98,8 +99,7 @@ def _why_not(name: str, place: Path, root: str) -> str:
 
 
 def explain_refusal(refused: dict[str, str], root: str = "") -> Iterator[str]:
-    """What an administrator is told: what is so, what was done, how to have the
-    other."""
+    """Lines for an administrator: the obstacle, what was done, and how to get hooks."""
     names = " and ".join(refused)
     reasons = "; ".join(dict.fromkeys(refused.values()))
     yield f"{names} may not run hooks here: {reasons}"
@@ -119,8 +119,8 @@ def explain_refusal(refused: dict[str, str], root: str = "") -> Iterator[str]:
 
 
 def withdraw(state: State, root: str = "", ask: AskRights = ask_rights) -> list[str]:
-    """Take away hooks that libvirt would fail over, before a guest has to fail; what
-    was done. The daemons are told, for they remember which hooks there were."""
+    """Remove hooks that libvirt would fail to run, before a guest fails. Returns lines
+    about it. The daemons reload, since they remember which hooks exist."""
     laid = find_laid(root)
     if is_on_noexec(Path(root + DIRECTORY)):
         refused = dict.fromkeys(laid, NO_EXEC)
@@ -140,10 +140,10 @@ def withdraw(state: State, root: str = "", ask: AskRights = ask_rights) -> list[
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """What install.sh and the service call.
+    """The commands for install.sh and the service.
 
-    `try SOURCE PLACE` prints `may DRIVER…`, and a line `say …` for each thing to be
-    said; `tell` has the daemons look for hooks; `withdraw` prints what was taken away.
+    `try SOURCE PLACE` prints `may DRIVER…`, and a line `say …` for each message; `tell`
+    makes the daemons look for hooks; `withdraw` prints what was removed.
     """
     parser = argparse.ArgumentParser(prog="hooktrial")
     parser.add_argument("what", choices=("try", "tell", "withdraw"))

@@ -1,6 +1,6 @@
-"""What SELinux's loaded policy lets libvirt's daemons and our service do, as the kernel
-itself answers it. Nothing is tried out and nothing is changed; the hook path never
-comes here.
+"""The rights that SELinux's loaded policy gives to libvirt's daemons and our service,
+as the kernel answers them. Nothing is tried and nothing is changed; the hook path does
+not use this module.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .selinux_policy import (
 HOOK = "/etc/libvirt/hooks/qemu"
 PROGRAM = "/usr/bin/vfwhooks"
 BOOLEAN = "virt_hooks_unconfined"
-# libvirt's daemons that call hooks, and the domain that Fedora's policy has each run
-# in. virtlxcd has none of its own: its file bears the label of libvirt_lxc.
+# libvirt's daemons that call hooks, and the domain of each in Fedora's policy. virtlxcd
+# has no domain of its own: its file has the label of libvirt_lxc.
 DAEMONS: Mapping[str, str] = {
     "virtqemud": "virtqemud_t",
     "virtnetworkd": "virtnetworkd_t",
@@ -39,11 +39,11 @@ TAKE_AWAY = "take hooks away"
 
 _DAEMON = "/usr/sbin/"
 _HOOKS = "/etc/libvirt/hooks"
-# What hooks were before they had a type; and what all are whose type is unknown.
+# The type of hooks before they had one of their own, and the type of unlabelled files.
 _OLD_TYPES = "virt_etc_rw_t", "etc_t", "unlabeled_t"
 _BIN = "bin_t"
 _SELF = "self"
-# What the service does: the work, on a type, of a class, by permissions.
+# The service's work: a description, the target type, the class, the permissions.
 _WORK = (
     (
         "change rules and cut connections",
@@ -73,14 +73,14 @@ _WORK = (
     (TAKE_AWAY, "virt_hook_t", "file", "unlink"),
 )
 
-# Given a path and the root that it is under, the label that it has or will get.
+# Takes a path and its root; returns the label that the path has or will get.
 LabelOf = Callable[[str, str], str]
 
 
 @dataclass(frozen=True)
 class Right:
     """Whether a daemon, in its domain, may execute a hook with a label (both are
-    types), and what the policy lacks where not."""
+    types), and what the policy lacks if not."""
 
     daemon: str
     domain: str
@@ -99,16 +99,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Service:
-    """The domain that the service ends in, "" where the policy has no init_t; and what
-    is refused to it there."""
+    """The domain of the service, "" if the policy has no init_t, and the work that is
+    refused there."""
 
     domain: str
     refused: tuple[Refusal, ...] = ()
 
 
 def find_label(path: str, root: str = "") -> str:
-    """The label that the policy's file contexts give a path; what it is on Fedora where
-    nobody here can tell, and for another root."""
+    """The label that the policy's file contexts give a path; Fedora's label if that
+    cannot be found out, and for another root."""
     try:
         label = "" if root else _matched(path)
     except (OSError, VfwError):
@@ -125,10 +125,11 @@ def ask_rights(
     ask: Ask = ask_kernel,
     label_of: LabelOf = find_label,
 ) -> list[Right]:
-    """Whether libvirt's daemons may execute the hook at `path`; those whose domains the
-    loaded policy has, in the order of DAEMONS. Nothing where there is no SELinux.
+    """Whether libvirt's daemons may execute the hook at `path`. The list has the
+    daemons whose domains the loaded policy has, in the order of DAEMONS, installed or
+    not. It is empty without SELinux.
 
-    Which daemons are installed is not looked at. Raises VfwError where we may not ask.
+    Raises VfwError if we may not ask.
     """
     policy = Policy(root, ask)
     label = policy.known(type_of(label_of(path, root)), *_OLD_TYPES)
@@ -149,10 +150,10 @@ def ask_rights(
 def ask_service(
     root: str = "", ask: Ask = ask_kernel, label_of: LabelOf = find_label
 ) -> Service:
-    """The domain in which systemd starts our service, which has NoNewPrivileges, and
-    what of its work is refused there. What nobody enforces is not refused.
+    """The domain in which systemd starts our service (with NoNewPrivileges), and the
+    work that is refused there. A denial that is not enforced does not count.
 
-    Raises VfwError where we may not ask.
+    Raises VfwError if we may not ask.
     """
     policy = Policy(root, ask)
     init = policy.process("init_t")
@@ -180,8 +181,8 @@ def ask_service(
 
 
 def _domain(policy: Policy, daemon: str, label: str) -> str:
-    """The context that systemd starts a daemon in, whose file has this label. Policies
-    differ: before RHEL 9 all of them ran as virtd_t, which has all categories."""
+    """The context in which systemd starts a daemon whose file has this label. Policies
+    differ: before RHEL 9 all daemons ran as virtd_t, which has all categories."""
     init, program = policy.process("init_t"), policy.file(label)
     if label != _BIN and policy.has(program):
         context = policy.transition(init, program)
@@ -191,13 +192,14 @@ def _domain(policy: Policy, daemon: str, label: str) -> str:
 
 
 def _boolean(root: str) -> str:
-    """How the boolean stands on which Fedora's rules for hooks depend; "" for none."""
+    """The value of the boolean that Fedora's rules for hooks need; "" if it is
+    missing."""
     value = read_text(f"{root}{SELINUXFS}/booleans/{BOOLEAN}")[:1]
     return f"{BOOLEAN} is {'on' if value == '1' else 'off'}" if value else ""
 
 
 def _matched(path: str) -> str:
-    """What libselinux says of a file at the path, in whichever way it can be asked."""
+    """The label from libselinux for a file at the path, by its module or its tool."""
     try:
         libselinux = import_module("selinux")
     except ImportError:

@@ -1,5 +1,5 @@
-"""The loaded policy of SELinux (selinuxfs), asked of the kernel by the files it has for
-that, so that what decides later is what answers now. It changes nothing.
+"""SELinux's loaded policy (selinuxfs), asked through the kernel's own files: the kernel
+that decides later answers now. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from ..values.errors import VfwError
 SELINUXFS = "/sys/fs/selinux"
 _PERMISSIVE = 1  # of an answer's flags
 
-# Given a file of selinuxfs and a question, the answer; "" where the policy does not
-# know what is asked about.
+# Takes a file of selinuxfs and a question; returns the answer, or "" if the policy does
+# not know a word of the question.
 Ask = Callable[[str, str], str]
 
 
 class Verdict(Enum):
-    """Whether something is refused; PERMISSIVE is what the policy denies and nobody
-    enforces."""
+    """Whether an access is refused; PERMISSIVE is a denial that is not enforced."""
 
     ALLOWED = "allowed"
     PERMISSIVE = "permissive"
@@ -40,14 +39,14 @@ class Need(NamedTuple):
 
 
 def is_enforcing(root: str = "") -> bool:
-    """Whether SELinux is there and refuses what its policy denies."""
+    """Whether SELinux is there and enforces its policy."""
     return read_text(f"{root}{SELINUXFS}/enforce") == "1"
 
 
 def ask_kernel(file: str, question: str) -> str:
-    """What the kernel answers; "" where its policy does not know what is asked about.
+    """The kernel's answer; "" if its policy does not know a word of the question.
 
-    Raises VfwError where we may not ask. A descriptor takes one question.
+    Raises VfwError if we may not ask. A descriptor takes one question.
     """
     try:
         fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
@@ -77,7 +76,7 @@ class Policy:
         self._is_enforcing = self._text("enforce") == "1"
 
     def process(self, kind: str) -> str:
-        """The context of a daemon of the system in a domain."""
+        """The context of a system daemon in a domain."""
         return f"system_u:system_r:{kind}{self._range}"
 
     def file(self, kind: str) -> str:
@@ -93,22 +92,23 @@ class Policy:
         return next((kind for kind in types if self.has(self.file(kind))), types[0])
 
     def transition(self, source: str, target: str) -> str:
-        """The context that a process gets by executing a file."""
+        """The context of a process after it has executed a file."""
         question = f"{source} {target} {self._number('class/process/index')}"
         answer = self._ask(f"{self._place}/create", question)
         return answer if answer.count(":") >= 2 else source
 
     def is_privilege_given(self, source: str, context: str) -> bool:
         """Whether a process with no_new_privs changes its context. The kernel would
-        also let one pass into a domain that is bounded by its own; it does not tell."""
+        also allow a change into a domain bounded by the old one, but does not tell
+        about bounds."""
         capable = self._text("policy_capabilities/nnp_nosuid_transition") == "1"
         if not capable or self._number("class/process2/index") is None:
             return context == source
         need = Need(source, context, "process2", "nnp_transition")
         return context == source or self.judge([need])[0] is not Verdict.DENIED
 
-    # What execve asks of a script, in this order (selinux_inode_permission,
-    # selinux_file_open, selinux_bprm_creds_for_exec), and of the old domain, but for
+    # The checks of execve for a script, in this order (selinux_inode_permission,
+    # selinux_file_open, selinux_bprm_creds_for_exec), all on the old domain, except
     # entrypoint and the last:
     # 1. file { execute read open } on the script, which is opened to be executed (and
     #    getattr, without which libvirt does not see that there is a hook);
@@ -116,17 +116,18 @@ class Policy:
     #    where it makes one: process transition to the new domain, and of that: file
     #    entrypoint on the script;
     # 3. file { execute read open } on the interpreter, which is opened before the
-    #    credentials change; for it no transition is looked for, and so neither
-    #    execute_no_trans nor entrypoint is asked;
+    #    credentials change; no transition is looked for here, so neither
+    #    execute_no_trans nor entrypoint is checked;
     # 4. of the new domain: file { map execute read } on the interpreter, when it is
     #    mapped. A refusal here kills the child.
-    # process { siginh rlimitinh noatsecure } and fd use are asked as well, and refuse
-    # no execve. `share` and `ptrace` are for who shares its fs with another thread or
-    # is traced, and libvirt's child is neither.
+    # process { siginh rlimitinh noatsecure } and fd use are checked as well, and refuse
+    # no execve. `share` and `ptrace` concern a process that shares its fs with another
+    # thread or is traced, and libvirt's child is neither.
     def execution(
         self, source: str, script: str, context: str = "", interpreter: str = ""
     ) -> list[Need]:
-        """What a process needs to run a script, in the context that this gives it."""
+        """The permissions for a process to run a script, in the context that this gives
+        it."""
         new = context or self.transition(source, script)
         shell = interpreter or self.file("shell_exec_t")
         opened = "execute read open"
@@ -146,7 +147,7 @@ class Policy:
         ]
 
     def judge(self, needs: Iterable[Need]) -> tuple[Verdict, str]:
-        """Whether all of it is allowed, and the first that is denied where not."""
+        """Whether all needs are allowed, and the first denial if not."""
         passed = ""
         for need in needs:
             missing, is_permissive = self._missing(need)
@@ -160,8 +161,8 @@ class Policy:
         return (Verdict.PERMISSIVE if passed else Verdict.ALLOWED), passed
 
     def _missing(self, need: Need) -> tuple[list[str], bool]:
-        """The permissions that are denied, and whether nobody minds. Of a type that the
-        policy does not have nothing is known, and nothing said."""
+        """The denied permissions, and whether the domain is permissive. For a type that
+        the policy does not have, nothing is reported."""
         wanted = need.permissions.split()
         decision = self._decision(*need[:3])
         if decision is None:
@@ -173,16 +174,16 @@ class Policy:
         ], bool(flags & _PERMISSIVE)
 
     def _permits(self, allowed: int, kind: str, permission: str) -> bool:
-        """A permission that the policy does not have is one that only a kernel newer
-        than it knows, and deny_unknown says what becomes of those."""
+        """Whether the permission is allowed. A permission that the policy does not have
+        is known to a newer kernel only; then deny_unknown decides."""
         number = self._number(f"class/{kind}/perms/{permission}")
         if number is None:
             return not self._is_strict
         return bool(allowed >> (number - 1) & 1)
 
     def _decision(self, source: str, target: str, kind: str) -> tuple[int, int] | None:
-        """What is allowed, as the bits of the class, and the flags; None for what the
-        policy does not have."""
+        """The allowed permissions, as bits of the class, and the flags; None if the
+        policy does not have the class or a type."""
         number = self._class(kind)
         if number is None:
             return None
@@ -207,7 +208,7 @@ class Policy:
 
 
 def _said(need: Need, missing: list[str]) -> str:
-    """What is denied, in the policy's own words."""
+    """The denial in the policy's own words."""
     source, target = type_of(need.source), type_of(need.target)
     if need.source == need.target:
         on = f"its own {need.kind}"
@@ -219,8 +220,7 @@ def _said(need: Need, missing: list[str]) -> str:
 
 
 def type_of(context: str) -> str:
-    """The type in a context, which may have a range behind it, and that may have
-    colons."""
+    """The type in a context. A range may follow the type, and may have colons."""
     fields = context.split(":")
     return fields[2].strip() if len(fields) > 2 else ""
 
