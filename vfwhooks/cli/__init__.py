@@ -1,1 +1,1 @@
-"""The command line: one command a module, and what is printed."""
+"""The command line: parser, commands, and their output."""

@@ -1,5 +1,5 @@
-"""Completions for bash, zsh and fish, from the parser. A shell asks `vfwhooks complete`
-for guests and ports; a name is never a word that the shell would expand."""
+"""Completions for bash, zsh and fish, made from the parser. The shell asks `vfwhooks
+complete` for guests and ports, and never expands characters in a name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from .parser import FILE, GUEST, GUEST_OR_PORT, Command, find_commands, make_parser
 
-# What is asked where an argument is one of these.
+# What `vfwhooks complete` lists for each of these arguments.
 ASKED = {GUEST: "guests", GUEST_OR_PORT: "guests ports", "PORT": "ports"}
-# In the second line, by which install.sh knows what is its own to replace and remove.
+# The second line of each file. install.sh replaces and removes files with this line.
 _MARK = "# vfwhooks: completions, made from the parser of the command line."
 
 
@@ -29,7 +29,7 @@ def _options(command: Command) -> list[tuple[argparse.Action, str]]:
 
 
 def _asked(command: Command) -> str:
-    """What is asked for the arguments of a command."""
+    """The words for `vfwhooks complete` that list the arguments of a command."""
     return next((ASKED[m] for m in _metavars(command) if m in ASKED), "")
 
 
@@ -38,7 +38,7 @@ def _metavars(command: Command) -> list[str]:
 
 
 def _values(commands: dict[str, Command]) -> dict[str, list[str]]:
-    """Options that take a value, by what that is."""
+    """Options that take a value, by the kind of the value."""
     found: dict[str, list[str]] = {}
     for command in commands.values():
         for one, word in _options(command):
@@ -72,7 +72,7 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
 _BASH_HEAD = """\
 _vfwhooks() {
 	local word=${COMP_WORDS[COMP_CWORD]} files=''"""
-# Names are compared and quoted here: compgen -W would expand what stands in them.
+# Names are compared and quoted here: compgen -W would expand characters in them.
 _BASH_TAIL = """\
 	COMPREPLY=()
 	for name in $words; do
@@ -127,7 +127,7 @@ def _zsh_value(option: argparse.Action) -> str:
 def _zsh_argument(command: Command) -> list[str]:
     if FILE in _metavars(command):
         return ["1:file:_files"]
-    # Behind the blank zsh puts no options of its own among the words.
+    # zsh adds no options of its own to the words after the blank.
     return [f"1:name: _vfwhooks_known {asked}" for asked in (_asked(command),) if asked]
 
 

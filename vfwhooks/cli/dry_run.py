@@ -1,5 +1,5 @@
-"""`apply --dry-run`: the very sync that apply does, on a copy of the state, in a
-network namespace that is thrown away. The kernel there takes or refuses for real.
+"""`apply --dry-run`: the sync of `apply`, on a copy of the state, in a new network
+namespace. The kernel there really accepts or refuses the rules.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What apply would remove and add (guest and entry), what would go wrong, and who
-    keeps ports that are published."""
+    """The result of a sync: the guests and entries that it removes and adds, the
+    problems, and the users of published ports."""
 
     removed: list[tuple[str, Kept]]
     added: list[tuple[str, Kept]]
@@ -44,8 +44,9 @@ class Outcome:
 def dry_run(
     state: State, main: str, answer: Answer | None, asked: int, taken: bytes | None
 ) -> Outcome:
-    """Do what apply does where it touches nothing."""
-    # Beside the state, whose files are given a second name there instead of a copy.
+    """Do the sync of `apply` without a change to the host. Raises VfwError."""
+    # Beside the state directory, so that files get a second link there instead of a
+    # copy.
     beside = Path(state.path).parent
     with tempfile.TemporaryDirectory(prefix=".vfwhooks-", dir=beside) as directory:
         copy = Path(directory) / "state"
@@ -56,7 +57,7 @@ def dry_run(
         if taken is not None:
             scratch.put_taken(taken)
         inventory = Inventory(f"{copy}/networks")
-        # Opened here: neighbours and listeners are to be those of this host.
+        # The sockets are opened here, to see neighbours and listeners of this host.
         _ = inventory.route, inventory.diag
         parts = [part for part in PARTS if has_table(Netlink(), part)]
         mine, its = os.pipe()
@@ -72,17 +73,17 @@ def dry_run(
         os.waitpid(child, 0)
     if not data:
         raise VfwError("the dry run did not come to its end")
-    found: Outcome = pickle.loads(data)  # our own child's
+    found: Outcome = pickle.loads(data)  # from our own child
     return found
 
 
 def _copy_state(state: State, copy: Path) -> None:
-    """Copy the state directory, while nobody changes what takes the lock; events are
-    noted without. Whoever waits for the lock meanwhile waits for thousands of files."""
+    """Copy the state directory with the lock held. Events are noted without the lock. A
+    waiter for the lock waits for thousands of files."""
 
     def ignored(directory: str, names: list[str]) -> list[str]:
         if directory == f"{state.path}/tmp":
-            return names  # somebody is writing there
+            return names  # other processes write there
         return ["lock"] if directory == state.path else []
 
     lock = state.lock()
@@ -93,14 +94,15 @@ def _copy_state(state: State, copy: Path) -> None:
 
 
 def _copy_file(source: str, target: str) -> None:
-    """By a second name, if it can have one: whatever changes is put in its place."""
-    with suppress(FileNotFoundError):  # removed, or renamed, since it was listed
+    """Link the file if possible: every change replaces the file, and never its
+    content."""
+    with suppress(FileNotFoundError):  # removed or renamed since the list was made
         try:
             os.link(source, target, follow_symlinks=False)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise
-            shutil.copyfile(source, target)  # it may be on a file system of its own
+            shutil.copyfile(source, target)  # the state may be on another file system
 
 
 def _perform(
@@ -111,7 +113,7 @@ def _perform(
     answer: Answer | None,
     asked: int,
 ) -> Outcome:
-    """In the child: leave the host's network, stand in for libvirt, and sync."""
+    """In the child: leave the host's network, make libvirt's tables, and sync."""
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
         return Outcome([], [], [f"unshare: {os.strerror(ctypes.get_errno())}"])
     hook = "type filter hook forward priority 0;"

@@ -1,5 +1,5 @@
-"""`vfwhooks explain` for a guest, a port, this host's ruleset, a saved one, or what
-changed between two of them."""
+"""`vfwhooks explain` for a guest, a port, this host's ruleset, a saved ruleset, or the
+changes between two of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SECONDS = 60.0  # for a tool that lists a large ruleset
 def explained(
     arguments: argparse.Namespace, state: State, config: str
 ) -> tuple[Iterable[str], bool]:
-    """The lines, and whether all is well (with --diff: the same)."""
+    """The lines, and whether all is well (with --diff: whether nothing has changed)."""
     about = arguments.about
     if arguments.trace:
         one, wait = arguments.trace, arguments.wait
@@ -60,18 +60,19 @@ def explained(
 
 
 def _is_path(about: str) -> bool:
-    """Neither a guest's name nor a port with its protocol has a slash like that."""
+    """Whether the argument is a path: it has a slash, and is no port with its
+    protocol."""
     head, slash, _ = about.partition("/")
     return bool(slash) and not head.isdigit()
 
 
 def explain_file(path: Path) -> Iterator[str]:
-    """All about a saved ruleset, of whatever host."""
+    """All about a saved ruleset, of any host."""
     return tell(load_ruleset(path), Names())
 
 
 def explain_host(state: State, config: str) -> Iterator[str]:
-    """All about this host's ruleset, and what becomes of each published port."""
+    """All about this host's ruleset, and its verdict on each published port."""
     verdicts, names = _live_verdicts(state)
     lines = list(verdicts.tell(look(state, config).forwards))
     if lines:
@@ -84,8 +85,8 @@ def explain_host(state: State, config: str) -> Iterator[str]:
 def trace(
     about: str, source: str, wait: float, state: State, config: str
 ) -> Iterator[str]:
-    """The way of a connection to a port of this host, as it is computed, and as the
-    next one really goes; nothing is sent."""
+    """The way of a connection to a port of this host: computed, and then the real way
+    of the next one. Nothing is sent."""
     protocol, _, port = about.lower().partition("/")
     if protocol not in PROTOCOLS or not port.isdigit() or int(port) > _LAST_PORT:
         hint = "a protocol and a port: tcp/8080, udp/53"
@@ -104,7 +105,7 @@ def trace(
 
 
 def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]:
-    """The real way of the next such connection."""
+    """The real way of the next connection of this kind."""
     if any(one.tool == "iptables-legacy" for one in verdicts.known.ruleset.tables):
         yield "iptables-legacy cannot be traced: the computed way alone is told"
         return
@@ -135,13 +136,13 @@ def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:
 
 
 def save_host(path: Path) -> None:
-    """Write this host's ruleset to a file, by rename; it is root's alone."""
+    """Write this host's ruleset to a file, by rename; only root may read the file."""
     data = _list_live().encode("utf-8", "surrogateescape")
     write(str(path), data, f"{path}.new")
 
 
 def changes(old: Path, new: Path | None, state: State) -> list[str]:
-    """What changed since a file was saved: up to another one, or up to now."""
+    """The changes since a file was saved: up to another file, or up to now."""
     names = Names() if new else find_names(state, Inventory(f"{state.path}/networks"))
     after = load_ruleset(new) if new else _read_live()
     return list(find_changes(load_ruleset(old), after, names))

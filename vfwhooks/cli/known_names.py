@@ -1,5 +1,5 @@
-"""`vfwhooks complete`: the guests and ports that a shell may complete. It looks where
-that costs least, changes nothing, and says nothing when it finds nothing."""
+"""`vfwhooks complete`: guests and ports for completion in shells. The search is cheap,
+changes nothing, and reports no error."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..store.state import DRIVERS
 from ..values.errors import VfwError
 from ..values.protocols import ALL_PROTOCOLS
 
-_LONG = 200  # from here on a file's name may be a hash of the guest's
+_LONG = 200  # from this length on, the name of a file may be a hash of the guest's name
 
 
 def find_known(state: str, main: str, what: Collection[str]) -> list[str]:
-    """Guests, and ports as `explain` takes them: of the configuration in force, or,
-    for whoever may not read that, of the file; and guests that run. `state` is the
-    state directory's path, which may not be there.
+    """Guests, and ports in the form that `explain` takes: from the configuration in
+    force and from running guests. If the user may not read these, forwards.yaml is
+    read. `state` is the path of the state directory, which may be missing.
 
-    A name that would do something to a terminal is left out.
+    Names with unprintable characters are left out, since they may change the terminal.
     """
     try:
         found = [*_in_force(state, what), *_running(state, what)]
@@ -49,7 +49,7 @@ def _running(state: str, what: Collection[str]) -> Iterator[str]:
     if "guests" in what:
         for driver in DRIVERS:
             for name in names(f"{state}/guests/{driver}"):
-                # The file's name: a record that cannot be read stays where it is.
+                # The name of the file counts: a broken record must stay in its place.
                 if len(name) < _LONG:
                     yield unquote(name)
 

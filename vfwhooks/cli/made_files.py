@@ -1,5 +1,5 @@
-"""The files that are made from the parser, as packages and install.sh put them in
-place: completions and manual pages."""
+"""The files made from the parser (completions and manual pages), for packages and
+install.sh."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .manual_pages import render_pages
 
 
 def main(directory: str) -> None:
-    """Write them: SHELL/vfwhooks and man8/vfwhooks-COMMAND.8."""
+    """Write the files below `directory`: SHELL/vfwhooks and man8/vfwhooks-COMMAND.8."""
     made = {f"{shell}/vfwhooks": text for shell, text in render_completions().items()}
     made.update({f"man8/{name}": text for name, text in render_pages().items()})
     for place, text in made.items():

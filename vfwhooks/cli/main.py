@@ -1,4 +1,4 @@
-"""The command line."""
+"""The commands of the command line, and their exit status."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ DONE, FAILED, BAD = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done or same, 1 failed or differs, 2 bad
-    usage or bad configuration."""
+    """Run one command. Returns the exit status: 0 done or same, 1 failed or differs, 2
+    bad usage or bad configuration."""
     arguments = make_parser().parse_args(argv)
-    gc.disable()  # nothing lives longer than one command, and a pass costs 20 ms
+    gc.disable()  # no object lives longer than one command, and a pass costs 20 ms
     try:
         return _COMMANDS[arguments.command](arguments)
     except VfwError as error:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Say everything that is wrong with a file."""
+    """Print every problem of a file."""
     path = arguments.file or Path(_config())
     if arguments.file and not path.exists():
         raise VfwError(f"{path}: no such file")
@@ -94,7 +94,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def _find_gone(path: Path) -> list[Problem]:
-    """What was there and is not any more, as far as whoever asks may know of it."""
+    """The files that are gone, if the user may read the state directory."""
     try:
         return find_gone(path, _state_path())
     except (OSError, VfwError):
@@ -102,7 +102,7 @@ def _find_gone(path: Path) -> list[Problem]:
 
 
 def apply(arguments: argparse.Namespace) -> int:
-    """Reconcile every running guest with the file."""
+    """Bring the rules of every running guest to what the file says."""
     state, config = State(_state_path()), _config()
     asked = time.monotonic_ns()
     asking.begin(state)
@@ -134,7 +134,7 @@ def apply(arguments: argparse.Namespace) -> int:
 
 
 def _taken(state: State) -> bytes | None:
-    """What DNAT rules of others take now; None where the kernel does not say."""
+    """The ports that foreign DNAT rules take now; None if they cannot be read."""
     try:
         return build(survey(state).claims)
     except (OSError, VfwError) as error:
@@ -143,7 +143,7 @@ def _taken(state: State) -> bytes | None:
 
 
 def _keep(state: State) -> list[str]:
-    """Keep what is in force over a boot; what is in the way of that."""
+    """Keep the configuration in force over a boot. Returns problems."""
     try:
         kept_over_boot.keep(state)
     except OSError as error:
@@ -152,7 +152,7 @@ def _keep(state: State) -> list[str]:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Show what is forwarded."""
+    """Print what is forwarded."""
     overview = look(State(_state_path()), _config())
     if arguments.json:
         print(status_json(overview))
@@ -164,7 +164,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def doctor(_: argparse.Namespace) -> int:
-    """Look at the host as a whole."""
+    """Print findings about the host as a whole."""
     answer = _ask_libvirtd()
     known = known_guests() if answer else set()
     found = examine(State(_state_path()), _config(), answer, known)
@@ -176,18 +176,18 @@ def doctor(_: argparse.Namespace) -> int:
 
 
 def explain_rules(arguments: argparse.Namespace) -> int:
-    """Tell all about one guest's forwards, one port's, or a whole ruleset."""
+    """Print all about one guest's forwards, one port, or a whole ruleset."""
     lines, is_well = explained(arguments, State(_state_path()), _config())
     try:
         for line in lines:
             print(line)
-    except BrokenPipeError:  # whoever reads has seen enough
+    except BrokenPipeError:  # the reader, a pager say, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE if is_well else FAILED
 
 
 def watch(_: argparse.Namespace) -> int:
-    """Become the watch: a process that has imported nothing of the command line."""
+    """Replace this process by the service, without the imports of the command line."""
     package = str(Path(__file__).resolve().parents[2])
     code = "import sys; sys.path[:0] = [sys.argv[1]]; "
     code += "from vfwhooks.service.daemon import main; main(*sys.argv[2:])"
@@ -196,7 +196,7 @@ def watch(_: argparse.Namespace) -> int:
 
 
 def keep_address(arguments: argparse.Namespace) -> int:
-    """Reserve the addresses that a guest has now."""
+    """Reserve the guest's present addresses."""
     inventory = Inventory(f"{_state_path()}/networks")
     lines, problems = reserve_guest(
         arguments.guest, running_guests(), inventory, reserve
@@ -209,7 +209,7 @@ def keep_address(arguments: argparse.Namespace) -> int:
 
 
 def purge(_: argparse.Namespace) -> int:
-    """Take out all rules of ours and forget everything but forwards.yaml."""
+    """Remove all our rules, and all state except forwards.yaml."""
     state = State(_state_path())
     lock = state.lock()
     inventory = Inventory(f"{state.path}/networks")
@@ -232,7 +232,7 @@ def purge(_: argparse.Namespace) -> int:
 
 
 def complete(arguments: argparse.Namespace) -> int:
-    """Name what a shell may complete, one a line."""
+    """Print the words for a completion, one a line."""
     for name in find_known(_state_path(), _config(), arguments.what):
         print(name)
     return DONE

@@ -1,5 +1,5 @@
-"""A manual page for every command, from what `--help` says of it: text in
-the macros of man(7), for `man vfwhooks-check` and the like."""
+"""Manual pages, one for every command, made from the parser: text in the macros of
+man(7), for `man vfwhooks-check` and the like."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _page(name: str, command: Command) -> Iterator[str]:
 
 
 def _value(one: argparse.Action) -> str:
-    """What an option takes; '' where that is nothing."""
+    """The value of an option; '' if it takes none."""
     return f"{one.metavar}" if one.nargs != 0 else ""
 
 
@@ -62,7 +62,7 @@ def _argument(one: argparse.Action) -> str:
 
 
 def _line(text: str) -> str:
-    """A line of text, of which no character means anything to roff."""
+    """A line of text without any character that is special to roff."""
     line = _plain(text)
     return f"\\&{line}" if line[:1] in (".", "'") else line
 

@@ -1,4 +1,4 @@
-"""What the command line prints of a change and of an overview. Talks to nobody."""
+"""The text that the command line prints about a delta or an overview. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .dry_run import Outcome
 
 
 def diff_lines(outcome: Outcome) -> list[str]:
-    """The change, forward by forward, as + and - lines."""
+    """The delta, forward by forward, as + and - lines."""
     lines = []
     for sign, changed in (("-", outcome.removed), ("+", outcome.added)):
         entries = [entry for _, entry in changed]
@@ -37,7 +37,8 @@ def diff_lines(outcome: Outcome) -> list[str]:
 
 
 def _said(name: str, entry: Entry | HairpinMode) -> str:
-    """What an entry means to whoever wrote the forward; nothing for what he has not."""
+    """The entry in a user's words; '' for an entry that no line of the file asks
+    for."""
     if isinstance(entry, Dnat):
         return f"{_where(entry.published)} → {name} {_target(entry)}"
     if isinstance(entry, Reject):
@@ -72,7 +73,7 @@ def _where(published: Published) -> str:
 
 
 def status_json(overview: Overview) -> str:
-    """What programs are told of it: the manual says which fields there are."""
+    """The overview for programs; the manual describes the fields."""
     shown = {
         "backend": overview.backend,
         "guests": [asdict(guest) for guest in overview.guests],
@@ -82,7 +83,7 @@ def status_json(overview: Overview) -> str:
 
 
 def overview_lines(overview: Overview) -> list[str]:
-    """The overview as `status` prints it: a line each, the forwards as a table."""
+    """The overview as `status` prints it: lines, and the forwards as a table."""
     lines = [f"hooks    {show(overview.hooks)}"] if overview.hooks else []
     lines += [f"backend  {overview.backend or 'none yet'}"]
     lines += [f"problem  {show(problem)}" for problem in overview.problems]
@@ -90,7 +91,8 @@ def overview_lines(overview: Overview) -> list[str]:
 
 
 def _table(cells: list[dict[str, str]]) -> list[str]:
-    """Rows below their titles, each column but the last as wide as its widest."""
+    """Rows below their titles; each column, except the last, has the width of its
+    widest cell."""
     rows = [[show(cell) for cell in one.values()] for one in cells]
     rows[:0] = [list(titles) for titles in cells[:1]]
     widths = [max(map(len, column)) for column in zip(*rows)]

@@ -1,5 +1,5 @@
-"""What the command line takes, told once: for `--help`, for the manual pages and for
-completions in shells. It imports nothing of ours but the version."""
+"""The one definition of commands and arguments: for `--help`, for the manual pages and
+for completions in shells. Of our package it imports only the version."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-# What an argument stands for, by its metavar: what shells complete there.
+# The kinds of arguments, by metavar. Shells complete by these.
 FILE, GUEST, GUEST_OR_PORT = "FILE", "GUEST", "GUEST|PORT"
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser; `command` in what it gives is the command's name."""
+    """The parser; `command` of its result is the command's name."""
     parser = argparse.ArgumentParser(
         prog="vfwhooks",
         description="Port forwards to libvirt guests.",
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_editing(commands)
     _add_looking(commands)
     _add_doing(commands)
-    # Hidden: what completions in shells ask.
+    # Hidden: completions in shells call this command.
     one = commands.add_parser("complete")
     one.add_argument("what", nargs="+", choices=("guests", "ports"))
     one.set_defaults(command="complete")
@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def find_commands(parser: argparse.ArgumentParser) -> dict[str, Command]:
-    """The commands that people see, by name."""
+    """The commands for users, by name."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return {
@@ -57,7 +57,7 @@ class Command:
 
     @property
     def about(self) -> str:
-        """What it does, in paragraphs."""
+        """The description of the command, in paragraphs."""
         return self.parser.description or ""
 
     @property
@@ -67,12 +67,12 @@ class Command:
 
     @property
     def options(self) -> list[argparse.Action]:
-        """What begins with -, `--help` among it."""
+        """The options, `--help` among them."""
         return [one for one in self.parser._actions if one.option_strings]
 
     @property
     def arguments(self) -> list[argparse.Action]:
-        """What does not."""
+        """The arguments that are no options."""
         return [one for one in self.parser._actions if not one.option_strings]
 
 

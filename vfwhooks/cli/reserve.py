@@ -1,4 +1,4 @@
-"""`vfwhooks reserve`: where a guest is now, it stays, by libvirt's own DHCP."""
+"""`vfwhooks reserve`: DHCP reservations of libvirt for a guest's present addresses."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def reserve_guest(
     name: str, answer: Answer, inventory: Inventory, reserve: Reserve
 ) -> tuple[list[str], list[str]]:
-    """Reserve the IPv4 address of every interface that has one: what was done, and
-    what could not be.
+    """Reserve the IPv4 address of every interface that has one. Returns lines about the
+    reservations, and problems.
 
-    `name` is the guest's, or its UUID; `reserve` is told network, MAC and address.
+    `name` is the guest's name or UUID; `reserve` takes network, MAC and address.
     """
     found = [g for g in answer.guests if name in (g.name, g.uuid)]
     if not found:

@@ -1,5 +1,5 @@
 """allow_from: the source ranges of a forward, from the key in forwards.yaml to the name
-of the chain that lets them through."""
+of their chain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Sources = tuple[Subnet, ...]
 
 
 def read_sources(read: Values, parts: dict[str, Node], above: Sources) -> Sources:
-    """Those that a port, a guest or the defaults have; without the key, those above."""
+    """The source ranges of a port, a guest or the defaults; without the key,
+    `above`."""
     return read.given(parts, "allow_from", parse_subnet, above)
 
 
 def find_fault(sources: Sources, host_ip: Address) -> str:
-    """What is wrong with such sources on this address of the host's; '' for nothing."""
+    """The problem with these source ranges on this host address; '' for none."""
     if not sources:
         return ""
     if host_ip.is_loopback:
@@ -33,7 +34,7 @@ def find_fault(sources: Sources, host_ip: Address) -> str:
 
 
 def collapse(sources: Sources) -> list[Subnet]:
-    """The sources without what is contained in another, IPv4 before IPv6."""
+    """The source ranges without those inside another one, IPv4 before IPv6."""
     four = [s for s in sources if isinstance(s, IPv4Network)]
     six = [s for s in sources if isinstance(s, IPv6Network)]
     return [*collapse_addresses(four), *collapse_addresses(six)]
@@ -41,13 +42,13 @@ def collapse(sources: Sources) -> list[Subnet]:
 
 @cache
 def chain_name(sources: Sources) -> str:
-    """The chain that lets these sources through; the same list is the same chain."""
+    """The chain that lets these source ranges through; equal lists have one chain."""
     words = ",".join(map(str, collapse(sources)))
     return "allow_" + sha256(words.encode()).hexdigest()[:16]
 
 
 def by_family(sources: Sources) -> dict[str, tuple[str, ...]]:
-    """The sources as they are written in a ruleset, by family number."""
+    """The source ranges as text for a ruleset, by family number."""
     found: dict[str, tuple[str, ...]] = {"4": (), "6": ()}
     for source in collapse(sources):
         found[str(source.version)] += (str(source),)

@@ -1,7 +1,7 @@
 """The compiled configuration: a text file, from which a hook reads only its own guest.
 
-It is made when forwards.yaml changes (see compiler) and stays as the last good
-configuration. Behind a line with the format, and where the parts are, stand
+The compiler makes it when forwards.yaml changes, and it stays as the last good
+configuration. After a line with the format, and the offsets of the parts, it has
 
     /etc/vfwhooks/forwards.yaml 7 131 …      stamps of the files that it was made from
     own                                      the base rulesets by part,
@@ -10,7 +10,7 @@ configuration. Behind a line with the format, and where the parts are, stand
     web1                                     the guests' lines (see compiled_lines)
         forward * tcp 8080 8080 80 80 -
 
-The sum of a guest's name says in which slot it stands.
+The checksum of a guest's name tells its slot.
 """
 
 import posix
@@ -32,11 +32,11 @@ _TEMPLATES = files.find_templates(__file__.rsplit("/", 2)[0]), __file__
 
 
 class Damaged(VfwError):
-    """It has the size and the head of a compiled configuration, and then no guests."""
+    """A file with the size and the head of a compiled configuration, but bad guests."""
 
 
 class Compiled:
-    """An open compiled configuration; a lookup reads one slot of it."""
+    """An open compiled configuration; a lookup reads one slot of the file."""
 
     _fd = -1
 
@@ -53,7 +53,7 @@ class Compiled:
         self._fd = fd
 
     def close(self) -> None:
-        """Close the file; the last that holds the configuration closes it, too."""
+        """Close the file; __del__ does so, too."""
         if self._fd >= 0:
             posix.close(self._fd)
             self._fd = -1
@@ -66,7 +66,8 @@ class Compiled:
         return self._guests == self._end
 
     def lookup(self, name: str) -> list[str]:
-        """The lines compiled for the guest of this name or UUID; none for others."""
+        """The compiled lines for the guest of this name or UUID; empty if there are
+        none."""
         at = self._index + _slot(name, self._slots) * _WIDTH
         try:
             first, last = map(int, posix.pread(self._fd, 2 * _WIDTH, at).split())
@@ -75,12 +76,12 @@ class Compiled:
         return self._read(self._guests + first, self._guests + last).get(name, [])
 
     def claims(self) -> list[str]:
-        """The guests, as they stand in the file, with ports that stay theirs while they
-        do not run."""
+        """The guests, as named in the file, whose ports stay rejected while they do not
+        run."""
         return self._of_all("claims")
 
     def bridges(self) -> list[str]:
-        """The bridges that stand in the file."""
+        """The host's own bridges that forwards.yaml names."""
         return self._of_all("bridge")
 
     def _of_all(self, word: str) -> list[str]:
@@ -88,7 +89,7 @@ class Compiled:
         return [files.unquote(rest) for first, _, rest in lines if first == word]
 
     def guests(self) -> dict[str, list[str]]:
-        """The lines of every guest, by the name or UUID that stands in the file."""
+        """The lines of every guest, by its name or UUID in the file."""
         return dict(sorted(self._read(self._guests, self._end).items()))
 
     def base_rulesets(self) -> dict[str, str]:
@@ -97,7 +98,7 @@ class Compiled:
         return {part: "\n".join(lines) for part, lines in found.items()}
 
     def _read(self, first: int, last: int) -> dict[str, list[str]]:
-        """What stands in a part of the file, by the names in front of the lines."""
+        """The records between two offsets of the file, by name. Raises Damaged."""
         try:
             if 0 <= first <= last <= self._end:
                 return _records(posix.pread(self._fd, last - first, first))
@@ -107,7 +108,8 @@ class Compiled:
 
 
 def load(state: str) -> "Compiled | None":
-    """What is compiled in the directory `state`; None where nothing whole is."""
+    """The compiled configuration in the directory `state`; None if there is no good
+    one."""
     path = f"{state}/compiled"
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
@@ -121,7 +123,8 @@ def load(state: str) -> "Compiled | None":
 
 
 def stamps_in_force(state: str) -> str:
-    """The stamps of what is compiled in the directory `state`; '' of nothing."""
+    """The stamps of the compiled configuration in the directory `state`; '' for
+    none."""
     good = load(state)
     if good is None:
         return ""
@@ -148,7 +151,7 @@ def build(
 
 
 def stamp(path: str) -> str:
-    """A line that changes whenever the file or directory at `path` does."""
+    """A line that changes whenever the file or directory at `path` changes."""
     try:
         about = posix.stat(path)
     except OSError:
@@ -158,8 +161,8 @@ def stamp(path: str) -> str:
 
 
 def stamps(main: str) -> str:
-    """Stamps of forwards.yaml, of forwards.d beside it, of every file in there, and
-    of the templates: another release compiles anew.
+    """Stamps of forwards.yaml, of forwards.d beside it, of every file in forwards.d,
+    and of the templates: another release compiles again.
     """
     directory = f"{main.rpartition('/')[0] or '.'}/forwards.d"
     try:
@@ -171,24 +174,24 @@ def stamps(main: str) -> str:
 
 
 def template_stamps() -> list[str]:
-    """Stamps of every template, and of who reads what is made of them."""
+    """Stamps of every template, and of this module, which reads the rendered texts."""
     names = sorted(posix.listdir(_TEMPLATES[0]))
     return [stamp(f"{_TEMPLATES[0]}/{name}") for name in names] + [stamp(_TEMPLATES[1])]
 
 
 def mark_of(taken: str) -> str:
-    """A word that stands for the stamps."""
+    """A short word for the stamps."""
     return f"{crc32(_encoded(taken)):08x}"
 
 
 def stamped(taken: str) -> list[str]:
-    """The paths that were there when the stamps were taken."""
+    """The paths that existed when the stamps were taken."""
     lines = [line.split(" ") for line in taken.split("\n")]
     return [files.unquote(words[0]) for words in lines if len(words) > 2]
 
 
 def is_current(taken: str, main: str) -> bool:
-    """Whether the files are still those that the stamps were taken of."""
+    """Whether the files still have these stamps."""
     lines = taken.split("\n")
     return lines[0].startswith(files.quote(main) + " ") and all(
         stamp(files.unquote(line.partition(" ")[0])) == line for line in lines
@@ -212,7 +215,7 @@ def _record(name: str, lines: list[str]) -> bytes:
 
 
 def _records(data: bytes) -> dict[str, list[str]]:
-    """The lines by name. Raises ValueError for what was never built."""
+    """The lines by name. Raises ValueError for bytes that `build` never made."""
     if not data:
         return {}
     text = _decoded(data)

@@ -1,23 +1,23 @@
-"""What forwards.yaml says of one guest, as the lines in the compiled configuration, to
-values. Text in, values out.
+"""One guest's lines in the compiled configuration, parsed into values. Pure.
+
+The lines, with examples of values, and their meaning:
 
     address 192.168.122.50
     network default
     bridge br-nat                            a bridge of the host's own
-    claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of what is rejected for it
-    wide                                     takes ports that libvirt's bridges need
+    claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of the guest's rejects
+    wide                                     publishes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
-    hairpin                                  its ports of bridges go into hairpin mode
+    hairpin                                  its bridge ports go into hairpin mode
     public 203.0.113.7                       an address for this guest, not the host's
-    whole 203.0.113.7                        what is not published there is rejected
+    whole 203.0.113.7                        unpublished ports there are rejected
     kept 203.0.113.7                         the same, whether the guest runs or not
     outgoing 203.0.113.7                     its own connections leave from there
     forward * tcp 8080 8080 80 80 -          host, protocol, published, target, chain
     forward * tcp 22 22 22 22 - masquerade=True   with options that differ from default
-    forward 203.0.113.7 all 0 65535 0 65535 -   everything that comes to that address
-    claimed * tcp 8080 8080 80 80 -          the same of a guest with a claim
-    over 203.0.113.7                         no listener of the host is yielded to there
-
+    forward 203.0.113.7 all 0 65535 0 65535 -   all ports and protocols of that address
+    claimed * tcp 8080 8080 80 80 -          a forward of a guest with a claim
+    over 203.0.113.7                         its ports yield to no listener of the host
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ADDRESSES = ("public", "whole", "kept", "outgoing")
-_CALLED = {"whole": "one_to_one", "outgoing": "egress"}  # in Settings
+_CALLED = {"whole": "one_to_one", "outgoing": "egress"}  # the names in Settings
 _FLAGS = ("wide", "loopback", "hairpin")
 
 
 def parse_settings(lines: Iterable[str]) -> Settings:
-    """What the lines say. Raises ValueError for what the compiler does not write."""
+    """The guest's settings. Raises ValueError for lines that the compiler does not
+    write."""
     settings = Settings()
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -62,7 +63,7 @@ def parse_settings(lines: Iterable[str]) -> Settings:
 
 
 def _add(settings: Settings, forward: PortMapping) -> None:
-    """Note a forward, and what its options mean for the guest."""
+    """Add a forward, and the effects of its options on the guest."""
     settings.forwards.append(forward)
     if forward.options.over_listener:
         settings.over.update(map(forward.published, forward.families))
@@ -86,8 +87,8 @@ def parse_forward(text: str, is_claimed: bool = False) -> PortMapping:
 
 
 def format_options(options: PortOptions) -> list[str]:
-    """Those that differ from the default, a word each."""
-    if options is NO_OPTIONS:  # as in most lines of thousands
+    """One word for each option that differs from the default."""
+    if options is NO_OPTIONS:  # true for most lines, of which there are thousands
         return []
     values = [(name, getattr(options, name)) for name in OPTIONS]
     return [
@@ -98,8 +99,7 @@ def format_options(options: PortOptions) -> list[str]:
 
 
 def parse_options(words: Iterable[str]) -> PortOptions:
-    """Options of a port; each is read by what reads it in forwards.yaml. Raises
-    ValueError."""
+    """The options of a port, by the parsers for forwards.yaml. Raises ValueError."""
     pairs = (word.partition("=") for word in words)
     try:
         given = {name: OPTIONS[name](unquote(text)) for name, _, text in pairs}

@@ -1,7 +1,8 @@
-"""Compile forwards.yaml: validated, rendered, laid out for lookups by guest.
+"""The compiler for forwards.yaml: it validates, renders base rulesets, and lays out
+lookups by guest.
 
-Runs in a child of the hook that found the file changed, so that nothing in a YAML file
-can take a hook down with it, and in the command line's own process.
+The compiler runs in a child of the hook or service that found a change, so that no YAML
+file can end a hook, and in the process of the command line.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ def main(path: str, state: str) -> None:
 
 
 def compile_file(path: Path, state: State) -> list[Problem]:
-    """Put what the files say in place of the last good configuration.
+    """Replace the last good configuration by the files' content.
 
-    With problems that are no warnings, what is in place stays, and why is written
-    beside it. Returns all problems.
+    If there are problems other than warnings, the configuration stays, and the problems
+    are written beside it. Returns all problems.
     """
     taken = compiled_file.stamps(str(path))
     guests, problems = read_forwards(path)
@@ -47,7 +48,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
         what = "changed while it was read"
         wrong.append(Problem(Place(str(path)), what, is_passing=True))
     if wrong:
-        # What may pass is tried again by the next event: the stamps stand for an edit.
+        # A failure that may pass is tried again by the next event: stamps stand for an
+        # edit.
         known = "" if any(problem.is_passing for problem in wrong) else taken
         note_broken(state, known, "\n".join(map(str, wrong)))
         return problems
@@ -75,9 +77,9 @@ def compile_file(path: Path, state: State) -> list[Problem]:
 def _base_rulesets(
     lists: dict[str, tuple[Subnet, ...]], marks: list[str], state: State
 ) -> dict[str, str]:
-    """The base rulesets for these lists of sources by their chains' names, which stand
-    for what is in them, and for what marks connections: the last ones, if they are the
-    same, since jinja2 costs 30 ms.
+    """The base rulesets for these lists of source ranges, by the names of their chains,
+    and for marks of connections. A chain's name stands for its content. If nothing
+    differs, the last texts are used again, since jinja2 costs 30 ms.
     """
     source = " ".join([*compiled_file.template_stamps(), *marks, *sorted(lists)])
     last = compiled_file.load(state.path)
@@ -115,7 +117,7 @@ def guest_lines(guest: GuestForwards) -> list[str]:
 
 
 def _public_lines(guest: GuestForwards) -> Iterator[str]:
-    """What is said of its addresses of the host's."""
+    """The lines about the guest's public addresses."""
     for address in guest.public_ips:
         if guest.is_hosts_own:
             yield f"over {address}"
@@ -128,14 +130,15 @@ def _public_lines(guest: GuestForwards) -> Iterator[str]:
 
 
 def claim_name(guest: str) -> str:
-    """What marks the entries of a guest that does not run: a UUID made of its name."""
+    """The owner of a claim's entries: a UUID made from the guest's name."""
     digits = sha256(guest.encode("utf-8", "surrogateescape")).hexdigest()
     cuts = (0, 8), (8, 12), (12, 16), (16, 20), (20, 32)
     return "-".join(digits[first:last] for first, last in cuts)
 
 
 def _is_wide(forward: Forward) -> bool:
-    """Whether it takes ports on every address that libvirt's bridges need."""
+    """Whether the forward publishes, on every address, ports that libvirt's bridges
+    need."""
     published = forward.published
     return (forward.host_ip is None or forward.host_ip.is_unspecified) and any(
         published.first <= port <= published.last for port in EXEMPT_PORTS
@@ -152,7 +155,8 @@ def _forward_line(forward: Forward) -> str:
 
 
 def find_gone(path: Path, state: str) -> list[Problem]:
-    """A file that was there and suddenly is not is a broken edit, not an empty one."""
+    """A problem for each file that has vanished: that is a broken edit, not an empty
+    file."""
     had = compiled_file.stamped(compiled_file.stamps_in_force(state))
     drop_ins = path.parent / "forwards.d"
     gone = [path] if str(path) in had and not _is_there(path) else []
@@ -163,7 +167,7 @@ def find_gone(path: Path, state: str) -> list[Problem]:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is something, which whoever reads it may find closed to him."""
+    """Whether the path exists, also if the user may not look."""
     try:
         return path.exists()
     except PermissionError:

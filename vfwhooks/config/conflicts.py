@@ -1,7 +1,7 @@
-"""Who claims which host port: two claims on one address and port are a conflict.
+"""Conflicts between forwards: two claims on one address and port.
 
-A port bound to an address and the same port on every address may stand side by side:
-the bound one wins. A public_ip is one guest's alone, ports and all.
+A port on one address and the same port on every address are no conflict: the port on
+one address wins. A public_ip belongs to one guest, with all ports.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PortClaim = tuple[int, int, int, GuestForwards, Forward]
 
 
 def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
-    """A problem for every forward whose port an earlier one has."""
+    """A problem for every forward whose port an earlier forward has."""
     claims: dict[tuple[str, Address | None, str], list[PortClaim]] = {}
     number = 0
     guests = list(guests)
@@ -40,8 +40,8 @@ def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
 
 
 def _intruders(guests: list[GuestForwards]) -> Iterable[Problem]:
-    """A problem for whatever is on an address that is another guest's public_ip, said
-    at the later of the two."""
+    """A problem for each forward or public_ip on an address that is another guest's
+    public_ip, at the later of the two places."""
     owners: dict[Address, GuestForwards] = {}
     tenants: dict[Address, list[tuple[GuestForwards, Forward]]] = {}
     for guest in guests:

@@ -1,4 +1,4 @@
-"""What forwards.yaml says, as values: guests, and what is forwarded to each."""
+"""The content of forwards.yaml as values: guests, and the forwards of each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .yaml_tree import Place
 class Forward:
     """One published port or range, over one protocol, on one host address.
 
-    `host_ip` None is every local address; 0.0.0.0 and :: are those of their family.
-    `target` is as long as `published`, or one port that all of them lead to.
+    `host_ip` None means every local address; 0.0.0.0 and :: mean every address of their
+    family. `target` is as long as `published`, or one port for all of them.
     """
 
     host_ip: Address | None
@@ -27,7 +27,7 @@ class Forward:
     options: PortOptions = NO_OPTIONS
 
     def claims(self) -> list[Published]:
-        """What it publishes, in each of its families."""
+        """The published ports, once for each family."""
         host, ports, protocol = (
             self.host_ip,
             self.published,
@@ -42,14 +42,14 @@ class Forward:
 
 @dataclass(frozen=True)
 class GuestForwards:
-    """What forwards.yaml says of one guest; `name` may be its UUID.
+    """One guest of forwards.yaml; `name` may be its UUID.
 
-    What `is_claimed` stays rejected while the guest does not run. `public_ips` are
-    addresses for this guest alone: `is_whole` is forwarded from them, else what is in
-    `forwards` only; its own connections leave from them if it `is_outgoing`; the host
-    itself may use them only if it `is_hosts_own`. `hairpin` is where it stands that its
-    ports of bridges are to be in hairpin mode, if they are. The interface that is meant
-    is that on `network`, or on `bridge`, which may be the host's own.
+    `is_claimed`: the ports stay rejected while the guest does not run. `public_ips`:
+    host addresses for this guest alone. `is_one_to_one`: everything to them is
+    forwarded, else only `forwards`. `is_egress`: the guest's own connections leave from
+    them. `is_hosts_own`: the host itself may use them, too. `hairpin`: the place of the
+    key that switches on hairpin mode for the guest's bridge ports, None if it is off.
+    `network` or `bridge` names the interface; `bridge` may be the host's own.
     """
 
     name: str

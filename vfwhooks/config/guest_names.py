@@ -1,5 +1,5 @@
-"""Names of guests in forwards.yaml that may not be meant as such, or that one guest has
-two of: warnings, since only libvirt knows who there is.
+"""Warnings about guests' names in forwards.yaml: a name that looks like a key, or two
+names of one guest. They are no errors, since only libvirt knows which guests exist.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def find_misnamed(
     guests: Iterable[GuestForwards], known: Iterable[tuple[str, str]] = ()
 ) -> list[Problem]:
-    """A warning for each guest that is called like a key, as one is that stands too far
-    left; `known` are names and UUIDs of libvirt's guests, of which nothing is said."""
+    """A warning for each guest with the name of a key, which is often a key with too
+    little indentation. `known` are names and UUIDs of libvirt's guests; these get no
+    warning."""
     there = {name for both in known for name in both}
     found, above, file = [], "", ""
     for guest in guests:
@@ -46,8 +47,8 @@ def _meant(key: str, above: str) -> str:
 def find_twins(
     guests: Iterable[GuestForwards], known: Iterable[tuple[str, str]]
 ) -> list[Problem]:
-    """A warning for each guest that stands under its name and its UUID, at the place of
-    the second; `known` are names and UUIDs of libvirt's guests."""
+    """A warning for each guest under its name and its UUID, at the second place;
+    `known` are names and UUIDs of libvirt's guests."""
     places: dict[str, tuple[int, Place]] = {}
     for number, guest in enumerate(guests):
         places.setdefault(guest.name, (number, guest.place))
@@ -62,12 +63,12 @@ def find_twins(
 
 
 def is_libvirts_word_needed(guests: Iterable[GuestForwards]) -> bool:
-    """Whether anything may be said here that depends on whom libvirt has."""
+    """Whether a warning here may depend on the guests that libvirt has."""
     guests = list(guests)
     uuids = sum(is_uuid(guest.name) for guest in guests)
     return bool(0 < uuids < len(guests) or find_misnamed(guests))
 
 
 def is_uuid(name: str) -> bool:
-    """Whether it is a UUID as libvirt writes it."""
+    """Whether the name is a UUID in libvirt's spelling."""
     return bool(_UUID.fullmatch(name))

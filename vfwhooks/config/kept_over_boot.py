@@ -1,7 +1,7 @@
-"""The last good configuration, kept for the time after a boot.
+"""The last good configuration, kept over a boot.
 
-The state directory does not outlive a boot, and this does. A busy disk may take many
-seconds to have something safe: nobody waits for that before the rules are in force, or
+The state directory does not survive a boot, this copy does. A busy disk may need many
+seconds for a safe write (fsync): nobody waits for it before the rules are in force, or
 with the lock held.
 """
 
@@ -16,7 +16,7 @@ _FIRST, _LAST = 3, 1 << 12
 
 
 def keep(state: State) -> None:
-    """Have on disk what is in force. Raises OSError where that cannot be written."""
+    """Write the configuration in force to disk. Raises OSError if that fails."""
     if _in_force(state) in (None, files.read(_path(state))):
         return
     try:
@@ -25,7 +25,7 @@ def keep(state: State) -> None:
         pass
     lock = Lock(f"{state.kept}/lock")
     try:
-        # Somebody may have put a newer one in force while we waited.
+        # Somebody may have put a newer one in force while this process waited.
         data = _in_force(state)
         if data is not None:
             files.write(_path(state), data, f"{state.kept}/.new", durable=True)
@@ -34,12 +34,13 @@ def keep(state: State) -> None:
 
 
 def keep_behind(state: State) -> None:
-    """The same in a process of its own, which nobody waits for, and which holds nothing
-    of ours open: no lock, and no pipe whose end somebody awaits, be it our output."""
+    """`keep` in a process of its own, for which nobody waits. The process has none of
+    our descriptors open: no lock, and no pipe whose end somebody waits for, like our
+    output."""
     try:
         if posix.fork():
             return
-    except OSError as error:  # no room for a process
+    except OSError as error:  # no memory for a process
         _complain(state, error)
         return
     try:
@@ -61,29 +62,29 @@ def _complain(state: State, error: OSError) -> None:
 
 
 def complaint(state: State, error: OSError) -> str:
-    """What an administrator is told when it cannot be kept."""
+    """The message for an administrator if the copy cannot be written."""
     return f"{state.kept}: {error.strerror}; not kept over a boot"
 
 
 def take(state: State) -> None:
-    """After a boot: what was in force before it."""
+    """After a boot: restore the configuration that was in force before."""
     try:
         data = files.read(_path(state))
     except OSError:
-        return  # as good as none
+        return  # the same as no copy
     if data:
         state.put_compiled(data)
 
 
 def drop(state: State) -> None:
-    """Have the configuration compiled anew."""
+    """Remove the compiled configuration, so that it is compiled again."""
     state.remove("compiled")
     _remove(_path(state))
 
 
 def forget(state: State) -> None:
-    """Keep nothing. The directory stays: to a service that runs confined another one
-    of its name is a place where it may not write."""
+    """Remove the copy. The directory stays: a confined service may not write to a new
+    directory of the same name."""
     for name in files.names(state.kept):
         _remove(f"{state.kept}/{name}")
 
@@ -92,7 +93,7 @@ def _remove(path: str) -> None:
     try:
         files.remove(path)
     except IsADirectoryError:
-        pass  # none of ours
+        pass  # no file of ours
 
 
 def _path(state: State) -> str:

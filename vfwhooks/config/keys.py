@@ -1,8 +1,8 @@
-"""The keys of forwards.yaml, level by level: the one list of them.
+"""The one list of all keys of forwards.yaml, level by level.
 
-What a key of a port says of a forward, beside from where to where it leads, is a field
-of PortOptions, with what reads it: that is all it takes to be read, checked, compiled
-and had by whoever plans and shows the forward.
+A port's key about the kind of forward is a field of PortOptions, with its parser. The
+field is enough to read, check and compile the key, and to hand it to the code that
+plans and shows the forward.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
 def parse_switch(text: str) -> bool:
-    """true or false, as YAML itself has them (True, TRUE), and no other word."""
+    """true or false, spelled as in YAML (True, TRUE); no other word."""
     if text not in _SWITCHES:
         raise VfwError(f"{text!r} is neither true nor false")
     return text.lower() == "true"
 
 
 def _option(parse: Callable[[str], T], default: T) -> T:
-    """A key with what reads its text; str() of a value is read as the same value."""
+    """A key and its parser; the parser reads str() of a value as the same value."""
     return field(default=default, metadata={"parse": parse})
 
 
 @dataclass(frozen=True)
 class PortOptions:
-    """How a port is forwarded. With `over_listener` it is taken from a service of the
-    host that has it; with `return_path` answers leave the way that the host's own
-    would; with `masquerade` the guest sees the host in place of the client."""
+    """The kind of a forward. `over_listener`: take the port from a service of the host.
+    `return_path`: answers leave by the way of the host's own answers. `masquerade`: the
+    guest sees the host in place of the client."""
 
     over_listener: bool = _option(parse_switch, False)
     return_path: bool = _option(parse_switch, False)
@@ -49,7 +49,7 @@ NO_OPTIONS = PortOptions()
 OPTIONS: dict[str, Callable[[str], Any]] = {
     one.name: one.metadata["parse"] for one in fields(PortOptions)
 }
-# How answers find back: of no meaning where only the host itself connects.
+# Keys about the way of answers. They mean nothing if only the host itself connects.
 ANSWERS = ("return_path", "masquerade")
 
 DOCUMENT = ("defaults", "guests")

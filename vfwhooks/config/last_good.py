@@ -1,8 +1,8 @@
-"""The last good configuration, compiled anew when forwards.yaml has changed.
+"""The last good configuration, compiled again after a change of forwards.yaml.
 
-A file in the middle of being written is not taken: it must have been left alone for a
-moment, and nobody may have it open for writing. A broken one changes nothing; what is
-wrong with it is kept beside the last good one.
+A half-written file is not taken: nobody may have it open for writing, and the last
+write must be a moment ago. A broken file changes nothing; its problems are kept beside
+the last good configuration.
 """
 
 import fcntl
@@ -26,7 +26,8 @@ _CHILD = (
 
 
 class Configuration:
-    """What is in force, whether it is new, and what is wrong with a newer one."""
+    """The configuration in force, whether it is new, and the problems of newer
+    files."""
 
     __slots__ = ("compiled", "is_new", "problems")
 
@@ -39,7 +40,7 @@ class Configuration:
 
 
 def await_settled(state: State, main: str, patience: float = 0.5) -> None:
-    """Wait, a little, for an edit that is going on to end. Takes no lock."""
+    """Wait at most `patience` seconds for the end of an edit. Takes no lock."""
     if compiled_file.is_current(compiled_file.stamps_in_force(state.path), main):
         return
     deadline = time.monotonic() + patience
@@ -48,7 +49,8 @@ def await_settled(state: State, main: str, patience: float = 0.5) -> None:
 
 
 def is_settled(main: str) -> bool:
-    """Whether the files have been left alone for a moment and none is being written."""
+    """Whether the last write is a moment ago, and nobody has the files open for
+    writing."""
     now = time.time_ns()
     for line in compiled_file.stamps(main).split("\n"):
         words = line.split(" ")
@@ -60,25 +62,25 @@ def is_settled(main: str) -> bool:
 
 
 def is_in_force(state: State, main: str) -> bool:
-    """Whether what the files say is compiled, or known to be broken."""
+    """Whether the files' content is compiled, or known to be broken."""
     looked_at = compiled_file.stamps_in_force(state.path), known_broken(state)[0]
     return any(compiled_file.is_current(taken, main) for taken in looked_at)
 
 
 def known_broken(state: State) -> tuple[str, str]:
-    """The stamps of the files that are not good, and what is wrong; '' where nothing
-    is. Without stamps it may have passed since."""
+    """The stamps of the broken files, and their problems; '' if nothing is broken.
+    Without stamps the failure may have passed since."""
     taken, _, problems = state.read("broken").partition("\n\n")
     return taken, problems
 
 
 def note_broken(state: State, taken: str, problems: str) -> None:
-    """Keep both beside the last good configuration."""
+    """Keep stamps and problems beside the last good configuration."""
     state.write("broken", f"{taken}\n\n{problems}")
 
 
 def has_good(state: State) -> bool:
-    """Whether there is a last good configuration; the one kept over a boot serves."""
+    """Whether there is a last good configuration, perhaps the one kept over a boot."""
     if not files.exists(f"{state.path}/compiled"):
         from .kept_over_boot import take  # for a host's first event
 
@@ -87,8 +89,9 @@ def has_good(state: State) -> bool:
 
 
 def refresh(state: State, main: str, run: "Run | None") -> Configuration:
-    """The configuration to go by; the caller holds the lock. `run` compiles what was
-    edited; without it the last good one serves until the caller has that done."""
+    """The configuration to use; the caller holds the lock. `run` compiles edited files.
+    Without `run` the last good configuration is used until the caller has compiled
+    them."""
     has_good(state)
     good = compiled_file.load(state.path)
     if good and compiled_file.is_current(good.stamps, main):
@@ -100,7 +103,7 @@ def refresh(state: State, main: str, run: "Run | None") -> Configuration:
         state.write("full", "")
         return Configuration(good, False, "" if good else f"{main} is being written")
     if run is None:
-        # What may pass, and is tried again, has no stamps.
+        # A failure that may pass is tried again, and has no stamps.
         why = problems if not before else ""
         unknown = "" if good else f"{main} is being compiled"
         return Configuration(good, False, why or unknown)
@@ -112,7 +115,7 @@ def refresh(state: State, main: str, run: "Run | None") -> Configuration:
 
 
 def compile_apart(state: State, main: str, run: Run) -> None:
-    """Compile the files in a child; what comes of it is for is_in_force to say."""
+    """Compile the files in a child; `is_in_force` tells the result."""
     attempt = Attempt(state, main)
     try:
         run(attempt.argv)
@@ -121,7 +124,7 @@ def compile_apart(state: State, main: str, run: Run) -> None:
 
 
 class Attempt:
-    """A compilation in a child; `argv` is what the child is."""
+    """A compilation in a child; `argv` is the child's command line."""
 
     def __init__(self, state: State, main: str) -> None:
         package = __file__.rpartition("/vfwhooks/")[0]
@@ -132,10 +135,11 @@ class Attempt:
         self._before, self._problems = known_broken(state)
 
     def note_failure(self, error: VfwError) -> None:
-        """The child did not come to its end.
+        """Note that the child failed.
 
-        The host may have no memory, or no time, for a moment: without the stamps, the
-        next event tries again. Failing twice is left alone until the files change.
+        The host may be out of memory or time for a moment: without stamps, the next
+        event tries again. After a second failure nothing is tried until the files
+        change.
         """
         is_known = self._problems and not self._before and isinstance(error, Refused)
         known = self._taken if is_known else ""
@@ -143,10 +147,11 @@ class Attempt:
 
 
 def _is_being_written(path: str) -> bool:
-    """Whether somebody has the file open for writing: then no read lease is given.
+    """Whether somebody has the file open for writing: then the kernel gives no read
+    lease.
 
-    Who opens it while we have the lease has the kernel send us a signal: by default
-    SIGIO, which would end us; SIGURG does nothing.
+    If somebody opens the file during our lease, the kernel sends us a signal. The
+    default, SIGIO, would end the process; SIGURG does nothing.
     """
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)

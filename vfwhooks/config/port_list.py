@@ -1,4 +1,4 @@
-"""What stands in a guest's list of ports in forwards.yaml: nodes in, forwards out."""
+"""A guest's list of ports in forwards.yaml: nodes in, forwards out."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _SIDES = ("published", parse_published), ("target", parse_target)
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for a port or a guest that does not say otherwise; `hairpin` is where
-    it says so."""
+    """The values for ports and guests without a key of their own. `hairpin` is the
+    place of the key, None if hairpin mode is off."""
 
     host_ips: tuple[Address, ...] = ()
     allow_from: tuple[Subnet, ...] = ()
@@ -45,8 +45,8 @@ class Defaults:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry of a list of ports, with the defaults where it says nothing; `answers`
-    are the keys about answers that it has itself."""
+    """One entry of a list of ports, completed by the defaults. `answers` are the keys
+    about answers that stand in the entry itself."""
 
     place: Place
     published: PortRange
@@ -59,14 +59,15 @@ class _Entry:
 
 
 class PortList:
-    """Reads one guest's ports, for which `defaults` hold. Problems go to `read`."""
+    """Reads one guest's ports, with `defaults`. Problems go to `read`."""
 
     def __init__(self, read: Values, defaults: Defaults) -> None:
         self._read = read
         self._defaults = defaults
 
     def one_to_one(self, guest: GuestForwards) -> list[Forward]:
-        """Everything that comes to its public addresses, as one forward for each."""
+        """One forward of all ports and protocols for each of the guest's public
+        addresses."""
         everything = PortRange(FIRST, LAST)
         entry = self._entry(guest.public_place, everything, everything)
         entry = replace(entry, protocols=(ALL_PROTOCOLS,))
@@ -77,7 +78,7 @@ class PortList:
         ]
 
     def listed(self, node: Node | None, guest: Node) -> list[Forward]:
-        """The ports that are listed, or the one that stands in place of a list."""
+        """The forwards of a list of ports, or of one port in place of a list."""
         if node is None:
             self._read.wrong(
                 guest.place, "no ports: for this guest; ports: [] says none"
@@ -107,7 +108,7 @@ class PortList:
         return list(self._forwards(entry)) if entry else []
 
     def _entry(self, place: Place, published: PortRange, target: PortRange) -> _Entry:
-        """An entry that says from where to where, and nothing else."""
+        """An entry with these ports, and the defaults for everything else."""
         above = self._defaults
         return _Entry(
             place, published, target, above.host_ips, above.allow_from, above.options
@@ -148,7 +149,7 @@ class PortList:
         )
 
     def _forwards(self, entry: _Entry) -> Iterator[Forward]:
-        """One for each of its addresses and protocols."""
+        """One forward for each of the entry's addresses and protocols."""
         published, target = entry.published, entry.target
         lengths = published.last - published.first, target.last - target.first
         if lengths[1] and lengths[0] != lengths[1]:
@@ -173,8 +174,9 @@ class PortList:
                 )
 
     def _options(self, entry: _Entry, host_ip: Address | None) -> PortOptions:
-        """Its options on this address: on the host's loopback there are no answers to
-        lead, and to say so for this very port is a mistake."""
+        """The entry's options on this address. The host's loopback has no answers to
+        lead, so these keys are off there, and a problem if they stand in the entry
+        itself."""
         if not host_ip or not host_ip.is_loopback:
             return entry.options
         for key in entry.answers:
@@ -187,7 +189,8 @@ class PortList:
     def _sources(
         self, entry: _Entry, host_ip: Address | None
     ) -> tuple[Subnet, ...] | None:
-        """Who may connect there; None, and a problem, where nobody could."""
+        """The source ranges on this address; None, and a problem, if nobody could
+        connect."""
         allow = entry.allow_from
         if host_ip is None:
             return allow

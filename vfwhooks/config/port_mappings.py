@@ -1,4 +1,4 @@
-"""From what is forwarded and where the guest is, to entries. Pure."""
+"""Entries, made from a guest's forwards and addresses. Pure."""
 
 from __future__ import annotations
 
@@ -44,10 +44,9 @@ _NONE: Mapping[Published, Collection[int]] = {}
 
 @dataclass(eq=False)
 class PortMapping:
-    """One forward: `host` is None for every local address, and 0.0.0.0 and :: are those
-    of their family. `allow` names the chain that decides on sources, if one does.
-    `ways` are those by which answers leave, where `return_path` is on: address,
-    interface, mark (see return_path)."""
+    """One forward. `host` None means every local address; 0.0.0.0 and :: mean those of
+    their family. `allow` names the chain of source ranges, '' for none. `ways` are the
+    ways of answers with `return_path`: address, interface, mark (see return_path)."""
 
     host: Address | None
     protocol: Protocol
@@ -63,11 +62,11 @@ class PortMapping:
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """Those that it publishes on."""
+        """The families that the forward publishes."""
         return BOTH if self.host is None else (family_of(self.host),)
 
     def published(self, family: Family) -> Published:
-        """What it publishes in the family."""
+        """The published ports of one family."""
         if family not in self._published:
             host = None if self.is_any else self.host
             self._published[family] = Published(
@@ -77,25 +76,25 @@ class PortMapping:
 
     @property
     def host_ip(self) -> str:
-        """Where it publishes, as it is shown."""
+        """The published address as text for users."""
         return "*" if self.host is None else str(self.host)
 
     @property
     def is_any(self) -> bool:
-        """Whether it is on every local address, of one family or both."""
+        """Whether it publishes on every local address, of one family or both."""
         return self.host is None or self.host.is_unspecified
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is for the host alone."""
+        """Whether only the host itself can connect."""
         host = self.host
         return host is not None and host.version == 4 and host.is_loopback
 
     def entries(
         self, family: Family, address: Address, holes: Collection[int] = ()
     ) -> list[Entry]:
-        """What the kernel is to hold for it towards the guest at `address`; `holes` are
-        ports of a range that stay the host's."""
+        """The desired entries towards the guest at `address`; `holes` are ports of a
+        range that stay the host's."""
         published = self._parts(family, holes)
         found: list[Entry] = []
         if self.allow:
@@ -118,7 +117,7 @@ class PortMapping:
         return found
 
     def _marking(self, family: Family, published: list[Published]) -> Iterable[Entry]:
-        """What marks its connections, on each of the host's addresses by itself."""
+        """Entries that mark connections, for each host address separately."""
         for part in published if self.options.masquerade else ():
             yield Masquerade(part)
         for host, uplink, value in self.ways:
@@ -126,11 +125,11 @@ class PortMapping:
                 yield ReturnMark(part.on(host), uplink, value, self.is_any)
 
     def rejected(self, family: Family, holes: Collection[int] = ()) -> list[Reject]:
-        """The entries by which whatever gets through to the host itself is rejected."""
+        """Entries that reject connections to the host itself."""
         return [Reject(part) for part in self._parts(family, holes)]
 
     def _parts(self, family: Family, holes: Collection[int]) -> list[Published]:
-        """What it publishes, in parts where ports in between are left out."""
+        """The published ports, in several parts if there are holes."""
         one = self.published(family)
         if not holes:
             return [one]
@@ -144,14 +143,15 @@ class PortMapping:
 
 @dataclass
 class Settings:
-    """What forwards.yaml says of one guest, as compiled; `claim` marks what stays
-    rejected while it does not run, `is_wide` needs every network's entries, what
-    `is_loopback` is forwarded from an address 127.x of the host's, what `is_hairpin` is
-    to reach itself through the host, and of what `is_returned` some answers leave by
-    the host's own way. `public` are addresses for this guest and not the host; what is
-    not published on those that are `one_to_one`, or `kept`, is rejected, of the latter
-    whether the guest runs or not; its own connections leave from the `egress` ones.
-    What is `over` yields to no listener of the host."""
+    """One guest's settings from forwards.yaml, as compiled.
+
+    `claim`: the owner of rejects while the guest does not run. `is_wide`: it needs
+    every network's entries. `is_loopback`: a forward is on a 127.x address of the host.
+    `is_hairpin`: it reaches itself through the host. `is_returned`: some answers leave
+    by the host's own way. `public`: addresses for this guest, not the host's.
+    `one_to_one`, `kept`: addresses whose unpublished ports are rejected, on `kept` even
+    if the guest does not run. `egress`: addresses from which its own connections leave.
+    `over`: published ports that yield to no listener of the host."""
 
     addresses: Addresses = field(default_factory=dict)
     network: str = ""
@@ -170,12 +170,13 @@ class Settings:
 
     @property
     def wanted(self) -> list[tuple[Family, ...]]:
-        """The families that it needs an address of, one of each."""
+        """The families of addresses that the guest needs: one family of each tuple."""
         leaving = [(family_of(address),) for address in self.egress]
         return [*(forward.families for forward in self.forwards), *leaving]
 
     def published(self, families: Collection[Family]) -> list[Published]:
-        """What it publishes in these families, but for what yields to no listener."""
+        """The published ports of these families, except those that yield to no
+        listener."""
         found = [
             forward.published(family)
             for forward in self.forwards
@@ -190,8 +191,8 @@ class Settings:
         ]
 
     def at(self, host: Address) -> list[Claimed]:
-        """What it publishes at an address of the host's, the address itself, and the
-        way out by it."""
+        """What the guest publishes at a host address, the whole address, and its
+        egress."""
         found = [f.published(family_of(host)) for f in self.forwards if f.host == host]
         return [*found, one_to_one(host), Egress(host)]
 
@@ -201,8 +202,8 @@ class Settings:
         without: Collection[Claimed] = (),
         holes: Mapping[Published, Collection[int]] = _NONE,
     ) -> list[Entry]:
-        """Everything the kernel is to hold while the guest is at `addresses`, but for
-        what is published and somebody else has: `without`, and in ranges `holes`."""
+        """The desired entries of a guest at `addresses`. Other users have the published
+        ports in `without` and, for ranges, in `holes`; these are left out."""
         found: list[Entry] = []
         for forward in self.forwards:
             for family in forward.families:
@@ -226,8 +227,8 @@ class Settings:
         without: Collection[Claimed] = (),
         holes: Mapping[Published, Collection[int]] = _NONE,
     ) -> list[Entry]:
-        """What stays rejected whether the guest runs or not: where it is forwarded to,
-        nothing of that gets through to the host."""
+        """The rejects that stay whether the guest runs or not. While the ports are
+        forwarded, no connection to them reaches the host."""
         found: list[Entry] = [
             entry
             for forward in self.forwards
@@ -241,14 +242,15 @@ class Settings:
 
 
 def network_entries(subnets: Iterable[tuple[Address, Subnet]]) -> list[Entry]:
-    """What a network needs once: DNS and DHCP stay libvirt's, hairpins come back."""
+    """The entries that a network needs once: DNS and DHCP stay libvirt's; hairpins
+    work."""
     found: list[Entry] = []
     for address, subnet in subnets:
         family = family_of(address)
         for protocol, port in _EXEMPT[family]:
             found.append(Exempt(Published(family, address, protocol, port, port)))
         found += HairpinSubnet(subnet), InsideSubnet(subnet)
-    return list(dict.fromkeys(found))  # two of its addresses may be in one subnet
+    return list(dict.fromkeys(found))  # two addresses may be in one subnet
 
 
 _TCP, _UDP = Protocol.TCP, Protocol.UDP

@@ -1,6 +1,6 @@
-"""How people write a port who think of another tool, and how it is written here.
+"""Cures for ports in the spelling of other tools: the right spelling for forwards.yaml.
 
-What is good is read by ports; here is looked for the cure of what is not.
+value_syntax reads good entries; this module helps with bad ones.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _TWO = re.compile(rf"^(.+)/{_PROTOCOL}[^\w]+{_PROTOCOL}$", re.IGNORECASE | re.AS
 
 
 def parse_entry(text: str) -> Short:
-    """An entry of the short syntax, address and protocol looked at as well.
+    """An entry of the short syntax; address and protocol are checked as well.
 
-    Raises VfwError, with the right spelling where it is clear what is meant.
+    Raises VfwError, with the right spelling if the meaning is clear.
     """
     try:
         return _entry(text)
@@ -61,7 +61,7 @@ def parse_target(text: str) -> PortRange:
 
 
 def parse_protocols(text: str) -> str:
-    """One protocol; two in one word are told to be a list."""
+    """One protocol; for two in one word, the error tells how to write a list."""
     try:
         return parse_protocol(text)
     except VfwError:
@@ -81,7 +81,7 @@ def _entry(text: str) -> Short:
 
 
 def _instead(text: str) -> str:
-    """What to write; '' where nobody can tell."""
+    """The message with the right spelling; '' if the meaning is not clear."""
     two = _TWO.match(text[:_LONGEST])
     if two and _is_entry(f"{two[1]}/{two[2]}"):
         one, other = f"{two[1]}/{two[2].lower()}", f"{two[1]}/{two[3].lower()}"
@@ -119,7 +119,7 @@ def _side(key: str, text: str) -> PortRange:
 
 
 def _long_form(key: str, short: Short) -> str:
-    """The keys that say what a short entry behind one of them does."""
+    """The keys with the meaning of a short entry that stands behind one key."""
     words = [f"{key}: {short.published}"]
     if short.target != short.published:
         words = [f"published: {short.published}", f"target: {short.target}"]

@@ -1,4 +1,4 @@
-"""public_ip and the keys about it: a whole address of the host's for one guest."""
+"""public_ip and its keys: a whole address of the host for one guest."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .yaml_tree import Node, Text
 
 
 def read_public(read: Values, key: Text, parts: dict[str, Node]) -> GuestForwards:
-    """The guest, with nothing but what these keys say.
+    """The guest, with the values of these keys only.
 
-    Without ports it is forwarded everything that comes to its addresses.
+    Without `ports`, everything that comes to its addresses is forwarded.
     """
     node = parts.get("public_ip")
     if node is None:

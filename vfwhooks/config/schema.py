@@ -1,7 +1,7 @@
-"""forwards.yaml's meaning: trees in, guests with their forwards out, or problems.
+"""The meaning of forwards.yaml: trees in, guests with their forwards out, or problems.
 
-Nothing is raised for what a user wrote: every problem is collected, so that one check
-shows them all.
+A user's mistake raises nothing: all problems are collected, so that one check shows
+them all.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
 
 
 class _Reader:
-    """The guests met so far; `read` has the problems."""
+    """The guests read so far; `read` has the problems."""
 
     def __init__(self) -> None:
         self.guests: list[GuestForwards] = []
@@ -89,7 +89,8 @@ class _Reader:
             self.defaults = above
 
     def instead_of_lines(self, node: Node, what: str) -> None:
-        """A value where lines of guests should be, which a slip may have made one."""
+        """Report a value in place of guests' lines, or the slip that has made it one
+        value."""
         slip = find_slip_of(node) if isinstance(node, Text) else None
         self.read.wrong(*(slip or (node.place, what)))
 
@@ -118,7 +119,8 @@ class _Reader:
         )
 
     def read_common(self, parts: dict[str, Node], above: Defaults) -> Defaults:
-        """What a guest and the defaults can both say, over what stands above."""
+        """The keys that a guest and the defaults share; missing ones come from
+        `above`."""
         return Defaults(
             above.host_ips,
             read_sources(self.read, parts, above.allow_from),

@@ -1,5 +1,4 @@
-"""What to write in place of a key that nobody reads, since it is other people's word or
-stands at another level."""
+"""Hints for unknown keys: words of other tools, and keys at a wrong level."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
 from .value_syntax import parse_ports, parse_short
 from .yaml_tree import Items, Node, Pairs, Text
 
-# What other tools and other people call them, without dashes and in small letters.
+# The words of other tools for each key, without dashes and in small letters.
 _OTHERS_WORDS = {
     "published": "hostport publicport externalport listenport sourceport srcport dport"
     " port ports host public external listen from expose",
@@ -38,12 +37,12 @@ _OF_A_PORT = {
 _OF_A_GUEST = _OF_A_PORT | {
     word: ours for ours, words in _OF_A_GUEST_ALONE.items() for word in words.split()
 }
-# What only the hooks.json of a hook script has, which many a guest comes from.
+# Keys that only the hooks.json of a hook script has; many users come from such a file.
 _HOOKS_JSON = {"private_ip", "port_map", "port_range", "source_ip"}
 
 
 def hint(key: Text, value: Node, keys: tuple[str, ...]) -> str:
-    """What to write in place of a key that nobody reads among these `keys`."""
+    """The hint for an unknown key among the known `keys`."""
     word = key.value
     if word[:1].isdigit() and isinstance(value, Text) and value.value:
         return f"a port has no blank in it: [{show(f'{word}:{value.value}')}]"
@@ -62,7 +61,7 @@ def hint(key: Text, value: Node, keys: tuple[str, ...]) -> str:
 
 
 def _of_another_level(word: str, keys: tuple[str, ...]) -> str:
-    """Where a key of ours belongs that stands too far out or in."""
+    """The right level of a known key that stands too far out or in."""
     if keys == DOCUMENT and word in DEFAULTS:
         return "it stands below defaults:, or below a guest, indented"
     if keys == DOCUMENT and word in (*GUEST, *PORT):
@@ -79,7 +78,7 @@ def _of_another_level(word: str, keys: tuple[str, ...]) -> str:
 
 
 def _of_no_level(key: Text, value: Node) -> str:
-    """Guests at the top of the file, without guests: above them."""
+    """The hint for guests at the top of the file, without guests: above them."""
     name = show(key.value)
     inner = value.nodes if isinstance(value, Pairs) else ()
     if _HOOKS_JSON & {word.value for word, _ in inner}:
@@ -92,7 +91,7 @@ def _of_no_level(key: Text, value: Node) -> str:
 
 
 def is_guest(node: Node) -> bool:
-    """Whether it reads like what stands behind a guest's name."""
+    """Whether the node looks like the value of a guest's name."""
     if isinstance(node, Pairs):
         inner = {key.value for key, _ in node.nodes}
         return bool(inner & {*GUEST, *_HOOKS_JSON})
@@ -102,7 +101,7 @@ def is_guest(node: Node) -> bool:
 
 
 def _mapped(guest: tuple[tuple[Text, Node], ...]) -> list[str]:
-    """The ports of a port_map, as they are written here."""
+    """The ports of a port_map, in the spelling of forwards.yaml."""
     found = []
     parts = {key.value: node for key, node in guest}
     of_all = parts.get("port_map")
@@ -116,8 +115,8 @@ def _mapped(guest: tuple[tuple[Text, Node], ...]) -> list[str]:
 
 
 def _of_others(word: str, value: Node, keys: tuple[str, ...]) -> str:
-    """Our key for a word that others have for it; a port or an address behind it says
-    which of two is meant."""
+    """Our key for another tool's word; a port or an address as its value decides
+    between two meanings."""
     plain = re.sub("[^a-z0-9]", "", word.lower())
     ours = (_OF_A_PORT if keys == PORT else _OF_A_GUEST).get(plain, "")
     text = value.value if isinstance(value, Text) else ""

@@ -1,7 +1,7 @@
-"""Values out of a YAML tree, and a problem for whatever is not one.
+"""Values from a YAML tree, and a problem for each bad value.
 
-Nothing is raised for what a user wrote: every problem is collected, so that one check
-shows them all.
+A user's mistake raises nothing: all problems are collected, so that one check shows
+them all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Values:
-    """Reads nodes; `problems` are those met so far."""
+    """Reads nodes; `problems` are the problems so far."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -34,7 +34,7 @@ class Values:
     def mapping(
         self, node: Node, name: str, keys: tuple[str, ...]
     ) -> dict[str, Node] | None:
-        """The values of a mapping by key; None where it is no mapping."""
+        """The values of a mapping by key; None if the node is no mapping."""
         if not isinstance(node, Pairs):
             what = f"{name} is {kind_of(node)}"
             self.wrong(node.place, f"{what}, not a mapping of {', '.join(keys)}")
@@ -46,7 +46,7 @@ class Values:
         return {key.value: value for key, value in node.nodes if key.value in keys}
 
     def options(self, parts: dict[str, Node], above: PortOptions) -> PortOptions:
-        """Those that are given, and for the rest those above."""
+        """The options in `parts`; missing ones come from `above`."""
         given = {
             key: self.scalar(parts[key], parse)
             for key, parse in OPTIONS.items()
@@ -62,11 +62,11 @@ class Values:
         parse: Callable[[str], T],
         above: tuple[T, ...],
     ) -> tuple[T, ...]:
-        """The values of a key; without it, those above."""
+        """The values of a key; without the key, `above`."""
         return self.several(parts[key], parse) if key in parts else above
 
     def several(self, node: Node, parse: Callable[[str], T]) -> tuple[T, ...]:
-        """One value or a list of them, each of them once."""
+        """One value or a list of values, each once."""
         nodes = node.nodes if isinstance(node, Items) else (node,)
         found = [self.scalar(one, parse) for one in nodes]
         if not nodes:
@@ -76,7 +76,7 @@ class Values:
     def one_a_family(
         self, node: Node, parse: Callable[[str], Address]
     ) -> tuple[Address, ...]:
-        """Addresses, one of each family at most."""
+        """Addresses, at most one of each family."""
         found = self.several(node, parse)
         for version in (4, 6):
             both = [str(address) for address in found if address.version == version]
@@ -86,7 +86,7 @@ class Values:
         return found
 
     def scalar(self, node: Node, parse: Callable[[str], T]) -> T | None:
-        """One value; None where it is not."""
+        """One value; None, and a problem, if it is bad."""
         if not isinstance(node, Text) or not node.value:
             self.wrong(node.place, f"{kind_of(node)}, where one value is needed")
             return None
@@ -100,7 +100,8 @@ class Values:
 def _at_fault(
     node: Text, parse: Callable[[str], object], message: str
 ) -> tuple[Place, str]:
-    """Where a value is wrong, and why: it may be more than was meant to be one."""
+    """The place and the message of a bad value; several lines may have become one
+    value."""
     if node.lines:
         value, first = show(node.lines[1].value), node.lines[0].place.line
         what = f"{value} is read as one value with line {first}"
@@ -116,7 +117,7 @@ def _at_fault(
 
 
 def find_slip_of(node: Text) -> tuple[Place, str] | None:
-    """A blank or a colon that is missing, which made a value of a line or several."""
+    """A missing blank or colon that has turned one line, or several, into one value."""
     for line in node.lines or (node,):
         found = slip_in(line.value)
         if found:
@@ -126,7 +127,7 @@ def find_slip_of(node: Text) -> tuple[Place, str] | None:
 
 
 def kind_of(node: Node) -> str:
-    """What a node is, for a problem's message."""
+    """The kind of a node, for a problem's message."""
     if isinstance(node, Text):
         return repr(node.value) if node.value else "nothing"
     return "a list" if isinstance(node, Items) else "a mapping"

@@ -1,4 +1,5 @@
-"""The words of one port entry: Compose's short syntax, ranges, addresses, protocols."""
+"""Parsers for the values of one port entry: Compose's short syntax, ranges, addresses,
+protocols."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from ..values.protocols import ONE_OF_THEM, PROTOCOLS
 
 Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
-_TOO_LONG = 10  # digits of a port; Python reads at most some thousand
-_LONGEST_NAME = 15  # bytes of an interface's
+_TOO_LONG = 10  # digits of a port; Python refuses thousands of digits
+_LONGEST_NAME = 15  # bytes in the name of an interface
 _BETWEEN = frozenset(" ,\t\n")
 
 
@@ -40,7 +41,7 @@ class PortRange:
 
 @dataclass(frozen=True)
 class Short:
-    """An entry of the short syntax; `host_ip` and `protocol` may be '': not given."""
+    """An entry of the short syntax; `host_ip` and `protocol` are '' if not given."""
 
     host_ip: str
     published: PortRange
@@ -101,7 +102,7 @@ def parse_ports(text: str) -> PortRange:
 
 def _port(digits: str, text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
-        # In ASCII: not every dash and not every quote is what it looks like.
+        # In ASCII, since other dashes and quotes may look the same.
         raise VfwError(f"{text!a} is not a port or a range of ports")
     number = int(digits) if len(digits) < _TOO_LONG else 0
     if not 0 < number < 65536:
@@ -110,7 +111,7 @@ def _port(digits: str, text: str) -> int:
 
 
 def parse_address(text: str) -> Address:
-    """An IPv4 or IPv6 address that can be a host's or a guest's own."""
+    """An IPv4 or IPv6 address that a host or a guest can have."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -135,7 +136,7 @@ def parse_guest_address(text: str) -> Address:
 
 
 def parse_host_ip(text: str) -> Address:
-    """An address of this host that ports can be published on."""
+    """An address of this host for published ports."""
     address = parse_address(text)
     if isinstance(address, IPv6Address) and address.is_loopback:
         why = "Linux routes nothing from ::1 to a guest"
@@ -144,7 +145,7 @@ def parse_host_ip(text: str) -> Address:
 
 
 def parse_public_ip(text: str) -> Address:
-    """An address of this host that one guest can have whole."""
+    """An address of this host that can belong to one guest."""
     address = parse_host_ip(text)
     if address.is_unspecified or address.is_loopback or address.is_link_local:
         raise VfwError(f"{text} is not an address that the world knows one guest by")
@@ -152,7 +153,7 @@ def parse_public_ip(text: str) -> Address:
 
 
 def parse_subnet(text: str) -> Subnet:
-    """A network in CIDR form, or one address, that may connect."""
+    """A source range: a network in CIDR form, or one address."""
     try:
         return ip_network(text)
     except ValueError as error:
@@ -164,7 +165,7 @@ def parse_subnet(text: str) -> Subnet:
 
 
 def parse_bridge(text: str) -> str:
-    """The name of an interface, as the kernel takes it."""
+    """The name of an interface, as the kernel allows it."""
     is_known = text not in (".", "..") and len(os.fsencode(text)) <= _LONGEST_NAME
     if not is_known or any(one in "/:" or one.isspace() for one in text):
         cure = "ip -br link show type bridge lists those of this host"
@@ -173,14 +174,14 @@ def parse_bridge(text: str) -> str:
 
 
 def parse_when_stopped(text: str) -> bool:
-    """reject or pass: whether a guest's ports are its own while it does not run."""
+    """True for reject, False for pass: whether a stopped guest's ports are rejected."""
     if text not in ("reject", "pass"):
         raise VfwError(f"{text!r} is neither reject nor pass")
     return text == "reject"
 
 
 def parse_protocol(text: str) -> str:
-    """A protocol, in letters of either size."""
+    """A protocol, in lower or upper case."""
     if text.lower() not in PROTOCOLS:
         raise VfwError(f"{text!r} is not a protocol; write {ONE_OF_THEM}")
     return text.lower()

@@ -1,7 +1,7 @@
-"""What an administrator's hand does to YAML: where the mistake is, and the next step.
+"""Usual mistakes in hand-written YAML: the place of the mistake, and the next step.
 
-YAML's reader says where it could not go on, which is often a line later than the slip.
-The lines before are looked at here as text, only once it is known that they are wrong.
+PyYAML reports the place where it had to stop, often a line after the mistake. Only then
+this module looks at the lines before, as text.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def split(text: str) -> list[str]:
 
 
 def slip_in(line: str) -> tuple[int, str] | None:
-    """Column and cure of a blank or a colon that this line lacks."""
+    """The column and cure of a missing blank or colon in this line; None if there is
+    none."""
     text = _COMMENT.sub("", line) if len(line) <= _LONGEST else ""
     for pattern in (_COLON, _ITEM, _INNER):
         found = pattern.search(text)
@@ -72,8 +73,8 @@ def slip_in(line: str) -> tuple[int, str] | None:
 def find_slip(
     text: str, at: tuple[int, int], began: tuple[int, int] | None, said: str
 ) -> Slip | None:
-    """The slip that kept YAML's reader from going on `at` a line and column; `began` is
-    where it says that what it read had begun, `said` what it says."""
+    """The slip behind PyYAML's error. `at` is the line and column where PyYAML stopped,
+    `began` where its current construct began, `said` its message."""
     lines = split(text.lstrip("\ufeff"))
     if _OF_ANOTHER.match(text):
         cure = "write guests: and below it, indented, lines like web1: [8080:80]"
@@ -104,7 +105,7 @@ def _slip_of(lines: list[str], numbers: Iterable[int]) -> Slip | None:
 def _not_closed(
     lines: list[str], at: tuple[int, int], began: tuple[int, int] | None, said: str
 ) -> Slip | None:
-    """Brackets and quotes that want another, or have one too many."""
+    """Brackets and quotes without an end, or one too many."""
     here = _character(lines, at)
     opener = _character(lines, began) if began else ""
     if "quoted scalar" in said and "unexpected" not in said:
@@ -134,7 +135,7 @@ def _not_closed(
 
 
 def _left_open(lines: list[str], at: tuple[int, int]) -> tuple[int, int] | None:
-    """The last bracket before a place that has no other to end it."""
+    """The last bracket before a place that is not closed."""
     brackets: list[tuple[int, int]] = []
     for number, line in enumerate(lines[: at[0] + 1]):
         text = line[: at[1]] if number == at[0] else line
@@ -153,7 +154,7 @@ def _character(lines: list[str], at: tuple[int, int]) -> str:
 
 
 def _too_much(line: str, at: tuple[int, int], said: str) -> Slip | None:
-    """What cannot go on in one line behind what stands there."""
+    """A second value on a line that can have no more."""
     before = _COMMENT.sub("", line)[: at[1]]
     if "sequence entries" in said and before.rstrip().endswith(":"):
         cure = "write it in [brackets], or begin it on the next line"
@@ -169,7 +170,7 @@ def _too_much(line: str, at: tuple[int, int], said: str) -> Slip | None:
 
 @dataclass(frozen=True)
 class _Level:
-    """Where a list or a mapping is indented to, and the line of its first entry."""
+    """The indentation of a list or a mapping, and the line of its first entry."""
 
     indent: int
     is_list: bool
@@ -177,8 +178,8 @@ class _Level:
 
 
 def _misplaced(lines: list[str]) -> Slip | None:
-    """The first line that stands beside nothing and below nothing, or a key among the
-    items of a list."""
+    """The first line whose indentation fits no line above, or a key among the items of
+    a list."""
     levels: list[_Level] = []
     is_open, depth, bare_word = True, 0, Slip(0, -1, "")
     for number, line in enumerate(lines):
@@ -215,7 +216,8 @@ def _starts(text: str) -> Iterable[tuple[int, bool]]:
 def _compare(
     levels: list[_Level], start: tuple[int, bool], number: int, is_open: bool
 ) -> Slip | None:
-    """What is wrong with where a line stands; `levels` are made to fit it else."""
+    """The slip in a line's indentation; without one, `levels` are updated for the
+    line."""
     indent, is_list = start
     popped = None
     while levels and levels[-1].indent > indent:

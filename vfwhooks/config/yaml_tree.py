@@ -1,8 +1,9 @@
-"""forwards.yaml and forwards.d as trees of places and text; PyYAML lives here alone.
+"""Trees of places and text from forwards.yaml and forwards.d; only this module imports
+PyYAML.
 
-The trees are built from parser events, so that every scalar stays as it was written
-(22:22 is no base-60 number), every problem has its line and column, and no depth of
-nesting reaches the composer's stack.
+The trees are built from parser events. So every scalar stays as it was written (22:22
+is no base-60 number), every problem has its line and column, and deep nesting does not
+fill the composer's stack.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 @dataclass(frozen=True)
 class Place:
-    """Where something stands in a file; line and column count from 1."""
+    """A place in a file; line and column count from 1."""
 
     file: str
     line: int = 1
@@ -43,8 +44,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong at a place; one that `is_warning` leaves the file valid, one that
-    `is_passing` may be over without an edit: the file could not be read."""
+    """A problem at a place. If `is_warning`, the file is valid; if `is_passing`, the
+    problem may end without an edit: the file could not be read."""
 
     place: Place
     message: str
@@ -58,8 +59,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Text:
-    """A scalar as written; '' is nothing at all. `lines` are what it was read from, if
-    that is several, which it rarely was meant to be."""
+    """A scalar as written; '' for an empty one. `lines` are its lines if there are
+    several, which is rarely meant."""
 
     place: Place
     value: str
@@ -86,7 +87,7 @@ Node = Union[Text, Items, Pairs]
 
 
 class NotRead(Exception):
-    """A file that gives no tree, and why."""
+    """A file that gives no tree, and the problem."""
 
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(message)
@@ -94,14 +95,15 @@ class NotRead(Exception):
 
 
 def find_files(main: Path) -> list[Path]:
-    """forwards.yaml, and the files of forwards.d beside it in the order they count."""
+    """forwards.yaml, and the files of forwards.d beside it, in reading order."""
     found = [main] if os.path.lexists(main) else []
     drop_ins = sorted(main.parent.glob("forwards.d/*.yaml"))
     return found + [path for path in drop_ins if not path.name.startswith(".")]
 
 
 def find_passed_over(main: Path) -> list[Problem]:
-    """A warning for each file beside them that looks like one and is none."""
+    """A warning for each file beside them that is not read because its name ends in
+    .yml."""
     directory, what = main.parent, "is not read; its name has to end in .yaml"
     return [
         Problem(Place(str(path)), what, is_warning=True)
@@ -111,7 +113,7 @@ def find_passed_over(main: Path) -> list[Problem]:
 
 
 def in_file_order(problems: Iterable[Problem], files: list[Path]) -> list[Problem]:
-    """The problems as a reader of the files meets them."""
+    """The problems in the order of the files, lines and columns."""
     order = {str(path): number for number, path in enumerate(files)}
     return sorted(
         problems,
@@ -120,7 +122,8 @@ def in_file_order(problems: Iterable[Problem], files: list[Path]) -> list[Proble
 
 
 def read_tree(path: Path, problems: list[Problem]) -> Node | None:
-    """The file as a tree; None, and a problem more, for what is no YAML document."""
+    """The file as a tree; None, and one more problem, for anything but a YAML
+    document."""
     place = Place(str(path))
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -135,7 +138,7 @@ def read_tree(path: Path, problems: list[Problem]) -> Node | None:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe, which is then refused."""
+    """Open without waiting for the writer of a pipe; the caller refuses pipes."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -153,8 +156,7 @@ def _refuse_stranger(about: os.stat_result, place: Place) -> None:
 def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
     """The tree of a file's content; `name` is for the places.
 
-    Keys that cannot stand are reported and left out; raises NotRead for what gives no
-    tree at all.
+    Bad keys are reported and left out. Raises NotRead if there is no tree at all.
     """
     try:
         text = data.decode()
@@ -174,7 +176,7 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str, name: str) -> NotRead:
-    """Where the mistake is, and the next step in plain words."""
+    """The place of the mistake, and the next step in plain words."""
     mark = error.problem_mark or error.context_mark
     if not mark:
         return NotRead(Place(name), f"not YAML: {error.problem}{_NEXT}")
@@ -192,7 +194,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str, name: str) -> NotRead:
 
 
 def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
-    """The cure of what no line may hold as it is; '' where it is none of that."""
+    """The cure for a character that YAML forbids there; '' for other mistakes."""
     mark = error.problem_mark
     line = "".join(split(text)[mark.line : mark.line + 1]) if mark else ""
     before, after = (line[: mark.column], line[mark.column :]) if mark else ("", "")
@@ -212,13 +214,13 @@ def _place(mark: yaml.Mark | Slip, name: str) -> Place:
 
 
 def _behind(text: str, name: str) -> Place:
-    """The place behind a text that the file begins with."""
+    """The place after a text that the file begins with."""
     return Place(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
 @dataclass
 class _Open:
-    """A list or mapping whose end has not been met."""
+    """A list or mapping whose end has not been read yet."""
 
     place: Place
     is_mapping: bool = False
@@ -242,7 +244,7 @@ class _Open:
 
 
 def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, ...]:
-    """The first lines that an unquoted scalar goes over, if they are several."""
+    """The first lines of an unquoted scalar; empty if it has one line only."""
     first, last = event.start_mark, event.end_mark
     if event.style or not first or not last or first.line == last.line:
         return ()
