@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs vfwhooks on this host, upgrades it, or removes it: see --help.
 #
-# Nothing that libvirt calls is switched before the new release is there whole, compiled,
-# and its hooks have been tried: a hook that runs meanwhile finds one release, old or new.
+# libvirt's hooks are switched only after the new release is complete and compiled, and
+# its hooks have been tried. A hook that runs meanwhile finds one release, old or new.
 set -eu
 umask 022
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
@@ -11,7 +11,7 @@ root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
 unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 schema=$prefix/share/vfwhooks/forwards.schema.json
-share=$prefix/share/vfwhooks # where a package has what it installs from
+share=$prefix/share/vfwhooks # the files that a package installs from
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
@@ -48,18 +48,18 @@ die() {
 
 runs_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
-# A file of ours says so in its second line: a manual in its title, the schema in its $id.
+# The second line of a file of ours names vfwhooks: a manual's title, the schema's $id.
 is_ours() {
 	[ -f "$1" ] && sed -n 2p "$1" |
 		grep -qe '^# vfwhooks: ' -e '^\.TH .*"vfwhooks ' -e '"urn:vfwhooks:'
 }
 
-# put FILE [MODE]: standard input becomes the file, whole or not at all.
+# put FILE [MODE]: write standard input to the file, all of it or nothing.
 put() {
 	cat >"$root$1.new" && chmod "${2:-644}" "$root$1.new" && mv "$root$1.new" "$root$1"
 }
 
-# What is made is noted: --uninstall leaves other directories, empty or not.
+# Notes each new directory: --uninstall leaves all other directories, empty or not.
 make_directory() {
 	[ ! -d "$root$1/" ] || return 0
 	make_directory "${1%/*}"
@@ -67,7 +67,7 @@ make_directory() {
 	made="$made $1"
 }
 
-# The release in a directory: its version, and a hash so that no two share a name.
+# The name of the release in a directory: its version, and a hash of its files.
 identify() {
 	(cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
 		sha256sum vfwhooks/*.py vfwhooks/*/*.py templates/* hooks/* | sha256sum | cut -c 1-8) 2>/dev/null |
@@ -80,8 +80,8 @@ libvirt_version() {
 	done
 }
 
-# Where a driver's hook goes. One that is not ours stays; since libvirt 6.5 those in
-# qemu.d/ run as well.
+# The place of a driver's hook. A foreign hook stays; since libvirt 6.5 hooks in qemu.d/
+# run as well.
 find_place() {
 	if is_ours "$root$hooks/$1" || [ ! -e "$root$hooks/$1" ] && [ ! -L "$root$hooks/$1" ]; then
 		echo "$hooks/$1"
@@ -139,7 +139,7 @@ install_packages() {
 	[ -z "$missing" ] || die "this host still lacks $missing: install them, then run this again"
 }
 
-# The release gets its name when all of it is there.
+# The release gets its name when it is complete.
 lay_release() {
 	make_directory "$lib"
 	new=$(mktemp -d "$root$lib/.new.XXXXXX")
@@ -167,7 +167,7 @@ compile() {
 		die 'the package does not compile: see above, and take another checkout'
 }
 
-# The hooks, naming the release, where they are tried.
+# Writes hooks that name the release into a directory for the trial.
 stage_hooks() {
 	work=$(mktemp -d)
 	mkdir "$work/hooks"
@@ -176,8 +176,9 @@ stage_hooks() {
 	done
 }
 
-# Calls every hook as libvirt does, but with a network and a state directory of its own:
-# there is seen that it worked, and no rule of this host's is touched.
+# Calls every hook as libvirt does, but in its own network namespace and with its own
+# state directory. The directory shows whether the hook worked; no rule of this host is
+# touched.
 call_hooks() {
 	for driver in $drivers; do
 		rm -f "$work/state/base" "$work/state/full"
@@ -195,7 +196,7 @@ call_alone() {
 		VFWHOOKS_STATE="$work/state" VFWHOOKS_CONFIG="$work/forwards.yaml" "$@" </dev/null
 }
 
-# What the Python part of a hook says, which a hook keeps to itself.
+# The messages of a hook's Python part, which a hook does not print.
 call_python() {
 	call_alone python3 -IX utf8 -c "import sys
 sys.path.insert(0, '$release')
@@ -206,7 +207,7 @@ print(*carry_out('$work/state', '$work/forwards.yaml', event, monotonic() + 4), 
 " 2>&1 | tail -n 1
 }
 
-# The daemon hook first, and then those of the daemons that have reached it: one that
+# Lays the daemon hook first, then the hooks of the daemons that have run it: a hook that
 # libvirt may not execute keeps guests from starting.
 lay_hooks() {
 	if ! is_writable "$hooks"; then
@@ -233,8 +234,8 @@ lay_hooks() {
 	[ -n "$root" ] || [ -z "$may$gone" ] || call_trial "$release" tell
 }
 
-# As the policy's own file contexts have it: a hook with another label is refused. What
-# others have there keeps theirs.
+# Labels files as the policy's file contexts say: SELinux refuses a hook with another
+# label. Files of others keep their labels.
 relabel() {
 	[ ! -d $selinux ] || restorecon -F "$@" 2>/dev/null || :
 }
@@ -261,7 +262,7 @@ take_hook_away() {
 	remove "$hooks/$driver.d/vfwhooks"
 }
 
-# What hook_trial does, of the package in a directory.
+# Runs hook_trial of the package in a directory.
 call_trial() {
 	package=$1
 	shift
@@ -271,7 +272,7 @@ from vfwhooks.installation.hook_trial import main
 sys.exit(main())' "$package" "$@" --state "$state"
 }
 
-# What the boolean was before is kept, and given back by --uninstall.
+# The old value of the boolean is kept, and --uninstall restores it.
 load_module() {
 	[ -d $selinux ] || die '--selinux-module: there is no SELinux here'
 	for tool in semodule setsebool; do
@@ -306,7 +307,7 @@ switch() {
 	[ -z "$site" ] || write_command "$release" | put "$site/vfwhooks.py"
 }
 
-# The command line of a release, for $bin and for python3 -m vfwhooks.
+# The script that runs a release, for $bin and for python3 -m vfwhooks.
 write_command() {
 	cat <<EOF
 #!$python -IXutf8
@@ -325,18 +326,18 @@ find_installed() {
 	[ ! -e "$root$bin" ] || sed -n 's/^sys.path.insert(0, "\(.*\)")$/\1/p' "$root$bin"
 }
 
-# Where python3 finds what a distribution installs.
+# The directory where python3 finds a distribution's modules.
 find_site() {
 	$python -I -c 'import os, site, sys
 found = [p for p in site.getsitepackages() if p.startswith(sys.argv[1]) and os.path.isdir(p)]
 print(*found[:1])' "$prefix/lib/"
 }
 
-# A release's sample; its first line tells editors where the schema is.
+# A release's sample; its first line tells editors the path of the schema.
 sample() { sed "s|=/usr/share/|=$prefix/share/|" "$1/templates/forwards.yaml" 2>/dev/null; }
 is_sample() { [ -f "$root$config" ] && [ "$(sample "$1")" = "$(cat "$root$config")" ]; }
 
-# A sample, on a host that never had another; one that nobody has edited follows ours.
+# Installs the sample if the host never had a forwards.yaml, or replaces an unedited one.
 lay_sample() {
 	make_directory "${config%/*}"
 	if is_sample "$root$previous" ||
@@ -366,7 +367,7 @@ lay_manuals() {
 	done
 }
 
-# Completions, and a manual page for every command: made from what the command line takes.
+# Completions, and a manual page for every command, made from the parser.
 lay_made() {
 	work=${work:-$(mktemp -d)}
 	$python -IBc 'import sys
@@ -384,7 +385,7 @@ main(sys.argv[2])' "$here" "$work/made"
 	done
 }
 
-# Where a shell looks for what packages bring.
+# The path where a shell looks for a package's completions.
 find_completion() {
 	case $1 in
 	bash) echo "$prefix/share/bash-completion/completions/vfwhooks" ;;
@@ -405,7 +406,7 @@ start_unit() {
 		die 'installed, but not running: see journalctl -u vfwhooks, then run this again'
 }
 
-# Guests that run already.
+# Puts forwards in force for guests that run already.
 forward_now() {
 	for socket in /run/libvirt/*-sock; do
 		[ -S "$socket" ] || return 0
@@ -424,7 +425,7 @@ remove_older() {
 	done
 }
 
-# An error before the switch leaves all as it was.
+# After an error before the switch, everything is as it was.
 undo() {
 	status=$?
 	rm -rf "$work" "$root$lib"/.new.* "$root$hooks"/.vfwhooks.*
@@ -440,15 +441,15 @@ remove_directories() {
 	done
 }
 
-# Nearest to the path, what is there already.
+# Checks the nearest existing parent of the path.
 is_writable() {
 	place=$root$1
 	until [ -e "${place:-/}" ]; do place=${place%/*}; done
 	[ -w "${place:-/}" ]
 }
 
-# On an image-based host /usr may be read-only, and hosts of the kind keep what is their
-# own elsewhere. Nothing has been changed yet.
+# On an image-based host /usr may be read-only; such hosts keep their own files
+# elsewhere. Nothing has been changed yet.
 check_places() {
 	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
 		die "$bin is not ours: move it away, then run this again"
@@ -533,10 +534,10 @@ uninstall() {
 	say 'vfwhooks is removed'
 }
 
-# The hooks, and what is in the kernel.
+# Removes the hooks, and our rules from the kernel.
 withdraw() {
 	for driver in $drivers; do [ "$driver" = daemon ] || take_hook_away; done
-	# By the daemon hook, which goes last, it is seen that they have heard of it.
+	# The daemon hook goes last: it shows that the daemons have noticed the change.
 	[ -n "$root" ] || [ -z "$gone" ] || call_trial "$here" tell
 	driver=daemon
 	take_hook_away
@@ -562,7 +563,7 @@ forget_releases() {
 	echo "$directories" | remove_directories
 }
 
-# What a package brings: its scripts call the install.sh in there.
+# The files of a package; the package's scripts call the install.sh among them.
 lay_package() {
 	mkdir -p "$root/"
 	make_directory "$share"
@@ -579,8 +580,8 @@ lay_package() {
 	write_command "$lib/current" | put "$bin" 755
 }
 
-# Behind a package's files: the release is copied to where no upgrade of the package
-# removes it, and there hooks, command and service find it until the next one is whole.
+# Runs after a package's files are there. The release is copied to a place where no upgrade
+# of the package removes it. Hooks, command and service use it until the next is complete.
 configure() {
 	version=$(libvirt_version) previous=$(find_configured) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
@@ -588,14 +589,14 @@ configure() {
 	trap 'exit 1' HUP INT TERM
 	lay_release
 	stage_hooks
-	! unshare --net true 2>/dev/null || call_hooks # an image is made without the right to
+	! unshare --net true 2>/dev/null || call_hooks # no right to unshare while an image is made
 	if [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ] && [ -d $selinux ]; then load_module; fi
 	fresh=''
 	lay_hooks
-	[ -L "$lib/current" ] || restart_unit=1 # it is install.sh's, if it runs
+	[ -L "$lib/current" ] || restart_unit=1 # a running service is install.sh's
 	ln -sfn "$release" "$lib/.new.current"
 	mv -T "$lib/.new.current" "$lib/current"
-	remove_site # of an install.sh before the package
+	remove_site # from an install.sh before the package
 	echo "$made" | xargs -r -n 1 >>"$lib/directories"
 	remove_older
 	relabel -R "$lib" "${config%/*}"
@@ -611,7 +612,7 @@ find_configured() {
 	}
 }
 
-# What an installation would do, in its order. It dies where that would.
+# Prints the steps of an installation, in order. Dies where the installation would die.
 check_all() {
 	[ -n "$root" ] || refuse_beside_package
 	version=$(libvirt_version) release=$lib/$(identify "$here")
@@ -654,7 +655,7 @@ show_status() {
 	esac
 }
 
-# Before a package's files go.
+# Runs before a package's files are removed.
 deconfigure() {
 	withdraw
 	forget_releases
@@ -666,7 +667,7 @@ configure_without_module() {
 	configure
 }
 
-# systemd reads units below /usr and /usr/local, and of no other prefix.
+# systemd reads units below /usr and /usr/local, and below no other prefix.
 case $root:$prefix in
 :/usr | :/usr/local | [!:]*) ;;
 *) unit=/etc/systemd/system/vfwhooks.service ;;
