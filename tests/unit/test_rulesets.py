@@ -203,6 +203,7 @@ BROKEN = [
     (save("! "), [(3, "nothing follows !")]),
     (save('-m comment --comment "a -j DROP'), [(3, "a quote has no end")]),
     (save("word -j DROP"), [(3, "word is out of place")]),
+    (save('"" -j DROP'), [(3, "an empty word is out of place")]),
     ("*filter\n-A\n-A \n?\n", [(2, "it is neither a chain nor a rule")]),
     ("*filter\nCOMMIT\n-A INPUT -j DROP\n", [(3, "it stands in no table")]),
 ]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .nft_reader import add_rule, set_base
@@ -13,7 +15,7 @@ from .ruleset import Element, Problem, Ruleset, Set
 
 _OBJECT = re.compile(r'\{\s*"(?:metainfo|table|chain|set|map|rule|counter|element)"')
 _DEEP = 1000  # what is left out of objects within objects within objects
-_OPERATORS = {"|", "&", "^", "<<", ">>"}
+_BARE = {"iif", "oif", "iifname", "oifname"}  # which nft writes without `meta`
 
 
 def read_nft_json(text: str) -> Ruleset:
@@ -71,7 +73,7 @@ def _element(element: Any) -> Element:
     data = ""
     if isinstance(element, list):
         element, value = element
-        data = _expression(value) if not _is_verdict(value) else _statement(value)
+        data = _value(value)
     comment = ""
     if isinstance(element, dict) and "elem" in element:
         comment = str(element["elem"].get("comment", ""))
@@ -93,49 +95,74 @@ def _statement(one: Any) -> str:
     if isinstance(one, str):
         return one
     ((name, about),) = one.items()
-    if name == "match":
-        left, right = _expression(about["left"]), _expression(about["right"])
-        sign = "" if about["op"] in ("==", "in") else about["op"]
-        if "&" in left and not sign:
-            sign = "=="
-        return f"{left} {sign} {right}"
-    if name in ("jump", "goto"):
-        return f"{name} {about['target']}"
-    if name == "vmap":
-        return f"{_expression(about['key'])} vmap {_expression(about['data'])}"
-    if name == "mangle":
-        return f"{_expression(about['key'])} set {_expression(about['value'])}"
-    if name in ("dnat", "snat", "masquerade", "redirect"):
-        return _translation(name, about or {})
-    if name == "reject":
-        return _reject(about or {})
-    if name in ("counter", "last"):
-        return ""
-    if name == "xt":
-        return f'xt {about.get("type", "match")} "{about.get("name", "")}"'
-    if name in ("limit", "log", "queue", "quota"):
-        words = [f"{k} {_expression(v)}" for k, v in (about or {}).items()]
-        return f"{name} {' '.join(words)}"
+    if name in _STATEMENTS:
+        return _STATEMENTS[name](name, about)
     return f"{name} {_expression(about)}" if about is not None else str(name)
 
 
-def _translation(name: str, about: dict[str, Any]) -> str:
+def _match(_: str, about: dict[str, Any]) -> str:
+    left, right = _expression(about["left"]), _expression(about["right"])
+    sign = "" if about["op"] in ("==", "in") else about["op"]
+    if "&" in left and not sign:
+        sign = "=="
+    return f"{left} {sign} {right}"
+
+
+def _go(name: str, about: dict[str, Any]) -> str:
+    return f"{name} {about['target']}"
+
+
+def _look_up(name: str, about: dict[str, Any]) -> str:
+    return f"{_expression(about['key'])} {name} {_expression(about['data'])}"
+
+
+def _mangle(_: str, about: dict[str, Any]) -> str:
+    return f"{_expression(about['key'])} set {_expression(about['value'])}"
+
+
+def _translation(name: str, about: dict[str, Any] | None) -> str:
+    about = about or {}
     family = f" {about['family']}" if "family" in about else ""
     address = _expression(about["addr"]) if "addr" in about else ""
     port = f":{_expression(about['port'])}" if "port" in about else ""
     if ":" in address and port:
         address = f"[{address}]"
     to = f" to {address}{port}" if address or port else ""
-    flags = about.get("flags", [])
-    words = [flags] if isinstance(flags, str) else flags
-    return " ".join([f"{name}{family}{to}", *words])
+    return " ".join([f"{name}{family}{to}", *_listed(about.get("flags", []))])
 
 
-def _reject(about: dict[str, Any]) -> str:
+def _reject(_: str, about: dict[str, Any] | None) -> str:
+    about = about or {}
     kind, error = about.get("type"), about.get("expr")
     if kind == "tcp reset":
         return "reject with tcp reset"
     return f"reject with {kind} {error}" if kind and error else "reject"
+
+
+def _counter(_: str, __: Any) -> str:
+    return ""
+
+
+def _xt(_: str, about: dict[str, Any]) -> str:
+    return f'xt {about.get("type", "match")} "{about.get("name", "")}"'
+
+
+def _with_options(name: str, about: dict[str, Any] | None) -> str:
+    words = [f"{k} {_expression(v)}" for k, v in (about or {}).items()]
+    return f"{name} {' '.join(words)}"
+
+
+_STATEMENTS: dict[str, Callable[[str, Any], str]] = {
+    "match": _match,
+    "vmap": _look_up,
+    "mangle": _mangle,
+    "reject": _reject,
+    "xt": _xt,
+    **dict.fromkeys(("jump", "goto"), _go),
+    **dict.fromkeys(("dnat", "snat", "masquerade", "redirect"), _translation),
+    **dict.fromkeys(("counter", "last"), _counter),
+    **dict.fromkeys(("limit", "log", "queue", "quota"), _with_options),
+}
 
 
 def _expression(one: Any) -> str:
@@ -145,43 +172,73 @@ def _expression(one: Any) -> str:
     if isinstance(one, (str, int)):
         return str(one)
     if isinstance(one, list):
-        return ",".join(map(_expression, one))
+        return _joined(",", one)
     if not isinstance(one, dict) or len(one) != 1:
         return json.dumps(one).replace('"', "").replace("{", "(").replace("}", ")")
     ((name, about),) = one.items()
-    if name == "payload" and "protocol" in about:
-        return f"{about['protocol']} {about['field']}"
-    if name == "meta":
-        key = str(about["key"])
-        bare = key in ("iif", "oif", "iifname", "oifname")
-        return key if bare else f"meta {key}"
-    if name == "ct":
-        words = [about.get("dir", ""), about.get("family", ""), about["key"]]
-        return " ".join(["ct", *(word for word in words if word)])
-    if name == "fib":
-        flags = about["flags"]
-        flags = [flags] if isinstance(flags, str) else flags
-        return f"fib {' . '.join(flags)} {about['result']}"
-    if name == "prefix":
-        return f"{_expression(about['addr'])}/{about['len']}"
-    if name == "range":
-        return "-".join(map(_expression, about))
-    if name == "concat":
-        return " . ".join(map(_expression, about))
-    if name == "set":
-        return "{ " + ", ".join(map(_pair, about)) + " }"
-    if name == "map":
-        return f"{_expression(about['key'])} map {_expression(about['data'])}"
-    if name == "elem":
-        return _expression(about["val"])
-    if name in _OPERATORS:
-        return f" {name} ".join(map(_expression, about))
+    if name in _EXPRESSIONS:
+        return _EXPRESSIONS[name](about)
     return f"{name} {_expression(about)}"
+
+
+def _joined(sign: str, some: Any) -> str:
+    return sign.join(map(_expression, some))
+
+
+def _payload(about: dict[str, Any]) -> str:
+    if "protocol" not in about:  # so many bits from somewhere
+        return f"payload {_expression(about)}"
+    return f"{about['protocol']} {about['field']}"
+
+
+def _meta(about: dict[str, Any]) -> str:
+    key = str(about["key"])
+    return key if key in _BARE else f"meta {key}"
+
+
+def _ct(about: dict[str, Any]) -> str:
+    words = [about.get("dir", ""), about.get("family", ""), about["key"]]
+    return " ".join(["ct", *(word for word in words if word)])
+
+
+def _fib(about: dict[str, Any]) -> str:
+    return f"fib {' . '.join(_listed(about['flags']))} {about['result']}"
+
+
+def _prefix(about: dict[str, Any]) -> str:
+    return f"{_expression(about['addr'])}/{about['len']}"
+
+
+def _set(about: Any) -> str:
+    return "{ " + ", ".join(map(_pair, about)) + " }"
 
 
 def _pair(one: Any) -> str:
     if isinstance(one, list):
         key, value = one
-        said = _statement(value) if _is_verdict(value) else _expression(value)
-        return f"{_expression(key)} : {said}"
+        return f"{_expression(key)} : {_value(value)}"
     return _expression(one)
+
+
+def _value(one: Any) -> str:
+    """What an element of a map leads to."""
+    return _statement(one) if _is_verdict(one) else _expression(one)
+
+
+def _listed(some: Any) -> list[str]:
+    return [some] if isinstance(some, str) else some
+
+
+_EXPRESSIONS: dict[str, Callable[[Any], str]] = {
+    "payload": _payload,
+    "meta": _meta,
+    "ct": _ct,
+    "fib": _fib,
+    "prefix": _prefix,
+    "set": _set,
+    "map": partial(_look_up, "map"),
+    "elem": lambda about: _expression(about["val"]),
+    "range": partial(_joined, "-"),
+    "concat": partial(_joined, " . "),
+    **{sign: partial(_joined, f" {sign} ") for sign in ("|", "&", "^", "<<", ">>")},
+}

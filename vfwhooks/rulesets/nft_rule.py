@@ -5,6 +5,8 @@ What is not known becomes a condition without a field, up to the next word that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .nft_words import (
     CT,
     ENDS,
@@ -42,9 +44,19 @@ class RuleReader:
         if STARTS.isdisjoint(self.words):
             raise ValueError("it is no rule")
         while self.at < len(self.words):
-            if not self._statement():
+            word = self._peek()
+            if word in ("limit", "quota") or self._is_xt_match():
+                self._unknown()
+            elif word in _STATEMENTS:
+                self._judge(_STATEMENTS[word](self, self._next()))
+            elif word in _SET and self._peek(2) == "set":
+                self._judge(self._assignment())
+            else:
                 self._condition()
         return self
+
+    def _is_xt_match(self) -> bool:
+        return self.words[self.at : self.at + 2] == ["xt", "match"]
 
     def _peek(self, ahead: int = 0) -> str:
         at = self.at + ahead
@@ -63,61 +75,45 @@ class RuleReader:
                 break
             depth += (word == "{") - (word == "}")
             self.at += 1
+        return self._text(start)
+
+    def _text(self, start: int) -> str:
         return joined(self.words[start : self.at])
 
-    def _statement(self) -> bool:
-        """Whether it was one that is not a condition; a verdict is kept."""
-        word = self._peek()
-        if word in SIMPLE:
-            self.at += 1
-            self._judge(Verdict("" if word == "continue" else word))
-        elif word in ("jump", "goto"):
-            self.at += 1
-            self._judge(Verdict(word, unquoted(self._next())))
-        elif word in ("counter", "last", "comment"):
-            self.at += 1
-            about = self._rest()
-            if word == "comment":
-                self.comment = unquoted(about)
-        elif word in ("limit", "quota"):
-            self._unknown()
-        elif word == "vmap":  # by something that is not known
-            self.at += 1
-            name = self._group() if self._peek() == "{" else self._next()
-            self._judge(Verdict("vmap", name))
-        elif word == "reject":
-            self.at += 1
-            self._judge(Verdict("reject", plain_error(self._error())))
-        elif word in ("dnat", "snat", "masquerade", "redirect"):
-            self._translate()
-        elif word == "log":
-            self.at += 1
-            self._judge(Verdict("log", self._rest()))
-        elif word == "queue":
-            self.at += 1
-            self._judge(Verdict("queue", self._rest()))
-        elif word == "xt" and self._peek(1) == "match":
-            self._unknown()
-        elif word in STATEMENTS:
-            self.at += 1
-            self._judge(Verdict("other", f"{word} {self._rest()}".strip()))
-        elif self._is_set():
-            is_mark = self._peek() == "mark" or self._peek(1) == "mark"
-            text = f"{self._next()} {self._next()} {self._assigned()}"
-            self._judge(Verdict("mark" if is_mark else "other", text.strip()))
-        else:
-            return False
-        return True
-
     def _judge(self, verdict: Verdict) -> None:
-        if verdict.kind or not self.verdict.kind:
+        if verdict.kind:
             self.verdict = verdict
 
-    def _is_set(self) -> bool:
-        return self._peek() in ("meta", "ct", "ip", "ip6", "tcp") and (
-            self._peek(2) == "set"
-            or (self._peek(1) == "mark" and self._peek(2) == "set")
-        )
+    def _plain(self, word: str) -> Verdict:
+        return Verdict("" if word == "continue" else word)
+
+    def _nothing(self, _: str) -> Verdict:
+        self._rest()
+        return Verdict("")
+
+    def _comment(self, _: str) -> Verdict:
+        self.comment = unquoted(self._rest())
+        return Verdict("")
+
+    def _go(self, word: str) -> Verdict:
+        return Verdict(word, unquoted(self._next()))
+
+    def _vmap(self, word: str) -> Verdict:  # by something that is not known
+        return Verdict(word, self._map())
+
+    def _reject(self, word: str) -> Verdict:
+        return Verdict(word, plain_error(self._error()))
+
+    def _with_options(self, word: str) -> Verdict:
+        return Verdict(word, self._rest())
+
+    def _other(self, word: str) -> Verdict:
+        return Verdict("other", f"{word} {self._rest()}".strip())
+
+    def _assignment(self) -> Verdict:
+        kind = "mark" if self._peek(1) == "mark" else "other"
+        text = f"{self._next()} {self._next()} {self._assigned()}"
+        return Verdict(kind, text.strip())
 
     def _assigned(self) -> str:
         """What follows `set`, in which a word may stand that begins something else."""
@@ -141,29 +137,22 @@ class RuleReader:
             words.append(self._next())
         return " ".join(words)
 
-    def _translate(self) -> None:
-        kind = self._next()
+    def _translate(self, kind: str) -> Verdict:
         if self._peek() in ("ip", "ip6") and self._peek(1) in ("to", "addr", "prefix"):
             self.at += 1
         if self._peek() in ("addr", "prefix"):
             self.at += 1
         if self._peek() != "to":
-            self._judge(Verdict(kind, self._rest()))
-            return
+            return Verdict(kind, self._rest())
         self.at += 1
         start = self.at
-        field, _, _ = self._selector()
+        field, _ = self._selector()
         if field and self._peek() == "map":
             self.at += 1
-            name = self._next() if self._peek() != "{" else self._group()
-            self._judge(Verdict(kind, name, field))
+            found = Verdict(kind, self._map(), field)
             self._rest()
-            return
-        if field:
-            self._judge(Verdict(kind, joined(self.words[start : self.at])))
-            return
-        self.at = start
-        self._judge(Verdict(kind, self._rest()))
+            return found
+        return Verdict(kind, self._text(start) if field else self._rest())
 
     def _unknown(self) -> None:
         start = self.at
@@ -171,23 +160,22 @@ class RuleReader:
         if word in HEADED and self._peek() not in ENDS:
             self.at += 1
         self._rest(ENDS if word == "fib" else STARTS)
-        text = joined(self.words[start : self.at])
-        self.matches.append(Match("", (), False, text))
+        self.matches.append(Match("", (), False, self._text(start)))
 
-    def _selector(self) -> tuple[str, str, bool]:
+    def _selector(self) -> tuple[str, str]:
         """The field that stands here ('' for one that is not known, and nothing is
-        read), the protocol that it implies, and whether it is one of several."""
+        read), and the protocol that it implies."""
         start, fields, protocol = self.at, [], ""
         while True:
             field, implied, size = self._one()
             if not field:
                 self.at = start
-                return "", "", False
+                return "", ""
             self.at += size
             protocol = protocol or implied
             fields.append(field)
             if self._peek() != ".":
-                return " . ".join(fields), protocol, len(fields) > 1
+                return " . ".join(fields), protocol
             self.at += 1
 
     def _one(self) -> tuple[str, str, int]:
@@ -209,31 +197,26 @@ class RuleReader:
 
     def _condition(self) -> None:
         start = self.at
-        field, protocol, _ = self._selector()
+        field, protocol = self._selector()
         if not field:
             self._unknown()
             return
         if self._peek() == "vmap":
             self.at += 1
-            name = self._group() if self._peek() == "{" else self._next()
             self._imply(protocol)
-            self._judge(Verdict("vmap", name, field))
+            self._judge(Verdict("vmap", self._map(), field))
             return
         operator = "=="
         if self._peek() in ("!=", "==", "<", ">", "<=", ">="):
             operator = self._next()
         values = self._values(field)
-        text = joined(self.words[start : self.at])
-        if (
-            not values
-            or values[0] in ("&", "|", "^")
-            or self._peek() in ("&", "|", "^", "set", "==", "!=")
-        ):
+        goes_on = self._peek() in ("&", "|", "^", "set", "==", "!=")
+        if not values or values[0] in ("&", "|", "^") or goes_on:
             self._rest()
-            text = joined(self.words[start : self.at])
-            self.matches.append(Match("", (), False, text))
+            self.matches.append(Match("", (), False, self._text(start)))
             return
         self._imply(protocol)
+        text = self._text(start)
         self.matches.append(condition(field, tuple(values), operator, text))
 
     def _imply(self, protocol: str) -> None:
@@ -249,7 +232,11 @@ class RuleReader:
             depth += (word == "{") - (word == "}")
             if depth == 0:
                 break
-        return joined(self.words[start : self.at])
+        return self._text(start)
+
+    def _map(self) -> str:
+        """The name of a map, or what stands in its braces."""
+        return self._group() if self._peek() == "{" else self._next()
 
     def _values(self, field: str) -> list[str]:
         """One value, or several: by commas, or in braces."""
@@ -266,3 +253,17 @@ class RuleReader:
             self.at += 1
             found.append(unquoted(self._next()))
         return found
+
+
+_STATEMENTS: dict[str, Callable[[RuleReader, str], Verdict]] = {
+    **dict.fromkeys(STATEMENTS, RuleReader._other),
+    **dict.fromkeys(SIMPLE, RuleReader._plain),
+    **dict.fromkeys(("counter", "last"), RuleReader._nothing),
+    **dict.fromkeys(("jump", "goto"), RuleReader._go),
+    **dict.fromkeys(("dnat", "snat", "masquerade", "redirect"), RuleReader._translate),
+    **dict.fromkeys(("log", "queue"), RuleReader._with_options),
+    "comment": RuleReader._comment,
+    "vmap": RuleReader._vmap,
+    "reject": RuleReader._reject,
+}
+_SET = {"meta", "ct", "ip", "ip6", "tcp"}  # what a rule can write into

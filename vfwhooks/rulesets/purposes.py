@@ -118,6 +118,20 @@ def _of_an_accept(
     return f"{nothing} Under a stricter firewall: {lost[:1].lower()}{lost[1:]}"
 
 
+_LOST = {
+    "dnat": "Connections no longer lead to {target}.",
+    "redirect": "Connections no longer lead to the host itself.",
+    **dict.fromkeys(
+        ("snat", "masquerade"),
+        "The packets keep their source address; answers may not come back.",
+    ),
+    **dict.fromkeys(("jump", "goto"), "The rules of the chain {target} are not asked."),
+    "log": "The log has no line about the packets.",
+    "": "Nothing but the counter.",
+    "other": "The packets no longer get what the rule does (`{kind}`).",
+}
+
+
 def _lost(known: Context, table: Table, chain: Chain, at: int) -> str:
     """What changes without a rule, by what it does alone."""
     rule = chain.rules[at]
@@ -126,16 +140,5 @@ def _lost(known: Context, table: Table, chain: Chain, at: int) -> str:
         return _of_an_accept(known, table, chain, at, "The packets are refused.")
     if kind in REFUSING:
         return _of_a_refusal(known, table, chain, at, "The packets get through.")
-    if kind == "dnat":
-        return f"Connections no longer lead to {target.lstrip(':')}."
-    if kind == "redirect":
-        return "Connections no longer lead to the host itself."
-    if kind in ("snat", "masquerade"):
-        return "The packets keep their source address; answers may not come back."
-    if kind in ("jump", "goto"):
-        return f"The rules of the chain {target} are not asked."
-    if kind == "log":
-        return "The log has no line about the packets."
-    if kind == "":
-        return "Nothing but the counter."
-    return f"The packets no longer get what the rule does (`{kind or target}`)."
+    target = target.lstrip(":") if kind == "dnat" else target
+    return _LOST.get(kind, _LOST["other"]).format(target=target, kind=kind)

@@ -7,78 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
-from .ruleset import PRIORITIES, Match, Problem, Rule, Ruleset, Table, Verdict
-from .spellings import canonical, plain_error
+from .ruleset import PRIORITIES, Problem, Rule, Ruleset, Table
+from .save_rule import SaveRule, split_words
 
 # Before the rules of a tool in what `explain --save` writes.
 TOOL_MARK = "# vfwhooks explain: "
 _HOOKS = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
-_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)')
-_ESCAPED = re.compile(r"\\(.)")
 _COUNTERS = re.compile(r"\[\d+:\d+\]\s+")
-_FIELDS = {
-    "-s": "saddr",
-    "--source": "saddr",
-    "--src": "saddr",
-    "-d": "daddr",
-    "--destination": "daddr",
-    "--dst": "daddr",
-    "-i": "in",
-    "--in-interface": "in",
-    "-o": "out",
-    "--out-interface": "out",
-    "-p": "proto",
-    "--protocol": "proto",
-    "--proto": "proto",
-    "--dport": "dport",
-    "--dports": "dport",
-    "--destination-port": "dport",
-    "--destination-ports": "dport",
-    "--sport": "sport",
-    "--sports": "sport",
-    "--source-port": "sport",
-    "--source-ports": "sport",
-    "--state": "state",
-    "--ctstate": "state",
-    "--ctdir": "direction",
-    "--dst-type": "dsttype",
-    "--src-type": "srctype",
-    "--physdev-in": "physin",
-    "--physdev-out": "physout",
-    "--icmp-type": "icmp",
-    "--icmpv6-type": "icmp",
-}
-_LISTS = {"sport", "dport", "state", "dsttype", "srctype"}
-_SILENT = {
-    *("tcp", "udp", "sctp", "dccp", "udplite", "icmp", "icmp6", "comment"),
-    *("multiport", "state", "conntrack", "addrtype", "physdev"),
-}
-_TARGETS = {
-    "ACCEPT": "accept",
-    "DROP": "drop",
-    "RETURN": "return",
-    "REJECT": "reject",
-    "QUEUE": "queue",
-    "NFQUEUE": "queue",
-    "DNAT": "dnat",
-    "SNAT": "snat",
-    "MASQUERADE": "masquerade",
-    "REDIRECT": "redirect",
-    "LOG": "log",
-    "NFLOG": "log",
-    "ULOG": "log",
-    "MARK": "mark",
-    "CONNMARK": "mark",
-}
-_DETAILS = {
-    "--reject-with": "reject",
-    "--to-destination": "dnat",
-    "--to-source": "snat",
-    "--to-ports": "redirect",
-}
-_CACHED = 4096
 
 
 def read_save(lines: Iterable[tuple[int, str]]) -> Ruleset:
@@ -97,7 +33,6 @@ class _Reader:
         self._is_listed = False  # by us: nobody has the lines before him
         self._family = ""  # as the head of a save says
         self._table: Table | None = None
-        self._has_family = False
         self._seen: dict[str, set[str]] = {"ip": set(), "ip6": set()}
 
     def line(self, number: int, line: str) -> None:
@@ -155,15 +90,16 @@ class _Reader:
 
     def _rule(self, number: int, line: str) -> None:
         assert self._table
-        words = _split(line)
+        words = split_words(line)
         if len(words) < 2:
             raise ValueError("a rule needs a chain")
         name, text = words[1], line[3:].strip()
         text = text[text.find(name) + len(name) :].lstrip('" ')
-        comment, matches, verdict = _conditions(words[2:], self._table.chains)
+        rule = SaveRule(words[2:], self._table.chains).read()
         rules = self._table.chain(name).rules
         place = f"rule {len(rules) + 1}" if self._is_listed else f"line {number}"
-        rules.append(Rule(place, text, matches, verdict, comment))
+        matches = tuple(rule.matches)
+        rules.append(Rule(place, text, matches, rule.verdict, rule.comment))
 
     def end_table(self) -> None:
         """The table is whole; now it is known which family it is of."""
@@ -194,111 +130,3 @@ def _family_of(table: Table) -> str:
             if rule.verdict.kind == "reject" and rule.verdict.target[:4] == "icmp":
                 return "ip6" if rule.verdict.target[:5] == "icmp6" else "ip"
     return ""
-
-
-def _split(line: str) -> list[str]:
-    if '"' not in line:
-        return line.split()
-    found, end = [], 0
-    for match in _WORD.finditer(line):
-        if line[end : match.start()].strip():
-            raise ValueError("a quote has no end")
-        end = match.end()
-        quoted, plain = match.groups()
-        found.append(plain or _ESCAPED.sub(r"\1", quoted))
-    if line[end:].strip():
-        raise ValueError("a quote has no end")
-    return found
-
-
-def _conditions(
-    words: list[str], chains: Iterable[str]
-) -> tuple[str, tuple[Match, ...], Verdict]:
-    """A rule's comment, its matches, its verdict."""
-    comment, module, matches = "", "", []
-    at, unused = 0, ""
-    while at < len(words):
-        start, is_not = at, words[at] == "!"
-        at += is_not
-        if at == len(words):
-            raise ValueError("nothing follows !")
-        word = words[at]
-        if word in ("-j", "-g", "--jump", "--goto"):
-            rest = words[at + 1 :]
-            if not rest:
-                raise ValueError(f"{word} needs a target")
-            is_goto = word in ("-g", "--goto")
-            if unused:
-                matches.append(Match("", (), False, f"-m {unused}"))
-            return comment, tuple(matches), _verdict(rest, is_goto, chains)
-        if word[0] != "-" or len(word) < 2:
-            raise ValueError(f"{word} is out of place")
-        at += 1
-        if at < len(words) and words[at] == "!":  # as it was written before 1.4
-            is_not, at = True, at + 1
-        if word == "--comment":
-            comment, at = " ".join(words[at : at + 1]), at + 1
-            continue
-        values = []
-        while at < len(words) and words[at][:1] not in ("-", "!"):
-            values.append(words[at])
-            at += 1
-        if word in ("-m", "--match"):
-            if unused:
-                matches.append(Match("", (), False, f"-m {unused}"))
-            module = "".join(values)
-            unused = "" if module in _SILENT else module
-            continue
-        text = " ".join(words[start:at])
-        match = _match(word, tuple(values), is_not, text, module)
-        if match is None:
-            continue
-        if not match.field and module not in _SILENT:
-            match = match._replace(text=f"-m {module} {text}" if module else text)
-            last = matches[-1] if matches else None
-            if last and not unused and not last.field and f"-m {module} " in last.text:
-                matches[-1] = last._replace(text=f"{last.text} {text}")
-                continue
-        unused = ""
-        matches.append(match)
-    if unused:
-        matches.append(Match("", (), False, f"-m {unused}"))
-    return comment, tuple(matches), Verdict("")
-
-
-@lru_cache(_CACHED)
-def _match(
-    word: str, values: tuple[str, ...], is_not: bool, text: str, module: str
-) -> Match | None:
-    """A condition; None for one that everything meets."""
-    field = _FIELDS.get(word, "")
-    if word == "--mark":
-        field = "" if module == "connmark" else "mark"
-    if not field or len(values) != 1:
-        return Match("", (), is_not, text)
-    some = values[0].split(",") if field in _LISTS else [values[0]]
-    try:
-        plain = tuple(canonical(field, one) for one in some)
-    except ValueError:
-        return Match("", (), is_not, text)
-    if plain == ("",) or (field == "proto" and plain in (("all",), ("0",))):
-        return None if not is_not else Match("", (), is_not, text)
-    if field in ("saddr", "daddr") and plain[0] in ("0.0.0.0/0", "::/0"):
-        return None if not is_not else Match("", (), is_not, text)
-    return Match(field, plain, is_not, text)
-
-
-def _verdict(words: list[str], is_goto: bool, chains: Iterable[str]) -> Verdict:
-    target, options = words[0], words[1:]
-    if target in chains:
-        return Verdict("goto" if is_goto else "jump", target)
-    kind = _TARGETS.get(target, "other")
-    detail = ""
-    for name, value in zip(options, options[1:]):
-        if _DETAILS.get(name) == kind:
-            detail = value
-    if kind == "reject":
-        detail = plain_error(detail)
-    if kind == "other":
-        detail = " ".join(words)
-    return Verdict(kind, detail)

@@ -60,6 +60,9 @@ _VERBS = {
     "log": "is written to the log and goes on",
     "mark": "gets a mark and goes on",
     "": "is counted and goes on",
+    "jump": "goes through the chain {}",
+    "goto": "goes to the chain {} and does not come back",
+    "other": "is given to `{}`",
 }
 
 
@@ -79,29 +82,41 @@ def _verb(chain: Chain, rule: Rule) -> str:
     if kind == "return" and chain.hook:
         return f"meets the policy of the chain ({chain.policy.upper()})"
     if kind in _VERBS:
-        return _VERBS[kind]
-    if kind == "reject":
-        how = "a TCP reset" if target == "tcp-reset" else f"the ICMP error {target}"
-        return f"is rejected with {how}"
-    if kind == "jump":
-        return f"goes through the chain {target}"
-    if kind == "goto":
-        return f"goes to the chain {target} and does not come back"
-    if kind in ("dnat", "snat"):
-        end = "destination" if kind == "dnat" else "source"
-        if key:
-            return f"gets the {end} that {_map(target)} has for its {_names(key)}"
-        if target in ("ip saddr", "ip6 saddr"):
-            return "keeps its source address"
-        return f"gets the {end} {target.lstrip(':')}"
-    if kind == "redirect":
-        ports = target.lstrip(":")
-        return f"goes to port {ports} of the host" if ports else "goes to the host"
-    if kind == "vmap" and not key:
-        return f"gets the verdict that {_map(target)} has for that"
-    if kind == "vmap":
-        return f"gets the verdict that {_map(target)} has for its {_names(key)}"
-    return f"is given to `{target}`"
+        return _VERBS[kind].format(target)
+    return _LONGER_VERBS[kind](kind, target, key)
+
+
+def _rejects(_: str, error: str, __: str) -> str:
+    how = "a TCP reset" if error == "tcp-reset" else f"the ICMP error {error}"
+    return f"is rejected with {how}"
+
+
+def _translates(kind: str, target: str, key: str) -> str:
+    end = "destination" if kind == "dnat" else "source"
+    if key:
+        return f"gets the {end} that {_map(target)} has for its {_names(key)}"
+    if target in ("ip saddr", "ip6 saddr"):
+        return "keeps its source address"
+    return f"gets the {end} {target.lstrip(':')}"
+
+
+def _redirects(_: str, target: str, __: str) -> str:
+    ports = target.lstrip(":")
+    return f"goes to port {ports} of the host" if ports else "goes to the host"
+
+
+def _looks_up(_: str, target: str, key: str) -> str:
+    what = f"its {_names(key)}" if key else "that"
+    return f"gets the verdict that {_map(target)} has for {what}"
+
+
+_LONGER_VERBS = {
+    "reject": _rejects,
+    "dnat": _translates,
+    "snat": _translates,
+    "redirect": _redirects,
+    "vmap": _looks_up,
+}
 
 
 def _map(name: str) -> str:
