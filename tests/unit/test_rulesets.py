@@ -5,6 +5,7 @@ tests/cases/rulesets has what the tools print on a host of the lab.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,52 @@ def test_nfts_text_and_json_are_one_ruleset() -> None:
     assert (meanings(text), bases(text)) == (meanings(as_json), bases(as_json))
     assert elements(text) == elements(as_json)
     assert text.problems == as_json.problems == []
+
+
+PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
+WRITTEN: list[tuple[list[object], str, str]] = [
+    # a rule's expressions, the rule as nft writes it, its verdict
+    ([{"ct helper": "ftp"}], 'ct helper set "ftp"', "other"),
+    (
+        [{"set": {"op": "add", "elem": PORT, "set": "@s"}}, {"accept": None}],
+        "add @s { tcp dport } accept",
+        "accept",
+    ),
+    ([{"log": {"prefix": "drop it"}}], 'log prefix "drop it"', "log"),
+    (
+        [{"match": {"op": "!=", "left": {"meta": {"key": "iif"}}, "right": "drop"}}],
+        'iif != "drop"',
+        "",
+    ),
+    ([{"match": {"op": "==", "left": {"osf": None}, "right": 1}}], "osf null 1", ""),
+    ([], "", ""),
+]
+
+
+@pytest.mark.parametrize(("expressions", "text", "kind"), WRITTEN)
+def test_a_rule_of_json_is_written_as_nft_does(
+    expressions: list[object], text: str, kind: str
+) -> None:
+    """No name in it is taken for a word of the language."""
+    rule = {"family": "ip", "table": "t", "chain": "c", "expr": expressions}
+    (found,) = rules(json.dumps({"nftables": [{"rule": rule}]}))
+
+    assert (found.text, found.verdict.kind) == (text, kind)
+
+
+@pytest.mark.parametrize(
+    "text", ["meta skuid . tcp dport @s", "fib daddr . iif type local", "{ } 5"]
+)
+def test_what_is_not_known_ends_where_it_ends(text: str) -> None:
+    """What is joined with it belongs to it, and what stands behind it does not."""
+    (found,) = rules(listed(f"{text} udp dport 5 drop"))
+
+    fields = [(one.field, one.text) for one in found.matches]
+    assert fields == [
+        ("", text),
+        ("proto", "meta l4proto udp"),
+        ("dport", "udp dport 5"),
+    ]
 
 
 def test_elements_of_a_map() -> None:

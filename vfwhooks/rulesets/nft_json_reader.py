@@ -11,10 +11,12 @@ from functools import partial
 from typing import Any
 
 from .nft_reader import add_rule, set_base
+from .nft_words import STARTS, VALUES
 from .ruleset import Element, Problem, Ruleset, Set
 
 _OBJECT = re.compile(r'\{\s*"(?:metainfo|table|chain|set|map|rule|counter|element)"')
 _DEEP = 1000  # what is left out of objects within objects within objects
+_WORDS = STARTS - VALUES  # from which such a name has to be told
 _BARE = {"iif", "oif", "iifname", "oifname"}  # which nft writes without `meta`
 
 
@@ -62,7 +64,8 @@ def _take(found: Ruleset, line: int, item: dict[str, Any]) -> None:
         if about.get("comment"):
             text += f' comment "{about["comment"]}"'
         place = f"handle {about['handle']}" if "handle" in about else f"line {line}"
-        add_rule(table.chain(str(about["chain"])), place, " ".join(text.split()))
+        chain = table.chain(str(about["chain"]))
+        add_rule(chain, place, " ".join(text.split()), is_sure=True)
     else:
         one = table.sets.setdefault(str(about["name"]), Set(str(about["name"])))
         for element in about.get("elem", []):
@@ -105,6 +108,8 @@ def _match(_: str, about: dict[str, Any]) -> str:
     sign = "" if about["op"] in ("==", "in") else about["op"]
     if "&" in left and not sign:
         sign = "=="
+    if right in _WORDS and left[:3] != "ct ":
+        right = f'"{right}"'
     return f"{left} {sign} {right}"
 
 
@@ -139,8 +144,17 @@ def _reject(_: str, about: dict[str, Any] | None) -> str:
     return f"reject with {kind} {error}" if kind and error else "reject"
 
 
-def _counter(_: str, __: Any) -> str:
-    return ""
+def _bare(name: str, _: Any) -> str:
+    return name
+
+
+def _set_element(name: str, about: dict[str, Any]) -> str:
+    data = f" : {_expression(about['data'])}" if name == "map" else ""
+    return f"{about['op']} {about[name]} {{ {_expression(about['elem'])}{data} }}"
+
+
+def _object(name: str, about: Any) -> str:
+    return f'{name} set "{about}"'
 
 
 def _xt(_: str, about: dict[str, Any]) -> str:
@@ -148,8 +162,10 @@ def _xt(_: str, about: dict[str, Any]) -> str:
 
 
 def _with_options(name: str, about: dict[str, Any] | None) -> str:
-    words = [f"{k} {_expression(v)}" for k, v in (about or {}).items()]
-    return f"{name} {' '.join(words)}"
+    options = {**(about or {})}
+    if "prefix" in options:
+        options["prefix"] = f'"{options["prefix"]}"'
+    return " ".join([name, *(f"{k} {_expression(v)}" for k, v in options.items())])
 
 
 _STATEMENTS: dict[str, Callable[[str, Any], str]] = {
@@ -160,7 +176,9 @@ _STATEMENTS: dict[str, Callable[[str, Any], str]] = {
     "xt": _xt,
     **dict.fromkeys(("jump", "goto"), _go),
     **dict.fromkeys(("dnat", "snat", "masquerade", "redirect"), _translation),
-    **dict.fromkeys(("counter", "last"), _counter),
+    **dict.fromkeys(("counter", "last"), _bare),
+    **dict.fromkeys(("set", "map"), _set_element),
+    **dict.fromkeys(("ct helper", "ct timeout", "ct expectation"), _object),
     **dict.fromkeys(("limit", "log", "queue", "quota"), _with_options),
 }
 

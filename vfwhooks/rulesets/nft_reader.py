@@ -173,9 +173,13 @@ def set_base(chain: Chain, kind: str, hook: str, priority: str, policy: str) -> 
         chain.priority += int(rest[0] + rest[1])
 
 
-def add_rule(chain: Chain, place: str, text: str) -> None:
-    """A rule as nft writes it."""
-    rule = RuleReader(text.replace("# xt_", "xt match ")).read()
+def add_rule(chain: Chain, place: str, text: str, is_sure: bool = False) -> None:
+    """A rule as nft writes it. Raises ValueError for what is none, unless it `is_sure`
+    that it is one."""
+    rule = RuleReader(text.replace("# xt_", "xt match "))
+    if not is_sure and not rule.is_rule():
+        raise ValueError("it is no rule")
+    rule.read()
     shown = without_counters(text)
     matches = tuple(rule.matches)
     chain.rules.append(Rule(place, shown, matches, rule.verdict, rule.comment))

@@ -39,17 +39,19 @@ class RuleReader:
         self.matches: list[Match] = []
         self.verdict = Verdict("")
 
+    def is_rule(self) -> bool:
+        """Whether any of the words is one of nft's."""
+        return not STARTS.isdisjoint(self.words)
+
     def read(self) -> RuleReader:
-        """All of it. Raises ValueError for what is no rule."""
-        if STARTS.isdisjoint(self.words):
-            raise ValueError("it is no rule")
+        """All of it."""
         while self.at < len(self.words):
             word = self._peek()
             if word in ("limit", "quota") or self._is_xt_match():
                 self._unknown()
             elif word in _STATEMENTS:
                 self._judge(_STATEMENTS[word](self, self._next()))
-            elif word in _SET and self._peek(2) == "set":
+            elif word in HEADED and self._peek(2) == "set":
                 self._judge(self._assignment())
             else:
                 self._condition()
@@ -66,14 +68,15 @@ class RuleReader:
         self.at += 1
         return self.words[self.at - 1] if self.at <= len(self.words) else ""
 
-    def _rest(self, ends: frozenset[str] = STARTS) -> str:
-        """What follows, up to the next word that begins something."""
+    def _rest(self) -> str:
+        """What follows, up to the next word that begins something, and is not joined
+        with what stands before it."""
         start, depth = self.at, 0
         while self.at < len(self.words):
             word = self.words[self.at]
-            if depth == 0 and word in ends:
+            if depth == 0 and word in STARTS and self.words[self.at - 1] != ".":
                 break
-            depth += (word == "{") - (word == "}")
+            depth = max(0, depth + (word == "{") - (word == "}"))
             self.at += 1
         return self._text(start)
 
@@ -159,7 +162,12 @@ class RuleReader:
         word = self._next()
         if word in HEADED and self._peek() not in ENDS:
             self.at += 1
-        self._rest(ENDS if word == "fib" else STARTS)
+        if word == "fib":  # flags, by points, and what is asked for
+            self.at += 1
+            while self._peek() == ".":
+                self.at += 2
+            self.at += 1
+        self._rest()
         self.matches.append(Match("", (), False, self._text(start)))
 
     def _selector(self) -> tuple[str, str]:
@@ -266,4 +274,3 @@ _STATEMENTS: dict[str, Callable[[RuleReader, str], Verdict]] = {
     "vmap": RuleReader._vmap,
     "reject": RuleReader._reject,
 }
-_SET = {"meta", "ct", "ip", "ip6", "tcp"}  # what a rule can write into
