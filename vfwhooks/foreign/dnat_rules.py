@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 from ..values.foreign_claims import ForeignClaim
 from ..values.protocols import PROTOCOLS
@@ -19,15 +20,16 @@ from ..values.published import Address, Subnet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Hosts = tuple[tuple[bool, Subnet], ...]
+T = TypeVar("T")
 LAST = 65535
 DNAT, JUMP, STOP, MAYBE = "dnat", "jump", "stop", "maybe"
 _DEEPEST = 20
 _MOST_RULES = 50_000
 Span = tuple[int, int]
+_ANY_PORT: tuple[Span, ...] = ((0, LAST),)
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """The conditions for a packet to this host: families ("4", "6" or "46"), protocols,
     destination ports, and addresses (each pair: whether it is negated, and the subnet).
     If `is_unknown`, some conditions are not understood. `limits` are, in words, the
@@ -35,7 +37,7 @@ class Match:
 
     families: str = "46"
     protocols: tuple[str, ...] = PROTOCOLS
-    ports: tuple[Span, ...] = ((0, LAST),)
+    ports: tuple[Span, ...] = _ANY_PORT
     hosts: Hosts = ()
     limits: tuple[str, ...] = ()
     is_unknown: bool = False
@@ -47,17 +49,23 @@ class Match:
 
     def also(self, other: Match) -> Match | None:
         """Both matches at once; None if no packet can meet both."""
-        families = "".join(one for one in self.families if one in other.families)
-        protocols = tuple(one for one in self.protocols if one in other.protocols)
-        ports = _both(self.ports, other.ports)
+        families = self.families
+        if other.families not in (families, "46"):
+            families = "".join(one for one in families if one in other.families)
+        protocols = self.protocols
+        if other.protocols not in (protocols, PROTOCOLS):
+            protocols = tuple(one for one in protocols if one in other.protocols)
+        ports = (
+            self.ports if other.ports == _ANY_PORT else _both(self.ports, other.ports)
+        )
         if not families or not protocols or not ports:
             return None
         return Match(
             families,
             protocols,
             ports,
-            tuple(dict.fromkeys(self.hosts + other.hosts)),
-            tuple(dict.fromkeys(self.limits + other.limits)),
+            _joined(self.hosts, other.hosts),
+            _joined(self.limits, other.limits),
             self.is_unknown or other.is_unknown,
         )
 
@@ -127,7 +135,7 @@ class _Walk:
             self._left -= 1
             here = at if number is None else number
             if self._left < 0 or depth > _DEEPEST:
-                yield Taken(here, path, replace(so_far, is_unknown=True), "")
+                yield Taken(here, path, so_far._replace(is_unknown=True), "")
                 return
             both = so_far.also(rule.match)
             if not rule.verdict or both is None or not self._is_ours(both):
@@ -150,12 +158,12 @@ class _Walk:
             way = (*path, rule.target)
             yield from self.chain(rule.target, both, way, here, depth + 1)
         elif rule.targets:
-            unsure = replace(both, is_unknown=True)
+            unsure = both._replace(is_unknown=True)
             for target in rule.targets:
                 way = (*path, target)
                 yield from self.chain(target, unsure, way, here, depth + 1)
         else:
-            yield Taken(here, path, replace(both, is_unknown=True), "")
+            yield Taken(here, path, both._replace(is_unknown=True), "")
 
 
 def _without(one: Taken, stopped: list[Match]) -> Iterator[Taken]:
@@ -179,11 +187,17 @@ def _minus(part: Match, other: Match) -> list[Match]:
     families = "".join(one for one in part.families if one not in both.families)
     protocols = tuple(one for one in part.protocols if one not in both.protocols)
     left = [
-        replace(part, families=families),
-        replace(part, families=both.families, protocols=protocols),
-        replace(both, ports=_both(part.ports, outside(other.ports))),
+        part._replace(families=families),
+        part._replace(families=both.families, protocols=protocols),
+        both._replace(ports=_both(part.ports, outside(other.ports))),
     ]
     return [one for one in left if one.families and one.protocols and one.ports]
+
+
+def _joined(some: tuple[T, ...], others: tuple[T, ...]) -> tuple[T, ...]:
+    if not some or not others:
+        return some or others
+    return tuple(dict.fromkeys(some + others))
 
 
 def _both(some: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
