@@ -69,7 +69,7 @@ def find_maker(known: Context, table: Table, chain: Chain, rule: Rule) -> Maker:
     program = program or _by_name(chain.name) or _by_name(target)
     if program:
         return Maker(program)
-    devices = _values(rule, "physin") + _values(rule, "physout")
+    devices = rule.values("physin") + rule.values("physout")
     for device in devices:
         found = _VIF.fullmatch(device)
         if found:
@@ -77,7 +77,7 @@ def find_maker(known: Context, table: Table, chain: Chain, rule: Rule) -> Maker:
             return Maker(XEN, f"the interface {device} of domain {number}")
     if _is_plain_libvirt(known, table, chain, rule):
         return Maker(LIBVIRT, _network(known, rule))
-    bridges = _values(rule, "in") + _values(rule, "out")
+    bridges = rule.values("in") + rule.values("out")
     if any(_DOCKER_BRIDGE.fullmatch(one) for one in bridges):
         return Maker("Docker")
     if _is_default(known, table, chain, rule):
@@ -104,7 +104,7 @@ def _owner(known: Context, chain: Chain, rule: Rule, target: str) -> str:
 def _network(known: Context, rule: Rule) -> str:
     """The network of libvirt's that a rule names by its bridge or its subnet."""
     for field in ("in", "out"):
-        for device in _values(rule, field):
+        for device in rule.values(field):
             return known.network(device)
     for field in ("saddr", "daddr"):
         for match in rule.matches:
@@ -123,16 +123,16 @@ def _by_name(name: str) -> str:
 def _is_plain_libvirt(known: Context, table: Table, chain: Chain, rule: Rule) -> bool:
     """Whether it is of a form that libvirt wrote into base chains before 5.1."""
     fields = {match.field for match in rule.matches}
-    devices = _values(rule, "in") + _values(rule, "out")
+    devices = rule.values("in") + rule.values("out")
     is_bridge = bool(devices) and all(known.is_libvirts(one) for one in devices)
     kind = rule.verdict.kind
     if chain.hook == "postrouting":
-        sources = _values(rule, "saddr")
+        sources = rule.values("saddr")
         is_subnet = bool(sources) and sources[0] in known.bridges
         is_checksum = is_bridge and rule.verdict.target.startswith("CHECKSUM")
         return is_checksum or (is_subnet and kind in ("masquerade", "return"))
     if chain.hook in ("input", "output") and kind == "accept":
-        return is_bridge and bool(set(_values(rule, "dport")) & _DNSMASQ)
+        return is_bridge and bool(set(rule.values("dport")) & _DNSMASQ)
     if chain.hook == "forward" and kind in ("accept", "reject"):
         return is_bridge and fields <= _PLAIN
     return False
@@ -155,11 +155,3 @@ def _is_default(known: Context, table: Table, chain: Chain, rule: Rule) -> bool:
     is_known = set(found.get("state", ())) == {"related", "established"}
     is_known = (is_known and len(found) == 1) or found in known_forms
     return rule.verdict.kind == "accept" and is_known
-
-
-def _values(rule: Rule, field: str) -> tuple[str, ...]:
-    """The values of a field that a rule asks for."""
-    for match in rule.matches:
-        if match.field == field and not match.is_not:
-            return match.values
-    return ()

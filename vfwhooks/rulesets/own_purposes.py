@@ -41,26 +41,19 @@ _CHAINS = {
     ),
 }
 _OF_IPTABLES = {
-    "VFW-ANY": "publish",
-    "VFW-A": "publish",
-    "VFW-BOUND": "publish",
-    "VFW-B": "publish",
-    "VFW-PUBLISH": "publish",
-    "VFW-PREROUTING": "prerouting",
-    "VFW-CLAIMED": "publish",
-    "VFW-C": "publish",
-    "VFW-POSTROUTING": "postrouting",
-    "VFW-INSIDE": "postrouting",
-    "VFW-OUT": "postrouting",
-    "VFW-SNAT": "postrouting",
-    "VFW-INPUT": "input",
-    "VFW-REJECT": "refuse",
-    "VFW-R": "refuse",
-    "VFW-S": "allow",
-    "VFW-BACK": "back",
-    "VFW-GUARD": "raw",
-    "VFW-FORWARD": "vfwhooks",
-}
+    f"VFW-{name}": part
+    for part, names in {
+        "prerouting": "PREROUTING",
+        "postrouting": "POSTROUTING INSIDE OUT SNAT",
+        "input": "INPUT",
+        "refuse": "REJECT R",
+        "allow": "S",
+        "back": "BACK",
+        "raw": "GUARD",
+        "vfwhooks": "FORWARD",
+    }.items()
+    for name in names.split()
+}  # all others publish
 _HEADS = ("publish", "refuse", "allow", "back")
 
 

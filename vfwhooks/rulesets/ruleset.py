@@ -60,6 +60,13 @@ class Rule(NamedTuple):
     verdict: Verdict
     comment: str = ""
 
+    def values(self, field: str) -> tuple[str, ...]:
+        """The values of a field that the rule asks for."""
+        for match in self.matches:
+            if match.field == field and not match.is_not:
+                return match.values
+        return ()
+
 
 class Element(NamedTuple):
     """What a set or a map holds: the key's parts, and what it leads to."""

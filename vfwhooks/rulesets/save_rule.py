@@ -12,36 +12,24 @@ from .spellings import canonical, plain_error
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)')
 _ESCAPED = re.compile(r"\\(.)")
 _FIELDS = {
-    "-s": "saddr",
-    "--source": "saddr",
-    "--src": "saddr",
-    "-d": "daddr",
-    "--destination": "daddr",
-    "--dst": "daddr",
-    "-i": "in",
-    "--in-interface": "in",
-    "-o": "out",
-    "--out-interface": "out",
-    "-p": "proto",
-    "--protocol": "proto",
-    "--proto": "proto",
-    "--dport": "dport",
-    "--dports": "dport",
-    "--destination-port": "dport",
-    "--destination-ports": "dport",
-    "--sport": "sport",
-    "--sports": "sport",
-    "--source-port": "sport",
-    "--source-ports": "sport",
-    "--state": "state",
-    "--ctstate": "state",
-    "--ctdir": "direction",
-    "--dst-type": "dsttype",
-    "--src-type": "srctype",
-    "--physdev-in": "physin",
-    "--physdev-out": "physout",
-    "--icmp-type": "icmp",
-    "--icmpv6-type": "icmp",
+    option: field
+    for field, options in {
+        "saddr": "-s --source --src",
+        "daddr": "-d --destination --dst",
+        "in": "-i --in-interface",
+        "out": "-o --out-interface",
+        "proto": "-p --protocol --proto",
+        "dport": "--dport --dports --destination-port --destination-ports",
+        "sport": "--sport --sports --source-port --source-ports",
+        "state": "--state --ctstate",
+        "direction": "--ctdir",
+        "dsttype": "--dst-type",
+        "srctype": "--src-type",
+        "physin": "--physdev-in",
+        "physout": "--physdev-out",
+        "icmp": "--icmp-type --icmpv6-type",
+    }.items()
+    for option in options.split()
 }
 _LISTS = {"sport", "dport", "state", "dsttype", "srctype"}
 _SILENT = {
@@ -49,20 +37,16 @@ _SILENT = {
     *("multiport", "state", "conntrack", "addrtype", "physdev"),
 }
 _TARGETS = {
-    "ACCEPT": "accept",
-    "DROP": "drop",
-    "RETURN": "return",
-    "REJECT": "reject",
-    "QUEUE": "queue",
+    **{
+        name.upper(): name
+        for name in (
+            *("accept", "drop", "return", "reject", "queue", "log", "mark"),
+            *("dnat", "snat", "masquerade", "redirect"),
+        )
+    },
     "NFQUEUE": "queue",
-    "DNAT": "dnat",
-    "SNAT": "snat",
-    "MASQUERADE": "masquerade",
-    "REDIRECT": "redirect",
-    "LOG": "log",
     "NFLOG": "log",
     "ULOG": "log",
-    "MARK": "mark",
     "CONNMARK": "mark",
 }
 _DETAILS = {

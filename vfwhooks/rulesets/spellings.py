@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import ip_network
 
+from ..values.protocols import BY_NUMBER
+
 _PROTOCOLS = {
+    **BY_NUMBER,
     "1": "icmp",
-    "6": "tcp",
-    "17": "udp",
-    "58": "icmpv6",
-    "132": "sctp",
-    "ipv6-icmp": "icmpv6",
-    "icmp6": "icmpv6",
+    **dict.fromkeys(("58", "ipv6-icmp", "icmp6"), "icmpv6"),
 }
 _FAMILIES = {"ip": "ipv4", "ip6": "ipv6"}
 _CACHED = 4096

@@ -96,10 +96,7 @@ def _first(
 
 
 def _value(rule: Rule, field: str) -> str:
-    for match in rule.matches:
-        if match.field == field and not match.is_not:
-            return match.values[0]
-    return ""
+    return (*rule.values(field), "")[0]
 
 
 def _upper(text: str) -> str:
