@@ -25,9 +25,10 @@ XML = """<domain type='qemu'>
 
 
 def check_everything(host: Host, event: str = "updated") -> None:
-    """Have the next event check everything, as a network's does. `apply` would ask
-    libvirtd, which knows nothing of stand-ins.
+    """Have the next event check everything, a network's. `apply` would ask libvirtd,
+    which knows nothing of stand-ins.
     """
+    host.run(["sh", "-c", ": >/run/vfwhooks/full"])
     xml = host.virsh("net-dumpxml", "default")
     hook = f"<hookData>{xml}</hookData>"
     done = call_hook(host, "network", "default", event, "begin", "-", xml=hook)

@@ -22,25 +22,26 @@ GUESTS = 100
 MOST_MEMORY = 40 << 10
 COLD, CLIENT, SERVICE = "without the service", "its client", "the service"
 GATE = Counts(1, 90, 0, 6_000, 0)
-RINGS = Counts(2, 700, 9, 100_000, 0)
+RINGS = Counts(2, 500, 4, 60_000, 0)
 CEILINGS = {
     (COLD, NFT, "qemu", "prepare"): GATE,
     (COLD, NFT, "network", "port-created"): GATE,
-    (COLD, NFT, "qemu", "started"): Counts(2, 2_900, 60, 2_700_000, 2),
-    (COLD, NFT, "qemu", "stopped"): Counts(2, 2_900, 60, 2_700_000, 2),
-    (COLD, IPT, "qemu", "started"): Counts(3, 3_800, 70, 2_800_000, 2),
-    (COLD, IPT, "qemu", "stopped"): Counts(2, 3_200, 70, 2_800_000, 2),
+    (COLD, NFT, "qemu", "started"): Counts(2, 2_500, 62, 2_000_000, 2),
+    (COLD, NFT, "qemu", "stopped"): Counts(2, 2_500, 62, 2_000_000, 2),
+    (COLD, IPT, "qemu", "started"): Counts(2, 2_700, 70, 2_100_000, 1),
+    (COLD, IPT, "qemu", "stopped"): Counts(2, 2_700, 70, 2_100_000, 1),
     (CLIENT, NFT, "qemu", "started"): RINGS,
     (CLIENT, NFT, "qemu", "stopped"): RINGS,
     (SERVICE, NFT, "qemu", "started"): Counts(0, 300, 0, 50_000, 2),
     (SERVICE, NFT, "qemu", "stopped"): Counts(0, 300, 0, 50_000, 2),
-    (SERVICE, IPT, "qemu", "started"): Counts(1, 1_100, 0, 70_000, 2),
+    (SERVICE, IPT, "qemu", "started"): Counts(0, 300, 0, 50_000, 1),
     (SERVICE, IPT, "qemu", "stopped"): Counts(0, 300, 0, 50_000, 1),
 }
 # A page of the compiled configuration, and a few names for each list of sources.
 SLACK = Counts(0, 40, 0, 45_000, 0)
-# The bridges of libvirt, which a socket may be on, and a line of the record for each.
-OF_SOCKETS = Counts(0, 30, 0, 8_000, 0)
+# The bridges of libvirt, which a socket may be on, the module that lists addresses, and
+# a line of the record for each socket.
+OF_SOCKETS = Counts(0, 30, 1, 14_000, 0)
 # Two modules, and a block of the file for each port and protocol.
 OF_RULES = Counts(0, 90, 2, 60_000, 0)
 SOCKETS: list[socket.socket] = []

@@ -20,7 +20,7 @@ from vfwhooks.host.run import Run
 found = read_foreign({}, Inventory("/run/nowhere/networks"), Netlink(), Run())
 for one in found.claims:
     ports = f"{one.first}" + (f"-{one.last}" if one.last > one.first else "")
-    print(one.family, one.host, one.protocol, ports, one.whose)
+    print(one.family, one.host or "*", one.protocol, ports, one.whose)
 for one in found.doubts:
     ports = f"{one.first}" + (f"-{one.last}" if one.last > one.first else "")
     print("?", one.families, ",".join(one.protocols), ports, one.where)
