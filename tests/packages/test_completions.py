@@ -122,6 +122,8 @@ def complete(request: pytest.FixtureRequest, made: Path) -> Iterator[Complete]:
         ("vfwhooks check forw", ["check", "forwards.yaml"]),
         ("vfwhooks reserve \\$", ["reserve", "$(touch hurt)"]),
         ("vfwhooks explain --save forw", ["explain", "--save", "forwards.yaml"]),
+        ("vfwhooks check --format j", ["check", "--format", "json"]),
+        ("vfwhooks doctor we", ["doctor", "web1"]),
         ("vfwhooks explain --from we", ["explain", "--from", "we"]),
         ("vfwhooks nonsense we", ["nonsense", "we"]),
     ],

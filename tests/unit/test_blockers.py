@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vfwhooks.diagnosis.blockers import Blocker, find_blockers
+from vfwhooks.diagnosis.blockers import find_blockers
 from vfwhooks.host.netlink import Netlink, attribute, named, nested
 from vfwhooks.host.run import Run
 
@@ -76,8 +76,9 @@ def test_forwarding_that_is_off(tmp_path: Path) -> None:
 
     found = find_blockers({}, [], Chains(), Nft(), root)
 
-    cure = "sysctl -w net.ipv6.conf.all.forwarding=1"
-    assert found == [Blocker("6", "IPv6 forwarding is off", cure)]
+    cure = "run: sysctl -w net.ipv6.conf.all.forwarding=1"
+    said = f"IPv6 forwarding is off; {cure}"
+    assert [(one.family, str(one)) for one in found] == [("6", said)]
 
 
 @pytest.mark.parametrize(

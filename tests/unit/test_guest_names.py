@@ -11,8 +11,8 @@ from unit.builders import OTHER_UUID, UUID, guest_forwards, place
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.guest_names import (
     find_misnamed,
+    find_strangers,
     find_twins,
-    is_libvirts_word_needed,
 )
 from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, PORT
 from vfwhooks.libvirt.client import guests_known_soon
@@ -97,19 +97,39 @@ def test_two_drivers_with_a_guest_of_one_name() -> None:
     assert sorted(problem.place.line for problem in found) == [3, 4]
 
 
+KNOWN = {("web1", UUID), ("mail", OTHER_UUID)}
+
+
+def strangers(*names: str, elsewhere: str = "") -> list[str]:
+    """What is said of these guests where libvirt has web1 and mail."""
+    found = find_strangers(named(*names), KNOWN, [elsewhere])
+    return [str(problem) for problem in found]
+
+
+def test_a_name_that_is_nearly_a_guests() -> None:
+    """The guest that is meant is named, at the place of the one that is not."""
+    what = "warning: libvirt has no guest web; did you mean web1"
+
+    assert strangers("web") == [f"forwards.yaml:2:3: {what}"]
+
+
 @pytest.mark.parametrize(
-    ("names", "is_needed"),
-    [
-        (["web1", "web2"], False),
-        ([UUID, OTHER_UUID], False),
-        (["web1", UUID], True),
-        (["web1", "target"], True),
-        ([], False),
-    ],
+    "names", [["db"], ["web1", "web"], [UUID, "web"], ["mail", OTHER_UUID]]
 )
-def test_when_libvirt_is_asked(names: list[str], is_needed: bool) -> None:
-    """Only where its answer changes what is said."""
-    assert is_libvirts_word_needed(named(*names)) == is_needed
+def test_a_name_that_is_nobodys(names: list[str]) -> None:
+    """Nothing is said of one that is like no other, or like one that stands in the file
+    already, by its name or by its UUID."""
+    assert strangers(*names) == []
+
+
+def test_a_guest_of_another_libvirt() -> None:
+    """A guest in qemu:///session is there, if not for us."""
+    assert strangers("web", elsewhere="web") == []
+
+
+def test_a_libvirt_that_has_not_said() -> None:
+    """Where nobody is known, nobody is strange."""
+    assert find_strangers(named("web"), set()) == []
 
 
 def test_a_libvirtd_that_answers() -> None:

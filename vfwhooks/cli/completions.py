@@ -37,13 +37,18 @@ def _metavars(command: Command) -> list[str]:
     return [one.metavar for one in command.arguments if isinstance(one.metavar, str)]
 
 
-def _values(commands: dict[str, Command]) -> dict[str, list[str]]:
-    """Options that take a value, by the kind of the value."""
-    found: dict[str, list[str]] = {}
+def _choices(option: argparse.Action) -> str:
+    """The words that an option takes; '' where it takes any."""
+    return " ".join(map(str, option.choices or ()))
+
+
+def _values(commands: dict[str, Command]) -> dict[tuple[str, str], list[str]]:
+    """Options that take a value, by the kind of the value and its words."""
+    found: dict[tuple[str, str], list[str]] = {}
     for command in commands.values():
         for one, word in _options(command):
             if one.nargs != 0:
-                found.setdefault(f"{one.metavar}", []).append(word)
+                found.setdefault((f"{one.metavar}", _choices(one)), []).append(word)
     return found
 
 
@@ -61,9 +66,9 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
     yield "\t\t*) words='' ;;"
     yield "\t\tesac"
     yield "\t\tcase ${COMP_WORDS[COMP_CWORD - 1]} in"
-    for metavar, options in _values(commands).items():
-        files = " files=1" if metavar == FILE else ""
-        yield f"\t\t{' | '.join(options)}) words='' asked=''{files} ;;"
+    for (metavar, choices), options in _values(commands).items():
+        files = " files=1" if metavar == FILE else " files=''"
+        yield f"\t\t{' | '.join(options)}) words='{choices}' asked=''{files} ;;"
     yield "\t\tesac"
     yield "\tfi"
     yield _BASH_TAIL
@@ -121,6 +126,8 @@ def _zsh_word(text: str) -> str:
 def _zsh_value(option: argparse.Action) -> str:
     if option.nargs == 0:
         return ""
+    if option.choices:
+        return f":{option.metavar}:({_choices(option)})"
     return f":{option.metavar}:{'_files' if option.metavar == FILE else ' '}"
 
 
@@ -166,6 +173,7 @@ def _fish(commands: dict[str, Command]) -> Iterator[str]:
         for one, word in _options(command):
             kind = f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}"
             kind += "" if one.nargs == 0 else " -r" + " -F" * (one.metavar == FILE)
+            kind += f" -a '{_choices(one)}'" if one.choices else ""
             yield f"{seen} {kind} -d {_fish_word(one.help or '')}"
         if FILE in _metavars(command):
             yield f"{seen} -F"

@@ -10,15 +10,15 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from ..diagnosis.explain import explain
-from ..diagnosis.live_ruleset import find_names, list_live
+from ..diagnosis.live_ruleset import find_names, list_live, live_verdicts
 from ..diagnosis.overview import look
-from ..diagnosis.port_verdicts import PortVerdicts, this_host
+from ..diagnosis.port_verdicts import PortVerdicts
 from ..diagnosis.traced_packet import watch_packet
 from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..libvirt.inventory import Inventory
 from ..rulesets.changes import find_changes
-from ..rulesets.context import Context, Names
+from ..rulesets.context import Names
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.report import tell
 from ..rulesets.ruleset import Ruleset
@@ -129,10 +129,8 @@ def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]
 
 
 def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:
-    inventory = Inventory(f"{state.path}/networks")
-    names = find_names(state, inventory)
-    known = Context(_read_live(), names)
-    return PortVerdicts(known, this_host(inventory), inventory), names
+    verdicts = live_verdicts(state)
+    return verdicts, verdicts.known.names
 
 
 def save_host(path: Path) -> None:

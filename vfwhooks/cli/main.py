@@ -12,20 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..config import kept_over_boot
-from ..config.compiler import compile_file, find_gone
-from ..config.guest_names import find_misnamed, find_twins, is_libvirts_word_needed
+from ..config.compiler import compile_file
 from ..config.schema import read_forwards
-from ..config.yaml_tree import Problem, find_files, find_passed_over, in_file_order
 from ..diagnosis.doctor import check_config, examine
-from ..diagnosis.foreign_warnings import find_foreign_warnings
-from ..diagnosis.host_warnings import find_host_warnings
+from ..diagnosis.forward_path import follow
 from ..diagnosis.overview import look
 from ..firewall.backend import clear_all
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.client import (
     Answer,
-    guests_known_soon,
     known_guests,
     reserve,
     running_guests,
@@ -42,10 +38,17 @@ from ..store.foreign_ports import build
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import WRONG
+from .checked import check_files, print_problems
 from .dry_run import Outcome, dry_run
 from .explained import explained
 from .known_names import find_known
-from .output import diff_lines, overview_lines, status_json
+from .output import (
+    diff_lines,
+    overview_lines,
+    print_findings,
+    print_followed,
+    status_json,
+)
 from .parser import make_parser
 from .reserve import reserve_guest
 
@@ -70,35 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Print every problem of a file."""
-    path = arguments.file or Path(_config())
-    if arguments.file and not path.exists():
-        raise VfwError(f"{path}: no such file")
-    files = find_files(path)
-    gone = [] if arguments.file else _find_gone(path)
-    _print_problems(sorted(find_passed_over(path), key=str))
-    if not files and not gone:
-        print(f"{path}: there is none, so nothing is forwarded")
-        return DONE
-    guests, problems = read_forwards(path)
-    problems += gone
-    problems += find_host_warnings(guests, Inventory(f"{_state_path()}/networks"))
-    problems += find_foreign_warnings(guests, _state_path())
-    known = guests_known_soon() if is_libvirts_word_needed(guests) else set()
-    problems += find_misnamed(guests, known) + find_twins(guests, known)
-    _print_problems(in_file_order(problems, files))
-    if any(not problem.is_warning for problem in problems):
-        return BAD
-    count = sum(len(guest.forwards) for guest in guests)
-    print(f"{path}: {count} forwards for {len(guests)} guests")
-    return DONE
-
-
-def _find_gone(path: Path) -> list[Problem]:
-    """The files that are gone, if the user may read the state directory."""
-    try:
-        return find_gone(path, _state_path())
-    except (OSError, VfwError):
-        return []
+    return DONE if check_files(arguments, _config(), _state_path()) else BAD
 
 
 def apply(arguments: argparse.Namespace) -> int:
@@ -111,10 +86,10 @@ def apply(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         outcome = dry_run(state, config, answer, asked, taken)
         wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
-        _print_problems(wrong)
+        print_problems(wrong)
     else:
         wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
-        _print_problems(wrong)
+        print_problems(wrong)
         reconcile = Reconciler(state, config)
         try:
             reconcile.apply(answer, asked, taken)
@@ -163,13 +138,17 @@ def status(arguments: argparse.Namespace) -> int:
     return FAILED if overview.problems else DONE
 
 
-def doctor(_: argparse.Namespace) -> int:
-    """Print findings about the host as a whole."""
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print findings about the host as a whole, or the hops of a forward."""
+    if arguments.about:
+        state = State(_state_path())
+        followed = follow(state, _config(), arguments.about)
+        print_followed(followed, arguments.json)
+        return DONE if all(one.is_whole for one in followed) else FAILED
     answer = _ask_libvirtd()
     known = known_guests() if answer else set()
     found = examine(State(_state_path()), _config(), answer, known)
-    for finding in found:
-        print(show(str(finding)))
+    print_findings(found, arguments.json)
     if any(one.level == WRONG for one in check_config(_config(), _state_path())):
         return BAD
     return FAILED if any(one.level == WRONG for one in found) else DONE
@@ -265,11 +244,6 @@ def _ask_libvirtd() -> Answer | None:
     except VfwError as error:
         _complain(str(error), "going by what the hooks have recorded")
         return None
-
-
-def _print_problems(problems: Sequence[Problem]) -> None:
-    for problem in problems:
-        print(show(str(problem)), file=sys.stderr)
 
 
 def _complain(message: str, hint: str = "") -> None:

@@ -1,10 +1,12 @@
-"""The text that the command line prints about a delta or an overview. Pure."""
+"""The text that the command line prints about a delta, an overview or findings."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
+from ..diagnosis.forward_path import Followed
 from ..diagnosis.overview import Overview
 from ..values.entries import (
     Dnat,
@@ -17,6 +19,7 @@ from ..values.entries import (
     SourceRanges,
 )
 from ..values.errors import show
+from ..values.findings import Finding
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Published
 from .dry_run import Outcome
@@ -80,6 +83,30 @@ def status_json(overview: Overview) -> str:
         "forwards": [asdict(forward) for forward in overview.forwards],
     }
     return json.dumps(shown)
+
+
+def print_findings(found: Sequence[Finding], as_json: bool) -> None:
+    """A line each, or one object."""
+    if as_json:
+        print(json.dumps({"findings": [one.fields() for one in found]}))
+        return
+    for one in found:
+        print(show(str(one)))
+
+
+def print_followed(followed: Sequence[Followed], as_json: bool) -> None:
+    """Each forward with its hops below it, or one object."""
+    if as_json:
+        told = [
+            {"forward": show(one.forward), "hops": [hop.fields() for hop in one.hops]}
+            for one in followed
+        ]
+        print(json.dumps({"forwards": told}))
+        return
+    for one in followed:
+        print(show(one.forward))
+        for hop in one.hops:
+            print(f"  {show(str(hop))}")
 
 
 def overview_lines(overview: Overview) -> list[str]:

@@ -100,9 +100,17 @@ Says everything that is wrong in FILE (without one, in the files in use), with
 file, line and column. Nothing is changed.""",
         "vfwhooks check",
         "vfwhooks check /tmp/forwards.yaml",
+        "vfwhooks check --format json | jq '.problems[] | .message'",
     )
     one.add_argument(
         "file", nargs="?", type=Path, metavar=FILE, help="another file to check"
+    )
+    one.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        metavar="FORMAT",
+        help="text, or json: one object, for programs",
     )
     one = _add(
         commands,
@@ -132,16 +140,29 @@ that is not active, with the reason.""",
         "vfwhooks status --json | jq '.forwards[] | select(.state != \"active\")'",
     )
     one.add_argument("--json", action="store_true", help="one object, for programs")
-    _add(
+    _add_doctor(commands)
+    _add_explain(commands)
+
+
+def _add_doctor(commands: _Commands) -> None:
+    one = _add(
         commands,
         "doctor",
-        "what is wrong with the host as a whole",
+        "what is wrong with the host, or with one forward",
         """\
 Looks at the host as a whole, and says of everything how it stands (ok, note or
-wrong) and what to do about it. Nothing is changed.""",
+wrong) and what to do about it. With a guest or a port it follows each forward
+there, hop by hop, to the first that is broken; the guest is asked with one TCP
+connection. Nothing is changed.""",
         "vfwhooks doctor",
+        "vfwhooks doctor web1",
+        "vfwhooks doctor tcp/8080",
+        "vfwhooks doctor --json | jq '.findings[] | select(.level == \"wrong\")'",
     )
-    _add_explain(commands)
+    one.add_argument(
+        "about", nargs="?", metavar=GUEST_OR_PORT, help="web1, 8080, tcp/8080"
+    )
+    one.add_argument("--json", action="store_true", help="one object, for programs")
 
 
 def _add_explain(commands: _Commands) -> None:

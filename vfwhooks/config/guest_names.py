@@ -1,17 +1,20 @@
-"""Warnings about guests' names in forwards.yaml: a name that looks like a key, or two
-names of one guest. They are no errors, since only libvirt knows which guests exist.
+"""Warnings about guests' names in forwards.yaml: a name that looks like a key, a name
+that is nearly a guest's, or two names of one guest. They are no errors, since only
+libvirt knows which guests exist.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 
 from ..values.errors import show
 from .forwards import GuestForwards
 from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
 from .yaml_tree import Place, Problem
 
+_NEAR = 0.75  # of 1: two letters of four that changed places
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -62,11 +65,32 @@ def find_twins(
     return found
 
 
-def is_libvirts_word_needed(guests: Iterable[GuestForwards]) -> bool:
-    """Whether a warning here may depend on the guests that libvirt has."""
+def find_strangers(
+    guests: Iterable[GuestForwards],
+    known: Collection[tuple[str, str]],
+    elsewhere: Iterable[str] = (),
+) -> list[Problem]:
+    """A warning for each guest that libvirt does not have, if libvirt has a guest with
+    nearly that name, and the file does not name this guest. `known` are names and UUIDs
+    of libvirt's guests (none: libvirt did not answer), `elsewhere` are names of guests
+    of other libvirts on this host."""
     guests = list(guests)
-    uuids = sum(is_uuid(guest.name) for guest in guests)
-    return bool(0 < uuids < len(guests) or find_misnamed(guests))
+    written = {guest.name for guest in guests}
+    there = {word for both in known for word in both}.union(elsewhere)
+    free = sorted(name for name, uuid in known if not {name, uuid} & written)
+    found = []
+    for guest in guests if free else ():
+        near = [] if guest.name in there else find_near(guest.name, free)
+        if near:
+            meant = f"did you mean {show(near[0])}"
+            what = f"libvirt has no guest {show(guest.name)}; {meant}"
+            found.append(Problem(guest.place, what, is_warning=True))
+    return found
+
+
+def find_near(name: str, names: Iterable[str]) -> list[str]:
+    """The one of the names that is most like a misspelt name, if one is."""
+    return get_close_matches(name, list(names), 1, _NEAR)
 
 
 def is_uuid(name: str) -> bool:

@@ -21,7 +21,7 @@ from ..values.errors import show
 from .yaml_mistakes import Slip, find_slip, split
 
 _DEEPEST = 12
-_LARGEST = 16 << 20
+LARGEST = 16 << 20  # bytes of a file
 _MOST = 300_000
 _LINES = 20
 _NO_KEY = "a key must be plain text; an entry that begins with [ stands in quotes"
@@ -128,7 +128,7 @@ def read_tree(path: Path, problems: list[Problem]) -> Node | None:
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             _refuse_stranger(os.fstat(file.fileno()), place)
-            return parse_tree(file.read(_LARGEST + 1), place.file, problems)
+            return parse_tree(file.read(LARGEST + 1), place.file, problems)
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         problems.append(Problem(place, said, is_passing=True))
@@ -149,8 +149,8 @@ def _refuse_stranger(about: os.stat_result, place: Place) -> None:
         raise NotRead(place, f"belongs to user {about.st_uid}; chown it to root")
     if about.st_mode & stat.S_IWOTH:
         raise NotRead(place, "can be written by anybody; chmod o-w it")
-    if about.st_size > _LARGEST:
-        raise NotRead(place, f"is larger than {_LARGEST >> 20} MiB")
+    if about.st_size > LARGEST:
+        raise NotRead(place, f"is larger than {LARGEST >> 20} MiB")
 
 
 def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
@@ -162,7 +162,7 @@ def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
         text = data.decode()
         return _tree(yaml.parse(text, Loader=_LOADER), name, problems, text)
     except UnicodeDecodeError as error:
-        place = _behind(data[: error.start].decode("latin-1"), name)
+        place = _behind(data[: error.start].decode(), name)
         byte = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise NotRead(place, byte) from error
     except yaml.MarkedYAMLError as error:

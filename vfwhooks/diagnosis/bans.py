@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from ..firewall.iptables_tools import COMMANDS
 from ..host.run import Run, find
-from ..values.findings import WRONG, Finding
+from ..values.findings import WRONG, Finding, by_hand
 
 _PRODUCTS = {"fail2ban": re.compile(r"\bf2b-"), "CrowdSec": re.compile("(?i)crowdsec")}
 _INPUT = {"INPUT", "input"}
@@ -33,7 +33,11 @@ def check_bans(run: Run) -> Iterator[Finding]:
         if hooks & _INPUT and not hooks & _FORWARD:
             what = f"{product} bans in the input hook alone"
             what += ": who is banned still reaches guests"
-            yield Finding(WRONG, what, f"{_CURES[product]}, see docs/recipes.md")
+            seen = (
+                f"chains and sets called {known.pattern} in {', '.join(sorted(hooks))}"
+            )
+            cure = by_hand(f"{_CURES[product]}, see docs/recipes.md")
+            yield Finding(WRONG, "bans-miss-guests", product, what, cure, seen)
 
 
 def _nft_hooks(run: Run) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,8 @@ from ..firewall.nft_netlink import BaseChain, list_base_chains
 from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..values.errors import VfwError
+from ..values.findings import WRONG, Finding, in_shell
+from ..values.findings import run as command
 
 _FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
 _PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
@@ -34,15 +36,14 @@ _FIREWALLD = "etc/firewalld/firewalld.conf"
 @dataclass(frozen=True)
 class Blocker:
     """A blocker of a family's packets, on the way to one bridge or (``''``) to all
-    bridges, and the command that removes it."""
+    bridges: the finding has the command that removes it."""
 
     family: str
-    what: str
-    cure: str
+    finding: Finding
     bridge: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what}; run: {self.cure}"
+        return self.finding.said
 
 
 def find_blockers(
@@ -71,8 +72,13 @@ def _forwarding_off(root: str) -> Iterator[Blocker]:
     for family, key in _FORWARDING.items():
         path = Path(root) / "proc/sys" / key.replace(".", "/")
         if path.exists() and path.read_text().strip() == "0":
+            what, cure = (
+                f"IPv{family} forwarding is off",
+                command("sysctl", "-w", f"{key}=1"),
+            )
+            seen = f"{key} is 0"
             yield Blocker(
-                family, f"IPv{family} forwarding is off", f"sysctl -w {key}=1"
+                family, Finding(WRONG, "forwarding-off", key, what, cure, seen)
             )
 
 
@@ -82,9 +88,11 @@ def _strict_firewalld(root: str) -> Iterator[Blocker]:
     lines = path.read_text().splitlines() if path.exists() else []
     if any(line.replace(" ", "").lower() == "strictforwardports=yes" for line in lines):
         change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ /{_FIREWALLD}"
-        for family in COMMANDS:
-            what = "firewalld rejects forwarded packets (StrictForwardPorts=yes)"
-            yield Blocker(family, what, f"{change} && firewall-cmd --reload")
+        what = "firewalld rejects forwarded packets (StrictForwardPorts=yes)"
+        cure = in_shell(f"{change} && firewall-cmd --reload")
+        seen = f"/{_FIREWALLD} has StrictForwardPorts=yes"
+        found = Finding(WRONG, "firewalld-strict", "firewalld", what, cure, seen)
+        yield from (Blocker(family, found) for family in COMMANDS)
 
 
 def _dropping(
@@ -108,9 +116,12 @@ def _dropping(
         return
     open_ones = [b for b in bridges if any(w.format(b) in rules for w in _TO_BRIDGE)]
     what = f"chain {where} drops what it does not accept"
+    words = f"nft insert rule {where} {_NATIVE}".split(" ")
+    cure, seen = command(*words), "its policy is drop"
+    found = Finding(WRONG, "chain-drops", where, what, cure, seen)
     for one in family:
         for bridge in _shut(bridges, open_ones):
-            yield Blocker(one, what, f"nft insert rule {where} {_NATIVE}", bridge)
+            yield Blocker(one, found, bridge)
 
 
 def _shut(bridges: Sequence[str], open_ones: Sequence[str]) -> Sequence[str]:
@@ -159,14 +170,18 @@ def _iptables(
     open_ones = [b for b in bridges if _is_there(run, tool, places, accept.format(b))]
     who = {ufw: "ufw", "FORWARD": "a policy"}.get(chain, "Docker")
     what = f"{who} drops forwarded packets (chain FORWARD of {tool})"
+    seen = f"the policy of FORWARD is DROP ({tool}-save shows it)"
     if chain == ufw:
         for bridge in bridges:
             if bridge not in open_ones:
-                cure = f"ufw route allow out on {bridge}"
-                yield Blocker(family, what, cure, bridge)
+                cure = command(*f"ufw route allow out on {bridge}".split(" "))
+                found = Finding(WRONG, "ufw-drops", bridge, what, cure, seen)
+                yield Blocker(family, found, bridge)
     else:
+        cure = command(*f"{tool} -I {chain} {_DNATED}".split(" "))
+        found = Finding(WRONG, "forward-policy-drops", chain, what, cure, seen)
         for bridge in _shut(bridges, open_ones):
-            yield Blocker(family, what, f"{tool} -I {chain} {_DNATED}", bridge)
+            yield Blocker(family, found, bridge)
 
 
 def _is_there(run: Run, tool: str, chains: set[str], rule: str) -> bool:

@@ -16,7 +16,7 @@ from ..config.schema import read_forwards
 from ..firewall.backend import IPTABLES, open_backend
 from ..firewall.iptables_libvirt_rules import is_libvirts
 from ..firewall.iptables_script import FILTER, parse_save
-from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
+from ..firewall.nft_fib import MODPROBE, NO_FIB, lacks_fib
 from ..firewall.nft_names import PARTS
 from ..firewall.nft_netlink import has_table
 from ..host.listeners import list_listeners
@@ -34,6 +34,7 @@ from ..installation.hook_permissions import (
     refused_drivers,
 )
 from ..libvirt.client import Answer
+from ..libvirt.daemons import find_daemons
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..reconcile.hairpin_mode import is_set
@@ -41,7 +42,17 @@ from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import show
-from ..values.findings import NOTE, OK, WRONG, Finding
+from ..values.findings import (
+    NOTE,
+    OK,
+    WRONG,
+    Cure,
+    Finding,
+    by_hand,
+    in_shell,
+    quote,
+    run,
+)
 from ..values.published import Address, family_of
 from .absent_host_ips import find_absent
 from .bans import check_bans
@@ -77,7 +88,7 @@ def examine(
     found += check_hooks(state.path, refused_drivers(refused), is_followed, root)
     found += check_confinement(state.path, refused, root)
     found += _uncalled(state, root)
-    found += _firewall(state.base(), inventory)
+    found += _firewall(state.base(), inventory, root)
     found += _kernel(state.base(), inventory, root)
     found += check_bans(Run())
     guests = read_forwards(Path(main))[0]
@@ -104,16 +115,19 @@ def check_config(main: str, state: str) -> Iterator[Finding]:
     wrong = [problem for problem in problems if not problem.is_warning]
     if wrong:
         count = f"{len(wrong)} problems" if len(wrong) > 1 else "a problem"
-        yield Finding(WRONG, f"{main} has {count}", "run: vfwhooks check")
+        cure, seen = run("vfwhooks", "check"), str(wrong[0])
+        yield Finding(WRONG, "config-mistakes", main, f"{main} has {count}", cure, seen)
     else:
-        yield Finding(OK, main)
+        yield Finding(OK, "config-good", main, main)
 
 
 def _in_force(state: State, main: str) -> Iterator[Finding]:
     """Whether the last good configuration is the current files' content."""
     taken = compiled_file.stamps_in_force(state.path)
     if taken and not compiled_file.is_current(taken, main):
-        yield Finding(WRONG, f"{main} is not in force as it is", APPLY)
+        what = f"{main} is not in force as it is"
+        seen = "the files have changed since they were compiled"
+        yield Finding(WRONG, "config-not-in-force", main, what, APPLY, seen)
 
 
 def _rights(main: str) -> Iterator[Finding]:
@@ -123,15 +137,19 @@ def _rights(main: str) -> Iterator[Finding]:
             about = path.stat()
             if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or about.st_uid:
                 what = f"{path} can be written by others than root"
-                yield Finding(
-                    WRONG, what, f"run: chown root {path} && chmod go-w {path}"
-                )
+                at = quote(str(path))
+                cure = in_shell(f"chown root {at} && chmod go-w {at}")
+                seen = f"mode {stat.S_IMODE(about.st_mode):o}, user {about.st_uid}"
+                yield Finding(WRONG, "config-writable", str(path), what, cure, seen)
 
 
-def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
+def _firewall(
+    base: dict[str, str], inventory: Inventory, root: str
+) -> Iterator[Finding]:
     """The backend, and whether libvirt's own rules are there."""
     if "backend" not in base:
-        yield Finding(NOTE, "no guest with forwards has started since the last boot")
+        what = "no guest with forwards has started since the last boot"
+        yield Finding(NOTE, "no-guest-yet", "firewall", what)
         return
     name, link = base["backend"], Netlink()
     networks = [inventory.network(one) for one in inventory.names()]
@@ -146,19 +164,34 @@ def _firewall(base: dict[str, str], inventory: Inventory) -> Iterator[Finding]:
     else:
         missing = [" ".join(PARTS[f][1:]) for f in "46" if not has_table(link, f)]
         if not open_backend(base, link, Run(), inventory).is_intact():
-            yield Finding(WRONG, "our rules have been changed by somebody", APPLY)
+            what = "our rules have been changed by somebody"
+            yield Finding(WRONG, "rules-changed", "inet vfwhooks", what, APPLY)
         if not has_table(link, "own"):
             is_fibless = lacks_fib(Run())
-            what = f": {NO_FIB}" if is_fibless else ""
-            cure = CURE if is_fibless else APPLY
-            yield Finding(WRONG, f"our table inet vfwhooks is missing{what}", cure)
+            what = "our table inet vfwhooks is missing"
+            if is_fibless:
+                what, cure = (
+                    f"{what}: {NO_FIB}",
+                    by_hand("reboot, or: {run}", *MODPROBE),
+                )
+                yield Finding(WRONG, "kernel-without-fib", "kernel", what, cure)
+            else:
+                yield Finding(WRONG, "table-missing", "inet vfwhooks", what, APPLY)
             return
     if missing and known:
         what = f"libvirt's rules are missing ({', '.join(missing)})"
-        yield Finding(WRONG, what, "restart libvirtd (virtnetworkd, where it runs)")
+        yield Finding(WRONG, "libvirt-rules-missing", "libvirt", what, _restart(root))
     else:
         beside = "" if missing else ", beside libvirt's rules"
-        yield Finding(OK, f"backend {name}{beside}")
+        yield Finding(OK, "backend-good", name, f"backend {name}{beside}")
+
+
+def _restart(root: str) -> Cure:
+    """Whoever has networks makes its rules anew when it starts."""
+    daemons = {daemon.name for daemon in find_daemons(root)}
+    unit = "virtnetworkd" if "virtnetworkd" in daemons else "libvirtd"
+    said = "restart libvirtd (virtnetworkd, where it runs)"
+    return Cure(("systemctl", "restart", unit), said)
 
 
 def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
@@ -171,15 +204,16 @@ def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[F
         for one in find_blockers(base, bridges, Netlink(), Run(), root or "/")
         if one.family in families
     ]
-    for line in dict.fromkeys(map(str, blockers)):
-        yield Finding(WRONG, line)
+    yield from {str(one): one.finding for one in blockers}.values()
     if not blockers:
-        yield Finding(OK, "nobody else drops what is forwarded")
+        what = "nobody else drops what is forwarded"
+        yield Finding(OK, "nobody-drops", "firewall", what)
     try:
         list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
     except OSError as error:
         what = f"the kernel does not say who listens ({error.strerror})"
-        yield Finding(NOTE, what, "forwards yield to no service of the host")
+        cure = by_hand("forwards yield to no service of the host")
+        yield Finding(NOTE, "listeners-unknown", "kernel", what, cure)
 
 
 def _absent(forwarded: list[GuestForwards], inventory: Inventory) -> Iterator[Finding]:
@@ -192,7 +226,8 @@ def _absent(forwarded: list[GuestForwards], inventory: Inventory) -> Iterator[Fi
             names.append(show(guest.name))
     for host, why in find_absent(whose, public, inventory).items():
         names = list(dict.fromkeys(whose[host]))
-        yield Finding(NOTE, f"{', '.join(names)}: {why}")
+        what = f"{', '.join(names)}: {why}"
+        yield Finding(NOTE, "host-address-absent", str(host), what, None, why)
 
 
 def _bridged(
@@ -202,14 +237,15 @@ def _bridged(
     path = Path(root + _BRIDGES)
     if not path.exists() or path.read_text().strip() != "1":
         return
+    seen = "net.bridge.bridge-nf-call-iptables is 1"
     if _does_not_reach_itself(forwarded, records, root):
         what = "br_netfilter is on: a guest does not reach itself through the host"
-        cure = "where it must, write hairpin: true for it in forwards.yaml"
-        yield Finding(NOTE, what, cure)
+        cure = by_hand("where it must, write hairpin: true for it in forwards.yaml")
+        yield Finding(NOTE, "hairpin-off", "br_netfilter", what, cure, seen)
     for name in _cables_to_ourselves(Path(f"{root}/sys/class/net")):
         what = f"{name} leads into a bridge of this host: no DNAT works by that way"
-        cure = "run: sysctl net.bridge.bridge-nf-call-iptables=0"
-        yield Finding(WRONG, what, cure)
+        cure = run("sysctl", "net.bridge.bridge-nf-call-iptables=0")
+        yield Finding(WRONG, "cable-to-ourselves", name, what, cure, seen)
 
 
 def _does_not_reach_itself(
@@ -253,19 +289,22 @@ def _cables_to_ourselves(links: Path) -> list[str]:
 def _uncalled(state: State, root: str) -> Iterator[Finding]:
     """Guests that the service found by itself, although hooks are installed."""
     for record in find_uncalled(state.records(), state.path, root):
-        driver = record.guest.driver
-        what = f"{show(record.guest.name)} started and the {driver} hook was not called"
-        cure = "what is said of hooks above, and libvirt's log, tell why"
-        yield Finding(WRONG, f"{what}: the service found it", cure)
+        name, driver = record.guest.name, record.guest.driver
+        what = f"{show(name)} started and the {driver} hook was not called"
+        what += ": the service found it"
+        cure = by_hand("what is said of hooks above, and libvirt's log, tell why")
+        yield Finding(WRONG, "hook-not-called", name, what, cure)
 
 
 def _watch(root: str) -> Iterator[Finding]:
     pid = find_service(root)
     if pid:
-        yield Finding(OK, f"watch runs (pid {pid})")
+        yield Finding(OK, "service-runs", "vfwhooks", f"watch runs (pid {pid})")
         return
-    what = "watch does not run: edits and late addresses wait for the next event"
-    if not find_laid(root):
+    cure = run("systemctl", "enable", "--now", "vfwhooks")
+    if find_laid(root):
+        what = "watch does not run: edits and late addresses wait for the next event"
+        yield Finding(NOTE, "service-stopped", "vfwhooks", what, cure)
+    else:
         what = "watch does not run and no hook is laid: no guest is forwarded to"
-    level = NOTE if find_laid(root) else WRONG
-    yield Finding(level, what, "run: systemctl enable --now vfwhooks")
+        yield Finding(WRONG, "nothing-listens", "vfwhooks", what, cure)

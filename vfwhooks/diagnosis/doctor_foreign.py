@@ -11,7 +11,7 @@ from ..reconcile.foreign_survey import survey
 from ..store.foreign_ports import hold
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import NOTE, OK, Finding
+from ..values.findings import NOTE, OK, Cure, Finding
 from .foreign_reasons import few
 
 
@@ -20,7 +20,8 @@ def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Findin
     try:
         foreign = survey(state)
     except (OSError, VfwError) as error:
-        yield Finding(NOTE, f"rules of others cannot be read: {error}")
+        what = f"rules of others cannot be read: {error}"
+        yield Finding(NOTE, "foreign-rules-unread", "rules of others", what)
         return
     taken = hold(foreign.claims)
     said = doubts = 0
@@ -34,10 +35,16 @@ def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Findin
                 unsure.update(dict.fromkeys(find_doubts(foreign, one)))
         name = show(guest.name)
         if reasons:
-            cure = f"vfwhooks explain {name} tells which has the port"
-            yield Finding(NOTE, f"{name}: {few(list(reasons))}", cure)
+            seen = few(list(reasons))
+            about = ("vfwhooks", "explain", guest.name)
+            cure = Cure(about, "{run} tells which has the port")
+            what = f"{name}: {seen}"
+            yield Finding(NOTE, "foreign-dnat", guest.name, what, cure, seen)
         if unsure:
-            yield Finding(NOTE, f"{name}: {few(list(unsure))}")
+            seen = few(list(unsure))
+            what = f"{name}: {seen}"
+            yield Finding(NOTE, "foreign-dnat-unclear", guest.name, what, None, seen)
         said, doubts = said + len(reasons), doubts + len(unsure)
     if not said and not doubts:
-        yield Finding(OK, "no rule of others takes a published port")
+        what = "no rule of others takes a published port"
+        yield Finding(OK, "no-foreign-dnat", "rules of others", what)

@@ -9,10 +9,10 @@ from ..config.guest_names import find_twins
 from ..libvirt.client import Answer
 from ..store.state import State
 from ..values.errors import show
-from ..values.findings import NOTE, WRONG, Finding
+from ..values.findings import NOTE, WRONG, Finding, by_hand, run
 from ..values.guests import Guest
 
-APPLY = "run: vfwhooks apply"
+APPLY = run("vfwhooks", "apply")
 
 
 def check_records(
@@ -22,7 +22,7 @@ def check_records(
     `written` are the names and UUIDs with forwards."""
     if answer is None:
         what = "libvirtd does not answer: guests are those that the hooks have recorded"
-        yield Finding(NOTE, what)
+        yield Finding(NOTE, "libvirtd-silent", "libvirtd", what)
         return
     records = {r.key: r for r in state.records() if r.key[0] in answer.drivers}
     by_uuid = {record.guest.uuid: record for record in records.values()}
@@ -32,15 +32,24 @@ def check_records(
         other = by_uuid.get(guest.uuid)
         if other and other.guest.name != guest.name:
             records.pop(other.key, None)
-            what = f"{show(other.guest.name)} is called {name} now"
-            yield Finding(WRONG, what, f"rename it in forwards.yaml, then {APPLY}")
+            old = other.guest.name
+            what, seen = f"{show(old)} is called {name} now", f"UUID {guest.uuid}"
+            said = "rename it in forwards.yaml, then run: {run}"
+            cure = by_hand(said, *APPLY.argv)
+            yield Finding(WRONG, "guest-renamed", old, what, cure, seen)
         elif known is None and written & {guest.name, guest.uuid}:
-            yield Finding(WRONG, f"{name} runs and is not forwarded to", APPLY)
+            what = f"{name} runs and is not forwarded to"
+            seen = f"libvirt's {guest.driver} driver has it; no record of ours does"
+            yield Finding(WRONG, "guest-not-forwarded", guest.name, what, APPLY, seen)
         elif known and known.guest.uuid != guest.uuid:
-            yield Finding(WRONG, f"{name} is another guest than recorded", APPLY)
+            what = f"{name} is another guest than recorded"
+            seen = f"UUID {guest.uuid}, recorded as {known.guest.uuid}"
+            yield Finding(WRONG, "guest-replaced", guest.name, what, APPLY, seen)
     for record in records.values():
-        what = f"{show(record.guest.name)} does not run and is still recorded"
-        yield Finding(WRONG, what, APPLY)
+        name = record.guest.name
+        what = f"{show(name)} does not run and is still recorded"
+        seen = f"libvirt's {record.guest.driver} driver has no such guest running"
+        yield Finding(WRONG, "guest-gone", name, what, APPLY, seen)
     yield from _twins(list(answer.guests))
 
 
@@ -48,7 +57,11 @@ def check_sessions(written: set[str], sessions: dict[str, str]) -> Iterator[Find
     """Guests in forwards.yaml that run in a user's session, where no hook reports
     them."""
     for name in sorted(written.intersection(sessions)):
-        yield Finding(WRONG, f"{show(name)} is not forwarded to: {sessions[name]}")
+        what, seen = (
+            f"{show(name)} is not forwarded to: {sessions[name]}",
+            sessions[name],
+        )
+        yield Finding(WRONG, "guest-in-session", name, what, None, seen)
 
 
 def check_strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
@@ -56,7 +69,8 @@ def check_strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
     now."""
     for name in sorted(written - known):
         what = f"forwards.yaml names {show(name)}, and libvirt has no such guest"
-        yield Finding(NOTE, what, "virsh list --all shows who there is")
+        cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
+        yield Finding(NOTE, "guest-unknown", name, what, cure)
 
 
 def check_named_twice(
@@ -64,7 +78,8 @@ def check_named_twice(
 ) -> Iterator[Finding]:
     """Guests that stand in forwards.yaml under their name and their UUID."""
     for problem in find_twins(guests, known):
-        yield Finding(NOTE, f"{problem.place}: {problem.message}")
+        place, what = str(problem.place), f"{problem.place}: {problem.message}"
+        yield Finding(NOTE, "guest-named-twice", place, what)
 
 
 def _twins(guests: list[Guest]) -> Iterator[Finding]:
@@ -78,4 +93,5 @@ def _twins(guests: list[Guest]) -> Iterator[Finding]:
     for (mac, _), names in owners.items():
         if len(names) > 1:
             both = " and ".join(sorted(set(names)))
-            yield Finding(WRONG, f"{both} have one MAC, {mac}", "give each its own")
+            what, cure = f"{both} have one MAC, {mac}", by_hand("give each its own")
+            yield Finding(WRONG, "mac-shared", both, what, cure, f"MAC {mac}")

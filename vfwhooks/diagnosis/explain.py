@@ -42,19 +42,9 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     """The lines, and whether all is well. `about` is a guest's name or UUID, or a port:
     8080, 8080/udp."""
     overview = look(state, main)
-    names = {g.uuid: g.name for g in overview.guests if g.uuid}
-    name = names.get(about, about)
-    rows = [row for row in overview.forwards if row.guest == name]
+    rows, name = find_rows(overview, about), _name(overview, about)
     if not rows and name not in [guest.name for guest in overview.guests]:
-        first, protocols = _port(about)
-        rows = [
-            row
-            for row in overview.forwards
-            if row.protocol in (*protocols, ALL_PROTOCOLS)
-            and _has(row.published, first)
-        ]
-        if not rows:
-            return list(_nobodys(first, protocols, state)), False
+        return list(_nobodys(*_port(about), state)), False
     explainer = _Explainer(state, main, overview)
     lines = [line for row in rows for line in explainer.row(row)]
     if not rows:
@@ -62,8 +52,42 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     return lines, bool(rows) and all(row.state == "active" for row in rows)
 
 
+def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:
+    """The forwards of a guest, by its name or UUID, or those of a port. Raises VfwError
+    for what is neither."""
+    name = _name(overview, about)
+    if name in [guest.name for guest in overview.guests]:
+        return [row for row in overview.forwards if row.guest == name]
+    first, protocols = _port(about)
+    return [
+        row
+        for row in overview.forwards
+        if row.protocol in (*protocols, ALL_PROTOCOLS) and _has(row.published, first)
+    ]
+
+
+def _name(overview: Overview, about: str) -> str:
+    names = {g.uuid: g.name for g in overview.guests if g.uuid}
+    return names.get(about, about)
+
+
+def label(row: ForwardStatus) -> str:
+    """A forward on one line: from where, and to where."""
+    where = "" if row.host_ip == "*" else f"{row.host_ip} "
+    to = f" [{row.address}]" if ":" in row.address else f" {row.address}"
+    to = to.rstrip() + f":{row.target}"
+    return f"{where}{row.published}/{row.protocol} → {show(row.guest)}{to}"
+
+
+def ports_of(row: ForwardStatus) -> PortRange:
+    """What it publishes; all of an address may be published."""
+    return _ports(row.published)
+
+
 def _port(text: str) -> tuple[int, tuple[str, ...]]:
     port, slash, protocol = text.lower().partition("/")
+    if port in PROTOCOLS:  # tcp/8080, as explain --trace has it
+        port, protocol = protocol, port
     if not port.isdigit() or (slash and protocol not in PROTOCOLS):
         hint = "a guest in forwards.yaml, or a port: 8080, 53/udp"
         raise VfwError(f"{show(text)} is neither a guest nor a port", hint)
@@ -126,11 +150,7 @@ class _Explainer:
 
     def row(self, row: ForwardStatus) -> Iterator[str]:
         """The lines for one forward to one address."""
-        where = "" if row.host_ip == "*" else f"{row.host_ip} "
-        to = f" [{row.address}]" if ":" in row.address else f" {row.address}"
-        to = to.rstrip() + f":{row.target}"
-        head = f"{where}{row.published}/{row.protocol} → {show(row.guest)}"
-        yield f"{head}{to}: {row.state}"
+        yield f"{label(row)}: {row.state}"
         yield from _line("written", [str(p) for p in self._places(row)])
         yield from _line("why", [show(row.reason)] if row.reason else [])
         if row.address:

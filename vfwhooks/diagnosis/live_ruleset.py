@@ -10,10 +10,13 @@ from ..firewall.iptables_tools import COMMANDS, Tools, own_variant
 from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..libvirt.inventory import Inventory
-from ..rulesets.context import Names
+from ..rulesets.context import Context, Names
+from ..rulesets.ruleset_reader import read_ruleset
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
+from .port_verdicts import PortVerdicts, this_host
 
+_SECONDS = 60.0  # for a tool that lists a large ruleset
 _SHARED = "claim", "network"  # records that belong to no running guest
 _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 
@@ -32,6 +35,15 @@ def list_live(link: Netlink, run: Run) -> str:
                 head = f"{TOOL_MARK}{_VARIANTS[variant]}\n# of {command}-save\n"
                 parts.append(head + saved if saved else "")
     return "".join(parts)
+
+
+def live_verdicts(state: State) -> PortVerdicts:
+    """What this host's ruleset does to packets."""
+    inventory = Inventory(f"{state.path}/networks")
+    text = list_live(Netlink(), Run(seconds=_SECONDS))
+    ruleset = read_ruleset(text, "this host's ruleset")
+    known = Context(ruleset, find_names(state, inventory))
+    return PortVerdicts(known, this_host(inventory), inventory)
 
 
 def find_names(state: State, inventory: Inventory) -> Names:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .status import ForwardStatus
     from .traced_packet import Hop
 
-_EVERY = ("*", "0.0.0.0", "::")
+EVERY = ("*", "0.0.0.0", "::")
 _DID = {
     "accept": "accepted by this chain",
     "drop": "dropped",
@@ -86,7 +86,7 @@ class PortVerdicts:
     ) -> Packet | None:
         """A packet to an address of the host, arriving at the interface with this
         address."""
-        if address in _EVERY:
+        if address in EVERY:
             own = self._inventory.routes.own_addresses("6" if is_six else "4")
             inside = self._inventory.bridge_addresses()
             address = next((str(one) for one in own if one not in inside), "")
@@ -101,21 +101,25 @@ class PortVerdicts:
         way = walk(self.known.ruleset, packet, self._host)
         for step in way.steps:
             if step.did == "dnat":
-                yield f"led to {way.packet.destination}: {self._rule(step)}"
+                yield f"led to {way.packet.destination}: {self.name(step)}"
         if way.end == "depends":
-            yield f"depends on: {show(way.depends)} ({self._rule(way.steps[-1])})"
+            yield f"depends on: {show(way.depends)} ({self.name(way.steps[-1])})"
         elif way.end != "accept":
-            yield f"{_refused(way.end)} by {self._rule(way.steps[-1])}"
+            yield f"{refused(way.end)} by {self.name(way.steps[-1])}"
         elif "dnat" not in way.packet.states:
             yield "let in to the host itself: no rule leads it to a guest"
         else:
             yield from self._let_in(way)
 
+    def follow(self, packet: Packet) -> Way:
+        """Its way through all of it."""
+        return walk(self.known.ruleset, packet, self._host)
+
     def _let_in(self, way: Way) -> Iterator[str]:
         steps = [one for one in way.steps if one.hook == "forward"]
         ours = [one for one in steps if one.rule and self._is_ours(one)]
         for step in ours or steps[-1:]:
-            yield f"let in by {self._rule(step)}"
+            yield f"let in by {self.name(step)}"
         if not steps:
             yield "let in: no rule of the hook forward refuses it"
         packet = replace(way.packet, is_local=False)
@@ -125,8 +129,8 @@ class PortVerdicts:
         elif without.end == "accept":
             yield "without vfwhooks: no rule would have refused it"
         else:
-            end = _refused(without.end)
-            yield f"without vfwhooks: {end} by {self._rule(without.steps[-1])}"
+            end = refused(without.end)
+            yield f"without vfwhooks: {end} by {self.name(without.steps[-1])}"
 
     def connection(
         self, rows: Sequence[ForwardStatus], protocol: str, port: int, source: str
@@ -156,7 +160,7 @@ class PortVerdicts:
                 for rule in chain.rules:
                     if rule.place == f"handle {hop.handle}":
                         step = Step("", table, chain, rule, "")
-                        return f"{self._rule(step)}: {show(hop.verdict)}"
+                        return f"{self.name(step)}: {show(hop.verdict)}"
         where = f"{hop.family} {hop.table}, chain {hop.chain}"
         place = f"handle {hop.handle} of " if hop.handle else ""
         return show(f"{place}{where}: {without_counters(hop.text)}: {hop.verdict}")
@@ -176,7 +180,7 @@ class PortVerdicts:
                     yield _routing(way.packet)
                 hook = step.hook
                 yield hook
-            yield f"  {self._rule(step)}"
+            yield f"  {self.name(step)}"
             if step.did == "dnat":
                 found = way.packet
                 yield f"    → it is for {found.destination} port {found.port} now"
@@ -188,7 +192,7 @@ class PortVerdicts:
             "accept": "it gets there",
             "depends": f"depends on: {show(way.depends)}",
         }
-        yield ends.get(way.end, f"it is {_refused(way.end)}")
+        yield ends.get(way.end, f"it is {refused(way.end)}")
 
     def is_ours(self, table: Table, chain: Chain, rule: Rule) -> bool:
         """Whether vfwhooks made the rule."""
@@ -197,7 +201,7 @@ class PortVerdicts:
     def _is_ours(self, step: Step) -> bool:
         return bool(step.rule and self.is_ours(step.table, step.chain, step.rule))
 
-    def _rule(self, step: Step) -> str:
+    def name(self, step: Step) -> str:
         """A rule and its maker."""
         if step.rule is None:
             return show(str(step))
@@ -218,5 +222,6 @@ def _routing(packet: Packet) -> str:
     return f"routing: to {packet.destination}{by}"
 
 
-def _refused(end: str) -> str:
+def refused(end: str) -> str:
+    """The end of a way in a word."""
     return "rejected" if end == "reject" else "dropped"

@@ -18,9 +18,11 @@ from pathlib import Path
 from ..host.routes import Routes
 from ..reconcile.return_path import no_mark
 from ..values.connection_marks import return_mark
+from ..values.findings import WRONG, Cure, Finding
 from ..values.published import Address, Family
 
 _STRICT = "1"
+_APPLY = Cure(("vfwhooks", "apply"), "run {run}")
 
 
 @dataclass(frozen=True)
@@ -43,38 +45,54 @@ class ReturnPath:
     def blocker(
         self, host: Address, guest: Address, bridge: int, is_returned: bool = False
     ) -> str:
+        """The obstacle that `find` finds, and the cure, in one line; '' for none."""
+        found = self.find(host, guest, bridge, is_returned)
+        return found.said if found else ""
+
+    def find(
+        self, host: Address, guest: Address, bridge: int, is_returned: bool = False
+    ) -> Finding | None:
         """Why a client from far away gets no answer at the host's address from the
-        guest behind the bridge (the kernel's number), and the cure. '' if nothing is in
-        the way, or if the host itself could not answer either. The connections of a
-        forward that `is_returned` carry our mark."""
+        guest behind the bridge (the kernel's number). None if nothing is in the way, or
+        if the host itself could not answer either. The connections of a forward that
+        `is_returned` carry our mark."""
         own = self.routes.way_out(host)
         if own is None:
-            return ""
+            return None
         answers = self.routes.way_out(guest, bridge)
         if answers is None or answers[0] != own[0]:
             here = f"by {_name(answers[0])}" if answers else "nowhere"
             what = f"answers of {guest} leave {here}, and those of {host}"
             what += f" by {_name(own[0])}"
-            value = self._value(own[1]) if is_returned else 0
-            cure = f"ip rule add iif {_name(bridge)} from {guest} lookup {own[1]}"
-            cure = f"run: {_tool(guest, cure)}"
+            words = f"ip rule add iif {_name(bridge)} from {guest} lookup {own[1]}"
+            argv = tuple(_tool(guest, words).split(" "))
             if not is_returned:
-                return f"{what}; write return_path: true, or {cure}"
+                said = "write return_path: true, or run: {run}"
+                return _wrong("answers-leave-elsewhere", host, what, Cure(argv, said))
+            value = self._value(own[1])
             if not value:
-                return f"{no_mark(own[1])}: {what}; {cure}"
+                what = f"{no_mark(own[1])}: {what}"
+                return _wrong("return-path-tables-full", host, what, Cure(argv))
             marked = self.routes.way_out(guest, bridge, return_mark(value))
             if marked is None or marked[0] != own[0]:
-                return f"{what}, return_path or not; run vfwhooks apply"
+                what = f"{what}, return_path or not"
+                return _wrong("return-path-not-taken", host, what, _APPLY)
             if self._is_strict(_name(own[0]), host) and not self._heeds_mark(own[0]):
                 key = f"net.ipv4.conf.{_name(own[0])}.src_valid_mark"
-                return f"{key} is 0, and rp_filter 1; run vfwhooks apply"
+                what = f"{key} is 0, and rp_filter 1"
+                return _wrong("src-valid-mark-off", host, what, _APPLY)
+        return self._strict(host, own[0])
+
+    def _strict(self, host: Address, own: int) -> Finding | None:
+        """The interface that drops packets to the address on their way in."""
         for index in self.routes.holders(host):
             name = _name(index)
-            if index != own[0] and self._is_strict(name, host):
+            if index != own and self._is_strict(name, host):
                 key = f"net.ipv4.conf.{name}.rp_filter"
-                what = f"{name} drops what is answered by {_name(own[0])} (rp_filter 1)"
-                return f"{what}; run: sysctl -w {key}=2"
-        return ""
+                what = f"{name} drops what is answered by {_name(own)} (rp_filter 1)"
+                cure = Cure(tuple(f"sysctl -w {key}=2".split(" ")))
+                return _wrong("rp-filter-strict", host, what, cure)
+        return None
 
     def _value(self, table: int) -> int:
         """The value of the mark for the table; 0 for none."""
@@ -94,6 +112,10 @@ class ReturnPath:
         conf = Path(f"{self.root}/proc/sys/net/ipv4/conf")
         values = [_text(conf / one / "rp_filter") for one in ("all", name)]
         return max(values) == _STRICT
+
+
+def _wrong(ident: str, host: Address, what: str, cure: Cure) -> Finding:
+    return Finding(WRONG, ident, str(host), what, cure, what)
 
 
 def _tool(address: Address, command: str) -> str:

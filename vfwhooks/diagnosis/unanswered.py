@@ -20,13 +20,13 @@ from ..reconcile.stale_connections import find_publishing, has_led
 from ..store.entry_text import parse_host
 from ..values.entries import Dnat
 from ..values.errors import VfwError, show
-from ..values.findings import NOTE, Finding
+from ..values.findings import NOTE, Finding, by_hand
 from ..values.protocols import ALL_PROTOCOLS, Protocol
 from ..values.published import Published, family_of, one_to_one, parse_address
 from .status import ForwardStatus
 
 _WHY = "unanswered: default route or firewall in the guest?"
-_CURE = "look in the guest: ip route, ip -6 route, nft list ruleset"
+_CURE = by_hand("look in the guest: ip route, ip -6 route, nft list ruleset")
 _PATIENCE = 10.0  # seconds; 100,000 connections to guests take one or two
 
 
@@ -83,10 +83,22 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
 def check_unanswered(rows: Sequence[ForwardStatus]) -> Iterator[Finding]:
     """The findings of `doctor`: they are guesses, and no fault of this host."""
     for row in rows:
-        if row.reason.endswith(_WHY):
-            at = "" if row.host_ip == "*" else f"{row.host_ip} "
-            to = f"{row.published}/{row.protocol} to {row.address}"
-            yield Finding(NOTE, f"{show(row.guest)}: {at}{to}: {row.reason}", _CURE)
+        if is_unanswered(row):
+            yield tell_unanswered(row, NOTE)
+
+
+def is_unanswered(row: ForwardStatus) -> bool:
+    """Whether connections were made, and none was answered."""
+    return row.reason.endswith(_WHY)
+
+
+def tell_unanswered(row: ForwardStatus, level: str) -> Finding:
+    """What is said of one whose connections nobody has answered."""
+    at = "" if row.host_ip == "*" else f"{row.host_ip} "
+    to = f"{row.published}/{row.protocol} to {row.address}"
+    what = f"{show(row.guest)}: {at}{to}: {row.reason}"
+    seen = f"the kernel's table of connections: {row.reason}"
+    return Finding(level, "forward-unanswered", row.guest, what, _CURE, seen)
 
 
 def _reason(row: ForwardStatus, count: int) -> str:

@@ -13,7 +13,8 @@ add chain inet vfwhooks_probe probe
 add rule inet vfwhooks_probe probe fib daddr type local accept
 """
 NO_FIB = "the kernel has no nft_fib: was it upgraded without a reboot?"
-CURE = "reboot, or: modprobe nft_fib_inet"
+MODPROBE = "modprobe", "nft_fib_inet"
+CURE = f"reboot, or: {' '.join(MODPROBE)}"
 
 
 def lacks_fib(run: Run) -> bool:

@@ -18,7 +18,7 @@ from ..libvirt.daemons import (
     process_began,
 )
 from ..store.records import Record
-from ..values.findings import NOTE, OK, WRONG, Finding
+from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, run
 
 DIRECTORY = "/etc/libvirt/hooks"
 NO_EXEC = f"{DIRECTORY} is on a file system without exec"
@@ -71,8 +71,8 @@ def check_hooks(
     lost = NOTE if is_followed else WRONG
     if not laid and is_on_noexec(Path(root + DIRECTORY)):
         what = f"no hook is laid, since {NO_EXEC}; libvirt is followed"
-        cure = f"to have hooks: {_remount(DIRECTORY)}, then run install.sh again"
-        yield Finding(lost, what, cure)
+        cure = _remount("to have hooks: {}, then run install.sh again")
+        yield Finding(lost, "no-hooks-noexec", DIRECTORY, what, cure, NO_EXEC)
         yield from _unseen(laid, state, root)
         return
     faults = [
@@ -81,10 +81,12 @@ def check_hooks(
     ]
     if laid and is_on_noexec(next(iter(laid.values())).parent):
         what = f"{NO_EXEC}, and hooks there keep guests and networks from starting"
-        faults.append(Finding(WRONG, what, f"run: {_remount(DIRECTORY)}"))
+        cure = _remount("run: {}")
+        faults.append(Finding(WRONG, "hooks-noexec", DIRECTORY, what, cure, NO_EXEC))
     for path in laid.values():
         faults += _faults(path, str(path)[len(root) :], lost, root)
-    yield from faults or [Finding(OK, f"hooks in {DIRECTORY}")]
+    good = Finding(OK, "hooks-good", DIRECTORY, f"hooks in {DIRECTORY}")
+    yield from faults or [good]
     yield from _unseen(laid, state, root)
 
 
@@ -95,11 +97,13 @@ def _refused(
         if driver in laid:
             shown = str(laid[driver])[len(root) :]
             what = f"{shown} keeps guests or networks from starting: {reason}"
-            cure = f"run install.sh again, or: rm {shown}, then reload libvirt"
-            yield Finding(WRONG, what, cure)
+            said = "run install.sh again, or: {run}, then reload libvirt"
+            cure = by_hand(said, "rm", shown)
+            yield Finding(WRONG, "hook-refused", shown, what, cure, reason)
         else:
             what = f"no {driver} hook is laid, since {reason}; libvirt is followed"
-            yield Finding(lost, what, "to have hooks: install.sh --selinux-module")
+            cure = by_hand("to have hooks: {run}", "install.sh", "--selinux-module")
+            yield Finding(lost, "hook-not-laid", driver, what, cure, reason)
 
 
 def _missing(
@@ -109,7 +113,8 @@ def _missing(
     for driver in [*needed, _DAEMON] if laid or not refused else ():
         if driver not in laid:
             what = f"no {driver} hook of vfwhooks in {DIRECTORY}"
-            yield Finding(lost, what, "install.sh lays those that libvirt may run")
+            cure = by_hand("{run} lays those that libvirt may run", "install.sh")
+            yield Finding(lost, "hook-missing", driver, what, cure)
 
 
 def _is_ours(path: Path) -> bool:
@@ -121,26 +126,32 @@ def _is_ours(path: Path) -> bool:
 
 def _faults(path: Path, shown: str, lost: str, root: str) -> Iterator[Finding]:
     about = path.stat()
+    mode = f"mode {stat.S_IMODE(about.st_mode):o}"
     if path.is_symlink():
         what = f"{shown} is a link, which libvirt's confinement may not follow"
-        yield Finding(WRONG, what, "install.sh puts a file there")
+        cure, seen = by_hand("{run} puts a file there", "install.sh"), "a symbolic link"
+        yield Finding(WRONG, "hook-is-link", shown, what, cure, seen)
     if not about.st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
         what = f"{shown} is not executable: libvirt does not call it"
-        yield Finding(lost, what, f"run: chmod 755 {shown}")
+        cure = run("chmod", "755", shown)
+        yield Finding(lost, "hook-not-executable", shown, what, cure, mode)
     if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         what = f"{shown} can be written by others"
-        yield Finding(WRONG, what, f"run: chmod go-w {shown}")
+        cure = run("chmod", "go-w", shown)
+        yield Finding(WRONG, "hook-writable", shown, what, cure, mode)
     lib = re.search(r"^lib=(/\S+)", path.read_text(errors="replace"), re.MULTILINE)
     if lib and not Path(f"{root}{lib[1]}/vfwhooks/service/hook.py").exists():
         what = f"{shown} calls {lib[1]}, where there is no vfwhooks"
-        yield Finding(WRONG, what, "run install.sh again")
+        cure = by_hand("run {run} again", "install.sh")
+        yield Finding(WRONG, "hook-without-package", shown, what, cure, lib[0])
 
 
-def _remount(path: str) -> str:
-    mount = Path(path)
+def _remount(said: str) -> Cure:
+    mount = Path(DIRECTORY)
     while not mount.is_mount():
         mount = mount.parent
-    return f"mount -o remount,exec {mount}, and take noexec out of /etc/fstab"
+    said = said.format("{run}, and take noexec out of /etc/fstab")
+    return by_hand(said, "mount", "-o", "remount,exec", str(mount))
 
 
 def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:
@@ -148,11 +159,13 @@ def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:
     newest = max((path.stat().st_ctime for path in laid.values()), default=0)
     daemons = find_daemons(root)
     if not daemons:
-        yield Finding(NOTE, "no libvirt daemon is running")
+        what = "no libvirt daemon is running"
+        yield Finding(NOTE, "libvirtd-not-running", "libvirtd", what)
     for daemon in daemons:
         if noticed_at(daemon, state) + COARSE < newest:
             what = f"{daemon.name} has not looked for hooks since they were laid"
-            yield Finding(WRONG, what, f"run: kill -HUP {daemon.pid}")
+            cure = run("kill", "-HUP", f"{daemon.pid}")
+            yield Finding(WRONG, "daemon-not-reloaded", daemon.name, what, cure)
 
 
 def find_uncalled(

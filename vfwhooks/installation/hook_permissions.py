@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..libvirt.daemons import SERVES, find_concerned, find_daemons, noticed_at
 from ..values.errors import VfwError
-from ..values.findings import OK, WRONG, Finding
+from ..values.findings import OK, WRONG, Cure, Finding, by_hand, run
 from .denials import SELINUX, Denial, find_denials
 from .hook_files import (
     DIRECTORY,
@@ -81,15 +81,22 @@ def check_confinement(
     for denial in find_denials(root):
         if not denial.is_permissive and not _is_over(denial, refused, noticed):
             what = f"{denial.by} has refused {denial.subject} to {denial.what}"
-            yield Finding(WRONG, f"{what} {denial.path}", _cure(denial))
+            what, cure = f"{what} {denial.path}", _cure(denial)
+            seen = f"the kernel's log, at {denial.at:.0f} s since 1970"
+            yield Finding(WRONG, "hook-denied", denial.subject, what, cure, seen)
     if is_enforcing(root):
         service = ask_service(root)
         for refusal in service.refused:
             what = f"the service, as {service.domain}, may not {refusal.work}"
-            cure = "its policy has to allow that"
-            yield Finding(WRONG, f"{what}: {refusal.reason}", cure)
+            what, cure = (
+                f"{what}: {refusal.reason}",
+                by_hand("its policy has to allow that"),
+            )
+            seen = refusal.reason
+            yield Finding(WRONG, "service-refused", service.domain, what, cure, seen)
         if service.domain and not service.refused:
-            yield Finding(OK, f"the service may do its work as {service.domain}")
+            what = f"the service may do its work as {service.domain}"
+            yield Finding(OK, "service-allowed", service.domain, what)
 
 
 def _label(path: Path, root: str) -> Iterator[Finding]:
@@ -102,7 +109,8 @@ def _label(path: Path, root: str) -> Iterator[Finding]:
     wanted = find_label(shown, root)
     if has.split(":")[:3] != wanted.split(":")[:3]:
         what = f"{shown} is labelled {has}, and not {wanted}"
-        yield Finding(WRONG, what, f"run: restorecon -F {shown}")
+        cure, seen = run("restorecon", "-F", shown), f"label {has}"
+        yield Finding(WRONG, "hook-mislabelled", shown, what, cure, seen)
 
 
 def _is_over(
@@ -116,9 +124,11 @@ def _is_over(
     return noticed.get(daemon, 0) > denial.at
 
 
-def _cure(denial: Denial) -> str:
+def _cure(denial: Denial) -> Cure:
     if denial.by == SELINUX:
-        return "run: install.sh --selinux-module; or without hooks: install.sh"
+        said = "run: {run}; or without hooks: install.sh"
+        return by_hand(said, "install.sh", "--selinux-module")
     rules = f"{DIRECTORY}/** rmix, and /usr/bin/* PUx,"
     local = f"/etc/apparmor.d/local/{denial.subject.strip('/').replace('/', '.')}"
-    return f"write into {local}: {rules} then run: systemctl reload apparmor"
+    said = f"write into {local}: {rules} then run: {{run}}"
+    return by_hand(said, "systemctl", "reload", "apparmor")

@@ -1,0 +1,145 @@
+"""doctor GUEST on real hosts: a hop is broken and found. Where its cure is a command,
+that is run as it stands, and the way is whole again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lab.box import wait_until
+from lab.host import Host
+from lab.net import Net
+from lab.network import mac_for
+from product import call_hook, configure, domain_xml, vfwhooks
+
+FORWARDS = """guests:
+  web1: {ports: [8080:80], address: 192.168.122.10}
+"""
+WHOLE = [
+    "entry-found",
+    "guest-runs",
+    "address-known",
+    "rules-there",
+    "way-open",
+    "way-back-open",
+    "guest-answers",
+]
+CHAIN = "add table inet own\nadd chain inet own routed"
+HOOK = "{ type filter hook forward priority 0; policy %s; }"
+DROPS = f"{CHAIN} {HOOK % 'accept'}\nadd rule inet own routed tcp dport 80 drop\n"
+STRICT = f"{CHAIN} {HOOK % 'drop'}\n"
+
+
+@pytest.fixture(scope="module")
+def guest(host: Host, outside: Net) -> Iterator[Net]:
+    """A stand-in that is forwarded to and answers."""
+    configure(host, FORWARDS)
+    web1 = host.standin("web1", "192.168.122.10/24", mac=mac_for(10))
+    web1.ip("route add default via 192.168.122.1")
+    with web1.serve_tcp(80):
+        host.write("/run/libvirt/qemu/web1.pid", "")  # as libvirt does
+        xml = domain_xml("web1", mac_for(10))
+        call_hook(host, "qemu", "web1", "started", "begin", "-", xml=xml)
+        wait_until(lambda: is_served(outside), "the forward", 10)
+        yield web1
+
+
+def is_served(outside: Net) -> bool:
+    """Whether somebody outside is answered."""
+    found = outside.http("http://203.0.113.1:8080/", timeout=1)
+    return found.outcome.value == "answered"
+
+
+def hops(host: Host) -> tuple[int, list[str], dict[str, Any]]:
+    """Exit status, the hops by name, and the last one whole."""
+    done = vfwhooks(host, "doctor", "web1", "--json")
+    (one,) = json.loads(done.stdout)["forwards"]
+    return done.status, [hop["id"] for hop in one["hops"]], one["hops"][-1]
+
+
+def test_a_whole_way(host: Host, guest: Net) -> None:
+    """Every hop, to the guest's answer."""
+    assert hops(host)[:2] == (0, WHOLE)
+
+
+def test_whoever_may_connect(host: Host, guest: Net, outside: Net) -> None:
+    """With allow_from the way is that of somebody in it."""
+    line = "{published: 8080, target: 80, allow_from: 198.51.100.0/24}"
+    configure(host, FORWARDS.replace("8080:80", line))
+    vfwhooks(host, "apply").check()
+
+    found, served = hops(host)[:2], is_served(outside)
+    configure(host, FORWARDS)
+    vfwhooks(host, "apply").check()
+
+    assert (found, served) == ((0, WHOLE), False)
+
+
+def lose_rules(host: Host) -> None:
+    """Somebody flushes our rules, and no service runs."""
+    if host.firewall_backend == "nftables":
+        host.run(["nft", "delete", "table", "inet", "vfwhooks"])
+    else:
+        host.run(["iptables", "-F", "VFW-FORWARD"])
+
+
+def turn_off(host: Host) -> None:
+    """The kernel forwards nothing."""
+    host.run(["sysctl", "-w", "net.ipv4.ip_forward=0"])
+
+
+def drop_all(host: Host) -> None:
+    """Somebody's chain has the policy drop."""
+    host.run(["nft", "-f", "-"], input=STRICT)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ident", "kind"),
+    [
+        (lose_rules, "forward-blocked", "vfwhooks"),
+        (turn_off, "forwarding-off", "sysctl"),
+        (drop_all, "chain-drops", "manual"),
+    ],
+)
+def test_a_hop_with_a_cure(
+    host: Host, guest: Net, outside: Net, fault: Any, ident: str, kind: str
+) -> None:
+    """Nobody is served, the hop is the last that is told, and its command cures it."""
+    fault(host)
+    lost, (status, names, last) = is_served(outside), hops(host)
+    host.run(last["cure"]["argv"])
+    after = hops(host)[:2], is_served(outside)
+    host.call(["nft", "delete", "table", "inet", "own"])
+
+    assert (lost, status, names[-1], last["cure"]["kind"]) == (False, 1, ident, kind)
+    assert after == ((0, WHOLE), True)
+
+
+def test_a_rule_of_somebodys(host: Host, guest: Net, outside: Net) -> None:
+    """It is named, by its text; nobody but who made it knows a cure."""
+    host.run(["nft", "-f", "-"], input=DROPS)
+    lost, (status, names, last) = is_served(outside), hops(host)
+    host.run(["nft", "delete", "table", "inet", "own"])
+
+    rule = "inet own, chain routed: tcp dport 80 drop"
+    assert (lost, status, names[-1], last["cure"]) == (False, 1, "way-refused", None)
+    assert rule in last["text"]
+
+
+def test_a_guest_without_a_service(host: Host, guest: Net) -> None:
+    """The way is whole, and nobody listens there; nor does one that is not plugged."""
+    configure(host, FORWARDS.replace("8080:80", "8080:81"))
+    vfwhooks(host, "apply").check()
+    refused = hops(host)[1]
+    guest.ip("link set eth0 down")
+    silent = hops(host)[1]
+    guest.ip("link set eth0 up")
+    configure(host, FORWARDS)
+    vfwhooks(host, "apply").check()
+
+    assert (refused, silent) == (
+        [*WHOLE[:-1], "guest-refuses"],
+        [*WHOLE[:-1], "guest-silent"],
+    )

@@ -1,0 +1,134 @@
+"""`vfwhooks check`: every problem of forwards.yaml, for a terminal, a pipe or a
+program."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..config.compiler import find_gone
+from ..config.forwards import GuestForwards
+from ..config.guest_names import find_misnamed, find_strangers, find_twins
+from ..config.schema import read_forwards
+from ..config.yaml_tree import (
+    LARGEST,
+    Problem,
+    find_files,
+    find_passed_over,
+    in_file_order,
+)
+from ..diagnosis.foreign_warnings import find_foreign_warnings
+from ..diagnosis.host_warnings import find_host_warnings
+from ..libvirt.client import guests_known_soon
+from ..libvirt.inventory import Inventory
+from ..libvirt.user_sessions import find_sessions
+from ..values.errors import VfwError, show
+from .excerpts import excerpt, split_lines
+
+_WIDTH = 80  # of a terminal that does not tell
+
+
+def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
+    """Print every problem of a file or of the files in use; whether it has no error."""
+    path = arguments.file or Path(config)
+    if arguments.file and not path.exists():
+        raise VfwError(f"{path}: no such file")
+    files = find_files(path)
+    passed_over = sorted(find_passed_over(path), key=str)
+    guests, problems = _find_problems(path, state, not arguments.file)
+    problems = passed_over + in_file_order(problems, files)
+    is_good = all(problem.is_warning for problem in problems)
+    if arguments.format == "json":
+        print(_as_json(files, problems))
+        return is_good
+    print_problems(problems)
+    if not files and is_good:
+        print(f"{path}: there is none, so nothing is forwarded")
+    elif is_good:
+        count = sum(len(guest.forwards) for guest in guests)
+        print(f"{path}: {count} forwards for {len(guests)} guests")
+    return is_good
+
+
+def _find_problems(
+    path: Path, state: str, is_in_use: bool
+) -> tuple[list[GuestForwards], list[Problem]]:
+    gone = _find_gone(path, state) if is_in_use else []
+    if not find_files(path):
+        return [], gone
+    guests, problems = read_forwards(path)
+    problems += gone
+    problems += find_host_warnings(guests, Inventory(f"{state}/networks"))
+    problems += find_foreign_warnings(guests, state)
+    known = guests_known_soon() if guests else set()
+    problems += find_misnamed(guests, known) + find_twins(guests, known)
+    problems += find_strangers(guests, known, find_sessions())
+    return guests, problems
+
+
+def _find_gone(path: Path, state: str) -> list[Problem]:
+    """The files that are gone, if the user may read the state directory."""
+    try:
+        return find_gone(path, state)
+    except (OSError, VfwError):
+        return []
+
+
+def _as_json(files: Sequence[Path], problems: Sequence[Problem]) -> str:
+    """The object for programs; the manual lists its fields."""
+    shown = [
+        {
+            "file": one.place.file,
+            "line": one.place.line,
+            "column": one.place.column,
+            "level": "warning" if one.is_warning else "error",
+            "message": one.message,
+        }
+        for one in problems
+    ]
+    return json.dumps({"files": list(map(str, files)), "problems": shown})
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """One line for each problem; a terminal also gets the line of the file."""
+    excerpts = _Excerpts(_terminal_width()) if sys.stderr.isatty() else None
+    for problem in problems:
+        print(show(str(problem)), file=sys.stderr)
+        for line in excerpts.of(problem) if excerpts else ():
+            print(line, file=sys.stderr)
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
+    except OSError:
+        return _WIDTH
+
+
+class _Excerpts:
+    """The lines of files, each of which is read once."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._files: dict[str, list[str]] = {}
+
+    def of(self, problem: Problem) -> Iterator[str]:
+        """The line and the caret; nothing where there is no such line."""
+        place = problem.place
+        if place.file not in self._files:
+            self._files[place.file] = _read(Path(place.file))
+        for line in self._files[place.file][place.line - 1 : place.line]:
+            yield from excerpt(line, place.column, self._width)
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        # No pipe, which would keep us waiting, nor what check has refused as too large.
+        is_small = path.is_file() and path.stat().st_size <= LARGEST
+        return split_lines(path.read_bytes()) if is_small else []
+    except OSError:
+        return []

@@ -1,0 +1,315 @@
+"""`vfwhooks doctor GUEST`, `doctor tcp/8080`: the hops of a forward, from forwards.yaml
+to the guest's answer, up to the first broken hop.
+
+Nothing is changed. The guest is asked with one TCP connection from this host.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ..config.forwards import Forward
+from ..config.guest_names import find_near
+from ..config.schema import read_forwards
+from ..config.value_syntax import parse_ports
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.client import guests_known_soon, running_guests
+from ..libvirt.inventory import Inventory
+from ..libvirt.user_sessions import find_sessions
+from ..reconcile.guest_addresses import is_inside
+from ..reconcile.return_path import values
+from ..rulesets.packet import ANYBODY
+from ..store.state import State
+from ..values.errors import VfwError, show
+from ..values.findings import NOTE, OK, WRONG, Finding, by_hand, run
+from ..values.guests import Network
+from ..values.published import family_of, parse_address
+from .blockers import find_blockers
+from .explain import find_rows, label, ports_of
+from .live_ruleset import live_verdicts
+from .overview import look
+from .port_verdicts import EVERY, PortVerdicts, refused
+from .return_path_check import ReturnPath
+from .status import ForwardStatus
+from .unanswered import is_unanswered, tell_unanswered
+
+_PAIR = 2  # addresses of a network that has no address of its own
+_PATIENCE = 2.0  # seconds for a guest's answer
+_APPLY = run("vfwhooks", "apply")
+# The cure at the end of a reason, and the same cure as a command.
+_CURES = {
+    "; run vfwhooks apply": _APPLY,
+    ": restart libvirtd": run("systemctl", "restart", "libvirtd"),
+}
+_LOOK = by_hand("look in the guest: ss -lntu, nft list ruleset")
+Ask = Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A forward as it is shown, and how its hops stand; a broken one is the last."""
+
+    forward: str
+    hops: tuple[Finding, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no hop is broken."""
+        return all(hop.level != WRONG for hop in self.hops)
+
+
+def ask_guest(address: str, port: int) -> str:
+    """Connect by TCP: '' for an answer, else `refused` or the reason of the silence."""
+    try:
+        socket.create_connection((address, port), _PATIENCE).close()
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def follow(state: State, main: str, about: str, ask: Ask = ask_guest) -> list[Followed]:
+    """Every forward of a guest, or of a port: 8080, tcp/8080."""
+    overview = look(state, main)
+    guests = [guest.name for guest in read_forwards(Path(main))[0]]
+    try:
+        rows = find_rows(overview, about)
+    except VfwError:  # neither a guest that is in force nor a port
+        if about not in guests and not find_near(about, guests):
+            raise
+        rows = []
+    if not rows:
+        return [Followed(about, (_nothing(about, main, guests),))]
+    hops = Hops(state, main, ask)
+    return [Followed(label(row), tuple(hops.of(row))) for row in rows]
+
+
+def _nothing(about: str, main: str, guests: list[str]) -> Finding:
+    """The finding for a guest or a port without a forward in force."""
+    if about in guests:
+        what = f"{main} names {show(about)}, and nothing for it is in force"
+        return Finding(WRONG, "entry-not-in-force", about, what, _APPLY)
+    near = find_near(about, guests)
+    what = f"{main} has no forward for {show(about)}"
+    what += f"; did you mean {show(near[0])}" if near else ""
+    return Finding(WRONG, "entry-missing", about, what)
+
+
+def _running() -> set[tuple[str, str]]:
+    return {(one.name, one.uuid) for one in running_guests().guests}
+
+
+def _has(guests: set[tuple[str, str]], word: str) -> bool:
+    """Whether one of them has this name or UUID."""
+    return any(word in both for both in guests)
+
+
+class Hops:
+    """The hops of forwards, with what all of them need looked up once."""
+
+    def __init__(self, state: State, main: str, ask: Ask) -> None:
+        self._state = state
+        self._ask = ask
+        self._inventory = Inventory(f"{state.path}/networks")
+        self._forwards = {
+            (guest.name, str(one.host_ip or "*"), one.protocol, one.published): one
+            for guest in read_forwards(Path(main))[0]
+            for one in guest.forwards
+        }
+        self._main = main
+        self._uuids = {r.guest.name: r.guest.uuid for r in state.records()}
+
+    @cached_property
+    def _verdicts(self) -> PortVerdicts:
+        return live_verdicts(self._state)
+
+    def of(self, row: ForwardStatus) -> Iterator[Finding]:
+        """The hops of a forward; a broken hop is the last."""
+        for hop in (
+            self._entry,
+            self._guest,
+            self._address,
+            self._rules,
+            self._ahead,
+            self._back,
+            self._answer,
+        ):
+            for finding in hop(row):
+                yield finding
+                if finding.level == WRONG:
+                    return
+
+    def _forward(self, row: ForwardStatus) -> Forward | None:
+        for name in (row.guest, self._uuids.get(row.guest, "")):
+            found = self._forwards.get((name, row.host_ip, row.protocol, ports_of(row)))
+            if found:
+                return found
+        return None
+
+    def _entry(self, row: ForwardStatus) -> Iterator[Finding]:
+        forward = self._forward(row)
+        where = str(forward.place) if forward else self._main
+        yield Finding(OK, "entry-found", row.guest, f"written: {where}")
+
+    def _guest(self, row: ForwardStatus) -> Iterator[Finding]:
+        name = show(row.guest)
+        if row.state != "stopped":
+            yield Finding(OK, "guest-runs", row.guest, f"guest: {name} runs")
+            return
+        cure, what = by_hand("run: {run}", "virsh", "start", row.guest), row.reason
+        known = guests_known_soon()
+        if row.guest in find_sessions():
+            yield Finding(WRONG, "guest-elsewhere", row.guest, f"guest: {what}")
+            return
+        if _has(guests_known_soon(ask=_running), row.guest):
+            cure, what = _APPLY, f"{name} runs, and nobody has told of its start"
+        elif known and not _has(known, row.guest):
+            near = find_near(row.guest, sorted(both[0] for both in known))
+            cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
+            what = f"libvirt has no guest {name}"
+            what += f"; did you mean {show(near[0])}" if near else ""
+        what = f"guest: {what}"
+        yield Finding(WRONG, "guest-stopped", row.guest, what, cure, row.reason)
+
+    def _address(self, row: ForwardStatus) -> Iterator[Finding]:
+        if row.state == "pending" or (row.state == "conflict" and not row.address):
+            what = f"address: {row.reason}"
+            yield Finding(WRONG, "forward-pending", row.guest, what, None, row.reason)
+        elif row.address:
+            what = f"address: {row.address}"
+            yield Finding(OK, "address-known", row.guest, what)
+
+    def _rules(self, row: ForwardStatus) -> Iterator[Finding]:
+        if row.state == "conflict":
+            what = f"rules: {row.reason}"
+            yield Finding(WRONG, "forward-conflict", row.guest, what, None, row.reason)
+        elif row.state == "blocked" and not self._is_behind(row):
+            tail = next((t for t in _CURES if row.reason.endswith(t)), "")
+            what = f"rules: {row.reason.removesuffix(tail) if tail else row.reason}"
+            cure = _CURES.get(tail)
+            yield Finding(WRONG, "forward-blocked", row.guest, what, cure, row.reason)
+        else:
+            what = "rules: ours are in the kernel"
+            yield Finding(OK, "rules-there", row.guest, what)
+
+    def _is_behind(self, row: ForwardStatus) -> bool:
+        """Whether the reason of the row is that of a later hop."""
+        later = self._blocker(row), self._way(row)
+        return any(one and one.said == row.reason for one in later)
+
+    def _blocker(self, row: ForwardStatus) -> Finding | None:
+        """The blocker that the reason of the row names."""
+        if row.state != "blocked":
+            return None
+        network = self._network(row.address)
+        bridges = [network.bridge] if network else []
+        base = self._state.base()
+        try:
+            blockers = find_blockers(base, bridges, Netlink(), Run())
+        except (OSError, VfwError):
+            return None  # the row has a reason all the same
+        return next((b.finding for b in blockers if str(b) == row.reason), None)
+
+    def _ahead(self, row: ForwardStatus) -> Iterator[Finding]:
+        """The computed way of a first packet; nothing is sent."""
+        if row.is_loopback or row.host_ip == "::1":
+            return
+        blocker = self._blocker(row)
+        if blocker:
+            yield blocker
+            return
+        packet = self._verdicts.packet(row)
+        if packet is None:
+            what = "way in: the host has no address that anybody could come to"
+            yield Finding(WRONG, "no-host-address", row.guest, what)
+            return
+        way = self._verdicts.follow(replace(packet, source=self._client(row)))
+        rule = self._verdicts.name(way.steps[-1]) if way.steps else ""
+        if way.end == "depends":
+            what = f"way in: depends on {show(way.depends)} ({rule})"
+            yield Finding(NOTE, "way-unsure", row.guest, what, None, rule)
+        elif way.end != "accept":
+            what = f"way in: {refused(way.end)} by {rule}"
+            yield Finding(WRONG, "way-refused", row.guest, what, None, rule)
+        elif way.packet.destination != row.address:
+            what = f"way in: it leads to {way.packet.destination}, not {row.address}"
+            yield Finding(WRONG, "way-misled", row.guest, what, None, rule)
+        else:
+            what = f"way in: from {packet.destination} to {way.packet.destination}"
+            yield Finding(OK, "way-open", row.guest, what)
+
+    def _client(self, row: ForwardStatus) -> str:
+        """A client that may connect: one of `allow_from`, if the forward has it."""
+        forward = self._forward(row)
+        for one in forward.allow_from if forward else ():
+            if (one.version == 6) == (":" in row.address) and one.prefixlen:
+                return str(one[1] if one.num_addresses > _PAIR else one[0])
+        return ANYBODY
+
+    def _network(self, address: str) -> Network | None:
+        for name in self._inventory.names():
+            network = self._inventory.network(name)
+            subnets = [subnet for _, subnet in network.subnets] if network else []
+            if address and is_inside(parse_address(address), subnets):
+                return network
+        return None
+
+    def _way(self, row: ForwardStatus) -> Finding | None:
+        """The obstacle on the way of the answers."""
+        network = self._network(row.address)
+        if network is None or row.is_loopback:
+            return None
+        inside = frozenset(self._inventory.bridge_addresses())
+        marks = values(self._state)
+        paths = ReturnPath(self._inventory.routes, inside, tables=marks)
+        guest = parse_address(row.address)
+        is_every = row.host_ip in EVERY
+        hosts = (
+            paths.outside(family_of(guest))
+            if is_every
+            else [parse_address(row.host_ip)]
+        )
+        forward = self._forward(row)
+        is_returned = bool(forward and forward.options.return_path)
+        index = self._inventory.index(network.bridge)
+        for host in hosts:
+            try:
+                found = paths.find(host, guest, index, is_returned)
+            except OSError:
+                continue  # the kernel could not be asked
+            if found:
+                return replace(found, level=NOTE) if is_every else found
+        return None
+
+    def _back(self, row: ForwardStatus) -> Iterator[Finding]:
+        if row.is_loopback:
+            return
+        what = "way back: answers leave as the host's own do"
+        yield self._way(row) or Finding(OK, "way-back-open", row.guest, what)
+
+    def _answer(self, row: ForwardStatus) -> Iterator[Finding]:
+        if is_unanswered(row):
+            yield tell_unanswered(row, WRONG)
+            return
+        if row.protocol != "tcp":
+            what = f"answer: unknown, since nobody is asked by {row.protocol}"
+            yield Finding(NOTE, "guest-not-asked", row.guest, what)
+            return
+        port = parse_ports(row.target).first
+        where = f"tcp port {port} of {row.address}"
+        said = self._ask(row.address, port)
+        if not said:
+            what = f"answer: {where} answers"
+            yield Finding(OK, "guest-answers", row.guest, what)
+        elif said == "refused":
+            what = f"answer: {where} refuses: nobody listens there in the guest"
+            yield Finding(WRONG, "guest-refuses", row.guest, what, _LOOK, said)
+        else:
+            what = f"answer: {where} does not answer this host ({said})"
+            yield Finding(WRONG, "guest-silent", row.guest, what, _LOOK, said)
