@@ -236,10 +236,14 @@ class Hops:
             yield Finding(NOTE, "way-unsure", row.guest, what, None, rule)
         elif way.end != "accept":
             what = f"way in: {refused(way.end)} by {rule}"
-            yield Finding(WRONG, "way-refused", row.guest, what, None, rule)
+            # What libvirt refuses, our accept ahead of it would have let in.
+            cure = _APPLY if self._verdicts.is_libvirts(way.steps[-1]) else None
+            yield Finding(WRONG, "way-refused", row.guest, what, cure, rule)
         elif way.packet.destination != row.address:
             what = f"way in: it leads to {way.packet.destination}, not {row.address}"
-            yield Finding(WRONG, "way-misled", row.guest, what, None, rule)
+            # Without any DNAT, ours is missing; else it is somebody's rule.
+            cure = None if "dnat" in way.packet.states else _APPLY
+            yield Finding(WRONG, "way-misled", row.guest, what, cure, rule)
         else:
             what = f"way in: from {packet.destination} to {way.packet.destination}"
             yield Finding(OK, "way-open", row.guest, what)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..config.value_syntax import parse_ports
 from ..rulesets.context import Context
-from ..rulesets.makers import OURS, find_maker
+from ..rulesets.makers import LIBVIRT, OURS, find_maker
 from ..rulesets.nft_reader import without_counters
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Host, Step, Way, pass_hook, walk
@@ -200,6 +200,13 @@ class PortVerdicts:
 
     def _is_ours(self, step: Step) -> bool:
         return bool(step.rule and self.is_ours(step.table, step.chain, step.rule))
+
+    def is_libvirts(self, step: Step) -> bool:
+        """Whether libvirt made the rule."""
+        if step.rule is None:
+            return False
+        maker = find_maker(self.known, step.table, step.chain, step.rule)
+        return maker.program == LIBVIRT
 
     def name(self, step: Step) -> str:
         """A rule and its maker."""
