@@ -27,7 +27,7 @@ if "VFWHOOKS_ALL_KINDS" in os.environ:
 _ON_TWO = {
     *("test_absent", "test_addresses", "test_edits", "test_hairpin", "test_heals"),
     *("test_networks", "test_other_bridges", "test_return_path", "test_survives"),
-    *("test_cures", "test_forward_path"),
+    "test_forward_path",
     "test_unanswered",
 }
 
