@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from unit.builders import CHECKOUT, PROPERTY, place, working_in
 from vfwhooks.config import yaml_tree
+from vfwhooks.config.config_files import find_files
 from vfwhooks.config.yaml_tree import (
     Items,
     Node,
@@ -23,7 +24,6 @@ from vfwhooks.config.yaml_tree import (
     Problem,
     Text,
     _refuse_stranger,
-    find_files,
     parse_tree,
     read_tree,
 )

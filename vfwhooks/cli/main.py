@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ..config import kept_over_boot
 from ..config.compiler import compile_file, find_gone
+from ..config.config_files import find_files, find_passed_over, in_file_order
 from ..config.guest_names import find_misnamed, find_twins, is_libvirts_word_needed
 from ..config.schema import read_forwards
-from ..config.yaml_tree import Problem, find_files, find_passed_over, in_file_order
+from ..config.yaml_tree import Problem
 from ..diagnosis.doctor import check_config, examine
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
