@@ -41,6 +41,10 @@ ADDED = {
         "guests: {\n  a: 80,  # a\n  b: 81  # b\n}\n",
         "guests: {\n  a: 80,  # a\n  b: 81,  # b\n  web1: [8443]\n}\n",
     ),
+    "brackets over lines": (
+        "guests:\n  web1: [\n    80\n  ]\n",
+        "guests:\n  web1: [\n    80,\n    8443\n  ]\n",
+    ),
     "a comma at the end": (
         "guests: {\n  a: 80,  # a\n}\n",
         "guests: {\n  a: 80,  # a\n  web1: [8443],\n}\n",

@@ -106,7 +106,7 @@ class _Page:
     def edited(self, splices: list[Splice], wanted: Plain) -> str:
         """The text with the splices, if it says what is wanted."""
         text = self.text
-        for first, last, new in sorted(splices, reverse=True):
+        for first, last, new in sorted(splices, key=lambda one: one[0])[::-1]:
             text = text[:first] + new + text[last:]
         problems: list[Problem] = []
         try:
@@ -202,7 +202,8 @@ class _Page:
             first -= 1
         indent = " " * (key.place.column + 1)
         at = self._ends[self._line(last)]
-        return [(first, last, ""), (at, at, f"{self._newline}{indent}{line}")]
+        gap = " " if self.text[last : last + 1] == "#" else ""
+        return [(first, last, gap), (at, at, f"{self._newline}{indent}{line}")]
 
     def new_pair(self, node: Node, flow: list[str], block: list[str]) -> list[Splice]:
         """A pair more at the end of a mapping."""
