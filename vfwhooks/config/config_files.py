@@ -1,4 +1,4 @@
-"""Which files say what is forwarded, and in which order their problems are told."""
+"""The files of the configuration, and the order of their problems."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""One entry more or less in the text of forwards.yaml: what stands around it stays byte
-for byte. Pure.
+"""Edits in the text of forwards.yaml: an entry is added or removed, and all other text
+stays byte for byte. Pure.
 
 The edit is made where yaml_tree says that things are written. What comes of it is read
 again, and has to be the old tree with that entry more or less: else it is refused.

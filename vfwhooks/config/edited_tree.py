@@ -1,4 +1,4 @@
-"""What a file says that has an entry more or less, without any text. Pure."""
+"""The tree that forwards.yaml must have after an edit. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry as it is written into forwards.yaml, and which one a port means. Pure."""
+"""The text of a new entry for forwards.yaml, and the entries that a port names. Pure."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from ..values.errors import show
 from .forwards import GuestForwards
@@ -72,3 +73,23 @@ def is_libvirts_word_needed(guests: Iterable[GuestForwards]) -> bool:
 def is_uuid(name: str) -> bool:
     """Whether the name is a UUID in libvirt's spelling."""
     return bool(_UUID.fullmatch(name))
+
+
+def find_stranger(name: str, known: Iterable[tuple[str, str]]) -> str:
+    """What is to be said of a guest that libvirt does not know, by its name or UUID;
+    '' of one that it does, or if `known` is nobody, since then it has not answered."""
+    known = list(known)
+    if not known or any(name in both for both in known):
+        return ""
+    near = names_near(name, [one for one, _ in known])
+    cure = near or "virsh list --all shows who there is"
+    return f"libvirt has no guest {show(name)}; {cure}"
+
+
+def names_near(name: str, names: Iterable[str]) -> str:
+    """Which of the names may be meant; '' if none is near."""
+    by_lower = {one.lower(): one for one in names}
+    near = get_close_matches(name.lower(), by_lower, 3)
+    return (
+        f"did you mean {' or '.join(show(by_lower[o]) for o in near)}" if near else ""
+    )
