@@ -6,12 +6,14 @@ import argparse
 import os
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from unit.builders import UUID, fresh_state, refusal
+from unit.builders import CHECKOUT, UUID, fresh_state, refusal
 from vfwhooks.cli import edit, editor_session, safe_write
 from vfwhooks.cli.edit import Desk, add_entries, remove_entries
 from vfwhooks.cli.editor_session import edit_file, find_editor
@@ -234,6 +236,28 @@ def test_two_at_once(desk: Desk) -> None:
     ]
 
 
+def test_one_is_killed(desk: Desk) -> None:
+    """The kernel lets the lock go with the process: nobody has to remove it."""
+    code = (
+        "from pathlib import Path; from vfwhooks.cli.safe_write import edited_alone\n"
+    )
+    code += f"with edited_alone(Path({str(desk.main)!r})): print(flush=True), input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        said = refusal(run, desk, "add", "web1", "443")
+        other.kill()
+    status = run(desk, "add", "web1", "443")
+
+    whose = f"somebody else edits {desk.main.parent} now, process {other.pid}"
+    assert (said.startswith(whose), status) == (True, 0)
+
+
 def test_file_stays_what_it_is(tmp_path: Path) -> None:
     """Mode and owner are kept, and a link leads to the file that is written."""
     target = tmp_path / "there.yaml"
@@ -366,6 +390,22 @@ def test_edit_is_killed(
     (path,) = re.findall(r"kept in (\S+)\n", said)
     assert (status, desk.main.read_text()) == (2, BEFORE)
     assert Path(path).read_text() == f"{BEFORE}# much work\n"
+
+
+def test_edit_after_the_terminal_was_gone(
+    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy that stayed is named by the next edit, and stays."""
+    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
+    run(desk, "edit")
+    (copy,) = desk.main.parent.glob("copies/*/*")
+    capsys.readouterr()
+    editor.write_text(":")
+
+    status = run(desk, "edit")
+
+    said = f"vfwhooks: what an earlier edit left is in {copy}\n"
+    assert (status, said in capsys.readouterr().out, copy.exists()) == (0, True, True)
 
 
 def test_edit_beside_another(

@@ -184,6 +184,8 @@ def _decoded(text: bytes | None) -> str:
 
 def read_bytes(path: Path) -> bytes | None:
     """What is in the file; None where there is none."""
+    if path.exists() and not path.is_file():
+        raise VfwError(f"{path} is not a regular file")
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -30,6 +30,7 @@ from .edit import (
 from .safe_write import edited_alone, replace_file
 
 _EDITORS = ("editor", "sensible-editor", "vi", "nano")
+_PREFIX = "vfwhooks-edit-"
 _QUESTION = "what now? e(dit again), x (discard): "
 
 
@@ -77,7 +78,9 @@ def find_editor(environment: Mapping[str, str]) -> list[str]:
 def _edit_copy(path: Path, argv: list[str], desk: Desk) -> _End:
     """Have a copy edited until it is good or given up; it stays if it may be wanted."""
     before = read_bytes(path)
-    directory = Path(tempfile.mkdtemp(prefix="vfwhooks-edit-"))
+    for one in _left_behind():
+        print(f"vfwhooks: what an earlier edit left is in {show(str(one))}")
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     copy = directory / path.name
     end = _End.SAME  # while the copy is made, and says nothing new
     try:
@@ -90,6 +93,16 @@ def _edit_copy(path: Path, argv: list[str], desk: Desk) -> _End:
         else:
             shutil.rmtree(directory, ignore_errors=True)
     return end
+
+
+def _left_behind() -> list[Path]:
+    """Copies of ours that stayed, of which nobody may have been told: the terminal may
+    have gone. The lock is ours, so that nobody edits them."""
+    found = []
+    for directory in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
+        if directory.lstat().st_uid == os.geteuid():
+            found += sorted(directory.iterdir())
+    return found
 
 
 def _edit(
