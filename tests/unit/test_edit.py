@@ -430,17 +430,3 @@ def test_which_editor() -> None:
         ["sh", "-x", "a b"],
         "$EDITOR: there is no no-such-editor",
     )
-
-
-@pytest.mark.parametrize("command", ["add", "remove", "edit"])
-def test_help_fits_a_screen(
-    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """24 lines at most, with examples."""
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        arguments(command, "--help")
-
-    output = capsys.readouterr().out
-    is_shown = f"\n  vfwhooks {command}" in output
-    assert (len(output.splitlines()) <= 24, is_shown) == (True, True)

@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -100,7 +101,8 @@ def _left_behind() -> list[Path]:
     have gone. The lock is ours, so that nobody edits them."""
     found = []
     for directory in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
-        if directory.lstat().st_uid == os.geteuid():
+        about = directory.lstat()
+        if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
             found += sorted(directory.iterdir())
     return found
 

@@ -159,8 +159,8 @@ and does what apply does. An entry that check would refuse is not written.""",
         "remove",
         "publish a port of a guest no more",
         """\
-Takes a guest's entries for these ports out of forwards.yaml, leaves all else
-there as it is, and does what apply does. With its last port, or without a
+Takes the entries of a guest for these ports out of forwards.yaml, leaves all
+else there as it is, and does what apply does. With the last port, or without a
 PORT, the guest goes out of the file.""",
         "vfwhooks remove web1 8080",
         "vfwhooks remove web1 --dry-run",
