@@ -1,4 +1,4 @@
-"""The text of a new entry for forwards.yaml, and the entries that a port names. Pure."""
+"""The text of a new entry in forwards.yaml, and the entries that a port names. Pure."""
 
 from __future__ import annotations
 
