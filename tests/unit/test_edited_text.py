@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from unit.builders import PROPERTY, refusal
 from unit.test_docs import DOCS, examples
 from vfwhooks.config.edited_text import add, remove
+from vfwhooks.config.edited_tree import plain
+from vfwhooks.config.yaml_tree import parse_tree
 
 ADDED = {
     "a file with nothing in it": ("", "guests:\n  web1: [8443]\n"),
@@ -324,6 +326,21 @@ def test_there_and_back(text: str) -> None:
     after = remove(add(text, "new one", ["9"]), "new one")
 
     assert after.rstrip("\r\n") == text.rstrip("\r\n")
+
+
+@PROPERTY
+@given(st.text(max_size=60), st.sampled_from(["guests: {}\n", "guests: {b: 1}\n"]))
+def test_any_name(name: str, text: str) -> None:
+    """A guest is found under its own name again, whatever that is; our own reader has
+    its word in this, since a name may not be like one that is there."""
+    if name == "b":
+        return
+
+    found = plain(parse_tree(add(text, name, ["80"]).encode(), "", []))
+
+    assert isinstance(found, dict)
+    assert isinstance(found["guests"], dict)
+    assert found["guests"][name] == ["80"]
 
 
 def every_entry(text: str, edit: Callable[[str, str, int], str]) -> list[int]:
