@@ -8,13 +8,14 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from unit.builders import CHECKOUT, UUID, fresh_state, refusal
-from vfwhooks.cli import edit, editor_session, safe_write
+from vfwhooks.cli import edit
 from vfwhooks.cli.edit import Desk, add_entries, remove_entries
 from vfwhooks.cli.editor_session import edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
@@ -288,7 +289,7 @@ def test_full_disk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safe_write.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="No space"):
         run(desk, "add", "web1", "443")
 
@@ -314,7 +315,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     script = tmp_path / "editor"
     copies = tmp_path / "copies"
     copies.mkdir()
-    monkeypatch.setattr(editor_session.tempfile, "tempdir", str(copies))
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
     monkeypatch.setenv("VISUAL", f"sh {script}")
     yield script
 
