@@ -150,6 +150,7 @@ def test_an_entry_less(name: str) -> None:
         ("guests:\n  web1: {ports: {80: 80}}\n", "this entry cannot be edited"),
         ("---\n...\n", "this entry cannot be edited"),
         ("guests:\n  web1: |\n    80\n", "this entry cannot be edited"),
+        ("guests:\n  web1: 80, 443\n", "this entry cannot be edited"),
         ("guests: ~\n", "this entry cannot be edited where it stands"),
     ],
 )
