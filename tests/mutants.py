@@ -36,6 +36,7 @@ TESTS = {
     "config/port_mappings": "port_mappings planner compiler nft_elements "
     "iptables_rules",
     "config/yaml_tree": "yaml_tree check schema",
+    "config/edited_text": "edited_text edit",
     "reconcile/guest_addresses": "guest_addresses planner",
     "reconcile/stale_connections": "stale_connections",
     "reconcile/connections_to_cut": "connections_to_cut",

@@ -119,6 +119,8 @@ def complete(request: pytest.FixtureRequest, made: Path) -> Iterator[Complete]:
         ("vfwhooks explain 53", ["explain", "53/udp"]),
         ("vfwhooks reserve mail", ["reserve", "mail server"]),
         ("vfwhooks reserve 80", ["reserve", "80"]),
+        ("vfwhooks add ma", ["add", "mail server"]),
+        ("vfwhooks remove web1 53", ["remove", "web1", "53/udp"]),
         ("vfwhooks check forw", ["check", "forwards.yaml"]),
         ("vfwhooks reserve \\$", ["reserve", "$(touch hurt)"]),
         ("vfwhooks explain --save forw", ["explain", "--save", "forwards.yaml"]),

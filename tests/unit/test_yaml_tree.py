@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from unit.builders import CHECKOUT, PROPERTY, place, working_in
 from vfwhooks.config import yaml_tree
+from vfwhooks.config.config_files import find_files
 from vfwhooks.config.yaml_tree import (
     Items,
     Node,
@@ -23,7 +24,6 @@ from vfwhooks.config.yaml_tree import (
     Problem,
     Text,
     _refuse_stranger,
-    find_files,
     parse_tree,
     read_tree,
 )
@@ -162,7 +162,7 @@ def test_a_key_that_is_no_text() -> None:
         (b"\xff", "f.yaml:1:1: byte 0xff is not UTF-8"),
         (b"\n\xff", "f.yaml:2:1: byte 0xff is not UTF-8"),
         (b"\n\x07", "f.yaml:2:1: not YAML: unacceptable character #x0007"),
-        ("ü: \udcff".encode(errors="surrogateescape"), "f.yaml:1:5: byte 0xff is not"),
+        ("ü: \udcff".encode(errors="surrogateescape"), "f.yaml:1:4: byte 0xff is not"),
         (b"a: \x07", "f.yaml:1:4: not YAML: unacceptable character #x0007"),
         (b"a: 1\nb: \x00", "f.yaml:2:4: not YAML: unacceptable character #x0000"),
     ],

@@ -11,16 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config.compiler import find_gone
+from ..config.config_files import find_files, find_passed_over, in_file_order
 from ..config.forwards import GuestForwards
 from ..config.guest_names import find_misnamed, find_strangers, find_twins
 from ..config.schema import read_forwards
-from ..config.yaml_tree import (
-    LARGEST,
-    Problem,
-    find_files,
-    find_passed_over,
-    in_file_order,
-)
+from ..config.yaml_tree import LARGEST, Problem
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..libvirt.client import guests_known_soon

@@ -6,10 +6,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from .parser import FILE, GUEST, GUEST_OR_PORT, Command, find_commands, make_parser
+from .parser import (
+    FILE,
+    GUEST,
+    GUEST_OR_PORT,
+    PORT,
+    Command,
+    find_commands,
+    make_parser,
+)
 
 # What `vfwhooks complete` lists for each of these arguments.
-ASKED = {GUEST: "guests", GUEST_OR_PORT: "guests ports", "PORT": "ports"}
+ASKED = {GUEST: "guests", GUEST_OR_PORT: "guests ports", PORT: "ports"}
 # The second line of each file. install.sh replaces and removes files with this line.
 _MARK = "# vfwhooks: completions, made from the parser of the command line."
 
@@ -30,7 +38,7 @@ def _options(command: Command) -> list[tuple[argparse.Action, str]]:
 
 def _asked(command: Command) -> str:
     """The words for `vfwhooks complete` that list the arguments of a command."""
-    return next((ASKED[m] for m in _metavars(command) if m in ASKED), "")
+    return " ".join(ASKED[m] for m in _metavars(command) if m in ASKED)
 
 
 def _metavars(command: Command) -> list[str]:
@@ -135,7 +143,9 @@ def _zsh_argument(command: Command) -> list[str]:
     if FILE in _metavars(command):
         return ["1:file:_files"]
     # zsh adds no options of its own to the words after the blank.
-    return [f"1:name: _vfwhooks_known {asked}" for asked in (_asked(command),) if asked]
+    asked = [ASKED[m] for m in _metavars(command) if m in ASKED]
+    wheres = ("1:name", "*:port")
+    return [f"{at}: _vfwhooks_known {what}" for at, what in zip(wheres, asked)]
 
 
 _ZSH_HEAD = """\

@@ -40,6 +40,8 @@ from ..values.errors import VfwError, show
 from ..values.findings import WRONG
 from .checked import check_files, print_problems
 from .dry_run import Outcome, dry_run
+from .edit import Desk, add_entries, remove_entries
+from .editor_session import edit_file
 from .explained import explained
 from .known_names import find_known
 from .output import (
@@ -217,13 +219,21 @@ def complete(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _desk() -> Desk:
+    everything = argparse.Namespace(dry_run=False)
+    return Desk(Path(_config()), _state_path(), lambda: apply(everything))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "add": lambda arguments: add_entries(arguments, _desk()),
     "apply": apply,
     "check": check,
     "complete": complete,
     "doctor": doctor,
+    "edit": lambda arguments: edit_file(arguments, _desk()),
     "explain": explain_rules,
     "purge": purge,
+    "remove": lambda arguments: remove_entries(arguments, _desk()),
     "reserve": keep_address,
     "status": status,
     "watch": watch,

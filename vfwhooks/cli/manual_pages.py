@@ -58,6 +58,10 @@ def _value(one: argparse.Action) -> str:
 
 
 def _argument(one: argparse.Action) -> str:
+    if one.nargs == "+":
+        return f'.I "{one.metavar} ..."'
+    if one.nargs == "*":
+        return f'.RI [ "{one.metavar} ..." ]'
     return f".RI [ {one.metavar} ]" if one.nargs == "?" else f".I {one.metavar}"
 
 

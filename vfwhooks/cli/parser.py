@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # The kinds of arguments, by metavar. Shells complete by these.
-FILE, GUEST, GUEST_OR_PORT = "FILE", "GUEST", "GUEST|PORT"
+FILE, GUEST, GUEST_OR_PORT, PORT = "FILE", "GUEST", "GUEST|PORT", "PORT"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -125,6 +125,72 @@ Prints what changed, as lines that begin with + or -.""",
     )
     one.add_argument(
         "--dry-run", action="store_true", help="only show what would change"
+    )
+    _add_writing(commands)
+
+
+def _add_writing(commands: _Commands) -> None:
+    one = _add(
+        commands,
+        "add",
+        "publish a port of a guest: write it, and put it in force",
+        """\
+Writes entries for a guest into forwards.yaml, leaves all else there as it is,
+and does what apply does. An entry that check would refuse is not written.""",
+        "vfwhooks add web1 8080:80 443",
+        "vfwhooks add web1 2222:22 --allow-from 198.51.100.0/24",
+    )
+    one.add_argument("guest", metavar=GUEST, help="its name or UUID")
+    one.add_argument(
+        "entry", nargs="+", metavar="ENTRY", help="8080:80, 443, 5353:53/udp"
+    )
+    one.add_argument(
+        "--allow-from",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="who may connect; may be repeated",
+    )
+    one.add_argument(
+        "--host-ip",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="on this address of the host; may be repeated",
+    )
+    one.add_argument(
+        "--file", type=Path, metavar=FILE, help="a file of forwards.d to write it into"
+    )
+    one.add_argument("--dry-run", action="store_true", help="only show what changes")
+    one = _add(
+        commands,
+        "remove",
+        "publish a port of a guest no more",
+        """\
+Takes the entries of a guest for these ports out of forwards.yaml, leaves all
+else there as it is, and does what apply does. With the last port, or without a
+PORT, the guest goes out of the file.""",
+        "vfwhooks remove web1 8080",
+        "vfwhooks remove web1 --dry-run",
+    )
+    one.add_argument("guest", metavar=GUEST, help="its name or UUID")
+    one.add_argument(
+        "port", nargs="*", metavar=PORT, help="of the host: 8080, 53/udp, 5000-5010/udp"
+    )
+    one.add_argument("--dry-run", action="store_true", help="only show what changes")
+    one = _add(
+        commands,
+        "edit",
+        "edit forwards.yaml with your editor; it counts when it is good",
+        """\
+Opens $VISUAL, $EDITOR or vi on a copy. If check has nothing against it, it is
+written and put in force, else you may edit it again or discard it. What does
+not come into force is not lost: the copy is named.""",
+        "vfwhooks edit",
+        "EDITOR=nano vfwhooks edit /etc/vfwhooks/forwards.d/20-mail.yaml",
+    )
+    one.add_argument(
+        "file", nargs="?", type=Path, metavar=FILE, help="a file of forwards.d to edit"
     )
 
 

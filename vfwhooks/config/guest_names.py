@@ -82,17 +82,36 @@ def find_strangers(
     for guest in guests if free else ():
         near = [] if guest.name in there else find_near(guest.name, free)
         if near:
-            meant = f"did you mean {show(near[0])}"
+            meant = names_near(guest.name, near)
             what = f"libvirt has no guest {show(guest.name)}; {meant}"
             found.append(Problem(guest.place, what, is_warning=True))
     return found
 
 
 def find_near(name: str, names: Iterable[str]) -> list[str]:
-    """The one of the names that is most like a misspelt name, if one is."""
-    return get_close_matches(name, list(names), 1, _NEAR)
+    """The one of the names that is most like a misspelt name, in letters of either
+    size, if one is."""
+    by_lower = {one.lower(): one for one in names}
+    near = get_close_matches(name.lower(), by_lower, 1, _NEAR)
+    return [by_lower[one] for one in near]
 
 
 def is_uuid(name: str) -> bool:
     """Whether the name is a UUID in libvirt's spelling."""
     return bool(_UUID.fullmatch(name))
+
+
+def find_stranger(name: str, known: Iterable[tuple[str, str]]) -> str:
+    """What is to be said of a guest that libvirt does not know, by its name or UUID;
+    '' of one that it does, or if `known` is nobody, since then it has not answered."""
+    known = list(known)
+    if not known or any(name in both for both in known):
+        return ""
+    near = names_near(name, [one for one, _ in known])
+    cure = near or "virsh list --all shows who there is"
+    return f"libvirt has no guest {show(name)}; {cure}"
+
+
+def names_near(name: str, names: Iterable[str]) -> str:
+    """Which one of the names may be meant; '' if none is near."""
+    return "".join(f"did you mean {show(one)}" for one in find_near(name, names))

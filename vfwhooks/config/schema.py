@@ -7,11 +7,14 @@ them all.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ..values.errors import show
 from .allow_from import read_sources
+from .config_files import find_files, in_file_order
 from .conflicts import find_conflicts
 from .forwards import GuestForwards
 from .guest_names import is_uuid
@@ -33,8 +36,7 @@ from .yaml_tree import (
     Place,
     Problem,
     Text,
-    find_files,
-    in_file_order,
+    read_edited,
     read_tree,
 )
 
@@ -42,12 +44,18 @@ _BELOW = "below it, indented, stand lines like web1: [8080:80]"
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 
 
-def read_forwards(main: Path) -> tuple[list[GuestForwards], list[Problem]]:
-    """All guests of forwards.yaml and forwards.d, and all problems in file order."""
+def read_forwards(
+    main: Path, edited: Mapping[Path, bytes] = MappingProxyType({})
+) -> tuple[list[GuestForwards], list[Problem]]:
+    """All guests of forwards.yaml and forwards.d, and all problems in file order, as if
+    the `edited` files were written already."""
     reader = _Reader()
-    files = find_files(main)
+    files = find_files(main, edited)
     for path in files:
-        tree = read_tree(path, reader.read.problems)
+        if path in edited:
+            tree = read_edited(path, edited[path], reader.read.problems)
+        else:
+            tree = read_tree(path, reader.read.problems)
         if tree is not None:
             reader.document(tree, path == main)
     reader.read.problems += find_conflicts(reader.guests)

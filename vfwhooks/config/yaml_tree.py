@@ -86,39 +86,26 @@ class Pairs:
 Node = Union[Text, Items, Pairs]
 
 
+@dataclass(frozen=True)
+class Span:
+    """From where to where a node is written, line and column from 0; of what is not in
+    flow style, and no scalar, only the begin is sure."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    is_flow: bool
+
+
+# By id() of their nodes: only who edits a file needs them.
+Spans = dict[int, Span]
+
+
 class NotRead(Exception):
     """A file that gives no tree, and the problem."""
 
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(message)
         self.problem = Problem(place, message)
-
-
-def find_files(main: Path) -> list[Path]:
-    """forwards.yaml, and the files of forwards.d beside it, in reading order."""
-    found = [main] if os.path.lexists(main) else []
-    drop_ins = sorted(main.parent.glob("forwards.d/*.yaml"))
-    return found + [path for path in drop_ins if not path.name.startswith(".")]
-
-
-def find_passed_over(main: Path) -> list[Problem]:
-    """A warning for each file beside them that is not read because its name ends in
-    .yml."""
-    directory, what = main.parent, "is not read; its name has to end in .yaml"
-    return [
-        Problem(Place(str(path)), what, is_warning=True)
-        for path in [directory / "forwards.yml", *directory.glob("forwards.d/*.yml")]
-        if path != main and path.exists() and not path.name.startswith(".")
-    ]
-
-
-def in_file_order(problems: Iterable[Problem], files: list[Path]) -> list[Problem]:
-    """The problems in the order of the files, lines and columns."""
-    order = {str(path): number for number, path in enumerate(files)}
-    return sorted(
-        problems,
-        key=lambda p: (order.get(p.place.file, 0), p.place.line, p.place.column),
-    )
 
 
 def read_tree(path: Path, problems: list[Problem]) -> Node | None:
@@ -132,6 +119,15 @@ def read_tree(path: Path, problems: list[Problem]) -> Node | None:
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         problems.append(Problem(place, said, is_passing=True))
+    except NotRead as error:
+        problems.append(error.problem)
+    return None
+
+
+def read_edited(path: Path, data: bytes, problems: list[Problem]) -> Node | None:
+    """The tree of what is to stand in a file; None, and a problem more, for none."""
+    try:
+        return parse_tree(data, str(path), problems)
     except NotRead as error:
         problems.append(error.problem)
     return None
@@ -153,14 +149,17 @@ def _refuse_stranger(about: os.stat_result, place: Place) -> None:
         raise NotRead(place, f"is larger than {LARGEST >> 20} MiB")
 
 
-def parse_tree(data: bytes, name: str, problems: list[Problem]) -> Node:
-    """The tree of a file's content; `name` is for the places.
+def parse_tree(
+    data: bytes, name: str, problems: list[Problem], spans: Spans | None = None
+) -> Node:
+    """The tree of a file's content; `name` is for the places, `spans` are filled.
 
     Bad keys are reported and left out. Raises NotRead if there is no tree at all.
     """
     try:
         text = data.decode()
-        return _tree(yaml.parse(text, Loader=_LOADER), name, problems, text)
+        read = _Reading(name, problems, text, spans)
+        return read.tree(yaml.parse(text, Loader=_LOADER))
     except UnicodeDecodeError as error:
         place = _behind(data[: error.start].decode(), name)
         byte = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
@@ -224,6 +223,7 @@ class _Open:
 
     place: Place
     is_mapping: bool = False
+    event: yaml.Event | None = None
     nodes: list[Node] = field(default_factory=list)
 
     def close(self, problems: list[Problem]) -> Node:
@@ -261,28 +261,50 @@ def _lines(event: yaml.ScalarEvent, name: str, text: list[str]) -> tuple[Text, .
     return tuple(found) if len(found) > 1 else ()
 
 
-def _tree(
-    events: Iterable[yaml.Event], name: str, problems: list[Problem], text: str
-) -> Node:
-    above, written = [_Open(Place(name))], split(text)
-    for number, event in enumerate(events):
-        mark = event.start_mark
-        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
-        if number > _MOST:
-            raise NotRead(place, f"more than {_MOST} values and brackets")
-        if isinstance(event, yaml.ScalarEvent):
-            lines = _lines(event, name, written)
-            above[-1].nodes.append(Text(place, event.value, lines))
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if len(above) > _DEEPEST:
-                raise NotRead(place, "nested too deeply")
-            above.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            node = above.pop().close(problems)
-            above[-1].nodes.append(node)
-        elif isinstance(event, yaml.AliasEvent):
-            raise NotRead(place, "aliases (*name) are not supported; write it out")
-        elif isinstance(event, yaml.DocumentStartEvent) and above[0].nodes:
-            raise NotRead(place, "a second document starts here; a file holds one")
-    nodes = above[0].nodes
-    return nodes[0] if nodes else Text(Place(name), "")
+class _Reading:
+    """One reading of a file."""
+
+    def __init__(
+        self, name: str, problems: list[Problem], text: str, spans: Spans | None
+    ) -> None:
+        self._name, self._problems, self._spans = name, problems, spans
+        self._written = split(text)
+
+    def tree(self, events: Iterable[yaml.Event]) -> Node:
+        """The tree that the events make."""
+        name, above = self._name, [_Open(Place(self._name))]
+        for number, event in enumerate(events):
+            mark = event.start_mark
+            place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+            if number > _MOST:
+                raise NotRead(place, f"more than {_MOST} values and brackets")
+            if isinstance(event, yaml.ScalarEvent):
+                text = Text(place, event.value, _lines(event, name, self._written))
+                above[-1].nodes.append(text)
+                self._note(text, event, event)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                if len(above) > _DEEPEST:
+                    raise NotRead(place, "nested too deeply")
+                is_mapping = isinstance(event, yaml.MappingStartEvent)
+                above.append(_Open(place, is_mapping, event))
+            elif isinstance(event, yaml.CollectionEndEvent):
+                closed = above.pop()
+                node = closed.close(self._problems)
+                above[-1].nodes.append(node)
+                self._note(node, closed.event, event)
+            elif isinstance(event, yaml.AliasEvent):
+                raise NotRead(place, "aliases (*name) are not supported; write it out")
+            elif isinstance(event, yaml.DocumentStartEvent) and above[0].nodes:
+                raise NotRead(place, "a second document starts here; a file holds one")
+        nodes = above[0].nodes
+        return nodes[0] if nodes else Text(Place(name), "")
+
+    def _note(self, node: Node, first: yaml.Event | None, last: yaml.Event) -> None:
+        """Where a node is written."""
+        if self._spans is not None and first and first.start_mark and last.end_mark:
+            begin, end = first.start_mark, last.end_mark
+            self._spans[id(node)] = Span(
+                (begin.line, begin.column),
+                (end.line, end.column),
+                bool(getattr(first, "flow_style", False)),
+            )

@@ -1,0 +1,433 @@
+"""add, remove and edit: what is written, what is refused, and that nothing is lost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from unit.builders import CHECKOUT, UUID, fresh_state, refusal
+from vfwhooks.cli import edit
+from vfwhooks.cli.edit import Desk, add_entries, remove_entries
+from vfwhooks.cli.editor_session import edit_file, find_editor
+from vfwhooks.cli.parser import make_parser
+from vfwhooks.cli.safe_write import edited_alone, replace_file
+
+BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A host with a forwards.yaml where libvirt knows web1, mail and db."""
+    known = {("web1", UUID), ("mail", ""), ("db", "")}
+    monkeypatch.setattr(edit, "guests_known_soon", lambda: known)
+    monkeypatch.setattr(edit, "find_host_warnings", lambda *_: [])
+    monkeypatch.setattr(edit, "find_foreign_warnings", lambda *_: [])
+    main = tmp_path / "forwards.yaml"
+    main.write_text(BEFORE)
+    fresh_state(tmp_path)
+    return Desk(main, f"{tmp_path}/state", lambda: print("applied") or 0)
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    """A command line, read."""
+    return make_parser().parse_args(words)
+
+
+def run(desk: Desk, *words: str) -> int:
+    """Carry out a command line."""
+    does = {"add": add_entries, "remove": remove_entries, "edit": edit_file}
+    return does[words[0]](arguments(*words), desk)
+
+
+def test_add(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """The entry is written and put in force; the line is shown, and where the guest
+    is."""
+    status = run(desk, "add", "web1", "443")
+
+    after = BEFORE.replace("80]", "80, 443]")
+    line = f"{desk.main}:2:"
+    assert (status, desk.main.read_text(), capsys.readouterr().out) == (
+        0,
+        after,
+        f"{line} - web1: [8080:80]  # the shop\n"
+        f"{line} + web1: [8080:80, 443]  # the shop\n"
+        "applied\n"
+        "web1 does not run; its forwards come with its start\n",
+    )
+
+
+def test_add_dry(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --dry-run it is only shown."""
+    status = run(desk, "add", "db", "5432", "--dry-run")
+
+    line = f"{desk.main}:5: + db: [5432]"
+    output = capsys.readouterr().out.splitlines()
+    assert (status, desk.main.read_text(), output[0]) == (0, BEFORE, line)
+    assert "applied" not in output
+
+
+def test_add_with_options(desk: Desk) -> None:
+    """What the short form cannot say is written in the long one."""
+    options = ["--allow-from", "198.51.100.0/24", "--allow-from", "2001:db8::/32"]
+    run(desk, "add", "db", "5432/udp", *options)
+    run(desk, "add", "db", "99:9", "--host-ip", "2001:db8::5")
+    run(desk, "add", "db", "98:9", "--host-ip", "127.0.0.1")
+
+    allow = 'allow_from: [198.51.100.0/24, "2001:db8::/32"]'
+    long = f"{{published: 5432, target: 5432, protocol: udp, {allow}}}"
+    line = f'  db: [{long}, "[2001:db8::5]:99:9", 127.0.0.1:98:9]\n'
+    assert desk.main.read_text() == BEFORE + line
+
+
+def test_add_by_uuid(desk: Desk) -> None:
+    """A guest that stands in the file under its name is found by its UUID."""
+    run(desk, "add", UUID, "443")
+
+    assert desk.main.read_text() == BEFORE.replace("80]", "80, 443]")
+
+
+def test_add_to_a_new_file(desk: Desk) -> None:
+    """A file of forwards.d is made where it is named; no other file is."""
+    path = desk.main.parent / "forwards.d/20-db.yaml"
+
+    status = run(desk, "add", "db", "5432", "--file", str(path))
+    said = refusal(run, desk, "add", "x", "1", "--file", f"{desk.main}.new")
+
+    assert (status, path.read_text()) == (0, "guests:\n  db: [5432]\n")
+    assert said.startswith(f"{desk.main}.new is not read")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["add", "web1", "80.5"], "'80.5' is not a port or a range of ports"),
+        (["add", "web1", "1", "--host-ip", "x"], "'x' is not an address"),
+        (
+            ["add", "web1", "1", "--allow-from", "10.0.0.1/8"],
+            "10.0.0.1/8 has host bits",
+        ),
+        (["add", "web1", "1.2.3.4:1:1", "--host-ip", "1.2.3.5"], "1.2.3.4:1:1 names"),
+        (["remove", "wbe1"], "wbe1 is not in forwards.yaml (did you mean web1)"),
+        (["remove", "web1", "80"], "web1 has no entry for 80"),
+        (["remove", "web1", "8080/udp"], "web1 has no entry for 8080/udp"),
+        (["remove", "web1", "8080/x"], "8080/x: after the slash stands a protocol"),
+    ],
+)
+def test_refused_at_once(desk: Desk, words: list[str], said: str) -> None:
+    """In the words that the file's reader has for it; nothing is changed."""
+    found = refusal(run, desk, *words)
+
+    assert (found.startswith(said), desk.main.read_text()) == (True, BEFORE)
+
+
+def test_taken_port(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that another guest has is refused in check's words, with what was to be
+    written; the file stays."""
+    status = run(desk, "add", "db", "8080")
+
+    said = (
+        f"{desk.main}:5:8: host port tcp/8080 is taken by web1 ({desk.main}:2:10)\n"
+        f"vfwhooks: {desk.main} is left as it is; what was to be written:\n"
+        "  5: + db: [8080]\n"
+    )
+    assert (status, capsys.readouterr().err, desk.main.read_text()) == (2, said, BEFORE)
+
+
+def test_old_mistakes_are_no_new_ones(desk: Desk) -> None:
+    """What check had against the file before does not keep an entry out."""
+    desk.main.write_text(f"{BEFORE}  bad: [x]\n")
+
+    status = run(desk, "add", "web1", "443")
+
+    after = BEFORE.replace("80]", "80, 443]")
+    assert (status, desk.main.read_text()) == (0, f"{after}  bad: [x]\n")
+
+
+def test_unknown_guest(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that libvirt does not know is a warning with near ones."""
+    status = run(desk, "add", "Web2", "443")
+
+    said = "warning: libvirt has no guest Web2; did you mean web1\n"
+    assert (status, capsys.readouterr().err) == (0, said)
+
+
+def test_remove(desk: Desk) -> None:
+    """The last port of a guest takes its key along."""
+    run(desk, "add", "web1", "53/udp", "443")
+    run(desk, "remove", "web1", "8080", "53/udp")
+    one = desk.main.read_text()
+    run(desk, "remove", "web1", "443")
+    none = desk.main.read_text()
+    run(desk, "remove", "mail")
+
+    assert one == BEFORE.replace("8080:80", "443")
+    assert none == "guests:\n  mail:\n    ports: [25]\n"
+    assert desk.main.read_text() == "guests: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        ("53", "53 of g may be 53/tcp or 53/udp; write which"),
+        ("7001", "g has no entry for 7001 alone; it is part of 7000-7010/tcp"),
+        ("99/udp", "99/udp of g is in one entry with tcp (vfwhooks edit changes"),
+    ],
+)
+def test_remove_what_is_not_clear(desk: Desk, port: str, said: str) -> None:
+    """What one port may mean is said; nothing is guessed."""
+    long = "{published: 99, protocol: [tcp, udp]}"
+    text = f"guests: {{g: [53, 53:5/udp, 7000-7010, {long}]}}\n"
+    desk.main.write_text(text)
+
+    found = refusal(run, desk, "remove", "g", port)
+
+    assert (found.startswith(said), desk.main.read_text()) == (True, text)
+
+
+@pytest.mark.parametrize(
+    ("port", "left"),
+    [
+        ("53/udp", "53, 7:8, 10.0.0.1:7:8"),
+        ("53/tcp", "53:5/udp, 7:8, 10.0.0.1:7:8"),
+        ("10.0.0.1:7", "53, 53:5/udp, 7:8"),
+        ("7:8", "53, 53:5/udp, 10.0.0.1:7:8"),
+    ],
+)
+def test_remove_one_of_several(desk: Desk, port: str, left: str) -> None:
+    """By address, by protocol, or as it stands there."""
+    desk.main.write_text("guests: {g: [53, 53:5/udp, 7:8, 10.0.0.1:7:8]}\n")
+
+    run(desk, "remove", "g", port)
+
+    assert desk.main.read_text() == f"guests: {{g: [{left}]}}\n"
+
+
+def test_public_ip(desk: Desk) -> None:
+    """A first port would shut the others, and the last would take the address along:
+    both are left to the administrator."""
+    desk.main.write_text("guests: {a: {public_ip: 203.0.113.7}}\n")
+    first = refusal(run, desk, "add", "a", "80")
+    desk.main.write_text("guests: {a: {public_ip: 203.0.113.7, ports: [80]}}\n")
+    last = refusal(run, desk, "remove", "a", "80")
+
+    assert first.startswith("a has all ports of its public_ip")
+    assert last.startswith("a has a public_ip, which would go with its last port")
+
+
+def test_two_at_once(desk: Desk) -> None:
+    """The second is told at once, and by whom; then nothing is left behind."""
+    with edited_alone(desk.main):
+        said = refusal(run, desk, "add", "web1", "443")
+    status = run(desk, "add", "web1", "443")
+
+    who = f"somebody else edits {desk.main.parent} now, process {os.getpid()}"
+    assert (said.startswith(who), status) == (True, 0)
+    assert sorted(path.name for path in desk.main.parent.iterdir()) == [
+        "forwards.yaml",
+        "state",
+    ]
+
+
+def test_one_is_killed(desk: Desk) -> None:
+    """The kernel lets the lock go with the process: nobody has to remove it."""
+    code = (
+        "from pathlib import Path; from vfwhooks.cli.safe_write import edited_alone\n"
+    )
+    code += f"with edited_alone(Path({str(desk.main)!r})): print(flush=True), input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        said = refusal(run, desk, "add", "web1", "443")
+        other.kill()
+    status = run(desk, "add", "web1", "443")
+
+    whose = f"somebody else edits {desk.main.parent} now, process {other.pid}"
+    assert (said.startswith(whose), status) == (True, 0)
+
+
+def test_file_stays_what_it_is(tmp_path: Path) -> None:
+    """Mode and owner are kept, and a link leads to the file that is written."""
+    target = tmp_path / "there.yaml"
+    target.write_text("a")
+    target.chmod(0o640)
+    link = tmp_path / "forwards.yaml"
+    link.symlink_to(target)
+
+    replace_file(link, b"a", b"b")
+
+    mode = stat.S_IMODE(target.stat().st_mode)
+    assert (link.is_symlink(), target.read_text(), mode) == (True, "b", 0o640)
+
+
+def test_changed_meanwhile(tmp_path: Path) -> None:
+    """What somebody else has written is not overwritten."""
+    path = tmp_path / "forwards.yaml"
+    path.write_text("theirs")
+
+    said = refusal(replace_file, path, b"a", b"b")
+
+    assert (said[: len(f"{path} was")], path.read_text()) == (f"{path} was", "theirs")
+
+
+def test_full_disk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be written leaves the file as it was, and nothing beside it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        run(desk, "add", "web1", "443")
+
+    assert (desk.main.read_text(), len([*desk.main.parent.iterdir()])) == (BEFORE, 2)
+
+
+def test_not_in_force(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever keeps it from being put in force, the file stays edited."""
+
+    def fail() -> int:
+        raise OSError("no netlink")
+
+    status = run(Desk(desk.main, desk.state, fail), "add", "web1", "443")
+
+    said = f"vfwhooks: {desk.main} is written, and not in force yet: no netlink\n"
+    assert (status, capsys.readouterr().err) == (1, said)
+    assert desk.main.read_text() == BEFORE.replace("80]", "80, 443]")
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A script that a test writes, as $VISUAL; copies are made below `copies`."""
+    script = tmp_path / "editor"
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    monkeypatch.setenv("VISUAL", f"sh {script}")
+    yield script
+
+
+def kept(desk: Desk) -> list[str]:
+    """What copies there are."""
+    return [path.read_text() for path in desk.main.parent.glob("copies/*/*")]
+
+
+def test_edit(desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the editor has made of it is written and put in force."""
+    editor.write_text('echo "  db: [5432]" >> "$1"')
+
+    status = run(desk, "edit")
+
+    assert (status, desk.main.read_text(), capsys.readouterr().out, kept(desk)) == (
+        0,
+        f"{BEFORE}  db: [5432]\n",
+        "applied\n",
+        [],
+    )
+
+
+def test_edit_nothing(desk: Desk, editor: Path) -> None:
+    """Whoever only looks changes nothing."""
+    editor.write_text(":")
+
+    assert (run(desk, "edit"), desk.main.read_text(), kept(desk)) == (0, BEFORE, [])
+
+
+ANSWERS = {
+    "again, and it is good": (["e"], 0, f"{BEFORE}  db: [2]\n", []),
+    "discard": (["?", "x"], 2, BEFORE, []),
+    "nobody there": ([], 2, BEFORE, [f"{BEFORE}  db: [x]\n"]),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_edit_with_a_mistake(
+    desk: Desk, editor: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is not written: one may edit it again, or discard it; with no terminal to ask
+    the copy stays."""
+    given, status, text, copies = ANSWERS[name]
+    answers = iter(given)
+
+    def answer(_: str) -> str:
+        for one in answers:
+            return one
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", answer)
+    editor.write_text(
+        'if grep -q "db: " "$1"; then sed -i "s/\\[x/[2/" "$1"\n'
+        'else echo "  db: [x]" >> "$1"; fi'
+    )
+
+    found = run(desk, "edit")
+
+    assert (found, desk.main.read_text(), kept(desk)) == (status, text, copies)
+
+
+def test_edit_is_killed(
+    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An editor that was killed leaves what it has written in the copy, which is
+    named."""
+    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
+
+    status = run(desk, "edit")
+
+    said = capsys.readouterr().err
+    (path,) = re.findall(r"kept in (\S+)\n", said)
+    assert (status, desk.main.read_text()) == (2, BEFORE)
+    assert Path(path).read_text() == f"{BEFORE}# much work\n"
+
+
+def test_edit_after_the_terminal_was_gone(
+    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy that stayed is named by the next edit, and stays."""
+    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
+    run(desk, "edit")
+    (copy,) = desk.main.parent.glob("copies/*/*")
+    capsys.readouterr()
+    editor.write_text(":")
+
+    status = run(desk, "edit")
+
+    said = f"vfwhooks: what an earlier edit left is in {copy}\n"
+    assert (status, said in capsys.readouterr().out, copy.exists()) == (0, True, True)
+
+
+def test_edit_beside_another(
+    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the file was changed by another hand meanwhile, neither edit is lost."""
+    editor.write_text(f'echo "# ours" >> "$1"; echo "# theirs" >> {desk.main}')
+
+    said = refusal(run, desk, "edit")
+
+    assert said.startswith(f"{desk.main} was changed meanwhile")
+    assert desk.main.read_text() == f"{BEFORE}# theirs\n"
+    assert kept(desk) == [f"{BEFORE}# ours\n"]
+
+
+def test_which_editor() -> None:
+    """VISUAL goes before EDITOR; one that is not there is named."""
+    found = find_editor({"VISUAL": "sh -x 'a b'", "EDITOR": "cat"})
+    said = refusal(find_editor, {"EDITOR": "no-such-editor"})
+
+    assert (found, said) == (
+        ["sh", "-x", "a b"],
+        "$EDITOR: there is no no-such-editor",
+    )

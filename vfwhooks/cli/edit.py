@@ -1,0 +1,258 @@
+"""`vfwhooks add` and `vfwhooks remove`: forwards.yaml is edited and put in force."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config.config_files import find_files
+from ..config.edited_text import add, remove
+from ..config.entry_spelling import (
+    count_entries,
+    find_entries,
+    format_entry,
+    keys_of,
+    names_in,
+)
+from ..config.guest_names import find_stranger, names_near
+from ..config.schema import read_forwards
+from ..config.yaml_tree import Node, Place, Problem, Text, read_tree
+from ..diagnosis.foreign_warnings import find_foreign_warnings
+from ..diagnosis.host_warnings import find_host_warnings
+from ..diagnosis.overview import look
+from ..libvirt.client import guests_known_soon
+from ..libvirt.inventory import Inventory
+from ..store.state import State
+from ..values.errors import VfwError, show
+from .safe_write import edited_alone, replace_file
+
+_PLACE = re.compile(r":\d+:\d+")
+FAILED, BAD = 1, 2
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where things are, and what puts them in force as `apply` does."""
+
+    main: Path
+    state: str
+    apply: Callable[[], int]
+
+
+def add_entries(arguments: argparse.Namespace, desk: Desk) -> int:
+    """Publish more ports of a guest."""
+    entries = [
+        format_entry(entry, arguments.allow_from, arguments.host_ip)
+        for entry in arguments.entry
+    ]
+    known = guests_known_soon()
+    with nullcontext() if arguments.dry_run else edited_alone(desk.main):
+        path, guest, tree = _find(arguments.guest, known, desk.main)
+        if arguments.file and tree and not _is_one(arguments.file, path):
+            raise VfwError(f"{show(guest)} stands in {path} already")
+        if arguments.file and not tree:
+            path = file_to_be(arguments.file, desk.main)
+        keys = keys_of(tree, guest) if tree else []
+        if "public_ip" in keys and "ports" not in keys:
+            what = f"{show(guest)} has all ports of its public_ip"
+            raise VfwError(what, "with ports: it would have those alone")
+        before = read_bytes(path)
+        after = add(_decoded(before), guest, entries).encode()
+        done = _carry_out(path, before, after, desk, arguments.dry_run)
+    if done:
+        return done
+    _warn(find_stranger(guest, known))
+    status = 0 if arguments.dry_run else put_in_force(path, desk)
+    print(show(_whereabouts(guest, desk)))
+    return status
+
+
+def remove_entries(arguments: argparse.Namespace, desk: Desk) -> int:
+    """Publish some ports of a guest no more, or none."""
+    known = guests_known_soon()
+    with nullcontext() if arguments.dry_run else edited_alone(desk.main):
+        path, guest, tree = _find(arguments.guest, known, desk.main)
+        if not tree:
+            near = names_near(guest, _all_names(desk.main))
+            raise VfwError(f"{show(guest)} is not in forwards.yaml", near)
+        doomed = find_entries(tree, guest, arguments.port)
+        is_last = len(doomed) == count_entries(tree, guest)
+        if arguments.port and is_last and "public_ip" in keys_of(tree, guest):
+            what = f"{show(guest)} has a public_ip, which would go with its last port"
+            raise VfwError(what, "vfwhooks edit: ports: [] says none")
+        before = read_bytes(path)
+        after = remove(_decoded(before), guest, doomed).encode()
+        done = _carry_out(path, before, after, desk, arguments.dry_run)
+    return done or (0 if arguments.dry_run else put_in_force(path, desk))
+
+
+def find_new_problems(
+    main: Path, edited: Mapping[Path, bytes], whole: Path | None = None
+) -> list[Problem]:
+    """What check has against the files with these edits, and not without them; of the
+    file that is `whole` everything."""
+    old = Counter(_PLACE.sub("", str(one)) for one in read_forwards(main)[1])
+    new = []
+    for problem in read_forwards(main, edited)[1]:
+        key = _PLACE.sub("", str(problem))
+        if old[key] > 0 and problem.place.file != str(whole):
+            old[key] -= 1
+        else:
+            new.append(problem)
+    return new
+
+
+def put_in_force(path: Path, desk: Desk) -> int:
+    """What `apply` does; the file stays edited whatever comes of it."""
+    try:
+        return desk.apply()
+    except (OSError, VfwError) as error:
+        said = f"{path} is written, and not in force yet: {error}"
+        print(f"vfwhooks: {show(said)}", file=sys.stderr)
+        return FAILED
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """As check does."""
+    for problem in problems:
+        print(show(str(problem)), file=sys.stderr)
+
+
+def _carry_out(
+    path: Path, before: bytes | None, after: bytes, desk: Desk, is_dry: bool
+) -> int:
+    """Write the edit, unless it is refused or only to be shown; not 0 if refused."""
+    changes = _changes(before or b"", after)
+    problems = find_new_problems(desk.main, {path: after})
+    if any(not one.is_warning for one in problems):
+        print_problems(problems)
+        said = f"vfwhooks: {path} is left as it is; what was to be written:"
+        print(show(said), file=sys.stderr)
+        for number, line in changes:
+            print(f"  {number}: {show(line)}", file=sys.stderr)
+        return BAD
+    lines = {number for number, line in changes if line.startswith("+")}
+    print_problems([*problems, *_of_host(desk, path, after, lines)])
+    if not is_dry:
+        replace_file(path, before, after)
+    for number, line in changes:
+        print(f"{show(str(path))}:{number}: {show(line)}")
+    return 0
+
+
+def _of_host(
+    desk: Desk, path: Path, after: bytes, lines: set[int]
+) -> Iterable[Problem]:
+    """What check says of this host, as far as it is about new lines."""
+    guests, _ = read_forwards(desk.main, {path: after})
+    try:
+        found = find_host_warnings(guests, Inventory(f"{desk.state}/networks"))
+        found += find_foreign_warnings(guests, desk.state)
+    except (OSError, VfwError):
+        return []
+    return [
+        one for one in found if one.place.file == str(path) and one.place.line in lines
+    ]
+
+
+def _changes(before: bytes, after: bytes) -> list[tuple[int, str]]:
+    """Lines that go and come, with a - or a + and their numbers."""
+    old, new = _decoded(before).splitlines(), _decoded(after).splitlines()
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    found = []
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind != "equal":
+            found += [(n + 1, f"- {old[n].strip()}") for n in range(a, b)]
+            found += [(n + 1, f"+ {new[n].strip()}") for n in range(c, d)]
+    return found
+
+
+def _decoded(text: bytes | None) -> str:
+    try:
+        return (text or b"").decode()
+    except UnicodeDecodeError:
+        raise VfwError("the file is not UTF-8", "vfwhooks check says where") from None
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """What is in the file; None where there is none."""
+    if path.exists() and not path.is_file():
+        raise VfwError(f"{path} is not a regular file")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _find(
+    guest: str, known: Iterable[tuple[str, str]], main: Path
+) -> tuple[Path, str, Node | None]:
+    """The file that the guest stands in, its key there, and the file's tree; where it
+    is in none, the main one and no tree."""
+    names = [guest, *(b for a, b in known if a == guest)]
+    names += [a for a, b in known if b == guest]
+    for path, tree in _trees(main):
+        there = names_in(tree)
+        for name in names:
+            if name in there:
+                return path, name, tree
+    return main, guest, None
+
+
+def _trees(main: Path) -> Iterable[tuple[Path, Node]]:
+    for path in find_files(main):
+        problems: list[Problem] = []
+        tree = read_tree(path, problems)
+        if tree is None:
+            raise VfwError(str(problems[0]), "mend that first: vfwhooks edit")
+        yield path, tree or Text(Place(str(path)), "")
+
+
+def _all_names(main: Path) -> list[str]:
+    return [name for _, tree in _trees(main) for name in names_in(tree)]
+
+
+def _is_one(path: Path, other: Path) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def file_to_be(path: Path, main: Path) -> Path:
+    """A file that is read, whether it is there or not."""
+    drop_ins = main.parent / "forwards.d"
+    for directory, is_fit in (
+        (main.parent, path.name == main.name),
+        (drop_ins, path.suffix == ".yaml" and not path.name.startswith(".")),
+    ):
+        if is_fit and _is_one(path.parent, directory):
+            return directory / path.name
+    raise VfwError(f"{path} is not read", f"{main} and {drop_ins}/*.yaml are")
+
+
+def _whereabouts(guest: str, desk: Desk) -> str:
+    """Where the guest is, as far as anybody here knows."""
+    try:
+        overview = look(State(desk.state), str(desk.main))
+    except (OSError, VfwError) as error:
+        return f"{guest}: nobody knows its address here: {error}"
+    for one in overview.guests:
+        if guest in (one.name, one.uuid) and one.state == "running":
+            where = " and ".join(one.addresses)
+            if where:
+                return f"{guest} is at {where}"
+            why = [row.reason for row in overview.forwards if row.guest == one.name]
+            reason = f": {why[0]}" if why and why[0] else ""
+            return f"{guest} has no address yet{reason}"
+    return f"{guest} does not run; its forwards come with its start"
+
+
+def _warn(said: str) -> None:
+    if said:
+        print(f"warning: {show(said)}", file=sys.stderr)
