@@ -16,7 +16,7 @@ import pytest
 
 from unit.builders import CHECKOUT, UUID, fresh_state, refusal
 from vfwhooks.cli import edit
-from vfwhooks.cli.edit import Desk, add_entries, remove_entries
+from vfwhooks.cli.edit import EditTarget, add_entries, remove_entries
 from vfwhooks.cli.editor_session import edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
@@ -25,7 +25,7 @@ BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditTarget:
     """A host with a forwards.yaml where libvirt knows web1, mail and db."""
     known = {("web1", UUID), ("mail", ""), ("db", "")}
     monkeypatch.setattr(edit, "guests_known_soon", lambda: known)
@@ -34,7 +34,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     main = tmp_path / "forwards.yaml"
     main.write_text(BEFORE)
     fresh_state(tmp_path)
-    return Desk(main, f"{tmp_path}/state", lambda: print("applied") or 0)
+    return EditTarget(main, f"{tmp_path}/state", lambda: print("applied") or 0)
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -42,20 +42,20 @@ def arguments(*words: str) -> argparse.Namespace:
     return make_parser().parse_args(words)
 
 
-def run(desk: Desk, *words: str) -> int:
+def run(edited: EditTarget, *words: str) -> int:
     """Carry out a command line."""
     does = {"add": add_entries, "remove": remove_entries, "edit": edit_file}
-    return does[words[0]](arguments(*words), desk)
+    return does[words[0]](arguments(*words), edited)
 
 
-def test_add(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_add(edited: EditTarget, capsys: pytest.CaptureFixture[str]) -> None:
     """The entry is written and put in force; the line is shown, and where the guest
     is."""
-    status = run(desk, "add", "web1", "443")
+    status = run(edited, "add", "web1", "443")
 
     after = BEFORE.replace("80]", "80, 443]")
-    line = f"{desk.main}:2:"
-    assert (status, desk.main.read_text(), capsys.readouterr().out) == (
+    line = f"{edited.main}:2:"
+    assert (status, edited.main.read_text(), capsys.readouterr().out) == (
         0,
         after,
         f"{line} - web1: [8080:80]  # the shop\n"
@@ -65,45 +65,45 @@ def test_add(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_add_dry(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_add_dry(edited: EditTarget, capsys: pytest.CaptureFixture[str]) -> None:
     """With --dry-run it is only shown."""
-    status = run(desk, "add", "db", "5432", "--dry-run")
+    status = run(edited, "add", "db", "5432", "--dry-run")
 
-    line = f"{desk.main}:5: + db: [5432]"
+    line = f"{edited.main}:5: + db: [5432]"
     output = capsys.readouterr().out.splitlines()
-    assert (status, desk.main.read_text(), output[0]) == (0, BEFORE, line)
+    assert (status, edited.main.read_text(), output[0]) == (0, BEFORE, line)
     assert "applied" not in output
 
 
-def test_add_with_options(desk: Desk) -> None:
+def test_add_with_options(edited: EditTarget) -> None:
     """What the short form cannot say is written in the long one."""
     options = ["--allow-from", "198.51.100.0/24", "--allow-from", "2001:db8::/32"]
-    run(desk, "add", "db", "5432/udp", *options)
-    run(desk, "add", "db", "99:9", "--host-ip", "2001:db8::5")
-    run(desk, "add", "db", "98:9", "--host-ip", "127.0.0.1")
+    run(edited, "add", "db", "5432/udp", *options)
+    run(edited, "add", "db", "99:9", "--host-ip", "2001:db8::5")
+    run(edited, "add", "db", "98:9", "--host-ip", "127.0.0.1")
 
     allow = 'allow_from: [198.51.100.0/24, "2001:db8::/32"]'
     long = f"{{published: 5432, target: 5432, protocol: udp, {allow}}}"
     line = f'  db: [{long}, "[2001:db8::5]:99:9", 127.0.0.1:98:9]\n'
-    assert desk.main.read_text() == BEFORE + line
+    assert edited.main.read_text() == BEFORE + line
 
 
-def test_add_by_uuid(desk: Desk) -> None:
+def test_add_by_uuid(edited: EditTarget) -> None:
     """A guest that stands in the file under its name is found by its UUID."""
-    run(desk, "add", UUID, "443")
+    run(edited, "add", UUID, "443")
 
-    assert desk.main.read_text() == BEFORE.replace("80]", "80, 443]")
+    assert edited.main.read_text() == BEFORE.replace("80]", "80, 443]")
 
 
-def test_add_to_a_new_file(desk: Desk) -> None:
+def test_add_to_a_new_file(edited: EditTarget) -> None:
     """A file of forwards.d is made where it is named; no other file is."""
-    path = desk.main.parent / "forwards.d/20-db.yaml"
+    path = edited.main.parent / "forwards.d/20-db.yaml"
 
-    status = run(desk, "add", "db", "5432", "--file", str(path))
-    said = refusal(run, desk, "add", "x", "1", "--file", f"{desk.main}.new")
+    status = run(edited, "add", "db", "5432", "--file", str(path))
+    said = refusal(run, edited, "add", "x", "1", "--file", f"{edited.main}.new")
 
     assert (status, path.read_text()) == (0, "guests:\n  db: [5432]\n")
-    assert said.startswith(f"{desk.main}.new is not read")
+    assert said.startswith(f"{edited.main}.new is not read")
 
 
 @pytest.mark.parametrize(
@@ -122,56 +122,60 @@ def test_add_to_a_new_file(desk: Desk) -> None:
         (["remove", "web1", "8080/x"], "8080/x: after the slash stands a protocol"),
     ],
 )
-def test_refused_at_once(desk: Desk, words: list[str], said: str) -> None:
+def test_refused_at_once(edited: EditTarget, words: list[str], said: str) -> None:
     """In the words that the file's reader has for it; nothing is changed."""
-    found = refusal(run, desk, *words)
+    found = refusal(run, edited, *words)
 
-    assert (found.startswith(said), desk.main.read_text()) == (True, BEFORE)
+    assert (found.startswith(said), edited.main.read_text()) == (True, BEFORE)
 
 
-def test_taken_port(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_taken_port(edited: EditTarget, capsys: pytest.CaptureFixture[str]) -> None:
     """A port that another guest has is refused in check's words, with what was to be
     written; the file stays."""
-    status = run(desk, "add", "db", "8080")
+    status = run(edited, "add", "db", "8080")
 
     said = (
-        f"{desk.main}:5:8: host port tcp/8080 is taken by web1 ({desk.main}:2:10)\n"
-        f"vfwhooks: {desk.main} is left as it is; what was to be written:\n"
+        f"{edited.main}:5:8: host port tcp/8080 is taken by web1 ({edited.main}:2:10)\n"
+        f"vfwhooks: {edited.main} is left as it is; what was to be written:\n"
         "  5: + db: [8080]\n"
     )
-    assert (status, capsys.readouterr().err, desk.main.read_text()) == (2, said, BEFORE)
+    assert (status, capsys.readouterr().err, edited.main.read_text()) == (
+        2,
+        said,
+        BEFORE,
+    )
 
 
-def test_old_mistakes_are_no_new_ones(desk: Desk) -> None:
+def test_old_mistakes_are_no_new_ones(edited: EditTarget) -> None:
     """What check had against the file before does not keep an entry out."""
-    desk.main.write_text(f"{BEFORE}  bad: [x]\n")
+    edited.main.write_text(f"{BEFORE}  bad: [x]\n")
 
-    status = run(desk, "add", "web1", "443")
+    status = run(edited, "add", "web1", "443")
 
     after = BEFORE.replace("80]", "80, 443]")
-    assert (status, desk.main.read_text()) == (0, f"{after}  bad: [x]\n")
+    assert (status, edited.main.read_text()) == (0, f"{after}  bad: [x]\n")
 
 
-def test_unknown_guest(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_guest(edited: EditTarget, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that libvirt does not know is a warning with near ones."""
-    status = run(desk, "add", "Web2", "443")
+    status = run(edited, "add", "Web2", "443")
 
     said = "warning: libvirt has no guest Web2; did you mean web1\n"
     assert (status, capsys.readouterr().err) == (0, said)
 
 
-def test_remove(desk: Desk) -> None:
+def test_remove(edited: EditTarget) -> None:
     """The last port of a guest takes its key along."""
-    run(desk, "add", "web1", "53/udp", "443")
-    run(desk, "remove", "web1", "8080", "53/udp")
-    one = desk.main.read_text()
-    run(desk, "remove", "web1", "443")
-    none = desk.main.read_text()
-    run(desk, "remove", "mail")
+    run(edited, "add", "web1", "53/udp", "443")
+    run(edited, "remove", "web1", "8080", "53/udp")
+    one = edited.main.read_text()
+    run(edited, "remove", "web1", "443")
+    none = edited.main.read_text()
+    run(edited, "remove", "mail")
 
     assert one == BEFORE.replace("8080:80", "443")
     assert none == "guests:\n  mail:\n    ports: [25]\n"
-    assert desk.main.read_text() == "guests: {}\n"
+    assert edited.main.read_text() == "guests: {}\n"
 
 
 @pytest.mark.parametrize(
@@ -182,15 +186,15 @@ def test_remove(desk: Desk) -> None:
         ("99/udp", "99/udp of g is in one entry with tcp (vfwhooks edit changes"),
     ],
 )
-def test_remove_what_is_not_clear(desk: Desk, port: str, said: str) -> None:
+def test_remove_what_is_not_clear(edited: EditTarget, port: str, said: str) -> None:
     """What one port may mean is said; nothing is guessed."""
     long = "{published: 99, protocol: [tcp, udp]}"
     text = f"guests: {{g: [53, 53:5/udp, 7000-7010, {long}]}}\n"
-    desk.main.write_text(text)
+    edited.main.write_text(text)
 
-    found = refusal(run, desk, "remove", "g", port)
+    found = refusal(run, edited, "remove", "g", port)
 
-    assert (found.startswith(said), desk.main.read_text()) == (True, text)
+    assert (found.startswith(said), edited.main.read_text()) == (True, text)
 
 
 @pytest.mark.parametrize(
@@ -202,47 +206,47 @@ def test_remove_what_is_not_clear(desk: Desk, port: str, said: str) -> None:
         ("7:8", "53, 53:5/udp, 10.0.0.1:7:8"),
     ],
 )
-def test_remove_one_of_several(desk: Desk, port: str, left: str) -> None:
+def test_remove_one_of_several(edited: EditTarget, port: str, left: str) -> None:
     """By address, by protocol, or as it stands there."""
-    desk.main.write_text("guests: {g: [53, 53:5/udp, 7:8, 10.0.0.1:7:8]}\n")
+    edited.main.write_text("guests: {g: [53, 53:5/udp, 7:8, 10.0.0.1:7:8]}\n")
 
-    run(desk, "remove", "g", port)
+    run(edited, "remove", "g", port)
 
-    assert desk.main.read_text() == f"guests: {{g: [{left}]}}\n"
+    assert edited.main.read_text() == f"guests: {{g: [{left}]}}\n"
 
 
-def test_public_ip(desk: Desk) -> None:
+def test_public_ip(edited: EditTarget) -> None:
     """A first port would shut the others, and the last would take the address along:
     both are left to the administrator."""
-    desk.main.write_text("guests: {a: {public_ip: 203.0.113.7}}\n")
-    first = refusal(run, desk, "add", "a", "80")
-    desk.main.write_text("guests: {a: {public_ip: 203.0.113.7, ports: [80]}}\n")
-    last = refusal(run, desk, "remove", "a", "80")
+    edited.main.write_text("guests: {a: {public_ip: 203.0.113.7}}\n")
+    first = refusal(run, edited, "add", "a", "80")
+    edited.main.write_text("guests: {a: {public_ip: 203.0.113.7, ports: [80]}}\n")
+    last = refusal(run, edited, "remove", "a", "80")
 
     assert first.startswith("a has all ports of its public_ip")
     assert last.startswith("a has a public_ip, which would go with its last port")
 
 
-def test_two_at_once(desk: Desk) -> None:
+def test_two_at_once(edited: EditTarget) -> None:
     """The second is told at once, and by whom; then nothing is left behind."""
-    with edited_alone(desk.main):
-        said = refusal(run, desk, "add", "web1", "443")
-    status = run(desk, "add", "web1", "443")
+    with edited_alone(edited.main):
+        said = refusal(run, edited, "add", "web1", "443")
+    status = run(edited, "add", "web1", "443")
 
-    who = f"somebody else edits {desk.main.parent} now, process {os.getpid()}"
+    who = f"somebody else edits {edited.main.parent} now, process {os.getpid()}"
     assert (said.startswith(who), status) == (True, 0)
-    assert sorted(path.name for path in desk.main.parent.iterdir()) == [
+    assert sorted(path.name for path in edited.main.parent.iterdir()) == [
         "forwards.yaml",
         "state",
     ]
 
 
-def test_one_is_killed(desk: Desk) -> None:
+def test_one_is_killed(edited: EditTarget) -> None:
     """The kernel lets the lock go with the process: nobody has to remove it."""
     code = (
         "from pathlib import Path; from vfwhooks.cli.safe_write import edited_alone\n"
     )
-    code += f"with edited_alone(Path({str(desk.main)!r})): print(flush=True), input()"
+    code += f"with edited_alone(Path({str(edited.main)!r})): print(flush=True), input()"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
@@ -251,11 +255,11 @@ def test_one_is_killed(desk: Desk) -> None:
     ) as other:
         assert other.stdout
         other.stdout.readline()
-        said = refusal(run, desk, "add", "web1", "443")
+        said = refusal(run, edited, "add", "web1", "443")
         other.kill()
-    status = run(desk, "add", "web1", "443")
+    status = run(edited, "add", "web1", "443")
 
-    whose = f"somebody else edits {desk.main.parent} now, process {other.pid}"
+    whose = f"somebody else edits {edited.main.parent} now, process {other.pid}"
     assert (said.startswith(whose), status) == (True, 0)
 
 
@@ -283,7 +287,7 @@ def test_changed_meanwhile(tmp_path: Path) -> None:
     assert (said[: len(f"{path} was")], path.read_text()) == (f"{path} was", "theirs")
 
 
-def test_full_disk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(edited: EditTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be written leaves the file as it was, and nothing beside it."""
 
     def refuse(*_: object) -> None:
@@ -291,22 +295,25 @@ def test_full_disk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="No space"):
-        run(desk, "add", "web1", "443")
+        run(edited, "add", "web1", "443")
 
-    assert (desk.main.read_text(), len([*desk.main.parent.iterdir()])) == (BEFORE, 2)
+    assert (edited.main.read_text(), len([*edited.main.parent.iterdir()])) == (
+        BEFORE,
+        2,
+    )
 
 
-def test_not_in_force(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_not_in_force(edited: EditTarget, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever keeps it from being put in force, the file stays edited."""
 
     def fail() -> int:
         raise OSError("no netlink")
 
-    status = run(Desk(desk.main, desk.state, fail), "add", "web1", "443")
+    status = run(EditTarget(edited.main, edited.state, fail), "add", "web1", "443")
 
-    said = f"vfwhooks: {desk.main} is written, and not in force yet: no netlink\n"
+    said = f"vfwhooks: {edited.main} is written, and not in force yet: no netlink\n"
     assert (status, capsys.readouterr().err) == (1, said)
-    assert desk.main.read_text() == BEFORE.replace("80]", "80, 443]")
+    assert edited.main.read_text() == BEFORE.replace("80]", "80, 443]")
 
 
 @pytest.fixture
@@ -320,18 +327,20 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield script
 
 
-def kept(desk: Desk) -> list[str]:
+def kept(edited: EditTarget) -> list[str]:
     """What copies there are."""
-    return [path.read_text() for path in desk.main.parent.glob("copies/*/*")]
+    return [path.read_text() for path in edited.main.parent.glob("copies/*/*")]
 
 
-def test_edit(desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_edit(
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What the editor has made of it is written and put in force."""
     editor.write_text('echo "  db: [5432]" >> "$1"')
 
-    status = run(desk, "edit")
+    status = run(edited, "edit")
 
-    assert (status, desk.main.read_text(), capsys.readouterr().out, kept(desk)) == (
+    assert (status, edited.main.read_text(), capsys.readouterr().out, kept(edited)) == (
         0,
         f"{BEFORE}  db: [5432]\n",
         "applied\n",
@@ -339,11 +348,15 @@ def test_edit(desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
-def test_edit_nothing(desk: Desk, editor: Path) -> None:
+def test_edit_nothing(edited: EditTarget, editor: Path) -> None:
     """Whoever only looks changes nothing."""
     editor.write_text(":")
 
-    assert (run(desk, "edit"), desk.main.read_text(), kept(desk)) == (0, BEFORE, [])
+    assert (run(edited, "edit"), edited.main.read_text(), kept(edited)) == (
+        0,
+        BEFORE,
+        [],
+    )
 
 
 ANSWERS = {
@@ -355,7 +368,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_edit_with_a_mistake(
-    desk: Desk, editor: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    edited: EditTarget, editor: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """It is not written: one may edit it again, or discard it; with no terminal to ask
     the copy stays."""
@@ -373,53 +386,53 @@ def test_edit_with_a_mistake(
         'else echo "  db: [x]" >> "$1"; fi'
     )
 
-    found = run(desk, "edit")
+    found = run(edited, "edit")
 
-    assert (found, desk.main.read_text(), kept(desk)) == (status, text, copies)
+    assert (found, edited.main.read_text(), kept(edited)) == (status, text, copies)
 
 
 def test_edit_is_killed(
-    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An editor that was killed leaves what it has written in the copy, which is
     named."""
     editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
 
-    status = run(desk, "edit")
+    status = run(edited, "edit")
 
     said = capsys.readouterr().err
     (path,) = re.findall(r"kept in (\S+)\n", said)
-    assert (status, desk.main.read_text()) == (2, BEFORE)
+    assert (status, edited.main.read_text()) == (2, BEFORE)
     assert Path(path).read_text() == f"{BEFORE}# much work\n"
 
 
 def test_edit_after_the_terminal_was_gone(
-    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A copy that stayed is named by the next edit, and stays."""
     editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
-    run(desk, "edit")
-    (copy,) = desk.main.parent.glob("copies/*/*")
+    run(edited, "edit")
+    (copy,) = edited.main.parent.glob("copies/*/*")
     capsys.readouterr()
     editor.write_text(":")
 
-    status = run(desk, "edit")
+    status = run(edited, "edit")
 
     said = f"vfwhooks: what an earlier edit left is in {copy}\n"
     assert (status, said in capsys.readouterr().out, copy.exists()) == (0, True, True)
 
 
 def test_edit_beside_another(
-    desk: Desk, editor: Path, capsys: pytest.CaptureFixture[str]
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the file was changed by another hand meanwhile, neither edit is lost."""
-    editor.write_text(f'echo "# ours" >> "$1"; echo "# theirs" >> {desk.main}')
+    editor.write_text(f'echo "# ours" >> "$1"; echo "# theirs" >> {edited.main}')
 
-    said = refusal(run, desk, "edit")
+    said = refusal(run, edited, "edit")
 
-    assert said.startswith(f"{desk.main} was changed meanwhile")
-    assert desk.main.read_text() == f"{BEFORE}# theirs\n"
-    assert kept(desk) == [f"{BEFORE}# ours\n"]
+    assert said.startswith(f"{edited.main} was changed meanwhile")
+    assert edited.main.read_text() == f"{BEFORE}# theirs\n"
+    assert kept(edited) == [f"{BEFORE}# ours\n"]
 
 
 def test_which_editor() -> None:

@@ -39,49 +39,49 @@ FAILED, BAD = 1, 2
 
 
 @dataclass(frozen=True)
-class Desk:
-    """Where things are, and what puts them in force as `apply` does."""
+class EditTarget:
+    """The configuration and state in use; `apply` puts an edit in force."""
 
     main: Path
     state: str
     apply: Callable[[], int]
 
 
-def add_entries(arguments: argparse.Namespace, desk: Desk) -> int:
+def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     """Publish more ports of a guest."""
     entries = [
         format_entry(entry, arguments.allow_from, arguments.host_ip)
         for entry in arguments.entry
     ]
     known = guests_known_soon()
-    with nullcontext() if arguments.dry_run else edited_alone(desk.main):
-        path, guest, tree = _find(arguments.guest, known, desk.main)
+    with nullcontext() if arguments.dry_run else edited_alone(target.main):
+        path, guest, tree = _find(arguments.guest, known, target.main)
         if arguments.file and tree and not _is_one(arguments.file, path):
             raise VfwError(f"{show(guest)} stands in {path} already")
         if arguments.file and not tree:
-            path = file_to_be(arguments.file, desk.main)
+            path = file_to_be(arguments.file, target.main)
         keys = keys_of(tree, guest) if tree else []
         if "public_ip" in keys and "ports" not in keys:
             what = f"{show(guest)} has all ports of its public_ip"
             raise VfwError(what, "with ports: it would have those alone")
         before = read_bytes(path)
         after = add(_decoded(before), guest, entries).encode()
-        done = _carry_out(path, before, after, desk, arguments.dry_run)
+        done = _carry_out(path, before, after, target, arguments.dry_run)
     if done:
         return done
     _warn(find_stranger(guest, known))
-    status = 0 if arguments.dry_run else put_in_force(path, desk)
-    print(show(_whereabouts(guest, desk)))
+    status = 0 if arguments.dry_run else put_in_force(path, target)
+    print(show(_whereabouts(guest, target)))
     return status
 
 
-def remove_entries(arguments: argparse.Namespace, desk: Desk) -> int:
+def remove_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     """Publish some ports of a guest no more, or none."""
     known = guests_known_soon()
-    with nullcontext() if arguments.dry_run else edited_alone(desk.main):
-        path, guest, tree = _find(arguments.guest, known, desk.main)
+    with nullcontext() if arguments.dry_run else edited_alone(target.main):
+        path, guest, tree = _find(arguments.guest, known, target.main)
         if not tree:
-            near = names_near(guest, _all_names(desk.main))
+            near = names_near(guest, _all_names(target.main))
             raise VfwError(f"{show(guest)} is not in forwards.yaml", near)
         doomed = find_entries(tree, guest, arguments.port)
         is_last = len(doomed) == count_entries(tree, guest)
@@ -90,8 +90,8 @@ def remove_entries(arguments: argparse.Namespace, desk: Desk) -> int:
             raise VfwError(what, "vfwhooks edit: ports: [] says none")
         before = read_bytes(path)
         after = remove(_decoded(before), guest, doomed).encode()
-        done = _carry_out(path, before, after, desk, arguments.dry_run)
-    return done or (0 if arguments.dry_run else put_in_force(path, desk))
+        done = _carry_out(path, before, after, target, arguments.dry_run)
+    return done or (0 if arguments.dry_run else put_in_force(path, target))
 
 
 def find_new_problems(
@@ -110,10 +110,10 @@ def find_new_problems(
     return new
 
 
-def put_in_force(path: Path, desk: Desk) -> int:
+def put_in_force(path: Path, target: EditTarget) -> int:
     """What `apply` does; the file stays edited whatever comes of it."""
     try:
-        return desk.apply()
+        return target.apply()
     except (OSError, VfwError) as error:
         said = f"{path} is written, and not in force yet: {error}"
         print(f"vfwhooks: {show(said)}", file=sys.stderr)
@@ -127,11 +127,11 @@ def print_problems(problems: Iterable[Problem]) -> None:
 
 
 def _carry_out(
-    path: Path, before: bytes | None, after: bytes, desk: Desk, is_dry: bool
+    path: Path, before: bytes | None, after: bytes, target: EditTarget, is_dry: bool
 ) -> int:
     """Write the edit, unless it is refused or only to be shown; not 0 if refused."""
     changes = _changes(before or b"", after)
-    problems = find_new_problems(desk.main, {path: after})
+    problems = find_new_problems(target.main, {path: after})
     if any(not one.is_warning for one in problems):
         print_problems(problems)
         said = f"vfwhooks: {path} is left as it is; what was to be written:"
@@ -140,7 +140,7 @@ def _carry_out(
             print(f"  {number}: {show(line)}", file=sys.stderr)
         return BAD
     lines = {number for number, line in changes if line.startswith("+")}
-    print_problems([*problems, *_of_host(desk, path, after, lines)])
+    print_problems([*problems, *_of_host(target, path, after, lines)])
     if not is_dry:
         replace_file(path, before, after)
     for number, line in changes:
@@ -149,13 +149,13 @@ def _carry_out(
 
 
 def _of_host(
-    desk: Desk, path: Path, after: bytes, lines: set[int]
+    target: EditTarget, path: Path, after: bytes, lines: set[int]
 ) -> Iterable[Problem]:
     """What check says of this host, as far as it is about new lines."""
-    guests, _ = read_forwards(desk.main, {path: after})
+    guests, _ = read_forwards(target.main, {path: after})
     try:
-        found = find_host_warnings(guests, Inventory(f"{desk.state}/networks"))
-        found += find_foreign_warnings(guests, desk.state)
+        found = find_host_warnings(guests, Inventory(f"{target.state}/networks"))
+        found += find_foreign_warnings(guests, target.state)
     except (OSError, VfwError):
         return []
     return [
@@ -236,10 +236,10 @@ def file_to_be(path: Path, main: Path) -> Path:
     raise VfwError(f"{path} is not read", f"{main} and {drop_ins}/*.yaml are")
 
 
-def _whereabouts(guest: str, desk: Desk) -> str:
+def _whereabouts(guest: str, target: EditTarget) -> str:
     """Where the guest is, as far as anybody here knows."""
     try:
-        overview = look(State(desk.state), str(desk.main))
+        overview = look(State(target.state), str(target.main))
     except (OSError, VfwError) as error:
         return f"{guest}: nobody knows its address here: {error}"
     for one in overview.guests:

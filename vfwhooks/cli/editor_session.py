@@ -21,7 +21,7 @@ from ..values.errors import VfwError, show
 from .edit import (
     BAD,
     FAILED,
-    Desk,
+    EditTarget,
     file_to_be,
     find_new_problems,
     print_problems,
@@ -45,14 +45,14 @@ class _End(Enum):
     KEPT = "the copy is kept"
 
 
-def edit_file(arguments: argparse.Namespace, desk: Desk) -> int:
+def edit_file(arguments: argparse.Namespace, target: EditTarget) -> int:
     """Edit forwards.yaml, or a file of forwards.d."""
-    path = file_to_be(arguments.file, desk.main) if arguments.file else desk.main
+    path = file_to_be(arguments.file, target.main) if arguments.file else target.main
     argv = find_editor(os.environ)
-    with edited_alone(desk.main):
-        end = _edit_copy(path, argv, desk)
+    with edited_alone(target.main):
+        end = _edit_copy(path, argv, target)
     if end is _End.WRITTEN:
-        return put_in_force(path, desk)
+        return put_in_force(path, target)
     print(f"{show(str(path))} is unchanged: {end.value}")
     if end is _End.SAME:
         return 0
@@ -76,7 +76,7 @@ def find_editor(environment: Mapping[str, str]) -> list[str]:
     raise VfwError("there is no editor", "set EDITOR to the one that you have")
 
 
-def _edit_copy(path: Path, argv: list[str], desk: Desk) -> _End:
+def _edit_copy(path: Path, argv: list[str], target: EditTarget) -> _End:
     """Have a copy edited until it is good or given up; it stays if it may be wanted."""
     before = read_bytes(path)
     for one in _left_behind():
@@ -87,7 +87,7 @@ def _edit_copy(path: Path, argv: list[str], desk: Desk) -> _End:
     try:
         copy.write_bytes(b"guests: {}\n" if before is None else before)
         end = _End.KEPT
-        end = _edit(path, copy, before, argv, desk)
+        end = _edit(path, copy, before, argv, target)
     finally:
         if end is _End.KEPT and directory.is_dir():
             print(f"vfwhooks: what was edited is kept in {copy}", file=sys.stderr)
@@ -108,7 +108,7 @@ def _left_behind() -> list[Path]:
 
 
 def _edit(
-    path: Path, copy: Path, before: bytes | None, argv: list[str], desk: Desk
+    path: Path, copy: Path, before: bytes | None, argv: list[str], target: EditTarget
 ) -> _End:
     first = copy.read_bytes()
     while True:
@@ -119,7 +119,7 @@ def _edit(
             return _End.BROKEN if after in (first, None) else _End.KEPT
         if after is None or after == before:
             return _End.SAME
-        problems = find_new_problems(desk.main, {path: after}, path)
+        problems = find_new_problems(target.main, {path: after}, path)
         print_problems(problems)
         if all(one.is_warning for one in problems):
             replace_file(path, before, after)

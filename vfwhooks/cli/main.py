@@ -40,7 +40,7 @@ from ..values.errors import VfwError, show
 from ..values.findings import WRONG
 from .checked import check_files, print_problems
 from .dry_run import Outcome, dry_run
-from .edit import Desk, add_entries, remove_entries
+from .edit import EditTarget, add_entries, remove_entries
 from .editor_session import edit_file
 from .explained import explained
 from .known_names import find_known
@@ -219,21 +219,21 @@ def complete(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _desk() -> Desk:
+def _edit_target() -> EditTarget:
     everything = argparse.Namespace(dry_run=False)
-    return Desk(Path(_config()), _state_path(), lambda: apply(everything))
+    return EditTarget(Path(_config()), _state_path(), lambda: apply(everything))
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "add": lambda arguments: add_entries(arguments, _desk()),
+    "add": lambda arguments: add_entries(arguments, _edit_target()),
     "apply": apply,
     "check": check,
     "complete": complete,
     "doctor": doctor,
-    "edit": lambda arguments: edit_file(arguments, _desk()),
+    "edit": lambda arguments: edit_file(arguments, _edit_target()),
     "explain": explain_rules,
     "purge": purge,
-    "remove": lambda arguments: remove_entries(arguments, _desk()),
+    "remove": lambda arguments: remove_entries(arguments, _edit_target()),
     "reserve": keep_address,
     "status": status,
     "watch": watch,
