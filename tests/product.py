@@ -64,8 +64,15 @@ def call_hook(host: Host, driver: str, *arguments: str, xml: str = "") -> Done:
 
 
 def ruleset(host: Host) -> str:
-    """Everything in netfilter, without counters: nft's words and both iptables'."""
-    parts = [host.run(["nft", "-s", "list", "ruleset"])]
+    """Everything in netfilter, without counters: nft's words and both iptables'.
+
+    nft's words for the protocol of an iptables rule are left out where a port says the
+    same: a rule that came by netlink matches it as every release of iptables reads it,
+    a rule of the tool as this release writes it.
+    """
+    text = host.run(["nft", "-s", "list", "ruleset"])
+    text = re.sub(r"(?:ip protocol|meta l4proto) (\w+) (?=\1 )", "", text)
+    parts = [text.replace("  counter", " counter")]
     for tool in ("iptables", "ip6tables"):
         save = re.sub(r"\[\d+:\d+\]", "", host.run([f"{tool}-save"]))
         parts += [line for line in save.split("\n") if not line.startswith("#")]
