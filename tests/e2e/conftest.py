@@ -25,10 +25,10 @@ TWO_KINDS = ["libvirt-9.0-iptables", "libvirt-11.3-nftables"]
 if "VFWHOOKS_ALL_KINDS" in os.environ:
     TWO_KINDS = [*KINDS]
 _ON_TWO = {
-    *("test_absent", "test_addresses", "test_edits", "test_hairpin", "test_heals"),
-    *("test_networks", "test_other_bridges", "test_return_path", "test_survives"),
-    "test_forward_path",
-    "test_unanswered",
+    *("test_absent", "test_addresses", "test_bans", "test_clones", "test_edits"),
+    *("test_faults", "test_hairpin", "test_heals", "test_masquerade", "test_networks"),
+    *("test_other_bridges", "test_public_ip", "test_refused", "test_return_path"),
+    *("test_survives", "test_unanswered", "test_unreached", "test_when_stopped"),
 }
 
 
