@@ -29,8 +29,8 @@ class Service:
     def __init__(self, state: str) -> None:
         self.state = state
         self.poll = select.poll()
-        self.ringers = RingingHooks(state, self.poll)
-        self.ringers.open()
+        self.hooks = RingingHooks(state, self.poll)
+        self.hooks.open()
 
     def hear_all(self, *, until: Callable[[], object]) -> None:
         """Hear whoever comes, until then."""
@@ -38,12 +38,12 @@ class Service:
         while not until():
             assert time.monotonic() < deadline
             for fd, _ in self.poll.poll(50):
-                assert self.ringers.knows(fd)
-                self.ringers.hear(fd)
+                assert self.hooks.knows(fd)
+                self.hooks.hear(fd)
 
     def waits(self) -> int:
         """How many wait for an answer."""
-        return len(self.ringers._rung)
+        return len(self.hooks._rung)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def service(state: str) -> Iterator[Service]:
     """It listens, and has gone in the end."""
     found = Service(state)
     yield found
-    found.ringers.close()
+    found.hooks.close()
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def put(state: str, stamp: int = 0) -> str:
 def rung(state: str, service: Service, hooks: ThreadPoolExecutor) -> Future[str]:
     """A hook that has rung for its event, and waits."""
     found = hooks.submit(ring, state, put(state), LONG)
-    service.hear_all(until=service.ringers.is_rung)
+    service.hear_all(until=service.hooks.is_rung)
     return found
 
 
@@ -99,12 +99,12 @@ def test_an_event_that_is_carried_out(
 ) -> None:
     """Who rang for it hears so when it is."""
     ringing = rung(state, service, hooks)
-    waited = service.ringers.waits_for_work()
+    waited = service.hooks.waits_for_work()
     carry_out(state)
 
-    service.ringers.answer()
+    service.hooks.answer()
 
-    found = ringing.result(), waited, service.ringers.is_rung(), has_mark(state)
+    found = ringing.result(), waited, service.hooks.is_rung(), has_mark(state)
     assert found == (DONE, True, False, False)
 
 
@@ -114,7 +114,7 @@ def test_an_event_that_could_not_be(
     """Then the hook is to do it, at once; the service is not deaf."""
     ringing = rung(state, service, hooks)
 
-    service.ringers.answer()
+    service.hooks.answer()
 
     assert (ringing.result(), has_mark(state)) == (NOT_DONE, False)
 
@@ -126,8 +126,8 @@ def test_an_event_that_somebody_else_has_carried_out(
     ringing = rung(state, service, hooks)
     carry_out(state)
 
-    waits = service.ringers.waits_for_work()
-    service.ringers.answer()
+    waits = service.hooks.waits_for_work()
+    service.hooks.answer()
 
     assert (waits, ringing.result()) == (False, DONE)
 
@@ -152,7 +152,7 @@ def test_a_service_that_ends_while_it_is_waited_for(
     """The hook goes on without it."""
     ringing = rung(state, service, hooks)
 
-    service.ringers.close()
+    service.hooks.close()
 
     assert (ringing.result(), has_mark(state)) == (NOBODY, False)
 
@@ -190,8 +190,8 @@ def test_a_hook_that_gets_no_descriptor(state: str) -> None:
 def test_while_the_mark_is_there(state: str, service: Service) -> None:
     """Nobody rings, and nobody waits for a service that is deaf."""
     ring(state, put(state), 0.05)
-    service.hear_all(until=service.ringers.is_rung)
-    service.ringers.answer()
+    service.hear_all(until=service.hooks.is_rung)
+    service.hooks.answer()
 
     found = ring(state, put(state), LONG)
 
@@ -204,13 +204,13 @@ def test_a_new_service_takes_the_mark_away(
 ) -> None:
     """Hooks ring again."""
     ring(state, put(state), 0.05)
-    service.ringers.close()
+    service.hooks.close()
 
     other = Service(state)
     ringing = rung(state, other, hooks)
     carry_out(state)
-    other.ringers.answer()
-    other.ringers.close()
+    other.hooks.answer()
+    other.hooks.close()
 
     assert (ringing.result(), has_mark(state)) == (DONE, False)
 
@@ -225,7 +225,7 @@ def test_one_that_did_not_wait(
     service.hear_all(until=lambda: service.waits() == 2)
     carry_out(state)
 
-    service.ringers.answer()
+    service.hooks.answer()
 
     assert ringing.result() == DONE
 
@@ -240,7 +240,7 @@ def test_one_that_says_nothing(state: str, service: Service) -> None:
     link.close()
 
     service.hear_all(until=lambda: descriptors() == before)
-    assert not service.ringers.is_rung()
+    assert not service.hooks.is_rung()
 
 
 def test_many_at_once(state: str, service: Service, hooks: ThreadPoolExecutor) -> None:
@@ -252,7 +252,7 @@ def test_many_at_once(state: str, service: Service, hooks: ThreadPoolExecutor) -
     for event in events[::2]:
         files.remove(f"{state}/{event}")
 
-    service.ringers.answer()
+    service.hooks.answer()
 
     assert [one.result() for one in found] == [DONE, NOT_DONE] * 20
     assert descriptors() == before
@@ -266,11 +266,11 @@ def test_more_than_there_is_room_for(
     with patch.object(ringing_hooks, "_MOST", 2):
         found = [hooks.submit(ring, state, put(state, n), LONG) for n in range(1, 6)]
         waited = []
-        for until in [service.ringers.is_full] * 2 + [service.ringers.is_rung]:
+        for until in [service.hooks.is_full] * 2 + [service.hooks.is_rung]:
             service.hear_all(until=until)
             waited.append(service.waits())
             carry_out(state)
-            service.ringers.answer()
+            service.hooks.answer()
 
     assert (waited, [one.result() for one in found]) == ([2, 2, 1], [DONE] * 5)
 
@@ -279,8 +279,8 @@ def test_a_bell_in_the_place_of_ours(state: str, service: Service) -> None:
     """Another service has hung up its own, and may have gone since: ours is not there,
     though something is."""
     other = Service(state)
-    found = service.ringers.is_there(), other.ringers.is_there()
-    other.ringers.close()
+    found = service.hooks.is_there(), other.hooks.is_there()
+    other.hooks.close()
 
     assert found == (False, True)
 
@@ -290,14 +290,14 @@ def test_a_state_directory_made_anew(
 ) -> None:
     """Its bell is not there: another is hung up, and rung."""
     files.remove(f"{state}/{hook.BELL}")
-    was_there = service.ringers.is_there()
-    service.ringers.open()
+    was_there = service.hooks.is_there()
+    service.hooks.open()
 
     ringing = rung(state, service, hooks)
     carry_out(state)
-    service.ringers.answer()
+    service.hooks.answer()
 
-    found = was_there, service.ringers.is_there(), ringing.result()
+    found = was_there, service.hooks.is_there(), ringing.result()
     assert found == (False, True, DONE)
 
 

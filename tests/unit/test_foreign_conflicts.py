@@ -8,7 +8,7 @@ import pytest
 from unit.builders import Host, at, network, parsed, published, written
 from unit.builders import record as running
 from vfwhooks.config.compiled_lines import parse_settings
-from vfwhooks.diagnosis.foreign_reasons import Said, Takers
+from vfwhooks.diagnosis.foreign_reasons import ForeignOwners, Said
 from vfwhooks.foreign.dnat_rules import Doubt
 from vfwhooks.foreign.reader import Foreign
 from vfwhooks.reconcile.desired_state import DesiredState
@@ -234,6 +234,6 @@ def test_what_is_said(what: str) -> None:
     desired = DesiredState(running(), parse_settings(lines), where)
     host = Host(network(), default_sources=[DEFAULT])
 
-    found = Takers(Foreign(claims, doubts), host).say(desired)
+    found = ForeignOwners(Foreign(claims, doubts), host).say(desired)
 
     assert found == said

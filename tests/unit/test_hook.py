@@ -62,7 +62,7 @@ def service(state: str) -> Iterator[Service]:
     """One that listens, until it has gone."""
     found = Service(state)
     yield found
-    found.ringers.close()
+    found.hooks.close()
 
 
 def run(
@@ -93,12 +93,12 @@ def waiting(state: str) -> list[str]:
 def at_the_door(service: Service) -> list[tuple[str, str, bytes]]:
     """Answer the first one who rings, whose event is carried out; what it was."""
     found: list[tuple[str, str, bytes]] = []
-    service.hear_all(until=service.ringers.is_rung)
+    service.hear_all(until=service.hooks.is_rung)
     for file, event in spool.waiting(service.state):
         assert event
         found.append((event.name, event.operation, event.data))
         files.remove(f"{service.state}/{file}")
-    service.ringers.answer()
+    service.hooks.answer()
     return found
 
 
@@ -143,7 +143,7 @@ def test_a_service_that_is_silent(state: str, service: Service) -> None:
 
     assert said == [["alone with the lock: web1"]] * 2
     assert files.exists(f"{state}/{hook.DEAF}")
-    service.hear_all(until=service.ringers.is_rung)
+    service.hear_all(until=service.hooks.is_rung)
     assert service.waits() == 1
 
 
@@ -151,8 +151,8 @@ def test_a_service_that_could_not(state: str, service: Service) -> None:
     """The hook does it itself, at once."""
 
     def refuse() -> None:
-        service.hear_all(until=service.ringers.is_rung)
-        service.ringers.answer()
+        service.hear_all(until=service.hooks.is_rung)
+        service.hooks.answer()
 
     thread = threading.Thread(target=refuse)
     thread.start()

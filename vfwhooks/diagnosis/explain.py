@@ -52,6 +52,15 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     return lines, bool(rows) and all(row.state == "active" for row in rows)
 
 
+def find_network(inventory: Inventory, address: str) -> Network | None:
+    """The active network that an address belongs to; None for no address."""
+    for network in map(inventory.network, inventory.names()):
+        subnets = [subnet for _, subnet in network.subnets] if network else []
+        if address and is_inside(parse_address(address), subnets):
+            return network
+    return None
+
+
 def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:
     """The forwards of a guest, by its name or UUID, or those of a port. Raises VfwError
     for what is neither."""
@@ -212,7 +221,7 @@ class _Explainer:
 
     def _way(self, row: ForwardStatus) -> str:
         family = "6" if ":" in row.address else "4"
-        network = self._network(row.address)
+        network = find_network(self._inventory, row.address)
         bridge = network.bridge if network else "?"
         if row.is_loopback:
             if self._overview.backend == IPTABLES:
@@ -254,17 +263,9 @@ class _Explainer:
         open networks, and no table if all networks are open."""
         if self._overview.backend == IPTABLES:
             return False
-        network = self._network(row.address)
+        network = find_network(self._inventory, row.address)
         is_open = network is not None and network.mode == "open"
         return is_open and ("ip6" if ":" in row.address else "ip") not in self._libvirts
-
-    def _network(self, address: str) -> Network | None:
-        for name in self._inventory.names():
-            network = self._inventory.network(name)
-            subnets = [subnet for _, subnet in network.subnets] if network else []
-            if address and is_inside(parse_address(address), subnets):
-                return network
-        return None
 
     def _foreign(self, row: ForwardStatus) -> list[str]:
         """Base chains of others that the packet must pass as well."""

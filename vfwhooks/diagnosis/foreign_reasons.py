@@ -33,7 +33,7 @@ class Said:
     lost: dict[Published, str] = field(default_factory=dict)
 
 
-class Takers:
+class ForeignOwners:
     """The foreign rules that take ports on this host now."""
 
     def __init__(self, foreign: Foreign, inventory: Inventory) -> None:

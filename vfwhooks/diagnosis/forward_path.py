@@ -21,16 +21,14 @@ from ..host.run import Run
 from ..libvirt.client import guests_known_soon, running_guests
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
-from ..reconcile.guest_addresses import is_inside
 from ..reconcile.return_path import values
 from ..rulesets.packet import ANYBODY
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import NOTE, OK, WRONG, Finding, by_hand, run
-from ..values.guests import Network
 from ..values.published import family_of, parse_address
 from .blockers import find_blockers
-from .explain import find_rows, label, ports_of
+from .explain import find_network, find_rows, label, ports_of
 from .live_ruleset import live_verdicts
 from .overview import look
 from .port_verdicts import EVERY, PortVerdicts, refused
@@ -207,7 +205,7 @@ class Hops:
         """The blocker that the reason of the row names."""
         if row.state != "blocked":
             return None
-        network = self._network(row.address)
+        network = find_network(self._inventory, row.address)
         bridges = [network.bridge] if network else []
         base = self._state.base()
         try:
@@ -256,17 +254,9 @@ class Hops:
                 return str(one[1] if one.num_addresses > _PAIR else one[0])
         return ANYBODY
 
-    def _network(self, address: str) -> Network | None:
-        for name in self._inventory.names():
-            network = self._inventory.network(name)
-            subnets = [subnet for _, subnet in network.subnets] if network else []
-            if address and is_inside(parse_address(address), subnets):
-                return network
-        return None
-
     def _way(self, row: ForwardStatus) -> Finding | None:
-        """The obstacle on the way of the answers."""
-        network = self._network(row.address)
+        """The blocker on the way of the answers."""
+        network = find_network(self._inventory, row.address)
         if network is None or row.is_loopback:
             return None
         inside = frozenset(self._inventory.bridge_addresses())

@@ -28,7 +28,7 @@ from ..values.errors import VfwError
 from ..values.published import Address, Published, family_of, parse_address
 from .absent_host_ips import find_absent
 from .blockers import Blocker, find_blockers
-from .foreign_reasons import Takers
+from .foreign_reasons import ForeignOwners
 from .return_path_check import ReturnPath
 from .service_names import describe_services
 from .status import (
@@ -87,7 +87,7 @@ def look(state: State, main: str) -> Overview:
         "vfwhooks doctor says more"
         for record in find_uncalled(records, state.path)
     ]
-    takers = _takers(base, inventory, problems)
+    foreign_owners = _foreign_owners(base, inventory, problems)
     desired = planner.all(records)
     held = _held(base, desired, inventory, problems)
     problems += _fibless(base, held, desired)
@@ -96,13 +96,13 @@ def look(state: State, main: str) -> Overview:
     running = [p for p in desired if p.record.guest.driver not in shared]
     guests = [guest_status(p) for p in running]
     blockers = _blockers(base, running, problems) if held else []
-    notes = describe_services(desired, inventory, takers.cures(desired))
+    notes = describe_services(desired, inventory, foreign_owners.cures(desired))
     inside = frozenset(inventory.bridge_addresses())
     paths = ReturnPath(inventory.routes, inside, tables=tables)
     host = HostState(held, _missing(base), absent=_absent(running, inventory))
     forwards = []
     for one in running:
-        said = takers.say(one)
+        said = foreign_owners.say(one)
         both = _beside(notes[one.record.key], said.notes)
         rows = forward_statuses(one, replace(host, notes=both, lost=said.lost))
         bridges = {network.bridge for network in one.endpoint.networks}
@@ -169,7 +169,9 @@ def _stopped(
             yield GuestStatus(name, "", "stopped", []), rows
 
 
-def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> Takers:
+def _foreign_owners(
+    base: dict[str, str], inventory: Inventory, problems: list[str]
+) -> ForeignOwners:
     """The ports that foreign DNAT rules take now; the desired state is planned with
     them."""
     link = Netlink()
@@ -180,9 +182,9 @@ def _takers(base: dict[str, str], inventory: Inventory, problems: list[str]) -> 
         foreign = Foreign()
     finally:
         link.close()
-    takers = Takers(foreign, inventory)
-    inventory.know_taken(takers.all)
-    return takers
+    foreign_owners = ForeignOwners(foreign, inventory)
+    inventory.know_taken(foreign_owners.all)
+    return foreign_owners
 
 
 def _beside(
@@ -224,7 +226,7 @@ def _blockers(
     try:
         return find_blockers(base, list(bridges), Netlink(), Run())
     except (OSError, VfwError) as error:
-        problems.append(f"obstacles: {error}")
+        problems.append(f"blockers: {error}")
         return []
 
 

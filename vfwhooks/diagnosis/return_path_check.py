@@ -45,7 +45,7 @@ class ReturnPath:
     def blocker(
         self, host: Address, guest: Address, bridge: int, is_returned: bool = False
     ) -> str:
-        """The obstacle that `find` finds, and the cure, in one line; '' for none."""
+        """The blocker that `find` finds, and the cure, in one line; '' for none."""
         found = self.find(host, guest, bridge, is_returned)
         return found.said if found else ""
 

@@ -1,4 +1,4 @@
-"""Obstacles that keep libvirt's daemons from running our hooks, or the service from its
+"""Blockers that keep libvirt's daemons from running our hooks, or the service from its
 work, as the kernel and its log tell them. For doctor, for status and for the installer.
 """
 

@@ -99,7 +99,7 @@ def _why_not(name: str, place: Path, root: str) -> str:
 
 
 def explain_refusal(refused: dict[str, str], root: str = "") -> Iterator[str]:
-    """Lines for an administrator: the obstacle, what was done, and how to get hooks."""
+    """Lines for an administrator: the blocker, what was done, and how to get hooks."""
     names = " and ".join(refused)
     reasons = "; ".join(dict.fromkeys(refused.values()))
     yield f"{names} may not run hooks here: {reasons}"

@@ -110,7 +110,7 @@ class DesiredState:
             else:
                 self.holes[one] = ports
 
-    def takers(self) -> list[str]:
+    def lines_of_owners(self) -> list[str]:
         """Lines about the foreign rules that keep ports of the guest."""
         some = list(self.port_owners.values())
         for ports in self.holes.values():

@@ -211,10 +211,10 @@ class Sync:
         for record in new.values():
             wanted.update(dict.fromkeys(record.entries, record.owner))
         for key, one in desired.items():
-            self._report.named += one.takers()
+            self._report.named += one.lines_of_owners()
             was = old[key].yields if key in old else []
             if key not in pending.after and was != one.yields():
-                self._report.said += one.takers()
+                self._report.said += one.lines_of_owners()
         result = self._sync(wanted, planner.compiled.base_rulesets(), is_first)
         self._state.keep_base(self._base)
         self._report.problems += result.problems
