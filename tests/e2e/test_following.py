@@ -27,7 +27,7 @@ from product import (
     vfwhooks,
 )
 
-from .conftest import KINDS, TWO_KINDS
+from .conftest import KINDS, ONE_KIND, TWO_KINDS
 
 WEB = mac_for(32)
 URL = "http://203.0.113.1:8080/"
@@ -183,6 +183,7 @@ def test_directories_that_are_taken_away(host: Host, web1: Guest) -> None:
     assert host.path(record).exists()
 
 
+@pytest.mark.parametrize("host", ONE_KIND, indirect=True)
 def test_nobody_notices_that_our_directory_is_taken_away(
     host: Host, outside: Net, web1: Guest
 ) -> None:
@@ -207,6 +208,7 @@ def wait_for_port(host: Host, port: int) -> None:
     wait_until(lambda: {one.port for one in published(host)} == {port}, "it is edited")
 
 
+@pytest.mark.parametrize("host", ONE_KIND, indirect=True)
 def test_many_at_once(host: Host, measured: Measured) -> None:
     """Twenty guests that start together, and stop together."""
     names = [f"many{n}" for n in range(20)]
@@ -228,7 +230,7 @@ def test_many_at_once(host: Host, measured: Measured) -> None:
     assert host.syslog("lost|Error|refused|cannot") == []
 
 
-@pytest.mark.parametrize("kind", TWO_KINDS)
+@pytest.mark.parametrize("kind", ONE_KIND)
 def test_nothing_happens_while_nothing_happens(kind: str) -> None:
     """Not one wake-up in five seconds, with a guest that is there and says nothing,
     and none while libvirtd is away, and no line in the log: what comes is heard."""

@@ -205,6 +205,7 @@ def untimed(lines: set[str]) -> set[str]:
     return {" ".join(w if w[0].startswith(LIB) else w[:5]) for w in kept}
 
 
+@once
 def test_upgrade_keeps_serving(host: Host) -> None:
     """While another release is put in, every connection and every hook finds one."""
     outside, web1 = host.outside(), host.define_guest("web1")
@@ -431,6 +432,7 @@ def test_failed_first_install_leaves_nothing(quiet: Host) -> None:
     )
 
 
+@once
 def test_hook_of_others_stays_and_ours_runs_beside_it(host: Host) -> None:
     """Both are called; when the place is free, ours moves there."""
     outside, web1 = host.outside(), host.define_guest("web1")

@@ -214,13 +214,18 @@ def test_hung_watch_is_restarted_and_a_live_one_is_not(systemd: Systemd) -> None
     assert (lived, restarts) == (pid, "1")
 
 
-# Stops the service while it has the lock: it is given work until it is met there.
+# Stops the service while it has the lock: it is given work until it is met there. Still
+# locked half a second later: it is not a tool of the service's that has the lock, and
+# the service was not stopped in the very call that gives the lock back.
 _STOP_WITH_THE_LOCK = """\
 for wait in $(seq 0 400); do
     : >/run/vfwhooks/full
     sleep 0.$((100 + wait % 97))
     kill -STOP "$1"
-    flock --nonblock /run/vfwhooks/lock true || exit 0
+    flock --nonblock /run/vfwhooks/lock true || {
+        sleep 0.5
+        flock --nonblock /run/vfwhooks/lock true || exit 0
+    }
     kill -CONT "$1"
 done
 exit 1

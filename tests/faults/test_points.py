@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from standin import BACKENDS, alone
+from standin import BACKENDS, STATE, alone
 
 from faults.scenes import RETURNED, SCENES, WEB0, Scene, Stage
 from faults.stepper import Tracee
@@ -24,6 +24,7 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 # A call that is made to fail must be one that can: no process sees exit fail.
 NEVER_FAIL = {60, 231, 15, 62, 202}  # exit, exit_group, sigreturn, kill, futex
 READ, SOCKET, IPTABLES = 0, 41, "xtables-nft-multi"
+GETDENTS = 217
 
 
 def chosen(seed: str, scene: Scene, stage: Stage) -> list[int]:
@@ -139,3 +140,42 @@ def play_all(backend: str, name: str, act: Callable[[Tracee], str]) -> int:
 
     assert wrong == []
     return len(points)
+
+
+def lists_ours(tracee: Tracee) -> bool:
+    """Whether the call asks which files are in one of our directories."""
+    registers = tracee.registers()
+    if registers.orig_rax != GETDENTS:
+        return False
+    directory = Path(f"/proc/{tracee.pid}/fd/{registers.rdi}").readlink()
+    return directory.is_relative_to(STATE)
+
+
+@alone
+def play_unlisted(backend: str, name: str) -> tuple[int, list[str]]:
+    """The scene, once for each such call, which fails; how many, and what is wrong."""
+    stage, scene = Stage(backend), SCENES[name]
+    stage.learn(*((RETURNED,) if name in ("way", "no way") else (0, 1)))
+    points: list[int] = []
+
+    def look(tracee: Tracee, number: int) -> None:
+        if lists_ours(tracee):
+            points.append(number)
+
+    stage.play(scene, before=look)
+    wrong = stage.close(scene) + disturb(stage, scene, points, fail)
+    return len(points), wrong
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"), [("iptables", "way"), ("nftables", "no way")]
+)
+def test_a_directory_that_cannot_be_listed_is_not_empty(
+    backend: str, name: str, measured: Callable[[str, float], None]
+) -> None:
+    """Where the kernel cannot say what is there, nothing is taken for gone: no event,
+    no guest that needs what is about to be taken out."""
+    tried, wrong = play_unlisted(backend, name)
+
+    measured("points", tried)
+    assert (tried > 5, wrong) == (True, [])

@@ -191,3 +191,17 @@ def test_remove_says_whether_there_was_one(tmp_path: Path) -> None:
     found = [files.remove(f"{tmp_path}/file") for _ in range(2)]
 
     assert found == [True, False]
+
+
+def test_names_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
+    """A directory that is not there is empty; one of which the kernel says nothing is
+    not."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    (tmp_path / "file").write_text("")
+
+    found = [files.names(str(tmp_path / name)) for name in ("absent", "file")]
+
+    with pytest.raises(OSError, match="symbolic links"):
+        files.names(str(loop))
+    assert found == [[], []]

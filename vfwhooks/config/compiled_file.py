@@ -165,10 +165,7 @@ def stamps(main: str) -> str:
     and of the templates: another release compiles again.
     """
     directory = f"{main.rpartition('/')[0] or '.'}/forwards.d"
-    try:
-        names = sorted(posix.listdir(directory))
-    except OSError:
-        names = []
+    names = sorted(files.names(directory))
     more = [f"{directory}/{n}" for n in names if n.endswith(".yaml") and n[0] != "."]
     return "\n".join(map(stamp, (main, directory, *more, *_TEMPLATES)))
 

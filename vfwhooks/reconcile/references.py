@@ -9,6 +9,7 @@ NETWORK/nics those with an interface on it, in /every those that depend on all n
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from ..config.port_mappings import EXEMPT_PORTS
@@ -151,8 +152,10 @@ class References:
             posix.rmdir(f"{self._state.path}/members/{files.file_name(place)}")
         except FileNotFoundError:
             return True
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
         return True
 
     def note_anew(self, records: list[Record]) -> None:

@@ -63,10 +63,11 @@ def read(path: str, flags: int = _NOFOLLOW) -> "bytes | None":
 
 
 def names(directory: str) -> list[str]:
-    """The names in the directory; none if the directory does not exist."""
+    """The names in the directory; none if it does not exist or this user may not read
+    it. Raises OSError if the kernel cannot say: what is there would seem gone."""
     try:
         return posix.listdir(directory)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 
