@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from product import HERE
 
+from vfwhooks.cli.commands import find_commands
 from vfwhooks.cli.made_files import main
-from vfwhooks.cli.parser import find_commands, make_parser
+from vfwhooks.cli.parser import make_parser
 
 # One name is a command for whoever expands it.
 FORWARDS = """\

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from vfwhooks import __version__
-from vfwhooks.cli.parser import find_commands, make_parser
+from vfwhooks.cli.commands import find_commands
+from vfwhooks.cli.parser import make_parser
 from vfwhooks.config import keys
 from vfwhooks.config.schema import read_forwards
 from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus

@@ -11,9 +11,10 @@ import pytest
 
 from unit.builders import CHECKOUT
 from vfwhooks import __version__
+from vfwhooks.cli.commands import find_commands
 from vfwhooks.cli.known_names import find_known
 from vfwhooks.cli.manual_pages import DATE, render_pages
-from vfwhooks.cli.parser import find_commands, make_parser
+from vfwhooks.cli.parser import make_parser
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.store.state import State
 

@@ -6,15 +6,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from .parser import (
-    FILE,
-    GUEST,
-    GUEST_OR_PORT,
-    PORT,
-    Command,
-    find_commands,
-    make_parser,
-)
+from .commands import Command, find_commands
+from .parser import FILE, GUEST, GUEST_OR_PORT, PORT, make_parser
 
 # What `vfwhooks complete` lists for each of these arguments.
 ASKED = {GUEST: "guests", GUEST_OR_PORT: "guests ports", PORT: "ports"}

@@ -7,7 +7,8 @@ import argparse
 from collections.abc import Iterator
 
 from .. import __version__
-from .parser import Command, find_commands, make_parser
+from .commands import Command, find_commands
+from .parser import make_parser
 
 DATE = "2026-11-25"  # of the release, as in docs/vfwhooks.8
 
