@@ -39,7 +39,7 @@ TESTS = {
     "config/edited_text": "edited_text edit",
     "reconcile/guest_addresses": "guest_addresses planner",
     "reconcile/stale_connections": "stale_connections",
-    "reconcile/connections_to_cut": "connections_to_cut",
+    "reconcile/stale_notes": "stale_notes",
     "installation/denials": "denials",
     "foreign/dnat_rules": "dnat_rules",
     "firewall/nft_elements": "nft_elements nft_netlink port_mappings",

@@ -147,7 +147,7 @@ def test_leases_behind_a_link(is_there: bool) -> None:
     "line", ["- dnat 4 * tcp x x 192 80", "- snat 4", "+ reject 4 *", ""]
 )
 @alone
-def test_connections_to_cut_that_cannot_be_read(backend: str, line: str) -> None:
+def test_stale_notes_that_cannot_be_read(backend: str, line: str) -> None:
     """A letter has changed in what a holder of the lock has left, or it is a directory:
     it is set aside, and keeps nobody from his event."""
     stage = Stage(backend)

@@ -1,4 +1,4 @@
-"""Stale connections: found in the kernel's table, and cut one by one.
+"""Stale connections: which they are after a change, and how they are cut.
 
 Each is deleted by its own tuple, never by a port alone: this would cut the
 administrator's own session, and the guests' outgoing connections to that port number.
@@ -15,8 +15,8 @@ from ..values.entries import Dnat, Exempt, Reject, Snat
 from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, unpack_address
-from .connections_to_cut import parse_cut
 from .port_index import Destination, PortIndex, index, led
+from .stale_notes import parse_cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

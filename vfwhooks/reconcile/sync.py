@@ -23,10 +23,10 @@ from ..values.entries import ReturnRoute
 from ..values.errors import NeedsFullSync, Refused
 from .desired_state import line_of
 from .network_changes import find_concerned, has_been_any, note_any
-from .noted_cuts import NotedCuts
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
 from .references import References, need_ways, note_ousted, share_entries
+from .stale_notes import StaleNotes
 from .sync_report import NO_NEWS, Report
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class Sync:
         self._report = report
         self._references = References(state)
         self._base = state.base()
-        self.cuts = NotedCuts(state, inventory)
+        self.cuts = StaleNotes(state, inventory)
         self.is_unmarked = False
 
     @property

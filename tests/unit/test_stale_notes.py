@@ -1,11 +1,16 @@
-"""connections_to_cut: what is noted of a change, to have connections cut for it."""
+"""stale_notes: what is noted of a change, to have connections cut for it."""
 
 from __future__ import annotations
 
 import pytest
 
 from unit.builders import parsed, written
-from vfwhooks.reconcile.connections_to_cut import beside, cut_text, may_cut, parse_cut
+from vfwhooks.reconcile.stale_notes import (
+    beside,
+    cut_text,
+    may_leave_stale,
+    parse_cut,
+)
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
 BRIDGE, PUBLIC = "192.168.122.1", "203.0.113.7"
@@ -35,7 +40,7 @@ def test_when_connections_are_looked_at(
     removed: list[str], added: list[str], expected: bool
 ) -> None:
     """A look takes the kernel 9 ms: not for a start that only adds TCP."""
-    found = may_cut(parsed(*removed), parsed(*added))
+    found = may_leave_stale(parsed(*removed), parsed(*added))
 
     assert found == expected
 
