@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from ..config.port_mappings import network_entries
 from ..host.conntrack import Flows, Tuple
-from ..host.netlink import Netlink
 from ..libvirt.inventory import Inventory
-from ..store.state import State
 from ..values.entries import Dnat, Exempt, Reject, Snat
-from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, unpack_address
 from .port_index import Destination, PortIndex, index, led
-from .stale_notes import parse_cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,27 +40,6 @@ def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
         original.destination != reply.source == one.address
         and reply.source_port == target
     )
-
-
-def cut_file(state: State, inventory: Inventory, file: str, until: float) -> list[str]:
-    """Cut the connections of a file in cuts/ until the time `until`; the problems."""
-    text = state.read(file)
-    if not text:
-        return []
-    try:
-        link = Netlink()
-        try:
-            cut(Flows(link, until), inventory, *parse_cut(text))
-        finally:
-            link.close()
-    except OutOfTime as error:
-        problem = f"{error}: some still lead where nothing is forwarded any more"
-        return [f"conntrack: {problem}"]
-    except (OSError, VfwError) as error:
-        return [f"conntrack: {error}"]
-    except (ValueError, LookupError):
-        state.set_aside(file)
-    return []
 
 
 def cut(

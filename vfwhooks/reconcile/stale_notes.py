@@ -9,6 +9,7 @@ import time
 from ..store.entry_text import format_entry, parse_entry
 from ..store.records import seal, unseal
 from ..values.entries import Dnat, Reject, Snat
+from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import Protocol
 
 TYPE_CHECKING = False
@@ -56,15 +57,37 @@ class StaleNotes:
         for name in self._state.names("cuts"):
             file = self._state.try_again(f"cuts/{name}")
             if file:
-                from .stale_connections import cut_file  # as a rule in a child
-
-                problems += cut_file(self._state, self._inventory, file, until)
+                problems += self._cut(file, until)
                 self._state.remove(file)
             else:
                 what = f"cuts/{name} ended whoever tried it: it is left undone"
                 problems.append(f"conntrack: {what}")
                 self._state.remove(f"cuts/{name}")
         return problems
+
+    def _cut(self, file: str, until: float) -> list[str]:
+        """Cut the stale connections of one note; the problems."""
+        from ..host.conntrack import Flows  # as a rule in a child
+        from ..host.netlink import Netlink
+        from .stale_connections import cut
+
+        text = self._state.read(file)
+        if not text:
+            return []
+        try:
+            link = Netlink()
+            try:
+                cut(Flows(link, until), self._inventory, *parse_cut(text))
+            finally:
+                link.close()
+        except OutOfTime as error:
+            problem = f"{error}: some still lead where nothing is forwarded any more"
+            return [f"conntrack: {problem}"]
+        except (OSError, VfwError) as error:
+            return [f"conntrack: {error}"]
+        except (ValueError, LookupError):
+            self._state.set_aside(file)
+        return []
 
 
 def may_leave_stale(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
