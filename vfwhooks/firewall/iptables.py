@@ -11,19 +11,17 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..store import files
 from ..store.state import DRIVERS
-from ..values.entries import Dnat, Entry, Masquerade, ReturnMark, entry_family
+from ..values.entries import Entry, entry_family
 from ..values.errors import Refused, VfwError
 from ..values.guests import Network
 from .entry_delta import Delta, SyncResult
 from .iptables_jumps import JUMPS, Jumps
 from .iptables_nft import take_out
-from .iptables_rules import is_marking, render, rules_of
-from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
-from .iptables_tools import COMMANDS, Saved, Tools, is_ours, texts
+from .iptables_rules import is_marking, render
+from .iptables_script import MANGLE, RAW, Script
+from .iptables_tools import COMMANDS, Tools, is_ours
 
 _HAS_IPV6 = "/proc/net/if_inet6"
-Index = dict[tuple[Chain, str], str]
-_TRIES = 5
 # Several owners may have one of these names (see Record.owner), so comments cannot tell
 # their rules apart.
 _SEVERAL = (*DRIVERS, "claim")
@@ -163,6 +161,9 @@ class Iptables:
         if self.base.get("variant") != variant:
             self._clear_all_but(variant)
         self.base["variant"] = variant
+        from .iptables_full_sync import FullSync  # a partial sync does without
+
+        full = FullSync(self.link, self.tools, self.jumps, self.base)
         result = SyncResult([], [], [])
         for family in COMMANDS:
             owners: dict[str, list[Entry]] = {}
@@ -173,7 +174,7 @@ class Iptables:
                 if family == "6" and not self._is_used(family, bool(owners)):
                     continue
                 base_ruleset = base_rulesets["iptables" + family]
-                result.added += self._settle(family, owners, base_ruleset)
+                result.added += full.run(family, owners, base_ruleset)
             except VfwError as error:
                 self.base.pop(family, None)
                 result.problems.append(str(error))
@@ -188,82 +189,16 @@ class Iptables:
         is_known = is_wanted or family in self.base
         return is_known or self.tools.has_ours(family, self.base["variant"])
 
-    def _settle(
-        self, family: str, owners: dict[str, list[Entry]], base_ruleset: str
-    ) -> list[Entry]:
-        """The DNAT entries that the kernel did not hold.
-
-        libvirt inserts its own jumps one by one at its start, each on top. So its jumps
-        may come between our list and our change.
-        """
-        from .iptables_base_chains import note_missing  # a partial sync does without
-
-        note_missing(self.link, self.base, family, owners)
-        added: list[Entry] = []
-        for _ in range(_TRIES):
-            saved, handles = self.jumps.saved(family)
-            added += self._sync(family, owners, base_ruleset, saved)
-            self.base[family] = self.jumps.mark_since(family, saved, handles)
-            if self.base[family]:
-                return added
-        raise VfwError(f"{COMMANDS[family]}: others change the rules all the time")
-
-    def _sync(
-        self,
-        family: str,
-        owners: dict[str, list[Entry]],
-        base_ruleset: str,
-        saved: Saved,
-    ) -> list[Entry]:
-        tails = {
-            chain: texts(rules)
-            for chain, rules in parse_save(base_ruleset).items()
-            if chain[0] not in (RAW, MANGLE) or f"{chain[0]}{family}" in self.base
-        }
-        index = _index(saved)
-        own: Chains = {}
-        heads: Chains = {}
-        added: list[Entry] = []
-        for owner, entries in owners.items():
-            made = render(owner, entries, family)
-            own.update(made.own)
-            for chain, some in made.shared.items():
-                heads.setdefault(chain, []).extend(some)
-            dnats = [entry for entry in entries if isinstance(entry, Dnat)]
-            added += [e for e in dnats if _connections(owner, e, family, index) is None]
-        from .iptables_portions import drop, fill_unseen  # a partial sync does without
-
-        script = Script()
-        chains = {**tails, **own}
-        variant = self.base["variant"]
-
-        def restore(some: Script) -> None:
-            if not some.is_empty():
-                self.tools.restore(family, variant, some)
-
-        for chain, rules in fill_unseen(chains, saved, restore).items():
-            head, counted = heads.get(chain, []), saved.get(chain)
-            if counted is None or not _is_same(texts(counted), head, rules):
-                counters = {rule: counter for counter, rule in counted or []}
-                script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
-        self.jumps.place(script, family, saved)
-        if family == "4":
-            forward = texts(saved.get((FILTER, "FORWARD"), []))
-            has_chains = any("-j LIBVIRT_" in rule for rule in forward)
-            self.base["libvirt"] = "chains" if has_chains else "direct"
-        gone = [c for c in saved if is_ours(c) and c not in chains]
-        for one in drop(script, gone, saved):
-            restore(one)
-        return added
-
     def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
         """The entries that the kernel holds, with their connections so far."""
+        from .iptables_full_sync import count_connections, index_rules
+
         found = {}
         for family in COMMANDS:
             if family in self.base:
-                index = _index(self.tools.saved(family, self.base["variant"]))
+                index = index_rules(self.tools.saved(family, self.base["variant"]))
                 for entry, owner in wanted.items():
-                    count = _connections(owner, entry, family, index)
+                    count = count_connections(owner, entry, family, index)
                     if entry_family(entry) == family and count is not None:
                         found[entry] = count
         return found
@@ -297,24 +232,3 @@ class Iptables:
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
-
-
-def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:
-    """Whether a chain is as it should be; the order within its head does not matter."""
-    split = len(now) - len(tail)
-    return now[split:] == tail and sorted(now[:split]) == sorted(head)
-
-
-def _index(saved: Saved) -> Index:
-    return {(c, rule): count for c, rules in saved.items() for count, rule in rules}
-
-
-def _connections(owner: str, entry: Entry, family: str, index: Index) -> int | None:
-    """The connections that the entry's rules have counted; None if a rule is
-    missing."""
-    counters = [index.get(rule) for rule in rules_of(owner, entry, family)]
-    if None in counters:
-        return None
-    if isinstance(entry, (Masquerade, ReturnMark)):
-        return 0  # the DNAT rule counts the connections that these rules mark
-    return sum(int(c[1:].partition(":")[0]) for c in counters if c)

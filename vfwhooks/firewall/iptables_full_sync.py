@@ -1,0 +1,123 @@
+"""The full sync of one family's iptables rules: the kernel's rules are listed, compared
+with the desired state, and changed where they differ."""
+
+from __future__ import annotations
+
+from ..values.entries import Dnat, Entry, Masquerade, ReturnMark
+from ..values.errors import VfwError
+from .iptables_base_chains import note_missing
+from .iptables_portions import drop, fill_unseen
+from .iptables_rules import render, rules_of
+from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
+from .iptables_tools import COMMANDS, Saved, Tools, is_ours, texts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..host.netlink import Netlink
+    from .iptables_jumps import Jumps
+
+Index = dict[tuple[Chain, str], str]
+_TRIES = 5
+
+
+class FullSync:
+    """The sync of one family; `base` are the backend's notes (see Iptables)."""
+
+    def __init__(
+        self, link: Netlink, tools: Tools, jumps: Jumps, base: dict[str, str]
+    ) -> None:
+        self._link = link
+        self._tools = tools
+        self._jumps = jumps
+        self._base = base
+
+    def run(
+        self, family: str, owners: dict[str, list[Entry]], base_ruleset: str
+    ) -> list[Entry]:
+        """Bring the rules to the owners' entries; the DNAT entries that the kernel did
+        not hold.
+
+        libvirt inserts its own jumps one by one at its start, each on top. So its jumps
+        may come between our list and our change.
+        """
+        note_missing(self._link, self._base, family, owners)
+        added: list[Entry] = []
+        for _ in range(_TRIES):
+            saved, handles = self._jumps.saved(family)
+            added += self._sync(family, owners, base_ruleset, saved)
+            self._base[family] = self._jumps.mark_since(family, saved, handles)
+            if self._base[family]:
+                return added
+        raise VfwError(f"{COMMANDS[family]}: others change the rules all the time")
+
+    def _sync(
+        self,
+        family: str,
+        owners: dict[str, list[Entry]],
+        base_ruleset: str,
+        saved: Saved,
+    ) -> list[Entry]:
+        tails = {
+            chain: texts(rules)
+            for chain, rules in parse_save(base_ruleset).items()
+            if chain[0] not in (RAW, MANGLE) or f"{chain[0]}{family}" in self._base
+        }
+        index = index_rules(saved)
+        own: Chains = {}
+        heads: Chains = {}
+        added: list[Entry] = []
+        for owner, entries in owners.items():
+            made = render(owner, entries, family)
+            own.update(made.own)
+            for chain, some in made.shared.items():
+                heads.setdefault(chain, []).extend(some)
+            dnats = [entry for entry in entries if isinstance(entry, Dnat)]
+            added += [
+                e for e in dnats if count_connections(owner, e, family, index) is None
+            ]
+        script = Script()
+        chains = {**tails, **own}
+        variant = self._base["variant"]
+
+        def restore(some: Script) -> None:
+            if not some.is_empty():
+                self._tools.restore(family, variant, some)
+
+        for chain, rules in fill_unseen(chains, saved, restore).items():
+            head, counted = heads.get(chain, []), saved.get(chain)
+            if counted is None or not _is_same(texts(counted), head, rules):
+                counters = {rule: counter for counter, rule in counted or []}
+                script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
+        self._jumps.place(script, family, saved)
+        if family == "4":
+            forward = texts(saved.get((FILTER, "FORWARD"), []))
+            has_chains = any("-j LIBVIRT_" in rule for rule in forward)
+            self._base["libvirt"] = "chains" if has_chains else "direct"
+        gone = [c for c in saved if is_ours(c) and c not in chains]
+        for one in drop(script, gone, saved):
+            restore(one)
+        return added
+
+
+def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:
+    """Whether a chain is as it should be; the order within its head does not matter."""
+    split = len(now) - len(tail)
+    return now[split:] == tail and sorted(now[:split]) == sorted(head)
+
+
+def index_rules(saved: Saved) -> Index:
+    """The counters of each rule, by its chain and text."""
+    return {(c, rule): count for c, rules in saved.items() for count, rule in rules}
+
+
+def count_connections(
+    owner: str, entry: Entry, family: str, index: Index
+) -> int | None:
+    """The connections that the entry's rules have counted; None if a rule is
+    missing."""
+    counters = [index.get(rule) for rule in rules_of(owner, entry, family)]
+    if None in counters:
+        return None
+    if isinstance(entry, (Masquerade, ReturnMark)):
+        return 0  # the DNAT rule counts the connections that these rules mark
+    return sum(int(c[1:].partition(":")[0]) for c in counters if c)
