@@ -336,3 +336,12 @@ def calls(count: int) -> int:
 def test_the_work_grows_with_the_rules() -> None:
     """Ten times the rules are ten times the work, and not a hundred times."""
     assert calls(5000) < 11 * calls(500)
+
+
+def test_a_chain_that_a_map_leads_to() -> None:
+    """It stands behind the rule that looks up in that map, and says by which hooks a
+    packet gets there."""
+    lines = list(tell(load_ruleset(CASES / "rulesets/nftables.nft"), NAMES))
+
+    (head,) = [line for line in lines if "inet vfwhooks, chain allow_" in line]
+    assert head.endswith(" (by prerouting, output)")

@@ -7,10 +7,15 @@ import argparse
 from collections.abc import Iterator
 
 from .commands import Command, find_commands
-from .parser import FILE, GUEST, GUEST_OR_PORT, PORT, make_parser
+from .parser import FILE, GUEST, GUEST_OR_PORT, GUEST_PORT_OR_FILE, PORT, make_parser
 
 # What `vfwhooks complete` lists for each of these arguments.
-ASKED = {GUEST: "guests", GUEST_OR_PORT: "guests ports", PORT: "ports"}
+ASKED = {
+    GUEST: "guests",
+    GUEST_OR_PORT: "guests ports",
+    GUEST_PORT_OR_FILE: "guests ports",
+    PORT: "ports",
+}
 # The second line of each file. install.sh replaces and removes files with this line.
 _MARK = "# vfwhooks: completions, made from the parser of the command line."
 
@@ -63,13 +68,15 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
     for name, command in commands.items():
         words = " ".join(word for _, word in _options(command))
         files = " files=1" if FILE in _metavars(command) else ""
+        files = " paths=1" if GUEST_PORT_OR_FILE in _metavars(command) else files
         yield f"\t\t{name}) words='{words}' asked='{_asked(command)}'{files} ;;"
     yield "\t\t*) words='' ;;"
     yield "\t\tesac"
     yield "\t\tcase ${COMP_WORDS[COMP_CWORD - 1]} in"
     for (metavar, choices), options in _values(commands).items():
         files = " files=1" if metavar == FILE else " files=''"
-        yield f"\t\t{' | '.join(options)}) words='{choices}' asked=''{files} ;;"
+        files += f" words='{choices}' asked='' paths=''"
+        yield f"\t\t{' | '.join(options)}){files} ;;"
     yield "\t\tesac"
     yield "\tfi"
     yield _BASH_TAIL
@@ -77,7 +84,7 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
 
 _BASH_HEAD = """\
 _vfwhooks() {
-	local word=${COMP_WORDS[COMP_CWORD]} files=''"""
+	local word=${COMP_WORDS[COMP_CWORD]} files='' paths=''"""
 # Names are compared and quoted here: compgen -W would expand characters in them.
 _BASH_TAIL = """\
 	COMPREPLY=()
@@ -94,6 +101,8 @@ _BASH_TAIL = """\
 			name=$(printf %q "$name")
 			[[ $name != "$word"* ]] || COMPREPLY+=("$name")
 		done < <(vfwhooks complete $asked 2>/dev/null)
+		# Where no guest and no port fits, files do.
+		[ -z "$paths" ] || compopt -o default
 	fi
 }
 complete -F _vfwhooks vfwhooks"""
@@ -137,6 +146,8 @@ def _zsh_argument(command: Command) -> list[str]:
         return ["1:file:_files"]
     # zsh adds no options of its own to the words after the blank.
     asked = [ASKED[m] for m in _metavars(command) if m in ASKED]
+    if GUEST_PORT_OR_FILE in _metavars(command):
+        return [f"1:name:{{_vfwhooks_known {asked[0]} || _files}}"]
     wheres = ("1:name", "*:port")
     return [f"{at}: _vfwhooks_known {what}" for at, what in zip(wheres, asked)]
 
@@ -182,6 +193,9 @@ def _fish(commands: dict[str, Command]) -> Iterator[str]:
             yield f"{seen} -F"
         elif asked := _asked(command):
             yield f"{seen} -a '(vfwhooks complete {asked} 2>/dev/null)'"
+        if GUEST_PORT_OR_FILE in _metavars(command):
+            is_path = 'string match -q -- "*/*" (commandline -ct)'
+            yield f"{seen[:-1]}; and {is_path}' -F"
 
 
 def _fish_word(text: str) -> str:

@@ -27,6 +27,8 @@ from ..store.files import write
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
+from .drawn import draw_host
+from .terminal_lines import is_terminal
 
 _LAST_PORT = 65535
 _SECONDS = 60.0  # for a tool that lists a large ruleset
@@ -44,6 +46,8 @@ def explained(
     if arguments.save:
         save_host(arguments.save)
         return [], True
+    if arguments.svg:
+        return draw_host(state, config, about, arguments.svg), True
     if arguments.diff:
         found = changes(arguments.diff, Path(about) if about else None, state)
         return found or ["nothing has changed"], not found
@@ -72,14 +76,20 @@ def explain_file(path: Path) -> Iterator[str]:
 
 
 def explain_host(state: State, config: str) -> Iterator[str]:
-    """All about this host's ruleset, and its verdict on each published port."""
+    """All about this host's ruleset, and its verdict on each published port: first for
+    a pipe, and on a terminal last, since the last lines are those that are seen."""
     verdicts, names = _live_verdicts(state)
-    lines = list(verdicts.tell(look(state, config).forwards))
-    if lines:
-        yield "published ports, asked from an address that no rule names"
-        yield from (f"  {line}" for line in lines)
-        yield ""
-    yield from tell(verdicts.known.ruleset, names)
+    lines = [f"  {line}" for line in verdicts.tell(look(state, config).forwards)]
+    lines[:0] = ["published ports, asked from an address that no rule names"] * bool(
+        lines
+    )
+    rules = tell(verdicts.known.ruleset, names)
+    if is_terminal():
+        yield from rules
+        yield from ["", *lines] if lines else []
+    else:
+        yield from [*lines, ""] if lines else []
+        yield from rules
 
 
 def trace(
@@ -135,6 +145,8 @@ def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:
 
 def save_host(path: Path) -> None:
     """Write this host's ruleset to a file, by rename; only root may read the file."""
+    if path.exists() and not path.is_file():
+        raise VfwError(f"{path} is no regular file")
     data = _list_live().encode("utf-8", "surrogateescape")
     write(str(path), data, f"{path}.new")
 

@@ -53,6 +53,7 @@ from .output import (
 )
 from .parser import make_parser
 from .reserve import reserve_guest
+from .terminal_lines import for_reader
 
 DONE, FAILED, BAD = 0, 1, 2
 
@@ -160,7 +161,7 @@ def explain_rules(arguments: argparse.Namespace) -> int:
     """Print all about one guest's forwards, one port, or a whole ruleset."""
     lines, is_well = explained(arguments, State(_state_path()), _config())
     try:
-        for line in lines:
+        for line in for_reader(lines):
             print(line)
     except BrokenPipeError:  # the reader, a pager say, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # The kinds of arguments, by metavar. Shells complete by these.
 FILE, GUEST, GUEST_OR_PORT, PORT = "FILE", "GUEST", "GUEST|PORT", "PORT"
+GUEST_PORT_OR_FILE = "GUEST|PORT|FILE"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -198,23 +199,26 @@ def _add_explain(commands: _Commands) -> None:
         "explain",
         "one guest's forwards, one port's, or a whole firewall",
         """\
-Tells all about the forwards of a guest or a port, about a saved ruleset
-(./FILE), or without an argument about this host's ruleset: who made each rule,
-what it does and why, and what stops working without it.""",
+Tells of the forwards of a guest or a port, of a saved ruleset (./FILE), or of
+this host's: who made each rule, what it does, why, and what is lost with it.""",
         "vfwhooks explain web1",
         "vfwhooks explain ./saved.rules",
         "vfwhooks explain --trace tcp/8080 --from 198.51.100.7",
+        "vfwhooks explain --svg host.svg",
     )
+    one.usage = """\
+%(prog)s [GUEST|PORT|FILE] [--svg | --save | --diff FILE]
+       %(prog)s --trace PROTO/PORT [--from ADDRESS] [--wait SECONDS]"""
     one.add_argument(
-        "about", nargs="?", metavar=GUEST_OR_PORT, help="web1, 8080, 53/udp, ./FILE"
+        "about", nargs="?", metavar=GUEST_PORT_OR_FILE, help="web1, 8080, ./FILE"
     )
     only = one.add_mutually_exclusive_group()
-    only.add_argument(
-        "--save", type=Path, metavar=FILE, help="save this host's ruleset there"
-    )
-    only.add_argument(
-        "--diff", type=Path, metavar=FILE, help="what changed since FILE was saved"
-    )
+    for name, what in (
+        ("--svg", "draw a picture there; - prints it"),
+        ("--save", "save this host's ruleset there"),
+        ("--diff", "what changed since FILE was saved"),
+    ):
+        only.add_argument(name, type=Path, metavar=FILE, help=what)
     only.add_argument(
         "--trace", metavar="PROTO/PORT", help="the way of a connection, rule by rule"
     )

@@ -72,14 +72,20 @@ class PortVerdicts:
             yield f"{name}: a connection to {packet.destination} port {packet.port}{by}"
             yield from (f"  {line}" for line in self.way(packet))
 
-    def packet(self, row: ForwardStatus) -> Packet | None:
+    def packet(self, row: ForwardStatus, source: str = ANYBODY) -> Packet | None:
         """The first packet of a connection from outside; None if the host has no
         address."""
         protocol, port = _SAMPLE
         if row.protocol != ALL_PROTOCOLS:
             protocol, port = row.protocol, parse_ports(row.published).first
         is_six = ":" in row.address + row.host_ip
-        return self._to(row.host_ip, is_six, protocol, port)
+        packet = self._to(row.host_ip, is_six, protocol, port)
+        return packet and self._from(packet, source)
+
+    def _from(self, packet: Packet, source: str) -> Packet:
+        """The packet from an address, which may be a guest's."""
+        bridge = "" if source == ANYBODY else self._host.device(source)
+        return replace(packet, source=source, incoming=bridge or packet.incoming)
 
     def _to(
         self, address: str, is_six: bool, protocol: str, port: int
@@ -122,8 +128,7 @@ class PortVerdicts:
             yield f"let in by {self.name(step)}"
         if not steps:
             yield "let in: no rule of the hook forward refuses it"
-        packet = replace(way.packet, is_local=False)
-        without = pass_hook(self.known.ruleset, "forward", packet, self.is_ours)
+        without = self.without_ours(way)
         if without.end == "depends":
             yield f"without vfwhooks: depends on: {show(without.depends)}"
         elif without.end == "accept":
@@ -131,6 +136,11 @@ class PortVerdicts:
         else:
             end = refused(without.end)
             yield f"without vfwhooks: {end} by {self.name(without.steps[-1])}"
+
+    def without_ours(self, way: Way) -> Way:
+        """What the hook forward does without our rules to what was led to a guest."""
+        packet = replace(way.packet, is_local=False)
+        return pass_hook(self.known.ruleset, "forward", packet, self.is_ours)
 
     def connection(
         self, rows: Sequence[ForwardStatus], protocol: str, port: int, source: str
@@ -148,9 +158,7 @@ class PortVerdicts:
         packet = self._to((hosts or ["*"])[0], is_six, protocol, port)
         if packet is None:
             raise VfwError(f"the host has no address of IPv{6 if is_six else 4}")
-        bridge = "" if source == ANYBODY else self._host.device(source)
-        by = bridge or packet.incoming
-        return replace(packet, source=source, incoming=by)
+        return self._from(packet, source)
 
     def hop(self, hop: Hop) -> str:
         """A line for a rule that a traced packet met."""
@@ -207,6 +215,12 @@ class PortVerdicts:
             return False
         maker = find_maker(self.known, step.table, step.chain, step.rule)
         return maker.program == LIBVIRT
+
+    def maker(self, step: Step) -> str:
+        """The program that made a rule; a policy is told by its chain."""
+        if step.rule is None:
+            return f"the policy of {step.chain.name} ({step.table})"
+        return find_maker(self.known, step.table, step.chain, step.rule).program
 
     def name(self, step: Step) -> str:
         """A rule and its maker."""

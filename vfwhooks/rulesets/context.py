@@ -101,7 +101,7 @@ class Context:
                 continue
             hooks.add(base.hook)
             for rule in table.chains[name].rules if name in table.chains else ():
-                ahead += targets(rule)
+                ahead += all_targets(table, rule)
 
     def _learn(self, table: Table, chain: Chain, rule: Rule) -> None:
         found = {m.field: m.values[0] for m in rule.matches if m.field and not m.is_not}
@@ -130,11 +130,20 @@ class Context:
 
 
 def targets(rule: Rule) -> Iterator[str]:
-    """The chains that a rule may lead to."""
+    """The chains that a rule names."""
     if rule.verdict.kind in _JUMPS:
         yield rule.verdict.target
     elif rule.verdict.kind == "vmap":
         yield from re.findall(r"(?:jump|goto) (\S+?)[,\s}]", rule.verdict.target)
+
+
+def all_targets(table: Table, rule: Rule) -> Iterator[str]:
+    """The chains that a rule may lead to, by a map of the table too."""
+    yield from targets(rule)
+    one = table.sets.get(rule.verdict.target[1:])
+    if one and rule.verdict.kind == "vmap":
+        ways = (element.data.split() for element in one.elements())
+        yield from dict.fromkeys(w[1] for w in ways if len(w) == 2 and w[0] in _JUMPS)
 
 
 def _refuses(chain: Chain, rule: Rule) -> str:

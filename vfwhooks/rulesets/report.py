@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..values.errors import show
-from .context import Context, Names, targets
+from .context import Context, Names, all_targets
 from .makers import Maker, find_maker
 from .purposes import find_purpose
 from .ruleset import ENDING, HOOKS, Chain, Match, Rule, Ruleset, Table
@@ -84,7 +84,9 @@ def _chain(
             yield ""
             yield _head(known, table, one)
             yield from _rules(known, table, one, makers[id(table), one.name])
-        names = dict.fromkeys(name for rule in one.rules for name in targets(rule))
+        names = dict.fromkeys(
+            name for rule in one.rules for name in all_targets(table, rule)
+        )
         ahead += [
             table.chains[name] for name in reversed(names) if name in table.chains
         ]
