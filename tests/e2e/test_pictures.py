@@ -1,5 +1,5 @@
-"""Pictures of a real host: `explain --svg` names what is there, and the pictures in
-docs/ are what the commands show on it.
+"""README's first forward on a real host, and pictures of this host: `explain --svg`
+names what is there, and the pictures in docs/ are what the commands show.
 
 `VFWHOOKS_WRITE=1 tests/run tests/e2e/test_pictures.py` makes those in docs/ anew.
 """
@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from lab.box import Done
 from lab.host import Host
 from lab.network import default_network
 from lab.screen import COLUMNS, draw_screen, show_on_terminal
 from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
-from product import HERE, configure, put_in, vfwhooks
+from product import HERE, configure, vfwhooks
 
 COMMAND = "/usr/bin/python3", "-m", "vfwhooks"
 # The guests of README: one runs, one is off, and a port of it is for some alone.
@@ -27,23 +28,52 @@ guests:
       - {published: 2222, target: 22, allow_from: [198.51.100.0/24]}
   mail: [25, 143]
 """
-URL = "http://203.0.113.1:8080/"
 REFUSING = "FORWARD -o virbr0 -p tcp --dport 443 -j DROP"
 MORE = FORWARDS + '  "<b>\\e[1m&\\"": [8443:443]\n'
 
 
+def first_steps() -> list[str]:
+    """The commands of README's "Your first forward", without its sudo."""
+    page = (HERE / "README.md").read_text()
+    part = page.partition("## Your first forward\n")[2].partition("\n## ")[0]
+    lines = re.findall("(?m)^    (.*?)(?: +#.*)?$", part)
+    return [line.replace("sudo ", "") for line in lines]
+
+
 @pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    """README's host: web1 runs and was asked once, mail is off."""
+def steps() -> dict[str, Done]:
+    """What each of README's commands came to."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def host(steps: dict[str, Done]) -> Iterator[Host]:
+    """A host where somebody new has done what README says; then it has README's guests:
+    web1 runs and was asked once, mail is off."""
     with Host.debian13("nftables", name="demo") as host:
-        put_in(host, FORWARDS)
         host.start_libvirtd()
         host.start_network(default_network())
         outside = host.outside()
         host.define_guest("mail")
         host.define_guest("web1").start(wait=True)
-        assert outside.http(URL).answered
+        for step in first_steps():
+            where = outside if step.startswith("curl ") else host
+            here = f"cd {Host.CHECKOUT} && {step}"
+            steps[step] = where.call(["sh", "-c", here])
+        configure(host, FORWARDS)
+        vfwhooks(host, "apply")
         yield host
+
+
+def test_the_first_forward(host: Host, steps: dict[str, Done]) -> None:
+    """Whoever types what README says has a guest that is reached from outside, and sees
+    it in status."""
+    said = {step.split()[0]: done.stdout for step, done in steps.items()}
+
+    assert [step for step, done in steps.items() if done.status] == []
+    assert said["curl"] == "web1 80 203.0.113.2"
+    assert " web1 " in said["virsh"]
+    assert re.search(r"(?m)^web1 .* 8080/tcp .* active ", said["vfwhooks"])
 
 
 def svg(host: Host, *arguments: str) -> str:

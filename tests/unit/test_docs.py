@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 
 from vfwhooks import __version__
 from vfwhooks.cli.commands import find_commands
@@ -59,6 +60,29 @@ def anchors(page: Path) -> list[str]:
     headings = re.findall(r"(?m)^#+ (.*)$", page.read_text())
     words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
     return [heading.replace(" ", "-") for heading in words]
+
+
+def test_readme_fits_three_screens() -> None:
+    """A newcomer reads all of it: three times 45 lines of 100 columns."""
+    text = (TOP / "README.md").read_text()
+    lines = text.splitlines()
+
+    pictures = re.findall(r"\]\((docs/\w.*\.svg)\)", text)
+    assert len(lines) <= 135 and max(map(len, lines)) <= 100
+    assert pictures == ["docs/status.svg", "docs/packet-way.svg"]
+
+
+@pytest.mark.parametrize("picture", sorted(DOCS.glob("*.svg")), ids=lambda p: p.name)
+def test_pictures_are_sound(picture: Path) -> None:
+    """Well-formed, without a script, and nothing from elsewhere."""
+    text = picture.read_text()
+    tags = {
+        etree.QName(one).localname
+        for one in etree.fromstring(text.encode()).iter("{*}*")
+    }
+
+    assert tags & {"script", "foreignObject", "image", "use", "a"} == set()
+    assert set(re.findall(r"\w+://[^\"'\s)]*", text)) == {"http://www.w3.org/2000/svg"}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *MANUALS], ids=lambda page: page.name)

@@ -1,6 +1,6 @@
-"""README's table "When something is wrong", line by line: each fault is made, and the
-tool says what the line promises. A line that changes fails here until its test has been
-looked at, and so do words of the tool that change.
+"""The table "Which fault does what" of docs/troubleshooting.md, line by line: each
+fault is made, and the tool says what the line promises. A line that changes fails here
+until its test has been looked at, and so do words of the tool that change.
 """
 
 from __future__ import annotations
@@ -693,8 +693,9 @@ def test_another_bridge(host: Host) -> None:
 
 
 def test_every_line_is_tried() -> None:
-    """README's table and the tests above are of the same words."""
-    table = (HERE / "README.md").read_text().partition("## When something is wrong")[2]
-    lines = re.findall(r"^\| (.*?) \| (.*) \|$", table.partition("\n## ")[0], re.M)
+    """The page's table and the tests above are of the same words."""
+    page = (HERE / "docs/troubleshooting.md").read_text()
+    table = page.partition("## Which fault does what")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.M)
 
     assert dict(lines[1:]) == PROMISED
