@@ -23,6 +23,7 @@ from vfwhooks.diagnosis.host_picture import (
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus
 from vfwhooks.libvirt.inventory import Inventory
+from vfwhooks.rulesets.ruleset_reader import read_ruleset
 
 ROW = ForwardStatus(
     *("web1", "203.0.113.1", "8080", "80", "tcp", "192.168.122.10", "active", "", 0)
@@ -31,8 +32,13 @@ ELSEWHERE = replace(ROW, published="8099")
 HAND = "dropped by somebody by hand, or a script without a mark"
 
 
-def lanes(row: ForwardStatus, *rules: str, allowed: str = "") -> list[Lane]:
+def lanes(
+    row: ForwardStatus, *rules: str, allowed: str = "", ruleset: str = ""
+) -> list[Lane]:
     """The ways to one forward, beside somebody's rules."""
+    known = verdicts(*rules)
+    if ruleset:
+        known.known.ruleset.join(read_ruleset(ruleset, "it"))
     guest = GuestStatus(row.guest, "", "running", [row.address])
     overview = Overview("nftables", (guest,), (row,), (), {})
     sources = (ip_network(allowed),) if allowed else ()
@@ -40,7 +46,7 @@ def lanes(row: ForwardStatus, *rules: str, allowed: str = "") -> list[Lane]:
     one = replace(forward(row.published, "80", host_ip=host), allow_from=sources)
     inventory = Inventory("/nonexistent")
     found = find_picture(
-        *(overview, [row], verdicts(*rules), inventory, [guest_forwards("web1", one)]),
+        *(overview, [row], known, inventory, [guest_forwards("web1", one)]),
         "host1",
     )
     return list(found.lanes)
@@ -77,6 +83,11 @@ def lanes(row: ForwardStatus, *rules: str, allowed: str = "") -> list[Lane]:
             *((), TAKEN, "the host itself", "sshd listens there"),
         ),
         (
+            replace(ELSEWHERE, state="blocked", reason="not in the kernel"),
+            *((), WAITS, "", "not in the kernel"),
+        ),
+        (ELSEWHERE, (), WAITS, "", "no rule leads it to the guest"),
+        (
             replace(ROW, host_ip="127.0.0.1"),
             *((), LET_IN, "", ""),
         ),
@@ -97,3 +108,16 @@ def test_source_ranges_are_two_ways() -> None:
     found = lanes(ROW, allowed="198.51.100.0/24")
 
     assert [one.who for one in found] == ["198.51.100.0/24", OTHERS]
+
+
+def test_a_policy_that_refuses() -> None:
+    """It is named by its chain."""
+    save = "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"
+
+    (lane,) = lanes(ROW, ruleset=save)
+
+    assert (lane.end, lane.by, lane.why) == (
+        REFUSED,
+        "dropped by the policy of FORWARD (ip filter)",
+        "forward",
+    )

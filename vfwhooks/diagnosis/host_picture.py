@@ -3,7 +3,7 @@ lets it in or refuses it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -151,9 +151,10 @@ class _Finder:
             return replace(lane, end=WAITS, why=why)
         way = self._verdicts.follow(packet)
         if way.end == "depends":
-            return replace(lane, end=UNKNOWN, why=row.reason or way.depends)
+            return replace(lane, end=UNKNOWN, why=way.depends)
         if way.end != "accept":
-            return replace(lane, **self._refusal(way, row))
+            said = row.reason if row.state != "active" else ""
+            return self._refused(lane, way, said)
         if "dnat" not in way.packet.states:
             return _by_status(lane, row, "the host itself")
         if way.packet.destination != (row.address or way.packet.destination):
@@ -166,12 +167,12 @@ class _Finder:
             return replace(lane, why=self._without(way))
         return lane
 
-    def _refusal(self, way: Way, row: ForwardStatus) -> Mapping[str, str]:
+    def _refused(self, lane: Lane, way: Way, said: str = "") -> Lane:
+        """Ended by the last rule of the way; `said` is a better reason."""
         step = way.steps[-1]
-        rule = step.rule.text if step.rule else ""
-        said = row.reason if row.state != "active" else ""
         by = f"{refused(way.end)} by {self._verdicts.maker(step)}"
-        return {"end": REFUSED, "by": by, "why": said or f"{step.hook}: {rule}"}
+        rule = f"{step.hook}: {step.rule.text}" if step.rule else step.hook
+        return replace(lane, end=REFUSED, by=by, why=said or rule)
 
     def _without(self, way: Way) -> str:
         without = self._verdicts.without_ours(way)
@@ -215,10 +216,7 @@ class _Finder:
             return replace(lane, end=UNKNOWN, why=way.depends)
         if way.end == "accept":
             return lane
-        step = way.steps[-1]
-        rule = step.rule.text if step.rule else ""
-        by = f"{refused(way.end)} by {self._verdicts.maker(step)}"
-        return replace(lane, end=REFUSED, by=by, why=f"{step.hook}: {rule}")
+        return self._refused(lane, way)
 
     def _uplink(self, version: int) -> str:
         """The interface that a packet from outside comes in by."""
@@ -230,15 +228,14 @@ class _Finder:
 
 
 def _by_status(lane: Lane, row: ForwardStatus, other: str = "") -> Lane:
-    """What status says of it, where the rules refuse nothing. `other`: who has the port
-    instead of the guest."""
+    """What status says of it, where the rules refuse nothing. `other`: who gets the
+    packets in place of the guest."""
+    if row.state == "conflict":
+        return replace(lane, end=TAKEN, by=other, why=row.reason)
     if row.state == "active" and not other:
         return replace(lane, why=row.reason)
-    if row.state in ("conflict", "active", "blocked") and other:
-        return replace(lane, end=TAKEN, by=other, why=row.reason)
-    end = HINDERED if row.state == "blocked" else WAITS
-    end = TAKEN if row.state == "conflict" else end
-    return replace(lane, end=end, why=row.reason or row.state)
+    end = HINDERED if row.state == "blocked" and not other else WAITS
+    return replace(lane, end=end, why=row.reason or "no rule leads it to the guest")
 
 
 def _end(row: ForwardStatus) -> str:
