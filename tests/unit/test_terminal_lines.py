@@ -25,6 +25,13 @@ from vfwhooks.cli.terminal_lines import coloured, wrap
             "  handle 3: iifname virbr0 oifname virbr0 counter accept",
             ["  handle 3: iifname virbr0 oifname", "      virbr0 counter accept"],
         ),
+        (
+            "  kernel   inet vfwhooks dnat4_any: dnat 4 * tcp 8080: there",
+            [
+                "  kernel   inet vfwhooks dnat4_any: dnat",
+                "           4 * tcp 8080: there",
+            ],
+        ),
         ("x" * 60, ["x" * 60]),
         ("short", ["short"]),
     ],

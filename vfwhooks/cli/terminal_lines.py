@@ -11,7 +11,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 _LEAST = 40  # columns: below that wrapping makes it worse
-_KEY = re.compile(r" *(?:made by|does|why|if lost|holds|note):? +")
+_KEY = re.compile(
+    r" *(?:made by|does|why|if lost|holds|note|written|kernel|way|back|then):? +"
+)
 _BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 _WHOLE = (
     (re.compile(r"\S.*, chain .* \(.*\)$|published ports\b|\d+ rules?$"), _BOLD),
