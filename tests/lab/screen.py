@@ -26,6 +26,7 @@ _DARK = (
     *("#ff8078", "#4cc38a", "#e3b341", "#79b8ff", "#d2a8ff", "#56d4dd"),
 )
 _NAMES = "ink", "dim", *(f"c{number}" for number in range(1, 7))
+_OF_MANY = re.compile(r"[34]8;(?:5;\d+|2;\d+;\d+;\d+)")  # a colour of 256, or of any
 _PTY = """\
 import os, pty, sys
 def read(fd):
@@ -68,8 +69,9 @@ def screen_lines(sent: str) -> list[list[tuple[frozenset[str], str]]]:
 
 
 def _changed(look: frozenset[str], codes: str) -> frozenset[str]:
-    """The look after an SGR sequence."""
-    for code in map(int, filter(None, (codes or "0").split(";"))):
+    """The look after an SGR sequence; of the colours only the first eight are drawn."""
+    codes = _OF_MANY.sub("", codes or "0")
+    for code in map(int, filter(None, codes.split(";"))):
         bare = frozenset(one for one in look if not one.startswith("c"))
         if code == 0:
             look = frozenset()
