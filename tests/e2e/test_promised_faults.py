@@ -296,8 +296,8 @@ def test_services(host: Host, web1: Guest, watch: None) -> None:
         serving(host, "vpn", 51000, protocol="udp") as udp,
     ):
         found = [apply(host, f"guests:\n  web1: {ports}\n")]
-        checked = [line.partition("warning: ")[2] for line in check(host)]
         left = [missing(host)]
+        checked = [line.partition("warning: ")[2] for line in check(host)]
         wait_until(lambda: len(missing(host)) > 1, "the service to see to it", 20)
         left.append(missing(host))
         found.append(said(host))
