@@ -717,7 +717,8 @@ check_all() {
 	[ -n "$root" ] || refuse_beside_package
 	version=$(libvirt_version) release=$lib/$(identify "$here")
 	check_places
-	plan_packages
+	missing=''
+	[ -n "$root" ] || plan_packages
 	[ -z "$missing" ] || say "would have $manager install $packages"
 	[ "$(identify "$root$release")" = "${release##*/}" ] || say "would put the release into $release"
 	stage_hooks

@@ -652,6 +652,7 @@ def test_packed_hooks_name_the_place_they_will_have(quiet: Host) -> None:
             " python libvirt-python python-lxml python-jinja python-yaml\n",
         ),
     ],
+    ids=["debian", "fedora", "opensuse", "arch"],
 )
 def test_missing_packages_are_installed(
     quiet: Host, distribution: str, called: str
