@@ -104,28 +104,121 @@ find_missing() {
 	echo nft
 }
 
-find_manager() {
-	for manager in apt-get dnf zypper pacman; do
-		! command -v $manager || return 0
-	done | sed 's|.*/||'
+# A value of os-release(5). No file and no value are an empty one.
+read_os_release() {
+	for file in /etc/os-release /usr/lib/os-release; do
+		[ ! -r $file ] || { sed -n "s/^$1=//p" $file | tr -d "\"'" && break; }
+	done
 }
 
-install_packages() {
-	missing=$(find_missing | xargs)
-	[ -n "$missing" ] || return 0
-	manager=$(find_manager)
-	case $manager in
-	apt-get) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml nftables ;;
-	dnf) set -- python3 python3-libvirt python3-lxml python3-jinja2 python3-pyyaml nftables ;;
-	zypper) set -- python3 python3-libvirt-python python3-lxml python3-Jinja2 python3-PyYAML nftables ;;
-	pacman) set -- python libvirt-python python-lxml python-jinja python-yaml nftables ;;
-	*) die "this host lacks $missing: install them, then run this again" ;;
+# The family of this distribution: by its own ID, then by those that it is like.
+find_family() {
+	for id in $(read_os_release ID) $(read_os_release ID_LIKE); do
+		case $id in
+		debian | ubuntu) echo debian ;;
+		fedora | rhel | centos) echo fedora ;;
+		opensuse* | suse*) echo suse ;;
+		arch) echo arch ;;
+		*) continue ;;
+		esac
+		break
+	done
+}
+
+# Sets the package manager, and the packages in the order of what find_missing names.
+name_packages() {
+	manager='' packages=''
+	case $(find_family) in
+	debian)
+		manager=apt-get
+		packages='python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml nftables'
+		;;
+	fedora)
+		manager=dnf
+		packages='python3 python3-libvirt python3-lxml python3-jinja2 python3-pyyaml nftables'
+		;;
+	suse)
+		manager=zypper
+		packages='python3 python3-libvirt-python python3-lxml python3-Jinja2 python3-PyYAML nftables'
+		;;
+	arch)
+		manager=pacman
+		packages='python libvirt-python python-lxml python-jinja python-yaml nftables'
+		;;
 	esac
+}
+
+# Keeps those packages that have what is missing.
+select_packages() {
+	# shellcheck disable=SC2086 # words, not one
+	set -- $packages
+	packages=''
 	for what in python3.9 libvirt lxml jinja2 yaml nft; do
-		case " $missing " in *" $what "*) set -- "$@" "$1" ;; esac
+		case " $missing " in *" $what "*) packages="$packages $1" ;; esac
 		shift
 	done
-	say "installing $*"
+	packages=${packages# }
+}
+
+# No package brings another Python to $python.
+refuse_old_python() {
+	[ -x $python ] || return 0
+	old=$($python -c 'import sys
+if sys.version_info < (3, 9): print(*sys.version_info[:2], sep=".")') || :
+	[ -z "$old" ] || die "$python is Python $old, and vfwhooks needs 3.9 or later:" \
+		"a later release of $(name_system) has that"
+}
+
+name_system() {
+	name=$(read_os_release PRETTY_NAME)
+	echo "${name:-this system}"
+}
+
+# Finds what is missing, and what would install it. Dies where nothing would.
+plan_packages() {
+	missing=$(find_missing | xargs)
+	[ -n "$missing" ] || return 0
+	refuse_old_python
+	name_packages
+	[ -n "$packages" ] || die "this host lacks $missing, and what $(name_system) calls its packages" \
+		'is not known here: install Python 3.9 or later, its modules libvirt, lxml, jinja2' \
+		'and yaml, and nft or iptables, then run this again'
+	select_packages
+	is_writable /usr || die "this host lacks $missing, and its image has all packages:" \
+		"$(name_image_step), then run this again"
+	command -v $manager >/dev/null ||
+		die "this host lacks $missing, and there is no $manager: install $packages, then run this again"
+}
+
+name_image_step() {
+	if command -v rpm-ostree >/dev/null; then
+		echo "rpm-ostree install $packages, and boot into it"
+	elif command -v transactional-update >/dev/null; then
+		echo "transactional-update pkg install $packages, and boot into it"
+	else
+		echo "put $packages into the image"
+	fi
+}
+
+# A package manager's status says less than a look: zypper has some for what went well.
+install_packages() {
+	plan_packages
+	[ -n "$missing" ] || return 0
+	say "installing $packages"
+	# shellcheck disable=SC2086 # words, not one
+	run_manager $packages >&2 && status=0 || status=$?
+	missing=$(find_missing | xargs)
+	[ -n "$missing" ] || return 0
+	refuse_old_python
+	case $manager:$status in
+	*:0) die "this host still lacks $missing: install them, then run this again" ;;
+	pacman:*) step='see above (where it found no file: pacman -Syu)' ;;
+	*) step='see above' ;;
+	esac
+	die "$manager could not install $packages: $step, then run this again"
+}
+
+run_manager() {
 	case $manager in
 	apt-get)
 		apt-get -qq update || :
@@ -134,9 +227,7 @@ install_packages() {
 	dnf) dnf -q -y install "$@" ;;
 	zypper) zypper -q -n install "$@" ;;
 	pacman) pacman -S --noconfirm --needed "$@" ;;
-	esac >&2 || die "$manager could not install $*: see above, then run this again"
-	missing=$(find_missing | xargs)
-	[ -z "$missing" ] || die "this host still lacks $missing: install them, then run this again"
+	esac
 }
 
 # The release gets its name when it is complete.
@@ -497,6 +588,7 @@ install_all() {
 	remove_older
 	[ -n "$root" ] || finish
 	say "${release##*/} is installed; forwards go into $config"
+	[ -n "$root" ] || say "$(find_verdict)"
 }
 
 finish() {
@@ -612,27 +704,39 @@ find_configured() {
 	}
 }
 
+# Those of libvirt's daemons that call hooks here: one for all drivers, or one for each.
+find_daemons() {
+	[ -n "$root" ] || $python -IBc 'import sys
+sys.path.insert(0, sys.argv[1])
+from vfwhooks.libvirt.daemons import find_concerned
+print(*find_concerned())' "$here" 2>/dev/null || :
+}
+
 # Prints the steps of an installation, in order. Dies where the installation would die.
 check_all() {
 	[ -n "$root" ] || refuse_beside_package
 	version=$(libvirt_version) release=$lib/$(identify "$here")
 	check_places
-	missing=$(find_missing | xargs)
-	if [ -n "$missing" ]; then
-		manager=$(find_manager)
-		[ -n "$manager" ] || die "this host lacks $missing: install them, then run this again"
-		say "would have $manager install what is missing: $missing"
-	fi
+	missing=''
+	[ -n "$root" ] || plan_packages
+	[ -z "$missing" ] || say "would have $manager install $packages"
 	[ "$(identify "$root$release")" = "${release##*/}" ] || say "would put the release into $release"
 	stage_hooks
+	told=''
 	for driver in $drivers; do
 		place=$(find_place "$driver")
-		[ "$(cat "$root$place" 2>/dev/null)" = "$(cat "$work/hooks/$driver")" ] ||
-			say "would lay $place, where libvirt may run it"
+		[ "$(cat "$root$place" 2>/dev/null)" = "$(cat "$work/hooks/$driver")" ] && continue
+		say "would lay $place, where libvirt may run it"
+		told=$(find_daemons)
 	done
 	rm -rf "$work"
+	[ -z "$told" ] || say "would tell $told of the hooks, and restart no daemon"
 	[ -e "$root$config" ] || say "would put a sample into $config"
-	[ -e "$root$unit" ] || say "would put in $unit$(! runs_systemd || echo ', and start it')"
+	if [ ! -e "$root$unit" ]; then
+		say "would put in $unit$(! runs_systemd || echo ', and start it')"
+	elif runs_systemd; then
+		say 'would restart vfwhooks.service'
+	fi
 	[ "$(find_installed)" = "$release" ] || say "would have $bin run it"
 	say 'nothing was changed'
 }
@@ -647,11 +751,26 @@ show_status() {
 	done
 	say "${installed##*/} is installed${from:-}"
 	say "hooks:${laid:- none}"
+	version=$(libvirt_version) daemons=$(find_daemons)
+	say "libvirt:${version:+ $version} ${daemons:-no daemon that calls hooks}"
 	! runs_systemd || say "service: $(systemctl is-active vfwhooks.service || :)"
-	wrong=$("$bin" doctor 2>/dev/null | grep -c '^wrong ') || :
-	case $wrong in
-	0) say 'doctor finds nothing wrong' ;;
-	*) die "doctor finds wrong: $wrong; vfwhooks doctor says what, and the cure" ;;
+	verdict=$(find_verdict)
+	case $verdict in
+	*' nothing to mend') say "$verdict" ;;
+	*) die "$verdict" ;;
+	esac
+}
+
+# What vfwhooks doctor finds wrong, on one line.
+find_verdict() {
+	found=$("$bin" doctor 2>/dev/null) || :
+	wrong=$(echo "$found" | sed -n 's/^wrong  *//p')
+	first=$(echo "$wrong" | head -n 1)
+	case $found:$(echo "$wrong" | grep -c .) in
+	:*) echo 'doctor could not look: run vfwhooks doctor' ;;
+	*:0) echo 'doctor: nothing to mend' ;;
+	*:1) echo "doctor: 1 finding: $first" ;;
+	*) echo "doctor: $(echo "$wrong" | wc -l) findings, first: $first; run vfwhooks doctor" ;;
 	esac
 }
 

@@ -17,7 +17,8 @@ def measured(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
     """
 
     def take_down(what: str, figure: float) -> None:
-        line = f"{request.node.name}: {what}: {figure:.3g}"
+        shown = f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
+        line = f"{request.node.name}: {what}: {shown}"
         request.node.user_properties.append((_FIGURE, line))
 
     return take_down

@@ -285,6 +285,25 @@ def test_unit_is_sound(systemd: Systemd) -> None:
 
 
 @once
+def test_installing_restarts_our_unit_alone(host: Host, systemd: Systemd) -> None:
+    """That is said before, and what runs after; doctor's verdict comes last."""
+    script = f"{Host.CHECKOUT}/install.sh"
+    before = main_pid(systemd), host.read("/run/libvirtd.pid")
+
+    check = systemd.run(script, "--check")
+    lines = systemd.run(script).splitlines()
+    status = systemd.run(script, "--status").splitlines()
+    after = main_pid(systemd), host.read("/run/libvirtd.pid")
+
+    assert check == (
+        "install.sh: would restart vfwhooks.service\ninstall.sh: nothing was changed\n"
+    )
+    assert (after[0] != before[0], after[1]) == (True, before[1])
+    assert "install.sh: service: active" in status
+    assert (lines[-1], status[-1]) == ("install.sh: doctor: nothing to mend",) * 2
+
+
+@once
 def test_removal_ends_the_service(
     host: Host, systemd: Systemd, web1: Guest, outside: Net
 ) -> None:

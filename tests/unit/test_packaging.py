@@ -33,7 +33,7 @@ PYPI = {
 
 def installs(manager: str) -> list[str]:
     """What install.sh installs by a package manager."""
-    found = re.search(rf"(?m)^\t{manager}\) set -- (.*) ;;$", INSTALL)
+    found = re.search(rf"\tmanager={manager}\n\t+packages='(.*)'\n", INSTALL)
     assert found
     return found[1].split()
 
@@ -57,11 +57,26 @@ def test_debian_depends_on_what_install_sh_installs() -> None:
     assert names == ["${misc:Depends}", *installs("apt-get")]
 
 
-def test_rpm_requires_what_install_sh_installs() -> None:
-    """Under the same names, in the same order."""
+@pytest.mark.parametrize(("manager", "other"), [("dnf", 1), ("zypper", 2)])
+def test_rpm_requires_what_install_sh_installs(manager: str, other: int) -> None:
+    """Under the same names, in the same order; SUSE has names of its own."""
     main = SPEC.partition("%package")[0]
+    parts = re.split(r"(?m)^%(?:if 0%\{\?suse_version\}|else|endif)$", main)
+    del parts[other]
 
-    assert re.findall(r"(?m)^Requires: +(\S+)", main) == installs("dnf")
+    assert re.findall(r"(?m)^Requires: +(\S+)", "".join(parts)) == installs(manager)
+
+
+@pytest.mark.parametrize("manager", ["apt-get", "dnf", "zypper", "pacman"])
+def test_packages_stand_in_one_order(manager: str) -> None:
+    """Which is the order in which install.sh looks for what is missing."""
+    order = "python", "libvirt", "lxml", "jinja", "yaml", "nftables"
+    names = installs(manager)
+
+    assert len(names) == len(order)
+    assert [what for what, name in zip(order, names) if what in name.lower()] == [
+        *order
+    ]
 
 
 def test_setup_cfg_needs_the_same() -> None:
