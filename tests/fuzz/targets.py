@@ -148,9 +148,12 @@ def compilation(data: bytes) -> object:
 def forwards(data: bytes) -> object:
     """forwards.yaml, to the lines that are compiled of it and back."""
     problems: list[Problem] = []
-    reader = schema._Reader()  # what read_forwards does with each file's tree
+    # What read_forwards does with each file's tree.
+    reader = schema._Reader(lambda _: ())
     try:
-        reader.document(parse_tree(data, "forwards.yaml", problems), True)
+        tree = parse_tree(data, "forwards.yaml", problems)
+        reader.names(tree)
+        reader.document(tree, True)
     except NotRead as error:
         return str(error.problem)
     found = problems + reader.read.problems + find_conflicts(reader.guests)

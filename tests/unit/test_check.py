@@ -177,8 +177,8 @@ def test_an_escape_sequence_reaches_no_terminal(tmp_path: Path) -> None:
 
     found = check(tmp_path, "f\x1b.yaml")
 
-    said = "f\\x1b.yaml:1:1: the file is nothing, not a mapping of defaults, guests\n"
-    assert found == [2, "", said]
+    what = "the file is nothing, not a mapping of defaults, guests, addresses"
+    assert found == [2, "", f"f\\x1b.yaml:1:1: {what}\n"]
 
 
 def test_bad_usage(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ BEYOND = {
     "mixed-families",
     "no-blank-after-the-colon-in-braces",
     "one-guest-one-port-twice",
+    "overlap-by-name",
     "overlap-by-name-and-uuid",
     "overlap-in-capitals",
     "overlap-in-several-protocols",
@@ -151,7 +152,11 @@ BAD_PORTS = ["0", "65536", "-5", "http", "5.5", "80-", "1-70000", "8 0", "true",
 PROTOCOLS = ["tcp", "UDP", "Sctp"]
 BAD_PROTOCOLS = ["dccp", "6", "tcp udp", "''", "{}"]
 ADDRESSES = ["203.0.113.5", '"2001:db8::5"', "0.0.0.0", '"::"']
-BAD_ADDRESSES = ["203.0.113", "203.0.113.256", "eth0", "7", "''", "[]", "{}"]
+BAD_ADDRESSES = [
+    *("203.0.113", "203.0.113.256", "eth0", "7", "''", "[]", "{}"),
+    *("{device: eth0}", "{interface: []}", "{interface: lo, name: a}"),
+]
+HOSTS = [ADDRESSES[0], "{interface: lo}", "{name: public}"]
 NETWORKS = ["198.51.100.0/24", '"2001:db8::/32"', "10.0.0.0/255.0.0.0", "192.0.2.1"]
 BAD_NETWORKS = ["office", "10.0.0.0/", "5", "''", "[]"]
 SWITCHES = ["true", "False", "TRUE", "'true'"]
@@ -168,7 +173,7 @@ BAD_SHORT = [
 ]
 LISTED = {
     "protocol": (PROTOCOLS, BAD_PROTOCOLS),
-    "host_ip": (ADDRESSES[:1], BAD_ADDRESSES),
+    "host_ip": (HOSTS, BAD_ADDRESSES),
     "allow_from": (NETWORKS[:1], BAD_NETWORKS),
 }
 SINGLE = dict.fromkeys(("over_listener", "return_path", "masquerade"))
@@ -219,7 +224,8 @@ def files(draw: st.DrawFn, is_bad: bool) -> str:
             keys["when_stopped"] = draw(st.sampled_from(["reject", "pass"]))
         lines = "\n".join(f"  {key}: {value}" for key, value in keys.items())
         guests.append(f" guest{number}:\n{lines}\n")
-    return "guests:\n" + "".join(guests)
+    named = "addresses: {public: 203.0.113.7, other: ['2001:db8::7', 192.0.2.7]}\n"
+    return named + "guests:\n" + "".join(guests)
 
 
 @PROPERTY

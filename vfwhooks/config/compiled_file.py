@@ -183,16 +183,22 @@ def mark_of(taken: str) -> str:
 
 def stamped(taken: str) -> list[str]:
     """The paths that existed when the stamps were taken."""
-    lines = [line.split(" ") for line in taken.split("\n")]
+    lines = [line.split(" ") for line in _of_files(taken)]
     return [files.unquote(words[0]) for words in lines if len(words) > 2]
 
 
 def is_current(taken: str, main: str) -> bool:
-    """Whether the files still have these stamps."""
-    lines = taken.split("\n")
+    """Whether the files still have these stamps. The addresses of interfaces, which
+    follow, are the service's to look at: an event would have to ask the kernel."""
+    lines = _of_files(taken)
     return lines[0].startswith(files.quote(main) + " ") and all(
         stamp(files.unquote(line.partition(" ")[0])) == line for line in lines
     )
+
+
+def _of_files(taken: str) -> list[str]:
+    """The lines about files; those about interfaces begin with @ (see host_ips)."""
+    return [line for line in taken.split("\n") if line[:1] != "@"]
 
 
 def _encoded(name: str) -> bytes:

@@ -17,6 +17,7 @@ The lines, with examples of values, and their meaning:
     forward * tcp 22 22 22 22 - masquerade=True   with options that differ from default
     forward 203.0.113.7 all 0 65535 0 65535 -   all ports and protocols of that address
     claimed * tcp 8080 8080 80 80 -          a forward of a guest with a claim
+    unplaced eth0 * tcp 8080 8080 80 80 -    a forward on eth0, which has no address
     over 203.0.113.7                         its ports yield to no listener of the host
 """
 
@@ -46,6 +47,9 @@ def parse_settings(lines: Iterable[str]) -> Settings:
         word, _, rest = line.partition(" ")
         if word in ("forward", "claimed"):
             _add(settings, parse_forward(rest, word == "claimed"))
+        elif word == "unplaced":
+            interface, _, rest = rest.partition(" ")
+            settings.unplaced.append((unquote(interface), parse_forward(rest)))
         elif word == "address":
             address = parse_address(rest)
             settings.addresses[family_of(address)] = address

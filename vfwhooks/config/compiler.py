@@ -18,6 +18,7 @@ from . import compiled_file
 from .allow_from import by_family, chain_name
 from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
+from .host_ips import Interfaces
 from .kept_over_boot import keep_behind
 from .keys import ANSWERS
 from .last_good import note_broken
@@ -41,7 +42,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     are written beside it. Returns all problems.
     """
     taken = compiled_file.stamps(str(path))
-    guests, problems = read_forwards(path)
+    interfaces = Interfaces()
+    guests, problems = read_forwards(path, interfaces=interfaces)
     problems = [*find_gone(path, state.path), *problems]
     wrong = [problem for problem in problems if not problem.is_warning]
     if compiled_file.stamps(str(path)) != taken:
@@ -69,7 +71,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     of_all += [f"bridge {quote(bridge)}" for bridge in bridges]
     if of_all:
         lines[""] = of_all
-    state.put_compiled(compiled_file.build(taken, base_rulesets, lines))
+    stamps = "\n".join([taken, *interfaces.stamps()])
+    state.put_compiled(compiled_file.build(stamps, base_rulesets, lines))
     state.remove("broken")
     return problems
 
@@ -113,6 +116,10 @@ def guest_lines(guest: GuestForwards) -> list[str]:
     lines += _public_lines(guest)
     verb = "claimed" if guest.is_claimed else "forward"
     lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
+    lines += [
+        f"unplaced {quote(forward.interface)} {_forward_line(forward)}"
+        for forward in guest.unplaced
+    ]
     return lines
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
 from .forwards import Forward
+from .host_ips import HostIps
 from .port_list import Defaults, PortList
 from .port_spellings import parse_entry
 from .value_reader import Values
@@ -122,7 +123,8 @@ def _entries_of(tree: Node, guest: str) -> list[Node]:
 
 def _forwards(node: Node) -> list[Forward]:
     """What an entry publishes, by itself."""
-    return PortList(Values(), Defaults()).listed(Items(node.place, (node,)), node)
+    ports = PortList(Values(), Defaults(), HostIps(lambda _: (), is_any_known=True))
+    return ports.listed(Items(node.place, (node,)), node) + ports.unplaced
 
 
 def _is_written(node: Node, port: str) -> bool:

@@ -15,7 +15,8 @@ class Forward:
     """One published port or range, over one protocol, on one host address.
 
     `host_ip` None means every local address; 0.0.0.0 and :: mean every address of their
-    family. `target` is as long as `published`, or one port for all of them.
+    family. `target` is as long as `published`, or one port for all of them. `interface`
+    names the host's interface that stands in the file in place of the address.
     """
 
     host_ip: Address | None
@@ -25,6 +26,7 @@ class Forward:
     allow_from: tuple[Subnet, ...]
     place: Place
     options: PortOptions = NO_OPTIONS
+    interface: str = ""
 
     def claims(self) -> list[Published]:
         """The published ports, once for each family."""
@@ -50,6 +52,7 @@ class GuestForwards:
     them. `is_hosts_own`: the host itself may use them, too. `hairpin`: the place of the
     key that switches on hairpin mode for the guest's bridge ports, None if it is off.
     `network` or `bridge` names the interface; `bridge` may be the host's own.
+    `unplaced`: forwards on an interface of the host that has no address now.
     """
 
     name: str
@@ -66,3 +69,4 @@ class GuestForwards:
     is_egress: bool = False
     is_hosts_own: bool = False
     hairpin: Place | None = None
+    unplaced: tuple[Forward, ...] = ()

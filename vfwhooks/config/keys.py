@@ -52,7 +52,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 # Keys about the way of answers. They mean nothing if only the host itself connects.
 ANSWERS = ("return_path", "masquerade")
 
-DOCUMENT = ("defaults", "guests")
+DOCUMENT = ("defaults", "guests", "addresses")
 DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin", *ANSWERS)
 PUBLIC = ("public_ip", "outgoing", "public_ip_of_host")
 GUEST = (
@@ -67,4 +67,5 @@ GUEST = (
     *ANSWERS,
     *PUBLIC,
 )
+HOST_IP = ("interface", "name")
 PORT = ("published", "target", "protocol", "host_ip", "allow_from", *OPTIONS)

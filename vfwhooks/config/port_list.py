@@ -10,6 +10,7 @@ from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import FIRST, LAST
 from .allow_from import find_fault, read_sources
 from .forwards import Forward, GuestForwards
+from .host_ips import HostIp, HostIps
 from .keys import ANSWERS, NO_OPTIONS, PORT, PortOptions
 from .port_spellings import (
     parse_entry,
@@ -28,6 +29,7 @@ from .value_syntax import (
 )
 from .yaml_tree import Items, Node, Pairs, Place, Text
 
+_EVERY = HostIp(None)
 _SIDES = ("published", parse_published), ("target", parse_target)
 
 
@@ -36,7 +38,7 @@ class Defaults:
     """The values for ports and guests without a key of their own. `hairpin` is the
     place of the key, None if hairpin mode is off."""
 
-    host_ips: tuple[Address, ...] = ()
+    host_ips: tuple[HostIp, ...] = ()
     allow_from: tuple[Subnet, ...] = ()
     is_claimed: bool = False
     hairpin: Place | None = None
@@ -51,7 +53,7 @@ class _Entry:
     place: Place
     published: PortRange
     target: PortRange
-    host_ips: tuple[Address, ...]
+    host_ips: tuple[HostIp, ...]
     allow_from: tuple[Subnet, ...]
     options: PortOptions
     protocols: tuple[str, ...] = ("tcp",)
@@ -59,11 +61,14 @@ class _Entry:
 
 
 class PortList:
-    """Reads one guest's ports, with `defaults`. Problems go to `read`."""
+    """Reads one guest's ports, with `defaults`. Problems go to `read`, and forwards on
+    an interface without an address to `unplaced`."""
 
-    def __init__(self, read: Values, defaults: Defaults) -> None:
+    def __init__(self, read: Values, defaults: Defaults, hosts: HostIps) -> None:
         self._read = read
         self._defaults = defaults
+        self._hosts = hosts
+        self.unplaced: list[Forward] = []
 
     def one_to_one(self, guest: GuestForwards) -> list[Forward]:
         """One forward of all ports and protocols for each of the guest's public
@@ -74,7 +79,7 @@ class PortList:
         return [
             forward
             for address in guest.public_ips
-            for forward in self._forwards(replace(entry, host_ips=(address,)))
+            for forward in self._forwards(replace(entry, host_ips=(HostIp(address),)))
         ]
 
     def listed(self, node: Node | None, guest: Node) -> list[Forward]:
@@ -117,7 +122,8 @@ class PortList:
     def _short(self, short: Short, place: Place) -> _Entry:
         entry = self._entry(place, short.published, short.target)
         if short.host_ip:
-            entry = replace(entry, host_ips=(parse_host_ip(short.host_ip),))
+            address = parse_host_ip(short.host_ip)
+            entry = replace(entry, host_ips=(HostIp(address),))
         if short.protocol:
             entry = replace(entry, protocols=(parse_protocol(short.protocol),))
         return entry
@@ -136,7 +142,7 @@ class PortList:
         target = given.get("target") or published
         above, read = self._defaults, self._read
         protocols = read.given(parts, "protocol", parse_protocols, ("tcp",))
-        host_ips = read.given(parts, "host_ip", parse_host_ip, above.host_ips)
+        host_ips = self._hosts.read(read, parts, above.host_ips)
         allow = read_sources(read, parts, above.allow_from)
         options = read.options(parts, above.options)
         if not given:
@@ -157,21 +163,23 @@ class PortList:
             what = f"{published} to {target} is {count}; make them as many"
             self._read.wrong(entry.place, what)
             return
-        for host_ip in entry.host_ips or (None,):
+        for host_ip in self._reachable(entry):
             sources = self._sources(entry, host_ip)
-            if sources is None:
-                continue
-            options = self._options(entry, host_ip)
             for protocol in entry.protocols:
-                yield Forward(
-                    host_ip,
+                forward = Forward(
+                    host_ip.address,
                     protocol,
                     published,
                     target,
                     sources,
                     entry.place,
-                    options,
+                    self._options(entry, host_ip.address),
+                    host_ip.source if host_ip.is_by_interface else "",
                 )
+                if host_ip.is_absent:
+                    self.unplaced.append(forward)
+                else:
+                    yield forward
 
     def _options(self, entry: _Entry, host_ip: Address | None) -> PortOptions:
         """The entry's options on this address. The host's loopback has no answers to
@@ -186,18 +194,25 @@ class PortList:
         without: dict[str, Any] = dict.fromkeys(ANSWERS, False)
         return replace(entry.options, **without)
 
-    def _sources(
-        self, entry: _Entry, host_ip: Address | None
-    ) -> tuple[Subnet, ...] | None:
-        """The source ranges on this address; None, and a problem, if nobody could
-        connect."""
-        allow = entry.allow_from
-        if host_ip is None:
-            return allow
-        if host_ip.is_loopback and allow is self._defaults.allow_from:
-            return ()
-        fault = find_fault(allow, host_ip)
-        if fault:
-            self._read.wrong(entry.place, fault)
-            return None
-        return allow
+    def _reachable(self, entry: _Entry) -> list[HostIp]:
+        """The entry's addresses to which anybody may connect. A written address that
+        nobody may connect to is a problem, and so is a name if all of its addresses
+        are; which addresses an interface has is another matter on each host."""
+        host_ips = entry.host_ips or (_EVERY,)
+        faults = {
+            one: find_fault(self._sources(entry, one), one.address)
+            for one in host_ips
+            if one.address
+        }
+        found = [one for one in host_ips if not faults.get(one)]
+        for one, fault in faults.items():
+            if fault and not (one.is_by_interface or (one.source and found)):
+                self._read.wrong(entry.place, fault)
+        return found
+
+    def _sources(self, entry: _Entry, host_ip: HostIp) -> tuple[Subnet, ...]:
+        """The source ranges on this address: those of `defaults` do not hold on the
+        host's loopback."""
+        allow, address = entry.allow_from, host_ip.address
+        is_inside = address is not None and address.is_loopback
+        return () if is_inside and allow is self._defaults.allow_from else allow

@@ -151,7 +151,8 @@ class Settings:
     by the host's own way. `public`: addresses for this guest, not the host's.
     `one_to_one`, `kept`: addresses whose unpublished ports are rejected, on `kept` even
     if the guest does not run. `egress`: addresses from which its own connections leave.
-    `over`: published ports that yield to no listener of the host."""
+    `over`: published ports that yield to no listener of the host. `unplaced`: forwards
+    on an interface of the host that has no address, each with the interface."""
 
     addresses: Addresses = field(default_factory=dict)
     network: str = ""
@@ -163,6 +164,7 @@ class Settings:
     kept: list[Address] = field(default_factory=list)
     egress: list[Address] = field(default_factory=list)
     over: set[Published] = field(default_factory=set)
+    unplaced: list[tuple[str, PortMapping]] = field(default_factory=list)
     is_wide: bool = False
     is_loopback: bool = False
     is_hairpin: bool = False

@@ -7,7 +7,7 @@ them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from .config_files import find_files, in_file_order
 from .conflicts import find_conflicts
 from .forwards import GuestForwards
 from .guest_names import is_uuid
+from .host_ips import HostIp, HostIps, Interfaces
 from .keys import DEFAULTS, DOCUMENT, GUEST, parse_switch
 from .port_list import Defaults, PortList
 from .public_ip import read_public
@@ -27,7 +28,6 @@ from .value_syntax import (
     Address,
     parse_bridge,
     parse_guest_address,
-    parse_host_ip,
     parse_when_stopped,
 )
 from .yaml_tree import (
@@ -45,19 +45,26 @@ _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 
 
 def read_forwards(
-    main: Path, edited: Mapping[Path, bytes] = MappingProxyType({})
+    main: Path,
+    edited: Mapping[Path, bytes] = MappingProxyType({}),
+    interfaces: Callable[[str], tuple[Address, ...]] | None = None,
 ) -> tuple[list[GuestForwards], list[Problem]]:
     """All guests of forwards.yaml and forwards.d, and all problems in file order, as if
-    the `edited` files were written already."""
-    reader = _Reader()
+    the `edited` files were written already. `interfaces` gives the addresses of an
+    interface; without it, the kernel does."""
+    reader = _Reader(interfaces or Interfaces())
     files = find_files(main, edited)
+    trees: list[tuple[Path, Node]] = []
     for path in files:
         if path in edited:
             tree = read_edited(path, edited[path], reader.read.problems)
         else:
             tree = read_tree(path, reader.read.problems)
         if tree is not None:
-            reader.document(tree, path == main)
+            reader.names(tree)
+            trees.append((path, tree))
+    for path, tree in trees:
+        reader.document(tree, path == main)
     reader.read.problems += find_conflicts(reader.guests)
     return reader.guests, in_file_order(reader.read.problems, files)
 
@@ -65,11 +72,18 @@ def read_forwards(
 class _Reader:
     """The guests read so far; `read` has the problems."""
 
-    def __init__(self) -> None:
+    def __init__(self, interfaces: Callable[[str], tuple[Address, ...]]) -> None:
+        self.hosts = HostIps(interfaces)
         self.guests: list[GuestForwards] = []
         self.read = Values()
         self.defaults = Defaults()
         self.known: dict[str, Place] = {}
+
+    def names(self, tree: Node) -> None:
+        """Read the file's names of addresses; they hold for the guests of all files."""
+        for key, node in tree.nodes if isinstance(tree, Pairs) else ():
+            if key.value == "addresses":
+                self.hosts.read_names(self.read, node)
 
     def document(self, tree: Node, is_main: bool) -> None:
         if not isinstance(tree, Pairs):
@@ -120,9 +134,7 @@ class _Reader:
             parts,
             replace(
                 above,
-                host_ips=self.read.given(
-                    parts, "host_ip", parse_host_ip, above.host_ips
-                ),
+                host_ips=self.hosts.read(self.read, parts, above.host_ips),
             ),
         )
 
@@ -179,7 +191,8 @@ class _Reader:
         if parts is None:
             return
         public = read_public(self.read, key, parts)
-        host_ips = public.public_ips or self.defaults.host_ips
+        own = tuple(map(HostIp, public.public_ips))
+        host_ips = own or self.defaults.host_ips
         defaults = self.read_common(parts, replace(self.defaults, host_ips=host_ips))
         addresses: tuple[Address, ...] = ()
         network = ""
@@ -188,7 +201,7 @@ class _Reader:
         if "network" in parts:
             network = self.read.scalar(parts["network"], str) or ""
         bridge = self.bridge(parts)
-        ports = PortList(self.read, defaults)
+        ports = PortList(self.read, defaults, self.hosts)
         if public.is_one_to_one:
             forwards = ports.one_to_one(public)
         else:
@@ -196,6 +209,7 @@ class _Reader:
         guest = replace(
             public,
             forwards=tuple(forwards),
+            unplaced=tuple(ports.unplaced),
             addresses=addresses,
             network=network,
             bridge=bridge,
@@ -203,15 +217,26 @@ class _Reader:
             is_claimed=defaults.is_claimed,
             hairpin=defaults.hairpin,
         )
-        self.check_families(guest)
-        self.guests.append(guest)
+        self.guests.append(self.fit_families(guest))
 
-    def check_families(self, guest: GuestForwards) -> None:
+    def fit_families(self, guest: GuestForwards) -> GuestForwards:
+        """Without the forwards of an interface's addresses that the guest has no
+        address for; a written address of such a family is a problem."""
         families = {address.version for address in guest.addresses}
-        for forward in guest.forwards if families else ():
+        if not families:
+            return guest
+        for forward in guest.forwards:
+            if forward.interface:
+                continue
             if forward.host_ip and forward.host_ip.version not in families:
                 host = f"host_ip {forward.host_ip} is IPv{forward.host_ip.version}"
                 which = ", ".join(map(str, guest.addresses))
                 self.read.wrong(
                     forward.place, f"{host}, but {guest.name} is at {which}"
                 )
+        fitting = [
+            one
+            for one in guest.forwards
+            if not one.interface or (one.host_ip and one.host_ip.version in families)
+        ]
+        return replace(guest, forwards=tuple(fitting))

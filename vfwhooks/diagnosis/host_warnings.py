@@ -48,6 +48,9 @@ def find_host_warnings(
         for guest in guests
         if guest.bridge and (what := _of_bridge(guest.bridge, inventory))
     ]
+    for forward in [forward for guest in guests for forward in guest.unplaced]:
+        what = f"{show(forward.interface)} has no address; the forward comes with one"
+        found.append(Problem(forward.place, what, is_warning=True))
     return found + _listened_on(forwards, inventory) + _hairpins(guests, inventory)
 
 

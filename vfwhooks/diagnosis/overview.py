@@ -38,6 +38,7 @@ from .status import (
     forward_statuses,
     guest_status,
     stopped_statuses,
+    unplaced_statuses,
 )
 from .unanswered import name_unanswered
 
@@ -161,8 +162,9 @@ def _stopped(
     known = {word for guest in running for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name and name not in known:
-            forwards = parse_settings(lines).forwards
-            rows = stopped_statuses(name, forwards, claims.get(name), held)
+            settings = parse_settings(lines)
+            rows = stopped_statuses(name, settings.forwards, claims.get(name), held)
+            rows += unplaced_statuses(name, settings.unplaced, is_stopped=True)
             why = sessions.get(name)
             if why:
                 rows = [replace(row, reason=why) for row in rows]

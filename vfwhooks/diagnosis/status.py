@@ -3,8 +3,8 @@ values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from ..reconcile.desired_state import DesiredState
 from ..reconcile.hairpin_mode import is_set
 from ..reconcile.route_localnet import is_open
 from ..values.entries import Accept, Entry, Reject, key_of
+from ..values.errors import show
 from ..values.needs import LoopbackNeed
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Address, Family, Published, family_of
 
+_NOT_RUNNING = "the guest is not running"
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
     "within seconds, or by vfwhooks apply"
@@ -117,6 +119,20 @@ def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStat
             count = sum(host.held.get(entry, 0) for entry in entries)
             address = str(addresses[family])
             found.append(_row(name, forward, address, state, reason, count))
+    return found + unplaced_statuses(name, desired.settings.unplaced)
+
+
+def unplaced_statuses(
+    name: str, forwards: Iterable[tuple[str, PortMapping]], is_stopped: bool = False
+) -> list[ForwardStatus]:
+    """A guest's forwards on interfaces of the host that have no address."""
+    found = []
+    for interface, forward in forwards:
+        state, reason = "pending", f"{show(interface)} has no address on this host"
+        if is_stopped:
+            state, reason = "stopped", _NOT_RUNNING
+        row = _row(name, forward, "", state, reason)
+        found.append(replace(row, host_ip=interface))
     return found
 
 
@@ -164,7 +180,7 @@ def stopped_statuses(
 ) -> list[ForwardStatus]:
     """The forwards of a stopped guest; `claim` has the entries that reject its
     ports."""
-    reason, of_ports = "the guest is not running", ""
+    reason, of_ports = _NOT_RUNNING, ""
     if claim and all(entry in held for entry in claim.entries):
         of_ports = "; its ports are rejected"
     elif claim:

@@ -72,6 +72,14 @@ def list_addresses(link: Netlink, family: int = 0) -> Iterator[OwnAddress]:
             yield OwnAddress(interface, own, bits, of, scope == _EVERYWHERE)
 
 
+def interface_addresses(link: Netlink, name: str) -> list[Address]:
+    """The addresses of an interface that are valid beyond its link; none if there is no
+    such interface. Raises OSError if the kernel gives no answer."""
+    index = Routes(link).link(name=name)[0]
+    found = [one for one in list_addresses(link) if index and one.interface == index]
+    return [one.address for one in found if one.is_global]
+
+
 class Routes:
     """Lookups in the kernel's routes; the list of local addresses is read once."""
 

@@ -122,8 +122,10 @@ class Watch:
         self._reconcile(not ready.isdisjoint({"elements", "compiled"}))
         if "compiled" in ready:
             self._ringing.answer()
+            self._guests.listen_on_demand()
         if "start" in ready:
             self._guests.try_listeners()
+            self._guests.listen_on_demand()
         return True
 
     def _begin_anew(self, ready: set[str]) -> set[str]:
@@ -143,8 +145,8 @@ class Watch:
 
     def _run_errands(self, ready: set[str]) -> None:
         """Do the work that changes no rule itself, and remove it from `ready`."""
-        if "routing" in ready:
-            self._guests.plan_rerouted()
+        if "routing" in ready and self._guests.plan_rerouted():
+            self._jobs.compile()
         if "policy" in ready:
             self._jobs.withdraw_hooks()
         if "aside" in ready or "daemon" in ready:

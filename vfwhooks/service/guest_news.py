@@ -103,10 +103,16 @@ class GuestNews:
         self._follower.problems.clear()
         return is_news
 
-    def plan_rerouted(self) -> None:
+    def listen_on_demand(self) -> None:
+        """Listen to what guests and the configuration need now."""
+        self._occasional.listen()
+
+    def plan_rerouted(self) -> bool:
         """Plan anew the guests that the host's routing concerns; its news have calmed
-        down."""
+        down. True if the configuration has to be compiled for other addresses of the
+        host."""
         self._occasional.plan_rerouted()
+        return self._occasional.has_moved()
 
     def try_listeners(self) -> bool:
         """Plan anew the guests with ports that a listener has left, or is to keep since

@@ -1,12 +1,14 @@
 """News on demand, received while forwards of a guest need them: bridge ports (`hairpin:
 true`), the host's routing (`return_path: true`), and the host's addresses on its own
-bridges (`bridge:`)."""
+bridges (`bridge:`) and on interfaces (`host_ip: {interface: …}`)."""
 
 from __future__ import annotations
 
 import select
 import time
 
+from ..config import compiled_file
+from ..config.host_ips import Interfaces, format_stamp, parse_stamps
 from ..host.host_bridges import read_bridge
 from ..libvirt.inventory import Inventory
 from ..store.records import GuestEvent, Record
@@ -54,7 +56,10 @@ class NewsOnDemand:
             self._ports.close()
             self._ports = None
         bridges = self._guest_cache.bridges()
-        is_wanted = bool(bridges or self._guest_cache.returned())
+        interfaces = compiled_file.stamps_in_force(self._state.path)
+        is_wanted = bool(
+            bridges or self._guest_cache.returned() or parse_stamps(interfaces)
+        )
         if is_wanted and self._routing is None:
             self._routing = Routing()
             self._poll.register(self._routing, select.POLLIN)
@@ -97,6 +102,16 @@ class NewsOnDemand:
             self._subnets = now
             # The entries that its guests share have changed, too.
             self._state.ask_full("a bridge of the host's own has other addresses")
+
+    def has_moved(self) -> bool:
+        """Whether an interface has other addresses than the configuration in force was
+        compiled with."""
+        found = Interfaces()
+        taken = compiled_file.stamps_in_force(self._state.path)
+        return any(
+            format_stamp(name, found(name)) != line
+            for name, line in parse_stamps(taken).items()
+        )
 
     def _look_at_bridges(self) -> dict[str, list[tuple[Address, Subnet]]]:
         """The host's addresses on its own bridges, with their subnets; none for a
