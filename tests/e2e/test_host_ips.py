@@ -11,8 +11,6 @@ from lab.host import Host
 from lab.net import Net
 from product import CONFIG, configure, start_watch, status, stop_watch, vfwhooks
 
-from e2e.standins import Standin
-
 from .conftest import ONE_KIND
 
 pytestmark = pytest.mark.parametrize("host", ONE_KIND, indirect=True)
@@ -36,11 +34,8 @@ def watched(host: Host, outside: Net) -> Iterator[Host]:
     host.write(f"{CONFIG.removesuffix('.yaml')}.d/00-this-host.yaml", NAMES)
     configure(host, FORWARDS)
     start_watch(host)
-    guest = Standin(host, "web1", 10)
-    guest.start()
-    with guest.net.serve_tcp(80):
-        yield host
-    guest.stop()
+    host.define_guest("web1").start(wait=True)
+    yield host
     stop_watch(host)
 
 
@@ -100,6 +95,7 @@ def test_without_the_service(watched: Host, outside: Net) -> None:
     """`apply` looks, too."""
     stop_watch(watched)
     watched.net.ip("link add wan0 type bridge", f"addr add {FIRST}/32 dev wan0")
+    watched.net.ip("link set wan0 up")
     vfwhooks(watched, "apply")
     serves(outside, FIRST)
     watched.net.ip("link del wan0")
