@@ -43,6 +43,7 @@ from .dry_run import Outcome, dry_run
 from .edit import EditTarget, add_entries, remove_entries
 from .editor_session import edit_file
 from .explained import explained
+from .import_forwards import import_forwards
 from .known_names import find_known
 from .output import (
     diff_lines,
@@ -233,6 +234,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
     "edit": lambda arguments: edit_file(arguments, _edit_target()),
     "explain": explain_rules,
+    "import": lambda arguments: import_forwards(arguments, _state_path()),
     "purge": purge,
     "remove": lambda arguments: remove_entries(arguments, _edit_target()),
     "reserve": keep_address,
