@@ -157,7 +157,7 @@ def test_rules_that_are_left(rule: str, why: str) -> None:
         (
             "<zone><source ipset='s'/><forward-port port='1' protocol='tcp' "
             "to-addr='192.168.122.50'/></zone>",
-            "it:1:25: the zone is for a set or for MACs, not for addresses",
+            "it:1:26: the zone is for a set or for MACs, not for addresses",
         ),
         (
             "services: {web1: {ports: [{target: 80, published: 80, tls: true}]}}",

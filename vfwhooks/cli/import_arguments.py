@@ -13,7 +13,7 @@ KINDS = (
 )
 SUMMARY = "make a forwards.yaml from another tool's forwards"
 ABOUT = """\
-Reads FILE, or what is piped in (-), or without FILE the DNAT rules of this host,
+Reads FILE, or what is piped in (-), or without it the DNAT rules of this host,
 and prints a forwards.yaml. What cannot be carried over stands at its end as
 comments, with the reason. Nothing is put in force."""
 EXAMPLES = (
@@ -44,7 +44,7 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         "--interface",
         action="append",
         default=[],
-        metavar="IF=ADDRESS",
+        metavar="IF=ADDR",
         help="the host's address there (eth0=* publishes everywhere)",
     )
     one.add_argument(
