@@ -13,6 +13,7 @@ from ..config.schema import read_forwards
 from ..config.yaml_tree import Problem
 from ..values.errors import VfwError, show
 from ..values.published import find_address
+from .asked_first import Unbound, is_ahead, is_of_family
 from .imported import Found, Imported, Left
 
 _NAME = Path("/dev/null/forwards.yaml")  # no forwards.d can stand beside it
@@ -53,11 +54,11 @@ def make_file(found: Found, known: Known, source: str) -> Made:
     """The text of a forwards.yaml in which `check` finds nothing wrong."""
     left = list(found.left)
     carried: list[Imported] = []
-    unbound: list[Imported] = []
+    unbound = Unbound()
     for one in found.forwards:
         try:
             carried.append(_settled(one, known, unbound))
-            unbound += [] if carried[-1].host_ips else carried[-1:]
+            unbound.add(carried[-1])
         except VfwError as error:
             left.append(Left(one.origin, str(error)))
     while True:
@@ -84,7 +85,7 @@ def _check(text: str) -> list[Problem]:
     return [one for one in problems if not one.is_warning]
 
 
-def _settled(one: Imported, known: Known, before: Iterable[Imported]) -> Imported:
+def _settled(one: Imported, known: Known, before: Unbound) -> Imported:
     """The forward with its guest and its addresses. Raises VfwError for one that cannot
     stand in the file."""
     address = find_address(one.address)
@@ -95,8 +96,8 @@ def _settled(one: Imported, known: Known, before: Iterable[Imported]) -> Importe
     format_key(one.guest)
     if one.interfaces:
         one = _on_addresses(one, known)
-    for other in before:
-        if _is_ahead(other, one):
+    for other in before.near(one):
+        if is_ahead(other, one):
             raise VfwError(f"{other.origin.where} takes these connections first")
     if one.published:
         _entry(one)
@@ -121,7 +122,7 @@ def _on_addresses(one: Imported, known: Known) -> Imported:
         own = known.addresses_of(name)
         if EVERY in own:
             return replace(one, interfaces=())
-        hosts += [host for host in own if _is_of_family(host, one.address)]
+        hosts += [host for host in own if is_of_family(host, one.address)]
         if not own:
             cure = f"--interface {name}=ADDRESS says it, --interface {name}=* every one"
             raise VfwError(f"{show(name)}: its addresses are not known", cure)
@@ -137,26 +138,9 @@ def _on_addresses(one: Imported, known: Known) -> Imported:
     )
 
 
-def _is_of_family(host: str, other: str) -> bool:
-    return not other or (":" in host) == (":" in other)
-
-
-def _is_ahead(other: Imported, one: Imported) -> bool:
-    """Whether the source asks the other one first, where forwards.yaml would not: there
-    a port on one address goes before the same port on every address."""
-    is_same = (other.guest, other.target) == (one.guest, one.target)
-    if not one.host_ips or is_same or not set(one.protocols) & set(other.protocols):
-        return False
-    if not other.published or not _is_of_family(one.address, other.address):
-        return False
-    first, last = _ends(one.published or "1-65535")
-    low, high = _ends(other.published)
-    return first <= high and low <= last
-
-
 def _is_twin(one: Imported, other: Imported) -> bool:
     """Whether the other one is the same for the other family."""
-    if _is_of_family(one.address, other.address) or not other.address:
+    if is_of_family(one.address, other.address) or not other.address:
         return False
     same = ("published", "target", "protocols", "host_ips", "allow_from")
     return all(getattr(one, name) == getattr(other, name) for name in same)
@@ -165,11 +149,6 @@ def _is_twin(one: Imported, other: Imported) -> bool:
 def _said(one: Imported) -> str:
     """Where a forward comes from, and what there is to say of it, as a comment."""
     return show("; ".join((one.origin.where, *one.notes)))
-
-
-def _ends(ports: str) -> tuple[int, int]:
-    first, dash, last = ports.partition("-")
-    return int(first), int(last if dash else first)
 
 
 def _entry(one: Imported, protocol: str = "") -> str:
