@@ -17,6 +17,8 @@ from vfwhooks.config.compiler import guest_lines
 from vfwhooks.config.conflicts import find_conflicts
 from vfwhooks.config.yaml_tree import NotRead, Problem, parse_tree
 from vfwhooks.firewall.nft_elements import encode
+from vfwhooks.importers.forwards_file import Known, make_file
+from vfwhooks.importers.source_kinds import READERS, read_source
 from vfwhooks.libvirt.domain_status import parse_domain_status
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.libvirt.xml import parse_domain, parse_networks
@@ -65,6 +67,24 @@ def domstatus(data: bytes) -> object:
         return None
     assert 0 <= found.pid < 1 << 31
     return found.guest
+
+
+def imported(data: bytes) -> object:
+    """A source of forwards, of the kind that it looks like or of any other: what is
+    made of it checks clean, and nothing of it gets out of its comment."""
+    text = data.decode("utf-8", "surrogateescape")
+    known = Known(lambda one: (one,), lambda _: ("203.0.113.5",))
+    kind = sorted(READERS)[len(data) % len(READERS)] if len(data) % 3 else ""
+    try:
+        _, found = read_source(text, "it", kind)
+    except VfwError:
+        return None
+    made = make_file(found, known, "it")
+    problems: list[Problem] = []
+    tree = parse_tree(made.text.encode(), "it", problems)
+    assert not problems
+    assert len(made.left) + made.forwards > 0 or not found.forwards
+    return tree
 
 
 def networks(data: bytes) -> object:
@@ -230,7 +250,15 @@ _COMPILED = compiled_file.build(
     {"own": "table inet vfwhooks", "4": "x"},
     {"web1": ["forward * tcp 8080 8080 80 80 -", "address 10.0.0.1"], "a": []},
 )
+_SOURCES = sorted((CASES.parent / "import").glob("*/[!f]*")) + sorted(
+    (CASES.parent / "import").glob("*/forward.yaml")
+)
 TARGETS = {
+    "import": Target(
+        imported,
+        tuple(path.read_bytes() for path in _SOURCES),
+        (b"192.168.122.50", b"-j DNAT", b"[", b"{", b"ports:", b"0", b"65535", b"::"),
+    ),
     "domain": Target(
         domain,
         (_STARTED[0], b"<domain><name>a</name><uuid>u</uuid></domain>"),

@@ -131,6 +131,7 @@ def complete(request: pytest.FixtureRequest, made: Path) -> Iterator[Complete]:
         ("vfwhooks explain --svg forw", ["explain", "--svg", "forwards.yaml"]),
         ("vfwhooks doctor ./forw", ["doctor", "./forw"]),
         ("vfwhooks explain --from we", ["explain", "--from", "we"]),
+        ("vfwhooks import --from hoo", ["import", "--from", "hooks-json"]),
         ("vfwhooks nonsense we", ["nonsense", "we"]),
     ],
 )

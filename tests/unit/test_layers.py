@@ -19,6 +19,7 @@ ROOMS = (
     "service",
     "diagnosis",
     "installation",
+    "importers",
     "reconcile",
     "config",
     "foreign",

@@ -49,12 +49,14 @@ def _choices(option: argparse.Action) -> str:
 
 
 def _values(commands: dict[str, Command]) -> dict[tuple[str, str], list[str]]:
-    """Options that take a value, by the kind of the value and its words."""
+    """Options that take a value, each behind its command, by the kind of the value and
+    its words."""
     found: dict[tuple[str, str], list[str]] = {}
-    for command in commands.values():
+    for name, command in commands.items():
         for one, word in _options(command):
             if one.nargs != 0:
-                found.setdefault((f"{one.metavar}", _choices(one)), []).append(word)
+                key = f"{one.metavar}", _choices(one)
+                found.setdefault(key, []).append(f"'{name} {word}'")
     return found
 
 
@@ -72,7 +74,7 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
         yield f"\t\t{name}) words='{words}' asked='{_asked(command)}'{files} ;;"
     yield "\t\t*) words='' ;;"
     yield "\t\tesac"
-    yield "\t\tcase ${COMP_WORDS[COMP_CWORD - 1]} in"
+    yield '\t\tcase "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD - 1]}" in'
     for (metavar, choices), options in _values(commands).items():
         files = " files=1" if metavar == FILE else " files=''"
         files += f" words='{choices}' asked='' paths=''"

@@ -213,6 +213,13 @@ def purge(_: argparse.Namespace) -> int:
     return DONE
 
 
+def import_from(arguments: argparse.Namespace) -> int:
+    """Print a forwards.yaml made from another tool's forwards."""
+    from .import_forwards import import_forwards  # no other command needs its readers
+
+    return import_forwards(arguments, _state_path())
+
+
 def complete(arguments: argparse.Namespace) -> int:
     """Print the words for a completion, one a line."""
     for name in find_known(_state_path(), _config(), arguments.what):
@@ -233,6 +240,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
     "edit": lambda arguments: edit_file(arguments, _edit_target()),
     "explain": explain_rules,
+    "import": import_from,
     "purge": purge,
     "remove": lambda arguments: remove_entries(arguments, _edit_target()),
     "reserve": keep_address,

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from .. import __version__
+from .import_arguments import ABOUT, EXAMPLES, SUMMARY, add_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ not come into force is not lost: the copy is named.""",
     one.add_argument(
         "file", nargs="?", type=Path, metavar=FILE, help="a file of forwards.d to edit"
     )
+    add_arguments(_add(commands, "import", SUMMARY, ABOUT, *EXAMPLES))
 
 
 def _add_looking(commands: _Commands) -> None:

@@ -49,15 +49,28 @@ def running_guests(libvirt: Any = None) -> Answer:
     return Answer(tuple(guests), tuple(drivers))
 
 
+def defined_guests() -> list[Guest]:
+    """Every guest, running or not, of the drivers that answer; none if none does."""
+    guests: list[Guest] = []
+    with suppress(VfwError):
+        libvirt = _libvirt()
+        for driver, uri in _URIS.items():
+            with suppress(libvirt.libvirtError):
+                guests += _guests(libvirt, uri, driver, 0)
+    return guests
+
+
 def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
-    """All running guests of a driver. Raises libvirtError if the daemon ends meanwhile:
-    the guests that it has not listed may still run."""
+    return _guests(libvirt, uri, driver, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+
+
+def _guests(libvirt: Any, uri: str, driver: str, which: int) -> list[Guest]:
+    """The guests of a driver. Raises libvirtError if the daemon ends meanwhile: the
+    guests that it has not listed may still run."""
     guests = []
     connection = libvirt.openReadOnly(uri)
     try:
-        for domain in connection.listAllDomains(
-            libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
-        ):
+        for domain in connection.listAllDomains(which):
             try:
                 guests.append(parse_domain(domain.XMLDesc().encode(), driver))
             except libvirt.libvirtError as error:

@@ -182,7 +182,7 @@ def _verdict(jump: str, words: list[str], chains: Iterable[str]) -> Verdict:
     kind = _TARGETS.get(target, "other")
     detail = ""
     for name, value in zip(options, options[1:]):
-        if _DETAILS.get(name) == kind:
+        if _DETAILS.get(name) == kind or (name == "--to" and kind in ("dnat", "snat")):
             detail = value
     if kind == "reject":
         detail = plain_error(detail)

@@ -1,0 +1,324 @@
+"""vfwhooks import: the command, what it refuses, and that nothing is lost."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.builders import PROPERTY, refusal
+from unit.test_cli import vfwhooks
+from unit.test_import_cases import known
+from vfwhooks.cli.import_arguments import KINDS
+from vfwhooks.config.schema import read_forwards
+from vfwhooks.importers.forwards_file import Known, make_file
+from vfwhooks.importers.ruleset_forwards import read_rules
+from vfwhooks.importers.source_kinds import READERS, read_source
+
+HOOKS = (
+    '{"web1": {"private_ip": "192.168.122.50", "port_map": {"tcp": [[8080, 80]]}}}\n'
+)
+MADE = """\
+# Made by vfwhooks import from FILE (hooks-json).
+# Without a public_ip the hook took the address of the default route; here such a port \
+is on every address of the host (defaults: host_ip: says another one).
+guests:
+  web1:
+    ports:
+      - 8080:80  # FILE:1:64
+    address: 192.168.122.50
+"""
+WIKI = 'if [ "$1" = web1 ]; then\niptables -t nat -I PREROUTING '
+
+
+def save(*rules: str) -> str:
+    """A saved nat table with these rules in PREROUTING."""
+    lines = [f"-A PREROUTING {rule}" for rule in rules]
+    head = ["*nat", ":PREROUTING ACCEPT [0:0]", ":SIDE - [0:0]"]
+    return "\n".join([*head, *lines, "COMMIT", ""])
+
+
+def left(text: str, kind: str = "") -> list[str]:
+    """Why parts of a source are not carried over."""
+    _, found = read_source(text, "it", kind)
+    made = make_file(found, known(), "it")
+    return [f"{one.origin.where}: {one.why}" for one in made.left]
+
+
+def entries(text: str, known_here: Known | None = None) -> list[str]:
+    """The entries that are made of a source."""
+    _, found = read_source(text, "it")
+    made = make_file(found, known_here or known(), "it").text
+    return re.findall(r"(?m)^ +- (.*?)  #", made)
+
+
+def test_kinds_of_the_parser() -> None:
+    """--from takes every kind that there is a reader for."""
+    assert sorted(READERS) == sorted(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("", "", "it: no kind of source that is known (--from compose|domain|firewall"),
+        ("hello\n", "", "it: no kind of source that is known (--from compose|"),
+        ("a\0b", "", "it is no text"),
+        ('{"a": \n  nonsense}', "", "it:2:3: no JSON: expecting value"),
+        ("[1]", "hooks-json", "it:1:1: hooks.json is an object with a key a guest"),
+        ("services:\n  a: *b\n", "", "it:2:6: aliases (*name) are not supported; wri"),
+        ("services:\n\ta: 1\n", "", "it:2:1: not YAML: found character that cannot st"),
+        ("services: []\n", "", "it:1:1: it has no services: (is it a Compose file)"),
+        ("ports: []\n", "incus", "it:1:1: it has no listen_address:"),
+        ("<domain>\n<a></b></domain>", "", "it:2:8: the XML is malformed: Opening an"),
+        ("<domain/>", "", "it: the XML describes no domain"),
+        ("<zone>", "firewalld", "it:1:6: the XML is malformed: no element found: "),
+        ("<domain/>", "firewalld", "it: <domain> is no zone of firewalld"),
+        ("hello\n", "nft", "it holds no ruleset (it takes iptables-save, ip6tables-"),
+        ("#!/bin/sh\nls\n", "", "it: it is in none of the forms of the wiki's scrip"),
+    ],
+)
+def test_unreadable(text: str, kind: str, said: str) -> None:
+    """A source that cannot be read names its place, and what to do."""
+    found = refusal(read_source, text, "it", kind)
+
+    assert found[: len(said)] == said
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("-p icmp -j DNAT --to 192.168.122.50", "icmp cannot be forwarded by ports"),
+        ("-p tcp -j DNAT --to 192.168.122.50", "it names no port of the host"),
+        (
+            "-d 203.0.113.0/24 -p tcp --dport 80 -j DNAT --to 192.168.122.50",
+            "203.0.113.0/24 is no single address of this host",
+        ),
+        (
+            "-i eth+ -p tcp --dport 80 -j DNAT --to 192.168.122.50",
+            "eth* may be several interfaces",
+        ),
+        (
+            "-i eth9 -p tcp --dport 80 -j DNAT --to 192.168.122.50",
+            "eth9: its addresses are not known (--interface eth9=ADDRESS says it, "
+            "--interface eth9=* every one)",
+        ),
+        (
+            "-p tcp --dport 80 -j DNAT --to 192.168.122.99:1",
+            "no guest is known to have 192.168.122.99 (--guest 192.168.122.99=NAME "
+            "says it)",
+        ),
+        (
+            "-p tcp --dport 0 -j DNAT --to 192.168.122.50",
+            "no port",
+        ),
+        (
+            "-p tcp --dport 80 -m conntrack --ctstate ESTABLISHED -j DNAT --to "
+            "192.168.122.50",
+            "it is not for new connections (--ctstate ESTABLISHED)",
+        ),
+        (
+            "-p tcp --sport 80 --dport 80 -j DNAT --to 192.168.122.50",
+            "forwards.yaml has no such condition (--sport 80)",
+        ),
+        (
+            "-d 203.0.113.9 -j NETMAP --to 192.168.122.0/24",
+            "it translates whole networks",
+        ),
+        ("-p tcp --dport 80 -j DNAT --to x", "it leads to x, not to one guest"),
+    ],
+)
+def test_rules_that_are_left(rule: str, why: str) -> None:
+    """Nothing wrong is written: what forwards.yaml cannot say is a comment."""
+    assert left(save(rule)) == [f"it:4:1: {why}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            '{"a": {"private_ip": "192.168.122.300", "port_map": {"tcp": [1]}}}',
+            "it:1:62: 192.168.122.300 is no address of a guest",
+        ),
+        (
+            '{"a": {"private_ip": "192.0.2.1", "port_map": {"tcp": ["x"]}}}',
+            "it:1:56: x is no port",
+        ),
+        (
+            "<zone><forward-port port='1' protocol='tcp' "
+            "to-addr='192.168.122.50'/></zone>",
+            "it:1:7: it: its addresses are not known (--interface it=ADDRESS says it, "
+            "--interface it=* every one)",
+        ),
+        (
+            "<zone><source ipset='s'/><forward-port port='1' protocol='tcp' "
+            "to-addr='192.168.122.50'/></zone>",
+            "it:1:26: the zone is for a set or for MACs, not for addresses",
+        ),
+        (
+            "services: {web1: {ports: [{target: 80, published: 80, tls: true}]}}",
+            "it:1:27: tls is no key of a port",
+        ),
+        (
+            "listen_address: 203.0.113.9\nports:\n- {listen_port: '1-3', "
+            "target_port: '1,2', target_address: 192.168.122.50, protocol: tcp}\n",
+            "it:3:3: 3 ports cannot lead to 2",
+        ),
+    ],
+)
+def test_parts_that_are_left(text: str, why: str) -> None:
+    """The same of what rules are not."""
+    assert left(text) == [why]
+
+
+def test_several_guests_have_the_address() -> None:
+    """Nobody is picked."""
+    two = Known(lambda _: ["a", "b"], lambda _: [])
+    found = read_rules(save("-p tcp --dport 80 -j DNAT --to 192.0.2.1"), "it")
+
+    (one,) = make_file(found, two, "it").left
+
+    said = "a and b have 192.0.2.1 (--guest 192.0.2.1=NAME says whose)"
+    assert one.why == said
+
+
+def test_interface_everywhere() -> None:
+    """An administrator may say that an interface does not matter."""
+    everywhere = Known(lambda one: [one], lambda _: ["*"])
+    rule = "-i wan -p tcp --dport 80 -j DNAT --to 192.0.2.1"
+
+    assert entries(save(rule), everywhere) == ["80"]
+
+
+def test_conditions_of_both_chains_count() -> None:
+    """A rule of a side chain is for what the jump to it is for."""
+    text = save("-d 203.0.113.5 -p tcp -s 198.51.100.7 -j SIDE").replace(
+        "COMMIT", "-A SIDE -p tcp --dport 80 -j DNAT --to 192.168.122.50:81\nCOMMIT"
+    )
+
+    long = "{published: 80, target: 81, host_ip: 203.0.113.5, allow_from: 198.51.100.7}"
+    assert entries(text) == [long]
+
+
+def test_ours_are_left_out() -> None:
+    """Rules of vfwhooks itself are no other tool's."""
+    text = save("-j VFW-P", "-p tcp --dport 80 -j DNAT --to 192.168.122.50").replace(
+        "COMMIT", "-A VFW-P -p tcp --dport 81 -j DNAT --to 192.168.122.50\nCOMMIT"
+    )
+
+    assert (entries(text), left(text)) == (["80"], [])
+
+
+def test_not_run() -> None:
+    """A script is read, and no command in it is run."""
+    mark = Path("/tmp/vfwhooks-import-was-run")
+    port = f"$(touch {mark}; echo 80)"
+    text = f"#!/bin/sh\n{WIKI}-p tcp --dport {port} -j DNAT --to 192.168.122.50\n"
+
+    found = left(text)
+
+    assert (len(found), mark.exists()) == (1, False)
+
+
+def test_terminal_escapes() -> None:
+    """What a source holds is shown, never sent to a terminal."""
+    text = save("-p tcp --dport 1 -m x --y \x1b[31m\u2028 -j DNAT --to 192.168.122.50")
+    _, found = read_source(text, "it")
+
+    made = make_file(found, known(), "it\x1b").text
+
+    assert all(line.isprintable() for line in made.splitlines())
+
+
+RULES = st.lists(
+    st.builds(
+        " ".join,
+        st.tuples(
+            st.sampled_from(["", "-d 203.0.113.5", "-d 203.0.113.6", "-i eth0"]),
+            st.sampled_from(["-p tcp", "-p udp", "-p sctp"]),
+            st.sampled_from(["", "-s 198.51.100.0/24", "! -s 198.51.100.0/24"]),
+            st.sampled_from(["--dport 80", "--dport 79:81", "--dport 81", ""]),
+            st.sampled_from(
+                [f"-j DNAT --to 192.168.122.{n}" for n in ("50", "51:80", "52:79-81")]
+                + ["-j RETURN", "-j DNAT --to 192.168.122.99"]
+            ),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@PROPERTY
+@given(RULES)
+def test_clean_and_nothing_lost(rules: Sequence[str]) -> None:
+    """Whatever claims what: our checker has nothing against the file, and every DNAT
+    rule stands in it, as an entry or as a comment, with its place."""
+    found = read_rules(save(*rules), "it")
+
+    text = make_file(found, known(), "it").text
+    path = Path("/dev/null/forwards.yaml")
+    _, problems = read_forwards(path, {path: text.encode()})
+
+    places = [f"it:{n}:1" for n, rule in enumerate(rules, 4) if "DNAT" in rule]
+    lost = [place for place in places if not re.search(rf"{place}\b", text)]
+    same = [rule for rule in rules if rules.count(rule) > 1]
+    assert (problems, lost if not same else []) == ([], [])
+
+
+def test_command(tmp_path: Path) -> None:
+    """The file is printed, or written where none was; exit 0 says that nothing of it
+    was left."""
+    source, new = tmp_path / "hooks.json", tmp_path / "new.yaml"
+    source.write_text(HOOKS)
+    made = MADE.replace("FILE", str(source))
+
+    printed = vfwhooks(tmp_path, "import", str(source))
+    written = vfwhooks(tmp_path, "import", str(source), "-o", str(new))
+    again = vfwhooks(tmp_path, "import", str(source), "-o", str(new))
+
+    said = "1 forwards for 1 guests\n"
+    refused = f"vfwhooks: {new} is there already, and is not overwritten\n"
+    assert printed == (0, made, said)
+    assert written == (0, "", f"{new}: {said}")
+    assert again == (1, "", f"{refused}  name another file with -o\n")
+    assert (new.read_text(), stat.S_IMODE(new.stat().st_mode)) == (made, 0o644)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["hooks.json", "new.yaml"]
+
+
+def test_what_is_left_is_told(tmp_path: Path) -> None:
+    """Exit 1 where something is only a comment, and how much."""
+    source = tmp_path / "saved"
+    source.write_text(
+        save(
+            "-p tcp --dport 80 -j DNAT --to 192.0.2.1",
+            "-p tcp --dport 81 -j DNAT --to 192.0.2.2",
+        )
+    )
+
+    status, _, said = vfwhooks(
+        tmp_path, "import", str(source), "--guest", "192.0.2.1=web1"
+    )
+
+    assert (status, said) == (
+        1,
+        "1 forwards for 1 guests; 1 not carried over, see its end\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no"], "vfwhooks: no: no such file\n"),
+        (["--guest", "x"], "vfwhooks: x: write it as LEFT=RIGHT\n"),
+        (["--interface", "a=b"], "vfwhooks: --interface a=b: b is no address\n"),
+    ],
+)
+def test_bad_arguments(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """They are told, and nothing is read."""
+    found = vfwhooks(tmp_path, "import", *arguments)
+
+    assert found == (1, "", said)

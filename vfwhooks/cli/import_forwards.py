@@ -1,0 +1,151 @@
+"""`vfwhooks import`: a forwards.yaml made from what another tool has."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from socket import if_indextoname
+
+from ..diagnosis.live_ruleset import list_live
+from ..host.netlink import ROUTE, Netlink
+from ..host.routes import list_addresses
+from ..host.run import Run
+from ..importers.forwards_file import EVERY, Known, Made, make_file
+from ..importers.guest_owners import find_owners
+from ..importers.imported import MOST_BYTES
+from ..importers.source_kinds import read_source
+from ..libvirt.client import defined_guests
+from ..libvirt.inventory import Inventory
+from ..rulesets.ruleset_reader import MOST_BYTES as MOST_OF_RULES
+from ..values.errors import VfwError, show
+from ..values.published import find_address
+
+DONE, FAILED = 0, 1
+_SECONDS = 60.0  # for a tool that lists a large ruleset
+_HERE = "the rules of this host"
+
+
+def import_forwards(arguments: argparse.Namespace, state: str) -> int:
+    """Write a forwards.yaml; whether all was carried over."""
+    if arguments.output and os.path.lexists(arguments.output):
+        what = f"{arguments.output} is there already, and is not overwritten"
+        raise VfwError(what, "name another file with -o")
+    known = _known(arguments, state)
+    if arguments.source is None:
+        kind, found = read_source(_list_live(), "", "nft")
+        source = _HERE
+    else:
+        text, name = _read(arguments.source)
+        kind, found = read_source(text, name, arguments.kind or "")
+        source = f"{name} ({kind})"
+    made = make_file(found, known, source)
+    if arguments.output:
+        _write(arguments.output, made.text)
+    else:
+        sys.stdout.write(made.text)
+    print(_summary(made, arguments.output), file=sys.stderr)
+    return FAILED if made.left else DONE
+
+
+def _summary(made: Made, output: Path | None) -> str:
+    where = f"{output}: " if output else ""
+    left = f"; {len(made.left)} not carried over, see its end" if made.left else ""
+    return f"{where}{made.forwards} forwards for {made.guests} guests{left}"
+
+
+def _read(source: Path) -> tuple[str, str]:
+    if str(source) == "-":
+        return _text(sys.stdin.buffer.read(MOST_OF_RULES + 1), "stdin"), "stdin"
+    if not source.exists():
+        raise VfwError(f"{source}: no such file")
+    with source.open("rb") as file:
+        return _text(file.read(MOST_OF_RULES + 1), str(source)), str(source)
+
+
+def _text(data: bytes, name: str) -> str:
+    is_ruleset = b"*nat" in data or b"table " in data or b'"nftables"' in data
+    most = MOST_OF_RULES if is_ruleset else MOST_BYTES
+    if len(data) > most:
+        raise VfwError(f"{name} has more than {most >> 20} MiB")
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _list_live() -> str:
+    return list_live(Netlink(), Run(seconds=_SECONDS))
+
+
+def _known(arguments: argparse.Namespace, state: str) -> Known:
+    """What options say goes before what this host knows."""
+    guests, addresses = _pairs(arguments.guest), _pairs(arguments.interface)
+    guests = {str(find_address(key) or key): names for key, names in guests.items()}
+    for name, some in addresses.items():
+        for one in some:
+            if one != EVERY and not find_address(one):
+                raise VfwError(
+                    f"--interface {name}={show(one)}: {show(one)} is no address"
+                )
+    owners = _Once(
+        lambda: find_owners(defined_guests(), Inventory(f"{state}/networks"))
+    )
+    own = _Once(_own_addresses)
+    return Known(
+        lambda address: guests.get(address) or owners().get(address, []),
+        lambda name: addresses.get(name) or own().get(name, []),
+    )
+
+
+class _Once:
+    """What is looked for at most once, and only if somebody asks."""
+
+    def __init__(self, look: Callable[[], dict[str, list[str]]]) -> None:
+        self._look = look
+        self._found: dict[str, list[str]] | None = None
+
+    def __call__(self) -> dict[str, list[str]]:
+        if self._found is None:
+            self._found = self._look()
+        return self._found
+
+
+def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for option in options:
+        key, sign, value = option.partition("=")
+        if not (key and sign and value):
+            raise VfwError(f"{show(option)}: write it as LEFT=RIGHT")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def _own_addresses() -> dict[str, list[str]]:
+    """This host's addresses by interface."""
+    link = Netlink(ROUTE)
+    found: dict[str, list[str]] = {}
+    for one in list_addresses(link):
+        if one.is_global:
+            with suppress(OSError):
+                name = if_indextoname(one.interface)
+                found.setdefault(name, []).append(str(one.address))
+    link.close()
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """A new file, all of it or none; what is there already stays."""
+    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(text.encode())
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # unlike a rename, it never takes another's place
+    except FileExistsError:
+        raise VfwError(f"{path} is there already, and is not overwritten") from None
+    finally:
+        Path(temporary).unlink()

@@ -1,0 +1,1 @@
+"""Readers of other tools' forwards, and forwards.yaml made from them."""

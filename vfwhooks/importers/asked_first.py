@@ -1,0 +1,62 @@
+"""Forwards on every address that a source asks before others on one address:
+forwards.yaml asks them the other way round. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .imported import Imported
+
+_ALL = "1-65535"
+_LONG = 100  # ports of a range
+
+
+class Unbound:
+    """Forwards on every address, to be found by their ports."""
+
+    def __init__(self) -> None:
+        self._by_port: dict[int, list[Imported]] = {}
+        self._long: list[Imported] = []
+
+    def add(self, one: Imported) -> None:
+        """Take one in, if it is on every address."""
+        if one.host_ips or not one.published:
+            return
+        first, last = _ends(one.published)
+        if last - first > _LONG:
+            self._long.append(one)
+            return
+        for port in range(first, last + 1):
+            self._by_port.setdefault(port, []).append(one)
+
+    def near(self, one: Imported) -> Iterator[Imported]:
+        """Those that may have ports of a forward on one address, some of them twice."""
+        if one.host_ips:
+            yield from self._long
+            first, last = _ends(one.published or _ALL)
+            for port in (
+                self._by_port if last - first > _LONG else range(first, last + 1)
+            ):
+                yield from self._by_port.get(port, ())
+
+
+def is_ahead(other: Imported, one: Imported) -> bool:
+    """Whether the source asks the other one first, where forwards.yaml would not: there
+    a port on one address goes before the same port on every address."""
+    is_same = (other.guest, other.target) == (one.guest, one.target)
+    if is_same or not set(one.protocols) & set(other.protocols):
+        return False
+    if not is_of_family(one.address, other.address):
+        return False
+    first, last = _ends(one.published or _ALL)
+    low, high = _ends(other.published)
+    return first <= high and low <= last
+
+
+def is_of_family(host: str, other: str) -> bool:
+    return not other or (":" in host) == (":" in other)
+
+
+def _ends(ports: str) -> tuple[int, int]:
+    first, dash, last = ports.partition("-")
+    return int(first), int(last if dash else first)

@@ -1,0 +1,87 @@
+"""The `ports` of a Compose file; a service is a guest of its name. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..config.yaml_tree import Node, Pairs, Text
+from ..values.protocols import PROTOCOLS
+from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
+from .source_tree import items, origin, pairs, parse_source, value
+
+_FLAT = "docker compose config writes it out, with variables and aliases in place"
+_KEYS = ("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol")
+
+
+def read_compose(text: str, name: str) -> Found:
+    """All published ports of all services."""
+    found = Found()
+    tree = parse_source(text, name, _FLAT, found)
+    services = pairs(tree).get("services")
+    if not isinstance(services, Pairs):
+        raise unreadable(str(tree.place), "it has no services:", "is it a Compose file")
+    found.notes.append("Each service is taken for the guest of that name.")
+    for key, node in services.nodes:
+        ports = pairs(node).get("ports")
+        if "extends" in pairs(node):
+            at = pairs(node)["extends"]
+            found.take(Left(origin(at), f"extends: is not followed; {_FLAT}"))
+        for port in items(ports):
+            found.take(_read(key.value, port))
+        if isinstance(ports, Text) and ports.value:
+            found.take(Left(origin(ports), "ports: is no list"))
+    return found
+
+
+def _read(guest: str, node: Node) -> Imported | Left:
+    base = Imported(origin(node), guest=guest)
+    try:
+        if isinstance(node, Text):
+            return _short(base, node.value)
+        if isinstance(node, Pairs):
+            return _long(base, pairs(node))
+        raise NotCarried("it is a list in a list of ports")
+    except NotCarried as error:
+        return Left(base.origin, str(error))
+
+
+def _short(base: Imported, text: str) -> Imported:
+    """[HOST:]CONTAINER[/PROTOCOL], where HOST is [IP:](PORT | RANGE)."""
+    if "$" in text:
+        raise NotCarried(f"the value of a variable is not in the file; {_FLAT}")
+    body, _, protocol = text.partition("/")
+    head, _, target = body.rpartition(":")
+    host, _, published = head.rpartition(":")
+    return _carried(base, host.strip("[]"), published, target, protocol)
+
+
+def _long(base: Imported, parts: dict[str, Node]) -> Imported:
+    strange = [key for key in parts if key not in _KEYS and not key.startswith("x-")]
+    if strange:
+        raise NotCarried(f"{', '.join(strange)} is no key of a port")
+    named = {key: value(parts, key) for key in _KEYS}
+    if any("$" in one for one in named.values()):
+        raise NotCarried(f"the value of a variable is not in the file; {_FLAT}")
+    return _carried(
+        base, named["host_ip"], named["published"], named["target"], named["protocol"]
+    )
+
+
+def _carried(
+    base: Imported, host: str, published: str, target: str, protocol: str
+) -> Imported:
+    protocol = protocol.lower() or "tcp"
+    if protocol not in PROTOCOLS:
+        raise NotCarried(f"{protocol} cannot be forwarded")
+    if not published:
+        raise NotCarried("no port of the host is named: Compose picks a free one")
+    some, its = parse_span(published), parse_span(target)
+    if some[1] - some[0] != its[1] - its[0]:
+        raise NotCarried(f"Compose picks a free port of {published}")
+    return replace(
+        base,
+        published=span(*some),
+        target=span(*its),
+        protocols=(protocol,),
+        host_ips=(host,) if host else (),
+    )

@@ -1,0 +1,120 @@
+"""The variables of a shell script, as far as plain assignments set them. Nothing is
+run. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+
+from ..values.errors import show
+from .imported import NotCarried
+
+_USE = re.compile(
+    r"\$(?:\{(?P<count>#)?(?P<braced>[A-Za-z_]\w*)(?:\[(?P<index>[^]]*)\])?\}"
+    r"|(?P<plain>[A-Za-z_]\w*)|(?P<other>.?))"
+)
+_ARRAY = re.compile(r"\((.*)\)", re.DOTALL)
+_SUM = re.compile(r"\$\(\(\s*(.+?)\s*(?:([-+])\s*(\d+))?\s*\)\)")
+_SEQ = re.compile(r"(?:`\s*seq\s+(.*?)\s*`|\$\(\s*seq\s+(.*?)\s*\))")
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_ALL = re.compile(r'"?\$\{(!)?([A-Za-z_]\w*)\[[@*]\]\}"?')
+_LONGEST = 1000
+
+
+class Variables:
+    """What is set so far: a value, several of an array, or None for what cannot be
+    known without running the script."""
+
+    def __init__(self) -> None:
+        self._set: dict[str, list[str] | None] = {}
+
+    def set(self, name: str, text: str) -> None:
+        """Take in an assignment."""
+        try:
+            self._set[name] = self._values(text)
+        except (NotCarried, ValueError):
+            self._set[name] = None
+
+    def _values(self, text: str) -> list[str]:
+        array, total = _ARRAY.fullmatch(text), _SUM.fullmatch(text)
+        if total:
+            return [str(self._sum(total[1], total[2] or "+", total[3] or "0"))]
+        if "`" in text or "$(" in text:
+            raise NotCarried("a command")
+        if array:
+            return shlex.split(self.expanded(array[1], {}), comments=True)
+        found = shlex.split(self.expanded(text, {}), comments=True)
+        if len(found) > 1:
+            raise NotCarried("a command")
+        return found or [""]
+
+    def _sum(self, what: str, sign: str, other: str) -> int:
+        number = int(self.expanded(what, {}))
+        return number - int(other) if sign == "-" else number + int(other)
+
+    def words(self, text: str) -> list[str]:
+        """The values that a `for` goes through. Raises NotCarried."""
+        seq, braces, every = (
+            pattern.fullmatch(text) for pattern in (_SEQ, _BRACES, _ALL)
+        )
+        if seq:
+            ends = self.expanded(seq[1] or seq[2], {}).split()
+            return _numbers(ends[0] if len(ends) > 1 else "1", ends[-1])
+        if braces:
+            return _numbers(braces[1], braces[2])
+        if every:
+            values = self._get(every[2])
+            return _numbers("0", f"{len(values) - 1}") if every[1] else values
+        if "`" in text or "$(" in text:
+            raise NotCarried(f"{show(text)} would have to be run")
+        return self.expanded(text, {}).split()
+
+    def _get(self, name: str) -> list[str]:
+        values = self._set.get(name)
+        if values is None:
+            raise NotCarried(f"${name} is not set to plain text")
+        return values
+
+    def expanded(self, text: str, round_: Mapping[str, str]) -> str:
+        """A text with the values in place; `round_` are the variables of loops. Raises
+        NotCarried for what cannot be known."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match["braced"] or match["plain"]
+            if not name:
+                raise NotCarried(
+                    f"{show(match[0])} is not known before the guest starts"
+                )
+            if name in round_ and match["index"] is None:
+                return round_[name]
+            values = self._get(name)
+            if match["count"]:
+                return str(len(values) if match["index"] else len(values[0]))
+            if match["index"] in ("@", "*"):
+                return " ".join(values)
+            return values[self._index(match["index"], round_, len(values))]
+
+        if "`" in text or "$(" in text:
+            raise NotCarried(f"{show(text)} would have to be run")
+        return _USE.sub(value, text)
+
+    def _index(self, text: str | None, round_: Mapping[str, str], count: int) -> int:
+        if text is None:
+            return 0
+        shown = round_.get(text) or self.expanded(text, round_)
+        if not shown.isdigit() or int(shown) >= count:
+            raise NotCarried(f"there is no value number {show(shown)}")
+        return int(shown)
+
+
+def _numbers(first: str, last: str) -> list[str]:
+    if not (first.isdigit() and last.isdigit() and len(last) < 7):
+        raise NotCarried(f"{show(first)} to {show(last)} are no numbers")
+    return [str(n) for n in range(int(first), int(last) + 1)][:_LONGEST]
+
+
+def is_positional(condition: str, number: int) -> bool:
+    """Whether a condition is about this argument of the script alone."""
+    used = set(re.findall(r"\$\{?(\w+|.)", condition))
+    return used == {str(number)}

@@ -1,0 +1,219 @@
+"""The hook script of libvirt's wiki, in its forms: what it sets and which rules it adds
+is read. Nothing of it is run. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ..rulesets.ruleset import Rule, Table
+from ..rulesets.save_rule import SaveRule
+from ..values.errors import show
+from .carried_rule import carried
+from .imported import Found, Imported, Left, NotCarried, Origin, unreadable
+from .script_words import Variables, is_positional
+
+_TOOL = re.compile(r"(?:sudo\s+)?(?:\S*/)?(ip6?tables)\s+(.*)")
+_ASSIGNMENT = re.compile(
+    r"(?:(?:local|export|readonly)\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL
+)
+_IF = re.compile(r"if\s+(.*?)\s*;?\s*then\s*(.*)")
+_FOR = re.compile(r"for\s+([A-Za-z_]\w*)\s+in\s+(.*?)\s*;?\s*do")
+_GUEST = re.compile(r"""\[\s+"?\$\{?1\}?"?\s+==?\s+("[^"]*"|'[^']*'|[^\s"']+)\s+\]""")
+_IDLE = re.compile(
+    r"(?:#.*|exit\b.*|echo\b.*|logger\b.*|sleep\b.*|set\s.*|:|true|then|do)?"
+)
+_NOT_KNOWN = "it is in none of the forms of the wiki's script, and nothing is run"
+_MOST = 1000  # rounds of loops
+
+
+@dataclass
+class _Block:
+    """An `if`, `for` or `case` that is open: the guest that it is for, the values that
+    its variable takes, and why nothing in it can be carried over."""
+
+    word: str
+    guest: str = ""
+    variable: str = ""
+    values: list[str] = field(default_factory=list)
+    why: str = ""
+
+
+def read_script(text: str, name: str) -> Found:
+    """The forwards of all guests that the script names."""
+    script = _Script()
+    for number, line in _logical_lines(text):
+        column = len(line) - len(line.lstrip()) + 1
+        script.line(line.strip(), Origin(f"{name}:{number}:{column}", line.strip()))
+    if not script.found.forwards and not script.has_rules:
+        hint = 'it is read for if [ "$1" = GUEST ], and iptables -j DNAT'
+        raise unreadable(name, _NOT_KNOWN, hint)
+    return script.found
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with those that go on behind a backslash, or in brackets."""
+    whole, first = "", 0
+    for number, line in enumerate(text.split("\n"), 1):
+        first = first if whole else number
+        whole += line
+        if whole.endswith("\\"):
+            whole = whole[:-1] + " "
+        elif re.match(r"\s*\w+=\([^)]*$", whole):
+            whole += " "
+        else:
+            yield first, whole
+            whole = ""
+    if whole:
+        yield first, whole
+
+
+class _Script:
+    """What has been read so far."""
+
+    def __init__(self) -> None:
+        self.found = Found()
+        self.has_rules = False
+        self._variables = Variables()
+        self._blocks: list[_Block] = []
+        self._only = ""  # the guest, where the script leaves for all others
+
+    def line(self, line: str, origin: Origin) -> None:
+        """Read one."""
+        line = re.sub(r"\s+#\s.*$", "", line) if '"' not in line else line
+        if _IDLE.fullmatch(line):
+            return
+        tool, assignment = _TOOL.fullmatch(line), _ASSIGNMENT.fullmatch(line)
+        if tool:
+            self._rule(tool[2], origin, is_six=tool[1] == "ip6tables")
+        elif assignment:
+            self._variables.set(assignment[1], assignment[2].strip())
+        elif not self._structure(line):
+            self.found.take(Left(origin, _NOT_KNOWN))
+
+    def _structure(self, line: str) -> bool:
+        """Whether a line opens or ends a block, or says which guest is meant."""
+        condition, loop = _IF.fullmatch(line), _FOR.fullmatch(line)
+        guard = re.fullmatch(r"(.*\])\s*\|\|\s*exit(\s+0)?", line)
+        if guard and self._guest(guard[1]):
+            self._only = self._guest(guard[1])
+        elif condition and not condition[2]:
+            self._blocks.append(self._if(condition[1]))
+        elif loop:
+            self._blocks.append(self._for(loop[1], loop[2]))
+        elif line.startswith("case "):
+            why = f"it stands in a case: {_NOT_KNOWN}"
+            self._blocks.append(_Block("esac", why=why))
+        elif line in ("else", "fi", "done", "esac") or line.startswith("elif "):
+            self._end(line)
+        else:
+            inside = self._blocks[-1:] and self._blocks[-1].word == "esac"
+            return bool(inside and (line == ";;" or line.endswith(")")))
+        return True
+
+    def _end(self, line: str) -> None:
+        if line == "else" and self._blocks:
+            self._blocks[-1] = _Block("fi", why=f"it stands in an else: {_NOT_KNOWN}")
+        elif line.startswith("elif ") and self._blocks:
+            condition = _IF.fullmatch(line[2:])
+            self._blocks[-1] = self._if(condition[1] if condition else line)
+        elif self._blocks:
+            self._blocks.pop()
+
+    def _guest(self, condition: str) -> str:
+        """The guest that a condition asks for."""
+        match = _GUEST.search(condition.replace("[[", "[").replace("]]", "]"))
+        if not match:
+            return ""
+        try:
+            return self._variables.expanded(match[1].strip("\"'"), {})
+        except NotCarried:
+            return ""
+
+    def _if(self, condition: str) -> _Block:
+        guest = self._guest(condition)
+        is_known = guest or is_positional(condition, 2)
+        why = "" if is_known else f"it stands under a condition: {show(condition)}"
+        return _Block("fi", guest=guest, why=why)
+
+    def _for(self, variable: str, words: str) -> _Block:
+        try:
+            values = self._variables.words(words)
+        except NotCarried as error:
+            return _Block("done", variable=variable, why=str(error))
+        return _Block("done", variable=variable, values=values)
+
+    def _rule(self, text: str, origin: Origin, *, is_six: bool) -> None:
+        """A call of iptables, in each round of the loops around it."""
+        if "DNAT" not in text or not re.search(
+            r"(?:^|\s)(-A|-I|--append|--insert)\s", text
+        ):
+            return  # what lets the guest's packets pass is ours to do
+        self.has_rules = True
+        if re.search(r"(?:-A|-I|--append|--insert)\s+OUTPUT\b", text):
+            return  # vfwhooks' forwards hold for the host's own programs as well
+        why = [block.why for block in self._blocks if block.why]
+        guests = [block.guest for block in self._blocks if block.guest]
+        guest = (guests or [self._only])[-1]  # '': who has the address is asked
+        if why:
+            self.found.take(Left(origin, why[0]))
+            return
+        for values in self._rounds():
+            try:
+                words = shlex.split(self._variables.expanded(text, values))
+            except (NotCarried, ValueError) as error:
+                self.found.take(Left(origin, str(error)))
+                return
+            for one in _carried(words, origin, "ip6" if is_six else "ip"):
+                if isinstance(one, Imported):
+                    one = replace(one, guest=guest)
+                self.found.take(one)
+
+    def _rounds(self) -> list[dict[str, str]]:
+        """The values of the loops' variables, round by round."""
+        rounds: list[dict[str, str]] = [{}]
+        for block in self._blocks:
+            if block.variable:
+                rounds = [
+                    {**one, block.variable: value}
+                    for one in rounds
+                    for value in block.values
+                ][:_MOST]
+        return rounds
+
+
+def _carried(words: list[str], origin: Origin, family: str) -> list[Imported | Left]:
+    """The forwards of a rule that is added to PREROUTING."""
+    for at, word in enumerate(words):
+        if word in ("-A", "-I", "--append", "--insert"):
+            chain = words[at + 1 : at + 2]
+            skipped = 3 if words[at + 2 : at + 3] and words[at + 2].isdigit() else 2
+            rest = words[:at] + words[at + skipped :]
+            break
+    else:
+        return []
+    if chain != ["PREROUTING"]:
+        return [Left(origin, f"it is a rule of the chain {' '.join(chain)}")]
+    rest = _without_table(rest)
+    try:
+        rule = SaveRule(rest, ()).read()
+    except ValueError as error:
+        return [Left(origin, str(error))]
+    matches = tuple(rule.matches)
+    one = Rule("", origin.text, matches, rule.verdict)
+    return carried((), one, Table(family, "nat", "iptables"), origin)
+
+
+def _without_table(words: list[str]) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in ("-t", "--table"):
+            skip = True
+        elif word not in ("-w", "--wait"):
+            kept.append(word)
+    return kept
