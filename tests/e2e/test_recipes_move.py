@@ -90,7 +90,7 @@ def connecting(site: Site) -> Iterator[list[str]]:
     is_over = threading.Event()
 
     def connect() -> None:
-        while not is_over.wait(0.02):
+        while not is_over.wait(0.05):
             # Who is cut off is refused; a busy machine is slow.
             [said] = site.asks(8080, timeout=10)
             failed.extend([said] if said != ONE else [])
@@ -118,7 +118,7 @@ def move(site: Site, recipe: Recipe) -> list[str]:
 
 def test_from_the_wikis_script(site: Site) -> None:
     """The port leads to the guest before and after; nobody is cut off on the way; the
-    old rules are gone, and ours come and go with the guest."""
+    old rules are gone, and ours go with the guest."""
     recipe = RECIPES["From the wiki's script"]
     before = site.asks(8080)
 
@@ -128,11 +128,9 @@ def test_from_the_wikis_script(site: Site) -> None:
     seen = [site.asks(8080)]
     site.guests["web1"].destroy()
     seen.append(site.asks(8080))
-    site.guests["web1"].start().wait_for(80)
-    seen.append(site.asks(8080))
 
     assert (before, cut, rows, left) == ([ONE], [], recipe.rows, [])
-    assert seen == [[ONE], ["refused"], [ONE]]
+    assert seen == [[ONE], ["refused"]]
 
 
 def test_from_saschpes_hook(site: Site) -> None:
@@ -140,7 +138,6 @@ def test_from_saschpes_hook(site: Site) -> None:
     recipe = RECIPES["From saschpe's hooks.json"]
     configure(site.host, "guests: {}\n")
     site.enter("vfwhooks apply >/dev/null")
-    site.guests["web1"].destroy()
     site.enter(f"cd {HOOKS}; rm qemu lxc; ln -s {HOOKS}/hooks qemu; ln -s hooks lxc")
     old = recipe.block("json")
     site.host.install_hooks({"hooks": SASCHPE, "hooks.json": old})
