@@ -70,7 +70,7 @@ show_progress() {
     if [ -t 1 ] && [ "$now" -gt "$shown" ]; then
         # Files come and go while du looks.
         size=$(du -sm "$work" 2>/dev/null | cut -f 1) || :
-        printf '\r   making %s: %s s, %s of about 700 MB ' "$what" "$now" "${size:-?}"
+        printf '\r   making %s: %s s, %s of about 900 MB ' "$what" "$now" "${size:-?}"
         shown=$now
     elif [ "$now" -ge $((shown + 10)) ]; then
         echo "   making $what: $now s"

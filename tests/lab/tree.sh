@@ -17,7 +17,8 @@ packages="
     libvirt-daemon-config-network
     libvirt-daemon-log qemu-system-x86 seabios
     iptables nftables conntrack iproute2 iputils-ping dnsmasq-base
-    dbus firewalld ufw fail2ban procps kmod curl
+    dbus firewalld ufw fail2ban docker.io wireguard-go wireguard-tools
+    procps kmod curl
     python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml
     busybox-static cpio xz-utils zstd
 "
