@@ -10,6 +10,7 @@ from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
 from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
+from ..firewall.entry_delta import Held
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..foreign.reader import Foreign, read_foreign
 from ..host.netlink import Netlink
@@ -90,7 +91,9 @@ def look(state: State, main: str) -> Overview:
     ]
     foreign_owners = _foreign_owners(base, inventory, problems)
     desired = planner.all(records)
-    held = _held(base, desired, inventory, problems)
+    rulesets = config.base_rulesets()
+    kernel = _held(base, desired, records, rulesets, inventory, problems)
+    held = kernel.connections
     problems += _fibless(base, held, desired)
     claims = {p.record.guest.name: p for p in desired if p.record.key[0] == "claim"}
     shared = ("claim", "network")
@@ -100,7 +103,8 @@ def look(state: State, main: str) -> Overview:
     notes = describe_services(desired, inventory, foreign_owners.cures(desired))
     inside = frozenset(inventory.bridge_addresses())
     paths = ReturnPath(inventory.routes, inside, tables=tables)
-    host = HostState(held, _missing(base), absent=_absent(running, inventory))
+    absent = _absent(running, inventory)
+    host = HostState(held, _missing(base), absent=absent, cut_off=kernel.cut_off)
     forwards = []
     for one in running:
         said = foreign_owners.say(one)
@@ -137,18 +141,22 @@ def look(state: State, main: str) -> Overview:
 def _held(
     base: dict[str, str],
     desired: list[DesiredState],
+    records: list[Record],
+    rulesets: dict[str, str],
     inventory: Inventory,
     problems: list[str],
-) -> dict[Entry, int]:
-    """The desired entries that the kernel holds, with their connections."""
+) -> Held:
+    """The desired entries that the kernel holds."""
     if "backend" not in base:
-        return {}
+        return Held({}, set())
     wanted = {entry: one.record.owner for one in desired for entry in one.entries}
+    recorded = {entry: one.owner for one in records for entry in one.entries}
     try:
-        return open_backend(base, Netlink(), Run(), inventory).held(wanted)
+        backend = open_backend(base, Netlink(), Run(), inventory)
+        return backend.held(wanted, recorded, rulesets)
     except (OSError, VfwError) as error:
         problems.append(f"{base['backend']}: {error}")
-        return {}
+        return Held({}, set())
 
 
 def _stopped(

@@ -3,7 +3,7 @@ values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Address, Family, Published, family_of
 
 _NOT_RUNNING = "the guest is not running"
+_GONE = "the rules are not in the kernel; run vfwhooks apply"
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
     "within seconds, or by vfwhooks apply"
@@ -84,17 +85,22 @@ def guest_status(desired: DesiredState) -> GuestStatus:
 @dataclass(frozen=True)
 class HostState:
     """Facts beside a guest's desired state. `held`: the entries in the kernel, with
-    their connections. `missing`: the families without libvirt's table, with the reason.
-    `notes`: notes for active forwards, by what they publish. `absent`: addresses that
-    the host does not have, with the reason. `lost`: what is published without effect,
-    with the reason."""
+    their connections. `cut_off`: those of them to which no rule of ours leads.
+    `missing`: the families without libvirt's table, with the reason. `notes`: notes for
+    active forwards, by what they publish. `absent`: addresses that the host does not
+    have, with the reason. `lost`: what is published without effect, with the reason."""
 
     held: Mapping[Entry, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[Published, str] = field(default_factory=dict)
     absent: Mapping[Address, str] = field(default_factory=dict)
     lost: Mapping[Published, str] = field(default_factory=dict)
+    cut_off: Collection[Entry] = ()
     root: str = ""
+
+    def has(self, entry: Entry) -> bool:
+        """Whether the entry is in the kernel and has its effect."""
+        return entry in self.held and entry not in self.cut_off
 
 
 def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStatus]:
@@ -169,6 +175,10 @@ def _judge_active(
     is_let_in = all(n.mode == "open" for n in desired.endpoint.networks)
     if family in host.missing and not is_let_in:
         return "blocked", host.missing[family]
+    accept = Accept(desired.endpoint.addresses[family])
+    is_needed = accept in desired.entries and not (is_let_in or forward.is_loopback)
+    if is_needed and not host.has(accept):
+        return "blocked", _GONE
     return "active", host.notes.get(published, "") or said
 
 
@@ -219,8 +229,8 @@ def _judge(
     for entry in entries:
         if key_of(entry) in desired.conflicts:
             return "conflict", desired.conflicts[key_of(entry)]
-    if not all(entry in host.held for entry in entries):
-        return "blocked", "the rules are not in the kernel; run vfwhooks apply"
+    if not all(map(host.has, entries)):
+        return "blocked", _GONE
     if forward.is_loopback:
         for network in desired.endpoint.networks:
             if LoopbackNeed(network.name) in desired.networks and not is_open(

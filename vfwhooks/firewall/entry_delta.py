@@ -47,6 +47,15 @@ class SyncResult:
     problems: list[str]
 
 
+@dataclass(eq=False)
+class Held:
+    """What the kernel holds of the wanted entries: each entry with its connections so
+    far, and those that are cut off, since a rule of ours ahead of them is missing."""
+
+    connections: dict[Entry, int]
+    cut_off: set[Entry]
+
+
 def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
     """The deltas between a guest's old record and its new one."""
     if old and new and old.owner == new.owner:

@@ -14,7 +14,7 @@ from ..store.state import DRIVERS
 from ..values.entries import Entry, entry_family
 from ..values.errors import Refused, VfwError
 from ..values.guests import Network
-from .entry_delta import Delta, SyncResult
+from .entry_delta import Delta, Held, SyncResult
 from .iptables_jumps import JUMPS, Jumps
 from .iptables_nft import take_out
 from .iptables_rules import is_marking, render
@@ -166,10 +166,8 @@ class Iptables:
         full = FullSync(self.link, self.tools, self.jumps, self.base)
         result = SyncResult([], [], [])
         for family in COMMANDS:
-            owners: dict[str, list[Entry]] = {}
-            for entry, owner in wanted.items():
-                if entry_family(entry) == family:
-                    owners.setdefault(owner, []).append(entry)
+            some = {e: o for e, o in wanted.items() if entry_family(e) == family}
+            owners = _by_owner(some)
             try:
                 if family == "6" and not self._is_used(family, bool(owners)):
                     continue
@@ -189,18 +187,26 @@ class Iptables:
         is_known = is_wanted or family in self.base
         return is_known or self.tools.has_ours(family, self.base["variant"])
 
-    def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
-        """The entries that the kernel holds, with their connections so far."""
-        from .iptables_full_sync import count_connections, index_rules
+    def held(
+        self,
+        wanted: dict[Entry, str],
+        recorded: dict[Entry, str],
+        base_rulesets: dict[str, str],
+    ) -> Held:
+        """The wanted entries that the kernel holds; jumps are those of the `recorded`
+        entries."""
+        from .iptables_full_sync import tails_of
+        from .iptables_held import find_held, find_short  # no event needs these
 
-        found = {}
+        found = Held({}, set())
         for family in COMMANDS:
             if family in self.base:
-                index = index_rules(self.tools.saved(family, self.base["variant"]))
-                for entry, owner in wanted.items():
-                    count = count_connections(owner, entry, family, index)
-                    if entry_family(entry) == family and count is not None:
-                        found[entry] = count
+                saved = self.tools.saved(family, self.base["variant"])
+                tails = tails_of(base_rulesets["iptables" + family], family, self.base)
+                lost = find_short(saved, tails) | self.jumps.misplaced(family, saved)
+                one = find_held(wanted, _by_owner(recorded), family, saved, lost)
+                found.connections.update(one.connections)
+                found.cut_off |= one.cut_off
         return found
 
     def clear(self) -> bool:
@@ -232,3 +238,10 @@ class Iptables:
 
             unmake(self.link, self.run, self.base, family, variant)
         return not script.is_empty()
+
+
+def _by_owner(entries: dict[Entry, str]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry, owner in entries.items():
+        found.setdefault(owner, []).append(entry)
+    return found

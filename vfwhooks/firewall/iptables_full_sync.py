@@ -57,11 +57,7 @@ class FullSync:
         base_ruleset: str,
         saved: Saved,
     ) -> list[Entry]:
-        tails = {
-            chain: texts(rules)
-            for chain, rules in parse_save(base_ruleset).items()
-            if chain[0] not in (RAW, MANGLE) or f"{chain[0]}{family}" in self._base
-        }
+        tails = tails_of(base_ruleset, family, self._base)
         index = index_rules(saved)
         own: Chains = {}
         heads: Chains = {}
@@ -103,6 +99,15 @@ def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:
     """Whether a chain is as it should be; the order within its head does not matter."""
     split = len(now) - len(tail)
     return now[split:] == tail and sorted(now[:split]) == sorted(head)
+
+
+def tails_of(base_ruleset: str, family: str, base: dict[str, str]) -> Chains:
+    """The chains that all guests share, with the tails that do not change."""
+    return {
+        chain: texts(rules)
+        for chain, rules in parse_save(base_ruleset).items()
+        if chain[0] not in (RAW, MANGLE) or f"{chain[0]}{family}" in base
+    }
 
 
 def index_rules(saved: Saved) -> Index:

@@ -71,6 +71,17 @@ class Jumps:
         for chain, jump in self._all(family):
             self._place(script, chain, jump, texts(saved.get(chain, [])))
 
+    def misplaced(self, family: str, saved: Saved) -> set[Chain]:
+        """The base chains in which a jump is missing, or is at a place where it does
+        not work."""
+        found = set()
+        for chain, jump in self._all(family):
+            cure = Script()
+            self._place(cure, chain, jump, texts(saved.get(chain, [])))
+            if not cure.is_empty():
+                found.add(chain)
+        return found
+
     def mark(self, family: str) -> str:
         """A text that changes when somebody changes the base chains; '' for legacy if a
         jump is at a place where it does not work.

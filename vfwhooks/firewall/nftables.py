@@ -14,7 +14,7 @@ from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
-from .entry_delta import Delta, SyncResult
+from .entry_delta import Delta, Held, SyncResult
 from .nft_jump import is_whole, mark_of, place
 from .nft_names import IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
@@ -177,10 +177,25 @@ class Nftables:
             return f"{NO_FIB} {CURE}"
         return str(error)
 
-    def held(self, wanted: dict[Entry, str]) -> dict[Entry, int]:
-        """The entries that the kernel holds, with their connections so far."""
+    def held(
+        self, wanted: dict[Entry, str], recorded: dict[Entry, str], rulesets: Base
+    ) -> Held:
+        """The wanted entries that the kernel holds. `recorded` and `rulesets` are not
+        needed here: the notes in `base` tell which rules there were."""
+        from .nft_held import is_cut_off, is_unaccepted, lost_chains
+
         held = self._held()
-        return {entry: held[entry][1] for entry in wanted if entry in held}
+        found = {entry: held[entry][1] for entry in wanted if entry in held}
+        cut_off: set[Entry] = set()
+        for part in PARTS:
+            noted = self.base.get(part, "").partition(" ")[2]
+            lost = lost_chains(noted, mark_of(self.link, part)) if noted else set()
+            some = {e for e in found if part_of(e) == part} if lost else set()
+            if part == "own":
+                cut_off |= {entry for entry in some if is_cut_off(entry, lost)}
+            elif is_unaccepted(lost):
+                cut_off |= some
+        return Held(found, cut_off)
 
     def _held(self, is_counted: bool = True) -> dict[Entry, tuple[str, int]]:
         """Every entry in the kernel: its owner, and its connections so far."""
