@@ -39,7 +39,16 @@ touched or run. packaging/ has packages, whose scripts call this with --configur
 EOF
 }
 
-say() { echo "install.sh: $*"; }
+# What is done now: on a terminal, on a line that the next one is written over.
+tell() {
+	[ ! -t 2 ] || [ "${TERM:-dumb}" = dumb ] ||
+		printf '\r\033[K%s' "${1:+install.sh: $1 ...}" >&2
+}
+
+say() {
+	tell ''
+	echo "install.sh: $*"
+}
 
 die() {
 	say "$*" >&2
@@ -521,6 +530,7 @@ undo() {
 	status=$?
 	rm -rf "$work" "$root$lib"/.new.* "$root$hooks"/.vfwhooks.*
 	[ "$status" != 0 ] || return 0
+	tell ''
 	rm -rf "$fresh"
 	echo "$made" | remove_directories
 	exit "$status"
@@ -574,9 +584,12 @@ install_all() {
 	trap undo EXIT
 	trap 'exit 1' HUP INT TERM
 	mkdir -p "$root/"
+	tell 'copying and compiling the release'
 	lay_release
+	tell "trying which of libvirt's daemons may run hooks"
 	stage_hooks
 	[ -n "$root" ] || call_hooks
+	tell 'laying the files'
 	if [ -z "$root" ] && [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ]; then load_module; fi
 	fresh=''
 	lay_sample
@@ -593,7 +606,9 @@ install_all() {
 
 finish() {
 	relabel -R "$lib" "$bin" "${config%/*}"
+	tell 'starting the service'
 	start_unit
+	tell ''
 	forward_now
 }
 

@@ -35,6 +35,7 @@ HEAVY = {
     "jinja2": {"firewall.base_ruleset"},
     "libvirt": {"libvirt.client"},
     "lxml": {"libvirt.xml"},
+    "rich": {"cli.terminal"},
     "xml": {"libvirt.xml"},
     "subprocess": {"service.children", "diagnosis.traced_packet"},
     "yaml": {"config.yaml_tree"},
@@ -170,6 +171,15 @@ def test_heavy_imports_live_in_one_module(name: str, modules: set[str]) -> None:
     found = {module for module in MODULES if name in foreign(module)}
 
     assert found == modules
+
+
+@pytest.mark.parametrize("module", ["hook", "hook_without_service", "daemon"])
+def test_what_is_for_terminals_alone(module: str) -> None:
+    """Neither a hook nor the service loads rich, nor anything of the command line."""
+    found = loaded(f"import vfwhooks.service.{module}")
+
+    wrong = [name for name in found if name.startswith(("rich", "vfwhooks.cli"))]
+    assert (wrong, f"vfwhooks.service.{module}" in found) == ([], True)
 
 
 def test_libvirt_is_imported_by_one_function() -> None:

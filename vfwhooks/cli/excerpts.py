@@ -1,4 +1,5 @@
-"""A line of a file with a caret below a column, for a terminal. Pure.
+"""Columns of a terminal: a line of a file with a caret below a column, and how wide a
+text is. Pure.
 
 Tabs and wide characters take their room, control characters are shown as escapes, and a
 long line is cut around the column.
@@ -7,6 +8,7 @@ long line is cut around the column.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from unicodedata import category, east_asian_width
 
 from ..values.errors import show
@@ -65,6 +67,28 @@ def _width(character: str) -> int:
     if category(character) in ("Mn", "Me"):
         return 0  # it stands on the one before
     return 2 if east_asian_width(character) in ("W", "F") else 1
+
+
+def width_of(text: str) -> int:
+    """How many columns a text takes that has no control characters."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def fold(line: Sequence[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
+    """A line of styled parts in pieces of `width` columns at most."""
+    pieces: list[list[tuple[str, str]]] = [[]]
+    used = 0
+    for text, style in line:
+        start = 0
+        for at, character in enumerate(text):
+            taken = _width(character)
+            if used + taken > width:
+                pieces[-1].append((text[start:at], style))
+                pieces.append([])
+                start, used = at, 0
+            used += taken
+        pieces[-1].append((text[start:], style))
+    return pieces
 
 
 def _window(widths: list[int], at: int, room: int) -> tuple[int, int]:

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config import kept_over_boot
+from ..config import compiled_file, kept_over_boot
 from ..config.compiler import compile_file
 from ..config.schema import read_forwards
 from ..diagnosis.doctor import check_config, examine
 from ..diagnosis.forward_path import follow
-from ..diagnosis.overview import look
 from ..firewall.backend import clear_all
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -38,6 +37,7 @@ from ..store.foreign_ports import build
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import WRONG
+from . import progress
 from .checked import check_files, print_problems
 from .dry_run import Outcome, dry_run
 from .edit import EditTarget, add_entries, remove_entries
@@ -46,16 +46,16 @@ from .explained import explained
 from .known_names import find_known
 from .output import (
     diff_lines,
-    overview_lines,
     print_findings,
     print_followed,
-    status_json,
 )
 from .parser import make_parser
 from .reserve import reserve_guest
+from .status_command import show_status
 from .terminal_lines import for_reader
 
 DONE, FAILED, BAD = 0, 1, 2
+INTERRUPTED = 130  # as a shell has it, after Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(str(error), "run it as root")
     except OSError as error:
         _complain(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return FAILED
 
 
@@ -81,27 +83,8 @@ def check(arguments: argparse.Namespace) -> int:
 
 def apply(arguments: argparse.Namespace) -> int:
     """Bring the rules of every running guest to what the file says."""
-    state, config = State(_state_path()), _config()
-    asked = time.monotonic_ns()
-    asking.begin(state)
-    answer = _ask_libvirtd()
-    taken = _taken(state)
-    if arguments.dry_run:
-        outcome = dry_run(state, config, answer, asked, taken)
-        wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
-        print_problems(wrong)
-    else:
-        wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
-        print_problems(wrong)
-        reconcile = Reconciler(state, config)
-        try:
-            reconcile.apply(answer, asked, taken)
-            asking.end(state)
-        finally:
-            reconcile.close()
-        report = reconcile.report
-        problems = report.problems + _keep(state)
-        outcome = Outcome(report.removed, report.added, problems, report.named)
+    with progress.cleared():
+        wrong, outcome = _apply(arguments.dry_run)
     for line in diff_lines(outcome):
         print(show(line))
     for line in dict.fromkeys(outcome.named):
@@ -109,6 +92,43 @@ def apply(arguments: argparse.Namespace) -> int:
     for problem in outcome.problems:
         _complain(problem)
     return BAD if wrong else FAILED if outcome.problems else DONE
+
+
+def _apply(is_dry: bool) -> tuple[bool, Outcome]:
+    """Whether the file is wrong, and what was changed."""
+    state, config = State(_state_path()), _config()
+    asked = time.monotonic_ns()
+    asking.begin(state)
+    progress.tell("asking libvirtd who runs")
+    answer = _ask_libvirtd()
+    progress.tell("reading the rules of others")
+    taken = _taken(state)
+    progress.tell(f"reading {config}")
+    if is_dry:
+        outcome = dry_run(state, config, answer, asked, taken)
+        wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
+        progress.clear()
+        print_problems(wrong)
+        return bool(wrong), outcome
+    wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
+    progress.clear()
+    print_problems(wrong)
+    progress.tell(f"putting {_count_forwards(state):,} forwards in force")
+    reconcile = Reconciler(state, config)
+    try:
+        reconcile.apply(answer, asked, taken)
+        asking.end(state)
+    finally:
+        reconcile.close()
+    report = reconcile.report
+    problems = report.problems + _keep(state)
+    return bool(wrong), Outcome(report.removed, report.added, problems, report.named)
+
+
+def _count_forwards(state: State) -> int:
+    compiled = compiled_file.load(state.path)
+    guests = compiled.guests().values() if compiled else ()
+    return sum(line.startswith("forward ") for lines in guests for line in lines)
 
 
 def _taken(state: State) -> bytes | None:
@@ -131,14 +151,8 @@ def _keep(state: State) -> list[str]:
 
 def status(arguments: argparse.Namespace) -> int:
     """Print what is forwarded."""
-    overview = look(State(_state_path()), _config())
-    if arguments.json:
-        print(status_json(overview))
-    else:
-        print(f"config   {_config()}")
-        print(f"state    {_state_path()}")
-        print("\n".join(overview_lines(overview)))
-    return FAILED if overview.problems else DONE
+    is_well = show_status(arguments, _state_path(), _config())
+    return DONE if is_well else FAILED
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -266,6 +280,7 @@ def _ask_libvirtd() -> Answer | None:
 
 
 def _complain(message: str, hint: str = "") -> None:
+    progress.clear()
     print(f"vfwhooks: {show(message)}", file=sys.stderr)
     if hint:
         print(f"  {show(hint)}", file=sys.stderr)

@@ -165,11 +165,19 @@ def _add_looking(commands: _Commands) -> None:
         "what is forwarded, and why not",
         """\
 Shows the paths in use, the backend, and every forward with its state; where
-that is not active, with the reason.""",
+that is not active, with the reason. With --watch it looks again when something
+changes, and not before; a count of connections alone is no change.""",
         "vfwhooks status",
+        "vfwhooks status web1 --watch",
         "vfwhooks status --json | jq '.forwards[] | select(.state != \"active\")'",
     )
+    one.add_argument(
+        "guest", nargs="*", metavar=GUEST, help="only these, by name or UUID"
+    )
     one.add_argument("--json", action="store_true", help="one object, for programs")
+    one.add_argument(
+        "--watch", action="store_true", help="again at each change, until Ctrl-C"
+    )
     _add_doctor(commands)
     _add_explain(commands)
 

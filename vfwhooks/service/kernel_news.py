@@ -16,9 +16,9 @@ from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
 from ..host.routes import covers_far_away
 from ..values.errors import VfwError
 
-_NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
+NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
 # Addresses, routes and policy rules, of IPv4 and of IPv6.
-_ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
+ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
 _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
 _NEWGENERATION = 15
 _IPTABLES = b"filter", b"nat", b"raw"
@@ -38,7 +38,7 @@ class Rulesets:
     """Changes by other programs to those netfilter rules that concern us."""
 
     def __init__(self) -> None:
-        self._link = Netlink(groups=_NFTABLES_GROUP)
+        self._link = Netlink(groups=NFTABLES_GROUP)
         self._link.grow(1 << 22)
         self._changed: set[tuple[int, bytes]] = set()
         self._is_lost = False
@@ -184,7 +184,7 @@ class Routing:
     links, and routes to far away."""
 
     def __init__(self) -> None:
-        self._link = Netlink(ROUTE, _ROUTING_GROUPS | _LINK_GROUP)
+        self._link = Netlink(ROUTE, ROUTING_GROUPS | _LINK_GROUP)
         self._link.grow(1 << 20)
 
     def fileno(self) -> int:
@@ -193,7 +193,7 @@ class Routing:
     def read(self) -> bool:
         """Whether there was news; lost news count as news, our own changes do not."""
         return any(
-            kind < 0 or (port >> 16 != OUR_PORTS and _is_about_ways(kind, payload))
+            kind < 0 or (port >> 16 != OUR_PORTS and is_about_ways(kind, payload))
             for kind, port, payload in messages(self._link)
         )
 
@@ -201,7 +201,8 @@ class Routing:
         self._link.close()
 
 
-def _is_about_ways(kind: int, payload: bytes) -> bool:
+def is_about_ways(kind: int, payload: bytes) -> bool:
+    """Whether a change may decide the way of answers out of the host."""
     if kind in (_NEWROUTE, _DELROUTE):
         about = attributes(payload[12:])
         return covers_far_away(payload[0], payload[1], about.get(_DESTINATION, b""))

@@ -91,6 +91,14 @@ class Watched:
                 news.setdefault(kind, set()).add(path)
         return news
 
+    def has_news(self) -> bool:
+        """Whether any of these files, or another one of the state directory, has
+        changed since the last time."""
+        return any(
+            dirname(path) == self._state or self._kinds(path)
+            for path in self._inotify.read()
+        )
+
     def _directories(self) -> list[tuple[str, int]]:
         """The directories, each with the inotify events that count there."""
         directory = dirname(self._config)

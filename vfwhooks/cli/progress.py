@@ -1,0 +1,44 @@
+"""What long work is at, on one line of a terminal that is written over. In a pipe or a
+file nothing is written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..values.errors import show
+from .terminal import is_terminal, takes_escapes
+
+_WIDTH = 80
+
+
+def tell(text: str) -> None:
+    """Write what begins now over what was there."""
+    if _is_shown():
+        try:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
+        except OSError:
+            width = _WIDTH
+        line = show(text)[: width - 5]
+        print(f"\r\x1b[K{line} ...", end="", file=sys.stderr, flush=True)
+
+
+def clear() -> None:
+    """Make room for what is to stay."""
+    if _is_shown():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def cleared() -> Iterator[None]:
+    """Leave no line behind, however the work ends."""
+    try:
+        yield
+    finally:
+        clear()
+
+
+def _is_shown() -> bool:
+    return is_terminal(sys.stderr) and takes_escapes()

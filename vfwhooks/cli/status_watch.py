@@ -1,0 +1,132 @@
+"""`vfwhooks status --watch`: looks again when something has changed, and not before.
+
+On a terminal the screen is drawn over; elsewhere each changed overview is written below
+the last one. It ends with Ctrl-C, or when nobody reads any more.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from ..config.compiled_file import mark_of, stamps_in_force
+from ..diagnosis.overview import Overview
+from ..store import files
+from ..store.state import State
+
+_QUIET = 0.2  # seconds: one change is several pieces of news
+_LONGEST = 3.0  # seconds to wait for the end of a change
+_WORKING = 0.05  # seconds until another look whether a sync has ended
+_SIGNALS = signal.SIGTERM, signal.SIGHUP
+
+
+class News(Protocol):
+    """Descriptors for poll, and whether there was news."""
+
+    def register(self, poll: select.poll) -> None:
+        """Have the descriptors polled."""
+
+    def read(self) -> bool:
+        """Whether anything has changed since the last call."""
+
+
+class StatusWatch:
+    """Gets overviews by `look`, and shows each whose `essence` differs."""
+
+    def __init__(
+        self,
+        news: News,
+        state: str,
+        look: Callable[[], Overview],
+        essence: Callable[[Overview], object],
+    ) -> None:
+        self._news = news
+        self._state = state
+        self._look = look
+        self._essence = essence
+        self._waker = -1
+        self._is_resized = False
+        self._poll = select.poll()
+        news.register(self._poll)
+        # Only errors: the reader has ended, or the terminal is gone.
+        self._poll.register(sys.stdout.fileno(), 0)
+
+    def run(self, show: Callable[[Overview], None], is_live: bool) -> None:
+        """Show the overview, and each change of it, until the reader ends. With
+        `is_live` each look is shown, and each change of the terminal's size."""
+        gc.enable()  # this process lives on
+        with _waking() as self._waker:
+            self._poll.register(self._waker, select.POLLIN)
+            overview = self._settled()
+            show(overview)
+            while True:
+                self._is_resized = False
+                if self._wait(None) and self._news.read():
+                    before, overview = self._essence(overview), self._settled()
+                    if is_live or self._essence(overview) != before:
+                        show(overview)
+                elif is_live and self._is_resized:
+                    show(overview)
+
+    def _settled(self) -> Overview:
+        """An overview during which nothing has changed, as far as that can be had."""
+        until = time.monotonic() + _LONGEST
+        while True:
+            while self._wait(_QUIET) and time.monotonic() < until:
+                self._news.read()
+            while self._is_between() and time.monotonic() < until:
+                time.sleep(_WORKING)
+            self._news.read()
+            overview = self._look()
+            if time.monotonic() > until or not (self._wait(0) and self._news.read()):
+                return overview
+
+    def _is_between(self) -> bool:
+        """Whether a sync goes on, or has to follow, since another configuration is in
+        force than the one by which guests were planned."""
+        if files.exists(f"{self._state}/working"):
+            return True
+        planned = State(self._state).base().get("config")
+        return planned not in (None, mark_of(stamps_in_force(self._state)))
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Whether there may be news within so many seconds (None: without end); also
+        ends when the terminal's size changes. Raises BrokenPipeError if nobody reads
+        any more."""
+        ready = self._poll.poll(None if seconds is None else seconds * 1000)
+        found = {fd for fd, _ in ready}
+        if sys.stdout.fileno() in found:
+            raise BrokenPipeError
+        if self._waker in found:
+            os.read(self._waker, 1 << 10)
+            self._is_resized = True
+        return bool(found - {self._waker})
+
+
+@contextmanager
+def _waking() -> Iterator[int]:
+    """A descriptor that can be read when the terminal's size has changed. Signals that
+    end a process end it by SystemExit, so that it can tidy up."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {one: signal.signal(one, end) for one in _SIGNALS}
+    before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: None)
+    was = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(was)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

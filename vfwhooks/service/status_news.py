@@ -1,0 +1,95 @@
+"""News for `status --watch`: whatever may change its answer, from the kernel and from
+files. Nothing is asked again and again.
+
+Not heard are the counts of connections, foreign rules of iptables' legacy variant, and
+sockets that are opened and closed; the service looks for the latter, and writes down
+what follows.
+"""
+
+from __future__ import annotations
+
+import select
+
+from ..firewall.nft_names import IN_LIBVIRTS, OWN
+from ..host.netlink import ROUTE, Netlink, attributes
+from ..libvirt.inventory import DNSMASQS, LEASES
+from ..libvirt.status_directories import DIRECTORIES
+from .kernel_news import (
+    NFTABLES_GROUP,
+    ROUTING_GROUPS,
+    Neighbours,
+    is_about_ways,
+    messages,
+)
+from .watched_files import Watched
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..host.neighbours import Neighbour
+    from ..values.published import Address
+
+# Interfaces, and switches of forwarding: of IPv4 and of IPv6.
+_GROUPS = ROUTING_GROUPS | 1 << 0 | 1 << 23 | 1 << 24
+_NEWLINK, _DELLINK, _WIRELESS = 16, 17, 11
+_NEWELEMENT, _DELELEMENT, _NEWGENERATION = 12, 14, 15
+_BUFFER = 1 << 22
+
+
+class StatusNews:
+    """Descriptors for poll, and whether there was news."""
+
+    def __init__(self, state: str, config: str) -> None:
+        leases = [LEASES, *DNSMASQS]
+        self._files = Watched(state, config, leases, DIRECTORIES)
+        self._files.listen()
+        self._rules = Netlink(groups=NFTABLES_GROUP)
+        self._host = Netlink(ROUTE, _GROUPS)
+        for link in (self._rules, self._host):
+            link.grow(_BUFFER)
+        self._neighbours = Neighbours()
+        self._known: dict[tuple[int, Address], str] = {}
+        self._are_new(self._neighbours.known())
+
+    def register(self, poll: select.poll) -> None:
+        """Have the descriptors polled."""
+        for source in (self._files, self._rules, self._host, self._neighbours):
+            poll.register(source, select.POLLIN)
+
+    def read(self) -> bool:
+        """Whether anything has changed since the last call."""
+        found = self._files.has_news()
+        # Directories that were made meanwhile, with what is in them.
+        found = bool(self._files.listen()) or found
+        for kind, _, payload in messages(self._rules):
+            found = found or kind < 0 or _is_about_rules(kind & 0xFF, payload)
+        for kind, _, payload in messages(self._host):
+            found = found or kind < 0 or _is_about_host(kind, payload)
+        return self._are_new(self._neighbours.read()) or found
+
+    def _are_new(self, neighbours: list[Neighbour]) -> bool:
+        """Whether one has come, has gone or has moved: the kernel confirms each of them
+        every few seconds."""
+        found = False
+        for one in neighbours:
+            key, mac = (one.interface, one.address), one.mac if one.is_usable else ""
+            found = found or self._known.get(key, "") != mac
+            self._known[key] = mac
+        return found
+
+
+def _is_about_rules(kind: int, payload: bytes) -> bool:
+    """Whether a change of nf_tables is one of tables, chains or rules, or of our own
+    elements: others' sets may change all the time."""
+    if kind not in (_NEWELEMENT, _DELELEMENT):
+        return kind != _NEWGENERATION
+    about = attributes(payload[4:])
+    names = about.get(1, b"").rstrip(b"\0"), about.get(2, b"").rstrip(b"\0")
+    return names[0] == OWN.encode() or names[1] == IN_LIBVIRTS.encode()
+
+
+def _is_about_host(kind: int, payload: bytes) -> bool:
+    """Whether a change is one of addresses, routes to far away or interfaces; an
+    interface by radio tells of itself all the time."""
+    if kind in (_NEWLINK, _DELLINK):
+        return _WIRELESS not in attributes(payload[16:])
+    return is_about_ways(kind, payload)
