@@ -4,8 +4,10 @@ while nothing changes."""
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from lab.box import wait_until
@@ -21,6 +23,7 @@ _VFWHOOKS = f"{_PYTHON} -m vfwhooks"
 _START = f"{_VFWHOOKS} status --watch --json >{_SEEN} 2>&1 & echo $! >{_PID}"
 _END = f"kill $(cat {_PID})"
 _TO_ONE_READER = f"({_VFWHOOKS} status --watch --json; echo $? >/tmp/how) | head -n 1"
+_DROPS = "{ type filter hook forward priority 0; policy drop; }"
 EIGHTY = "guests: {web1: [8080:80]}\n"
 
 
@@ -63,6 +66,11 @@ def seen(host: Host, web1: Guest) -> Iterator[Callable[[], list[str]]]:
     host.call(["sh", "-c", _END])
 
 
+def has_come(seen: Callable[[], list[str]], wanted: str) -> bool:
+    """Whether the last line says so."""
+    return seen()[-1] == wanted
+
+
 def states(told: dict[str, list[dict[str, str]]]) -> list[str]:
     """Each published port, with the state of its forward."""
     return [f"{row['published']} {row['state']}" for row in told["forwards"]]
@@ -92,6 +100,44 @@ def test_a_line_a_change(
         "8081 blocked",
         "8081 active",
         "8081 stopped",
+    ]
+
+
+def test_changes_that_only_the_kernel_tells(
+    host: Host, seen: Callable[[], list[str]]
+) -> None:
+    """Of addresses, of what drops packets, of forwarding, of a guest's interface."""
+    configure(host, "guests: {web1: [203.0.113.9:8080:80]}\n")
+    host.virsh("start", "web1", "--paused")
+    wait_until(lambda: seen()[-1] == "8080 pending", "the start")
+    stop_watch(host)
+    changes = {
+        "ip address add 203.0.113.9/32 dev lo": "active",
+        "nft add table ip x": "active",
+        f"nft add chain ip x y '{_DROPS}'": "blocked",
+        "nft delete table ip x": "active",
+        "sysctl -q net.ipv4.ip_forward=0": "blocked",
+        "sysctl -q net.ipv4.ip_forward=1": "active",
+        "ip link set dev vnet0 nomaster": "blocked",
+        "ip link set dev vnet0 master virbr0": "active",
+    }
+    vnet = re.findall(r"vnet\d+", host.virsh("domiflist", "web1"))[0]
+
+    for change, state in changes.items():
+        host.run(["sh", "-c", change.replace("vnet0", vnet)])
+        wanted = f"8080 {state}"
+        wait_until(partial(has_come, seen, wanted), change)
+
+    told = [line for line in seen() if line != "8080 stopped"]
+    assert told[told.index("8080 pending") :] == [
+        "8080 pending",
+        *(
+            f"8080 {s}"
+            for s in changes.values()
+            if s == "blocked"
+            for s in ("active", s)
+        ),
+        "8080 active",
     ]
 
 

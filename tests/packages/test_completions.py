@@ -130,6 +130,7 @@ def complete(request: pytest.FixtureRequest, made: Path) -> Iterator[Complete]:
         ("vfwhooks explain ./forw", ["explain", "./forwards.yaml"]),
         ("vfwhooks explain --svg forw", ["explain", "--svg", "forwards.yaml"]),
         ("vfwhooks doctor ./forw", ["doctor", "./forw"]),
+        ("vfwhooks status web1 ma", ["status", "web1", "mail server"]),
         ("vfwhooks explain --from we", ["explain", "--from", "we"]),
         ("vfwhooks import --from hoo", ["import", "--from", "hooks-json"]),
         ("vfwhooks nonsense we", ["nonsense", "we"]),

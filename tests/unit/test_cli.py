@@ -167,6 +167,61 @@ def test_status_of_a_host_without_forwards(tmp_path: Path) -> None:
     assert found == (0, "\n".join(lines) + "\n", "")
 
 
+def test_status_of_some_guests(tmp_path: Path) -> None:
+    """Each by its name, in a pipe as ever and as JSON; all others are left out."""
+    configured(tmp_path, "guests: {web1: [1], web2: [2], mail: [3]}\n")
+
+    table = vfwhooks(tmp_path, "status", "web2", "mail")
+    told = json.loads(vfwhooks(tmp_path, "status", "--json", "web1")[1])
+
+    rows = [line.split()[0] for line in table[1].splitlines()[4:]]
+    assert (table[0], rows, [row["guest"] for row in told["forwards"]]) == (
+        0,
+        ["GUEST", "mail", "web2"],
+        ["web1"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("guest", "hint"),
+    [("Web1", "did you mean web1"), ("x\x1b", "vfwhooks status shows all guests")],
+)
+@pytest.mark.parametrize("options", [[], ["--json"], ["--watch"]])
+def test_status_of_a_guest_that_is_not_there(
+    tmp_path: Path, options: list[str], guest: str, hint: str
+) -> None:
+    """It is said, with the guest that is meant if one is near; nothing is shown."""
+    configured(tmp_path, "guests: {web1: [80]}\n")
+
+    found = vfwhooks(tmp_path, "status", *options, "web1", guest)
+
+    shown = guest.replace("\x1b", "\\x1b")
+    said = f"vfwhooks: {shown} does not run, and no forward in force is for it"
+    assert found == (1, "", f"{said}\n  {hint}\n")
+
+
+def test_status_for_a_reader_who_ends(tmp_path: Path) -> None:
+    """Nobody reads what is left, and nothing is said of it."""
+    ports = ", ".join(map(str, range(1, 3000)))
+    configured(tmp_path, f"guests: {{web1: [{ports}]}}\n")
+    command = f"{sys.executable} -m vfwhooks status | head -n 1"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        capture_output=True,
+        check=True,
+        cwd=CHECKOUT,
+        env={
+            **os.environ,
+            "VFWHOOKS_CONFIG": f"{tmp_path}/forwards.yaml",
+            "VFWHOOKS_STATE": f"{tmp_path}/state",
+        },
+        text=True,
+    )
+
+    assert (done.stdout, done.stderr) == (f"config   {tmp_path}/forwards.yaml\n", "")
+
+
 def test_status_while_an_edit_waits(tmp_path: Path) -> None:
     """What is not in force yet is a problem, and how it comes into force."""
     configured(tmp_path, "guests: {}\n")

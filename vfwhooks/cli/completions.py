@@ -150,7 +150,8 @@ def _zsh_argument(command: Command) -> list[str]:
     asked = [ASKED[m] for m in _metavars(command) if m in ASKED]
     if GUEST_PORT_OR_FILE in _metavars(command):
         return [f"1:name:{{_vfwhooks_known {asked[0]} || _files}}"]
-    wheres = ("1:name", "*:port")
+    is_repeated = any(one.nargs == "*" for one in command.arguments[:1])
+    wheres = ("*:name" if is_repeated else "1:name", "*:port")
     return [f"{at}: _vfwhooks_known {what}" for at, what in zip(wheres, asked)]
 
 

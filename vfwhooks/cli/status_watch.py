@@ -25,6 +25,7 @@ _QUIET = 0.2  # seconds: one change is several pieces of news
 _LONGEST = 3.0  # seconds to wait for the end of a change
 _WORKING = 0.05  # seconds until another look whether a sync has ended
 _SIGNALS = signal.SIGTERM, signal.SIGHUP
+_REDRAWN = signal.SIGWINCH, signal.SIGCONT  # after these the screen is drawn again
 
 
 class News(Protocol):
@@ -60,7 +61,7 @@ class StatusWatch:
 
     def run(self, show: Callable[[Overview], None], is_live: bool) -> None:
         """Show the overview, and each change of it, until the reader ends. With
-        `is_live` each look is shown, and each change of the terminal's size."""
+        `is_live` each look is shown, and again where the terminal has changed."""
         gc.enable()  # this process lives on
         with _waking() as self._waker:
             self._poll.register(self._waker, select.POLLIN)
@@ -98,7 +99,7 @@ class StatusWatch:
 
     def _wait(self, seconds: float | None) -> bool:
         """Whether there may be news within so many seconds (None: without end); also
-        ends when the terminal's size changes. Raises BrokenPipeError if nobody reads
+        ends when the screen must be drawn again. Raises BrokenPipeError if nobody reads
         any more."""
         ready = self._poll.poll(None if seconds is None else seconds * 1000)
         found = {fd for fd, _ in ready}
@@ -112,7 +113,7 @@ class StatusWatch:
 
 @contextmanager
 def _waking() -> Iterator[int]:
-    """A descriptor that can be read when the terminal's size has changed. Signals that
+    """A descriptor that can be read when the screen must be drawn again. Signals that
     end a process end it by SystemExit, so that it can tidy up."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -120,7 +121,8 @@ def _waking() -> Iterator[int]:
         raise SystemExit(128 + number)
 
     before = {one: signal.signal(one, end) for one in _SIGNALS}
-    before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: None)
+    for one in _REDRAWN:
+        before[one] = signal.signal(one, lambda *_: None)
     was = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield reader

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from .excerpts import fold
@@ -73,8 +74,9 @@ class Terminal:
         """Show again what was there before the first `draw`."""
         if self._is_drawing:
             self._is_drawing = False
-            self._stream.write(_LEAVE)
-            self._stream.flush()
+            with suppress(OSError):  # it may be gone, with the one who looked
+                self._stream.write(_LEAVE)
+                self._stream.flush()
 
     def _render(self, lines: Sequence[Line]) -> list[str]:
         """Each line as it is sent."""
