@@ -66,3 +66,17 @@ def test_rules_that_were_saved_and_loaded_again(host: Host) -> None:
     host.run(["sh", "-c", RELOAD])
 
     assert (before, said(host)) == ({("active", "")}, {("active", "")})
+
+
+def test_one_guest(host: Host) -> None:
+    """By its name or UUID; for one that is not there, the name that is meant."""
+    uuid = host.virsh("domuuid", "web1").strip()
+
+    table, other = vfwhooks(host, "status", uuid), vfwhooks(host, "status", "Web1")
+
+    rows = [line.split()[:3] for line in table.stdout.splitlines()[-2:]]
+    assert (table.status, rows) == (
+        0,
+        [["web1", "*", "8080/tcp"], ["web1", "*", "5353/udp"]],
+    )
+    assert (other.status, other.stderr.splitlines()[1:]) == (1, ["  did you mean web1"])
