@@ -138,8 +138,8 @@ def lose_accepts(host: Host) -> None:
     ("fault", "ident", "kind"),
     [
         (lose_rules, "forward-blocked", "vfwhooks"),
-        (lose_jumps, "way-misled", "vfwhooks"),
-        (lose_accepts, "way-refused", "vfwhooks"),
+        (lose_jumps, "forward-blocked", "vfwhooks"),
+        (lose_accepts, "forward-blocked", "vfwhooks"),
         (turn_off, "forwarding-off", "sysctl"),
         (drop_all, "chain-drops", "manual"),
     ],
