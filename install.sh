@@ -92,7 +92,7 @@ libvirt_version() {
 # The place of a driver's hook. A foreign hook stays; since libvirt 6.5 hooks in qemu.d/
 # run as well.
 find_place() {
-	if is_ours "$root$hooks/$1" || [ ! -e "$root$hooks/$1" ] && [ ! -L "$root$hooks/$1" ]; then
+	if is_ours "$root$hooks/$1" || { [ ! -e "$root$hooks/$1" ] && [ ! -L "$root$hooks/$1" ]; }; then
 		echo "$hooks/$1"
 	elif printf '6.5.0\n%s\n' "$version" | sort -V -C; then
 		echo "$hooks/$1.d/vfwhooks"

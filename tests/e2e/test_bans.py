@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-import pytest
 from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
 from lab.network import mac_for
-from product import HERE, configure, vfwhooks
+from product import HERE, configure
+
+from e2e.cures import cures, in_checkout
 
 URL = "http://203.0.113.1:8080/"
 RECIPES = (HERE / "docs/recipes.md").read_text()
 BLOCKS = re.findall(r"```ini\n# (\S+)\n(.*?)```", RECIPES, re.DOTALL)
 # What a distribution has switched on, whose log the lab does not have.
 DEFAULTS = "[DEFAULT]\nbackend = polling\n\n[sshd]\nenabled = true\n"
-ALONE = "fail2ban bans in the input hook alone"
 
 
 @contextmanager
@@ -45,33 +45,37 @@ def ban(host: Host, what: str) -> None:
     host.run(["fail2ban-client", "set", "sshd", what, "203.0.113.2"])
 
 
-def doctor(host: Host) -> list[str]:
-    """What doctor says of bans."""
-    lines = vfwhooks(host, "doctor").stdout.splitlines()
-    return [line for line in lines if ALONE in line]
-
-
-@pytest.mark.parametrize("has_recipe", [False, True], ids=["as it is", "by the recipe"])
-def test_who_is_banned(host: Host, outside: Net, has_recipe: bool) -> None:
+@cures("bans-miss-guests")
+def test_who_is_banned(host: Host, outside: Net) -> None:
     """As it is delivered, who is banned reaches the guest, and doctor says so; by the
     recipe nobody does, and there is nothing to say. A ban that is over is over."""
     configure(host, "guests:\n  web1: [8080:80]\n")
     host.call(["virsh", "undefine", "web1"])
     web1 = host.define_guest("web1", mac=mac_for(38))
     web1.start(wait=True)
-    tool = "nftables" if host.firewall_backend == "nftables" else "iptables"
+    doctor = in_checkout(host)
 
-    with fail2ban(host, tool, has_recipe):
-        seen = [outside.http(URL).answered]
-        connection = outside.connect("203.0.113.1", 8080)
-        ban(host, "banip")
-        seen += [outside.http(URL).answered, outside.ask(connection).answered]
-        said = doctor(host)
-        ban(host, "unbanip")
-        seen.append(outside.http(URL).answered)
-        connection.close()
+    with ExitStack() as stack:
+        delivered = seen(host, outside, stack, has_recipe=False)
+        with doctor.until_gone("bans-miss-guests"):
+            stack.close()
+            by_recipe = seen(host, outside, stack, has_recipe=True)
     web1.destroy()
 
-    is_let_in = not has_recipe
-    assert seen == [True, is_let_in, is_let_in, True]
-    assert len(said) == is_let_in
+    assert delivered == [True, True, True, True]
+    assert by_recipe == [True, False, False, True]
+
+
+def seen(host: Host, outside: Net, stack: ExitStack, has_recipe: bool) -> list[bool]:
+    """Whether the client is answered: before it is banned, then, on a connection that
+    it had, and when the ban is over. fail2ban stays as long as the stack."""
+    tool = "nftables" if host.firewall_backend == "nftables" else "iptables"
+    stack.enter_context(fail2ban(host, tool, has_recipe))
+    found = [outside.http(URL).answered]
+    connection = outside.connect("203.0.113.1", 8080)
+    ban(host, "banip")
+    found += [outside.http(URL).answered, outside.ask(connection).answered]
+    ban(host, "unbanip")
+    found.append(outside.http(URL).answered)
+    connection.close()
+    return found

@@ -1,5 +1,5 @@
-"""Other firewalls that drop what is forwarded: status names them and the cure, which is
-then carried out as it stands there."""
+"""Other firewalls that drop what is forwarded: status and doctor name them and the
+cure, which is then carried out as it stands there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from lab.host import Host
 from lab.net import Net
 from lab.network import default_network, mac_for
 from product import call_hook, domain_xml, put_in, status, vfwhooks
+
+from e2e.cures import cures, in_checkout
 
 URLS = "http://203.0.113.1:8080/", "http://[2001:db8::1]:8080/"
 FORWARDS = """guests:
@@ -69,10 +71,15 @@ def rows(host: Host) -> list[tuple[str, str]]:
     return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
 
 
-def cured(host: Host, outside: Net) -> tuple[list[str], list[str]]:
-    """Outcomes and states after everything that status names has been done."""
-    for reason in dict.fromkeys(reason for _, reason in rows(host)):
-        host.run(["sh", "-c", reason.partition("; run: ")[2]])
+def cured(host: Host, outside: Net, ident: str) -> tuple[list[str], list[str]]:
+    """Outcomes and states after the commands of doctor's findings of this name have
+    been run, which say what status says."""
+    doctor = in_checkout(host)
+    reasons = {reason for state, reason in rows(host) if state == "blocked"}
+    with doctor.until_gone(ident) as found:
+        assert {f"{one['text']}; {one['cure']['text']}" for one in found} == reasons
+        for one in found:
+            doctor.carry_out(one)
     return outcomes(outside), [state for state, _ in rows(host)]
 
 
@@ -93,6 +100,7 @@ def clean(host: Host, outside: Net) -> Iterator[None]:
         host.call(["nft", "delete", "table", "inet", "site"])
 
 
+@cures("forward-policy-drops")
 def test_docker(host: Host, outside: Net, clean: None) -> None:
     """An accept in DOCKER-USER, which Docker leaves alone, cures its FORWARD."""
     install_rules(host, "iptables")
@@ -101,7 +109,7 @@ def test_docker(host: Host, outside: Net, clean: None) -> None:
     lines = vfwhooks(host, "status").stdout.splitlines()
     line = next(line for line in lines if "8080/tcp" in line)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "forward-policy-drops")
 
     reasons = [
         f"Docker drops forwarded packets (chain FORWARD of {tool}); "
@@ -130,12 +138,13 @@ def test_cured_by_the_bridge(host: Host, outside: Net, clean: None) -> None:
     assert found == ANSWERED
 
 
+@cures("forward-policy-drops")
 def test_docker_by_the_old_variant(host: Host, outside: Net, clean: None) -> None:
     """Rules of iptables-legacy are found as well, and IPv6 is told apart."""
     install_rules(host, "iptables-legacy")
     lost, found = outcomes(outside), rows(host)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "forward-policy-drops")
 
     what = "Docker drops forwarded packets (chain FORWARD of iptables-legacy)"
     cure = f"iptables-legacy -I DOCKER-USER {DNATED}"
@@ -146,12 +155,13 @@ def test_docker_by_the_old_variant(host: Host, outside: Net, clean: None) -> Non
     assert after == ANSWERED
 
 
+@cures("forward-policy-drops")
 def test_a_policy_alone(host: Host, outside: Net, clean: None) -> None:
     """FORWARD that an administrator has set to DROP."""
     host.run(["iptables", "-P", "FORWARD", "DROP"])
     lost, found = outcomes(outside), rows(host)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "forward-policy-drops")
 
     what = "a policy drops forwarded packets (chain FORWARD of iptables)"
     reason = f"{what}; run: iptables -I FORWARD {DNATED}"
@@ -162,6 +172,7 @@ def test_a_policy_alone(host: Host, outside: Net, clean: None) -> None:
     assert after == ANSWERED
 
 
+@cures("chain-drops")
 def test_a_table_of_ones_own(host: Host, outside: Net, clean: None) -> None:
     """A chain of nftables' own that drops what it does not accept, both families."""
     head = "type filter hook forward priority 10; policy drop;"
@@ -170,7 +181,7 @@ def test_a_table_of_ones_own(host: Host, outside: Net, clean: None) -> None:
     host.run(["nft", "-f", "-"], input=text)
     lost, found = outcomes(outside), rows(host)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "chain-drops")
 
     where = "inet site routed"
     what = f"chain {where} drops what it does not accept"
@@ -179,12 +190,13 @@ def test_a_table_of_ones_own(host: Host, outside: Net, clean: None) -> None:
     assert after == ANSWERED
 
 
+@cures("ufw-drops")
 def test_ufw(host: Host, outside: Net, clean: None) -> None:
     """ufw itself, as it is when it has been switched on."""
     host.run(["ufw", "--force", "enable"])
     lost, found = outcomes(outside), rows(host)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "ufw-drops")
     host.run(["ufw", "--force", "disable"])
 
     cure = "ufw route allow out on virbr0"
@@ -196,18 +208,20 @@ def test_ufw(host: Host, outside: Net, clean: None) -> None:
     assert after == ANSWERED
 
 
+@cures("forwarding-off")
 def test_forwarding_switched_off(host: Host, outside: Net, clean: None) -> None:
     """A host that does not forward at all."""
     host.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"])
     lost, found = outcomes(outside), rows(host)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "forwarding-off")
 
     reason = "IPv4 forwarding is off; run: sysctl -w net.ipv4.ip_forward=1"
     assert (lost[0], found) == ("timed out", [("blocked", reason), ("active", "")])
     assert after == ANSWERED
 
 
+@cures("firewalld-strict")
 def test_firewalld(host: Host, outside: Net, clean: None) -> None:
     """firewalld lets through what is forwarded, unless its StrictForwardPorts says no,
     which has to be in force."""
@@ -218,7 +232,7 @@ def test_firewalld(host: Host, outside: Net, clean: None) -> None:
     host.run(["firewall-cmd", "--reload"])
     lost, found = outcomes(outside), rows(host)
 
-    after = cured(host, outside)
+    after = cured(host, outside, "firewalld-strict")
 
     what = "firewalld rejects forwarded packets (StrictForwardPorts=yes)"
     change = f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ {CONF}"

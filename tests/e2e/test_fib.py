@@ -8,6 +8,7 @@ from lab.network import default_network
 from product import put_in, vfwhooks
 
 from e2e.conftest import KINDS
+from e2e.cures import cures, in_checkout
 from e2e.standins import Standin, put_in_force
 
 NFT = """#!/bin/sh
@@ -20,10 +21,12 @@ case $text in *"fib "*)
 esac
 printf '%s\\n' "$text" | exec /usr/sbin/nft.real "$@"
 """
+MODPROBE = "#!/bin/sh\n[ $1 = nft_fib_inet ] && mv /usr/sbin/nft.real /usr/sbin/nft\n"
 WHY = "the kernel has no nft_fib: was it upgraded without a reboot?"
 CURE = "reboot, or: modprobe nft_fib_inet"
 
 
+@cures("kernel-without-fib")
 def test_a_kernel_without_fib() -> None:
     """apply, status and doctor name it, and doctor that our table is missing; with the
     module there, apply puts everything in."""
@@ -39,7 +42,8 @@ def test_a_kernel_without_fib() -> None:
         web1 = Standin(host, "web1", 10)
         web1.start()
         said = _said(host)
-        host.run(["mv", "/usr/sbin/nft.real", "/usr/sbin/nft"])
+        host.write("/usr/sbin/modprobe", MODPROBE, 0o755)
+        in_checkout(host).cure("kernel-without-fib")
         web1.stop()
         web1.start()
         after = _said(host)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from lab.box import wait_until
 from lab.host import Host
-from product import configure, put_in, status, vfwhooks
+from product import configure, put_in, status
+
+from e2e.cures import cures, in_checkout
 
 KINDS: dict[str, Callable[[], Host]] = {
     "libvirt-9.0": Host.debian12,
@@ -46,6 +48,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
 
 
 @pytest.mark.parametrize("how", PLACES)
+@cures("guest-in-session", "guest-elsewhere")
 def test_a_guest_of_a_user(host: Host, how: str) -> None:
     """status and doctor say where it runs while it does, and not any more then."""
     words = [f"{name}={value}" for name, value in PLACES[how].items()]
@@ -59,11 +62,12 @@ def test_a_guest_of_a_user(host: Host, how: str) -> None:
     host.run([*virsh, "define", "/tmp/desktop.xml"])
     host.run([*virsh, "start", "desktop", "--paused"])
     reasons = {row["reason"] for row in status(host)["forwards"]}
-    found = vfwhooks(host, "doctor").stdout
-    host.run([*virsh, "destroy", "desktop"])
-    wait_until(lambda: WHY not in vfwhooks(host, "doctor").stdout, "it is gone")
+    doctor = in_checkout(host)
+    here = doctor.until_gone("guest-in-session")
+    with here as [found], doctor.until_gone("guest-elsewhere", about=("desktop",)):
+        host.run([*virsh, "destroy", "desktop"])
     later = {row["reason"] for row in status(host)["forwards"]}
     configure(host, "guests: {}\n")
 
-    assert (reasons, WHY in found) == ({WHY}, True)
+    assert (reasons, found["evidence"]) == ({WHY}, WHY)
     assert later == {"the guest is not running"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from unit.builders import (
     MAC,
@@ -20,7 +23,12 @@ from unit.builders import (
 )
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.forwards import GuestForwards
-from vfwhooks.diagnosis.doctor import _bridged, _cables_to_ourselves, check_config
+from vfwhooks.diagnosis.doctor import (
+    _bridged,
+    _cables_to_ourselves,
+    _looked_at,
+    check_config,
+)
 from vfwhooks.diagnosis.doctor_guests import (
     check_named_twice,
     check_records,
@@ -28,6 +36,8 @@ from vfwhooks.diagnosis.doctor_guests import (
 )
 from vfwhooks.libvirt.client import Answer
 from vfwhooks.store.records import Record
+from vfwhooks.values.errors import VfwError
+from vfwhooks.values.findings import OK, Finding
 from vfwhooks.values.guests import Guest
 
 APPLY = "run: vfwhooks apply"
@@ -217,3 +227,21 @@ def test_a_bridge_that_iptables_does_not_see(tmp_path: Path) -> None:
     said = list(_bridged([guest_forwards("web1", forward())], [], str(tmp_path)))
 
     assert said == []
+
+
+def test_a_part_that_fails() -> None:
+    """What was found before is told, and that a tool has failed; who is not root hears
+    that only root may look."""
+
+    def fails(error: Exception) -> Iterator[Finding]:
+        yield Finding(OK, "a-b", "c", "it is well")
+        raise error
+
+    said = [str(one) for one in _looked_at("bans", lambda: fails(VfwError("nft: no")))]
+    with pytest.raises(PermissionError):
+        list(_looked_at("bans", lambda: fails(PermissionError())))
+
+    assert said == [
+        "ok     it is well",
+        "wrong  bans: this could not be looked at: nft: no",
+    ]

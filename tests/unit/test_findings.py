@@ -17,23 +17,34 @@ TROUBLESHOOTING = (CHECKOUT / "docs/troubleshooting.md").read_text()
 FEWEST = 50
 
 
-def idents() -> Iterator[str]:
-    """The second argument of every Finding that the package makes; '' for one that is
-    no text in place."""
+def made() -> Iterator[tuple[ast.expr, ast.expr | None]]:
+    """The level and the name of every Finding that the package makes."""
     for path in sorted((CHECKOUT / "vfwhooks").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
-                ident = node.args[1] if len(node.args) > 1 else None
-                is_own = path.name == "return_path_check.py"
-                if not is_own:
-                    yield text_of(ident)
-            elif (
-                isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_wrong"
-            ):
-                yield text_of(node.args[0])
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if not isinstance(node, ast.Call):
+                continue
+            if name == "_wrong":
+                yield ast.Name("WRONG"), node.args[0]
+            elif name == "Finding" and path.name != "return_path_check.py":
+                yield node.args[0], node.args[1] if len(node.args) > 1 else None
 
 
-def text_of(node: ast.expr | None) -> str:
+def idents() -> Iterator[str]:
+    """The names; '' for one that is no text in place."""
+    return (text_of(ident) for _, ident in made())
+
+
+def cured() -> Iterator[str]:
+    """The names in decorators `cures` of tests on real hosts."""
+    for path in (CHECKOUT / "tests/e2e").glob("test_*.py"):
+        for test in ast.parse(path.read_text()).body:
+            for one in getattr(test, "decorator_list", ()):
+                if isinstance(one, ast.Call) and getattr(one.func, "id", "") == "cures":
+                    yield from map(text_of, ast.walk(one))
+
+
+def text_of(node: ast.AST | None) -> str:
     """A text that stands in place; '' for anything else."""
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
@@ -53,6 +64,18 @@ def test_every_finding_is_described() -> None:
     described = re.findall(r"(?m)^\| `([a-z-]+)` \|", part)
 
     assert sorted(described) == sorted(idents())
+
+
+def test_every_cure_is_tried() -> None:
+    """A finding that is not well is made on a real host, seen, and gone after its cure:
+    `cures` (e2e/cures.py) holds that of the names that it is given."""
+    ills = {
+        text_of(ident)
+        for level, ident in made()
+        if not (isinstance(level, ast.Name) and level.id == "OK")
+    }
+
+    assert sorted(ills ^ ({*cured()} - {""})) == []
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,25 @@ def test_what_is_not_in_force(tmp_path: Path) -> None:
     )
 
 
+def test_a_port_that_is_not_in_force(tmp_path: Path) -> None:
+    """One that was written since is told beside the others of its guest, and one that
+    was taken out is still in force. What a broken file says counts for neither."""
+    configured(tmp_path, "guests: {web1: [8080:80]}\n")
+    path = tmp_path / "forwards.yaml"
+    path.write_text("guests: {web1: [81]}\n")
+    found = [vfwhooks(tmp_path, "doctor", about)[1] for about in ("tcp/81", "8080")]
+    both = vfwhooks(tmp_path, "doctor", "web1")[:2]
+    path.write_text("guests: {web1: [81, }\n")
+    broken = vfwhooks(tmp_path, "doctor", "81")[1]
+
+    cure = "run: vfwhooks apply\n"
+    new = f"81/tcp → web1:81\n  wrong  written: {path}:1:17, and not in force; {cure}"
+    gone = f"not any more in {path}, and still in force; {cure}"
+    old = f"8080/tcp → web1:80\n  wrong  written: {gone}"
+    assert (found, both) == ([new, old], (1, old + new))
+    assert broken == f"81\n  wrong  {path} has a problem; run: vfwhooks check\n"
+
+
 def test_nobody_listens() -> None:
     """The kernel's own answer is told apart from silence."""
     assert ask_guest("127.0.0.1", 1) == "refused"

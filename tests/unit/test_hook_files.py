@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unit.builders import guest, record
-from vfwhooks.installation.hook_files import check_hooks, find_uncalled
+from vfwhooks.installation.hook_files import check_hooks, find_uncalled, installer
 from vfwhooks.store.records import Record
 
 HOOKS = "/etc/libvirt/hooks"
@@ -234,3 +234,23 @@ def test_a_hook_that_could_not_be_called(tmp_path: Path, what: str) -> None:
     said = find_uncalled([one], f"{tmp_path}/state", str(tmp_path), lambda: later)
 
     assert said == []
+
+
+def test_who_lays_hooks(tmp_path: Path) -> None:
+    """install.sh of the checkout; on a host with the package, that would refuse, and
+    the package's own does it. The SELinux module may be a package of its own."""
+    share, said = tmp_path / "usr/share/vfwhooks", []
+    said.append([installer(str(tmp_path), has) for has in (False, True)])
+    share.mkdir(parents=True)
+    (share / "install.sh").touch()
+    said.append([installer(str(tmp_path), has) for has in (False, True)])
+    (share / "templates").mkdir()
+    (share / "templates/vfwhooks.cil").touch()
+    said.append([installer(str(tmp_path), has) for has in (False, True)])
+
+    own = "/usr/share/vfwhooks/install.sh"
+    assert said == [
+        [("install.sh",), ("install.sh", "--selinux-module")],
+        [(own, "--configure"), ("dnf", "install", "vfwhooks-selinux")],
+        [(own, "--configure"), (own, "--configure-selinux")],
+    ]

@@ -193,6 +193,17 @@ def test_values_are_allotted_once(tmp_path: Path) -> None:
     assert (one_more, values(state)) == (2, {1: 100, 2: 115})
 
 
+def test_values_that_were_given_just_now_stay(tmp_path: Path) -> None:
+    """A sync that needs more tables than there are values: no two get one value."""
+    state = fresh_state(tmp_path)
+    given: list[int] = []
+
+    for table in range(100, 117):
+        given.append(allot_value(state, table, given))
+
+    assert given == [*range(1, 16), 0, 0]
+
+
 def test_no_value_is_taken_from_who_needs_it(tmp_path: Path) -> None:
     """Fifteen tables in use leave none."""
     state = fresh_state(tmp_path)

@@ -213,6 +213,17 @@ def test_nothing_is_guessed(rule: str, what: str) -> None:
         ("tcp dport @gone drop", "", "depends"),
         ("jump gone", "", "depends"),
         ("ct mark & 1 vmap { 1 : drop }", "", "depends"),
+        (
+            "ct mark & 1 vmap { 1 : goto idle }",
+            "chain idle {\nmeta mark set 0x1\n}",
+            "accept",
+        ),
+        (
+            "ct mark & 1 vmap { 1 : goto idle }\ndrop",
+            "chain idle {\nmeta mark set 0x1\n}",
+            "depends",
+        ),
+        ("ct mark & 1 jump x", "", "depends"),
         ("fib daddr type local drop", "", "accept"),
         ("ct status dnat drop", "", "accept"),
         ("ct direction original drop", "", "drop"),

@@ -6,19 +6,14 @@ Nothing is changed. `status` and `explain` tell about single forwards.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from ..config import compiled_file
 from ..config.compiler import find_gone
 from ..config.forwards import GuestForwards
 from ..config.schema import read_forwards
-from ..firewall.backend import IPTABLES, open_backend
-from ..firewall.iptables_libvirt_rules import is_libvirts
-from ..firewall.iptables_script import FILTER, parse_save
-from ..firewall.nft_fib import MODPROBE, NO_FIB, lacks_fib
-from ..firewall.nft_names import PARTS
-from ..firewall.nft_netlink import has_table
 from ..host.listeners import list_listeners
 from ..host.netlink import SOCK_DIAG, Netlink
 from ..host.run import Run
@@ -34,19 +29,17 @@ from ..installation.hook_permissions import (
     refused_drivers,
 )
 from ..libvirt.client import Answer
-from ..libvirt.daemons import find_daemons
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..reconcile.hairpin_mode import is_set
 from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Dnat
-from ..values.errors import show
+from ..values.errors import VfwError, show
 from ..values.findings import (
     NOTE,
     OK,
     WRONG,
-    Cure,
     Finding,
     by_hand,
     in_shell,
@@ -57,6 +50,7 @@ from ..values.published import Address, family_of
 from .absent_host_ips import find_absent
 from .bans import check_bans
 from .blockers import find_blockers
+from .doctor_firewall import check_firewall
 from .doctor_foreign import check_taken
 from .doctor_guests import (
     APPLY,
@@ -69,6 +63,8 @@ from .overview import look
 from .unanswered import check_unanswered
 
 _ENDS = "ifindex", "iflink"
+# The kernel loads them by itself, unless it was upgraded without a reboot.
+_MODULES = "modprobe", "-a", "inet_diag", "tcp_diag", "udp_diag"
 _BRIDGES = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -81,32 +77,53 @@ def examine(
 ) -> list[Finding]:
     """All findings, good ones too. `answer` is libvirtd's list of running guests, if it
     gave one; `known` has name and UUID of all guests that libvirtd has."""
-    inventory = Inventory(f"{state.path}/networks")
-    found = [*check_config(main, state.path), *_in_force(state, main), *_rights(main)]
-    refused = find_refused(root)
-    is_followed = find_service(root) > 0
-    found += check_hooks(state.path, refused_drivers(refused), is_followed, root)
-    found += check_confinement(state.path, refused, root)
-    found += _uncalled(state, root)
-    found += _firewall(state.base(), inventory, root)
-    found += _kernel(state.base(), inventory, root)
-    found += check_bans(Run())
+    inventory, base = Inventory(f"{state.path}/networks"), state.base()
     guests = read_forwards(Path(main))[0]
     forwarded = [one for one in guests if one.forwards]
-    found += _absent(forwarded, inventory)
-    found += check_taken(forwarded, state)
-    found += check_unanswered(look(state, main).forwards)
-    found += _bridged(forwarded, state.records(), root)
-    found += _watch(root)
     written = {one.name for one in forwarded}
-    found += check_records(state, written, answer)
     recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
     sessions = find_sessions(root)
-    found += check_sessions(written - recorded, sessions)
     known_names = {name for both in known for name in both}.union(sessions)
-    found += check_strangers(written, known_names) if answer else []
-    found += check_named_twice(guests, known)
-    return found
+    parts = {
+        "forwards.yaml": lambda: chain(
+            check_config(main, state.path), _in_force(state, main), _rights(main)
+        ),
+        "hooks": lambda: chain(_hooks(state, root), _uncalled(state, root)),
+        "our rules": lambda: check_firewall(base, inventory, root),
+        "other firewalls": lambda: _kernel(base, inventory, root),
+        "listeners": _listeners,
+        "bans": lambda: check_bans(Run()),
+        "published addresses": lambda: _absent(forwarded, inventory),
+        "rules of others": lambda: check_taken(forwarded, state),
+        "connections": lambda: check_unanswered(look(state, main).forwards),
+        "bridges": lambda: _bridged(forwarded, state.records(), root),
+        "the service": lambda: _watch(root),
+        "guests": lambda: chain(
+            check_records(state, written, answer),
+            check_sessions(written - recorded, sessions),
+            check_strangers(written, known_names) if answer else (),
+            check_named_twice(guests, known),
+        ),
+    }
+    return [one for about, part in parts.items() for one in _looked_at(about, part)]
+
+
+def _looked_at(about: str, part: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """The findings of a part; a tool or a kernel that fails ends this part alone."""
+    try:
+        yield from part()
+    except PermissionError:
+        raise  # only root may look
+    except (OSError, VfwError) as error:
+        what = f"{about}: this could not be looked at: {error}"
+        yield Finding(WRONG, "not-examined", about, what, None, str(error))
+
+
+def _hooks(state: State, root: str) -> Iterator[Finding]:
+    refused = find_refused(root)
+    is_followed = find_service(root) > 0
+    yield from check_hooks(state.path, refused_drivers(refused), is_followed, root)
+    yield from check_confinement(state.path, refused, root)
 
 
 def check_config(main: str, state: str) -> Iterator[Finding]:
@@ -115,7 +132,7 @@ def check_config(main: str, state: str) -> Iterator[Finding]:
     wrong = [problem for problem in problems if not problem.is_warning]
     if wrong:
         count = f"{len(wrong)} problems" if len(wrong) > 1 else "a problem"
-        cure, seen = run("vfwhooks", "check"), str(wrong[0])
+        cure, seen = by_hand("run: {run}", "vfwhooks", "check"), str(wrong[0])
         yield Finding(WRONG, "config-mistakes", main, f"{main} has {count}", cure, seen)
     else:
         yield Finding(OK, "config-good", main, main)
@@ -143,59 +160,8 @@ def _rights(main: str) -> Iterator[Finding]:
                 yield Finding(WRONG, "config-writable", str(path), what, cure, seen)
 
 
-def _firewall(
-    base: dict[str, str], inventory: Inventory, root: str
-) -> Iterator[Finding]:
-    """The backend, and whether libvirt's own rules are there."""
-    if "backend" not in base:
-        what = "no guest with forwards has started since the last boot"
-        yield Finding(NOTE, "no-guest-yet", "firewall", what)
-        return
-    name, link = base["backend"], Netlink()
-    networks = [inventory.network(one) for one in inventory.names()]
-    known = [n for n in networks if n and n.is_ours and n.mode != "open"]
-    if name == IPTABLES:
-        rules = parse_save(Run()(["iptables-save", "-t", "filter"]))
-        forward = FILTER, "FORWARD"
-        texts = [rule for _, rule in rules.get(forward, [])]
-        missing = (
-            [] if any(is_libvirts(forward, t, known) for t in texts) else ["FORWARD"]
-        )
-    else:
-        missing = [" ".join(PARTS[f][1:]) for f in "46" if not has_table(link, f)]
-        if not open_backend(base, link, Run(), inventory).is_intact():
-            what = "our rules have been changed by somebody"
-            yield Finding(WRONG, "rules-changed", "inet vfwhooks", what, APPLY)
-        if not has_table(link, "own"):
-            is_fibless = lacks_fib(Run())
-            what = "our table inet vfwhooks is missing"
-            if is_fibless:
-                what, cure = (
-                    f"{what}: {NO_FIB}",
-                    by_hand("reboot, or: {run}", *MODPROBE),
-                )
-                yield Finding(WRONG, "kernel-without-fib", "kernel", what, cure)
-            else:
-                yield Finding(WRONG, "table-missing", "inet vfwhooks", what, APPLY)
-            return
-    if missing and known:
-        what = f"libvirt's rules are missing ({', '.join(missing)})"
-        yield Finding(WRONG, "libvirt-rules-missing", "libvirt", what, _restart(root))
-    else:
-        beside = "" if missing else ", beside libvirt's rules"
-        yield Finding(OK, "backend-good", name, f"backend {name}{beside}")
-
-
-def _restart(root: str) -> Cure:
-    """Whoever has networks makes its rules anew when it starts."""
-    daemons = {daemon.name for daemon in find_daemons(root)}
-    unit = "virtnetworkd" if "virtnetworkd" in daemons else "libvirtd"
-    said = "restart libvirtd (virtnetworkd, where it runs)"
-    return Cure(("systemctl", "restart", unit), said)
-
-
 def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
-    """Blockers in the packets' way, and whether the kernel lists listeners."""
+    """Blockers in the packets' way."""
     networks = [n for n in map(inventory.network, inventory.names()) if n]
     families = {family_of(own) for n in networks for own, _ in n.subnets}
     bridges = [network.bridge for network in networks]
@@ -208,12 +174,18 @@ def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[F
     if not blockers:
         what = "nobody else drops what is forwarded"
         yield Finding(OK, "nobody-drops", "firewall", what)
+
+
+def _listeners() -> Iterator[Finding]:
+    """Whether the kernel lists listeners."""
     try:
         list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
     except OSError as error:
         what = f"the kernel does not say who listens ({error.strerror})"
-        cure = by_hand("forwards yield to no service of the host")
-        yield Finding(NOTE, "listeners-unknown", "kernel", what, cure)
+        what += ": forwards yield to no service of the host"
+        cure = by_hand("reboot, or: {run}", *_MODULES)
+        seen = f"sock_diag: {error.strerror}"
+        yield Finding(NOTE, "listeners-unknown", "kernel", what, cure, seen)
 
 
 def _absent(forwarded: list[GuestForwards], inventory: Inventory) -> Iterator[Finding]:
@@ -244,7 +216,7 @@ def _bridged(
         yield Finding(NOTE, "hairpin-off", "br_netfilter", what, cure, seen)
     for name in _cables_to_ourselves(Path(f"{root}/sys/class/net")):
         what = f"{name} leads into a bridge of this host: no DNAT works by that way"
-        cure = run("sysctl", "net.bridge.bridge-nf-call-iptables=0")
+        cure = run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=0")
         yield Finding(WRONG, "cable-to-ourselves", name, what, cure, seen)
 
 
@@ -293,7 +265,8 @@ def _uncalled(state: State, root: str) -> Iterator[Finding]:
         what = f"{show(name)} started and the {driver} hook was not called"
         what += ": the service found it"
         cure = by_hand("what is said of hooks above, and libvirt's log, tell why")
-        yield Finding(WRONG, "hook-not-called", name, what, cure)
+        seen = f"the hook was laid, and {driver}'s daemon had looked for it, before"
+        yield Finding(WRONG, "hook-not-called", name, what, cure, seen)
 
 
 def _watch(root: str) -> Iterator[Finding]:
@@ -302,9 +275,10 @@ def _watch(root: str) -> Iterator[Finding]:
         yield Finding(OK, "service-runs", "vfwhooks", f"watch runs (pid {pid})")
         return
     cure = run("systemctl", "enable", "--now", "vfwhooks")
+    seen = "no process is `vfwhooks watch`"
     if find_laid(root):
         what = "watch does not run: edits and late addresses wait for the next event"
-        yield Finding(NOTE, "service-stopped", "vfwhooks", what, cure)
+        yield Finding(NOTE, "service-stopped", "vfwhooks", what, cure, seen)
     else:
         what = "watch does not run and no hook is laid: no guest is forwarded to"
-        yield Finding(WRONG, "nothing-listens", "vfwhooks", what, cure)
+        yield Finding(WRONG, "nothing-listens", "vfwhooks", what, cure, seen)

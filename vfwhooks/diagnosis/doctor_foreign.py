@@ -11,7 +11,7 @@ from ..reconcile.foreign_survey import survey
 from ..store.foreign_ports import hold
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import NOTE, OK, Cure, Finding
+from ..values.findings import NOTE, OK, Finding, by_hand
 from .foreign_reasons import few
 
 
@@ -21,7 +21,8 @@ def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Findin
         foreign = survey(state)
     except (OSError, VfwError) as error:
         what = f"rules of others cannot be read: {error}"
-        yield Finding(NOTE, "foreign-rules-unread", "rules of others", what)
+        seen = str(error)
+        yield Finding(NOTE, "foreign-rules-unread", "rules of others", what, None, seen)
         return
     taken = hold(foreign.claims)
     said = doubts = 0
@@ -36,8 +37,8 @@ def check_taken(forwarded: list[GuestForwards], state: State) -> Iterator[Findin
         name = show(guest.name)
         if reasons:
             seen = few(list(reasons))
-            about = ("vfwhooks", "explain", guest.name)
-            cure = Cure(about, "{run} tells which has the port")
+            said_by = "vfwhooks", "explain", guest.name
+            cure = by_hand("{run} tells which has the port", *said_by)
             what = f"{name}: {seen}"
             yield Finding(NOTE, "foreign-dnat", guest.name, what, cure, seen)
         if unsure:

@@ -22,7 +22,8 @@ def check_records(
     `written` are the names and UUIDs with forwards."""
     if answer is None:
         what = "libvirtd does not answer: guests are those that the hooks have recorded"
-        yield Finding(NOTE, "libvirtd-silent", "libvirtd", what)
+        seen = "no driver of libvirt's could be asked"
+        yield Finding(NOTE, "libvirtd-silent", "libvirtd", what, None, seen)
         return
     records = {r.key: r for r in state.records() if r.key[0] in answer.drivers}
     by_uuid = {record.guest.uuid: record for record in records.values()}
@@ -70,7 +71,8 @@ def check_strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
     for name in sorted(written - known):
         what = f"forwards.yaml names {show(name)}, and libvirt has no such guest"
         cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
-        yield Finding(NOTE, "guest-unknown", name, what, cure)
+        seen = "no driver of libvirt's has a guest of that name or UUID"
+        yield Finding(NOTE, "guest-unknown", name, what, cure, seen)
 
 
 def check_named_twice(
@@ -79,7 +81,7 @@ def check_named_twice(
     """Guests that stand in forwards.yaml under their name and their UUID."""
     for problem in find_twins(guests, known):
         place, what = str(problem.place), f"{problem.place}: {problem.message}"
-        yield Finding(NOTE, "guest-named-twice", place, what)
+        yield Finding(NOTE, "guest-named-twice", place, what, None, problem.message)
 
 
 def _twins(guests: list[Guest]) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     overview = look(state, main)
     rows, name = find_rows(overview, about), _name(overview, about)
     if not rows and name not in [guest.name for guest in overview.guests]:
-        return list(_nobodys(*_port(about), state)), False
+        return list(_nobodys(*asked_ports(about), state)), False
     explainer = _Explainer(state, main, overview)
     lines = [line for row in rows for line in explainer.row(row)]
     if not rows:
@@ -67,7 +67,7 @@ def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:
     name = _name(overview, about)
     if name in [guest.name for guest in overview.guests]:
         return [row for row in overview.forwards if row.guest == name]
-    first, protocols = _port(about)
+    first, protocols = asked_ports(about)
     return [
         row
         for row in overview.forwards
@@ -93,7 +93,8 @@ def ports_of(row: ForwardStatus) -> PortRange:
     return _ports(row.published)
 
 
-def _port(text: str) -> tuple[int, tuple[str, ...]]:
+def asked_ports(text: str) -> tuple[int, tuple[str, ...]]:
+    """The port that somebody asks about, and its protocols. Raises VfwError."""
     port, slash, protocol = text.lower().partition("/")
     if port in PROTOCOLS:  # tcp/8080, as explain --trace has it
         port, protocol = protocol, port

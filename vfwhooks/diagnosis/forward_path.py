@@ -10,11 +10,8 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
-from ..config.forwards import Forward
 from ..config.guest_names import find_near
-from ..config.schema import read_forwards
 from ..config.value_syntax import parse_ports
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -25,25 +22,23 @@ from ..reconcile.return_path import values
 from ..rulesets.packet import ANYBODY
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import NOTE, OK, WRONG, Finding, by_hand, run
+from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, run
 from ..values.published import family_of, parse_address
 from .blockers import find_blockers
-from .explain import find_network, find_rows, label, ports_of
+from .doctor import check_config
+from .doctor_firewall import find_missing_tool, restart_libvirt
+from .explain import find_network, find_rows, label
 from .live_ruleset import live_verdicts
 from .overview import look
 from .port_verdicts import EVERY, PortVerdicts, refused
 from .return_path_check import ReturnPath
 from .status import ForwardStatus
 from .unanswered import is_unanswered, tell_unanswered
+from .written_entries import WrittenEntries
 
 _PAIR = 2  # addresses of a network that has no address of its own
 _PATIENCE = 2.0  # seconds for a guest's answer
 _APPLY = run("vfwhooks", "apply")
-# The cure at the end of a reason, and the same cure as a command.
-_CURES = {
-    "; run vfwhooks apply": _APPLY,
-    ": restart libvirtd": run("systemctl", "restart", "libvirtd"),
-}
 _LOOK = by_hand("look in the guest: ss -lntu, nft list ruleset")
 Ask = Callable[[str, int], str]
 
@@ -74,29 +69,22 @@ def ask_guest(address: str, port: int) -> str:
 
 def follow(state: State, main: str, about: str, ask: Ask = ask_guest) -> list[Followed]:
     """Every forward of a guest, or of a port: 8080, tcp/8080."""
-    overview = look(state, main)
-    guests = [guest.name for guest in read_forwards(Path(main))[0]]
+    entries = WrittenEntries(state, main)
     try:
-        rows = find_rows(overview, about)
+        rows = find_rows(look(state, main), about)
     except VfwError:  # neither a guest that is in force nor a port
-        if about not in guests and not find_near(about, guests):
+        names = [guest.name for guest in entries.guests]
+        if about not in names and not find_near(about, names):
             raise
         rows = []
-    if not rows:
-        return [Followed(about, (_nothing(about, main, guests),))]
-    hops = Hops(state, main, ask)
-    return [Followed(label(row), tuple(hops.of(row))) for row in rows]
-
-
-def _nothing(about: str, main: str, guests: list[str]) -> Finding:
-    """The finding for a guest or a port without a forward in force."""
-    if about in guests:
-        what = f"{main} names {show(about)}, and nothing for it is in force"
-        return Finding(WRONG, "entry-not-in-force", about, what, _APPLY)
-    near = find_near(about, guests)
-    what = f"{main} has no forward for {show(about)}"
-    what += f"; did you mean {show(near[0])}" if near else ""
-    return Finding(WRONG, "entry-missing", about, what)
+    hops = Hops(state, main, ask, entries)
+    found = [Followed(label(row), tuple(hops.of(row))) for row in rows]
+    if not found and entries.is_broken:
+        return [Followed(about, (next(check_config(main, state.path)),))]
+    if not found and about in [guest.name for guest in entries.guests]:
+        return [Followed(about, (entries.nothing(about),))]
+    found += [Followed(name, (hop,)) for name, hop in entries.waiting(about, rows)]
+    return found or [Followed(about, (entries.nothing(about),))]
 
 
 def _running() -> set[tuple[str, str]]:
@@ -108,20 +96,28 @@ def _has(guests: set[tuple[str, str]], word: str) -> bool:
     return any(word in both for both in guests)
 
 
+def _split(reason: str) -> tuple[str, Cure | None]:
+    """A reason of status, and the cure at its end as a command."""
+    said, tail, _ = reason.partition("; run vfwhooks apply")
+    if tail:
+        return said, _APPLY
+    said, tail, _ = reason.partition(": restart libvirtd")
+    if tail:
+        return said, restart_libvirt()
+    said, tail, command = reason.partition("; restart libvirtd, or: ")
+    return (said, run(*command.split(" "))) if tail else (reason, None)
+
+
 class Hops:
     """The hops of forwards, with what all of them need looked up once."""
 
-    def __init__(self, state: State, main: str, ask: Ask) -> None:
+    def __init__(
+        self, state: State, main: str, ask: Ask, entries: WrittenEntries | None = None
+    ) -> None:
         self._state = state
         self._ask = ask
         self._inventory = Inventory(f"{state.path}/networks")
-        self._forwards = {
-            (guest.name, str(one.host_ip or "*"), one.protocol, one.published): one
-            for guest in read_forwards(Path(main))[0]
-            for one in guest.forwards
-        }
-        self._main = main
-        self._uuids = {r.guest.name: r.guest.uuid for r in state.records()}
+        self._entries = entries or WrittenEntries(state, main)
 
     @cached_property
     def _verdicts(self) -> PortVerdicts:
@@ -143,17 +139,8 @@ class Hops:
                 if finding.level == WRONG:
                     return
 
-    def _forward(self, row: ForwardStatus) -> Forward | None:
-        for name in (row.guest, self._uuids.get(row.guest, "")):
-            found = self._forwards.get((name, row.host_ip, row.protocol, ports_of(row)))
-            if found:
-                return found
-        return None
-
     def _entry(self, row: ForwardStatus) -> Iterator[Finding]:
-        forward = self._forward(row)
-        where = str(forward.place) if forward else self._main
-        yield Finding(OK, "entry-found", row.guest, f"written: {where}")
+        yield self._entries.hop(row)
 
     def _guest(self, row: ForwardStatus) -> Iterator[Finding]:
         name = show(row.guest)
@@ -163,7 +150,8 @@ class Hops:
         cure, what = by_hand("run: {run}", "virsh", "start", row.guest), row.reason
         known = guests_known_soon()
         if row.guest in find_sessions():
-            yield Finding(WRONG, "guest-elsewhere", row.guest, f"guest: {what}")
+            said = f"guest: {what}"
+            yield Finding(WRONG, "guest-elsewhere", row.guest, said, None, what)
             return
         if _has(guests_known_soon(ask=_running), row.guest):
             cure, what = _APPLY, f"{name} runs, and nobody has told of its start"
@@ -187,10 +175,11 @@ class Hops:
         if row.state == "conflict":
             what = f"rules: {row.reason}"
             yield Finding(WRONG, "forward-conflict", row.guest, what, None, row.reason)
+        elif missing := find_missing_tool(self._state.base()):
+            yield missing
         elif row.state == "blocked" and not self._is_behind(row):
-            tail = next((t for t in _CURES if row.reason.endswith(t)), "")
-            what = f"rules: {row.reason.removesuffix(tail) if tail else row.reason}"
-            cure = _CURES.get(tail)
+            said, cure = _split(row.reason)
+            what = f"rules: {said}"
             yield Finding(WRONG, "forward-blocked", row.guest, what, cure, row.reason)
         else:
             what = "rules: ours are in the kernel"
@@ -225,7 +214,8 @@ class Hops:
         packet = self._verdicts.packet(row)
         if packet is None:
             what = "way in: the host has no address that anybody could come to"
-            yield Finding(WRONG, "no-host-address", row.guest, what)
+            seen = "its addresses are of loopback and of guests' bridges alone"
+            yield Finding(WRONG, "no-host-address", row.guest, what, None, seen)
             return
         way = self._verdicts.follow(replace(packet, source=self._client(row)))
         rule = self._verdicts.name(way.steps[-1]) if way.steps else ""
@@ -240,15 +230,16 @@ class Hops:
         elif way.packet.destination != row.address:
             what = f"way in: it leads to {way.packet.destination}, not {row.address}"
             # Without any DNAT, ours is missing; else it is somebody's rule.
-            cure = None if "dnat" in way.packet.states else _APPLY
-            yield Finding(WRONG, "way-misled", row.guest, what, cure, rule)
+            is_led = "dnat" in way.packet.states
+            cure, seen = (None, rule) if is_led else (_APPLY, "no rule has led it away")
+            yield Finding(WRONG, "way-misled", row.guest, what, cure, seen)
         else:
             what = f"way in: from {packet.destination} to {way.packet.destination}"
             yield Finding(OK, "way-open", row.guest, what)
 
     def _client(self, row: ForwardStatus) -> str:
         """A client that may connect: one of `allow_from`, if the forward has it."""
-        forward = self._forward(row)
+        forward = self._entries.find(row)
         for one in forward.allow_from if forward else ():
             if (one.version == 6) == (":" in row.address) and one.prefixlen:
                 return str(one[1] if one.num_addresses > _PAIR else one[0])
@@ -269,7 +260,7 @@ class Hops:
             if is_every
             else [parse_address(row.host_ip)]
         )
-        forward = self._forward(row)
+        forward = self._entries.find(row)
         is_returned = bool(forward and forward.options.return_path)
         index = self._inventory.index(network.bridge)
         for host in hosts:
@@ -293,7 +284,8 @@ class Hops:
             return
         if row.protocol != "tcp":
             what = f"answer: unknown, since nobody is asked by {row.protocol}"
-            yield Finding(NOTE, "guest-not-asked", row.guest, what)
+            seen = f"the forward is {row.protocol}"
+            yield Finding(NOTE, "guest-not-asked", row.guest, what, None, seen)
             return
         port = parse_ports(row.target).first
         where = f"tcp port {port} of {row.address}"

@@ -66,21 +66,25 @@ class ReturnPath:
             what += f" by {_name(own[0])}"
             words = f"ip rule add iif {_name(bridge)} from {guest} lookup {own[1]}"
             argv = tuple(_tool(guest, words).split(" "))
+            seen = f"the kernel's routes: {guest} {here},"
+            seen += f" {host} by table {own[1]} and {_name(own[0])}"
             if not is_returned:
                 said = "write return_path: true, or run: {run}"
-                return _wrong("answers-leave-elsewhere", host, what, Cure(argv, said))
+                return _wrong(
+                    "answers-leave-elsewhere", host, what, Cure(argv, said), seen
+                )
             value = self._value(own[1])
             if not value:
                 what = f"{no_mark(own[1])}: {what}"
-                return _wrong("return-path-tables-full", host, what, Cure(argv))
+                return _wrong("return-path-tables-full", host, what, Cure(argv), seen)
             marked = self.routes.way_out(guest, bridge, return_mark(value))
             if marked is None or marked[0] != own[0]:
                 what = f"{what}, return_path or not"
-                return _wrong("return-path-not-taken", host, what, _APPLY)
+                return _wrong("return-path-not-taken", host, what, _APPLY, seen)
             if self._is_strict(_name(own[0]), host) and not self._heeds_mark(own[0]):
                 key = f"net.ipv4.conf.{_name(own[0])}.src_valid_mark"
                 what = f"{key} is 0, and rp_filter 1"
-                return _wrong("src-valid-mark-off", host, what, _APPLY)
+                return _wrong("src-valid-mark-off", host, what, _APPLY, f"{key} is 0")
         return self._strict(host, own[0])
 
     def _strict(self, host: Address, own: int) -> Finding | None:
@@ -91,7 +95,7 @@ class ReturnPath:
                 key = f"net.ipv4.conf.{name}.rp_filter"
                 what = f"{name} drops what is answered by {_name(own)} (rp_filter 1)"
                 cure = Cure(tuple(f"sysctl -w {key}=2".split(" ")))
-                return _wrong("rp-filter-strict", host, what, cure)
+                return _wrong("rp-filter-strict", host, what, cure, f"{key} is 1")
         return None
 
     def _value(self, table: int) -> int:
@@ -114,8 +118,8 @@ class ReturnPath:
         return max(values) == _STRICT
 
 
-def _wrong(ident: str, host: Address, what: str, cure: Cure) -> Finding:
-    return Finding(WRONG, ident, str(host), what, cure, what)
+def _wrong(ident: str, host: Address, what: str, cure: Cure, seen: str) -> Finding:
+    return Finding(WRONG, ident, str(host), what, cure, seen)
 
 
 def _tool(address: Address, command: str) -> str:

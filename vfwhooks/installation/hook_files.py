@@ -18,13 +18,19 @@ from ..libvirt.daemons import (
     process_began,
 )
 from ..store.records import Record
-from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, run
+from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, render, run
 
 DIRECTORY = "/etc/libvirt/hooks"
 NO_EXEC = f"{DIRECTORY} is on a file system without exec"
 DRIVERS = ("qemu", "lxc", "libxl", "network")
 _DAEMON = "daemon"
 _USUAL = ("qemu", "network")
+_PACKAGE = "/usr/share/vfwhooks/install.sh"  # of a package; it lays hooks, too
+# The SELinux module, in the package or in one of its own.
+_MODULES = (
+    "/usr/share/vfwhooks/templates/vfwhooks.cil",
+    "/usr/share/selinux/packages/vfwhooks.cil",
+)
 _MARK = "# vfwhooks: "  # begins the second line of every hook of ours, of any release
 _PATIENCE = 5  # seconds until a hook that was not called is reported
 
@@ -58,6 +64,18 @@ def is_on_noexec(path: Path) -> bool:
         return False
 
 
+def installer(root: str = "", has_module: bool = False) -> tuple[str, ...]:
+    """The command that lays hooks, of a package or of a checkout; `has_module`: with
+    the SELinux module."""
+    if not Path(root + _PACKAGE).exists():
+        return ("install.sh", "--selinux-module") if has_module else ("install.sh",)
+    if not has_module:
+        return _PACKAGE, "--configure"
+    if not any(Path(root + module).exists() for module in _MODULES):
+        return "dnf", "install", "vfwhooks-selinux"
+    return _PACKAGE, "--configure-selinux"
+
+
 def check_hooks(
     state: str, refused: dict[str, str], is_followed: bool, root: str = ""
 ) -> Iterator[Finding]:
@@ -71,7 +89,8 @@ def check_hooks(
     lost = NOTE if is_followed else WRONG
     if not laid and is_on_noexec(Path(root + DIRECTORY)):
         what = f"no hook is laid, since {NO_EXEC}; libvirt is followed"
-        cure = _remount("to have hooks: {}, then run install.sh again")
+        again = render(installer(root))
+        cure = _remount(f"to have hooks: {{}}, then run {again} again")
         yield Finding(lost, "no-hooks-noexec", DIRECTORY, what, cure, NO_EXEC)
         yield from _unseen(laid, state, root)
         return
@@ -97,12 +116,14 @@ def _refused(
         if driver in laid:
             shown = str(laid[driver])[len(root) :]
             what = f"{shown} keeps guests or networks from starting: {reason}"
-            said = "run install.sh again, or: {run}, then reload libvirt"
+            again = render(installer(root))
+            said = f"run {again} again, or: {{run}}, then reload libvirt"
             cure = by_hand(said, "rm", shown)
             yield Finding(WRONG, "hook-refused", shown, what, cure, reason)
         else:
             what = f"no {driver} hook is laid, since {reason}; libvirt is followed"
-            cure = by_hand("to have hooks: {run}", "install.sh", "--selinux-module")
+            argv = installer(root, has_module=True)
+            cure = by_hand("to have hooks: {run}", *argv)
             yield Finding(lost, "hook-not-laid", driver, what, cure, reason)
 
 
@@ -113,8 +134,9 @@ def _missing(
     for driver in [*needed, _DAEMON] if laid or not refused else ():
         if driver not in laid:
             what = f"no {driver} hook of vfwhooks in {DIRECTORY}"
-            cure = by_hand("{run} lays those that libvirt may run", "install.sh")
-            yield Finding(lost, "hook-missing", driver, what, cure)
+            cure = by_hand("{run} lays those that libvirt may run", *installer(root))
+            seen = f"no file of ours at {driver} or {driver}.d/vfwhooks there"
+            yield Finding(lost, "hook-missing", driver, what, cure, seen)
 
 
 def _is_ours(path: Path) -> bool:
@@ -129,7 +151,8 @@ def _faults(path: Path, shown: str, lost: str, root: str) -> Iterator[Finding]:
     mode = f"mode {stat.S_IMODE(about.st_mode):o}"
     if path.is_symlink():
         what = f"{shown} is a link, which libvirt's confinement may not follow"
-        cure, seen = by_hand("{run} puts a file there", "install.sh"), "a symbolic link"
+        cure = by_hand("{run} puts a file there", *installer(root))
+        seen = f"a symbolic link to {path.readlink()}"
         yield Finding(WRONG, "hook-is-link", shown, what, cure, seen)
     if not about.st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
         what = f"{shown} is not executable: libvirt does not call it"
@@ -142,7 +165,7 @@ def _faults(path: Path, shown: str, lost: str, root: str) -> Iterator[Finding]:
     lib = re.search(r"^lib=(/\S+)", path.read_text(errors="replace"), re.MULTILINE)
     if lib and not Path(f"{root}{lib[1]}/vfwhooks/service/hook.py").exists():
         what = f"{shown} calls {lib[1]}, where there is no vfwhooks"
-        cure = by_hand("run {run} again", "install.sh")
+        cure = by_hand("run {run} again", *installer(root))
         yield Finding(WRONG, "hook-without-package", shown, what, cure, lib[0])
 
 
@@ -160,12 +183,15 @@ def _unseen(laid: dict[str, Path], state: str, root: str) -> Iterator[Finding]:
     daemons = find_daemons(root)
     if not daemons:
         what = "no libvirt daemon is running"
-        yield Finding(NOTE, "libvirtd-not-running", "libvirtd", what)
+        seen = "no pid file of a daemon in /run names a process"
+        yield Finding(NOTE, "libvirtd-not-running", "libvirtd", what, None, seen)
     for daemon in daemons:
         if noticed_at(daemon, state) + COARSE < newest:
             what = f"{daemon.name} has not looked for hooks since they were laid"
             cure = run("kill", "-HUP", f"{daemon.pid}")
-            yield Finding(WRONG, "daemon-not-reloaded", daemon.name, what, cure)
+            late = newest - noticed_at(daemon, state)
+            seen = f"it looked {late:.0f} s before the newest of them was laid"
+            yield Finding(WRONG, "daemon-not-reloaded", daemon.name, what, cure, seen)
 
 
 def find_uncalled(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..libvirt.daemons import SERVES, find_concerned, find_daemons, noticed_at
 from ..values.errors import VfwError
-from ..values.findings import OK, WRONG, Cure, Finding, by_hand, run
+from ..values.findings import OK, WRONG, Cure, Finding, by_hand, render, run
 from .denials import SELINUX, Denial, find_denials
 from .hook_files import (
     DIRECTORY,
@@ -18,6 +18,7 @@ from .hook_files import (
     NO_EXEC,
     find_laid,
     find_service,
+    installer,
     is_on_noexec,
 )
 from .selinux import DAEMONS, Right, ask_rights, ask_service, find_label
@@ -81,7 +82,7 @@ def check_confinement(
     for denial in find_denials(root):
         if not denial.is_permissive and not _is_over(denial, refused, noticed):
             what = f"{denial.by} has refused {denial.subject} to {denial.what}"
-            what, cure = f"{what} {denial.path}", _cure(denial)
+            what, cure = f"{what} {denial.path}", _cure(denial, root)
             seen = f"the kernel's log, at {denial.at:.0f} s since 1970"
             yield Finding(WRONG, "hook-denied", denial.subject, what, cure, seen)
     if is_enforcing(root):
@@ -124,10 +125,10 @@ def _is_over(
     return noticed.get(daemon, 0) > denial.at
 
 
-def _cure(denial: Denial) -> Cure:
+def _cure(denial: Denial, root: str) -> Cure:
     if denial.by == SELINUX:
-        said = "run: {run}; or without hooks: install.sh"
-        return by_hand(said, "install.sh", "--selinux-module")
+        said = f"run: {{run}}; or without hooks: {render(installer(root))}"
+        return by_hand(said, *installer(root, has_module=True))
     rules = f"{DIRECTORY}/** rmix, and /usr/bin/* PUx,"
     local = f"/etc/apparmor.d/local/{denial.subject.strip('/').replace('/', '.')}"
     said = f"write into {local}: {rules} then run: {{run}}"

@@ -64,6 +64,7 @@ class Reconciler:
         self._state = state
         self._main = main
         self._is_apart = is_apart
+        self._given: set[int] = set()  # values of marks, by this holder of the lock
         self._lock = lock or state.lock(until)
         try:
             self._until = until
@@ -234,7 +235,9 @@ class Reconciler:
         """The mark's value for a routing table from now on; 0 if none is left."""
         from .return_path import allot_value  # few need it
 
-        return allot_value(self._state, table)
+        value = allot_value(self._state, table, self._given)
+        self._given.add(value)
+        return value
 
     def _sync_rules(self, pending: PendingChanges, kinds: set[str], why: str) -> None:
         """Carry out the events, by a full sync if there is a reason for the log."""

@@ -159,16 +159,17 @@ def known_value(state: State, table: int) -> int:
     return next((v for v, one in values(state).items() if one == table), 0)
 
 
-def allot_value(state: State, table: int) -> int:
+def allot_value(state: State, table: int, given: Iterable[int] = ()) -> int:
     """The mark's value for the table from now on; 0 if none is left. When all are in
-    use, the values of tables that no way needs are free again."""
+    use, the values of tables that no way needs are free again, but not those that were
+    `given` just now: their ways are in no record yet."""
     known = known_value(state, table)
     if known:
         return known
     taken = set(values(state))
     if taken >= set(MARKS):
         ways = [w for record in state.records() for w in ways_of(record.entries)]
-        _sweep(state, ways)
+        _sweep(state, {*given, *(way.value for way in ways)})
         taken = set(values(state))
     free = next((value for value in MARKS if value not in taken), 0)
     if free:
@@ -176,8 +177,7 @@ def allot_value(state: State, table: int) -> int:
     return free
 
 
-def _sweep(state: State, ways: Iterable[ReturnRoute]) -> None:
-    used = {way.value for way in ways}
+def _sweep(state: State, used: set[int]) -> None:
     for value in values(state):
         if value not in used:
             state.remove(f"{_VALUES}/{value}")
@@ -218,7 +218,7 @@ class Ways:
         problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
         kept = set(self._state.names(_KEPT))
         problems += self._close(kept - _uplinks(wanted))
-        _sweep(self._state, wanted)
+        _sweep(self._state, {way.value for way in wanted})
         return problems
 
     def _needed(self, records: list[Record]) -> set[ReturnRoute]:

@@ -141,6 +141,8 @@ class _Walker:
                 continue
             if is_met is None and rule.verdict.kind in _SOURCE:
                 continue  # whoever it is from then, it gets there
+            if is_met is None and _is_idle(table, chain, rule):
+                continue
             if is_met is None:
                 self._stop(table, chain, rule, condition)
             end = self._judge(table, chain, rule, depth)
@@ -243,6 +245,20 @@ class _Walker:
         self._note(table, chain, rule, "depends")
         self._depends = what
         raise _Ended
+
+
+def _is_idle(table: Table, chain: Chain, rule: Rule) -> bool:
+    """Whether a rule leads only to chains that decide nothing, and back here."""
+    kind, target, _ = rule.verdict
+    led = dict(_INLINE.findall(target)).values() if kind == "vmap" else ()
+    verdicts = [one.partition(" ") for one in led] or [(kind, " ", target)]
+    comes_back = {"jump", "goto"} if rule is chain.rules[-1] else {"jump"}
+    return all(
+        how in comes_back
+        and name in table.chains
+        and all(one.verdict.kind in _GOING_ON for one in table.chains[name].rules)
+        for how, _, name in verdicts
+    )
 
 
 def _target(text: str) -> tuple[str, str]:

@@ -1,0 +1,105 @@
+"""Entries of forwards.yaml beside what is in force: the first hop of a forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..config import compiled_file
+from ..config.compiler import find_gone
+from ..config.forwards import Forward, GuestForwards
+from ..config.guest_names import find_near
+from ..config.schema import read_forwards
+from ..store.state import State
+from ..values.errors import VfwError, show
+from ..values.findings import OK, WRONG, Finding, run
+from ..values.protocols import ALL_PROTOCOLS
+from .explain import asked_ports, ports_of
+from .status import ForwardStatus
+
+_APPLY = run("vfwhooks", "apply")
+_EDITED = "the files have changed since they were compiled"
+
+
+class WrittenEntries:
+    """The entries as the files have them now."""
+
+    def __init__(self, state: State, main: str) -> None:
+        self._main = main
+        self.guests, problems = read_forwards(Path(main))
+        problems = find_gone(Path(main), state.path) + problems
+        self.is_broken = any(not one.is_warning for one in problems)
+        taken = compiled_file.stamps_in_force(state.path)
+        is_current = bool(taken) and compiled_file.is_current(taken, main)
+        self._is_edited = not is_current and not self.is_broken
+        self._has_former = bool(taken)
+        self._names = {r.guest.uuid: r.guest.name for r in state.records()}
+        self._forwards = {
+            (self._name(guest), _key(one)): one
+            for guest in self.guests
+            for one in guest.forwards
+        }
+
+    def _name(self, guest: GuestForwards) -> str:
+        """The guest's name, if it stands there by its UUID."""
+        return self._names.get(guest.name, guest.name)
+
+    def find(self, row: ForwardStatus) -> Forward | None:
+        """The entry of a forward that is in force."""
+        key = row.host_ip, row.protocol, str(ports_of(row))
+        return self._forwards.get((row.guest, key))
+
+    def hop(self, row: ForwardStatus) -> Finding:
+        """Where a forward that is in force is written."""
+        forward = self.find(row)
+        if forward or not self._is_edited or not self._has_former:
+            where = str(forward.place) if forward else self._main
+            return Finding(OK, "entry-found", row.guest, f"written: {where}")
+        what = f"written: not any more in {self._main}, and still in force"
+        return Finding(WRONG, "entry-withdrawn", row.guest, what, _APPLY, _EDITED)
+
+    def waiting(
+        self, about: str, rows: Sequence[ForwardStatus]
+    ) -> Iterator[tuple[str, Finding]]:
+        """The entries about a guest or a port that are not in force yet, each with its
+        line."""
+        there = {(r.guest, (r.host_ip, r.protocol, str(ports_of(r)))) for r in rows}
+        for (name, key), forward in self._forwards.items() if self._is_edited else ():
+            if self._is_about(about, name, forward) and (name, key) not in there:
+                where = "" if forward.host_ip is None else f"{forward.host_ip} "
+                to = f"{forward.published}/{forward.protocol} → {show(name)}"
+                what = f"written: {forward.place}, and not in force"
+                found = _waits(name, what)
+                yield f"{where}{to}:{forward.target}", found
+
+    def _is_about(self, about: str, name: str, forward: Forward) -> bool:
+        if name == self._names.get(about, about):
+            return True
+        try:
+            port, protocols = asked_ports(about)
+        except VfwError:
+            return False  # another guest
+        published = forward.published
+        is_of = forward.protocol in (*protocols, ALL_PROTOCOLS)
+        return is_of and published.first <= port <= published.last
+
+    def nothing(self, about: str) -> Finding:
+        """The finding for a guest or a port without a forward in force."""
+        names = [guest.name for guest in self.guests]
+        if about in names:
+            what = f"{self._main} names {show(about)}, and nothing for it is in force"
+            return _waits(about, what)
+        near = find_near(about, names)
+        what = f"{self._main} has no forward for {show(about)}"
+        what += f"; did you mean {show(near[0])}" if near else ""
+        seen = f"{self._main} has {len(names)} guests"
+        return Finding(WRONG, "entry-missing", about, what, None, seen)
+
+
+def _waits(name: str, what: str) -> Finding:
+    return Finding(WRONG, "entry-not-in-force", name, what, _APPLY, _EDITED)
+
+
+def _key(one: Forward) -> tuple[str, str, str]:
+    """What a forward publishes, in the words of status."""
+    return str(one.host_ip or "*"), one.protocol, str(one.published)
