@@ -19,7 +19,7 @@ packages="
     iptables nftables conntrack iproute2 iputils-ping dnsmasq-base
     dbus firewalld ufw fail2ban docker.io wireguard-go wireguard-tools
     procps kmod curl
-    python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml
+    python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml python3-rich
     busybox-static cpio xz-utils zstd
 "
 
