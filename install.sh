@@ -10,6 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
 unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
+units='vfwhooks.service vfwhooks-metrics.service vfwhooks-metrics.timer'
 schema=$prefix/share/vfwhooks/forwards.schema.json
 share=$prefix/share/vfwhooks # the files that a package installs from
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
@@ -36,6 +37,7 @@ libvirt's daemons that may run them; the others are followed by their files.
 
 For packagers: PREFIX is $prefix; with DESTDIR files are put there, and nothing else is
 touched or run. packaging/ has packages, whose scripts call this with --configure.
+For tools: --release prints the name of the release in this checkout.
 EOF
 }
 
@@ -456,7 +458,10 @@ lay_schema() {
 lay_unit() {
 	[ -e "$here/templates/vfwhooks.service" ] || return 0
 	make_directory "${unit%/*}"
-	sed "s|/usr/bin/vfwhooks|$bin|" "$here/templates/vfwhooks.service" | put "$unit"
+	for one in $units; do
+		[ ! -e "$here/templates/$one" ] ||
+			sed "s|/usr/bin/vfwhooks|$bin|" "$here/templates/$one" | put "${unit%/*}/$one"
+	done
 }
 
 lay_manuals() {
@@ -627,7 +632,7 @@ uninstall() {
 		rm "$root$config"
 	fi
 	remove "$schema"
-	[ ! -e "$root$unit" ] || rm "$root$unit"
+	for one in $units; do rm -f "$root${unit%/*}/$one"; done
 	for page in man8/vfwhooks.8 man5/forwards.yaml.5 "$root$man"/man8/vfwhooks-*.8; do
 		remove "$man/man${page##*man}"
 	done
@@ -641,8 +646,16 @@ uninstall() {
 	say 'vfwhooks is removed'
 }
 
+# An administrator has enabled the timer. What it has written would be collected for ever.
+stop_metrics() {
+	runs_systemd && [ -L /etc/systemd/system/timers.target.wants/vfwhooks-metrics.timer ] || return 0
+	systemctl --quiet disable --now vfwhooks-metrics.timer
+	rm -f /var/lib/prometheus/node-exporter/vfwhooks.prom
+}
+
 # Removes the hooks, and our rules from the kernel.
 withdraw() {
+	stop_metrics
 	for driver in $drivers; do [ "$driver" = daemon ] || take_hook_away; done
 	# The daemon hook goes last: it shows that the daemons have noticed the change.
 	[ -n "$root" ] || [ -z "$gone" ] || call_trial "$here" tell
@@ -808,6 +821,10 @@ case $root:$prefix in
 esac
 case $prefix in [!/]* | *[!A-Za-z0-9/._-]*) die "PREFIX=$prefix is not a plain absolute path" ;; esac
 case $#:${1:-} in
+1:--release)
+	identify "$here"
+	exit
+	;;
 0:*) action=install_all ;;
 1:--selinux-module) action=install_all module=1 ;;
 1:--uninstall) action=uninstall ;;

@@ -36,6 +36,7 @@ once = pytest.mark.parametrize(
 )
 LIB = "/usr/lib/vfwhooks"
 MODULES = "/usr/lib/python3/dist-packages"
+UNITS = "lib/systemd/system"
 SCHEMA = "share/vfwhooks/forwards.schema.json"
 MANUALS = "share/man/man8/vfwhooks.8", "share/man/man5/forwards.yaml.5"
 COMPLETIONS = (
@@ -587,7 +588,8 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     names = [f"/tmp/package{HOOKS}/{name}" for name in DRIVERS]
     names += [f"/tmp/package{place}" for place in (CONFIG, "/usr/bin/vfwhooks")]
     names += [f"/tmp/package{MODULES}/vfwhooks.py"]
-    placed = "lib/systemd/system/vfwhooks.service", SCHEMA, *MANUALS, *COMPLETIONS
+    units = (path.name for path in (HERE / "templates").glob("vfwhooks*.[!c]*"))
+    placed = SCHEMA, *MANUALS, *COMPLETIONS, *(f"{UNITS}/{name}" for name in units)
     names += [f"/tmp/package/usr/share/man/man8/{name}" for name in render_pages()]
     names += [f"/tmp/package/usr/{place}" for place in placed]
     names += [f"{release}/hooks/{name}" for name in DRIVERS]

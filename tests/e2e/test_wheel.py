@@ -36,6 +36,8 @@ TEMPLATES = (
     "iptables.j2",
     "libvirt_network.j2",
     "nftables.j2",
+    "vfwhooks-metrics.service",
+    "vfwhooks-metrics.timer",
     "vfwhooks.cil",
     "vfwhooks.service",
 )

@@ -39,6 +39,12 @@ def find_tree() -> Path:
 
 
 @functools.cache
+def find_promtool() -> Path:
+    """Prometheus' own checker of metrics and rules, fetched when missing."""
+    return _build("promtool.sh")
+
+
+@functools.cache
 def find_image() -> Path:
     """The directory with the guests' `kernel` and `initrd`, built when missing."""
     return _build("image.sh", str(find_tree()))

@@ -10,6 +10,7 @@ from unittest.mock import MagicMock, Mock, patch
 from unit.builders import fresh_state
 from vfwhooks.config import last_good
 from vfwhooks.service import daemon
+from vfwhooks.service.event_counter import EventCounter
 from vfwhooks.service.schedule import Schedule
 from vfwhooks.store.state import State
 
@@ -29,6 +30,7 @@ class Loop(daemon.Watch):
         self._jobs = Mock(compile=self.begin)
         for name in ("_log", "_rulesets", "_guests", "_ringing", "_surveyor"):
             setattr(self, name, Mock())
+        self._counter = EventCounter(self._state)
         self._watched = Mock(read=dict, guests=[])
 
     def begin(self) -> None:
@@ -51,7 +53,7 @@ def test_a_compilation_that_fails_all_the_time(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     tried = []
     reconciler = MagicMock(tools=[])
-    reconciler.return_value.report = Mock(problems=[], said=[])
+    reconciler.return_value.report = Mock(problems=[], said=[], carried=[], checks=[])
     with (
         patch.object(daemon, "Reconciler", reconciler),
         patch.object(State, "lock"),

@@ -22,6 +22,7 @@ from ..libvirt.client import guests_known_soon
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..values.errors import VfwError, show
+from .edit import file_to_be, find_new_problems
 from .excerpts import excerpt, split_lines
 
 _WIDTH = 80  # of a terminal that does not tell
@@ -32,6 +33,8 @@ def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
     path = arguments.file or Path(config)
     if arguments.file and not path.exists():
         raise VfwError(f"{path}: no such file")
+    if arguments.place:
+        return _check_in_place(arguments, Path(config))
     files = find_files(path)
     passed_over = sorted(find_passed_over(path), key=str)
     guests, problems = _find_problems(path, state, not arguments.file)
@@ -47,6 +50,22 @@ def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
         count = sum(len(guest.forwards) for guest in guests)
         print(f"{path}: {count} forwards for {len(guests)} guests")
     return is_good
+
+
+def _check_in_place(arguments: argparse.Namespace, main: Path) -> bool:
+    """Print what would be wrong with the file in the place where it is to be put, and
+    with the others because of it; mistakes of others that are there already do not
+    count."""
+    if not arguments.file:
+        raise VfwError("--as needs a file", f"vfwhooks check NEW --as {main}")
+    place = file_to_be(arguments.place, main)
+    new = {place: arguments.file.read_bytes()}
+    problems = find_new_problems(main, new, place)
+    if arguments.format == "json":
+        print(_as_json(find_files(main, new), problems))
+    else:
+        print_problems(problems)
+    return all(problem.is_warning for problem in problems)
 
 
 def _find_problems(

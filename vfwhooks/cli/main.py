@@ -44,6 +44,7 @@ from .edit import EditTarget, add_entries, remove_entries
 from .editor_session import edit_file
 from .explained import explained
 from .known_names import find_known
+from .metrics_file import show_metrics
 from .output import (
     diff_lines,
     print_findings,
@@ -182,6 +183,12 @@ def explain_rules(arguments: argparse.Namespace) -> int:
     return DONE if is_well else FAILED
 
 
+def metrics(arguments: argparse.Namespace) -> int:
+    """Print or write what Prometheus collects."""
+    show_metrics(State(_state_path()), _config(), arguments.output)
+    return DONE
+
+
 def watch(_: argparse.Namespace) -> int:
     """Replace this process by the service, without the imports of the command line."""
     package = str(Path(__file__).resolve().parents[2])
@@ -255,6 +262,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "edit": lambda arguments: edit_file(arguments, _edit_target()),
     "explain": explain_rules,
     "import": import_from,
+    "metrics": metrics,
     "purge": purge,
     "remove": lambda arguments: remove_entries(arguments, _edit_target()),
     "reserve": keep_address,

@@ -62,11 +62,18 @@ def _add_editing(commands: _Commands) -> None:
 Says everything that is wrong in FILE (without one, in the files in use), with
 file, line and column. Nothing is changed.""",
         "vfwhooks check",
-        "vfwhooks check /tmp/forwards.yaml",
+        "vfwhooks check new.yaml --as /etc/vfwhooks/forwards.d/20-mail.yaml",
         "vfwhooks check --format json | jq '.problems[] | .message'",
     )
     one.add_argument(
         "file", nargs="?", type=Path, metavar=FILE, help="another file to check"
+    )
+    one.add_argument(
+        "--as",
+        dest="place",
+        type=Path,
+        metavar=FILE,
+        help="where the file is to be put; what would be wrong then",
     )
     one.add_argument(
         "--format",
@@ -180,6 +187,21 @@ changes, and not before; a count of connections alone is no change.""",
     )
     _add_doctor(commands)
     _add_explain(commands)
+    one = _add(
+        commands,
+        "metrics",
+        "forwards, events and drift, for Prometheus",
+        """\
+Prints what a textfile collector of Prometheus takes: forwards by state,
+connections by guest, how long events took, what was restored, and when
+forwards.yaml and the service last failed. vfwhooks-metrics.timer has it
+written every minute.""",
+        "vfwhooks metrics",
+        "vfwhooks metrics --output /var/lib/prometheus/node-exporter/vfwhooks.prom",
+    )
+    one.add_argument(
+        "--output", type=Path, metavar=FILE, help="replace this file, in one step"
+    )
 
 
 def _add_doctor(commands: _Commands) -> None:

@@ -187,6 +187,14 @@ def stamped(taken: str) -> list[str]:
     return [files.unquote(words[0]) for words in lines if len(words) > 2]
 
 
+def written_at(taken: str, main: str) -> int:
+    """When the newest of forwards.yaml, forwards.d and the files there was written, by
+    the stamps (ns); 0 if there was none."""
+    place = files.quote(f"{main.rpartition('/')[0] or '.'}/")
+    lines = [line.split(" ") for line in taken.split("\n") if line.startswith(place)]
+    return max((int(words[3]) for words in lines if len(words) > 3), default=0)
+
+
 def is_current(taken: str, main: str) -> bool:
     """Whether the files still have these stamps. The addresses of interfaces, which
     follow, are the service's to look at: an event would have to ask the kernel."""

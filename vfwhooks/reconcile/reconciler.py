@@ -23,7 +23,7 @@ from .hook_events import waiting
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .sync import Sync
-from .sync_report import NO_NEWS, Report
+from .sync_report import NO_NEWS, NOT_INTACT, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 _MEANWHILE = 0.5
 # Reasons for a full sync.
 _EDITED = "forwards.yaml has changed"
-_NOT_INTACT = "our base ruleset is not as it was left"
 
 
 class Reconciler:
@@ -167,7 +166,7 @@ class Reconciler:
         if is_full:
             return "rules, records or forwards.yaml have changed"
         if self._sync.is_known and not self._sync.is_intact():
-            return _NOT_INTACT
+            return NOT_INTACT
         is_known = last_good.is_in_force(self._state, self._main) or self._is_apart
         stamps = stamps_in_force(self._state.path)
         is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
@@ -229,6 +228,11 @@ class Reconciler:
         pending.note_stops()
         if len(self.report.problems) > before:
             self._state.ask_full("the last sync has met a problem")
+        else:
+            done = time.monotonic_ns()
+            self.report.carried += [
+                (one.operation, (done - one.stamp) / 1e9) for one in guest_events
+            ]
         self._state.end([name for name, _ in noted])
 
     def _mark(self, table: int) -> int:
@@ -250,7 +254,7 @@ class Reconciler:
         if config.is_new or not self._sync.is_of(config.compiled.stamps):
             why = why or _EDITED
         if not why and "reconnected" in kinds and not self._sync.is_intact():
-            why = _NOT_INTACT
+            why = NOT_INTACT
         if config.compiled.is_empty and not self._state.records():
             why = NO_NEWS if why else ""
         self._sync.run(pending, planner, why)

@@ -27,7 +27,7 @@ from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
 from .references import References, need_ways, note_ousted, share_entries
 from .stale_notes import StaleNotes
-from .sync_report import NO_NEWS, Report
+from .sync_report import DISTURBED, NO_NEWS, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .references import Pair
 
 _CONTESTED = "contested"  # in the base: two guests want the same, and one has it
-_DISTURBED = "the rules around ours have changed"
 
 
 class Sync:
@@ -88,7 +87,7 @@ class Sync:
                 why = str(error)
         if why != NO_NEWS:
             self._report.said.append(f"checking everything: {why}")
-        self.full(pending, planner)
+        self.full(pending, planner, why)
 
     def partial(self, pending: PendingChanges, planner: Planner) -> None:
         """Plan and change the guests of the events. Raises NeedsFullSync, Refused."""
@@ -96,7 +95,7 @@ class Sync:
         if pending.networks:
             self._look_around()
         elif not self._backend().is_undisturbed():
-            raise NeedsFullSync(_DISTURBED)
+            raise NeedsFullSync(DISTURBED)
         base = dict(self._base)
         pairs, said = self._plan(pending, planner)
         pairs += self._references.change(pairs, planner, pending.networks)
@@ -153,7 +152,7 @@ class Sync:
         if self._choose() != self._base["backend"]:
             raise NeedsFullSync("libvirt uses another firewall backend now")
         if not self._backend().is_as_usual():
-            raise NeedsFullSync(_DISTURBED)
+            raise NeedsFullSync(DISTURBED)
 
     def _change(
         self, pairs: list[Pair], deltas: list[entry_delta.Delta], removed: list[Entry]
@@ -172,17 +171,17 @@ class Sync:
             self._backend().change(deltas)
         self.is_unmarked = self._base.get("variant") == "legacy"
 
-    def full(self, pending: PendingChanges, planner: Planner) -> None:
+    def full(self, pending: PendingChanges, planner: Planner, why: str) -> None:
         """Plan all guests, and correct the kernel where it differs."""
         was_on = gc.isenabled()
         gc.disable()  # it would look 0.8 s for garbage in 60,000 entries
         try:
-            self._full(pending, planner)
+            self._full(pending, planner, why)
         finally:
             if was_on:
                 gc.enable()
 
-    def _full(self, pending: PendingChanges, planner: Planner) -> None:
+    def _full(self, pending: PendingChanges, planner: Planner, why: str) -> None:
         old = {record.key: record for record in self._state.records()}
         now = {**{k: r for k, r in old.items() if not r.is_off}, **pending.after}
         guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
@@ -226,6 +225,7 @@ class Sync:
         deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
+        self._report.note_check(why, result, len(removed), len(added))
         self.cuts.note(removed + result.removed, added + result.added, wanted)
         self._conclude(pairs)
         self._references.note_anew(list(new.values()))

@@ -21,6 +21,7 @@ from ..values.errors import OutOfTime, VfwError
 from . import watched_files
 from .background_jobs import COMPILE, BackgroundJobs, Surveyor
 from .children import Children
+from .event_counter import EventCounter
 from .guest_news import GuestNews
 from .hook import DEAF
 from .kernel_news import Rulesets
@@ -48,6 +49,7 @@ class Watch:
         self._state = state
         self._config = config
         self._log = Log()
+        self._counter = EventCounter(state)
         self._rulesets = Rulesets()
         self._policy = PolicyNews()
         self._schedule = Schedule()
@@ -87,6 +89,7 @@ class Watch:
             now = time.monotonic()
             if now >= beat:
                 notify("WATCHDOG=1")
+                self._counter.keep()
                 beat = now + self._tick
             if now >= check:
                 check = now + self._period
@@ -186,7 +189,7 @@ class Watch:
         except OutOfTime:
             pass  # another process has the lock: the hook waits for it itself
         except (OSError, VfwError) as error:
-            said = [str(error)]
+            said = self._counter.fail(error)
         self._ringing.answer()
         self._take_base()
         for line in said:
@@ -203,12 +206,7 @@ class Watch:
         finally:
             reconcile.close()
             self._rulesets.pass_over(reconcile.tools)
-        return self._said(reconcile)
-
-    def _said(self, reconcile: Reconciler) -> list[str]:
-        problems = self._state.problems + reconcile.report.problems
-        self._state.problems = []
-        return problems + reconcile.report.said
+        return self._counter.take(reconcile.report)
 
     def _listen(self) -> None:
         """Watch all files that count, and read directories that are newly watched."""
@@ -279,13 +277,13 @@ class Watch:
                 reconcile.close()
                 self._rulesets.pass_over(reconcile.tools)
             problems = reconcile.report.problems
-            for line in self._said(reconcile):
+            for line in self._counter.take(reconcile.report):
                 self._log.say(line)
             is_in_force = last_good.is_in_force(self._state, self._config)
         except OutOfTime:
             pass  # another holder of the lock has much to do; the rest is for us
         except (OSError, VfwError) as error:
-            problems = [str(error)]
+            problems = self._counter.fail(error)
             self._log.say(str(error))
         # Not in force: the file could not be read, or is still being written.
         if problems or not (is_in_force or is_compiling):
