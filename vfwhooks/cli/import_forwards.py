@@ -24,6 +24,7 @@ from ..libvirt.inventory import Inventory
 from ..rulesets.ruleset_reader import MOST_BYTES as MOST_OF_RULES
 from ..values.errors import VfwError, show
 from ..values.published import find_address
+from . import progress
 
 DONE, FAILED = 0, 1
 _SECONDS = 60.0  # for a tool that lists a large ruleset
@@ -35,21 +36,28 @@ def import_forwards(arguments: argparse.Namespace, state: str) -> int:
     if arguments.output and os.path.lexists(arguments.output):
         what = f"{arguments.output} is there already, and is not overwritten"
         raise VfwError(what, "name another file with -o")
-    known = _known(arguments, state)
-    if arguments.source is None:
-        kind, found = read_source(_list_live(), "", "nft")
-        source = _HERE
-    else:
-        text, name = _read(arguments.source)
-        kind, found = read_source(text, name, arguments.kind or "")
-        source = f"{name} ({kind})"
-    made = make_file(found, known, source)
+    with progress.cleared():
+        made = _import(arguments, _known(arguments, state))
     if arguments.output:
         _write(arguments.output, made.text)
     else:
         sys.stdout.write(made.text)
     print(_summary(made, arguments.output), file=sys.stderr)
     return FAILED if made.left else DONE
+
+
+def _import(arguments: argparse.Namespace, known: Known) -> Made:
+    if arguments.source is None:
+        progress.tell(f"reading {_HERE}")
+        _, found = read_source(_list_live(), "", "nft")
+        source = _HERE
+    else:
+        progress.tell(f"reading {arguments.source}")
+        text, name = _read(arguments.source)
+        kind, found = read_source(text, name, arguments.kind or "")
+        source = f"{name} ({kind})"
+    progress.tell("writing what it means, and checking it")
+    return make_file(found, known, source)
 
 
 def _summary(made: Made, output: Path | None) -> str:
