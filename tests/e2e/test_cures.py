@@ -360,15 +360,19 @@ def test_what_status_says(site: Site) -> None:
     assert after == ["", "the guest is not running; its ports are rejected"]
 
 
-@cures("entry-missing", "entry-not-in-force", "entry-withdrawn")
+@cures("entry-missing", "entry-not-in-force", "entry-withdrawn", "clients-limited")
 def test_the_hop_of_the_entry(site: Site) -> None:
-    """Written or not, and in force or not."""
+    """Written or not, and in force or not; for everybody or not."""
     about = ("tcp/8090",)
+    limited = "{published: 8090, target: 80, allow_from: 203.0.113.0/24}"
     longer = f"{FORWARDS[:-2]}, 8090:80]\n"
     with site.doctor.until_gone("entry-missing", about=about):
         configure(site.host, longer)
 
     site.doctor.cure("entry-not-in-force", about=about)
+    site.apply(f"{FORWARDS[:-2]}, {limited}]\n")
+    with site.doctor.until_gone("clients-limited", about=about):
+        site.apply(longer)
     configure(site.host, FORWARDS)
     site.doctor.cure("entry-withdrawn", about=about)
 

@@ -20,7 +20,7 @@ FORWARDS = """guests:
 """
 NO_WATCH = (
     "note   watch does not run: edits and late addresses wait for the next event; "
-    "run: systemctl enable --now vfwhooks"
+    "start: vfwhooks watch"
 )
 NOBODY = "and libvirt has no such guest; virsh list --all shows who there is"
 STILL = "wrong  web1 does not run and is still recorded; run: vfwhooks apply"
@@ -253,12 +253,13 @@ def test_explain_a_conflict(host: Host, backend: str) -> None:
         call_hook(host, "qemu", "web1", "reconnect", "begin", "-", xml=xml)
         status, lines = explained(host, "8081/tcp")
 
-    why = f"nginx (pid {pid}) listens on tcp 0.0.0.0:8081; over_listener: true"
+    why = f"nginx (pid {pid}) listens on tcp 0.0.0.0:8081; publish another port of the"
+    why += " host, 2222:22 say; or over_listener: true, which"
     assert (status, lines[:3]) == (
         1,
         [
             "8081/tcp → web1 192.168.122.10:80: conflict",
             f"  written  {CONFIG}:3:13",
-            f"  why      {why} takes the port from it",
+            f"  why      {why} takes it from the service",
         ],
     )

@@ -27,6 +27,10 @@ from product import (
 )
 
 CURE = "; over_listener: true takes the port from it"
+WHOLE = (
+    "; publish another port of the host, 2222:22 say; or over_listener: true, which "
+    "takes it from the service"
+)
 XML = domain_xml("web1", mac_for(10))
 
 
@@ -91,7 +95,7 @@ def test_the_hosts_own_sshd(host: Host, outside: Net, web1: Net) -> None:
 
     name = f"sshd (pid {pid}) listens on tcp 0.0.0.0:22"
     warning = "it keeps the port if it is there first, unless over_listener: true"
-    assert found == [("4", "conflict", name + CURE), ("4", "active", "")]
+    assert found == [("4", "conflict", name + WHOLE), ("4", "active", "")]
     assert (who, web) == ("sshd", "web1 80 203.0.113.2")
     assert (checked.status, checked.stderr) == (
         0,
@@ -175,7 +179,7 @@ def test_udp(host: Host, outside: Net, web1: Net) -> None:
 
     late = "it was first, and gets its port by the service or vfwhooks apply"
     assert [(state, reason) for _, state, reason in found] == [
-        ("conflict", f"vpn (pid {vpn}) listens on udp 0.0.0.0:51820{CURE}"),
+        ("conflict", f"vpn (pid {vpn}) listens on udp 0.0.0.0:51820{WHOLE}"),
         ("active", ""),
         ("active", f"resolver (pid {resolver}) listens on udp 0.0.0.0:60050; {late}"),
         (

@@ -141,7 +141,8 @@ FILES = {
     ),
     "gone": (
         "rm -f ",
-        "1:1: is gone; the last good configuration stays; guests: {} says none",
+        "1:1: is gone; the last good one stays in force; write it again: vfwhooks add "
+        "or vfwhooks edit; guests: {} says none",
     ),
     "empty": (
         "truncate -s0 ",
@@ -311,7 +312,10 @@ def test_services(host: Host, web1: Guest, watch: None) -> None:
     tunnel = "the kernel (WireGuard, VXLAN or the like) listens on udp 0.0.0.0:51820"
     takes = "over_listener: true takes the port"
     first = "it was first, and gets its port by the service or vfwhooks apply"
-    conflict = "web1", "conflict", f"{sshd}; {takes} from it"
+    cure = (
+        "publish another port of the host, 2222:22 say; or over_listener: true, which"
+    )
+    conflict = "web1", "conflict", f"{sshd}; {cure} takes it from the service"
     soon = f"all but 51820: {tunnel}; {takes} from it; {vpn}; {first}"
     then = f"all but 51000, 51820: {vpn}, {tunnel}; {takes}s from them"
     assert found == [

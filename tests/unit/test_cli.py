@@ -13,12 +13,15 @@ import pytest
 
 from unit.builders import CHECKOUT, fresh_state, parsed
 from vfwhooks import __version__
+from vfwhooks.cli import explained
 from vfwhooks.cli.dry_run import Outcome
+from vfwhooks.cli.main import main
 from vfwhooks.cli.output import diff_lines, status_json
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status import GuestStatus
 from vfwhooks.installation.hook_permissions import hooks_line
+from vfwhooks.rulesets.packet import ANYBODY
 from vfwhooks.values.entries import HairpinMode
 
 if TYPE_CHECKING:
@@ -252,6 +255,78 @@ def test_status_while_the_file_is_broken(tmp_path: Path) -> None:
         ],
         True,
     )
+
+
+def test_status_while_the_file_is_gone(tmp_path: Path) -> None:
+    """What can be done about it; apply would say the same."""
+    configured(tmp_path, "guests: {}\n")
+    (tmp_path / "forwards.yaml").unlink()
+
+    output = vfwhooks(tmp_path, "status")[1].splitlines()
+
+    write = "write it again: vfwhooks add or vfwhooks edit; guests: {} says none"
+    what = f"is gone; the last good one stays in force; {write}"
+    assert output[4:] == [f"problem  {tmp_path}/forwards.yaml:1:1: {what}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status"], "needs root: sudo vfwhooks status\n"),
+        (["explain", "a b"], "needs root: sudo vfwhooks explain 'a b'\n"),
+        (["import", "/nonexistent"], "/nonexistent: no such file\n"),
+    ],
+)
+def test_somebody_else_than_root(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    """One line, with the command as it was typed; files that anybody may read are
+    read all the same."""
+    monkeypatch.setenv("VFWHOOKS_STATE", str(tmp_path))
+    monkeypatch.setattr("gc.disable", lambda: None)  # this process lives on
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    status = main(arguments)
+
+    assert (status, capsys.readouterr().err) == (1, f"vfwhooks: {said}")
+
+
+def test_from_belongs_to_trace(tmp_path: Path) -> None:
+    """It is refused where it would be passed over in silence."""
+    status, _, said = vfwhooks(tmp_path, "explain", "--from", "192.0.2.1", "8081")
+
+    cure = "vfwhooks explain --trace 8081 --from 192.0.2.1"
+    assert (status, said.splitlines()[-1]) == (
+        2,
+        f"vfwhooks: error: --from belongs to --trace: {cure}",
+    )
+
+
+def test_trace_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port alone is one of TCP."""
+    asked: list[tuple[str, int]] = []
+
+    class Verdicts:
+        """Takes what it is asked."""
+
+        def connection(self, _: object, protocol: str, port: int, __: str) -> None:
+            """Note it."""
+            asked.append((protocol, port))
+
+        def trace(self, _: None) -> list[str]:
+            """Nothing."""
+            return []
+
+    monkeypatch.setattr(explained, "_live_verdicts", lambda _: (Verdicts(), None))
+    for about in ("8081", "udp/53"):
+        state = fresh_state(tmp_path)
+        list(explained.trace(about, ANYBODY, 0, state, f"{tmp_path}/x"))
+
+    assert asked == [("tcp", 8081), ("udp", 53)]
 
 
 def test_a_state_directory_that_is_not_ours(tmp_path: Path) -> None:

@@ -458,7 +458,8 @@ def test_a_file_that_is_suddenly_gone(tmp_path: Path) -> None:
 
     problems = compile_file(tmp_path / "forwards.yaml", state)
 
-    cure = "the last good configuration stays; guests: {} says none"
+    cure = "the last good one stays in force; write it again: vfwhooks add or vfwhooks"
+    cure += " edit; guests: {} says none"
     said = [str(problem) for problem in problems]
     assert said == [f"{tmp_path}/forwards.yaml:1:1: is gone; {cure}"]
     assert [*in_force(state)] == ["web1"]
@@ -494,7 +495,7 @@ def test_drop_ins_that_are_suddenly_gone(tmp_path: Path) -> None:
 
     problems = compile_file(tmp_path / "forwards.yaml", state)
 
-    cure = "the last good configuration stays; guests: {} says none"
+    cure = "the last good one stays in force; put it back; an empty one says none"
     said = [str(problem) for problem in problems]
     assert said == [f"{tmp_path}/forwards.d:1:1: is gone; {cure}"]
     assert [*in_force(state)] == ["web1", "web2"]

@@ -26,7 +26,9 @@ from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.diagnosis.doctor import (
     _bridged,
     _cables_to_ourselves,
+    _in_force,
     _looked_at,
+    _watch,
     check_config,
 )
 from vfwhooks.diagnosis.doctor_guests import (
@@ -244,4 +246,30 @@ def test_a_part_that_fails() -> None:
     assert said == [
         "ok     it is well",
         "wrong  bans: this could not be looked at: nft: no",
+    ]
+
+
+def test_a_broken_file_is_not_applied(tmp_path: Path) -> None:
+    """To mend it is the one cure; apply would refuse it."""
+    state, path = fresh_state(tmp_path), tmp_path / "forwards.yaml"
+    path.write_text("guests: {web1: [80]}\n")
+    compile_file(path, state)
+    said = []
+    for text in ("guests: {web1: [81]}\n", "guests: [\n"):
+        path.write_text(text)
+        said.append([str(one) for one in _in_force(state, str(path))])
+
+    assert said == [[f"wrong  {path} is not in force as it is; {APPLY}"], []]
+
+
+def test_a_service_that_does_not_run(tmp_path: Path) -> None:
+    """Where there is no systemd, the cure is none of its commands."""
+    said = [str(one) for one in _watch(str(tmp_path))]
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    said += [str(one) for one in _watch(str(tmp_path))]
+
+    what = "wrong  watch does not run and no hook is laid: no guest is forwarded to; "
+    assert said == [
+        f"{what}start: vfwhooks watch",
+        f"{what}run: systemctl enable --now vfwhooks",
     ]

@@ -74,6 +74,14 @@ def test_the_whole_way(tmp_path: Path, said: str, last: str) -> None:
         ),
         (local("conflict", "nginx listens"), [AT, "wrong  rules: nginx listens"]),
         (
+            local("conflict", "sshd (pid 812) listens on tcp 0.0.0.0:22; so"),
+            [
+                AT,
+                "wrong  rules: sshd (pid 812) listens on tcp 0.0.0.0:22; so; careful: "
+                "whoever comes to this host by ssh is locked out by that",
+            ],
+        ),
+        (
             local("blocked", "not in the kernel; run vfwhooks apply"),
             [AT, "wrong  rules: not in the kernel; run: vfwhooks apply"],
         ),
@@ -85,7 +93,7 @@ def test_the_whole_way(tmp_path: Path, said: str, last: str) -> None:
             ],
         ),
     ],
-    ids=["no address", "not its address", "taken", "no rules", "no table"],
+    ids=["no address", "not its address", "taken", "ssh", "no rules", "no table"],
 )
 def test_broken_hops(tmp_path: Path, one: ForwardStatus, last: list[str]) -> None:
     """Nothing is said of what comes behind it, and the guest is not asked."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from unit.builders import CHECKOUT
+from unit.test_unanswered import row
 from vfwhooks.diagnosis.port_verdicts import PortVerdicts
 from vfwhooks.diagnosis.traced_packet import Hop
 from vfwhooks.libvirt.inventory import Inventory
@@ -67,6 +68,23 @@ def test_a_port_that_is_let_in() -> None:
 def test_a_port_that_is_not(rule: str, last: str) -> None:
     """Which rule refuses it, or what that depends on."""
     assert list(verdicts(rule).way(WEB))[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "why"),
+    [
+        ("stopped", "the guest is not running", ": web1 is not running"),
+        ("pending", "no lease", ": no lease"),
+        ("active", "", ""),
+    ],
+)
+def test_a_port_that_leads_nowhere(state: str, reason: str, why: str) -> None:
+    """No rule leads it to a guest, and the reason is told."""
+    one = row("203.0.113.1", "9999", state=state, reason=reason)
+
+    said = [*verdicts().tell([one])][-1]
+
+    assert said == f"  let in to the host itself: no rule leads it to a guest{why}"
 
 
 def test_the_way_hop_by_hop() -> None:

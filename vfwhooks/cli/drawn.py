@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..config.schema import read_forwards
-from ..diagnosis.explain import find_rows
+from ..diagnosis.asked_forwards import find_rows
 from ..diagnosis.host_picture import find_picture
 from ..diagnosis.live_ruleset import live_verdicts
 from ..diagnosis.overview import Overview, look

@@ -97,7 +97,9 @@ def trace(
 ) -> Iterator[str]:
     """The way of a connection to a port of this host: computed, and then the real way
     of the next one. Nothing is sent."""
-    protocol, _, port = about.lower().partition("/")
+    protocol, slash, port = about.lower().partition("/")
+    if not slash:  # 8080, as everywhere
+        protocol, port = PROTOCOLS[0], protocol
     if protocol not in PROTOCOLS or not port.isdigit() or int(port) > _LAST_PORT:
         hint = "a protocol and a port: tcp/8080, udp/53"
         raise VfwError(f"{show(about)} cannot be traced", hint)

@@ -36,7 +36,7 @@ from ..store.files import CONFIG, STATE
 from ..store.foreign_ports import build
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import WRONG
+from ..values.findings import WRONG, render
 from . import progress
 from .checked import check_files, print_problems
 from .dry_run import Outcome, dry_run
@@ -50,7 +50,7 @@ from .output import (
     print_findings,
     print_followed,
 )
-from .parser import make_parser
+from .parser import parse
 from .reserve import reserve_guest
 from .status_command import show_status
 from .terminal_lines import for_reader
@@ -62,14 +62,17 @@ INTERRUPTED = 130  # as a shell has it, after Ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done or same, 1 failed or differs, 2
     bad usage or bad configuration."""
-    arguments = make_parser().parse_args(argv)
+    arguments = parse(argv)
     gc.disable()  # no object lives longer than one command, and a pass costs 20 ms
     try:
+        if arguments.command not in _FOR_ALL and _is_roots():
+            raise PermissionError(_state_path())
         return _COMMANDS[arguments.command](arguments)
     except VfwError as error:
         _complain(error.message, error.hint)
     except PermissionError as error:
-        _complain(str(error), "run it as root")
+        typed = render(("vfwhooks", *(sys.argv[1:] if argv is None else argv)))
+        _complain(f"needs root: sudo {typed}" if os.geteuid() else str(error))
     except OSError as error:
         _complain(str(error))
     except KeyboardInterrupt:
@@ -269,6 +272,17 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": status,
     "watch": watch,
 }
+
+
+_FOR_ALL = "check", "complete", "import"  # look at files that anybody may read
+
+
+def _is_roots() -> bool:
+    """Whether the state is root's, and we are somebody else."""
+    try:
+        return os.geteuid() != 0 and Path(_state_path()).stat().st_uid == 0
+    except OSError:
+        return False  # whoever uses it is told
 
 
 def _config() -> str:

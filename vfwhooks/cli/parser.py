@@ -4,6 +4,7 @@ for completions in shells. Of our package it imports only the version."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -37,6 +38,18 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("what", nargs="+", choices=("guests", "ports"))
     one.set_defaults(command="complete")
     return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments. Ends the process for bad usage, also of options that have a
+    meaning only beside another one."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command == "explain" and arguments.source and not arguments.trace:
+        port = arguments.about or "tcp/8080"
+        cure = f"vfwhooks explain --trace {port} --from {arguments.source}"
+        parser.error(f"--from belongs to --trace: {cure}")
+    return arguments
 
 
 def _add(

@@ -115,9 +115,9 @@ def guest_lines(guest: GuestForwards) -> list[str]:
         lines.append("hairpin")
     lines += _public_lines(guest)
     verb = "claimed" if guest.is_claimed else "forward"
-    lines += [f"{verb} {_forward_line(forward)}" for forward in guest.forwards]
+    lines += [f"{verb} {forward_line(forward)}" for forward in guest.forwards]
     lines += [
-        f"unplaced {quote(forward.interface)} {_forward_line(forward)}"
+        f"unplaced {quote(forward.interface)} {forward_line(forward)}"
         for forward in guest.unplaced
     ]
     return lines
@@ -152,7 +152,8 @@ def _is_wide(forward: Forward) -> bool:
     )
 
 
-def _forward_line(forward: Forward) -> str:
+def forward_line(forward: Forward) -> str:
+    """A forward, as a hook reads it behind a word."""
     host = forward.host_ip or "*"
     published, target = forward.published, forward.target
     allow = chain_name(forward.allow_from) if forward.allow_from else "-"
@@ -169,8 +170,10 @@ def find_gone(path: Path, state: str) -> list[Problem]:
     gone = [path] if str(path) in had and not _is_there(path) else []
     if any(Path(one).parent == drop_ins for one in had) and not _is_there(drop_ins):
         gone.append(drop_ins)
-    cure = "the last good configuration stays; guests: {} says none"
-    return [Problem(Place(str(one)), f"is gone; {cure}") for one in gone]
+    cure = "write it again: vfwhooks add or vfwhooks edit; guests: {} says none"
+    cures = {path: cure, drop_ins: "put it back; an empty one says none"}
+    stays = "is gone; the last good one stays in force"
+    return [Problem(Place(str(one)), f"{stays}; {cures[one]}") for one in gone]
 
 
 def _is_there(path: Path) -> bool:

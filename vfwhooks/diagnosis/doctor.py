@@ -139,9 +139,11 @@ def check_config(main: str, state: str) -> Iterator[Finding]:
 
 
 def _in_force(state: State, main: str) -> Iterator[Finding]:
-    """Whether the last good configuration is the current files' content."""
+    """Whether the last good configuration is the current files' content. Those of
+    broken files wait for somebody to mend them."""
     taken = compiled_file.stamps_in_force(state.path)
-    if taken and not compiled_file.is_current(taken, main):
+    is_broken = any(one.level == WRONG for one in check_config(main, state.path))
+    if taken and not is_broken and not compiled_file.is_current(taken, main):
         what = f"{main} is not in force as it is"
         seen = "the files have changed since they were compiled"
         yield Finding(WRONG, "config-not-in-force", main, what, APPLY, seen)
@@ -275,6 +277,8 @@ def _watch(root: str) -> Iterator[Finding]:
         yield Finding(OK, "service-runs", "vfwhooks", f"watch runs (pid {pid})")
         return
     cure = run("systemctl", "enable", "--now", "vfwhooks")
+    if not Path(f"{root}/run/systemd/system").is_dir():
+        cure = by_hand("start: {run}", "vfwhooks", "watch")
     seen = "no process is `vfwhooks watch`"
     if find_laid(root):
         what = "watch does not run: edits and late addresses wait for the next event"

@@ -5,13 +5,12 @@ pass."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..config import compiled_file
+from ..config.allow_from import chain_name
 from ..config.compiled_lines import parse_settings
 from ..config.port_mappings import PortMapping
-from ..config.schema import read_forwards
-from ..config.value_syntax import PortRange, parse_ports
+from ..config.value_syntax import PortRange
 from ..config.yaml_tree import Place
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
@@ -31,25 +30,52 @@ from ..store.foreign_ports import hold
 from ..store.state import State
 from ..values.entries import Accept, Entry, ReturnMark, entry_family
 from ..values.errors import VfwError, show
+from ..values.findings import WRONG, Finding
 from ..values.guests import Network
-from ..values.protocols import ALL_PROTOCOLS, PROTOCOLS, Protocol
+from ..values.protocols import Protocol
 from ..values.published import BOTH, Published, family_of, parse_address
+from .allowed_clients import only_from
+from .asked_forwards import asked_ports, find_name, find_rows, label, ports_of
 from .overview import Overview, look
 from .status import ForwardStatus
+from .written_entries import WrittenEntries
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     """The lines, and whether all is well. `about` is a guest's name or UUID, or a port:
     8080, 8080/udp."""
-    overview = look(state, main)
-    rows, name = find_rows(overview, about), _name(overview, about)
-    if not rows and name not in [guest.name for guest in overview.guests]:
-        return list(_nobodys(*asked_ports(about), state)), False
-    explainer = _Explainer(state, main, overview)
-    lines = [line for row in rows for line in explainer.row(row)]
-    if not rows:
+    overview, entries = look(state, main), WrittenEntries(state, main)
+    try:
+        rows = find_rows(overview, about)
+    except VfwError:  # neither a guest that is in force nor a port
+        rows = []
+        if not _waiting(entries, about, rows):
+            raise
+    waiting = _waiting(entries, about, rows)
+    name = find_name(overview, about)
+    if not (rows or waiting) and name not in [one.name for one in overview.guests]:
+        lines = list(_nobodys(*asked_ports(about), state))
+        if entries.is_broken:
+            said = f"as it was, since {main} has a problem; run: vfwhooks check"
+            lines.append(f"  {said}")
+        return lines, False
+    explainer = _Explainer(state, entries, overview)
+    lines = [line for row in rows for line in explainer.row(row)] + waiting
+    if not lines:
         lines = [f"{show(name)}: forwards.yaml forwards nothing to it"]
-    return lines, bool(rows) and all(row.state == "active" for row in rows)
+    is_well = bool(rows) and not waiting and all(map(explainer.is_well, rows))
+    return lines, is_well
+
+
+def _waiting(
+    entries: WrittenEntries, about: str, rows: list[ForwardStatus]
+) -> list[str]:
+    """The lines for what is written, and not in force yet."""
+    found = []
+    for name, finding in entries.waiting(about, rows):
+        found.append(f"{name}: not in force")
+        found += _line("written", [_without_head(finding)])
+    return found
 
 
 def find_network(inventory: Inventory, address: str) -> Network | None:
@@ -59,59 +85,6 @@ def find_network(inventory: Inventory, address: str) -> Network | None:
         if address and is_inside(parse_address(address), subnets):
             return network
     return None
-
-
-def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:
-    """The forwards of a guest, by its name or UUID, or those of a port. Raises VfwError
-    for what is neither."""
-    name = _name(overview, about)
-    if name in [guest.name for guest in overview.guests]:
-        return [row for row in overview.forwards if row.guest == name]
-    first, protocols = asked_ports(about)
-    return [
-        row
-        for row in overview.forwards
-        if row.protocol in (*protocols, ALL_PROTOCOLS) and _has(row.published, first)
-    ]
-
-
-def _name(overview: Overview, about: str) -> str:
-    names = {g.uuid: g.name for g in overview.guests if g.uuid}
-    return names.get(about, about)
-
-
-def label(row: ForwardStatus) -> str:
-    """A forward on one line: from where, and to where."""
-    where = "" if row.host_ip == "*" else f"{row.host_ip} "
-    to = f" [{row.address}]" if ":" in row.address else f" {row.address}"
-    to = to.rstrip() + f":{row.target}"
-    return f"{where}{row.published}/{row.protocol} → {show(row.guest)}{to}"
-
-
-def ports_of(row: ForwardStatus) -> PortRange:
-    """What it publishes; all of an address may be published."""
-    return _ports(row.published)
-
-
-def asked_ports(text: str) -> tuple[int, tuple[str, ...]]:
-    """The port that somebody asks about, and its protocols. Raises VfwError."""
-    port, slash, protocol = text.lower().partition("/")
-    if port in PROTOCOLS:  # tcp/8080, as explain --trace has it
-        port, protocol = protocol, port
-    if not port.isdigit() or (slash and protocol not in PROTOCOLS):
-        hint = "a guest in forwards.yaml, or a port: 8080, 53/udp"
-        raise VfwError(f"{show(text)} is neither a guest nor a port", hint)
-    return parse_ports(port).first, (protocol,) if slash else PROTOCOLS
-
-
-def _has(published: str, port: int) -> bool:
-    ports = _ports(published)
-    return ports.first <= port <= ports.last
-
-
-def _ports(published: str) -> PortRange:
-    """The published ports of a row; all ports for a whole address."""
-    return PortRange(0, 65535) if published == ALL_PROTOCOLS else parse_ports(published)
 
 
 def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[str]:
@@ -137,14 +110,17 @@ def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[st
 class _Explainer:
     """Prints rows; data for all rows is looked up once."""
 
-    def __init__(self, state: State, main: str, overview: Overview) -> None:
+    def __init__(
+        self, state: State, entries: WrittenEntries, overview: Overview
+    ) -> None:
         self._overview = overview
+        self._hops = entries
         self._inventory = Inventory(f"{state.path}/networks")
         self._config = compiled_file.load(state.path)
         # The place and the mapping of each forward, found by its ports: a guest may
         # have thousands of forwards.
         self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}
-        for guest in read_forwards(Path(main))[0]:
+        for guest in entries.guests:
             for one in guest.forwards:
                 host = str(one.host_ip or "*")
                 key = guest.name, host, one.protocol, one.published
@@ -161,8 +137,13 @@ class _Explainer:
     def row(self, row: ForwardStatus) -> Iterator[str]:
         """The lines for one forward to one address."""
         yield f"{label(row)}: {row.state}"
-        yield from _line("written", [str(p) for p in self._places(row)])
+        hop = self._hops.hop(row)
+        if hop.level == WRONG:
+            yield from _line("written", [_without_head(hop)])
+        else:
+            yield from _line("written", [str(p) for p in self._places(row)])
         yield from _line("why", [show(row.reason)] if row.reason else [])
+        yield from _line("clients", self._clients(row))
         if row.address:
             yield from _line("kernel", self._entries(row))
             yield from _line("way", [self._way(row)])
@@ -175,7 +156,7 @@ class _Explainer:
         return list(dict.fromkeys([guest, *uuids]))
 
     def _places(self, row: ForwardStatus) -> list[Place]:
-        about = row.host_ip, row.protocol, _ports(row.published)
+        about = row.host_ip, row.protocol, ports_of(row)
         names = self._names(row.guest)
         return [one for n in names for one in self._written.get((n, *about), ())]
 
@@ -189,8 +170,21 @@ class _Explainer:
             for one in parse_settings(lines).forwards:
                 found.setdefault((one.host_ip, one.protocol, one.first), one)
             self._compiled[row.guest] = found
-        key = row.host_ip, row.protocol, _ports(row.published).first
+        key = row.host_ip, row.protocol, ports_of(row).first
         return self._compiled[row.guest].get(key)
+
+    def is_well(self, row: ForwardStatus) -> bool:
+        """Whether it is in force as it is written."""
+        return row.state == "active" and self._hops.hop(row).level != WRONG
+
+    def _clients(self, row: ForwardStatus) -> list[str]:
+        """Who alone may connect. The file's list counts if it is the one in force."""
+        known, forward = self._hops.find(row), self._forward(row)
+        if forward is None or not forward.allow:
+            return []
+        if known and chain_name(known.allow_from) == forward.allow:
+            return [only_from(known)]
+        return [f"only from the networks of the chain {forward.allow}"]
 
     def _entries(self, row: ForwardStatus) -> list[str]:
         """Entries, each there or missing; of a long shifted range only the first."""
@@ -274,6 +268,11 @@ class _Explainer:
             return []  # the host's own packet is not forwarded
         family = "ip6 " if ":" in row.address else "ip "
         return [one for one in self._others if one.startswith((family, "inet "))]
+
+
+def _without_head(hop: Finding) -> str:
+    """A hop of doctor's, behind the word for it."""
+    return hop.said.partition(": ")[2]
 
 
 def _line(head: str, texts: list[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ Nothing is changed. The guest is asked with one TCP connection from this host.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,15 +20,16 @@ from ..libvirt.client import guests_known_soon, running_guests
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..reconcile.return_path import values
-from ..rulesets.packet import ANYBODY
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, run
 from ..values.published import family_of, parse_address
+from .allowed_clients import find_client, tell_clients
+from .asked_forwards import find_rows, label
 from .blockers import find_blockers
 from .doctor import check_config
 from .doctor_firewall import find_missing_tool, restart_libvirt
-from .explain import find_network, find_rows, label
+from .explain import find_network
 from .live_ruleset import live_verdicts
 from .overview import look
 from .port_verdicts import EVERY, PortVerdicts, refused
@@ -36,10 +38,12 @@ from .status import ForwardStatus
 from .unanswered import is_unanswered, tell_unanswered
 from .written_entries import WrittenEntries
 
-_PAIR = 2  # addresses of a network that has no address of its own
 _PATIENCE = 2.0  # seconds for a guest's answer
 _APPLY = run("vfwhooks", "apply")
 _LOOK = by_hand("look in the guest: ss -lntu, nft list ruleset")
+# systemd, where ssh.socket has the port
+_SSHD = re.compile(r"\bsshd(-session)? \(pid|systemd \(pid 1\) listens on tcp \S+:22\b")
+_LOCKED_OUT = "careful: whoever comes to this host by ssh is locked out by that"
 Ask = Callable[[str, int], str]
 
 
@@ -70,11 +74,13 @@ def ask_guest(address: str, port: int) -> str:
 def follow(state: State, main: str, about: str, ask: Ask = ask_guest) -> list[Followed]:
     """Every forward of a guest, or of a port: 8080, tcp/8080."""
     entries = WrittenEntries(state, main)
+    is_known = False
     try:
         rows = find_rows(look(state, main), about)
     except VfwError:  # neither a guest that is in force nor a port
         names = [guest.name for guest in entries.guests]
-        if about not in names and not find_near(about, names):
+        is_known = about not in names and _has(guests_known_soon(), about)
+        if about not in names and not is_known and not find_near(about, names):
             raise
         rows = []
     hops = Hops(state, main, ask, entries)
@@ -84,7 +90,7 @@ def follow(state: State, main: str, about: str, ask: Ask = ask_guest) -> list[Fo
     if not found and about in [guest.name for guest in entries.guests]:
         return [Followed(about, (entries.nothing(about),))]
     found += [Followed(name, (hop,)) for name, hop in entries.waiting(about, rows)]
-    return found or [Followed(about, (entries.nothing(about),))]
+    return found or [Followed(about, (entries.nothing(about, is_known),))]
 
 
 def _running() -> set[tuple[str, str]]:
@@ -130,6 +136,7 @@ class Hops:
             self._guest,
             self._address,
             self._rules,
+            self._clients,
             self._ahead,
             self._back,
             self._answer,
@@ -173,8 +180,10 @@ class Hops:
 
     def _rules(self, row: ForwardStatus) -> Iterator[Finding]:
         if row.state == "conflict":
-            what = f"rules: {row.reason}"
-            yield Finding(WRONG, "forward-conflict", row.guest, what, None, row.reason)
+            what, cure = f"rules: {row.reason}", None
+            if _SSHD.search(row.reason):
+                cure = by_hand(_LOCKED_OUT)
+            yield Finding(WRONG, "forward-conflict", row.guest, what, cure, row.reason)
         elif missing := find_missing_tool(self._state.base()):
             yield missing
         elif row.state == "blocked" and not self._is_behind(row):
@@ -184,6 +193,11 @@ class Hops:
         else:
             what = "rules: ours are in the kernel"
             yield Finding(OK, "rules-there", row.guest, what)
+
+    def _clients(self, row: ForwardStatus) -> Iterator[Finding]:
+        """Who alone may connect; anybody else is refused."""
+        if only := tell_clients(row, self._entries.find(row)):
+            yield only
 
     def _is_behind(self, row: ForwardStatus) -> bool:
         """Whether the reason of the row is that of a later hop."""
@@ -217,7 +231,8 @@ class Hops:
             seen = "its addresses are of loopback and of guests' bridges alone"
             yield Finding(WRONG, "no-host-address", row.guest, what, None, seen)
             return
-        way = self._verdicts.follow(replace(packet, source=self._client(row)))
+        source = find_client(row, self._entries.find(row))
+        way = self._verdicts.follow(replace(packet, source=source))
         rule = self._verdicts.name(way.steps[-1]) if way.steps else ""
         if way.end == "depends":
             what = f"way in: depends on {show(way.depends)} ({rule})"
@@ -236,14 +251,6 @@ class Hops:
         else:
             what = f"way in: from {packet.destination} to {way.packet.destination}"
             yield Finding(OK, "way-open", row.guest, what)
-
-    def _client(self, row: ForwardStatus) -> str:
-        """A client that may connect: one of `allow_from`, if the forward has it."""
-        forward = self._entries.find(row)
-        for one in forward.allow_from if forward else ():
-            if (one.version == 6) == (":" in row.address) and one.prefixlen:
-                return str(one[1] if one.num_addresses > _PAIR else one[0])
-        return ANYBODY
 
     def _way(self, row: ForwardStatus) -> Finding | None:
         """The blocker on the way of the answers."""

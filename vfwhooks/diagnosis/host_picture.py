@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ..config.value_syntax import PortRange
 from ..rulesets.packet import ANYBODY, Packet
 from ..values.published import Subnet
-from .explain import find_network, ports_of
+from .asked_forwards import ports_of
+from .explain import find_network
 from .port_verdicts import EVERY, refused
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
+from ..config.compiler import find_gone
 from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.entry_delta import Held
@@ -309,6 +310,8 @@ def _vanished(records: list[Record], root: str = "") -> list[str]:
 
 def _stale(config: compiled_file.Compiled | None, state: State, main: str) -> list[str]:
     """The difference between the files and the configuration in force, and why."""
+    if gone := find_gone(Path(main), state.path):
+        return [*map(str, gone)]
     taken, broken = known_broken(state)
     if broken and (not taken or compiled_file.is_current(taken, main)):
         return broken.split("\n")

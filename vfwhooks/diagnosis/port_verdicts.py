@@ -70,7 +70,7 @@ class PortVerdicts:
                 continue
             by = "" if packet.incoming == ANYBODY else f" by {show(packet.incoming)}"
             yield f"{name}: a connection to {packet.destination} port {packet.port}{by}"
-            yield from (f"  {line}" for line in self.way(packet))
+            yield from (f"  {line}" for line in self.way(packet, _why_host(row)))
 
     def packet(self, row: ForwardStatus, source: str = ANYBODY) -> Packet | None:
         """The first packet of a connection from outside; None if the host has no
@@ -102,8 +102,9 @@ class PortVerdicts:
         family = "ip6" if is_six else "ip"
         return Packet(family, protocol, address, port, incoming=by)
 
-    def way(self, packet: Packet) -> Iterator[str]:
-        """Which rule decides, and which rule would decide without ours."""
+    def way(self, packet: Packet, why_host: str = "") -> Iterator[str]:
+        """Which rule decides, and which rule would decide without ours; `why_host`: the
+        reason if it is for the host itself."""
         way = walk(self.known.ruleset, packet, self._host)
         for step in way.steps:
             if step.did == "dnat":
@@ -113,7 +114,8 @@ class PortVerdicts:
         elif way.end != "accept":
             yield f"{refused(way.end)} by {self.name(way.steps[-1])}"
         elif "dnat" not in way.packet.states:
-            yield "let in to the host itself: no rule leads it to a guest"
+            to = "let in to the host itself: no rule leads it to a guest"
+            yield f"{to}{why_host}"
         else:
             yield from self._let_in(way)
 
@@ -233,6 +235,13 @@ class PortVerdicts:
 def _has(published: str, port: int) -> bool:
     ports = parse_ports(published)
     return ports.first <= port <= ports.last
+
+
+def _why_host(row: ForwardStatus) -> str:
+    """Why a connection may be for the host itself."""
+    if row.state == "stopped":
+        return f": {show(row.guest)} is not running"
+    return f": {show(row.reason)}" if row.reason else ""
 
 
 def _routing(packet: Packet) -> str:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ..reconcile.port_conflicts import PortConflicts
     from ..values.published import Published
 
+_SERVICE_CURE = (
+    "publish another port of the host, 2222:22 say; or over_listener: true, which "
+    "takes it from the service"
+)
 CURE = "over_listener: true takes the port from it"
 _CURES = "over_listener: true takes the ports from them"
 _A_MOMENT = 1.0
@@ -56,15 +60,21 @@ def describe_services(
     listeners = [one for one in everybody if isinstance(one, Listener)]
     names = name_socket_owners(listeners)
     for one in desired:
-        reasons = {port_owner.reason for port_owner in one.port_owners.values()}
+        of = {by.reason: _cure(ports, by) for ports, by in one.port_owners.items()}
         for entry, reason in one.conflicts.items():
-            if reason in reasons:
-                cure = cures.get(reason, CURE)
+            if reason in of:
+                cure = cures.get(reason, of[reason])
                 one.conflicts[entry] = f"{names.get(reason, reason)}; {cure}"
     return {
         one.record.key: _notes(one, others[one.record.key], names, cures)
         for one in desired
     }
+
+
+def _cure(one: Published, owner: PortOwner) -> str:
+    """What takes the ports from their owner, or leaves them to it."""
+    is_service = isinstance(owner, Listener) and not one.is_one_to_one
+    return _SERVICE_CURE if is_service else CURE
 
 
 def find_passing(met: PortConflicts, inventory: Inventory) -> set[int]:

@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import compiled_file
-from ..config.compiler import find_gone
+from ..config.compiler import find_gone, forward_line
 from ..config.forwards import Forward, GuestForwards
 from ..config.guest_names import find_near
 from ..config.schema import read_forwards
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import OK, WRONG, Finding, run
+from ..values.findings import OK, WRONG, Cure, Finding, by_hand, run
 from ..values.protocols import ALL_PROTOCOLS
-from .explain import asked_ports, ports_of
+from .asked_forwards import asked_ports, ports_of
 from .status import ForwardStatus
 
 _APPLY = run("vfwhooks", "apply")
+_EXAMPLE = "8080:80"
 _EDITED = "the files have changed since they were compiled"
 
 
@@ -32,7 +33,8 @@ class WrittenEntries:
         taken = compiled_file.stamps_in_force(state.path)
         is_current = bool(taken) and compiled_file.is_current(taken, main)
         self._is_edited = not is_current and not self.is_broken
-        self._has_former = bool(taken)
+        self._former = compiled_file.load(state.path)
+        self._lines: dict[str, set[str]] = {}
         self._names = {r.guest.uuid: r.guest.name for r in state.records()}
         self._forwards = {
             (self._name(guest), _key(one)): one
@@ -52,11 +54,24 @@ class WrittenEntries:
     def hop(self, row: ForwardStatus) -> Finding:
         """Where a forward that is in force is written."""
         forward = self.find(row)
-        if forward or not self._is_edited or not self._has_former:
+        if forward and self._is_changed(row.guest, forward):
+            what = f"written: {forward.place}, and not in force as it is there"
+            return _waits(row.guest, what)
+        if forward or not self._is_edited or not self._former:
             where = str(forward.place) if forward else self._main
             return Finding(OK, "entry-found", row.guest, f"written: {where}")
         what = f"written: not any more in {self._main}, and still in force"
         return Finding(WRONG, "entry-withdrawn", row.guest, what, _APPLY, _EDITED)
+
+    def _is_changed(self, name: str, forward: Forward) -> bool:
+        """Whether an entry says of its ports something else than what is in force."""
+        if not self._is_edited or not self._former:
+            return False
+        if name not in self._lines:
+            names = [name, *(uuid for uuid, one in self._names.items() if one == name)]
+            lines = [line for one in names for line in self._former.lookup(one)]
+            self._lines[name] = {one.partition(" ")[2] for one in lines}
+        return forward_line(forward) not in self._lines[name]
 
     def waiting(
         self, about: str, rows: Sequence[ForwardStatus]
@@ -83,17 +98,23 @@ class WrittenEntries:
         is_of = forward.protocol in (*protocols, ALL_PROTOCOLS)
         return is_of and published.first <= port <= published.last
 
-    def nothing(self, about: str) -> Finding:
-        """The finding for a guest or a port without a forward in force."""
+    def nothing(self, about: str, is_known: bool = False) -> Finding:
+        """The finding for a port without a forward in force, or for a guest, which
+        libvirt may know."""
         names = [guest.name for guest in self.guests]
         if about in names:
             what = f"{self._main} names {show(about)}, and nothing for it is in force"
             return _waits(about, what)
-        near = find_near(about, names)
-        what = f"{self._main} has no forward for {show(about)}"
-        what += f"; did you mean {show(near[0])}" if near else ""
+        cure: Cure | None = None
+        if is_known:
+            what = f"nothing is published for {show(about)}"
+            cure = by_hand("run: {run}", "vfwhooks", "add", about, _EXAMPLE)
+        else:
+            near = find_near(about, names)
+            what = f"{self._main} has no forward for {show(about)}"
+            what += f"; did you mean {show(near[0])}" if near else ""
         seen = f"{self._main} has {len(names)} guests"
-        return Finding(WRONG, "entry-missing", about, what, None, seen)
+        return Finding(WRONG, "entry-missing", about, what, cure, seen)
 
 
 def _waits(name: str, what: str) -> Finding:

@@ -1,0 +1,42 @@
+"""Who may connect to a forward with `allow_from`: for `doctor` and `explain`. Pure."""
+
+from __future__ import annotations
+
+from ..config.allow_from import collapse
+from ..config.forwards import Forward
+from ..rulesets.packet import ANYBODY
+from ..values.findings import NOTE, Finding, by_hand
+from ..values.protocols import PROTOCOLS
+from .asked_forwards import ports_of
+from .foreign_reasons import few
+from .status import ForwardStatus
+
+_PAIR = 2  # addresses of a network that has no address of its own
+
+
+def find_client(row: ForwardStatus, forward: Forward | None) -> str:
+    """A client that may connect: one of `allow_from`, if the forward has it."""
+    for one in forward.allow_from if forward else ():
+        if (one.version == 6) == (":" in row.address) and one.prefixlen:
+            return str(one[1] if one.num_addresses > _PAIR else one[0])
+    return ANYBODY
+
+
+def only_from(forward: Forward) -> str:
+    """The source ranges in words; '' if everybody may connect."""
+    ranges = [str(one) for one in collapse(forward.allow_from)]
+    return f"only from {few(ranges)}" if ranges else ""
+
+
+def tell_clients(row: ForwardStatus, forward: Forward | None) -> Finding | None:
+    """The hop of a forward that not everybody may use, and how to ask for one client;
+    None for a forward for all."""
+    said = only_from(forward) if forward else ""
+    if not said:
+        return None
+    protocol = row.protocol if row.protocol in PROTOCOLS else PROTOCOLS[0]
+    port = f"{protocol}/{max(ports_of(row).first, 1)}"
+    argv = "vfwhooks", "explain", "--trace", port, "--from", "ADDRESS", "--wait", "0"
+    cure = by_hand("for one of them, or another: {run}", *argv)
+    what = f"clients: {said}"
+    return Finding(NOTE, "clients-limited", row.guest, what, cure, "allow_from")
