@@ -146,7 +146,7 @@ FILES = {
     ),
     "empty": (
         "truncate -s0 ",
-        "1:1: the file is nothing, not a mapping of defaults, guests",
+        "1:1: the file says nothing; guests: {} says none",
     ),
 }
 

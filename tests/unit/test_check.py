@@ -178,7 +178,7 @@ def test_an_escape_sequence_reaches_no_terminal(tmp_path: Path) -> None:
 
     found = check(tmp_path, "f\x1b.yaml")
 
-    what = "the file is nothing, not a mapping of defaults, guests, addresses"
+    what = "the file says nothing; guests: {} says none"
     assert found == [2, "", f"f\\x1b.yaml:1:1: {what}\n"]
 
 

@@ -27,7 +27,7 @@ from .value_syntax import (
     parse_host_ip,
     parse_protocol,
 )
-from .yaml_tree import Items, Node, Pairs, Place, Text
+from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 
 _EVERY = HostIp(None)
 _SIDES = ("published", parse_published), ("target", parse_target)
@@ -89,6 +89,7 @@ class PortList:
                 guest.place, "no ports: for this guest; ports: [] says none"
             )
         elif isinstance(node, Items):
+            self._warn_of_dashes(node)
             return [forward for item in node.nodes for forward in self._port(item)]
         elif isinstance(node, Text) and node.value:
             slip = find_slip_of(node) if node.value.startswith("-") else None
@@ -100,6 +101,16 @@ class PortList:
                 node.place, f"ports are {kind_of(node)}; write [8080:80, 443]"
             )
         return []
+
+    def _warn_of_dashes(self, node: Items) -> None:
+        """Warn of two entries with one side each, which may be meant as one."""
+        pairs = zip(node.nodes, node.nodes[1:])
+        for published, target in pairs:
+            if _only_side(published) == "published" and _only_side(target) == "target":
+                where = f"published: in line {published.place.line} and target: here"
+                cure = "are they one? then take the dash here away"
+                what = f"{where} are two entries, with a port each; {cure}"
+                self._read.problems.append(Problem(target.place, what, is_warning=True))
 
     def _port(self, node: Node) -> list[Forward]:
         entry = None
@@ -216,3 +227,10 @@ class PortList:
         allow, address = entry.allow_from, host_ip.address
         is_inside = address is not None and address.is_loopback
         return () if is_inside and allow is self._defaults.allow_from else allow
+
+
+def _only_side(node: Node) -> str:
+    """Which of published: and target: an entry has, if it has one of them."""
+    keys = [key.value for key, _ in node.nodes] if isinstance(node, Pairs) else []
+    sides = [side for side, _ in _SIDES if side in keys]
+    return sides[0] if len(sides) == 1 else ""

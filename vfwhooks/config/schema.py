@@ -87,12 +87,11 @@ class _Reader:
 
     def document(self, tree: Node, is_main: bool) -> None:
         if not isinstance(tree, Pairs):
-            what = (
-                f"the file is {kind_of(tree)}, not a mapping of {', '.join(DOCUMENT)}"
-            )
-            is_empty = isinstance(tree, Text) and not tree.value
-            cure = "" if is_empty else f"; it begins with guests:, and {_BELOW}"
-            self.instead_of_lines(tree, what + cure)
+            what = f"the file is {kind_of(tree)}, not a mapping of"
+            what += f" {', '.join(DOCUMENT)}; it begins with guests:, and {_BELOW}"
+            if isinstance(tree, Text) and not tree.value:
+                what = "the file says nothing; guests: {} says none"
+            self.instead_of_lines(tree, what)
             return
         parts = self.read.mapping(tree, "the file", DOCUMENT) or {}
         above = self.defaults

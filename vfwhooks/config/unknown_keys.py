@@ -41,8 +41,8 @@ _OF_A_GUEST = _OF_A_PORT | {
 _HOOKS_JSON = {"private_ip", "port_map", "port_range", "source_ip"}
 
 
-def hint(key: Text, value: Node, keys: tuple[str, ...]) -> str:
-    """The hint for an unknown key among the known `keys`."""
+def hint(key: Text, value: Node, keys: tuple[str, ...], beside: Pairs) -> str:
+    """The hint for an unknown key in the mapping `beside` of the known `keys`."""
     word = key.value
     if word[:1].isdigit() and isinstance(value, Text) and value.value:
         return f"a port has no blank in it: [{show(f'{word}:{value.value}')}]"
@@ -52,6 +52,8 @@ def hint(key: Text, value: Node, keys: tuple[str, ...]) -> str:
     found = _of_another_level(word, keys)
     if not found and keys == DOCUMENT:
         found = _of_no_level(key, value)
+        if found and _says_none(beside):
+            found += ", and write guests: without {}"
     elif not found and keys in (GUEST, PORT):
         found = _of_others(word, value, keys)
     if found:
@@ -88,6 +90,14 @@ def _of_no_level(key: Text, value: Node) -> str:
     if is_guest(value):
         return f"is it a guest? indent {name}: below guests:"
     return ""
+
+
+def _says_none(document: Pairs) -> bool:
+    """Whether guests: {} stands in the file."""
+    return any(
+        key.value == "guests" and isinstance(value, Pairs) and not value.nodes
+        for key, value in document.nodes
+    )
 
 
 def is_guest(node: Node) -> bool:

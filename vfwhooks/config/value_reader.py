@@ -15,7 +15,7 @@ from ..values.errors import VfwError, show
 from .keys import OPTIONS, PortOptions
 from .unknown_keys import hint
 from .value_syntax import Address
-from .yaml_mistakes import slip_in
+from .yaml_mistakes import find_bare_key, find_bare_name, slip_in
 from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Values:
             return None
         for key, value in node.nodes:
             if key.value not in keys:
-                instead = hint(key, value, keys)
+                instead = hint(key, value, keys, node)
                 self.wrong(key.place, f"unknown key {show(key.value)}; {instead}")
         return {key.value: value for key, value in node.nodes if key.value in keys}
 
@@ -107,6 +107,9 @@ def _at_fault(
         what = f"{value} is read as one value with line {first}"
         cure = "begin each entry with a dash and a blank, all indented alike"
         return find_slip_of(node) or (node.lines[1].place, f"{what}; {cure}")
+    bare = find_bare_key(node.value)
+    if bare:
+        return node.place, bare
     before, number, _ = node.value.partition("#")
     with suppress(VfwError):
         if number and before.strip():
@@ -118,6 +121,9 @@ def _at_fault(
 
 def find_slip_of(node: Text) -> tuple[Place, str] | None:
     """A missing blank or colon that has turned one line, or several, into one value."""
+    bare = find_bare_name([line.value for line in node.lines])
+    if bare:
+        return node.lines[0].place, bare
     for line in node.lines or (node,):
         found = slip_in(line.value)
         if found:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..values.errors import show
 from ..values.protocols import PROTOCOLS
+from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
 
 _NAME = r"[^\W\d][\w.-]*"
 _NO_NAMES = (*PROTOCOLS, "localhost")
@@ -25,6 +26,12 @@ _COLON = re.compile(
 _ITEM = re.compile(rf"^(\s*-\s+)({_NAME}):(?=[\[{{]|\w+\s*$)(?!.*:\s)(.*[^:\s])\s*$")
 _INNER = re.compile(rf"([{{,]\s*)({_NAME}):(?=[\[{{])(\[[^\]]*\]|\{{[^}}]*\}}|.*)")
 _NO_COLON = re.compile(rf"^(\s*)({_NAME})\s+(?=[\[{{])(.*\S)\s*$")
+_BARE_KEY = re.compile(
+    rf"^(\s*(?:-\s+)?)({'|'.join({*DOCUMENT, *DEFAULTS, *GUEST, *PORT})})"
+    r"(?:\s+(?![:=-])(?!.*:(?:\s|$))(.*\S))?\s*$"
+)
+_NO_COLON_OF_PORTS = re.compile(rf"^(\s*)({_NAME})\s+(?=\d)([\d:./-]+:\d\S*)\s*$")
+_EMPTY = re.compile(r"^\s*(?:-\s+)?(\S.*?):\s+(\{\s*\}|\[\s*\])\s*$")
 _EQUALS = re.compile(rf"^(\s*)({_NAME})\s*=\s*(.*\S)\s*$")
 _DASH = re.compile(r"^(\s*)-(?=[^\s-])(.*\S)\s*$")
 _HASH = re.compile(rf"^(\s*)((?:-\s+)?{_NAME}:)#")
@@ -62,12 +69,36 @@ def slip_in(line: str) -> tuple[int, str] | None:
     found = _HASH.match(line[:_LONGEST])
     if found:
         return found.end(2), f"no blank before the #; write {show(found[2])} #"
-    for pattern, said in (_NO_COLON, "no colon"), (_EQUALS, "= is no colon"):
+    for pattern, said in _COLONS:
         found = pattern.match(text)
-        if found:
-            right = show(f"{found[2]}: {found[3]}")
+        if found and found[2] not in _NO_NAMES:
+            right = show(f"{found[2]}: {found[3] or ''}".rstrip())
             return found.end(1), f"{said}; write {right}"
     return None
+
+
+def find_bare_key(text: str) -> str:
+    """The cure for a known key and its value without a colon between; '' if it is
+    another mistake."""
+    found = _BARE_KEY.match(text[:_LONGEST])
+    if not found or not found[3]:
+        return ""
+    return f"no colon; write {show(f'{found[2]}: {found[3]}')}"
+
+
+def find_bare_name(lines: list[str]) -> str:
+    """The cure for a name without a colon above the items of a list; '' if it is
+    another mistake."""
+    is_bare = len(lines) > 1 and lines[1][:2] == "- " and re.fullmatch(_NAME, lines[0])
+    return f"no colon; write {show(lines[0])}:" if is_bare else ""
+
+
+_COLONS = (
+    (_NO_COLON, "no colon"),
+    (_EQUALS, "= is no colon"),
+    (_BARE_KEY, "no colon"),
+    (_NO_COLON_OF_PORTS, "no colon"),
+)
 
 
 def find_slip(
@@ -181,7 +212,7 @@ def _misplaced(lines: list[str]) -> Slip | None:
     """The first line whose indentation fits no line above, or a key among the items of
     a list."""
     levels: list[_Level] = []
-    is_open, depth, bare_word = True, 0, Slip(0, -1, "")
+    is_open, depth, bare_word, above = True, 0, Slip(0, -1, ""), 0
     for number, line in enumerate(lines):
         text = _COMMENT.sub("", line[:_LONGEST])
         bare = _QUOTED.sub("", text)
@@ -191,15 +222,32 @@ def _misplaced(lines: list[str]) -> Slip | None:
             continue
         starts = list(_starts(text))
         if starts:
-            found = _compare(levels, starts[0], number, is_open)
+            if 0 <= bare_word.column <= starts[0][0] and not starts[0][1]:
+                return bare_word
+            found = _below_none(lines, above, starts[0], number) or _compare(
+                levels, starts[0], number, is_open
+            )
             if found:
                 return bare_word if bare_word.column == starts[0][0] else found
             levels += [_Level(indent, kind, number) for indent, kind in starts[1:]]
         column = len(text) - len(text.lstrip(" ")) if not starts else -1
         cure = f"no colon behind a key; write {show(text.strip())}:"
         bare_word = Slip(number, column, cure)
-        is_open = text.rstrip().endswith((":", "-"))
+        is_open, above = text.rstrip().endswith((":", "-")), number
     return None
+
+
+def _below_none(
+    lines: list[str], above: int, start: tuple[int, bool], number: int
+) -> Slip | None:
+    """The slip of a line that goes on below a key with {} or []."""
+    text = _COMMENT.sub("", lines[above][:_LONGEST])
+    found = _EMPTY.match(text)
+    if not found or start < (len(text) - len(text.lstrip(" ")), True):
+        return None
+    key = show(found[1])
+    said = f"{key}: {found[2]} in line {above + 1} is complete"
+    return Slip(number, start[0], f"{said}; write {key}: there, without {found[2]}")
 
 
 def _starts(text: str) -> Iterable[tuple[int, bool]]:
