@@ -9,6 +9,7 @@ from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
 from lab.network import default_network
+from lab.service import serving
 from product import CONFIG, configure, put_in, vfwhooks
 
 BEFORE = "# ours\nguests:\n  mail: [2525:25]  # Ümlaut\n"
@@ -41,10 +42,11 @@ def outside(host: Host) -> Net:
 
 
 def test_add_and_remove(host: Host, outside: Net, web1: Guest) -> None:
-    """An entry that is added is served at once, and the guest's address is named; one
-    that is removed is refused, and the file is as it was."""
+    """An entry that is added is served at once, and the guest's address is named, by
+    --dry-run as well; one that is removed is refused, and the file is as it was."""
     configure(host, BEFORE)
 
+    shown = vfwhooks(host, "add", "web1", "8080:80", "--dry-run")
     added = vfwhooks(host, "add", "web1", "8080:80")
     written = host.read(CONFIG)
     served = outside.http(SERVED).answered
@@ -58,12 +60,27 @@ def test_add_and_remove(host: Host, outside: Net, web1: Guest) -> None:
         [line, f"+ {rule}", f"web1 is at {web1.address}"],
         "",
     )
+    assert (shown.status, shown.stdout, shown.stderr) == (0, added.stdout, "")
     assert (removed.status, removed.stdout.splitlines()) == (
         0,
         [line.replace("+ web1", "- web1"), f"- {rule}"],
     )
     assert (written, host.read(CONFIG)) == (f"{BEFORE}  web1: [8080:80]\n", BEFORE)
     assert (served, refused) == (True, True)
+
+
+def test_add_a_port_of_a_service(host: Host, web1: Guest) -> None:
+    """The last line says what status says of it: nobody takes it for served."""
+    configure(host, BEFORE)
+
+    with serving(host, "sshd", 22, "0.0.0.0"):
+        done = vfwhooks(host, "add", "web1", "22")
+        row = vfwhooks(host, "status").stdout
+
+    assert done.status == 0
+    assert done.stdout.splitlines()[-1] == f"web1 is at {web1.address}"
+    said, _, why = done.stderr.splitlines()[-1].partition(": 22/tcp is not in force: ")
+    assert (said, f" {why}\n" in row) == ("vfwhooks", True)
 
 
 def test_taken_port(host: Host, web1: Guest) -> None:

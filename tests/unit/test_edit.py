@@ -5,22 +5,34 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unit.builders import CHECKOUT, UUID, fresh_state, refusal
 from vfwhooks.cli import edit
-from vfwhooks.cli.edit import EditTarget, add_entries, remove_entries
+from vfwhooks.cli.edit import (
+    EditTarget,
+    add_entries,
+    find_new_problems,
+    remove_entries,
+)
 from vfwhooks.cli.editor_session import edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
+from vfwhooks.config.forwards import GuestForwards
+from vfwhooks.config.yaml_tree import Problem
+from vfwhooks.diagnosis.overview import Overview
+from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus
 
+NONE = Overview("nftables", (), (), (), {})
 BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"
 
 
@@ -34,7 +46,9 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditTarget:
     main = tmp_path / "forwards.yaml"
     main.write_text(BEFORE)
     fresh_state(tmp_path)
-    return EditTarget(main, f"{tmp_path}/state", lambda: print("applied") or 0)
+    return EditTarget(
+        main, f"{tmp_path}/state", lambda: print("applied") or 0, lambda _: ([], NONE)
+    )
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -144,6 +158,170 @@ def test_taken_port(edited: EditTarget, capsys: pytest.CaptureFixture[str]) -> N
         said,
         BEFORE,
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        (["8080:80"], "8080:80"),
+        (["443", "8080:81", "--allow-from", "198.51.100.0/24"], "8080:80"),
+        (["8000-8100/tcp"], "8080:80"),
+        (["10.0.0.1:53:5353/udp"], "10.0.0.1:53:53/udp"),
+    ],
+)
+def test_port_of_its_own(
+    edited: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    whole: str,
+) -> None:
+    """A port that the guest has already is no port that somebody took: it says how to
+    change that."""
+    text = "guests: {web1: [8080:80, 10.0.0.1:53:53/udp]}\n"
+    edited.main.write_text(text)
+
+    status = run(edited, "add", "web1", *words)
+
+    said = f"vfwhooks: {whole} is published for web1 already, in line 1; "
+    said += "change it with: vfwhooks edit\n"
+    found = capsys.readouterr().err
+    assert (status, found, edited.main.read_text()) == (2, said, text)
+
+
+def test_not_the_same_port(edited: EditTarget) -> None:
+    """Another protocol or another address is another port."""
+    added = ["8080:80/udp", "203.0.113.5:8080:80"]
+
+    assert run(edited, "add", "web1", *added) == 0
+
+
+def overview(*rows: ForwardStatus) -> Overview:
+    """A host where web1 runs, with these rows."""
+    web1 = GuestStatus("web1", UUID, "running", ["192.168.122.10"])
+    return Overview("nftables", (web1,), rows, (), {})
+
+
+def row(published: str, state: str, reason: str = "") -> ForwardStatus:
+    """A row of web1's."""
+    address = "192.168.122.10"
+    return ForwardStatus(
+        "web1", "*", published, published, "tcp", address, state, reason, 0
+    )
+
+
+def test_add_what_is_not_in_force(
+    edited: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The entry is written, and so the status is 0; the last line says of the new
+    forward what status says, and nothing of older ones."""
+    rows = row("22", "conflict", "sshd listens on it"), row("8080", "blocked", "x")
+    monkeypatch.setattr(edit, "look", lambda *_: overview(*rows))
+
+    status = run(edited, "add", "web1", "22")
+
+    output, errors = capsys.readouterr()
+    said = "vfwhooks: 22/tcp is not in force: sshd listens on it\n"
+    assert (status, output.splitlines()[-1], errors) == (
+        0,
+        "web1 is at 192.168.122.10",
+        said,
+    )
+
+
+def test_add_dry_says_what_add_says(
+    edited: EditTarget, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rules that would come, where the guest is and what would not be in force: by
+    the edited files, in a copy."""
+    seen = []
+
+    def preview(main: str) -> tuple[list[str], Overview]:
+        seen.append(Path(main).read_text())
+        rows = row("22", "conflict", "sshd listens on it"), row("443", "blocked", "x")
+        return ["+ tcp 443 → web1 192.168.122.10:443"], overview(*rows)
+
+    status = run(replace(edited, preview=preview), "add", "web1", "22", "443", "--dry")
+
+    output, errors = capsys.readouterr()
+    assert (status, output.splitlines()[2:], errors, seen) == (
+        0,
+        ["+ tcp 443 → web1 192.168.122.10:443", "web1 is at 192.168.122.10"],
+        "vfwhooks: 22/tcp is not in force: sshd listens on it\n",
+        [BEFORE.replace("80]", "80, 22, 443]")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("guest", "said"),
+    [
+        ("[8080:80, 53/udp]", ["  vfwhooks add web1 8080:80 53/udp"]),
+        (
+            '[80, {target: 22, published: 2222, allow_from: [10.0.0.0/8, "fd00::/8"]}]',
+            [
+                "  vfwhooks add web1 80",
+                "  vfwhooks add web1 2222:22 --allow-from 10.0.0.0/8 "
+                "--allow-from fd00::/8",
+            ],
+        ),
+    ],
+)
+def test_remove_a_whole_guest(
+    edited: EditTarget, capsys: pytest.CaptureFixture[str], guest: str, said: list[str]
+) -> None:
+    """Whoever forgot the port is told what brings all of it back."""
+    edited.main.write_text(f"guests:\n  web1: {guest}\n")
+
+    run(edited, "remove", "web1")
+
+    output = capsys.readouterr().out
+    found = output.splitlines()
+    for line in said:
+        run(edited, *shlex.split(line)[1:])
+    back = f"{edited.main.read_text()}"
+    assert found[-len(said) - 1 :] == ["to have it back:", *said]
+    assert find_new_problems(edited.main, {}) == []
+    assert back.startswith("guests:\n  web1: [")
+
+
+@pytest.mark.parametrize(
+    "guest",
+    ["{ports: [80], address: 10.0.0.7}", "[{target: 80, protocol: [tcp, udp]}]"],
+)
+def test_remove_what_add_cannot_write(
+    edited: EditTarget, capsys: pytest.CaptureFixture[str], guest: str
+) -> None:
+    """Then its lines, which were shown, are what to write again."""
+    edited.main.write_text(f"guests:\n  web1: {guest}\n")
+
+    run(edited, "remove", "web1")
+
+    said = "what begins with - above is written again by: vfwhooks edit"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+def test_old_warnings_are_not_said_again(
+    edited: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What check warns of an entry that was there is no news where its line is
+    edited."""
+
+    def warn(guests: list[GuestForwards], _: object) -> list[Problem]:
+        return [
+            Problem(forward.place, f"{forward.published} is taken", is_warning=True)
+            for guest in guests
+            for forward in guest.forwards
+        ]
+
+    monkeypatch.setattr(edit, "find_host_warnings", warn)
+
+    run(edited, "add", "web1", "443")
+
+    said = f"{edited.main}:2:19: warning: 443 is taken\n"
+    assert capsys.readouterr().err == said
 
 
 def test_old_mistakes_are_no_new_ones(edited: EditTarget) -> None:
@@ -309,7 +487,7 @@ def test_not_in_force(edited: EditTarget, capsys: pytest.CaptureFixture[str]) ->
     def fail() -> int:
         raise OSError("no netlink")
 
-    status = run(EditTarget(edited.main, edited.state, fail), "add", "web1", "443")
+    status = run(replace(edited, apply=fail), "add", "web1", "443")
 
     said = f"vfwhooks: {edited.main} is written, and not in force yet: no netlink\n"
     assert (status, capsys.readouterr().err) == (1, said)

@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,9 +43,15 @@ class Outcome:
 
 
 def dry_run(
-    state: State, main: str, answer: Answer | None, asked: int, taken: bytes | None
+    state: State,
+    main: str,
+    answer: Answer | None,
+    asked: int,
+    taken: bytes | None,
+    after: Callable[[State], None] = lambda _: None,
 ) -> Outcome:
-    """Do the sync of `apply` without a change to the host. Raises VfwError."""
+    """Do the sync of `apply` without a change to the host; `after` may look at the
+    state that comes of it. Raises VfwError."""
     # Beside the state directory, so that files get a second link there instead of a
     # copy.
     beside = Path(state.path).parent
@@ -71,8 +78,9 @@ def dry_run(
         with os.fdopen(mine, "rb") as pipe:
             data = pipe.read()
         os.waitpid(child, 0)
-    if not data:
-        raise VfwError("the dry run did not come to its end")
+        if not data:
+            raise VfwError("the dry run did not come to its end")
+        after(scratch)
     found: Outcome = pickle.loads(data)  # from our own child
     return found
 

@@ -17,7 +17,9 @@ from ..config.config_files import find_files
 from ..config.edited_text import add, remove
 from ..config.entry_spelling import (
     count_entries,
+    entries_of,
     find_entries,
+    find_published,
     format_entry,
     keys_of,
     names_in,
@@ -27,11 +29,12 @@ from ..config.schema import read_forwards
 from ..config.yaml_tree import Node, Place, Problem, Text, read_tree
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
-from ..diagnosis.overview import look
+from ..diagnosis.overview import Overview, look
 from ..libvirt.client import guests_known_soon
 from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.errors import VfwError, show
+from .edit_outcome import Added, edited_copy, how_to_restore
 from .safe_write import edited_alone, replace_file
 
 _PLACE = re.compile(r":\d+:\d+")
@@ -40,11 +43,14 @@ FAILED, BAD = 1, 2
 
 @dataclass(frozen=True)
 class EditTarget:
-    """The configuration and state in use; `apply` puts an edit in force."""
+    """The configuration and state in use. `apply` puts an edit in force; `preview`
+    gives the lines that it would print for another main file, and the overview after
+    it."""
 
     main: Path
     state: str
     apply: Callable[[], int]
+    preview: Callable[[str], tuple[list[str], Overview]]
 
 
 def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
@@ -60,6 +66,11 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
             raise VfwError(f"{show(guest)} stands in {path} already")
         if arguments.file and not tree:
             path = file_to_be(arguments.file, target.main)
+        published = find_published(tree, guest, entries) if tree else ""
+        if published:
+            said = f"vfwhooks: {published}; change it with: vfwhooks edit"
+            print(said, file=sys.stderr)
+            return BAD
         keys = keys_of(tree, guest) if tree else []
         if "public_ip" in keys and "ports" not in keys:
             what = f"{show(guest)} has all ports of its public_ip"
@@ -70,8 +81,11 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     if done:
         return done
     _warn(find_stranger(guest, known))
-    status = 0 if arguments.dry_run else put_in_force(path, target)
-    print(show(_whereabouts(guest, target)))
+    added = Added(guest, arguments.entry)
+    if arguments.dry_run:
+        return _preview(added, target, {path: after})
+    status = put_in_force(path, target)
+    _say(added, target)
     return status
 
 
@@ -91,7 +105,13 @@ def remove_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
         before = read_bytes(path)
         after = remove(_decoded(before), guest, doomed).encode()
         done = _carry_out(path, before, after, target, arguments.dry_run)
-    return done or (0 if arguments.dry_run else put_in_force(path, target))
+    status = done or (0 if arguments.dry_run else put_in_force(path, target))
+    if not done and not arguments.port:
+        nodes, keys = entries_of(tree, guest), keys_of(tree, guest)
+        file = () if _is_one(path, target.main) else ("--file", str(path))
+        for line in how_to_restore(guest, nodes, keys, file):
+            print(show(line))
+    return status
 
 
 def find_new_problems(
@@ -151,16 +171,25 @@ def _carry_out(
 def _of_host(
     target: EditTarget, path: Path, after: bytes, lines: set[int]
 ) -> Iterable[Problem]:
-    """What check says of this host, as far as it is about new lines."""
-    guests, _ = read_forwards(target.main, {path: after})
+    """What check says of this host, as far as it is about new lines and is said of no
+    entry that was there before."""
     try:
-        found = find_host_warnings(guests, Inventory(f"{target.state}/networks"))
-        found += find_foreign_warnings(guests, target.state)
+        old = [_PLACE.sub("", str(one)) for one in _host_warnings(target, {})]
+        found = _host_warnings(target, {path: after})
     except (OSError, VfwError):
         return []
     return [
-        one for one in found if one.place.file == str(path) and one.place.line in lines
+        one
+        for one in found
+        if one.place.file == str(path) and one.place.line in lines
+        if _PLACE.sub("", str(one)) not in old
     ]
+
+
+def _host_warnings(target: EditTarget, edited: Mapping[Path, bytes]) -> list[Problem]:
+    guests, _ = read_forwards(target.main, edited)
+    found = find_host_warnings(guests, Inventory(f"{target.state}/networks"))
+    return found + find_foreign_warnings(guests, target.state)
 
 
 def _changes(before: bytes, after: bytes) -> list[tuple[int, str]]:
@@ -236,21 +265,34 @@ def file_to_be(path: Path, main: Path) -> Path:
     raise VfwError(f"{path} is not read", f"{main} and {drop_ins}/*.yaml are")
 
 
-def _whereabouts(guest: str, target: EditTarget) -> str:
-    """Where the guest is, as far as anybody here knows."""
+def _say(added: Added, target: EditTarget) -> None:
+    """Where the guest is, and what of the new is not in force."""
     try:
         overview = look(State(target.state), str(target.main))
     except (OSError, VfwError) as error:
-        return f"{guest}: nobody knows its address here: {error}"
-    for one in overview.guests:
-        if guest in (one.name, one.uuid) and one.state == "running":
-            where = " and ".join(one.addresses)
-            if where:
-                return f"{guest} is at {where}"
-            why = [row.reason for row in overview.forwards if row.guest == one.name]
-            reason = f": {why[0]}" if why and why[0] else ""
-            return f"{guest} has no address yet{reason}"
-    return f"{guest} does not run; its forwards come with its start"
+        print(show(f"{added.guest}: nobody knows its address here: {error}"))
+        return
+    _print_outcome(*added.describe(overview, is_dry=False))
+
+
+def _preview(added: Added, target: EditTarget, edited: Mapping[Path, bytes]) -> int:
+    """The rules that would come and go, and the rest as `add` would say it."""
+    try:
+        with edited_copy(target.main, edited) as copy:
+            lines, overview = target.preview(copy)
+    except (OSError, VfwError) as error:
+        print(show(f"nobody knows here what it would change: {error}"), file=sys.stderr)
+        return 0
+    for line in lines:
+        print(show(line))
+    _print_outcome(*added.describe(overview, is_dry=True))
+    return 0
+
+
+def _print_outcome(where: str, not_in_force: Iterable[str]) -> None:
+    print(show(where), flush=True)
+    for line in not_in_force:
+        print(show(f"vfwhooks: {line}"), file=sys.stderr)
 
 
 def _warn(said: str) -> None:

@@ -16,6 +16,7 @@ from ..config.compiler import compile_file
 from ..config.schema import read_forwards
 from ..diagnosis.doctor import check_config, examine
 from ..diagnosis.forward_path import follow
+from ..diagnosis.overview import Overview, look
 from ..firewall.backend import clear_all
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -253,7 +254,19 @@ def complete(arguments: argparse.Namespace) -> int:
 
 def _edit_target() -> EditTarget:
     everything = argparse.Namespace(dry_run=False)
-    return EditTarget(Path(_config()), _state_path(), lambda: apply(everything))
+    return EditTarget(
+        Path(_config()), _state_path(), lambda: apply(everything), _preview
+    )
+
+
+def _preview(main: str) -> tuple[list[str], Overview]:
+    """What `apply` would change by this file, and the overview after that."""
+    state, asked, found = State(_state_path()), time.monotonic_ns(), []
+    answer, taken = _ask_libvirtd(), _taken(state)
+    outcome = dry_run(
+        state, main, answer, asked, taken, lambda one: found.append(look(one, main))
+    )
+    return diff_lines(outcome), found[0]
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

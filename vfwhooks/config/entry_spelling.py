@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
+from ..values.published import Published
 from .forwards import Forward
 from .host_ips import HostIps
 from .port_list import Defaults, PortList
 from .port_spellings import parse_entry
 from .value_reader import Values
 from .value_syntax import PortRange, parse_host_ip, parse_ports, parse_subnet
-from .yaml_tree import Items, Node, Pairs, Text
+from .yaml_tree import Items, Node, Pairs, Text, parse_tree
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
@@ -82,7 +83,7 @@ def find_entries(tree: Node, guest: str, ports: Iterable[str]) -> list[int]:
 
     Raises VfwError where one means none, several, or a part of one.
     """
-    nodes = _entries_of(tree, guest)
+    nodes = entries_of(tree, guest)
     published = [_forwards(node) for node in nodes]
     found: list[int] = []
     for port in ports:
@@ -91,9 +92,37 @@ def find_entries(tree: Node, guest: str, ports: Iterable[str]) -> list[int]:
     return sorted(set(found))
 
 
+def find_published(tree: Node, guest: str, entries: Iterable[str]) -> str:
+    """What to say of a new entry, in flow style, whose port the guest has already in
+    the same way; '' if there is none."""
+    had = [
+        (claim, one)
+        for node in entries_of(tree, guest)
+        for one in _forwards(node)
+        for claim in one.claims()
+    ]
+    for entry in entries:
+        for forward in _forwards(parse_tree(entry.encode(), "", [])):
+            for claim, one in had:
+                if any(_is_same_port(mine, claim) for mine in forward.claims()):
+                    what = f"{_whole(one)} is published for {show(guest)} already"
+                    return f"{what}, in line {one.place.line}"
+    return ""
+
+
+def _is_same_port(one: Published, other: Published) -> bool:
+    return one.is_beside(other) and one.first <= other.last and other.first <= one.last
+
+
+def _whole(one: Forward) -> str:
+    host = _spelt(one).rpartition(f"{one.published}/")[0]
+    end = "" if one.protocol == "tcp" else f"/{one.protocol}"
+    return f"{host}{one.published}:{one.target}{end}"
+
+
 def count_entries(tree: Node, guest: str) -> int:
     """How many entries the guest has."""
-    return len(_entries_of(tree, guest))
+    return len(entries_of(tree, guest))
 
 
 def keys_of(tree: Node, guest: str) -> list[str]:
@@ -113,7 +142,8 @@ def _find_key(node: Node | None, key: str) -> Node | None:
     return next((value for one, value in pairs if one.value == key), None)
 
 
-def _entries_of(tree: Node, guest: str) -> list[Node]:
+def entries_of(tree: Node, guest: str) -> list[Node]:
+    """The guest's entries, as they stand."""
     node = _find_key(_find_key(tree, "guests"), guest)
     ports = _find_key(node, "ports") if isinstance(node, Pairs) else node
     if isinstance(ports, Items):
