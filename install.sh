@@ -622,10 +622,31 @@ refuse_beside_package() {
 		die 'vfwhooks is here as a package: upgrade or remove that, in place of this'
 }
 
+# Such a process would put rules back. It is not ours to end: somebody started it by hand,
+# or from another init.
+refuse_beside_watch() {
+	for process in /proc/[0-9]*; do
+		[ "$(readlink "$process/ns/mnt" 2>/dev/null)" = "$(readlink /proc/$$/ns/mnt)" ] || continue
+		words=$( (tr '\000' '\n' <"$process/cmdline") 2>/dev/null) || continue
+		! echo "$words" | grep -q '^import sys;.*vfwhooks\.service\.daemon' ||
+			! echo "$words" | grep -qx "$state" ||
+			die "vfwhooks watch runs as process ${process##*/}: end it, then run this again"
+	done
+}
+
+# Where systemd does not run, nothing else takes what systemctl enable has made.
+forget_links() {
+	for link in "$root"/etc/systemd/system/*.wants/vfwhooks*; do
+		made_for=${unit%/*}/${link##*/}
+		case $(readlink "$link" || :) in "$made_for" | "${made_for#/usr}") rm "$link" ;; esac
+	done
+}
+
 uninstall() {
 	[ -n "$root" ] || refuse_beside_package
 	previous=$(find_installed)
 	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
+	[ -n "$root" ] || refuse_beside_watch
 	withdraw
 	remove_site
 	if is_sample "$root$previous" || is_sample "$here"; then
@@ -633,6 +654,7 @@ uninstall() {
 	fi
 	remove "$schema"
 	for one in $units; do rm -f "$root${unit%/*}/$one"; done
+	forget_links
 	for page in man8/vfwhooks.8 man5/forwards.yaml.5 "$root$man"/man8/vfwhooks-*.8; do
 		remove "$man/man${page##*man}"
 	done
@@ -740,32 +762,38 @@ from vfwhooks.libvirt.daemons import find_concerned
 print(*find_concerned())' "$here" 2>/dev/null || :
 }
 
+plan() {
+	planned=1
+	say "would $*"
+}
+
 # Prints the steps of an installation, in order. Dies where the installation would die.
 check_all() {
 	[ -n "$root" ] || refuse_beside_package
 	version=$(libvirt_version) release=$lib/$(identify "$here")
 	check_places
-	missing=''
+	missing='' planned=''
 	[ -n "$root" ] || plan_packages
-	[ -z "$missing" ] || say "would have $manager install $packages"
-	[ "$(identify "$root$release")" = "${release##*/}" ] || say "would put the release into $release"
+	[ -z "$missing" ] || plan "have $manager install $packages"
+	[ "$(identify "$root$release")" = "${release##*/}" ] || plan "put the release into $release"
 	stage_hooks
 	told=''
 	for driver in $drivers; do
 		place=$(find_place "$driver")
 		[ "$(cat "$root$place" 2>/dev/null)" = "$(cat "$work/hooks/$driver")" ] && continue
-		say "would lay $place, where libvirt may run it"
+		plan "lay $place, where libvirt may run it"
 		told=$(find_daemons)
 	done
 	rm -rf "$work"
-	[ -z "$told" ] || say "would tell $told of the hooks, and restart no daemon"
-	[ -e "$root$config" ] || say "would put a sample into $config"
+	[ -z "$told" ] || plan "tell $told of the hooks, and restart no daemon"
+	[ -e "$root$config" ] || plan "put a sample into $config"
 	if [ ! -e "$root$unit" ]; then
-		say "would put in $unit$(! runs_systemd || echo ', and start it')"
+		plan "put in $unit$(! runs_systemd || echo ', and start it')"
 	elif runs_systemd; then
-		say 'would restart vfwhooks.service'
+		plan 'restart vfwhooks.service'
 	fi
-	[ "$(find_installed)" = "$release" ] || say "would have $bin run it"
+	[ "$(find_installed)" = "$release" ] || plan "have $bin run it"
+	[ -n "$planned" ] || say "${release##*/} is installed, and nothing is left to do"
 	say 'nothing was changed'
 }
 

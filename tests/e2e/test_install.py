@@ -20,6 +20,8 @@ from product import (
     hook_files,
     ruleset,
     settled_ruleset,
+    start_watch,
+    stop_watch,
 )
 
 from vfwhooks.cli.manual_pages import render_pages
@@ -564,6 +566,30 @@ def test_removal_gives_the_host_back(host: Host) -> None:
     assert settled_ruleset(host) == rules
 
 
+@once
+def test_removal_beside_a_watch(host: Host) -> None:
+    """A watch that install.sh has not started would put rules back: it is named, and
+    all stays as it is until it has ended. A link of systemctl's goes then as well."""
+    install(host).check()
+    wanted = "/etc/systemd/system/multi-user.target.wants"
+    host.run(["mkdir", "-p", wanted])
+    unit = "/lib/systemd/system/vfwhooks.service"
+    host.run(["ln", "-s", unit, f"{wanted}/vfwhooks.service"])
+    start_watch(host, "/usr/bin/vfwhooks")
+    before = host.run(["ls", HOOKS])
+
+    beside = install(host, "--uninstall")
+    still = host.run(["ls", HOOKS])
+    pid = host.read("/run/watch.pid").strip()
+    stop_watch(host)
+    removed = install(host, "--uninstall")
+
+    said = f"install.sh: vfwhooks watch runs as process {pid}: "
+    said += "end it, then run this again\n"
+    assert (beside.status, beside.stderr, still) == (1, said, before)
+    assert (removed.status, "vfwhooks" in host.run(["ls", wanted])) == (0, False)
+
+
 def test_removal_leaves_what_is_not_ours(quiet: Host) -> None:
     """Hooks, empty directories and the configuration of others stay, however often."""
     quiet.install_hooks({"qemu": OTHERS_HOOK})
@@ -763,7 +789,12 @@ def test_check_says_what_would_be_done(quiet: Host) -> None:
     ]
     said = [f"install.sh: would {line}\n" for line in would]
     nothing = "install.sh: nothing was changed\n"
-    assert (first, unchanged, second) == ("".join(said) + nothing, set(), nothing)
+    done = f"install.sh: {installed(quiet)} is installed, and nothing is left to do\n"
+    assert (first, unchanged, second) == (
+        "".join(said) + nothing,
+        set(),
+        done + nothing,
+    )
 
 
 def test_check_says_what_would_fail(quiet: Host) -> None:
