@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from unit.builders import Host, addresses, forward, guest_forwards, place
+from unit.builders import Host, addresses, forward, guest_forwards, network, place
 from vfwhooks.diagnosis.absent_host_ips import find_absent
 from vfwhooks.diagnosis.doctor import _absent
 from vfwhooks.diagnosis.host_warnings import find_host_warnings
@@ -38,6 +38,15 @@ def test_an_address_that_is_to_be_a_guests() -> None:
     cure = "write the address that it leads to"
     why = f"this host has no address 54.210.1.2; behind a provider's NAT? {cure}"
     assert found == {"54.210.1.2": why}
+
+
+def test_an_address_of_a_guest() -> None:
+    """Whoever writes the guest's own address as host_ip is told whose it is."""
+    found = absent(["192.168.122.11"], [], Host(network()))
+
+    what = "192.168.122.11 is an address of guests, on network default"
+    cure = "host_ip is the host's; leave host_ip out"
+    assert found == {"192.168.122.11": f"{what}, and {cure}"}
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_warnings_alone(tmp_path: Path) -> None:
     found = check(case(tmp_path, "host-ip-not-here"), "forwards.yaml")
 
     problems = (tmp_path / "host-ip-not-here" / "problems").read_text()
-    assert found == [0, "forwards.yaml: 2 forwards for 1 guests\n", problems]
+    assert found == [0, "forwards.yaml: 2 forwards for 1 guest\n", problems]
 
 
 def test_the_file_in_use_is_checked_by_default(tmp_path: Path) -> None:

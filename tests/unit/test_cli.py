@@ -68,6 +68,25 @@ def test_bad_usage(tmp_path: Path, arguments: list[str]) -> None:
     assert (status, output, [*tmp_path.iterdir()]) == (2, "", [])
 
 
+def test_no_command(tmp_path: Path) -> None:
+    """All commands with what they do, as --help has them."""
+    found = vfwhooks(tmp_path)
+
+    assert found == (2, "", vfwhooks(tmp_path, "--help")[1])
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("stauts", "did you mean status"), ("xyz", "there are add, ")]
+)
+def test_no_such_command(tmp_path: Path, word: str, hint: str) -> None:
+    """The one that may be meant is named, or all of them are but the hidden one."""
+    status, _, said = vfwhooks(tmp_path, word)
+
+    lines = said.splitlines()
+    assert (status, lines[0]) == (2, f"vfwhooks: there is no command {word}")
+    assert (lines[1].startswith(f"  {hint}"), "complete" in said) == (True, False)
+
+
 def test_explain_a_file(tmp_path: Path) -> None:
     """A saved ruleset is told; what changed since another one was saved is a
     difference, as diff has it."""

@@ -130,6 +130,12 @@ def test_add_to_a_new_file(edited: EditTarget) -> None:
             "10.0.0.1/8 has host bits",
         ),
         (["add", "web1", "1.2.3.4:1:1", "--host-ip", "1.2.3.5"], "1.2.3.4:1:1 names"),
+        (
+            ["add", "8081:80", "web1"],
+            "8081:80 stands where the guest's name belongs"
+            " (write vfwhooks add web1 8081:80)",
+        ),
+        (["add", "web1", "80:81:82"], "80:81:82: three ports; two are HOST:GUEST"),
         (["remove", "wbe1"], "wbe1 is not in forwards.yaml (did you mean web1)"),
         (["remove", "web1", "80"], "web1 has no entry for 80"),
         (["remove", "web1", "8080/udp"], "web1 has no entry for 8080/udp"),
@@ -598,6 +604,26 @@ def test_edit_after_the_terminal_was_gone(
 
     said = f"vfwhooks: what an earlier edit left is in {copy}\n"
     assert (status, said in capsys.readouterr().out, copy.exists()) == (0, True, True)
+
+
+def test_edit_after_several_were_left(
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last of them is named, and how many there are."""
+    editor.write_text('echo "# $$" >> "$1"; kill -9 $$')
+    for _ in range(3):
+        run(edited, "edit")
+    copies = [*edited.main.parent.glob("copies/*/*")]
+    for number, copy in enumerate(copies):
+        os.utime(copy, (number, number))
+    capsys.readouterr()
+    editor.write_text(":")
+
+    run(edited, "edit")
+
+    where = f"(3 in {edited.main.parent}/copies/vfwhooks-edit-*)"
+    said = f"vfwhooks: what an earlier edit left is in {copies[-1]} {where}"
+    assert capsys.readouterr().out.splitlines()[0] == said
 
 
 def test_edit_beside_another(

@@ -280,7 +280,7 @@ def test_command(tmp_path: Path) -> None:
     written = vfwhooks(tmp_path, "import", str(source), "-o", str(new))
     again = vfwhooks(tmp_path, "import", str(source), "-o", str(new))
 
-    said = "1 forwards for 1 guests\n"
+    said = "1 forward for 1 guest\n"
     refused = f"vfwhooks: {new} is there already, and is not overwritten\n"
     assert printed == (0, made, said)
     assert written == (0, "", f"{new}: {said}")
@@ -305,7 +305,7 @@ def test_what_is_left_is_told(tmp_path: Path) -> None:
 
     assert (status, said) == (
         1,
-        "1 forwards for 1 guests; 1 not carried over, see its end\n",
+        "1 forward for 1 guest; 1 not carried over, see its end\n",
     )
 
 

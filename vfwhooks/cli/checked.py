@@ -24,6 +24,7 @@ from ..libvirt.user_sessions import find_sessions
 from ..values.errors import VfwError, show
 from .edit import file_to_be, find_new_problems
 from .excerpts import excerpt, split_lines
+from .output import counted
 
 _WIDTH = 80  # of a terminal that does not tell
 
@@ -48,7 +49,8 @@ def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
         print(f"{path}: there is none, so nothing is forwarded")
     elif is_good:
         count = sum(len(guest.forwards) for guest in guests)
-        print(f"{path}: {count} forwards for {len(guests)} guests")
+        what = f"{counted(count, 'forward')} for {counted(len(guests), 'guest')}"
+        print(f"{path}: {what}")
     return is_good
 
 

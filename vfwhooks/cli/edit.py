@@ -25,6 +25,7 @@ from ..config.entry_spelling import (
     names_in,
 )
 from ..config.guest_names import find_stranger, names_near
+from ..config.port_spellings import is_entry
 from ..config.schema import read_forwards
 from ..config.yaml_tree import Node, Place, Problem, Text, read_tree
 from ..diagnosis.foreign_warnings import find_foreign_warnings
@@ -55,10 +56,7 @@ class EditTarget:
 
 def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     """Publish more ports of a guest."""
-    entries = [
-        format_entry(entry, arguments.allow_from, arguments.host_ip)
-        for entry in arguments.entry
-    ]
+    entries = _format(arguments)
     known = guests_known_soon()
     with nullcontext() if arguments.dry_run else edited_alone(target.main):
         path, guest, tree = _find(arguments.guest, known, target.main)
@@ -87,6 +85,19 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     status = put_in_force(path, target)
     _say(added, target)
     return status
+
+
+def _format(arguments: argparse.Namespace) -> list[str]:
+    """The entries as they are written. Raises VfwError."""
+    options = arguments.allow_from, arguments.host_ip
+    try:
+        return [format_entry(entry, *options) for entry in arguments.entry]
+    except VfwError:
+        if ":" not in arguments.guest or not is_entry(arguments.guest):
+            raise
+    what = f"{show(arguments.guest)} stands where the guest's name belongs"
+    words = ["vfwhooks", "add", *arguments.entry[-1:], arguments.guest]
+    raise VfwError(what, f"write {' '.join(map(show, words))}")
 
 
 def remove_entries(arguments: argparse.Namespace, target: EditTarget) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,11 @@ from pathlib import Path
 from ..config.config_files import find_files
 from ..config.port_spellings import parse_entry
 from ..config.yaml_tree import Items, Node, Pairs, Text
-from ..diagnosis.overview import Overview
+from ..diagnosis.overview import Overview, look
+from ..libvirt.client import Answer
+from ..store.state import State
+from .dry_run import dry_run
+from .output import diff_lines
 
 _IN_OPTIONS = {"host_ip": "--host-ip", "allow_from": "--allow-from"}
 _BY_HAND = "what begins with - above is written again by: vfwhooks edit"
@@ -102,3 +107,18 @@ def _of_long(node: Pairs) -> list[str] | None:
                 return None
             words += [option, value.value]
     return words
+
+
+def preview(
+    state: State,
+    main: str,
+    ask: Callable[[], Answer | None],
+    find_taken: Callable[[State], bytes | None],
+) -> tuple[list[str], Overview]:
+    """What `apply` would change by this file, and the overview after that."""
+    asked, found = time.monotonic_ns(), []
+    answer, taken = ask(), find_taken(state)
+    outcome = dry_run(
+        state, main, answer, asked, taken, lambda one: found.append(look(one, main))
+    )
+    return diff_lines(outcome), found[0]

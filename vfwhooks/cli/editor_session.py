@@ -30,7 +30,9 @@ from .edit import (
 )
 from .safe_write import edited_alone, replace_file
 
-_EDITORS = ("editor", "sensible-editor", "vi", "nano")
+# Not Debian's sensible-editor: it looks for these, and says in six lines that it has
+# found none.
+_EDITORS = ("editor", "vi", "nano")
 _PREFIX = "vfwhooks-edit-"
 _QUESTION = "what now? e(dit again), x (discard): "
 
@@ -79,8 +81,11 @@ def find_editor(environment: Mapping[str, str]) -> list[str]:
 def _edit_copy(path: Path, argv: list[str], target: EditTarget) -> _End:
     """Have a copy edited until it is good or given up; it stays if it may be wanted."""
     before = read_bytes(path)
-    for one in _left_behind():
-        print(f"vfwhooks: what an earlier edit left is in {show(str(one))}")
+    left = _left_behind()
+    if left:
+        said = f"vfwhooks: what an earlier edit left is in {left[-1]}"
+        more = f" ({len(left)} in {left[-1].parent.parent}/{_PREFIX}*)"
+        print(show(said + (more if len(left) > 1 else "")))
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     copy = directory / path.name
     end = _End.SAME  # while the copy is made, and says nothing new
@@ -97,14 +102,14 @@ def _edit_copy(path: Path, argv: list[str], target: EditTarget) -> _End:
 
 
 def _left_behind() -> list[Path]:
-    """Copies of ours that stayed, of which nobody may have been told: the terminal may
-    have gone. The lock is ours, so that nobody edits them."""
+    """Copies of ours that stayed, the last at the end. Nobody may have been told of
+    them: the terminal may have gone. The lock is ours, so that nobody edits them."""
     found = []
     for directory in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
         about = directory.lstat()
         if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
             found += sorted(directory.iterdir())
-    return found
+    return sorted(found, key=lambda one: one.lstat().st_mtime_ns)
 
 
 def _edit(

@@ -25,6 +25,7 @@ from ..rulesets.ruleset_reader import MOST_BYTES as MOST_OF_RULES
 from ..values.errors import VfwError, show
 from ..values.published import find_address
 from . import progress
+from .output import counted
 
 DONE, FAILED = 0, 1
 _SECONDS = 60.0  # for a tool that lists a large ruleset
@@ -63,7 +64,8 @@ def _import(arguments: argparse.Namespace, known: Known) -> Made:
 def _summary(made: Made, output: Path | None) -> str:
     where = f"{output}: " if output else ""
     left = f"; {len(made.left)} not carried over, see its end" if made.left else ""
-    return f"{where}{made.forwards} forwards for {made.guests} guests{left}"
+    what = f"{counted(made.forwards, 'forward')} for {counted(made.guests, 'guest')}"
+    return f"{where}{what}{left}"
 
 
 def _read(source: Path) -> tuple[str, str]:

@@ -16,7 +16,6 @@ from ..config.compiler import compile_file
 from ..config.schema import read_forwards
 from ..diagnosis.doctor import check_config, examine
 from ..diagnosis.forward_path import follow
-from ..diagnosis.overview import Overview, look
 from ..firewall.backend import clear_all
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -42,9 +41,10 @@ from . import progress
 from .checked import check_files, print_problems
 from .dry_run import Outcome, dry_run
 from .edit import EditTarget, add_entries, remove_entries
+from .edit_outcome import preview
 from .editor_session import edit_file
 from .explained import explained
-from .known_names import find_known
+from .known_names import find_known, refuse_unknown
 from .metrics_file import show_metrics
 from .output import (
     diff_lines,
@@ -63,6 +63,8 @@ INTERRUPTED = 130  # as a shell has it, after Ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done or same, 1 failed or differs, 2
     bad usage or bad configuration."""
+    if refuse_unknown(argv, _COMMANDS):
+        return BAD
     arguments = parse(argv)
     gc.disable()  # no object lives longer than one command, and a pass costs 20 ms
     try:
@@ -253,20 +255,13 @@ def complete(arguments: argparse.Namespace) -> int:
 
 
 def _edit_target() -> EditTarget:
-    everything = argparse.Namespace(dry_run=False)
+    everything, state = argparse.Namespace(dry_run=False), State(_state_path())
     return EditTarget(
-        Path(_config()), _state_path(), lambda: apply(everything), _preview
+        Path(_config()),
+        state.path,
+        lambda: apply(everything),
+        lambda main: preview(state, main, _ask_libvirtd, _taken),
     )
-
-
-def _preview(main: str) -> tuple[list[str], Overview]:
-    """What `apply` would change by this file, and the overview after that."""
-    state, asked, found = State(_state_path()), time.monotonic_ns(), []
-    answer, taken = _ask_libvirtd(), _taken(state)
-    outcome = dry_run(
-        state, main, answer, asked, taken, lambda one: found.append(look(one, main))
-    )
-    return diff_lines(outcome), found[0]
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -25,6 +25,11 @@ from ..values.published import Published
 from .dry_run import Outcome
 
 
+def counted(number: int, what: str) -> str:
+    """1 forward, 2 forwards."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def diff_lines(outcome: Outcome) -> list[str]:
     """The delta, forward by forward, as + and - lines."""
     lines = []

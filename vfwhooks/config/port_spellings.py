@@ -83,11 +83,11 @@ def _entry(text: str) -> Short:
 def _instead(text: str) -> str:
     """The message with the right spelling; '' if the meaning is not clear."""
     two = _TWO.match(text[:_LONGEST])
-    if two and _is_entry(f"{two[1]}/{two[2]}"):
+    if two and is_entry(f"{two[1]}/{two[2]}"):
         one, other = f"{two[1]}/{two[2].lower()}", f"{two[1]}/{two[3].lower()}"
         return f"{show(text)}: one protocol an entry; write {one} and {other}"
     new = _rewritten(text)
-    if new == text or not _is_entry(new):
+    if new == text or not is_entry(new):
         return ""
     return f"{show(text)}: write " + (f'"{new}"' if new.startswith("[") else new)
 
@@ -99,7 +99,8 @@ def _rewritten(text: str) -> str:
     return new
 
 
-def _is_entry(text: str) -> bool:
+def is_entry(text: str) -> bool:
+    """Whether it is a good entry of the short syntax."""
     try:
         _entry(text)
     except VfwError:
@@ -112,7 +113,7 @@ def _side(key: str, text: str) -> PortRange:
         return parse_ports(text)
     except VfwError as error:
         new = _rewritten(text)
-        cure = _long_form(key, _entry(new)) if _is_entry(new) else ""
+        cure = _long_form(key, _entry(new)) if is_entry(new) else ""
         raise VfwError(
             f"{show(text)}: write {cure}" if cure else error.message
         ) from None

@@ -81,6 +81,9 @@ def _split(body: str, text: str) -> tuple[str, str | None, str]:
         raise VfwError(f"{show(text)}: {cure}")
     elif body.count(":") == 2:
         host_ip, _, rest = body.partition(":")
+        if host_ip.isdigit():
+            cure = "two are HOST:GUEST, and an address may stand in front of them"
+            raise VfwError(f"{show(text)}: three ports; {cure}")
     else:
         host_ip, rest = None, body
     if host_ip == "":
