@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,6 @@ from vfwhooks.cli.output import diff_lines, status_json
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status import GuestStatus
-from vfwhooks.installation.hook_permissions import hooks_line
 from vfwhooks.rulesets.packet import ANYBODY
 from vfwhooks.values.entries import HairpinMode
 
@@ -154,16 +154,22 @@ def test_status_before_the_first_event(tmp_path: Path) -> None:
     )
 
 
+def without_hooks(text: str) -> str:
+    """Without what status says of hooks: that is of this machine, where a test beside
+    this one may run a service. (test_hook_trial has that line.)"""
+    return re.sub("(?m)^hooks    .+$", "hooks    ...", text)
+
+
 def test_status_for_people(tmp_path: Path) -> None:
     """The paths in use, then a table."""
     configured(tmp_path, 'guests: {web1: [8080:80], "a\\e[1mb": [443]}\n')
 
-    found = vfwhooks(tmp_path, "status")
+    status, output, errors = vfwhooks(tmp_path, "status")
 
     lines = [
         f"config   {tmp_path}/forwards.yaml",
         f"state    {tmp_path}/state",
-        f"hooks    {hooks_line()}",
+        "hooks    ...",
         "backend  none yet",
         "GUEST      HOST  PUBLISHED  TARGET  STATE    CONNECTIONS",
         "a\\x1b[1mb  *     443/tcp    - 443   stopped  0            "
@@ -171,22 +177,24 @@ def test_status_for_people(tmp_path: Path) -> None:
         "web1       *     8080/tcp   - 80    stopped  0            "
         "the guest is not running",
     ]
-    assert found == (0, "\n".join(lines) + "\n", "")
+    text = without_hooks(output)
+    assert (status, text, errors) == (0, "\n".join(lines) + "\n", "")
 
 
 def test_status_of_a_host_without_forwards(tmp_path: Path) -> None:
     """No table."""
     configured(tmp_path, "guests: {}\n")
 
-    found = vfwhooks(tmp_path, "status")
+    status, output, errors = vfwhooks(tmp_path, "status")
 
     lines = [
         f"config   {tmp_path}/forwards.yaml",
         f"state    {tmp_path}/state",
-        f"hooks    {hooks_line()}",
+        "hooks    ...",
         "backend  none yet",
     ]
-    assert found == (0, "\n".join(lines) + "\n", "")
+    text = without_hooks(output)
+    assert (status, text, errors) == (0, "\n".join(lines) + "\n", "")
 
 
 def test_status_of_some_guests(tmp_path: Path) -> None:
