@@ -101,5 +101,5 @@ def test_netfilter_twice(recorded: RecordedHost) -> None:
 
     is_xen = recorded.host.name.startswith("xen")
     warning = "wrong  eth0 leads into a bridge of this host: no DNAT works by that way;"
-    cure = " run: sysctl net.bridge.bridge-nf-call-iptables=0"
+    cure = " run: sysctl -w net.bridge.bridge-nf-call-iptables=0"
     assert seen == [(not is_xen, [warning + cure] * is_xen), (True, [])]
