@@ -39,7 +39,7 @@ clean_up() {
     [ -z "$job" ] || end_job || :
     # What it has started ends a moment after it, and writes until then.
     while [ -n "$session" ] && kill -0 -- "-$session" 2>/dev/null; do
-        [ $tries -lt 100 ] || break
+        [ $tries -lt 400 ] || break
         tries=$((tries + 1))
         sleep 0.05
     done
