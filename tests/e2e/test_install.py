@@ -523,8 +523,8 @@ def test_sample_does_not_take_the_place_of_a_lost_file(host: Host) -> None:
 
     assert (done.status, host.read(CONFIG), answer(outside)) == (1, "", SERVED)
     assert done.stderr == (
-        f"{CONFIG}:1:1: is gone; the last good configuration stays;"
-        " guests: {} says none\n"
+        f"{CONFIG}:1:1: is gone; the last good one stays in force; write it again:"
+        " vfwhooks add or vfwhooks edit; guests: {} says none\n"
         "install.sh: installed, but not all is forwarded: see above,"
         " then: vfwhooks apply\n"
     )
@@ -830,8 +830,7 @@ def test_status_of_the_installation(host: Host) -> None:
     assert (ill.status, ill.stdout, ill.stderr) == (
         1,
         head,
-        f"install.sh: doctor: 2 findings, first: {CONFIG} has a problem; run: vfwhooks"
-        " check; run vfwhooks doctor\n",
+        f"install.sh: doctor: 1 finding: {CONFIG} has a problem; run: vfwhooks check\n",
     )
 
 
