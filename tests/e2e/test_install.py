@@ -814,6 +814,8 @@ def test_status_of_the_installation(host: Host) -> None:
     well = install(host, "--status")
     configure(host, "guests: [")
     ill = install(host, "--status")
+    host.run(["chmod", "-x", f"{HOOKS}/lxc"])
+    worse = install(host, "--status").stderr
 
     drivers = " ".join(DRIVERS)
     version = host.run(["libvirtd", "--version"]).split()[-1]
@@ -832,6 +834,8 @@ def test_status_of_the_installation(host: Host) -> None:
         head,
         f"install.sh: doctor: 1 finding: {CONFIG} has a problem; run: vfwhooks check\n",
     )
+    several = r"install.sh: doctor: \d findings, first: .+; run vfwhooks doctor\n"
+    assert re.fullmatch(several, worse)
 
 
 def test_usage(quiet: Host) -> None:
