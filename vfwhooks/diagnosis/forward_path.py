@@ -234,20 +234,17 @@ class Hops:
         source = find_client(row, self._entries.find(row))
         way = self._verdicts.follow(replace(packet, source=source))
         rule = self._verdicts.name(way.steps[-1]) if way.steps else ""
-        if way.end == "depends":
-            what = f"way in: depends on {show(way.depends)} ({rule})"
-            yield Finding(NOTE, "way-unsure", row.guest, what, None, rule)
+        is_astray = way.end == "accept" and way.packet.destination != row.address
+        if way.end == "depends" or is_astray:
+            # Astray: by a rule that status does not take for a claim on the port.
+            to = f"it leads to {way.packet.destination}, not {row.address}"
+            what = to if is_astray else f"depends on {show(way.depends)} ({rule})"
+            yield Finding(NOTE, "way-unsure", row.guest, f"way in: {what}", None, rule)
         elif way.end != "accept":
             what = f"way in: {refused(way.end)} by {rule}"
             # What libvirt refuses, our accept ahead of it would have let in.
             cure = _APPLY if self._verdicts.is_libvirts(way.steps[-1]) else None
             yield Finding(WRONG, "way-refused", row.guest, what, cure, rule)
-        elif way.packet.destination != row.address:
-            what = f"way in: it leads to {way.packet.destination}, not {row.address}"
-            # Without any DNAT, ours is missing; else it is somebody's rule.
-            is_led = "dnat" in way.packet.states
-            cure, seen = (None, rule) if is_led else (_APPLY, "no rule has led it away")
-            yield Finding(WRONG, "way-misled", row.guest, what, cure, seen)
         else:
             what = f"way in: from {packet.destination} to {way.packet.destination}"
             yield Finding(OK, "way-open", row.guest, what)
