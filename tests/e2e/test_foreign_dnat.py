@@ -36,9 +36,9 @@ TAKEN = "/run/vfwhooks/taken"
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "libvirt-11.3-nftables": lambda: Host.debian13("nftables"),
     "libvirt-11.3-iptables": lambda: Host.debian13("iptables"),
-    "libvirt-11.3-legacy": lambda: Host.debian13("iptables", legacy=True),
 }
 if "VFWHOOKS_ALL_KINDS" in os.environ:  # libvirt itself is stopped here
+    KINDS["libvirt-11.3-legacy"] = lambda: Host.debian13("iptables", legacy=True)
     KINDS["libvirt-9.0-iptables"] = Host.debian12
 
 # What is not of one backend is asked on two of them.
