@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,9 @@ def child(
     ioctl(its, TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
 
     def take_terminal() -> None:
+        # A run in the background may have been told to ignore them.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         ioctl(0, TIOCSCTTY, 0)
 

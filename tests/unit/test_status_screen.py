@@ -255,7 +255,7 @@ def test_a_live_screen(tmp_path: Path) -> None:
         seen.append(read_until(ours, _CLOSING))
         os.write(ours, b"\x03")
         seen.append(read_until(ours, ""))
-        status = process.wait()
+        status = process.wait(timeout=60)
 
     begun = "\x1b[?1049h\x1b[?25l\x1b[H"
     assert [
@@ -277,6 +277,6 @@ def test_a_live_screen_that_is_ended(tmp_path: Path, number: signal.Signals) -> 
         read_until(ours, _CLOSING)
         process.send_signal(number)
         said = read_until(ours, "")
-        status = process.wait()
+        status = process.wait(timeout=60)
 
     assert (said.endswith("\x1b[?25h\x1b[?1049l"), status) == (True, 128 + number)
