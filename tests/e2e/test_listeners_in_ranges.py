@@ -334,9 +334,6 @@ def test_tcp(host: Host, outside: Net, web1: Net, kind: str) -> None:
         start(host, f"{{ports: [{ports}], {BOTH}}}")
         all_but = f"all but {', '.join(map(str, theirs))}: first (pid "
         wait_until(lambda: is_active(host, all_but), lambda: f"{rows(host)}", 20)
-        before = published(host)
-        host.write("/run/vfwhooks/full", "")
-        event(host, "reconnect")
         services = dict(zip(theirs, ("first", "second")))
         expected = {port: services.get(port, "web1") for port in asked}
 
@@ -348,6 +345,10 @@ def test_tcp(host: Host, outside: Net, web1: Net, kind: str) -> None:
                     answers[port] = body.partition(" ")[0]
             return answers
 
+        wait_until(lambda: ask() == expected, lambda: f"{ask()}", 20)
+        before = published(host)
+        host.write("/run/vfwhooks/full", "")
+        event(host, "reconnect")
         wait_until(lambda: ask() == expected, lambda: f"{ask()}", 20)
 
     assert before == published(host)
