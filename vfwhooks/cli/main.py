@@ -7,39 +7,30 @@ import gc
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config import compiled_file, kept_over_boot
-from ..config.compiler import compile_file
-from ..config.schema import read_forwards
+from ..config import kept_over_boot
 from ..diagnosis.doctor import check_config, examine
 from ..diagnosis.forward_path import follow
 from ..firewall.backend import clear_all
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.client import (
-    Answer,
     known_guests,
     reserve,
     running_guests,
 )
 from ..libvirt.inventory import Inventory
-from ..reconcile.foreign_survey import survey
 from ..reconcile.hairpin_mode import Hairpins
-from ..reconcile.reconciler import Reconciler
 from ..reconcile.return_path import Ways
 from ..reconcile.route_localnet import close_others
-from ..store import asking
 from ..store.files import CONFIG, STATE
-from ..store.foreign_ports import build
 from ..store.state import State
-from ..values.errors import VfwError, show
+from ..values.errors import VfwError
 from ..values.findings import WRONG, render
-from . import progress
-from .checked import check_files, print_problems
-from .dry_run import Outcome, dry_run
+from .applied import apply, ask_libvirtd, find_taken
+from .checked import check_files
 from .edit import EditTarget, add_entries, remove_entries
 from .edit_outcome import preview
 from .editor_session import edit_file
@@ -47,7 +38,7 @@ from .explained import explained
 from .known_names import find_known, refuse_unknown
 from .metrics_file import show_metrics
 from .output import (
-    diff_lines,
+    complain,
     print_findings,
     print_followed,
 )
@@ -72,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise PermissionError(_state_path())
         return _COMMANDS[arguments.command](arguments)
     except VfwError as error:
-        _complain(error.message, error.hint)
+        complain(error.message, error.hint)
     except PermissionError as error:
         typed = render(("vfwhooks", *(sys.argv[1:] if argv is None else argv)))
-        _complain(f"needs root: sudo {typed}" if os.geteuid() else str(error))
+        complain(f"needs root: sudo {typed}" if os.geteuid() else str(error))
     except OSError as error:
-        _complain(str(error))
+        complain(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     return FAILED
@@ -86,74 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """Print every problem of a file."""
     return DONE if check_files(arguments, _config(), _state_path()) else BAD
-
-
-def apply(arguments: argparse.Namespace) -> int:
-    """Bring the rules of every running guest to what the file says."""
-    with progress.cleared():
-        wrong, outcome = _apply(arguments.dry_run)
-    for line in diff_lines(outcome):
-        print(show(line))
-    for line in dict.fromkeys(outcome.named):
-        print(f"note: {show(line)}")
-    for problem in outcome.problems:
-        _complain(problem)
-    return BAD if wrong else FAILED if outcome.problems else DONE
-
-
-def _apply(is_dry: bool) -> tuple[bool, Outcome]:
-    """Whether the file is wrong, and what was changed."""
-    state, config = State(_state_path()), _config()
-    asked = time.monotonic_ns()
-    asking.begin(state)
-    progress.tell("asking libvirtd who runs")
-    answer = _ask_libvirtd()
-    progress.tell("reading the rules of others")
-    taken = _taken(state)
-    progress.tell(f"reading {config}")
-    if is_dry:
-        outcome = dry_run(state, config, answer, asked, taken)
-        wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
-        progress.clear()
-        print_problems(wrong)
-        return bool(wrong), outcome
-    wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
-    progress.clear()
-    print_problems(wrong)
-    progress.tell(f"putting {_count_forwards(state):,} forwards in force")
-    reconcile = Reconciler(state, config)
-    try:
-        reconcile.apply(answer, asked, taken)
-        asking.end(state)
-    finally:
-        reconcile.close()
-    report = reconcile.report
-    problems = report.problems + _keep(state)
-    return bool(wrong), Outcome(report.removed, report.added, problems, report.named)
-
-
-def _count_forwards(state: State) -> int:
-    compiled = compiled_file.load(state.path)
-    guests = compiled.guests().values() if compiled else ()
-    return sum(line.startswith("forward ") for lines in guests for line in lines)
-
-
-def _taken(state: State) -> bytes | None:
-    """The ports that foreign DNAT rules take now; None if they cannot be read."""
-    try:
-        return build(survey(state).claims)
-    except (OSError, VfwError) as error:
-        _complain(f"rules of others: {error}", "going by what was known of them")
-        return None
-
-
-def _keep(state: State) -> list[str]:
-    """Keep the configuration in force over a boot. Returns problems."""
-    try:
-        kept_over_boot.keep(state)
-    except OSError as error:
-        return [kept_over_boot.complaint(state, error)]
-    return []
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -169,7 +92,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         followed = follow(state, _config(), arguments.about)
         print_followed(followed, arguments.json)
         return DONE if all(one.is_whole for one in followed) else FAILED
-    answer = _ask_libvirtd()
+    answer = ask_libvirtd()
     known = known_guests() if answer else set()
     found = examine(State(_state_path()), _config(), answer, known)
     print_findings(found, arguments.json)
@@ -213,7 +136,7 @@ def keep_address(arguments: argparse.Namespace) -> int:
     for line in lines:
         print(line)
     for problem in problems:
-        _complain(problem)
+        complain(problem)
     return FAILED if problems else DONE
 
 
@@ -230,7 +153,7 @@ def purge(_: argparse.Namespace) -> int:
     hairpins.close()
     problems = close_others(state, set()) + Ways(state).sync(set())
     for problem in problems + hairpins.problems:
-        _complain(problem)
+        complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
     kept_over_boot.forget(state)
     shutil.rmtree(state.path)
@@ -255,18 +178,18 @@ def complete(arguments: argparse.Namespace) -> int:
 
 
 def _edit_target() -> EditTarget:
-    everything, state = argparse.Namespace(dry_run=False), State(_state_path())
+    state = State(_state_path())
     return EditTarget(
         Path(_config()),
         state.path,
-        lambda: apply(everything),
-        lambda main: preview(state, main, _ask_libvirtd, _taken),
+        lambda: apply(state, _config(), is_dry=False),
+        lambda main: preview(state, main, ask_libvirtd, find_taken),
     )
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "add": lambda arguments: add_entries(arguments, _edit_target()),
-    "apply": apply,
+    "apply": lambda one: apply(State(_state_path()), _config(), one.dry_run),
     "check": check,
     "complete": complete,
     "doctor": doctor,
@@ -299,21 +222,6 @@ def _config() -> str:
 
 def _state_path() -> str:
     return os.environ.get("VFWHOOKS_STATE", STATE)
-
-
-def _ask_libvirtd() -> Answer | None:
-    try:
-        return running_guests()
-    except VfwError as error:
-        _complain(str(error), "going by what the hooks have recorded")
-        return None
-
-
-def _complain(message: str, hint: str = "") -> None:
-    progress.clear()
-    print(f"vfwhooks: {show(message)}", file=sys.stderr)
-    if hint:
-        print(f"  {show(hint)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -22,6 +23,7 @@ from ..values.errors import show
 from ..values.findings import Finding
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Published
+from . import progress
 from .dry_run import Outcome
 
 
@@ -133,3 +135,11 @@ def _table(cells: list[dict[str, str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
         for row in rows
     ]
+
+
+def complain(message: str, hint: str = "") -> None:
+    """A message on stderr, and below it what to do."""
+    progress.clear()
+    print(f"vfwhooks: {show(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {show(hint)}", file=sys.stderr)
