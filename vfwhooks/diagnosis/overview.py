@@ -27,10 +27,11 @@ from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Dnat, Entry
 from ..values.errors import VfwError
-from ..values.published import Address, Published, family_of, parse_address
+from ..values.published import Address, Published
 from .absent_host_ips import find_absent
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
+from .hindered_rows import by_other_ways, hindered
 from .return_path_check import ReturnPath
 from .service_names import describe_services
 from .status import (
@@ -112,14 +113,14 @@ def look(state: State, main: str) -> Overview:
         both = _beside(notes[one.record.key], said.notes)
         rows = forward_statuses(one, replace(host, notes=both, lost=said.lost))
         bridges = {network.bridge for network in one.endpoint.networks}
-        rows = [_hindered(row, bridges, blockers) for row in rows]
+        rows = [hindered(row, bridges, blockers) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
         returned = {
             (forward.host_ip, str(forward.protocol), forward.first)
             for forward in one.settings.forwards
             if forward.options.return_path
         }
-        forwards += [_by_other_ways(row, indexes, paths, returned) for row in rows]
+        forwards += [by_other_ways(row, indexes, paths, returned) for row in rows]
     forwards = name_unanswered(forwards)
     for guest, rows in _stopped(config, guests, claims, held):
         guests.append(guest)
@@ -239,50 +240,6 @@ def _blockers(
     except (OSError, VfwError) as error:
         problems.append(f"blockers: {error}")
         return []
-
-
-def _hindered(
-    row: ForwardStatus, bridges: set[str], blockers: list[Blocker]
-) -> ForwardStatus:
-    """The row, blocked if a blocker is in its way; packets on loopback pass no
-    chain."""
-    family = "6" if ":" in row.address else "4"
-    for one in blockers:
-        is_there = one.family == family and (not one.bridge or one.bridge in bridges)
-        if is_there and row.state == "active" and not row.is_loopback:
-            return replace(row, state="blocked", reason=str(one))
-    return row
-
-
-def _by_other_ways(
-    row: ForwardStatus,
-    bridges: list[int],
-    paths: ReturnPath,
-    returned: set[tuple[str, str, int]],
-) -> ForwardStatus:
-    """The row, blocked if the guest's answers leave by another way than the host's own
-    answers on the row's address. Answers of `returned` forwards carry our mark. A row
-    for every address stays active, and its reason lists the addresses without
-    answers."""
-    if row.state != "active" or row.is_loopback:
-        return row
-    is_one = row.host_ip not in ("*", "0.0.0.0", "::")
-    guest = parse_address(row.address)
-    hosts = [parse_address(row.host_ip)] if is_one else paths.outside(family_of(guest))
-    first = row.published.partition("-")[0]
-    key = row.host_ip, row.protocol, int(first) if first.isdigit() else 0
-    for host in hosts:
-        for bridge in bridges:
-            try:
-                why = paths.blocker(host, guest, bridge, key in returned)
-            except OSError:
-                continue  # the kernel could not be asked
-            if why and is_one:
-                return replace(row, state="blocked", reason=why)
-            if why:
-                said = f"not answered on {host}: {why}"
-                return replace(row, reason="; ".join(filter(None, (row.reason, said))))
-    return row
 
 
 def _missing(base: dict[str, str]) -> dict[str, str]:

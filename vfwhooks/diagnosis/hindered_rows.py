@@ -1,0 +1,55 @@
+"""Rows of `status` whose own rules are in place, and which something else hinders: a
+chain that drops, or answers that leave by another way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..values.published import family_of, parse_address
+from .blockers import Blocker
+from .return_path_check import ReturnPath
+from .status import ForwardStatus
+
+
+def hindered(
+    row: ForwardStatus, bridges: set[str], blockers: list[Blocker]
+) -> ForwardStatus:
+    """The row, blocked if a blocker is in its way; packets on loopback pass no
+    chain."""
+    family = "6" if ":" in row.address else "4"
+    for one in blockers:
+        is_there = one.family == family and (not one.bridge or one.bridge in bridges)
+        if is_there and row.state == "active" and not row.is_loopback:
+            return replace(row, state="blocked", reason=str(one))
+    return row
+
+
+def by_other_ways(
+    row: ForwardStatus,
+    bridges: list[int],
+    paths: ReturnPath,
+    returned: set[tuple[str, str, int]],
+) -> ForwardStatus:
+    """The row, blocked if the guest's answers leave by another way than the host's own
+    answers on the row's address. Answers of `returned` forwards carry our mark. A row
+    for every address stays active, and its reason lists the addresses without
+    answers."""
+    if row.state != "active" or row.is_loopback:
+        return row
+    is_one = row.host_ip not in ("*", "0.0.0.0", "::")
+    guest = parse_address(row.address)
+    hosts = [parse_address(row.host_ip)] if is_one else paths.outside(family_of(guest))
+    first = row.published.partition("-")[0]
+    key = row.host_ip, row.protocol, int(first) if first.isdigit() else 0
+    for host in hosts:
+        for bridge in bridges:
+            try:
+                why = paths.blocker(host, guest, bridge, key in returned)
+            except OSError:
+                continue  # the kernel could not be asked
+            if why and is_one:
+                return replace(row, state="blocked", reason=why)
+            if why:
+                said = f"not answered on {host}: {why}"
+                return replace(row, reason="; ".join(filter(None, (row.reason, said))))
+    return row
