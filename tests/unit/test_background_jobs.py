@@ -84,7 +84,7 @@ class House:
             self.main,
             children or self.children,
             self.schedule,
-            Log(f"{root}/log"),
+            Log(select.poll(), f"{root}/log"),
         )
 
     def said(self) -> list[str]:

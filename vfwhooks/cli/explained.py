@@ -4,7 +4,6 @@ changes between two of them."""
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -127,7 +126,6 @@ def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]
     who = "" if packet.source == ANYBODY else f" from {packet.source}"
     to = f"{packet.protocol} port {packet.port} of {packet.destination}"
     yield f"now connect to {to}{who}, within {wait:g} s; its real way:"
-    sys.stdout.flush()
     told = 0
     try:
         for hop in watch_packet(packet, wait, Run()):

@@ -106,7 +106,7 @@ def explain_rules(arguments: argparse.Namespace) -> int:
     lines, is_well = explained(arguments, State(_state_path()), _config())
     try:
         for line in for_reader(lines):
-            print(line)
+            print(line, flush=bool(arguments.trace))  # a trace waits for its reader
     except BrokenPipeError:  # the reader, a pager say, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE if is_well else FAILED

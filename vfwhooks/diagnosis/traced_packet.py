@@ -22,9 +22,10 @@ from ..values.errors import VfwError
 
 TABLE = "vfwhooks_trace"
 _PRIORITY = -199  # behind conntrack, which tells new connections
-_READY, _QUIET = 5.0, 0.5  # seconds: for nft's start, and after the last line
+_READY, _QUIET = 20.0, 0.5  # seconds: for nft's start, and after the last line
 _LINE = re.compile(r"trace id (\S+) (\S+) (\S+) (\S+) (.*)")
-_RULE = re.compile(r"rule (.*) \(verdict (.*)\)")
+# A rule that is younger than the monitor has no text.
+_RULE = re.compile(r"(?:rule (.*)|unknown rule handle (\d+)) \(verdict (.*)\)")
 _HANDLE = re.compile(r"^(.*?) ?# handle (\d+)$")
 _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 # The shell ends with us, even by a kill: it reads from a pipe that we never write to.
@@ -51,14 +52,14 @@ def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[Hop]:
     tools: list[subprocess.Popen[bytes]] = []
     try:
         tools.append(_start(["sh", "-c", _MONITOR]))
-        _await_monitor(tools[0])
+        monitor = _await_monitor(tools[0])
         tools.append(_start(["nft", "-i"]))
         owner = tools[1].stdin
         assert owner
         owner.write(_script(packet).encode())
         owner.flush()
         _await_table(run)
-        yield from _hops(tools[0], seconds)
+        yield from _hops(tools[0], monitor, seconds)
     finally:
         for tool in tools:
             if tool.stdin:
@@ -94,18 +95,34 @@ def _script(packet: Packet) -> str:
     )
 
 
-def _await_monitor(monitor: subprocess.Popen[bytes]) -> None:
-    """Return when the monitor listens, or after _READY seconds."""
-    assert monitor.stdout
-    process = os.read(monitor.stdout.fileno(), 64).split(b"\n")[0].decode()
+def _await_monitor(shell: subprocess.Popen[bytes]) -> str:
+    """The process id of nft, when it listens. Raises VfwError after _READY seconds."""
+    assert shell.stdout
+    process = os.read(shell.stdout.fileno(), 64).split(b"\n")[0].decode()
     until = time.monotonic() + _READY
     while time.monotonic() < until:
-        for line in Path("/proc/net/netlink").read_text().splitlines()[1:]:
-            _, family, port, groups, *_ = line.split()
-            is_its = (int(family), port) == (_NETFILTER, process)
-            if is_its and int(groups, 16) & _TRACES:
-                return
+        if any(int(groups, 16) & _TRACES for groups, _ in _netlink_of(process)):
+            return process
         time.sleep(0.05)
+    raise VfwError("nft cannot trace here", "`nft monitor trace` does not listen")
+
+
+def _netlink_of(process: str) -> list[tuple[str, str]]:
+    """The groups and the bytes that wait to be read, of its sockets for netfilter."""
+    lines = Path("/proc/net/netlink").read_text().splitlines()[1:]
+    sockets = [line.split() for line in lines]
+    of_it = [one for one in sockets if (int(one[1]), one[2]) == (_NETFILTER, process)]
+    return [(groups, waiting) for _, _, _, groups, waiting, *_ in of_it]
+
+
+def _is_idle(process: str) -> bool:
+    """Whether nft sleeps, and nothing is left for it to read: it has printed all that
+    there was. On a busy machine its lines come with pauses between."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return True  # it has ended
+    return state == "S" and all(waiting == "0" for _, waiting in _netlink_of(process))
 
 
 def _await_table(run: Run) -> None:
@@ -121,14 +138,21 @@ def _await_table(run: Run) -> None:
     raise VfwError("nft cannot trace here", "it needs nft 0.9.9 with Linux 5.12")
 
 
-def _hops(monitor: subprocess.Popen[bytes], seconds: float) -> Iterator[Hop]:
-    """The monitor's lines about the first traced packet."""
-    stream = monitor.stdout
+def _hops(
+    shell: subprocess.Popen[bytes], monitor: str, seconds: float
+) -> Iterator[Hop]:
+    """The lines of nft (its process: `monitor`) about the first traced packet."""
+    stream = shell.stdout
     assert stream
     until, first, rest = time.monotonic() + seconds, "", b""
     with DefaultSelector() as selector:
         selector.register(stream, EVENT_READ)
-        while selector.select(max(0.0, until - time.monotonic())):
+        while True:
+            if not selector.select(max(0.0, until - time.monotonic())):
+                if not first or _is_idle(monitor):
+                    return
+                until = time.monotonic() + _QUIET
+                continue
             data = os.read(stream.fileno(), 65536)
             if not data:
                 return
@@ -147,10 +171,10 @@ def _hop(family: str, table: str, chain: str, what: str) -> Iterator[Hop]:
         return
     rule = _RULE.match(what)
     if rule:
-        text, handle = rule.group(1), ""
+        text, handle = rule.group(1) or "", rule.group(2) or ""
         numbered = _HANDLE.match(text)
         if numbered:
             text, handle = numbered.groups()
-        yield Hop(family, table, chain, handle, text, rule.group(2))
+        yield Hop(family, table, chain, handle, text, rule.group(3))
     elif what.startswith("policy "):
         yield Hop(family, table, chain, "", "the policy of the chain", what[7:].strip())

@@ -48,7 +48,6 @@ class Watch:
     def __init__(self, state: State, config: str) -> None:
         self._state = state
         self._config = config
-        self._log = Log()
         self._counter = EventCounter(state)
         self._rulesets = Rulesets()
         self._policy = PolicyNews()
@@ -57,6 +56,7 @@ class Watch:
         self._take_base()
         self._retry = _RETRY_AT_FIRST
         self._poll = select.poll()
+        self._log = Log(self._poll)
         self._ringing = RingingHooks(state.path, self._poll)
         paths = {"VFWHOOKS_STATE": state.path, "VFWHOOKS_CONFIG": config}
         self._children = Children(self._poll, **paths)
@@ -232,6 +232,8 @@ class Watch:
             if elements:
                 self._schedule.add("elements", _DEBOUNCE)
             self._surveyor.hear()
+        elif self._log.knows(fd):
+            self._log.send()
         elif fd == self._policy.fileno():
             if self._policy.read():
                 self._schedule.add("policy", _DEBOUNCE)
