@@ -68,6 +68,23 @@ def test_rules_that_were_saved_and_loaded_again(host: Host) -> None:
     assert (before, said(host)) == ({("active", "")}, {("active", "")})
 
 
+def test_a_name_that_is_nearly_a_guests(host: Host) -> None:
+    """A stopped guest that libvirt does not have is told, if another may be meant."""
+    configure(host, f"{FORWARDS}  mial: [25]\n  mail-of-another-host: [26]\n")
+    vfwhooks(host, "apply")
+    host.define_guest("mail")
+    rows = {row["guest"]: row for row in status(host)["forwards"]}
+    host.virsh("undefine", "mail")
+    configure(host, FORWARDS)
+    vfwhooks(host, "apply")
+
+    found = [(rows[name]["state"], rows[name]["reason"]) for name in sorted(rows)]
+    assert found[:2] == [
+        ("stopped", "the guest is not running"),
+        ("stopped", "libvirt has no guest mial; did you mean mail"),
+    ]
+
+
 def test_one_guest(host: Host) -> None:
     """By its name or UUID; for one that is not there, the name that is meant."""
     uuid = host.virsh("domuuid", "web1").strip()

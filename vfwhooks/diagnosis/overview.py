@@ -9,6 +9,7 @@ from pathlib import Path
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
 from ..config.compiler import find_gone
+from ..config.guest_names import is_uuid, names_near
 from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.entry_delta import Held
@@ -18,6 +19,7 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..installation.hook_files import find_uncalled
 from ..installation.hook_permissions import hooks_line
+from ..libvirt.defined_guests import find_defined
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..reconcile.desired_state import DesiredState
@@ -26,7 +28,7 @@ from ..reconcile.return_path import values
 from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Dnat, Entry
-from ..values.errors import VfwError
+from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
 from .blockers import Blocker, find_blockers
@@ -168,17 +170,25 @@ def _stopped(
     held: dict[Entry, int],
 ) -> Iterator[tuple[GuestStatus, list[ForwardStatus]]]:
     """The guests of forwards.yaml that do not run here, with their forwards."""
-    sessions = find_sessions()
+    sessions, defined = find_sessions(), find_defined()
     known = {word for guest in running for word in (guest.name, guest.uuid)}
     for name, lines in config.guests().items():
         if name and name not in known:
             settings = parse_settings(lines)
             rows = stopped_statuses(name, settings.forwards, claims.get(name), held)
             rows += unplaced_statuses(name, settings.unplaced, is_stopped=True)
-            why = sessions.get(name)
+            why = sessions.get(name) or _misspelt(name, defined, config)
             if why:
                 rows = [replace(row, reason=why) for row in rows]
             yield GuestStatus(name, "", "stopped", []), rows
+
+
+def _misspelt(name: str, defined: set[str], config: compiled_file.Compiled) -> str:
+    """Which guest without forwards may be meant by the name of one that libvirt does
+    not have."""
+    free = () if name in defined or is_uuid(name) else defined - {*config.guests()}
+    near = names_near(name, sorted(free))
+    return f"libvirt has no guest {show(name)}; {near}" if near else ""
 
 
 def _foreign_owners(
