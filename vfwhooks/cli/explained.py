@@ -4,6 +4,7 @@ changes between two of them."""
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,7 +28,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
 from .drawn import draw_host
-from .terminal_lines import is_terminal
+from .terminal import is_terminal
 
 _LAST_PORT = 65535
 _SECONDS = 60.0  # for a tool that lists a large ruleset
@@ -83,7 +84,7 @@ def explain_host(state: State, config: str) -> Iterator[str]:
         lines
     )
     rules = tell(verdicts.known.ruleset, names)
-    if is_terminal():
+    if is_terminal(sys.stdout):
         yield from rules
         yield from ["", *lines] if lines else []
     else:

@@ -32,6 +32,11 @@ def takes_escapes() -> bool:
     return os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
+def takes_colours() -> bool:
+    """Whether the terminal knows colours, and its user wants them (no-color.org)."""
+    return takes_escapes() and not os.environ.get("NO_COLOR")
+
+
 class Terminal:
     """A stream that is a terminal."""
 
@@ -94,7 +99,7 @@ class Terminal:
 
 def _open_console(stream: TextIO) -> Console | None:
     """rich's console; None without rich, or where the user wants no colours."""
-    if os.environ.get("NO_COLOR") or not takes_escapes():
+    if not takes_colours():
         return None
     try:
         from rich.console import Console

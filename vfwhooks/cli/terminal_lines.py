@@ -3,12 +3,13 @@ words, with a few colours."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+
+from .terminal import is_terminal, takes_colours
 
 _LEAST = 40  # columns: below that wrapping makes it worse
 _KEY = re.compile(
@@ -29,19 +30,14 @@ _COLOURS = {"green": _GREEN, "red": _RED, "yellow": _YELLOW}
 
 def for_reader(lines: Iterable[str]) -> Iterator[str]:
     """The lines as they are for a pipe or a file; for a terminal as wide as it is."""
-    if not is_terminal():
+    if not is_terminal(sys.stdout):
         yield from lines
         return
     columns = shutil.get_terminal_size().columns
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    is_coloured = takes_colours()
     for line in lines:
         for number, part in enumerate(wrap(line, columns)):
-            yield part if is_plain else coloured(line, part, number)
-
-
-def is_terminal() -> bool:
-    """Whether a person reads the standard output as it is written."""
-    return sys.stdout.isatty()
+            yield coloured(line, part, number) if is_coloured else part
 
 
 def wrap(line: str, columns: int) -> list[str]:
