@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -321,7 +322,8 @@ def test_xml_that_is_none(is_served: bool) -> None:
         told: list[str] = []
 
         def has_told() -> bool:
-            told.extend(stage.host.syslog())
+            # The service's first look at everything may be said meanwhile.
+            told.extend(one for one in stage.host.syslog() if "web1" in one)
             return bool(told)
 
         wait_for(has_told)
@@ -335,8 +337,7 @@ def test_xml_that_is_none(is_served: bool) -> None:
 
 @alone
 def test_a_syslog_whose_reader_hangs() -> None:
-    """The service does not wait for it: hooks are answered, and what was lost is
-    counted."""
+    """The service does not wait for it: hooks are answered, and no line is lost."""
     stage = stage_of()
     stage.host.log.close()
     Path("/dev/log").unlink()
@@ -347,9 +348,14 @@ def test_a_syslog_whose_reader_hangs() -> None:
             assert light_hook("qemu", f"bad{number}", "started", "<domain>") == QUIET
         called = light_hook("qemu", "web1", "started", WEB1.xml())
         wrong = stage.differs((WEB0, WEB1), "the hook returned")
-        stage.host.syslog()
-        light_hook("qemu", "bad", "started", "<domain>")
-        wait_for(lambda: said(stage, "lines before this were lost"))
+        heard: set[str] = set()
+
+        def is_all_heard() -> bool:
+            lines = "\n".join(stage.host.syslog())
+            heard.update(re.findall(r"bad\d+", lines))
+            return len(heard) == 12
+
+        wait_for(is_all_heard)
 
     assert (called, wrong) == (QUIET, [])
 

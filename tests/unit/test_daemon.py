@@ -27,9 +27,17 @@ class Loop(daemon.Watch):
         self._tick = 0.0
         self.is_compiling = False
         self._children = Mock(is_at=lambda _: self.is_compiling)
-        self._jobs = Mock(compile=self.begin)
-        for name in ("_log", "_rulesets", "_guests", "_ringing", "_surveyor"):
+        self._jobs = Mock(compile_edited=self.begin)
+        for name in (
+            "_log",
+            "_rulesets",
+            "_guests",
+            "_ringing",
+            "_answers",
+            "_surveyor",
+        ):
             setattr(self, name, Mock())
+        self._answers = Mock()
         self._counter = EventCounter(self._state)
         self._watched = Mock(read=dict, guests=[])
 

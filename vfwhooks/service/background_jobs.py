@@ -53,6 +53,13 @@ class BackgroundJobs:
         self._log = log
         self._again: set[str] = set()
 
+    def compile_edited(self) -> None:
+        """Have an edited configuration compiled, unless it is still being written. A
+        large file takes longer than any hook may wait."""
+        is_in_force = last_good.is_in_force(self._state, self._config)
+        if not is_in_force and last_good.is_settled(self._config):
+            self.compile()
+
     def compile(self) -> None:
         """Compile the edited configuration; after that, `compiled` is due."""
         if self._children.is_at(COMPILE):

@@ -24,6 +24,7 @@ from .children import Children
 from .event_counter import EventCounter
 from .guest_news import GuestNews
 from .hook import DEAF
+from .hook_answers import HookAnswers
 from .kernel_news import Rulesets
 from .log import WARNING, Log
 from .ringing_hooks import RingingHooks
@@ -37,7 +38,6 @@ _UP = 1.0  # seconds from the file of a daemon until the daemon can answer
 _DUE_IN = {FULL: _DEBOUNCE, LATE: 0.0, DAEMON: _UP, ASIDE: _DEBOUNCE}
 # Seconds to wait for the lock: less than a ringing hook waits, and for our own work.
 _RING_PATIENCE, _PATIENCE = 0.4, 5.0
-_EDIT_PATIENCE = 0.5  # seconds that a ringing hook waits for an edit to come into force
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
 _RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
 
@@ -62,6 +62,9 @@ class Watch:
         self._children = Children(self._poll, **paths)
         self._jobs = BackgroundJobs(
             state, config, self._children, self._schedule, self._log
+        )
+        self._answers = HookAnswers(
+            state, config, self._ringing, self._jobs, self._schedule, self._carry_out
         )
         self._surveyor = Surveyor(self._jobs, self._schedule, self._rulesets)
         self._guests = GuestNews(state, self._schedule, self._poll, self._log)
@@ -90,6 +93,7 @@ class Watch:
             if now >= beat:
                 notify("WATCHDOG=1")
                 self._counter.keep()
+                self._log.send()
                 beat = now + self._tick
             if now >= check:
                 check = now + self._period
@@ -121,7 +125,7 @@ class Watch:
         if not ready:
             return False
         if ready != {"compiled"}:
-            self._compile()
+            self._jobs.compile_edited()
         self._reconcile(not ready.isdisjoint({"elements", "compiled"}))
         if "compiled" in ready:
             self._ringing.answer()
@@ -170,43 +174,29 @@ class Watch:
             self._log.say(what, WARNING)
 
     def _answer(self, is_late: bool = False) -> None:
-        """Carry out the events of hooks, and answer the hooks when the kernel has the
-        rules. An edit that is about to come into force comes first, as long as a hook
-        can wait, and as long as there is room for more hooks."""
-        if not last_good.has_good(self._state):
-            self._compile()
-            self._ringing.answer()  # a hook compiles for itself
-            return
-        is_late = is_late or self._ringing.is_full()
-        if not is_late and not last_good.is_in_force(self._state, self._config):
-            self._compile()
-            self._schedule.add("answer", _EDIT_PATIENCE)
-            return
-        said: list[str] = []
-        try:
-            if self._ringing.waits_for_work():
-                said = self._carry_out()
-        except OutOfTime:
-            pass  # another process has the lock: the hook waits for it itself
-        except (OSError, VfwError) as error:
-            said = self._counter.fail(error)
-        self._ringing.answer()
+        said = self._answers.give(is_late)
         self._take_base()
         for line in said:
             self._log.say(line)
 
     def _carry_out(self) -> list[str]:
-        """Carry out the events; the lines for the log. Raises OutOfTime."""
-        lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
-        reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
+        """Carry out the events of hooks, and answer the hooks when the kernel has the
+        rules; the lines for the log."""
         try:
-            # Hooks need not wait for cuts of connections, nor for later events.
-            reconcile.carry_out(tell=self._ringing.answer)
-            self._ringing.answer()
-        finally:
-            reconcile.close()
-            self._rulesets.pass_over(reconcile.tools)
-        return self._counter.take(reconcile.report)
+            lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
+            reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
+            try:
+                # Hooks need not wait for cuts of connections, nor for later events.
+                reconcile.carry_out(tell=self._ringing.answer)
+                self._ringing.answer()
+            finally:
+                reconcile.close()
+                self._rulesets.pass_over(reconcile.tools)
+            return self._counter.take(reconcile.report)
+        except OutOfTime:
+            return []  # another process has the lock: the hook waits for it itself
+        except (OSError, VfwError) as error:
+            return self._counter.fail(error)
 
     def _listen(self) -> None:
         """Watch all files that count, and read directories that are newly watched."""
@@ -306,13 +296,6 @@ class Watch:
         is_legacy = self._base.get("variant") == "legacy"
         usual = max(self._tick, _CHECK_PERIOD)
         self._period = min(self._tick, _LEGACY_CHECK) if is_legacy else usual
-
-    def _compile(self) -> None:
-        """Have an edited configuration compiled, unless it is still being written. A
-        large file takes longer than any hook may wait."""
-        is_in_force = last_good.is_in_force(self._state, self._config)
-        if not is_in_force and last_good.is_settled(self._config):
-            self._jobs.compile()
 
 
 def main(state: str, config: str) -> None:
