@@ -58,6 +58,7 @@ def domain(data: bytes, driver: str) -> dict[str, Any]:
         "name": _text(root, "name"),
         "uuid": _text(root, "uuid").strip().lower(),
         "nics": [interface(one) for one in _all(root, "devices/interface")],
+        "metadata": "",  # no domain that is read here has forwards in it
     }
 
 

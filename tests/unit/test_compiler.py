@@ -329,7 +329,8 @@ def test_skeletons_are_kept_with_it(tmp_path: Path) -> None:
     texts = config.base_rulesets() if config else {}
 
     chain = chain_name(subnets(LAN))
-    assert sorted(texts) == ["4", "6", "iptables4", "iptables6", "own", "source"]
+    parts = ["4", "6", "iptables4", "iptables6", "lists", "marks", "own", "source"]
+    assert sorted(texts) == parts
     assert f"ip saddr {{ {LAN} }} return" in texts["own"] and chain in texts["own"]
 
 

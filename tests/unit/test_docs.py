@@ -26,7 +26,7 @@ MANUALS = sorted(DOCS.glob("*.[1-9]"))
 FORWARDS, MANUAL = (
     (DOCS / name).read_text() for name in ("forwards.md", "forwards.yaml.5")
 )
-KEYS = {*keys.DOCUMENT, *keys.DEFAULTS, *keys.GUEST, *keys.PORT}
+KEYS = {*keys.DOCUMENT, *keys.DEFAULTS, *keys.GUEST, *keys.PORT, *keys.METADATA}
 
 
 def relative_links(page: Path) -> list[str]:

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # n
 from unit.builders import CHECKOUT, PROPERTY, working_in
 from unit.test_check import CASES, case
 from unit.test_docs import DOCS, examples
-from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, PORT
+from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, METADATA, PORT
 from vfwhooks.config.schema import read_forwards
 
 SCHEMA = json.loads((CHECKOUT / "templates/forwards.schema.json").read_text())
@@ -80,10 +80,11 @@ def test_it_has_our_keys() -> None:
             SCHEMA["properties"]["defaults"],
             defined["guest_with_keys"],
             defined["port_with_keys"],
+            defined["metadata"],
         )
     ]
 
-    wanted = [DOCUMENT, DEFAULTS, GUEST, PORT]
+    wanted = [DOCUMENT, DEFAULTS, GUEST, PORT, METADATA]
     assert list(map(sorted, found)) == list(map(sorted, wanted))
 
 
@@ -253,7 +254,7 @@ def test_faults_of_structure(
 
 WORDS = [*PORTS, *BAD_PORTS, *ADDRESSES, *BAD_ADDRESSES, *NETWORKS, *BAD_NETWORKS]
 WORDS += [*SWITCHES, *BAD_SWITCHES, "8080:80", "80/tcp", "[80]", "null", "reject", "~"]
-KEYS = sorted({*DOCUMENT, *DEFAULTS, *GUEST, *PORT, "web1", "unknown"})
+KEYS = sorted({*DOCUMENT, *DEFAULTS, *GUEST, *PORT, *METADATA, "web1", "unknown"})
 TREES = st.recursive(
     st.sampled_from(WORDS),
     lambda inner: st.one_of(

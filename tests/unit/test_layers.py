@@ -34,9 +34,9 @@ HEAVY = {
     "ctypes": {"host.inotify", "cli.dry_run"},
     "jinja2": {"firewall.base_ruleset"},
     "libvirt": {"libvirt.client"},
-    "lxml": {"libvirt.xml"},
+    "lxml": {"libvirt.xml", "libvirt.forwards_element"},
     "rich": {"cli.terminal"},
-    "xml": {"libvirt.xml"},
+    "xml": {"libvirt.xml", "libvirt.forwards_element"},
     "subprocess": {"service.children", "diagnosis.traced_packet"},
     "yaml": {"config.yaml_tree"},
 }

@@ -93,6 +93,7 @@ def test_an_active_forward() -> None:
         "state": "active",
         "reason": "",
         "connections": 7,
+        "source": "file",
     }
 
 

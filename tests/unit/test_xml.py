@@ -86,6 +86,7 @@ def test_a_started_guest() -> None:
 
     assert fields(found) == {
         "driver": "qemu",
+        "metadata": "",
         "name": "web1",
         "nics": [
             {

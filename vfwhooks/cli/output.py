@@ -121,6 +121,7 @@ def overview_lines(overview: Overview) -> list[str]:
     lines = [f"hooks    {show(overview.hooks)}"] if overview.hooks else []
     lines += [f"backend  {overview.backend or 'none yet'}"]
     lines += [f"problem  {show(problem)}" for problem in overview.problems]
+    lines += [f"metadata {show(fault)}" for fault in overview.faults()]
     return [*lines, *_table([forward.cells() for forward in overview.forwards])]
 
 

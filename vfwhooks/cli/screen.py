@@ -42,7 +42,8 @@ def head_lines(overview: Overview, paths: Sequence[tuple[str, str]]) -> list[Lin
     words = [*paths, ("hooks", overview.hooks), ("backend", overview.backend)]
     words[-1:] = [("backend", overview.backend or "none yet")]
     found = [_labelled(word, text) for word, text in words if text]
-    return found + [_labelled("problem", one, _WRONG) for one in overview.problems]
+    found += [_labelled("problem", one, _WRONG) for one in overview.problems]
+    return found + [_labelled("metadata", one, _REASON) for one in overview.faults()]
 
 
 def _labelled(word: str, text: str, style: str = "") -> Line:
@@ -75,7 +76,7 @@ def table_lines(rows: Sequence[ForwardStatus]) -> list[Line]:
 
 def _what(row: ForwardStatus) -> tuple[str, str]:
     """What rows have in common that one reason stands below."""
-    return row.guest, row.reason
+    return row.guest, row.said
 
 
 def _row(texts: Sequence[str], widths: Sequence[int], styles: dict[str, str]) -> Line:
@@ -98,7 +99,7 @@ def _styles(row: ForwardStatus, titles: Sequence[str]) -> dict[str, str]:
 def _said(row: ForwardStatus) -> Iterator[str]:
     """Reason and cure, a line each. They are not broken further: a command that is
     copied from a terminal must stay one."""
-    for one in _BETWEEN.split(row.reason) if row.reason else ():
+    for one in _BETWEEN.split(row.said) if row.said else ():
         if (row.state, one) != _PLAIN:
             yield show(one)
 

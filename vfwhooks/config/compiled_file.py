@@ -84,6 +84,10 @@ class Compiled:
         """The host's own bridges that forwards.yaml names."""
         return self._of_all("bridge")
 
+    def permission(self) -> str:
+        """What metadata of guests may publish (see metadata_bounds); '' for nothing."""
+        return "".join(self._of_all("metadata")[:1])
+
     def _of_all(self, word: str) -> list[str]:
         lines = [line.partition(" ") for line in self.lookup("")]
         return [files.unquote(rest) for first, _, rest in lines if first == word]

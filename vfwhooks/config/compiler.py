@@ -23,7 +23,7 @@ from .kept_over_boot import keep_behind
 from .keys import ANSWERS
 from .last_good import note_broken
 from .port_mappings import EXEMPT_PORTS
-from .schema import read_forwards
+from .schema import read_files
 from .value_syntax import Subnet
 from .yaml_tree import Place, Problem
 
@@ -43,7 +43,7 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     """
     taken = compiled_file.stamps(str(path))
     interfaces = Interfaces()
-    guests, problems = read_forwards(path, interfaces=interfaces)
+    guests, problems, permission = read_files(path, {}, interfaces)
     problems = [*find_gone(path, state.path), *problems]
     wrong = [problem for problem in problems if not problem.is_warning]
     if compiled_file.stamps(str(path)) != taken:
@@ -69,6 +69,7 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     of_all = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
     bridges = dict.fromkeys(guest.bridge for guest in guests if guest.bridge)
     of_all += [f"bridge {quote(bridge)}" for bridge in bridges]
+    of_all += [f"metadata {quote(permission)}"] if permission else []
     if of_all:
         lines[""] = of_all
     stamps = "\n".join([taken, *interfaces.stamps()])
@@ -95,7 +96,14 @@ def _base_rulesets(
 
     allows = [Allow(name, by_family(lists[name])) for name in sorted(lists)]
     used = Marks("return_path" in marks, "masquerade" in marks)
-    return {**render_base_rulesets(tuple(allows), used), "source": source}
+    return {
+        **render_base_rulesets(tuple(allows), used),
+        "source": source,
+        "lists": "\n".join(
+            f"{n} {','.join(map(str, lists[n]))}" for n in sorted(lists)
+        ),
+        "marks": " ".join(marks),
+    }
 
 
 def guest_lines(guest: GuestForwards) -> list[str]:

@@ -17,6 +17,7 @@ from .value_syntax import PortRange, parse_host_ip, parse_ports, parse_subnet
 from .yaml_tree import Items, Node, Pairs, Text, parse_tree
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FLOW = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:-]*")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
 
 
@@ -75,6 +76,30 @@ def _one_or_list(values: Sequence[str]) -> str:
 def _scalar(text: str) -> str:
     is_plain = text[0] != "[" and "::" not in text and text[-1] != ":"
     return text if is_plain and text[0] != ":" else _quoted(text)
+
+
+def format_value(node: Node) -> str:
+    """A value in flow style; an entry in the short syntax, if that says all of it."""
+    if isinstance(node, Text):
+        is_plain = _FLOW.fullmatch(node.value) and "::" not in node.value
+        return node.value if is_plain and node.value[-1] != ":" else _quoted(node.value)
+    if isinstance(node, Items):
+        return f"[{', '.join(map(format_value, node.nodes))}]"
+    given = {key.value: one for key, one in node.nodes}
+    if "published" in given and "target" in given:
+        words = {k: one.value for k, one in given.items() if isinstance(one, Text)}
+        if set(words) == set(given) <= {"published", "target", "protocol", "host_ip"}:
+            host, ports = words.get("host_ip", ""), words["published"]
+            if host:
+                host = f"[{host}]:" if ":" in host else f"{host}:"
+            if host or words["target"] != ports:
+                ports += f":{words['target']}"
+            end = (
+                f"/{words['protocol']}" if words.get("protocol", "tcp") != "tcp" else ""
+            )
+            return format_value(Text(node.place, f"{host}{ports}{end}"))
+    pairs = [f"{format_key(key)}: {format_value(one)}" for key, one in given.items()]
+    return f"{{{', '.join(pairs)}}}"
 
 
 def find_entries(tree: Node, guest: str, ports: Iterable[str]) -> list[int]:

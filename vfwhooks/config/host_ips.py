@@ -83,6 +83,11 @@ class HostIps:
         self._named: dict[str, tuple[Address, ...]] = {}
         self._places: dict[str, Place] = {}
 
+    @property
+    def names(self) -> dict[str, tuple[Address, ...]]:
+        """The names of addresses, and what they stand for."""
+        return self._named
+
     def read_names(self, read: Values, node: Node) -> None:
         """Read one file's `addresses:`. The names hold for all files."""
         if not isinstance(node, Pairs):

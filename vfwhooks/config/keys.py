@@ -52,7 +52,8 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 # Keys about the way of answers. They mean nothing if only the host itself connects.
 ANSWERS = ("return_path", "masquerade")
 
-DOCUMENT = ("defaults", "guests", "addresses")
+DOCUMENT = ("defaults", "guests", "addresses", "metadata")
+METADATA = ("guests", "ports", "host_ip", "public_ip", "over_listener")
 DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin", *ANSWERS)
 PUBLIC = ("public_ip", "outgoing", "public_ip_of_host")
 GUEST = (

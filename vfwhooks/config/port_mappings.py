@@ -40,13 +40,16 @@ if TYPE_CHECKING:
     Addresses = dict[Family, Address]
     Claimed = Union[Published, Egress]
 _NONE: Mapping[Published, Collection[int]] = {}
+# The places where a forward can be written: forwards.yaml, the domain's metadata.
+FILE, METADATA = "file", "metadata"
 
 
 @dataclass(eq=False)
 class PortMapping:
     """One forward. `host` None means every local address; 0.0.0.0 and :: mean those of
     their family. `allow` names the chain of source ranges, '' for none. `ways` are the
-    ways of answers with `return_path`: address, interface, mark (see return_path)."""
+    ways of answers with `return_path`: address, interface, mark (see return_path).
+    `source` says where the forward is written."""
 
     host: Address | None
     protocol: Protocol
@@ -58,6 +61,7 @@ class PortMapping:
     is_claimed: bool = False
     options: PortOptions = NO_OPTIONS
     ways: Sequence[tuple[Address, str, int]] = ()
+    source: str = FILE
     _published: dict[Family, Published] = field(default_factory=dict, init=False)
 
     @property
@@ -142,6 +146,25 @@ class PortMapping:
 
 
 @dataclass
+class FromMetadata:
+    """What the metadata of a guest's domain says.
+
+    `faults`: what is wrong with it, so that it counts for nothing. `refused`: forwards
+    that are left out, each with its state and the reason. `claims`: the published ports
+    that no other guest's metadata may have; with `is_contested` another guest has one
+    of these. `lists`, `marks`: the source ranges by the names of their chains, and the
+    keys about answers, for which there are rules of their own.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    refused: list[tuple[PortMapping, str, str]] = field(default_factory=list)
+    claims: list[Published] = field(default_factory=list)
+    lists: dict[str, tuple[Subnet, ...]] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+    is_contested: bool = False
+
+
+@dataclass
 class Settings:
     """One guest's settings from forwards.yaml, as compiled.
 
@@ -152,7 +175,8 @@ class Settings:
     `one_to_one`, `kept`: addresses whose unpublished ports are rejected, on `kept` even
     if the guest does not run. `egress`: addresses from which its own connections leave.
     `over`: published ports that yield to no listener of the host. `unplaced`: forwards
-    on an interface of the host that has no address, each with the interface."""
+    on an interface of the host that has no address, each with the interface.
+    `from_metadata`: what the guest's metadata adds, None for none."""
 
     addresses: Addresses = field(default_factory=dict)
     network: str = ""
@@ -165,6 +189,7 @@ class Settings:
     egress: list[Address] = field(default_factory=list)
     over: set[Published] = field(default_factory=set)
     unplaced: list[tuple[str, PortMapping]] = field(default_factory=list)
+    from_metadata: FromMetadata | None = None
     is_wide: bool = False
     is_loopback: bool = False
     is_hairpin: bool = False

@@ -20,6 +20,7 @@ from .forwards import GuestForwards
 from .guest_names import is_uuid
 from .host_ips import HostIp, HostIps, Interfaces
 from .keys import DEFAULTS, DOCUMENT, GUEST, parse_switch
+from .metadata_bounds import Bounds, format_permission, read_bounds
 from .port_list import Defaults, PortList
 from .public_ip import read_public
 from .unknown_keys import is_guest
@@ -52,7 +53,18 @@ def read_forwards(
     """All guests of forwards.yaml and forwards.d, and all problems in file order, as if
     the `edited` files were written already. `interfaces` gives the addresses of an
     interface; without it, the kernel does."""
-    reader = _Reader(interfaces or Interfaces())
+    guests, problems, _ = read_files(main, edited, interfaces or Interfaces())
+    return guests, problems
+
+
+def read_files(
+    main: Path,
+    edited: Mapping[Path, bytes],
+    interfaces: Callable[[str], tuple[Address, ...]],
+) -> tuple[list[GuestForwards], list[Problem], str]:
+    """As `read_forwards`; and what metadata of guests may publish, as format_permission
+    writes it, '' for nothing."""
+    reader = _Reader(interfaces)
     files = find_files(main, edited)
     trees: list[tuple[Path, Node]] = []
     for path in files:
@@ -66,7 +78,31 @@ def read_forwards(
     for path, tree in trees:
         reader.document(tree, path == main)
     reader.read.problems += find_conflicts(reader.guests)
-    return reader.guests, in_file_order(reader.read.problems, files)
+    permission = ""
+    if reader.bounds:
+        above, names = reader.main_defaults, reader.hosts.names
+        permission = format_permission(reader.bounds, above, names)
+    return reader.guests, in_file_order(reader.read.problems, files), permission
+
+
+def read_guest(
+    key: Text,
+    node: Node,
+    tree: Node,
+    interfaces: Callable[[str], tuple[Address, ...]],
+) -> tuple[GuestForwards | None, list[Problem]]:
+    """One guest as if it stood in a file with the defaults and the names of addresses
+    of `tree`; None if it has a problem."""
+    reader = _Reader(interfaces)
+    reader.names(tree)
+    pairs = tree.nodes if isinstance(tree, Pairs) else ()
+    above = {word.value: one for word, one in pairs}
+    if "defaults" in above:
+        reader.defaults = reader.read_defaults(above["defaults"])
+    reader.guest(key, node)
+    reader.read.problems += find_conflicts(reader.guests)
+    wrong = [one for one in reader.read.problems if not one.is_warning]
+    return None if wrong else reader.guests[0], wrong
 
 
 class _Reader:
@@ -78,6 +114,8 @@ class _Reader:
         self.read = Values()
         self.defaults = Defaults()
         self.known: dict[str, Place] = {}
+        self.bounds: list[Bounds] = []
+        self.main_defaults: Node | None = None
 
     def names(self, tree: Node) -> None:
         """Read the file's names of addresses; they hold for the guests of all files."""
@@ -97,6 +135,9 @@ class _Reader:
         above = self.defaults
         if "defaults" in parts:
             self.defaults = self.read_defaults(parts["defaults"])
+            self.main_defaults = parts["defaults"] if is_main else self.main_defaults
+        if "metadata" in parts:
+            self.bounds += read_bounds(self.read, parts["metadata"], self.hosts)
         if "guests" not in parts:
             self.no_guests(tree)
         elif isinstance(parts["guests"], Pairs):

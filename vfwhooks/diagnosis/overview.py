@@ -66,6 +66,11 @@ class Overview:
     hooks: str = ""
     holes: dict[tuple[str, Published], list[int]] = field(default_factory=dict)
 
+    def faults(self) -> list[str]:
+        """Why nothing of some guests' metadata counts."""
+        some = [one for one in self.guests if one.metadata]
+        return [f"of {one.name} counts for nothing: {one.metadata}" for one in some]
+
 
 def look(state: State, main: str) -> Overview:
     """Look at the whole host; nothing is changed, and libvirtd is not asked."""
@@ -95,7 +100,7 @@ def look(state: State, main: str) -> Overview:
     ]
     foreign_owners = _foreign_owners(base, inventory, problems)
     desired = planner.all(records)
-    rulesets = config.base_rulesets()
+    rulesets = planner.base_rulesets(desired, {})
     kernel = _held(base, desired, records, rulesets, inventory, problems)
     held = kernel.connections
     problems += _fibless(base, held, desired)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from ..config.port_mappings import PortMapping
+from ..config.port_mappings import FILE, PortMapping
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.hairpin_mode import is_set
 from ..reconcile.route_localnet import is_open
@@ -33,7 +33,8 @@ class ForwardStatus:
     The states: active; pending (no address of the guest is known, or the host does not
     have the published address); stopped (the guest does not run); conflict (another
     user has the port or the address); blocked (our entries are missing, or something
-    else is in the packets' way).
+    else is in the packets' way, or forwards.yaml does not permit it). `source` is
+    file (forwards.yaml) or metadata.
     """
 
     guest: str
@@ -45,6 +46,14 @@ class ForwardStatus:
     state: str
     reason: str
     connections: int
+    source: str = FILE
+
+    @property
+    def said(self) -> str:
+        """The reason, and where the forward is written if not in forwards.yaml."""
+        if self.source == FILE:
+            return self.reason
+        return "; ".join(filter(None, (self.reason, "in the guest's metadata")))
 
     def cells(self) -> dict[str, str]:
         """The cells of its row in the table of `status`, by column title."""
@@ -55,7 +64,7 @@ class ForwardStatus:
             "TARGET": f"{self.address or '-'} {self.target}",
             "STATE": self.state,
             "CONNECTIONS": str(self.connections),
-            "": self.reason,
+            "": self.said,
         }
 
     @property
@@ -67,19 +76,23 @@ class ForwardStatus:
 
 @dataclass(frozen=True)
 class GuestStatus:
-    """One guest that runs, or that forwards.yaml names."""
+    """One guest that runs, or that forwards.yaml names. `metadata` says why nothing of
+    its metadata counts, '' if something does or it has none."""
 
     name: str
     uuid: str
     state: str
     addresses: list[str]
+    metadata: str = ""
 
 
 def guest_status(desired: DesiredState) -> GuestStatus:
     """The status of a running guest."""
     guest = desired.record.guest
     addresses = list(map(str, desired.endpoint.addresses.values()))
-    return GuestStatus(guest.name, guest.uuid, "running", addresses)
+    more = desired.settings.from_metadata
+    faults = "; ".join(more.faults) if more else ""
+    return GuestStatus(guest.name, guest.uuid, "running", addresses, faults)
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,9 @@ def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStat
             count = sum(host.held.get(entry, 0) for entry in entries)
             address = str(addresses[family])
             found.append(_row(name, forward, address, state, reason, count))
+    more = desired.settings.from_metadata
+    for forward, state, reason in more.refused if more else ():
+        found.append(_row(name, forward, "", state, reason))
     return found + unplaced_statuses(name, desired.settings.unplaced)
 
 
@@ -290,6 +306,7 @@ def _row(
         state,
         reason,
         connections,
+        forward.source,
     )
 
 

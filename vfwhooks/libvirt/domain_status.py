@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..values.errors import VfwError
 from ..values.guests import Guest
-from .xml import attribute, read_domain, read_xml
+from .xml import attribute, read_domain, read_domain_xml
 
 # During one of these jobs a paused guest has not run yet.
 _STARTING = "start", "migration in"
@@ -32,7 +32,7 @@ class DomainStatus:
 
 def parse_domain_status(data: bytes, driver: str) -> DomainStatus:
     """The values in the file. Raises VfwError for anything but a status file."""
-    status = read_xml(data)
+    status = read_domain_xml(data)
     domain = status.find("domain")
     if status.tag != "domstatus" or domain is None:
         raise VfwError("the XML describes no running domain")

@@ -1,6 +1,6 @@
 """libvirt's XML of domains and networks, read into values.
 
-Only this module imports lxml. A document type ends the reading where it begins, before
+A document type ends the reading where it begins, before
 an entity is known, so no entity is expanded or followed, in text or in attributes
 (`resolve_entities=False` alone would not help in attributes). lxml parses;
 ElementTree's builder makes the elements.
@@ -16,7 +16,7 @@ from xml.etree.ElementTree import TreeBuilder
 from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 
 from ..values.errors import VfwError
-from ..values.guests import Guest, Network, Nic
+from ..values.guests import FORWARDS, UNREADABLE, Guest, Network, Nic
 from ..values.published import Address, Subnet, find_address, parse_subnet
 
 _DEEPEST = 100
@@ -25,6 +25,9 @@ _PIECE = 1 << 16  # libxml2 lists all mistakes of a piece before the first is to
 # Many attributes in one tag take long, too: libxml2 before 2.12 compares each with all.
 _LONGEST_TAG = 256 << 10
 _LONG_TAG = re.compile(rb"<[^<>!?][^<>]{%d}" % _LONGEST_TAG)
+# A domain's metadata belongs to others, who may write what is refused elsewhere.
+_METADATA = re.compile(rb"<metadata>.*</metadata>", re.DOTALL)
+_UNREAD = "unread"
 _CLASSFUL = ((128, 8), (192, 16), (224, 24))
 
 
@@ -94,9 +97,25 @@ def read_lines(data: bytes) -> list[int]:
     return [element.sourceline or 0 for element in root.iter()]
 
 
+def read_domain_xml(data: bytes) -> Element:
+    """As read_xml, of a domain. What stands in its metadata never hides the domain: the
+    metadata is left out where the XML cannot be read with it."""
+    try:
+        return read_xml(data)
+    except VfwError as error:
+        found = _METADATA.search(data)
+        if not found:
+            raise
+        root = read_xml(data[: found.start()] + b"<metadata/>" + data[found.end() :])
+        metadata = root.find(".//metadata")
+        if metadata is not None and FORWARDS.encode() in found[0]:
+            metadata.set(_UNREAD, error.message)
+        return root
+
+
 def parse_domain(data: bytes, driver: str) -> Guest:
     """The guest that a domain's XML describes."""
-    root = read_xml(data)
+    root = read_domain_xml(data)
     if root.tag != "domain" or not root.findtext("name"):
         raise VfwError("the XML describes no domain")
     return read_domain(root, driver)
@@ -106,7 +125,22 @@ def read_domain(domain: Element, driver: str) -> Guest:
     """The guest that a `<domain>` describes, with its interfaces in order."""
     name, uuid = _owner(domain)
     nics = [read_nic(one) for one in domain.iterfind("devices/interface")]
-    return Guest(driver, name, uuid, nics)
+    return Guest(driver, name, uuid, nics, _metadata(domain))
+
+
+def _metadata(domain: Element) -> str:
+    """The text of the forwards in the domain's metadata; '' if it has none."""
+    metadata = domain.find("metadata")
+    if metadata is None:
+        return ""
+    if metadata.get(_UNREAD):
+        return f"{UNREADABLE}{metadata.get(_UNREAD)}"
+    found = metadata.find(f"{{{FORWARDS}}}forwards")
+    if found is None:
+        return ""
+    from .forwards_element import format_forwards  # few guests have any
+
+    return format_forwards(found)
 
 
 def parse_networks(data: bytes) -> list[Network]:

@@ -68,7 +68,8 @@ class DesiredState:
         self.without: set[Claimed] = set()
         self.ports: list[tuple[str, str]] = []
         self.unmarked: list[str] = []
-        self.is_contested = False
+        more = settings.from_metadata
+        self.is_contested = more is not None and more.is_contested
 
     def settled(self) -> Record:
         """The record after this state has come into force."""
@@ -87,6 +88,8 @@ class DesiredState:
         if self.ports and any(isinstance(one, Dnat) for one in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         settled.is_returned = self.settings.is_returned and bool(self.entries)
+        if self.settings.from_metadata:
+            settled.claims = self.settings.from_metadata.claims
         return settled
 
     def yields(self) -> list[Published]:
@@ -150,6 +153,10 @@ class DesiredState:
         reasons = dict.fromkeys(self.conflicts.values())
         for ports in self.holes.values():
             reasons.update((port_owner.reason, None) for port_owner in ports.values())
+        more = self.settings.from_metadata
+        if more:
+            reasons.update((reason, None) for _, _, reason in more.refused)
+            reasons.update((f"metadata: {fault}", None) for fault in more.faults)
         why = "; ".join([*reasons, *self.unmarked, self.endpoint.reason]).strip("; ")
         if not self.entries:
             return f"{name}: pending: {why}"
@@ -162,7 +169,8 @@ def own_reason(host: Address) -> str:
 
 def line_of(old: Record | None, desired: DesiredState | None) -> list[str]:
     """The log's line about a guest after the change, or none."""
-    if desired and desired.settings.wanted:
+    settings = desired.settings if desired else None
+    if desired and settings and (settings.wanted or settings.from_metadata):
         return [desired.summary()]
     if old and old.entries and desired is None:
         return [f"{show(old.guest.name)}: stopped, nothing is forwarded"]

@@ -72,6 +72,7 @@ class PendingChanges:
         record.hairpins = old.hairpins if old else []
         record.yields, record.seen = (old.yields, old.seen) if old else ([], {})
         record.ousted = old.ousted if old else []
+        record.claims = old.claims if old else []
         record.is_returned = old.is_returned if old else False
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:

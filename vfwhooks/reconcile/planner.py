@@ -36,7 +36,7 @@ from .port_conflicts import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..config.port_mappings import Claimed
     from ..values.entries import Key as EntryKey
@@ -64,6 +64,8 @@ class Planner:
         self._lasting = lasting
         self._mark = mark
         self._names: dict[str, str] = {}
+        # By metadata of the guests so far, if all are planned.
+        self._published: list[tuple[Published, str]] | None = None
         self.bridges: list[str] = []
         try:
             self.bridges = compiled.bridges()
@@ -77,7 +79,12 @@ class Planner:
         lines = self.compiled.lookup(guest.name)
         if guest.uuid and guest.uuid != guest.name:
             lines = lines + self.compiled.lookup(guest.uuid)
-        return parse_settings(lines)
+        settings = parse_settings(lines)
+        if guest.metadata:
+            from .metadata_merge import add_metadata  # few guests have any
+
+            add_metadata(settings, guest, self.compiled)
+        return settings
 
     def plan(self, record: Record) -> DesiredState:
         """The desired state of a guest or of a claim."""
@@ -87,6 +94,10 @@ class Planner:
     def guest(self, record: Record) -> DesiredState:
         """The desired state of the guest, as if it were alone."""
         settings = self.settings(record.guest)
+        if settings.from_metadata and self._published is not None:
+            from .metadata_merge import yield_to_earlier
+
+            yield_to_earlier(settings, record, self._published)
         if not settings.wanted:
             return DesiredState(record, settings, Endpoint({}, [], ""))
         accepts = [entry for entry in record.entries if isinstance(entry, Accept)]
@@ -188,6 +199,7 @@ class Planner:
         found = [self.claim(name) for name in self.compiled.claims()]
         records = [r for r in records if r.guest.driver not in ("network", "claim")]
         self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
+        self._published = []
         guests = [self.guest(record) for record in records]
         taken: dict[EntryKey, Record] = kept_from_ousted(guests)
         for desired in guests:
@@ -199,6 +211,20 @@ class Planner:
         )
         shared = [one for need in needed if (one := self.shared(need))]
         return [*shared, *found]
+
+    def base_rulesets(
+        self, desired: Iterable[DesiredState], base: dict[str, str]
+    ) -> dict[str, str]:
+        """The base rulesets for these guests. What only their metadata needs is noted
+        in the base."""
+        base.pop("metadata", None)
+        some = [more for one in desired if (more := one.settings.from_metadata)]
+        if not some:
+            return self.compiled.base_rulesets()
+        from .metadata_needs import extended_rulesets
+
+        rulesets, base["metadata"] = extended_rulesets(self.compiled, some)
+        return rulesets
 
     def _networks(self) -> list[Need]:
         """The active networks: their bridges must keep their DNS and DHCP."""

@@ -5,6 +5,7 @@ Small files hold them, so that an event reads no other guest's record: addresses
 names the guest at an address, members/NETWORK/ has a file for each guest that needs the
 network. Guests whose entries depend on a network without need of it are there, too: in
 NETWORK/nics those with an interface on it, in /every those that depend on all networks.
+In /metadata are the guests whose metadata publishes ports.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Changed = list[tuple[Key, Optional[Record], Optional[Record]]]
 
 _EVERY = "/every"  # no name of a network has a slash
+_METADATA = "/metadata"
 
 
 class References:
@@ -56,6 +58,7 @@ class References:
             note_ousted(pairs)
         changed = [(one.key, o, n) for o, n in pairs if (one := n or o) is not None]
         self._look_for_namesakes(changed)
+        self._look_at_metadata(changed, planner)
         self._change_addresses(changed)
         left = self._change_members(changed)
         joined = [n for _, old, new in changed for n in _needs(new) - _needs(old)]
@@ -79,6 +82,23 @@ class References:
                 if one in started or self._state.record(one):
                     what = f"another driver has a guest {show(name)}, too"
                     raise NeedsFullSync(what)
+
+    def _look_at_metadata(self, changed: Changed, planner: Planner) -> None:
+        """Check that what metadata publishes needs entries alone, and that no other
+        guest's metadata publishes it. Raises NeedsFullSync."""
+        news = [new for _, _, new in changed if new and new.claims]
+        if not news:
+            return
+        from .metadata_needs import look_for_rivals, look_for_rules
+
+        look_for_rules(news, planner.compiled, self._state.base())
+        known = {key: new for key, _, new in changed}
+        for member in self._members(_METADATA):
+            driver, _, name = member.partition(".")
+            key = driver, files.unquote(name)
+            if key not in known:
+                known[key] = self._state.record(key, has_entries=False)
+        look_for_rivals(news, filter(None, known.values()))
 
     def _change_addresses(self, changed: Changed) -> None:
         """Note the guests' addresses. Raises NeedsFullSync if another guest has one."""
@@ -249,6 +269,8 @@ def _places(record: Record | None) -> set[str]:
             found.add(_nics(network))
     if record.yields or record.seen or any(map(_is_for_bridges, record.entries)):
         found.add(_EVERY)
+    if record.claims:
+        found.add(_METADATA)
     return found
 
 

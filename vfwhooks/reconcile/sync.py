@@ -96,8 +96,7 @@ class Sync:
             self._look_around()
         elif not self._backend().is_undisturbed():
             raise NeedsFullSync(DISTURBED)
-        base = dict(self._base)
-        pairs, said = self._plan(pending, planner)
+        base, (pairs, said) = dict(self._base), self._plan(pending, planner)
         pairs += self._references.change(pairs, planner, pending.networks)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, pending)
@@ -105,7 +104,8 @@ class Sync:
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
         held = [entry for _, new in pairs if new for entry in new.entries]
-        if removed and _CONTESTED in self._base:
+        is_left = removed or any(old and old.claims for old, _ in pairs)
+        if is_left and _CONTESTED in self._base:
             raise NeedsFullSync("another guest may be waiting for this")
         self._change(pairs, deltas, removed)
         self._report.said += said
@@ -214,7 +214,8 @@ class Sync:
             was = old[key].yields if key in old else []
             if key not in pending.after and was != one.yields():
                 self._report.said += one.lines_of_owners()
-        result = self._sync(wanted, planner.compiled.base_rulesets(), is_first)
+        rulesets = planner.base_rulesets(desired.values(), self._base)
+        result = self._sync(wanted, rulesets, is_first)
         self._state.keep_base(self._base)
         self._report.problems += result.problems
         if hairpins:

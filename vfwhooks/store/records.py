@@ -4,6 +4,8 @@ vfw1 5d41402a                               format, checksum of the lines below
 1203344455 1203344455                       since, stamp; of an event OPERATION STAMP
 guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
+metadata %3Cvfwhooks:forwards…              the forwards in the guest's metadata
+claims 4 * tcp 8080 8080                    what these publish
 on default
 hairpin vnet0 virbr0 17
 returned
@@ -68,7 +70,8 @@ class Record:
     one; `seen` are sockets on published ports, with the time when each was first seen
     (see port_conflicts); `hairpins` are the guest's bridge ports that should be in
     hairpin mode (see hairpin_mode); `ousted` are clones with the same lease, which
-    still use the address. Networks in use have records, too, with the driver `network`.
+    still use the address; `claims` are the ports that the guest's metadata publishes.
+    Networks in use have records, too, with the driver `network`.
     """
 
     guest: Guest
@@ -84,6 +87,7 @@ class Record:
     seen: dict[Seen, int] = field(default_factory=dict)
     ousted: list[Ousted] = field(default_factory=list)
     hairpins: list[Hairpin] = field(default_factory=list)
+    claims: list[Published] = field(default_factory=list)
 
     @property
     def key(self) -> Key:
@@ -122,6 +126,8 @@ class Record:
             flags += f"yields {format_published(port)}\n"
         for seen, met in self.seen.items():
             flags += f"seen {format_published(seen.port)} {seen.inode} {met}\n"
+        for port in self.claims:
+            flags += f"claims {format_published(port)}\n"
         flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
         head = f"{self.since} {self.stamp}\n{_guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
@@ -169,6 +175,8 @@ def _read(record: Record, word: str, rest: str) -> None:
         setattr(record, f"is_{word}", True)
     elif word == "yields":
         record.yields.append(parse_published(rest))
+    elif word == "claims":
+        record.claims.append(parse_published(rest))
     elif word == "ousted":
         address, mac = rest.split(" ")
         record.ousted.append(Ousted(parse_address(address), mac))
@@ -211,6 +219,8 @@ def _guest_text(guest: Guest) -> str:
     for nic in guest.nics:
         words = nic.mac, nic.kind, nic.network, nic.bridge, nic.device
         lines.append(f"nic {' '.join(map(quote, words))}\n")
+    if guest.metadata:
+        lines.append(f"metadata {quote(guest.metadata)}\n")
     return "".join(lines)
 
 
@@ -223,4 +233,6 @@ def _guest(lines: list[str]) -> Guest:
         if line.startswith("nic "):
             mac, kind, network, bridge, device = map(unquote, line.split(" ")[1:])
             guest.nics.append(Nic(mac, kind, network, bridge, device))
+        elif line.startswith("metadata "):
+            guest.metadata = unquote(line.partition(" ")[2])
     return guest

@@ -10,6 +10,10 @@ from .published import Address, Subnet
 # This prefix marks the name of a host bridge where networks are named: no name of a
 # network or of a bridge has a slash, and no name of a bridge has a colon.
 _HOSTS_OWN = "/bridge:"
+# The namespace of forwards in a domain's metadata.
+FORWARDS = "urn:vfwhooks:forwards:1"
+# The first character of a guest's metadata that could not be read; the reason follows.
+UNREADABLE = "!"
 
 
 def hosts_own(bridge: str) -> str:
@@ -35,12 +39,15 @@ class Nic:
 
 @dataclass
 class Guest:
-    """A guest: the driver that called the hook, and its name, UUID and interfaces."""
+    """A guest: the driver that called the hook, and its name, UUID and interfaces.
+    `metadata` is the text of the forwards in its metadata, '' for none (see
+    libvirt/forwards_element)."""
 
     driver: str
     name: str
     uuid: str
     nics: list[Nic]
+    metadata: str = ""
 
 
 @dataclass(eq=False)

@@ -99,6 +99,20 @@ class Published:
             other.host,
         )
 
+    def takes_from(self, other: Published) -> bool:
+        """Whether connections to some of the other's ports are for this one: a port on
+        one address comes before the same port on every address."""
+        return (
+            self.family == other.family
+            and (self.protocol == other.protocol or self._is_all(other))
+            and (other.host is None or self.host == other.host)
+            and self.first <= other.last
+            and other.first <= self.last
+        )
+
+    def _is_all(self, other: Published) -> bool:
+        return Protocol.ALL in (self.protocol, other.protocol)
+
 
 @hashed_once
 @dataclass(frozen=True)

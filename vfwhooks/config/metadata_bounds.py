@@ -1,0 +1,198 @@
+"""The key `metadata:` of forwards.yaml: which guests may publish ports by the metadata
+of their domain, and which ports and addresses.
+
+Who may edit a domain need not be the host's administrator: without the key no metadata
+publishes anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .forwards import Forward
+from .host_ips import HostIps
+from .keys import METADATA, parse_switch
+from .value_reader import Values, kind_of
+from .value_syntax import (
+    Address,
+    PortRange,
+    parse_address,
+    parse_ports,
+    parse_public_ip,
+)
+from .yaml_tree import Items, Node, Pairs, Place, Text
+
+_FORM = "write {guests: [web1], ports: [8000-8999]}"
+_KEY = "metadata: of forwards.yaml"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What some guests may publish. `guests` are names, UUIDs or patterns; `host_ips`
+    and `interfaces` are the addresses, all of them with `is_anywhere`."""
+
+    guests: tuple[str, ...]
+    ports: tuple[PortRange, ...]
+    host_ips: tuple[Address, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    is_anywhere: bool = True
+    public_ips: tuple[Address, ...] = ()
+    over_listener: bool = False
+
+    def names(self, *words: str) -> bool:
+        """Whether it is about the guest with this name and UUID."""
+        return any(
+            fnmatchcase(word, guest) for word in words if word for guest in self.guests
+        )
+
+    def find_fault(self, forward: Forward) -> str:
+        """Why the forward is not permitted; '' if it is."""
+        if forward.host_ip in self.public_ips:
+            return ""
+        if not self._has_ports(forward.published):
+            some = ", ".join(map(str, self.ports))
+            return f"{_KEY} permits {some}, not {forward.published}"
+        if not self._has_host(forward):
+            some = ", ".join([*map(str, self.host_ips), *self.interfaces])
+            where = forward.interface or forward.host_ip or "every address"
+            return f"{_KEY} permits {some}, not {where}"
+        if forward.options.over_listener and not self.over_listener:
+            return f"{_KEY} does not permit over_listener"
+        return ""
+
+    def _has_ports(self, wanted: PortRange) -> bool:
+        first = wanted.first
+        for ports in sorted(self.ports, key=lambda one: one.first):
+            if ports.first <= first <= ports.last:
+                first = ports.last + 1
+        return first > wanted.last
+
+    def _has_host(self, forward: Forward) -> bool:
+        if self.is_anywhere or forward.interface in self.interfaces:
+            return True
+        host = forward.host_ip
+        return host is not None and any(
+            one == host or (one.is_unspecified and one.version == host.version)
+            for one in self.host_ips
+        )
+
+
+@dataclass(frozen=True)
+class Permission:
+    """All of `metadata:`, the first of which that names a guest counts; and what of
+    forwards.yaml holds for forwards in metadata, too: its defaults and its names of
+    addresses, as a tree."""
+
+    bounds: tuple[Bounds, ...] = ()
+    tree: Node = field(default_factory=lambda: Pairs(Place("forwards.yaml"), ()))
+
+    def find(self, name: str, uuid: str) -> Bounds | None:
+        """The bounds of a guest; None if its metadata is not permitted."""
+        return next((one for one in self.bounds if one.names(name, uuid)), None)
+
+
+def read_bounds(read: Values, node: Node, hosts: HostIps) -> list[Bounds]:
+    """The value of `metadata:`, one mapping or a list of them."""
+    nodes = node.nodes if isinstance(node, Items) else (node,)
+    if not nodes:
+        read.wrong(node.place, f"metadata: permits nothing; {_FORM}")
+    return [one for each in nodes if (one := _read_one(read, each, hosts))]
+
+
+def _read_one(read: Values, node: Node, hosts: HostIps) -> Bounds | None:
+    if not isinstance(node, Pairs):
+        read.wrong(node.place, f"metadata: is {kind_of(node)}; {_FORM}")
+        return None
+    before = len(read.problems)
+    parts = read.mapping(node, "metadata", METADATA) or {}
+    for key, example in (("guests", '["web*"]'), ("ports", "[8000-8999]")):
+        if key not in parts:
+            read.wrong(node.place, f"metadata: without {key}; {key}: {example}")
+    host_ips = hosts.read(read, parts, ())
+    public_ips: tuple[Address, ...] = ()
+    if "public_ip" in parts:
+        public_ips = read.several(parts["public_ip"], parse_public_ip)
+    over = False
+    if "over_listener" in parts:
+        over = bool(read.scalar(parts["over_listener"], parse_switch))
+    guests = read.given(parts, "guests", str, ())
+    ports = read.given(parts, "ports", parse_ports, ())
+    if len(read.problems) > before:
+        return None
+    return Bounds(
+        guests,
+        ports,
+        tuple(one.address for one in host_ips if one.address),
+        tuple(one.source for one in host_ips if one.is_by_interface),
+        "host_ip" not in parts,
+        public_ips,
+        over,
+    )
+
+
+def format_permission(
+    bounds: Iterable[Bounds],
+    defaults: Node | None,
+    names: dict[str, tuple[Address, ...]],
+) -> str:
+    """The permission as one word of JSON, for the compiled configuration."""
+    return json.dumps(
+        {
+            "bounds": [
+                {
+                    "guests": one.guests,
+                    "ports": [*map(str, one.ports)],
+                    "host_ips": [*map(str, one.host_ips)],
+                    "interfaces": one.interfaces,
+                    "is_anywhere": one.is_anywhere,
+                    "public_ips": [*map(str, one.public_ips)],
+                    "over_listener": one.over_listener,
+                }
+                for one in bounds
+            ],
+            "tree": {
+                "addresses": {name: [*map(str, some)] for name, some in names.items()},
+                **({} if defaults is None else {"defaults": _plain(defaults)}),
+            },
+        },
+        separators=(",", ":"),
+    )
+
+
+def parse_permission(text: str) -> Permission:
+    """The permission in a text of `format_permission`."""
+    found = json.loads(text)
+    bounds = tuple(
+        Bounds(
+            tuple(one["guests"]),
+            tuple(map(parse_ports, one["ports"])),
+            tuple(map(parse_address, one["host_ips"])),
+            tuple(one["interfaces"]),
+            one["is_anywhere"],
+            tuple(map(parse_address, one["public_ips"])),
+            one["over_listener"],
+        )
+        for one in found["bounds"]
+    )
+    return Permission(bounds, _node(found["tree"], Place("defaults of forwards.yaml")))
+
+
+def _plain(node: Node) -> object:
+    if isinstance(node, Text):
+        return node.value
+    if isinstance(node, Items):
+        return [_plain(one) for one in node.nodes]
+    return {key.value: _plain(one) for key, one in node.nodes}
+
+
+def _node(value: Any, place: Place) -> Node:
+    if isinstance(value, str):
+        return Text(place, value)
+    if isinstance(value, list):
+        return Items(place, tuple(_node(one, place) for one in value))
+    pairs = ((Text(place, key), _node(one, place)) for key, one in value.items())
+    return Pairs(place, tuple(pairs))
