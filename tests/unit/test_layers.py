@@ -192,7 +192,7 @@ def test_libvirt_is_imported_by_one_function() -> None:
         if isinstance(node, ast.Import) and node.names[0].name == "libvirt"
     ]
 
-    assert functions == ["_libvirt"]
+    assert functions == ["load_libvirt"]
 
 
 def on_top(statement: str, before: str) -> set[str]:

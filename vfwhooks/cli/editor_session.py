@@ -13,10 +13,12 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from ..config.yaml_tree import Problem
 from ..values.errors import VfwError, show
 from .edit import (
     BAD,
@@ -37,7 +39,7 @@ _PREFIX = "vfwhooks-edit-"
 _QUESTION = "what now? e(dit again), x (discard): "
 
 
-class _End(Enum):
+class End(Enum):
     """What became of an edit."""
 
     WRITTEN = "written"
@@ -52,13 +54,21 @@ def edit_file(arguments: argparse.Namespace, target: EditTarget) -> int:
     path = file_to_be(arguments.file, target.main) if arguments.file else target.main
     argv = find_editor(os.environ)
     with edited_alone(target.main):
-        end = _edit_copy(path, argv, target)
-    if end is _End.WRITTEN:
+        before = read_bytes(path)
+        copy = Copy(
+            path.name,
+            before,
+            b"guests: {}\n" if before is None else before,
+            lambda after: find_new_problems(target.main, {path: after}, path),
+            lambda after: replace_file(path, before, after),
+        )
+        end = edit_copy(copy, argv)
+    if end is End.WRITTEN:
         return put_in_force(path, target)
     print(f"{show(str(path))} is unchanged: {end.value}")
-    if end is _End.SAME:
+    if end is End.SAME:
         return 0
-    return FAILED if end is _End.BROKEN else BAD
+    return FAILED if end is End.BROKEN else BAD
 
 
 def find_editor(environment: Mapping[str, str]) -> list[str]:
@@ -78,23 +88,35 @@ def find_editor(environment: Mapping[str, str]) -> list[str]:
     raise VfwError("there is no editor", "set EDITOR to the one that you have")
 
 
-def _edit_copy(path: Path, argv: list[str], target: EditTarget) -> _End:
+@dataclass(frozen=True)
+class Copy:
+    """What is edited: the name of the copy's file, what was there before (None for
+    nothing) and what the copy begins with; `check` gives the problems of an edit,
+    `write` puts a good one in its place."""
+
+    name: str
+    before: bytes | None
+    first: bytes
+    check: Callable[[bytes], list[Problem]]
+    write: Callable[[bytes], None]
+
+
+def edit_copy(wanted: Copy, argv: list[str]) -> End:
     """Have a copy edited until it is good or given up; it stays if it may be wanted."""
-    before = read_bytes(path)
     left = _left_behind()
     if left:
         said = f"vfwhooks: what an earlier edit left is in {left[-1]}"
         more = f" ({len(left)} in {left[-1].parent.parent}/{_PREFIX}*)"
         print(show(said + (more if len(left) > 1 else "")))
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    copy = directory / path.name
-    end = _End.SAME  # while the copy is made, and says nothing new
+    copy = directory / wanted.name
+    end = End.SAME  # while the copy is made, and says nothing new
     try:
-        copy.write_bytes(b"guests: {}\n" if before is None else before)
-        end = _End.KEPT
-        end = _edit(path, copy, before, argv, target)
+        copy.write_bytes(wanted.first)
+        end = End.KEPT
+        end = _edit(wanted, copy, argv)
     finally:
-        if end is _End.KEPT and directory.is_dir():
+        if end is End.KEPT and directory.is_dir():
             print(f"vfwhooks: what was edited is kept in {copy}", file=sys.stderr)
         else:
             shutil.rmtree(directory, ignore_errors=True)
@@ -112,26 +134,24 @@ def _left_behind() -> list[Path]:
     return sorted(found, key=lambda one: one.lstat().st_mtime_ns)
 
 
-def _edit(
-    path: Path, copy: Path, before: bytes | None, argv: list[str], target: EditTarget
-) -> _End:
+def _edit(wanted: Copy, copy: Path, argv: list[str]) -> End:
     first = copy.read_bytes()
     while True:
         failure = _run([*argv, str(copy)])
         after = read_bytes(copy)
         if failure:
             print(f"vfwhooks: {show(failure)}", file=sys.stderr)
-            return _End.BROKEN if after in (first, None) else _End.KEPT
-        if after is None or after == before:
-            return _End.SAME
-        problems = find_new_problems(target.main, {path: after}, path)
+            return End.BROKEN if after in (first, None) else End.KEPT
+        if after is None or after == wanted.before:
+            return End.SAME
+        problems = wanted.check(after)
         print_problems(problems)
         if all(one.is_warning for one in problems):
-            replace_file(path, before, after)
-            return _End.WRITTEN
+            wanted.write(after)
+            return End.WRITTEN
         answer = _ask()
         if answer != "e":
-            return _End.DISCARDED if answer else _End.KEPT
+            return End.DISCARDED if answer else End.KEPT
 
 
 def _run(argv: list[str]) -> str:

@@ -170,6 +170,13 @@ def import_from(arguments: argparse.Namespace) -> int:
     return import_forwards(arguments, _state_path())
 
 
+def metadata(arguments: argparse.Namespace) -> int:
+    """Show or change a guest's forwards in the metadata of its domain."""
+    from .metadata import run_metadata  # no other command writes to a domain
+
+    return run_metadata(arguments, _state_path())
+
+
 def complete(arguments: argparse.Namespace) -> int:
     """Print the words for a completion, one a line."""
     for name in find_known(_state_path(), _config(), arguments.what):
@@ -196,6 +203,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "edit": lambda arguments: edit_file(arguments, _edit_target()),
     "explain": explain_rules,
     "import": import_from,
+    "metadata": metadata,
     "metrics": metrics,
     "purge": purge,
     "remove": lambda arguments: remove_entries(arguments, _edit_target()),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
+from . import metadata_arguments
 from .import_arguments import ABOUT, EXAMPLES, SUMMARY, add_arguments
 
 TYPE_CHECKING = False
@@ -176,6 +177,9 @@ not come into force is not lost: the copy is named.""",
         "file", nargs="?", type=Path, metavar=FILE, help="a file of forwards.d to edit"
     )
     add_arguments(_add(commands, "import", SUMMARY, ABOUT, *EXAMPLES))
+    more = metadata_arguments
+    one = _add(commands, "metadata", more.SUMMARY, more.ABOUT, *more.EXAMPLES)
+    more.add_arguments(one)
 
 
 def _add_looking(commands: _Commands) -> None:

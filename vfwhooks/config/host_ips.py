@@ -71,7 +71,7 @@ def parse_stamps(taken: str) -> dict[str, str]:
 
 class HostIps:
     """Reads host_ip. `interfaces` gives the addresses of an interface. With
-    `is_any_known`, a name that no file has is no problem."""
+    `is_any_known`, a name that no file has is taken like an interface without one."""
 
     def __init__(
         self,
@@ -143,8 +143,10 @@ class HostIps:
             return [
                 HostIp(one, name, True) for one in self._interfaces(name) or (None,)
             ]
-        if name in self._named or self._is_any_known:
-            return [HostIp(one, name) for one in self._named.get(name, ())]
+        if name in self._named:
+            return [HostIp(one, name) for one in self._named[name]]
+        if self._is_any_known:
+            return [HostIp(None, name, True)]
         near = get_close_matches(name, self._named, 1)
         cure = f"did you mean {show(near[0])}" if near else "it stands below addresses:"
         read.wrong(parts["name"].place, f"no address is called {show(name)}; {cure}")

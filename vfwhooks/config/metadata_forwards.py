@@ -40,10 +40,11 @@ def read_metadata(
 
 
 def check_guest(
-    node: Node, name: str, tree: Node, interfaces: Asked
+    node: Node, name: str, tree: Node, interfaces: Asked, is_any_known: bool = False
 ) -> tuple[GuestForwards | None, list[Problem]]:
     """The guest whose value in forwards.yaml would be `node`; no port stays rejected
-    while it does not run, since nobody knows its metadata then."""
+    while it does not run, since nobody knows its metadata then. With `is_any_known`
+    every name of an address may be one of another host's."""
     others = find_others_keys(node)
     if others:
         return None, others
@@ -52,7 +53,7 @@ def check_guest(
     if not isinstance(node, Pairs):
         node = Pairs(node.place, ((Text(node.place, "ports"), node),))
     node = Pairs(node.place, (*node.nodes, word))
-    return read_guest(key, node, tree, lambda one: interfaces(one) or ())
+    return read_guest(key, node, tree, lambda one: interfaces(one) or (), is_any_known)
 
 
 def _look_for_interfaces(

@@ -90,10 +90,12 @@ def read_guest(
     node: Node,
     tree: Node,
     interfaces: Callable[[str], tuple[Address, ...]],
+    is_any_known: bool = False,
 ) -> tuple[GuestForwards | None, list[Problem]]:
     """One guest as if it stood in a file with the defaults and the names of addresses
-    of `tree`; None if it has a problem."""
+    of `tree`; None if it has a problem. With `is_any_known` no name is unknown."""
     reader = _Reader(interfaces)
+    reader.hosts = HostIps(interfaces, is_any_known)
     reader.names(tree)
     pairs = tree.nodes if isinstance(tree, Pairs) else ()
     above = {word.value: one for word, one in pairs}

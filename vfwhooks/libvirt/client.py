@@ -17,7 +17,7 @@ from ..values.guests import Guest
 from ..values.published import Address
 from .xml import has_dhcp, parse_domain, parse_networks
 
-_URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///system"}
+URIS = {"qemu": "qemu:///system", "lxc": "lxc:///system", "libxl": "xen:///system"}
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ def running_guests(libvirt: Any = None) -> Answer:
 
     `libvirt` is the Python module. Raises VfwError if no libvirtd answers.
     """
-    libvirt = libvirt or _libvirt()
+    libvirt = libvirt or load_libvirt()
     guests: list[Guest] = []
     drivers, reasons = [], []
-    for driver, uri in _URIS.items():
+    for driver, uri in URIS.items():
         try:
             guests += _running(libvirt, uri, driver)
         except libvirt.libvirtError as error:
@@ -53,8 +53,8 @@ def defined_guests() -> list[Guest]:
     """Every guest, running or not, of the drivers that answer; none if none does."""
     guests: list[Guest] = []
     with suppress(VfwError):
-        libvirt = _libvirt()
-        for driver, uri in _URIS.items():
+        libvirt = load_libvirt()
+        for driver, uri in URIS.items():
             with suppress(libvirt.libvirtError):
                 guests += _guests(libvirt, uri, driver, 0)
     return guests
@@ -84,9 +84,9 @@ def _guests(libvirt: Any, uri: str, driver: str, which: int) -> list[Guest]:
 
 def known_guests() -> set[tuple[str, str]]:
     """Name and UUID of all guests, running or not, of the drivers that answer."""
-    libvirt = _libvirt()
+    libvirt = load_libvirt()
     known: set[tuple[str, str]] = set()
-    for uri in _URIS.values():
+    for uri in URIS.values():
         try:
             connection = libvirt.openReadOnly(uri)
         except libvirt.libvirtError:
@@ -126,7 +126,7 @@ def reserve(name: str, mac: str, address: Address) -> bool:
     The running network and, unless the network is transient, its definition are
     changed. Returns False if both have the reservation already. Raises VfwError.
     """
-    libvirt = _libvirt()
+    libvirt = load_libvirt()
     try:
         connection = _open(libvirt)
         network = connection.networkLookupByName(name)
@@ -171,7 +171,7 @@ def _has(data: bytes, mac: str, address: Address) -> bool:
     return bool(have)
 
 
-def _libvirt() -> Any:
+def load_libvirt() -> Any:
     """The module libvirt. The import costs 28 ms; without a handler it prints
     errors."""
     try:
@@ -185,7 +185,7 @@ def _libvirt() -> Any:
 def _open(libvirt: Any) -> Any:
     """A connection that may change networks, from the first driver that answers."""
     reasons = []
-    for uri in _URIS.values():
+    for uri in URIS.values():
         try:
             return libvirt.open(uri)
         except libvirt.libvirtError as error:
