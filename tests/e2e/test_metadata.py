@@ -23,6 +23,7 @@ from product import (
 )
 
 from .conftest import KINDS, NEW
+from .cures import cures, in_checkout
 
 URN = "urn:vfwhooks:forwards:1"
 PERMITTED = """\
@@ -116,6 +117,7 @@ def test_a_change_under_a_running_guest(host: Host, outside: Net, web1: Guest) -
 
 
 @ON_NEW
+@cures("metadata-not-in-force")
 def test_outside_of_its_bounds(host: Host, outside: Net, web1: Guest) -> None:
     """A port beyond the bounds is blocked, one of forwards.yaml's is a conflict, and
     the guest's others are forwarded; nothing of a mistake is."""
@@ -127,11 +129,16 @@ def test_outside_of_its_bounds(host: Host, outside: Net, web1: Guest) -> None:
     settle(host, ("8080", "active", "metadata"), blocked, conflict)
     seen = [answers(outside, 8080, 7000, 9000)]
     reasons = {row["published"]: row["reason"] for row in status(host)["forwards"][1:]}
+    with in_checkout(host).until_gone("metadata-not-in-force"):
+        put(host, port("8080"))
+    explained = vfwhooks(host, "explain", "8080").stdout
     put(host, port("8080"), port("80a"))
     settle(host)
     (guest,) = status(host)["guests"]
 
     assert seen == ["yes refused yes"]
+    assert "written  in the guest's metadata\n" in explained
+    assert "kernel   inet vfwhooks dnat4_any: dnat 4 * tcp 8080" in explained
     assert reasons == {
         "8080": "",
         "7000": "metadata: of forwards.yaml permits 8000-8999, 9000, not 7000",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from fuzz import metadata_target
+from fuzz.metadata_target import SEEDS, WORDS
 from vfwhooks.config import compiled_file, schema
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import guest_lines
@@ -279,6 +281,7 @@ TARGETS = {
             b"<?xml version='1.0' encoding='utf-16'?>",
         ),
     ),
+    "metadata": Target(metadata_target.metadata, SEEDS, WORDS),
     "domstatus": Target(
         domstatus,
         _recorded("*/domstatus*.xml"),

@@ -140,9 +140,12 @@ def test_status_before_the_first_event(tmp_path: Path) -> None:
         "state": "stopped",
         "reason": "the guest is not running",
         "connections": 0,
+        "source": "file",
     }
     other = {**row, "host_ip": "::", "published": "5000-5001", "target": "5000-5001"}
+    guest: dict[str, object]
     guest = {"name": "web1", "uuid": "", "state": "stopped", "addresses": []}
+    guest["metadata"] = ""
     assert (status, errors, json.loads(output)) == (
         0,
         "",
@@ -475,6 +478,7 @@ def test_what_programs_are_told() -> None:
                 "uuid": "",
                 "state": "running",
                 "addresses": ["192.168.122.10"],
+                "metadata": "",
             }
         ],
         "forwards": [],

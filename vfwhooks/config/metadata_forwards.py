@@ -3,6 +3,7 @@ forwards.yaml, or what is wrong with them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ..libvirt.forwards_element import find_faults, parse_forwards
@@ -14,6 +15,7 @@ from .schema import read_guest
 from .value_syntax import Address
 from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 
+_PLACE = re.compile(r"\([a-zA-Z]+:(\d+):1\)")  # of an element, in a message
 Asked = Callable[[str], "tuple[Address, ...] | None"]
 
 
@@ -81,5 +83,5 @@ def _interfaces(node: Node) -> list[tuple[str, Place]]:
 
 
 def _said(problem: Problem) -> str:
-    place = problem.place
-    return f"line {place.line}, {place.file}: {problem.message}"
+    place, message = problem.place, _PLACE.sub(r"(line \1)", problem.message)
+    return f"line {place.line}, {place.file}: {message}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -54,6 +55,7 @@ from .doctor_firewall import check_firewall
 from .doctor_foreign import check_taken
 from .doctor_guests import (
     APPLY,
+    check_metadata,
     check_named_twice,
     check_records,
     check_sessions,
@@ -83,6 +85,7 @@ def examine(
     written = {one.name for one in forwarded}
     recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
     sessions = find_sessions(root)
+    overview = cache(lambda: look(state, main))
     known_names = {name for both in known for name in both}.union(sessions)
     parts = {
         "forwards.yaml": lambda: chain(
@@ -95,7 +98,8 @@ def examine(
         "bans": lambda: check_bans(Run()),
         "published addresses": lambda: _absent(forwarded, inventory),
         "rules of others": lambda: check_taken(forwarded, state),
-        "connections": lambda: check_unanswered(look(state, main).forwards),
+        "connections": lambda: check_unanswered(overview().forwards),
+        "metadata": lambda: check_metadata(overview()),
         "bridges": lambda: _bridged(forwarded, state.records(), root),
         "the service": lambda: _watch(root),
         "guests": lambda: chain(

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from ..config.forwards import GuestForwards
 from ..config.guest_names import find_twins
+from ..config.port_mappings import METADATA
 from ..libvirt.client import Answer
 from ..store.state import State
 from ..values.errors import show
 from ..values.findings import NOTE, WRONG, Finding, by_hand, run
 from ..values.guests import Guest
+from .overview import Overview
 
 APPLY = run("vfwhooks", "apply")
 
@@ -73,6 +75,19 @@ def check_strangers(written: set[str], known: set[str]) -> Iterator[Finding]:
         cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
         seen = "no driver of libvirt's has a guest of that name or UUID"
         yield Finding(NOTE, "guest-unknown", name, what, cure, seen)
+
+
+def check_metadata(overview: Overview) -> Iterator[Finding]:
+    """Guests with forwards in their metadata that are not in force."""
+    reasons = {one.name: one.metadata for one in overview.guests if one.metadata}
+    for row in overview.forwards:
+        if row.source == METADATA and row.state in ("blocked", "conflict"):
+            what = f"{row.published}/{row.protocol} is a {row.state}: {row.reason}"
+            reasons.setdefault(row.guest, what.replace("a blocked", "blocked"))
+    for guest, reason in reasons.items():
+        what = f"the metadata of {show(guest)}: {reason}"
+        cure = by_hand("run: {run}", "vfwhooks", "metadata", "edit", guest)
+        yield Finding(NOTE, "metadata-not-in-force", guest, what, cure, reason)
 
 
 def check_named_twice(

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from ..config import compiled_file
 from ..config.allow_from import chain_name
+from ..config.compiled_file import Compiled
 from ..config.compiled_lines import parse_settings
-from ..config.port_mappings import PortMapping
+from ..config.port_mappings import FILE, PortMapping, Settings
 from ..config.value_syntax import PortRange
 from ..config.yaml_tree import Place
 from ..firewall.backend import IPTABLES
@@ -25,6 +26,7 @@ from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
 from ..reconcile.guest_addresses import is_inside
+from ..reconcile.planner import Planner
 from ..store.entry_text import format_entry
 from ..store.foreign_ports import hold
 from ..store.state import State
@@ -37,8 +39,10 @@ from ..values.published import BOTH, Published, family_of, parse_address
 from .allowed_clients import only_from
 from .asked_forwards import asked_ports, find_name, find_rows, label, ports_of
 from .overview import Overview, look
-from .status import ForwardStatus
+from .status import IN_METADATA, ForwardStatus
 from .written_entries import WrittenEntries
+
+_NO_GUESTS = "claim", "network"
 
 
 def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
@@ -117,6 +121,8 @@ class _Explainer:
         self._hops = entries
         self._inventory = Inventory(f"{state.path}/networks")
         self._config = compiled_file.load(state.path)
+        some = state.records(has_entries=False)
+        self._records = [r for r in some if r.guest.driver not in _NO_GUESTS]
         # The place and the mapping of each forward, found by its ports: a guest may
         # have thousands of forwards.
         self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}
@@ -141,7 +147,9 @@ class _Explainer:
         if hop.level == WRONG:
             yield from _line("written", [_without_head(hop)])
         else:
-            yield from _line("written", [str(p) for p in self._places(row)])
+            places = [str(p) for p in self._places(row)]
+            is_of_file = row.source == FILE
+            yield from _line("written", places if is_of_file else [IN_METADATA])
         yield from _line("why", [show(row.reason)] if row.reason else [])
         yield from _line("clients", self._clients(row))
         if row.address:
@@ -164,14 +172,20 @@ class _Explainer:
         if self._config is None:
             return None
         if row.guest not in self._compiled:
-            names = self._names(row.guest)
-            lines = [line for name in names for line in self._config.lookup(name)]
             found: dict[tuple[str, str, int], PortMapping] = {}
-            for one in parse_settings(lines).forwards:
+            for one in self._settings(self._config, row.guest).forwards:
                 found.setdefault((one.host_ip, one.protocol, one.first), one)
             self._compiled[row.guest] = found
         key = row.host_ip, row.protocol, ports_of(row).first
         return self._compiled[row.guest].get(key)
+
+    def _settings(self, config: Compiled, name: str) -> Settings:
+        """What is in force for a guest: by its metadata as well while it runs."""
+        names = self._names(name)
+        for record in self._records:
+            if record.guest.name in names:
+                return Planner(config, self._inventory).settings(record.guest)
+        return parse_settings([line for one in names for line in config.lookup(one)])
 
     def is_well(self, row: ForwardStatus) -> bool:
         """Whether it is in force as it is written."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..config.guest_names import find_near
+from ..config.port_mappings import FILE
 from ..config.value_syntax import parse_ports
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -171,7 +172,8 @@ class Hops:
         yield Finding(WRONG, "guest-stopped", row.guest, what, cure, row.reason)
 
     def _address(self, row: ForwardStatus) -> Iterator[Finding]:
-        if row.state == "pending" or (row.state == "conflict" and not row.address):
+        is_withheld = row.state == "conflict" and not row.address
+        if row.state == "pending" or (is_withheld and row.source == FILE):
             what = f"address: {row.reason}"
             yield Finding(WRONG, "forward-pending", row.guest, what, None, row.reason)
         elif row.address:

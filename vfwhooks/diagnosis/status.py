@@ -18,6 +18,7 @@ from ..values.needs import LoopbackNeed
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Address, Family, Published, family_of
 
+IN_METADATA = "in the guest's metadata"
 _NOT_RUNNING = "the guest is not running"
 _GONE = "the rules are not in the kernel; run vfwhooks apply"
 _FREED = (
@@ -53,7 +54,7 @@ class ForwardStatus:
         """The reason, and where the forward is written if not in forwards.yaml."""
         if self.source == FILE:
             return self.reason
-        return "; ".join(filter(None, (self.reason, "in the guest's metadata")))
+        return "; ".join(filter(None, (self.reason, IN_METADATA)))
 
     def cells(self) -> dict[str, str]:
         """The cells of its row in the table of `status`, by column title."""

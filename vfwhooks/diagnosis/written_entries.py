@@ -9,13 +9,14 @@ from ..config import compiled_file
 from ..config.compiler import find_gone, forward_line
 from ..config.forwards import Forward, GuestForwards
 from ..config.guest_names import find_near
+from ..config.port_mappings import FILE
 from ..config.schema import read_forwards
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import OK, WRONG, Cure, Finding, by_hand, run
 from ..values.protocols import ALL_PROTOCOLS
 from .asked_forwards import asked_ports, ports_of
-from .status import ForwardStatus
+from .status import IN_METADATA, ForwardStatus
 
 _APPLY = run("vfwhooks", "apply")
 _EXAMPLE = "8080:80"
@@ -53,12 +54,14 @@ class WrittenEntries:
 
     def hop(self, row: ForwardStatus) -> Finding:
         """Where a forward that is in force is written."""
-        forward = self.find(row)
+        is_of_file = row.source == FILE
+        forward = self.find(row) if is_of_file else None
         if forward and self._is_changed(row.guest, forward):
             what = f"written: {forward.place}, and not in force as it is there"
             return _waits(row.guest, what)
-        if forward or not self._is_edited or not self._former:
+        if forward or not (is_of_file and self._is_edited and self._former):
             where = str(forward.place) if forward else self._main
+            where = where if is_of_file else IN_METADATA
             return Finding(OK, "entry-found", row.guest, f"written: {where}")
         what = f"written: not any more in {self._main}, and still in force"
         return Finding(WRONG, "entry-withdrawn", row.guest, what, _APPLY, _EDITED)

@@ -58,6 +58,10 @@ def format_forwards(element: Element) -> str:
     text = ElementTree.tostring(element, "unicode")
     if len(text) > _LARGEST:
         return f"{UNREADABLE}the forwards are larger than {_LARGEST >> 10} KiB"
+    try:
+        _tree(text)
+    except etree.XMLSyntaxError as error:  # a name with two colons, for example
+        return f"{UNREADABLE}the XML is malformed: {' '.join(str(error.msg).split())}"
     return text
 
 

@@ -138,9 +138,12 @@ def _metadata(domain: Element) -> str:
     found = metadata.find(f"{{{FORWARDS}}}forwards")
     if found is None:
         return ""
-    from .forwards_element import format_forwards  # few guests have any
+    try:
+        from .forwards_element import format_forwards  # few guests have any
 
-    return format_forwards(found)
+        return format_forwards(found)
+    except Exception as error:  # noqa: BLE001 - a defect of ours: the guest goes on
+        return f"{UNREADABLE}{error!r}"
 
 
 def parse_networks(data: bytes) -> list[Network]:

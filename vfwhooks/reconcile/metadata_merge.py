@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 from ..config.allow_from import chain_name
-from ..config.compiled_file import Compiled
+from ..config.compiled_file import Compiled, Damaged
 from ..config.compiled_lines import parse_forward, parse_settings
 from ..config.compiler import forward_line, guest_lines
 from ..config.forwards import Forward, GuestForwards
@@ -22,27 +23,33 @@ from ..config.metadata_forwards import read_metadata
 from ..config.port_mappings import METADATA, FromMetadata, PortMapping, Settings
 from ..config.value_syntax import parse_address
 from ..store.records import Record
-from ..values.errors import show
+from ..values.errors import show, where
 from ..values.guests import Guest
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Published
 
 _FORBIDDEN = "forwards.yaml does not permit this guest's metadata (metadata:)"
+_CACHED = 1000
 _ON_ALL = ("*", "0.0.0.0", "::")
 
 
 def add_metadata(settings: Settings, guest: Guest, compiled: Compiled) -> None:
     """Add what the guest's metadata publishes, as far as forwards.yaml permits it."""
+    try:
+        _add(settings, guest, compiled)
+    except Damaged:
+        raise  # forwards.yaml is compiled anew
+    except Exception as error:  # noqa: BLE001 - a defect of ours: forwards.yaml stays
+        settings.from_metadata = FromMetadata([f"{where(error)}: {error!r}"])
+
+
+def _add(settings: Settings, guest: Guest, compiled: Compiled) -> None:
     text = compiled.permission()
-    permission = parse_permission(text) if text else Permission()
-    known = {
-        name: tuple(map(parse_address, line.split(" ")[1:]))
-        for name, line in parse_stamps(compiled.stamps).items()
-    }
+    permission = _permission(text)
+    known = tuple(parse_stamps(compiled.stamps).items())
     found = settings.from_metadata = FromMetadata()
-    said, found.faults = read_metadata(
-        guest.metadata, guest.name, permission.tree, known.get
-    )
+    said, faults = _read(guest.metadata, guest.name, text, known)
+    found.faults = [*faults]
     bounds = permission.find(guest.name, guest.uuid)
     if bounds is None and (found.faults or said is None):
         found.faults = [_FORBIDDEN]
@@ -70,6 +77,23 @@ def add_metadata(settings: Settings, guest: Guest, compiled: Compiled) -> None:
         else:
             unplaced.append(forward)
     _merge(settings, replace(said, forwards=tuple(kept), unplaced=tuple(unplaced)))
+
+
+@lru_cache(1)
+def _permission(text: str) -> Permission:
+    return parse_permission(text) if text else Permission()
+
+
+@lru_cache(_CACHED)
+def _read(
+    metadata: str, name: str, permission: str, stamps: tuple[tuple[str, str], ...]
+) -> tuple[GuestForwards | None, list[str]]:
+    """What the metadata says; it takes 2 ms, and a full sync has all guests."""
+    known = {
+        interface: tuple(map(parse_address, line.split(" ")[1:]))
+        for interface, line in stamps
+    }
+    return read_metadata(metadata, name, _permission(permission).tree, known.get)
 
 
 def _merge(settings: Settings, guest: GuestForwards) -> None:
