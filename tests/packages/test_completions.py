@@ -133,6 +133,12 @@ def complete(request: pytest.FixtureRequest, made: Path) -> Iterator[Complete]:
         ("vfwhooks status web1 ma", ["status", "web1", "mail server"]),
         ("vfwhooks explain --from we", ["explain", "--from", "we"]),
         ("vfwhooks import --from hoo", ["import", "--from", "hooks-json"]),
+        ("vfwhooks metadata cl", ["metadata", "clear"]),
+        ("vfwhooks metadata get we", ["metadata", "get", "web1"]),
+        (
+            "vfwhooks metadata set web1 forw",
+            ["metadata", "set", "web1", "forwards.yaml"],
+        ),
         ("vfwhooks nonsense we", ["nonsense", "we"]),
     ],
 )

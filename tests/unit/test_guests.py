@@ -42,4 +42,5 @@ def test_values_are_kept_as_given() -> None:
     found = fields(Guest("d", "n", "u", [Nic("m", "k", "w", "b", "v")]))
 
     nic = {"bridge": "b", "device": "v", "kind": "k", "mac": "m", "network": "w"}
-    assert found == {"driver": "d", "name": "n", "nics": [nic], "uuid": "u"}
+    named = {"driver": "d", "name": "n", "uuid": "u", "metadata": ""}
+    assert found == {**named, "nics": [nic]}

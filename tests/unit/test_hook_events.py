@@ -55,7 +55,8 @@ def recorded(daemon: str, name: str) -> bytes:
 
 def described(driver: str, name: str, uuid: str, *nics: object) -> object:
     """A guest as values."""
-    return {"driver": driver, "name": name, "nics": list(nics), "uuid": uuid}
+    found = {"driver": driver, "name": name, "nics": list(nics), "uuid": uuid}
+    return {**found, "metadata": ""}
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)

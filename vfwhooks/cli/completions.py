@@ -43,6 +43,12 @@ def _metavars(command: Command) -> list[str]:
     return [one.metavar for one in command.arguments if isinstance(one.metavar, str)]
 
 
+def _actions(command: Command) -> str:
+    """The words of a first argument that takes some alone; a guest and a file follow
+    it."""
+    return " ".join(_choices(one) for one in command.arguments[:1])
+
+
 def _choices(option: argparse.Action) -> str:
     """The words that an option takes; '' where it takes any."""
     return " ".join(map(str, option.choices or ()))
@@ -73,6 +79,12 @@ def _bash(commands: dict[str, Command]) -> Iterator[str]:
         files = " paths=1" if GUEST_PORT_OR_FILE in _metavars(command) else files
         yield f"\t\t{name}) words='{words}' asked='{_asked(command)}'{files} ;;"
     yield "\t\t*) words='' ;;"
+    yield "\t\tesac"
+    yield '\t\tcase "${COMP_WORDS[1]} $COMP_CWORD" in'
+    for name, command in commands.items():
+        if actions := _actions(command):
+            yield f"\t\t'{name} 2') words='{actions}' asked='' files='' ;;"
+            yield f"\t\t'{name} 3') files='' ;;"
     yield "\t\tesac"
     yield '\t\tcase "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD - 1]}" in'
     for (metavar, choices), options in _values(commands).items():
@@ -144,6 +156,9 @@ def _zsh_value(option: argparse.Action) -> str:
 
 
 def _zsh_argument(command: Command) -> list[str]:
+    if actions := _actions(command):
+        known = f"2:name: _vfwhooks_known {_asked(command)}"
+        return [f"1:action:({actions})", known, "3:file:_files"]
     if FILE in _metavars(command):
         return ["1:file:_files"]
     # zsh adds no options of its own to the words after the blank.
@@ -192,7 +207,12 @@ def _fish(commands: dict[str, Command]) -> Iterator[str]:
             kind += "" if one.nargs == 0 else " -r" + " -F" * (one.metavar == FILE)
             kind += f" -a '{_choices(one)}'" if one.choices else ""
             yield f"{seen} {kind} -d {_fish_word(one.help or '')}"
-        if FILE in _metavars(command):
+        if actions := _actions(command):
+            known = f"-a '(vfwhooks complete {_asked(command)} 2>/dev/null)'"
+            inner = f"__fish_seen_subcommand_from {actions}'"
+            yield f"{seen[:-1]}; and not {inner} -a '{actions}'"
+            yield f"{seen[:-1]}; and {inner} {known} -F"
+        elif FILE in _metavars(command):
             yield f"{seen} -F"
         elif asked := _asked(command):
             yield f"{seen} -a '(vfwhooks complete {asked} 2>/dev/null)'"

@@ -22,7 +22,10 @@ EXAMPLES = (
 def add_arguments(one: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
     one.add_argument(
-        "action", choices=("get", "set", "edit", "clear"), help="what to do"
+        "action",
+        choices=("get", "set", "edit", "clear"),
+        metavar="ACTION",
+        help="get, set, edit or clear",
     )
     one.add_argument("guest", metavar="GUEST", help="its name or UUID")
     one.add_argument(
