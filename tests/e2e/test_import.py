@@ -9,8 +9,7 @@ import pytest
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from lab.network import default_network
-from product import configure, put_in, vfwhooks
+from product import configure, vfwhooks
 
 OUTSIDE = "203.0.113.1"
 SOURCE = "/root/source"
@@ -101,27 +100,11 @@ table ip site {
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    """libvirt 11.3: nothing here depends on the firewall."""
-    with Host.debian13("nftables") as host:
-        put_in(host)
-        host.start_libvirtd()
-        host.start_network(default_network())
-        yield host
-
-
-@pytest.fixture(scope="module")
 def web1(host: Host) -> Iterator[Guest]:
     """A running guest, with a lease that libvirt knows."""
     guest = host.define_guest("web1").start(wait=True)
     yield guest
     guest.destroy()
-
-
-@pytest.fixture(scope="module")
-def outside(host: Host) -> Net:
-    """Somebody at 203.0.113.2."""
-    return host.outside()
 
 
 def apply(host: Host, text: str) -> None:
