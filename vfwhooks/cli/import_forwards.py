@@ -133,7 +133,8 @@ def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
         key, sign, value = option.partition("=")
         if not (key and sign and value):
             raise VfwError(f"{show(option)}: write it as LEFT=RIGHT")
-        found.setdefault(key, []).append(value)
+        some = found.setdefault(key, [])
+        some += [] if value in some else [value]
     return found
 
 
