@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from lab.box import Done, wait_until
+from lab.firewalld import start_firewalld
 from lab.host import Host
 from lab.net import Net
 from product import CONFIG, configure, start_watch, states, stop_watch, vfwhooks
@@ -20,6 +21,7 @@ from e2e.standins import Standin
 
 OUTSIDE, ADDRESS = "203.0.113.1", "192.168.122.10"
 DROP_IN = "/etc/vfwhooks/forwards.d/imported.yaml"
+STATE = "/run/vfwhooks"
 MAIN = "guests: {}\n"
 SOURCE = "/etc/libvirt/hooks/old"
 DNAT = f"-p tcp -m tcp --dport {{}} -j DNAT --to-destination {ADDRESS}:80"
@@ -227,7 +229,7 @@ def test_once_more(host: Host, outside: Net, web1: Standin) -> None:
     """What was ended half-way is gone on with: what is in forwards.yaml already is not
     written again, and another's rule, which kept the port, is taken out."""
     host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *dnat(8011)])
-    wait_until(lambda: "8011" in host.read("/run/vfwhooks/taken"), "the service's look")
+    wait_until(lambda: "8011" in host.read(f"{STATE}/taken"), "the service's look")
     configure(host, "guests:\n  web1: [8011:80]\n")
     wait_until(lambda: states(host) == {"web1 8011/tcp": "conflict"}, "the conflict")
 
@@ -237,3 +239,51 @@ def test_once_more(host: Host, outside: Net, web1: Standin) -> None:
     assert "DNAT" not in rules(host)
     assert states(host) == {"web1 8011/tcp": "active"}
     assert host.read(CONFIG) == "guests:\n  web1: [8011:80]\n"
+
+
+@ON_ONE
+def test_firewalld(host: Host, outside: Net, web1: Standin) -> None:
+    """firewalld takes its own forward-port out, and what it would say for good is
+    told."""
+    port = f"forward-port=port=8013:proto=tcp:toport=80:toaddr={ADDRESS}"
+    zone = "firewall-cmd", "--zone=public"
+    start_firewalld(host)
+    host.run([*zone, "--add-interface=outside"])
+    host.run([*zone, f"--add-{port}"])
+    host.run([*zone, "--permanent", f"--add-{port}"])
+    host.write(SOURCE, host.run([*zone, "--list-all"]))
+
+    before = is_served(outside, 8013)
+    done = replace(host, SOURCE, "--yes")
+    after = is_served(outside, 8013)
+
+    is_there = host.call([*zone, f"--query-{port}"]).stdout
+    host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
+    told = f"  firewall-cmd --permanent --zone=public --remove-{port}\n"
+    assert (done.status, told in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (before, is_there, after) == (True, "no\n", True)
+    assert states(host) == {"web1 8013/tcp": "active"}
+
+
+@ON_ONE
+def test_state_that_cannot_be_written(host: Host, outside: Net, web1: Standin) -> None:
+    """Where ours cannot be put in force, no rule is taken out, and it is said that the
+    old ones serve; the same command goes on when that is mended."""
+    host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *dnat(8011)])
+    before = rules(host)
+    stop_watch(host)
+    read_only = "mount --bind {0} {0} && mount -o remount,bind,ro {0}"
+    host.run(["sh", "-c", read_only.format(STATE)])
+
+    broken = replace(host, "--yes")
+    kept, is_kept = rules(host), is_served(outside, 8011)
+    host.run(["umount", STATE])
+    mended = replace(host, "--yes")
+    is_served_still = is_served(outside, 8011)
+    start_watch(host)
+
+    said = "is written, no rule is taken out"
+    assert (broken.status, said in broken.stderr) == (1, True), broken.stderr
+    assert (kept, is_kept) == (before, True)
+    assert mended.status == 0, mended.stderr
+    assert ("DNAT" in rules(host), is_served_still) == (False, True)

@@ -87,6 +87,57 @@ def test_old_rules(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("way", "rule", "cure"),
+    [
+        ("", "tcp dport 8080 dnat ip to {}:80", "port=8080:proto=tcp:toport=80"),
+        ("", "tcp dport 80 dnat ip to {}", "port=80:proto=tcp"),
+        ('iifname "eth0" ', "udp dport 5 dnat ip to {}:6", "port=5:proto=udp:toport=6"),
+        ("", "ip saddr 198.51.100.0/24 tcp dport 80 dnat ip to {}:80", ""),
+    ],
+)
+def test_firewalld(way: str, rule: str, cure: str) -> None:
+    """A zone's forward-port is named as firewall-cmd has it, whether the zone has
+    interfaces or is for all the rest; a rich rule's is firewalld's to keep."""
+    text = (
+        "table inet firewalld {\n\tchain nat_PREROUTING {\n"
+        "\t\ttype nat hook prerouting priority dstnat + 10; policy accept;\n"
+        '\t\tiifname "virbr0" goto nat_PRE_libvirt # handle 1\n'
+        f"\t\t{way}goto nat_PRE_public # handle 2\n\t}}\n"
+        "\tchain nat_PRE_libvirt {\n\t}\n"
+        "\tchain nat_PRE_public {\n\t\tjump nat_PRE_public_allow # handle 3\n\t}\n"
+        "\tchain nat_PRE_public_allow {\n"
+        f"\t\tmeta nfproto ipv4 {rule.format(ADDRESS)} # handle 4\n\t}}\n}}\n"
+    )
+
+    (found,) = find_old_rules(text, known(), lambda _: True, [])
+
+    removed = f"--remove-forward-port={cure}:toaddr={ADDRESS}"
+    whole = ("firewall-cmd", "--zone=public", removed) if cure else ()
+    assert (found.rule.cure, bool(found.why)) == (whole, True)
+
+
+def test_its_own_program() -> None:
+    """A rule that a program keeps is taken out by its command; what is there after that
+    is told."""
+    own = NamedRule(*SITE, "1", "tcp dport 1 accept", ("firewall-cmd", "--x"))
+    asked: list[list[str]] = []
+    now = read_ruleset(listed("tcp dport 1 accept"), "")
+
+    def run(argv: list[str], _: str = "") -> str:
+        asked.append(argv)
+        return ""
+
+    tools = Tools(Netlink(), run, {})  # type: ignore[arg-type]  # it stands for the tool
+
+    left = take_out([own], lambda: now, tools)
+
+    assert (left, asked) == (
+        {own: "it is still there after that"},
+        [["firewall-cmd", "--x"]],
+    )
+
+
 def test_changed_meanwhile() -> None:
     """Only what is still the same is deleted, in one transaction; if the kernel refuses
     that, one by one, and what is refused is told."""

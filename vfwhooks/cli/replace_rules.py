@@ -4,7 +4,7 @@ replace are taken out. At every point the old rules or ours serve."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
-from .edit import file_to_be, find_new_problems, print_problems
+from .edit import file_to_be, print_problems
 from .output import counted
 from .safe_write import edited_alone, replace_file
 
@@ -42,7 +42,6 @@ _DROP_IN = "forwards.d/imported.yaml"
 NOT_BY_RULES = {
     "compose": "Docker makes its rules anew; take ports: out, and docker compose up -d",
     "domain": "passt and QEMU forward without rules; take it out with virsh edit",
-    "firewalld": "firewalld makes its rules anew; firewall-cmd --remove-forward-port",
     "incus": "Incus makes its rules anew; incus network forward port remove",
 }
 
@@ -81,7 +80,7 @@ def replace_rules(
         )
         path = _path(output, here.main) if made.carried else None
         edited = {path: made.text.encode()} if path else {}
-        problems = find_new_problems(here.main, edited)
+        problems = read_forwards(here.main, edited)[1]
         print_problems(problems)
         if any(not one.is_warning for one in problems):
             raise VfwError("nothing is written, and no rule is taken out")
@@ -231,7 +230,7 @@ def _is_known(guest: str) -> bool:
     return any(guest in both for both in guests_known_soon())
 
 
-def _tell_copies(gone: Iterable[OldRule], source: Path | None) -> None:
+def _tell_copies(gone: Sequence[OldRule], source: Path | None) -> None:
     """The lines that would bring the rules back."""
     forwards = [forward for one in gone for forward in one.forwards]
     more = [source] if source and str(source) != "-" else []
@@ -240,3 +239,21 @@ def _tell_copies(gone: Iterable[OldRule], source: Path | None) -> None:
         print("these lines would bring them back; they are yours to take out:")
     for one in copies:
         print(show(f"  {one.where}: {one.text}"))
+    kept = [line for one in gone for line in _permanent(one.rule)]
+    if kept:
+        print("firewalld brings these back when it is reloaded, unless you say:")
+    for line in kept:
+        print(show(f"  {line}"))
+
+
+def _permanent(rule: NamedRule) -> list[str]:
+    """The command that takes firewalld's rule out for good, if it is there for good."""
+    tool, *words = rule.cure or ("",)
+    if not tool:
+        return []
+    asked = [word.replace("--remove-", "--query-") for word in words]
+    try:
+        Run()([tool, "--permanent", *asked])
+    except VfwError:
+        return []
+    return [" ".join((tool, "--permanent", *words))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..rulesets.ruleset import Chain, Rule, Table
@@ -17,7 +17,8 @@ _FAMILIES = {"ip": "4", "ip6": "6"}
 @dataclass(frozen=True)
 class NamedRule:
     """One rule in the kernel: the tool that lists it (nft, iptables, iptables-legacy),
-    where it stands, nft's handle, and its text without counters."""
+    where it stands, nft's handle, and its text without counters. `cure` is the command
+    of the program that has made it and keeps it, if that takes it out."""
 
     tool: str
     family: str
@@ -25,10 +26,13 @@ class NamedRule:
     chain: str
     handle: str
     text: str
+    cure: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def command(self) -> str:
         """What takes it out by hand."""
+        if self.cure:
+            return " ".join(self.cure)
         if self.tool == NFT:
             where = f"{self.family} {self.table} {self.chain}"
             return f"nft delete rule {where} handle {self.handle}"
@@ -36,7 +40,8 @@ class NamedRule:
         return f"{tool} -t {self.table} -D {self.chain} {self.text}"
 
     def __str__(self) -> str:
-        return f"{self.command}  # {self.text}" if self.tool == NFT else self.command
+        is_told = self.tool == NFT or self.cure
+        return f"{self.command}  # {self.text}" if is_told else self.command
 
 
 Named = frozenset[NamedRule]

@@ -3,8 +3,9 @@ one of ours. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from ..config.forwards import Forward, GuestForwards
@@ -12,14 +13,20 @@ from ..config.value_syntax import PortRange
 from ..foreign.named_rules import NamedRule, named
 from ..rulesets.context import Context, Names
 from ..rulesets.makers import DEFAULT, HAND, find_maker
+from ..rulesets.ruleset import Rule
 from ..rulesets.ruleset_reader import read_ruleset
 from ..values.errors import VfwError
 from ..values.published import find_address
 from .asked_first import Unbound, is_of_family
+from .carried_rule import carried
 from .forwards_file import Known, settled
-from .imported import Imported, Left, parse_span
+from .imported import Imported, Left, Origin, parse_span
 from .ruleset_forwards import find_leading
 
+FIREWALLD = "firewalld"
+# The chain of a zone's own forward-ports, with either of firewalld's backends.
+_ZONE = re.compile(r"(?:nat_)?PRE_(?!policy_)(.+)_allow")
+_WITH_PORT = re.compile(r"(?:\]|\d|^):\d+(?:-\d+)?$")
 _LESS = "forwards.yaml would not serve all that it serves"
 
 
@@ -49,12 +56,18 @@ def find_old_rules(
         one = named(table, chain, rule)
         ways.setdefault(one, []).extend(found)
         makers[one] = find_maker(context, table, chain, rule).program
+        if _ZONE.fullmatch(chain.name):
+            makers[one] = FIREWALLD
+            alone = carried((), rule, table, Origin("", rule.text))
+            some = [way for way in ways.pop(one) if not isinstance(way, Left)]
+            # A zone without interfaces is for all that no other zone is for.
+            ways[replace(one, cure=_cure(one, rule, alone))] = [*(some or alone)]
     old: list[OldRule] = []
-    for one, some in ways.items():
-        forwards, why = _settled(some, known)
+    for one, met in ways.items():
+        forwards, why = _settled(met, known)
         if not any(map(is_meant, forwards)):
             continue
-        if makers[one] not in (HAND, DEFAULT):
+        if makers[one] not in (HAND, DEFAULT) and not one.cure:
             why = f"{makers[one]} has made it, and would make it anew"
         elif not why and not all(is_served(f, guests) for f in forwards):
             why = _LESS
@@ -62,6 +75,23 @@ def find_old_rules(
             why = "it serves more than what was asked about"
         old.append(OldRule(one, tuple(forwards), why))
     return old
+
+
+def _cure(
+    one: NamedRule, rule: Rule, found: Sequence[Imported | Left]
+) -> tuple[str, ...]:
+    """What takes a zone's forward-port out, of the running firewalld; nothing where the
+    rule is of another form."""
+    zone = _ZONE.fullmatch(one.chain)
+    forward = found[0]
+    if not zone or isinstance(forward, Left) or forward.allow_from:
+        return ()
+    parts = {"port": forward.published, "proto": forward.protocols[0]}
+    if _WITH_PORT.search(rule.verdict.target):
+        parts["toport"] = forward.target
+    parts["toaddr"] = forward.address
+    port = ":".join(f"{key}={value}" for key, value in parts.items())
+    return "firewall-cmd", f"--zone={zone[1]}", f"--remove-forward-port={port}"
 
 
 def _settled(
