@@ -181,15 +181,21 @@ def test_live_rules(host: Host, outside: Net, web1: Standin) -> None:
 
 @ON_ONE
 def test_named_first(host: Host, outside: Net, web1: Standin) -> None:
-    """Where nobody can be asked, the rules are named, and all stays as it was."""
+    """Where nobody can be asked, or says no, the rules are named, and all stays as it
+    was."""
     host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *dnat(8011)])
     before = rules(host)
 
     done = replace(host)
+    words = f"import --replace --guest {ADDRESS}=web1"
+    typed = f"PYTHONPATH={Host.CHECKOUT} /usr/bin/python3 -m vfwhooks {words}"
+    asked = host.run(["script", "-qc", typed, "/dev/null"], input="n\n")
 
     command = f"iptables -t nat -D PREROUTING {' '.join(dnat(8011))}"
     assert (done.status, f"  {command}\n" in done.stdout) == (1, True)
     assert "vfwhooks: nobody is here to be asked" in done.stderr
+    assert f"  {command}\r\ntake them out? y(es), n(o): " in asked
+    assert asked.endswith("nothing is written, and no rule is taken out\r\n")
     assert (rules(host), host.read(DROP_IN)) == (before, "")
 
 

@@ -17,7 +17,7 @@ from vfwhooks.foreign.removal import take_out
 from vfwhooks.host.netlink import Netlink
 from vfwhooks.importers.imported import Found, Imported, Origin
 from vfwhooks.importers.kept_copies import find_copies
-from vfwhooks.importers.old_rules import find_old_rules, is_served
+from vfwhooks.importers.old_rules import find_accepts, find_old_rules, is_served
 from vfwhooks.rulesets.ruleset_reader import read_ruleset
 from vfwhooks.values.errors import Refused
 
@@ -136,6 +136,25 @@ def test_its_own_program() -> None:
         {own: "it is still there after that"},
         [["firewall-cmd", "--x"]],
     )
+
+
+def test_accepts() -> None:
+    """An accept for a guest's address in a forward chain is named, if somebody has made
+    it by hand."""
+    rules = (
+        f"-A FORWARD -d {ADDRESS}/32 -o virbr0 -j ACCEPT",
+        f"-A FORWARD -d {ADDRESS}/32 -j DROP",
+        "-A FORWARD -d 192.168.122.0/24 -o virbr0 -j ACCEPT",
+        f"-A DOCKER-USER -d {ADDRESS}/32 -j ACCEPT",
+        "-A FORWARD -j DOCKER-USER",
+        f"-A INPUT -d {ADDRESS}/32 -j ACCEPT",
+    )
+    head = "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:DOCKER-USER -\n"
+    text = "\n".join([head, *rules, "COMMIT", ""])
+
+    found = [one.command for one in find_accepts(text, {ADDRESS})]
+
+    assert found == [f"iptables -t filter -D {rules[0][3:]}"]
 
 
 def test_changed_meanwhile() -> None:

@@ -23,7 +23,7 @@ from ..importers.asked_first import is_of_family
 from ..importers.forwards_file import Known, Made, make_file
 from ..importers.imported import Found, Imported
 from ..importers.kept_copies import find_copies
-from ..importers.old_rules import OldRule, find_old_rules, has, is_served
+from ..importers.old_rules import OldRule, find_accepts, find_old_rules, has, is_served
 from ..libvirt.client import guests_known_soon
 from ..rulesets.ruleset_reader import read_ruleset
 from ..store.state import State
@@ -100,7 +100,7 @@ def replace_rules(
     left = _replace(doomed, here, path)
     gone = [one for one in doomed if one.rule not in left]
     print(f"{counted(len(gone), 'rule')} taken out")
-    _tell_copies(gone, source.path)
+    _tell_rest(gone, source.path)
     for rule, why in left.items():
         print(show(f"vfwhooks: {rule.command} is left to you: {why}"), file=sys.stderr)
     return FAILED if left or made.left or len(doomed) < len(old) else DONE
@@ -230,10 +230,15 @@ def _is_known(guest: str) -> bool:
     return any(guest in both for both in guests_known_soon())
 
 
-def _tell_copies(gone: Sequence[OldRule], source: Path | None) -> None:
-    """The lines that would bring the rules back."""
+def _tell_rest(gone: Sequence[OldRule], source: Path | None) -> None:
+    """What is left of the old, and is the administrator's to take out."""
     forwards = [forward for one in gone for forward in one.forwards]
     more = [source] if source and str(source) != "-" else []
+    accepts = find_accepts(_live(), {forward.address for forward in forwards})
+    if accepts:
+        print("these accepts stay; ours do not need them:")
+    for accept in accepts:
+        print(show(f"  {accept}"))
     copies = find_copies(forwards, more)
     if copies:
         print("these lines would bring them back; they are yours to take out:")

@@ -4,7 +4,7 @@ one of ours. Pure."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
@@ -12,7 +12,7 @@ from ..config.forwards import Forward, GuestForwards
 from ..config.value_syntax import PortRange
 from ..foreign.named_rules import NamedRule, named
 from ..rulesets.context import Context, Names
-from ..rulesets.makers import DEFAULT, HAND, find_maker
+from ..rulesets.makers import DEFAULT, HAND, LIBVIRT, find_maker
 from ..rulesets.ruleset import Rule
 from ..rulesets.ruleset_reader import read_ruleset
 from ..values.errors import VfwError
@@ -75,6 +75,24 @@ def find_old_rules(
             why = "it serves more than what was asked about"
         old.append(OldRule(one, tuple(forwards), why))
     return old
+
+
+def find_accepts(text: str, addresses: Collection[str]) -> list[NamedRule]:
+    """The rules of a live ruleset, made by hand, that let packets through to one of
+    these addresses of guests. Ours do not need them; others may."""
+    ruleset = read_ruleset(text, "")
+    context = Context(ruleset, Names())
+    found = []
+    for table, chain, rule in ruleset.rules():
+        to = rule.values("daddr")
+        is_to = len(to) == 1 and to[0] in addresses and rule.verdict.kind == "accept"
+        if not is_to or "forward" not in context.hooks_of(table, chain):
+            continue
+        # A rule for one address and libvirt's bridge is of the form of libvirt's own,
+        # which are for whole networks.
+        if find_maker(context, table, chain, rule).program in (HAND, LIBVIRT):
+            found.append(named(table, chain, rule))
+    return found
 
 
 def _cure(
