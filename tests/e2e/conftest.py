@@ -28,6 +28,7 @@ ONE_KIND = [NEW]
 _ON_OLD = {"test_bans", "test_edits", "test_faults", "test_hairpin", "test_public_ip"}
 _ON_OLD |= {"test_return_path", "test_thousand_edits", "test_when_stopped"}
 _ON_NEW = {"test_absent", "test_clones", "test_masquerade", "test_other_bridges"}
+_ON_NEW |= {"test_editing", "test_import", "test_import_served"}
 _ON_NEW |= {"test_unanswered", "test_unreached"}
 _ON_TWO = {"test_addresses", "test_heals", "test_networks", "test_refused"}
 _ON_TWO |= {"test_status", "test_survives"}

@@ -8,22 +8,11 @@ import pytest
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from lab.network import default_network
 from lab.service import serving
-from product import CONFIG, configure, put_in, vfwhooks
+from product import CONFIG, configure, vfwhooks
 
 BEFORE = "# ours\nguests:\n  mail: [2525:25]  # Ümlaut\n"
 SERVED = "http://203.0.113.1:8080/"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    """libvirt 11.3: nothing here depends on the firewall."""
-    with Host.debian13("nftables") as host:
-        put_in(host)
-        host.start_libvirtd()
-        host.start_network(default_network())
-        yield host
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +22,6 @@ def web1(host: Host) -> Iterator[Guest]:
     guest = host.define_guest("web1").start(wait=True)
     yield guest
     guest.destroy()
-
-
-@pytest.fixture(scope="module")
-def outside(host: Host) -> Net:
-    """Somebody at 203.0.113.2."""
-    return host.outside()
 
 
 def test_add_and_remove(host: Host, outside: Net, web1: Guest) -> None:

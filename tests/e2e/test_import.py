@@ -1,5 +1,5 @@
-"""What vfwhooks import makes of each kind of source is served: the same ports of the
-same guest, by real connections."""
+"""What vfwhooks import makes of a source is served: the same ports of the same guest, a
+real one of libvirt's, by real connections."""
 
 from __future__ import annotations
 
@@ -9,87 +9,27 @@ import pytest
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from lab.network import default_network
-from product import configure, put_in, vfwhooks
+from product import configure, vfwhooks
 
 OUTSIDE = "203.0.113.1"
 SOURCE = "/root/source"
-# In the words of each tool: port 800N of the host, N the number of the row here, leads
-# to port 80 of the guest at ADDRESS.
-SOURCES = {
-    "hooks-json": """\
+# In two tools' words: a port of the host leads to port 80 of the guest at ADDRESS. All
+# kinds are in test_import_served.
+HOOKS = """\
 {
     // a comment
     "web1": {"interface": "virbr0", "private_ip": "ADDRESS",
              "port_map": {"tcp": [[8001, 80]]}},
 }
-""",
-    "wiki": """\
-#!/bin/bash
-if [ "${1}" = "web1" ]; then
-   GUEST_IP=ADDRESS
-   GUEST_PORT=80
-   HOST_PORT=8002
-   if [ "${2}" = "stopped" ] || [ "${2}" = "reconnect" ]; then
-    /sbin/iptables -D FORWARD -o virbr0 -d $GUEST_IP -j ACCEPT
-    /sbin/iptables -t nat -D PREROUTING -p tcp --dport $HOST_PORT -j DNAT \\
-        --to $GUEST_IP:$GUEST_PORT
-   fi
-   if [ "${2}" = "start" ] || [ "${2}" = "reconnect" ]; then
-    /sbin/iptables -I FORWARD -o virbr0 -d $GUEST_IP -j ACCEPT
-    /sbin/iptables -t nat -I PREROUTING -p tcp --dport $HOST_PORT -j DNAT \\
-        --to $GUEST_IP:$GUEST_PORT
-   fi
-fi
-""",
-    "compose": """\
-services:
-  web1:
-    image: nginx
-    ports:
-      - "8003:80"
-""",
-    "domain": """\
-<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
-  <name>web1</name>
-  <devices>
-    <interface type='user'>
-      <backend type='passt'/>
-      <portForward proto='tcp'><range start='8004' to='80'/></portForward>
-    </interface>
-  </devices>
-  <qemu:commandline>
-    <qemu:arg value='-netdev'/>
-    <qemu:arg value='user,id=n,hostfwd=tcp::8443-:443'/>
-  </qemu:commandline>
-</domain>
-""",
-    "firewalld": """\
+"""
+ZONE = """\
 <?xml version="1.0" encoding="utf-8"?>
 <zone>
   <interface name="outside"/>
-  <forward-port port="8005" protocol="tcp" to-port="80" to-addr="ADDRESS"/>
+  <forward-port port="8002" protocol="tcp" to-port="80" to-addr="ADDRESS"/>
 </zone>
-""",
-    "ufw": """\
-# rules.before
-*nat
-:PREROUTING ACCEPT [0:0]
--A PREROUTING -i outside -p tcp --dport 8006 -j DNAT --to-destination ADDRESS:80
-COMMIT
-""",
-    "incus": """\
-description: ""
-config: {}
-ports:
-- description: ""
-  protocol: tcp
-  listen_port: "8007"
-  target_port: "80"
-  target_address: ADDRESS
-listen_address: 203.0.113.1
-""",
-}
+"""
+SOURCES = {"hooks-json": (HOOKS, 8001), "firewalld": (ZONE, 8002)}
 NFT = """\
 table ip site {
 	chain prerouting {
@@ -101,27 +41,11 @@ table ip site {
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    """libvirt 11.3: nothing here depends on the firewall."""
-    with Host.debian13("nftables") as host:
-        put_in(host)
-        host.start_libvirtd()
-        host.start_network(default_network())
-        yield host
-
-
-@pytest.fixture(scope="module")
 def web1(host: Host) -> Iterator[Guest]:
     """A running guest, with a lease that libvirt knows."""
     guest = host.define_guest("web1").start(wait=True)
     yield guest
     guest.destroy()
-
-
-@pytest.fixture(scope="module")
-def outside(host: Host) -> Net:
-    """Somebody at 203.0.113.2."""
-    return host.outside()
 
 
 def apply(host: Host, text: str) -> None:
@@ -140,16 +64,15 @@ def is_served(outside: Net, port: int) -> bool:
 def test_source(host: Host, outside: Net, web1: Guest, kind: str) -> None:
     """The file of another tool is read, who has the guest's address is libvirt's to
     say, and the port is served as that tool had it."""
-    host.write(SOURCE, SOURCES[kind].replace("ADDRESS", web1.address))
+    text, port = SOURCES[kind]
+    host.write(SOURCE, text.replace("ADDRESS", web1.address))
 
-    number = list(SOURCES).index(kind)
-    before = is_served(outside, 8001 + number)
-
+    before = is_served(outside, port)
     made = vfwhooks(host, "import", SOURCE)
     apply(host, made.stdout)
 
     assert (made.status, f"({kind})" in made.stdout) == (0, True), made.stderr
-    assert (before, is_served(outside, 8001 + number)) == (False, True)
+    assert (before, is_served(outside, port)) == (False, True)
 
 
 @pytest.mark.parametrize("kind", ["nft", "iptables"])

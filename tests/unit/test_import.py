@@ -322,3 +322,14 @@ def test_bad_arguments(tmp_path: Path, arguments: list[str], said: str) -> None:
     found = vfwhooks(tmp_path, "import", *arguments)
 
     assert found == (1, "", said)
+
+
+def test_said_twice(tmp_path: Path) -> None:
+    """Who is said twice to have an address is one guest."""
+    source = tmp_path / "rules.v4"
+    source.write_text(save("-p tcp --dport 80 -j DNAT --to 192.168.122.99:80"))
+    guest = "--guest", "192.168.122.99=web9"
+
+    status, made, said = vfwhooks(tmp_path, "import", str(source), *guest, *guest)
+
+    assert (status, "  web9:\n" in made) == (0, True), said

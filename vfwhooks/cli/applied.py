@@ -9,6 +9,7 @@ from pathlib import Path
 from ..config import compiled_file, kept_over_boot
 from ..config.compiler import compile_file
 from ..config.schema import read_forwards
+from ..foreign.named_rules import NONE, Named
 from ..libvirt.client import Answer, running_guests
 from ..reconcile.foreign_survey import survey
 from ..reconcile.reconciler import Reconciler
@@ -24,10 +25,11 @@ from .output import complain, diff_lines
 DONE, FAILED, BAD = 0, 1, 2
 
 
-def apply(state: State, config: str, is_dry: bool) -> int:
-    """Bring the rules of every running guest to what the file says; the exit status."""
+def apply(state: State, config: str, is_dry: bool, without: Named = NONE) -> int:
+    """Bring the rules of every running guest to what the file says, past rules of
+    others that are about to be taken out; the exit status."""
     with progress.cleared():
-        wrong, outcome = _apply(state, config, is_dry)
+        wrong, outcome = _apply(state, config, is_dry, without)
     for line in diff_lines(outcome):
         print(show(line))
     for line in dict.fromkeys(outcome.named):
@@ -37,14 +39,16 @@ def apply(state: State, config: str, is_dry: bool) -> int:
     return BAD if wrong else FAILED if outcome.problems else DONE
 
 
-def _apply(state: State, config: str, is_dry: bool) -> tuple[bool, Outcome]:
+def _apply(
+    state: State, config: str, is_dry: bool, without: Named
+) -> tuple[bool, Outcome]:
     """Whether the file is wrong, and what was changed."""
     asked = time.monotonic_ns()
     asking.begin(state)
     progress.tell("asking libvirtd who runs")
     answer = ask_libvirtd()
     progress.tell("reading the rules of others")
-    taken = find_taken(state)
+    taken = find_taken(state, without)
     progress.tell(f"reading {config}")
     if is_dry:
         outcome = dry_run(state, config, answer, asked, taken)
@@ -73,10 +77,10 @@ def _count_forwards(state: State) -> int:
     return sum(line.startswith("forward ") for lines in guests for line in lines)
 
 
-def find_taken(state: State) -> bytes | None:
+def find_taken(state: State, without: Named = NONE) -> bytes | None:
     """The ports that foreign DNAT rules take now; None if they cannot be read."""
     try:
-        return build(survey(state).claims)
+        return build(survey(state, without).claims)
     except (OSError, VfwError) as error:
         complain(f"rules of others: {error}", "going by what was known of them")
         return None

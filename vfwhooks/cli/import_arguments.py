@@ -15,11 +15,10 @@ SUMMARY = "make a forwards.yaml from another tool's forwards"
 ABOUT = """\
 Reads FILE, or what is piped in (-), or without it the DNAT rules of this host,
 and prints a forwards.yaml. What cannot be carried over stands at its end as
-comments, with the reason. Nothing is put in force."""
+comments, with the reason. Nothing is put in force without --replace."""
 EXAMPLES = (
-    "vfwhooks import /etc/libvirt/hooks/hooks.json -o forwards.yaml",
     "virsh dumpxml web1 | vfwhooks import -",
-    "vfwhooks import saved.rules --guest 192.168.122.50=web1",
+    "vfwhooks import --replace --guest 192.168.122.50=web1",
 )
 
 
@@ -50,3 +49,9 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "-o", dest="output", type=Path, metavar=FILE, help="write it into a new file"
     )
+    one.add_argument(
+        "--replace",
+        action="store_true",
+        help="put it in force; take old rules out",
+    )
+    one.add_argument("--yes", action="store_true", help="do so without asking")

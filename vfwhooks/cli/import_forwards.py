@@ -26,19 +26,27 @@ from ..values.errors import VfwError, show
 from ..values.published import find_address
 from . import progress
 from .output import counted
+from .replace_rules import Here, Source, replace_rules
 
 DONE, FAILED = 0, 1
 _SECONDS = 60.0  # for a tool that lists a large ruleset
 _HERE = "the rules of this host"
 
 
-def import_forwards(arguments: argparse.Namespace, state: str) -> int:
-    """Write a forwards.yaml; whether all was carried over."""
+def import_forwards(arguments: argparse.Namespace, state: str, main: str) -> int:
+    """Write a forwards.yaml, or put it in force; whether all was carried over."""
+    if arguments.replace:
+        here = Here(Path(main), state, _known(arguments, state))
+        with progress.cleared():
+            source = _source(arguments)
+        return replace_rules(source, here, arguments.output, arguments.yes)
     if arguments.output and os.path.lexists(arguments.output):
         what = f"{arguments.output} is there already, and is not overwritten"
         raise VfwError(what, "name another file with -o")
     with progress.cleared():
-        made = _import(arguments, _known(arguments, state))
+        source = _source(arguments)
+        progress.tell("writing what it means, and checking it")
+        made = make_file(source.found, _known(arguments, state), source.name)
     if arguments.output:
         _write(arguments.output, made.text)
     else:
@@ -47,18 +55,15 @@ def import_forwards(arguments: argparse.Namespace, state: str) -> int:
     return FAILED if made.left else DONE
 
 
-def _import(arguments: argparse.Namespace, known: Known) -> Made:
+def _source(arguments: argparse.Namespace) -> Source:
     if arguments.source is None:
         progress.tell(f"reading {_HERE}")
         _, found = read_source(_list_live(), "", "nft")
-        source = _HERE
-    else:
-        progress.tell(f"reading {arguments.source}")
-        text, name = _read(arguments.source)
-        kind, found = read_source(text, name, arguments.kind or "")
-        source = f"{name} ({kind})"
-    progress.tell("writing what it means, and checking it")
-    return make_file(found, known, source)
+        return Source("", found, _HERE, None)
+    progress.tell(f"reading {arguments.source}")
+    text, name = _read(arguments.source)
+    kind, found = read_source(text, name, arguments.kind or "")
+    return Source(kind, found, f"{name} ({kind})", arguments.source)
 
 
 def _summary(made: Made, output: Path | None) -> str:
@@ -128,7 +133,8 @@ def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
         key, sign, value = option.partition("=")
         if not (key and sign and value):
             raise VfwError(f"{show(option)}: write it as LEFT=RIGHT")
-        found.setdefault(key, []).append(value)
+        some = found.setdefault(key, [])
+        some += [] if value in some else [value]
     return found
 
 

@@ -164,10 +164,13 @@ def purge(_: argparse.Namespace) -> int:
 
 
 def import_from(arguments: argparse.Namespace) -> int:
-    """Print a forwards.yaml made from another tool's forwards."""
+    """Print a forwards.yaml made from another tool's forwards, or replace its
+    rules."""
+    if arguments.replace and _is_roots():
+        raise PermissionError(_state_path())
     from .import_forwards import import_forwards  # no other command needs its readers
 
-    return import_forwards(arguments, _state_path())
+    return import_forwards(arguments, _state_path(), _config())
 
 
 def metadata(arguments: argparse.Namespace) -> int:

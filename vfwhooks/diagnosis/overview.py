@@ -14,6 +14,7 @@ from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.entry_delta import Held
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
+from ..foreign.named_rules import NONE, Named
 from ..foreign.reader import Foreign, read_foreign
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -72,8 +73,9 @@ class Overview:
         return [f"of {one.name} counts for nothing: {one.metadata}" for one in some]
 
 
-def look(state: State, main: str) -> Overview:
-    """Look at the whole host; nothing is changed, and libvirtd is not asked."""
+def look(state: State, main: str, without: Named = NONE) -> Overview:
+    """Look at the whole host, as if rules of others that are about to be taken out were
+    gone; nothing is changed, and libvirtd is not asked."""
     inventory = Inventory(f"{state.path}/networks")
     config = compiled_file.load(state.path)
     base = state.base()
@@ -98,7 +100,7 @@ def look(state: State, main: str) -> Overview:
         "vfwhooks doctor says more"
         for record in find_uncalled(records, state.path)
     ]
-    foreign_owners = _foreign_owners(base, inventory, problems)
+    foreign_owners = _foreign_owners(base, inventory, problems, without)
     desired = planner.all(records)
     rulesets = planner.base_rulesets(desired, {})
     kernel = _held(base, desired, records, rulesets, inventory, problems)
@@ -197,13 +199,13 @@ def _misspelt(name: str, defined: set[str], config: compiled_file.Compiled) -> s
 
 
 def _foreign_owners(
-    base: dict[str, str], inventory: Inventory, problems: list[str]
+    base: dict[str, str], inventory: Inventory, problems: list[str], without: Named
 ) -> ForeignOwners:
     """The ports that foreign DNAT rules take now; the desired state is planned with
     them."""
     link = Netlink()
     try:
-        foreign = read_foreign(base, inventory, link, Run())
+        foreign = read_foreign(base, inventory, link, Run(), without)
     except OSError as error:
         problems.append(f"rules of others: {error}")
         foreign = Foreign()

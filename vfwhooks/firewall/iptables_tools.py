@@ -75,10 +75,14 @@ class Tools:
     def restore(self, family: str, variant: str, script: Script) -> None:
         """Carry out the script. Raises VfwError if the tool is missing, and Refused
         with the tool's own words."""
+        self.restore_text(family, variant, script.text(), "--counters")
+
+    def restore_text(self, family: str, variant: str, text: str, *options: str) -> None:
+        """Carry out lines as iptables-restore reads them. Raises as `restore`."""
         tool = _tool(family, variant, "restore")
         if tool is None:
             raise VfwError(f"{COMMANDS[family]}-restore is not installed")
-        self.run([tool, "--noflush", "--counters", "-w", "2"], script.text())
+        self.run([tool, "--noflush", *options, "-w", "2"], text)
 
     def libvirts_variant(self, networks: list[Network]) -> str:
         """nft or legacy: the variant that has libvirt's rules, else the variant of

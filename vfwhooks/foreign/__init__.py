@@ -1,1 +1,1 @@
-"""Foreign DNAT rules: read, and never changed."""
+"""Foreign DNAT rules: read, and taken out only where they are named."""

@@ -23,6 +23,7 @@ from ..values.published import Published
 from .dnat_rules import LAST, Chains, Doubt, Own, find_claims, find_taken
 from .dnat_rules_iptables import PREROUTING, owner_of, parse_nat, place_of_ours
 from .dnat_rules_nft import is_xtables, parse_table
+from .named_rules import NONE, Named, without_listed, without_saved
 
 # The priority of our nftables chain (see templates/nftables.j2), and of iptables'
 # chains.
@@ -39,11 +40,16 @@ class Foreign:
 
 
 def read_foreign(
-    base: dict[str, str], inventory: Inventory, link: Netlink, run: Run
+    base: dict[str, str],
+    inventory: Inventory,
+    link: Netlink,
+    run: Run,
+    without: Named = NONE,
 ) -> Foreign:
-    """All foreign claims and doubts; `base` says where our own rules are."""
+    """All foreign claims and doubts; `base` says where our own rules are. Rules
+    `without` which it is done are about to be taken out."""
     found = Foreign()
-    reader = _Reader(base, inventory, run, Tools(link, run, base))
+    reader = _Reader(base, inventory, run, Tools(link, run, base), without)
     tables: list[tuple[str, str]] = []
     for family, table, chain, priority in list_nat_chains(link):
         if table not in (OWN, LIBVIRT):
@@ -57,7 +63,12 @@ def read_foreign(
 
 class _Reader:
     def __init__(
-        self, base: dict[str, str], inventory: Inventory, run: Run, tools: Tools
+        self,
+        base: dict[str, str],
+        inventory: Inventory,
+        run: Run,
+        tools: Tools,
+        without: Named,
     ) -> None:
         self._is_iptables = base.get("backend") == "iptables"
         self._variant = base.get("variant", "nft")
@@ -65,6 +76,7 @@ class _Reader:
         self._own = Own(addresses, inventory.is_local)
         self._run = run
         self._tools = tools
+        self._without = without
         self._texts: dict[tuple[str, str], str] = {}
 
     def table(
@@ -86,6 +98,7 @@ class _Reader:
                 if chain == PREROUTING:
                     self._iptables(found, _FAMILIES[family], "nft")
                 return
+            text = without_listed(text, family, table, self._without)
             chains = parse_table(text)
         except (VfwError, ValueError, LookupError, TypeError, AttributeError):
             found.doubts.append(Doubt(_FAMILIES[family], PROTOCOLS, 0, LAST, where))
@@ -116,6 +129,7 @@ class _Reader:
             if variant == "nft":
                 raise VfwError(f"{COMMANDS[family]}-nft-save is not installed")
             return
+        text = without_saved(text, family, variant, self._without)
         tool = COMMANDS[family] + ("-legacy" if variant == "legacy" else "")
         chains: Chains = parse_nat(text, family)
         ours = -1

@@ -42,25 +42,35 @@ class _Guest:
 
 @dataclass(frozen=True)
 class Made:
-    """The text, and how much is in it."""
+    """The text, and how much is in it; `there` was in other files already."""
 
     text: str
     forwards: int
     guests: int
     left: tuple[Left, ...]
+    carried: tuple[Imported, ...] = ()
+    there: tuple[Imported, ...] = ()
 
 
-def make_file(found: Found, known: Known, source: str) -> Made:
+def make_file(
+    found: Found,
+    known: Known,
+    source: str,
+    is_there: Callable[[Imported], bool] = lambda _: False,
+) -> Made:
     """The text of a forwards.yaml in which `check` finds nothing wrong."""
     left = list(found.left)
     carried: list[Imported] = []
+    there: list[Imported] = []
     unbound = Unbound()
-    for one in found.forwards:
+    for forward in found.forwards:
         try:
-            carried.append(_settled(one, known, unbound))
-            unbound.add(carried[-1])
+            one = settled(forward, known, unbound)
         except VfwError as error:
-            left.append(Left(one.origin, str(error)))
+            left.append(Left(forward.origin, str(error)))
+            continue
+        (there if is_there(one) else carried).append(one)
+        unbound.add(one)
     while True:
         page = _Page(carried, source)
         bad = page.refused or page.blamed(_check(page.text([], found.notes)))
@@ -71,7 +81,8 @@ def make_file(found: Found, known: Known, source: str) -> Made:
         carried = [one for one in carried if id(one) not in gone]
     left = sorted(dict.fromkeys(left), key=lambda one: _order(one.origin.where))
     text = page.text(left, found.notes)
-    return Made(text, len(carried), len(page.guests), tuple(left))
+    size = len(carried), len(page.guests)
+    return Made(text, *size, tuple(left), tuple(carried), tuple(there))
 
 
 def _order(where: str) -> list[tuple[int, str]]:
@@ -85,7 +96,7 @@ def _check(text: str) -> list[Problem]:
     return [one for one in problems if not one.is_warning]
 
 
-def _settled(one: Imported, known: Known, before: Unbound) -> Imported:
+def settled(one: Imported, known: Known, before: Unbound) -> Imported:
     """The forward with its guest and its addresses. Raises VfwError for one that cannot
     stand in the file."""
     address = find_address(one.address)

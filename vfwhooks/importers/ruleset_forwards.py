@@ -21,17 +21,14 @@ _OURS = "vfwhooks"
 Conditions = tuple[Match, ...]
 Stop = tuple[Conditions, str]  # whoever meets them goes no further, and where that is
 Stops = tuple[Stop, ...]
+Leading = tuple[Table, Chain, Rule, "list[Imported | Left]"]
 
 
 def read_rules(text: str, name: str) -> Found:
     """All DNAT rules of a saved ruleset, and the lines that cannot be read."""
     ruleset = read_ruleset(text, name)
-    lines = text.split("\n")
     found = Found()
-    walks = {hook: _Walk(name, lines) for hook in ("prerouting", "output")}
-    for hook, walk in walks.items():
-        for table, chain in _bases(ruleset, hook):
-            walk.chain(table, chain, (), (), 0)
+    walks = _walked(ruleset, name, text)
     known = {_essence(one) for one in walks["prerouting"].found if _essence(one)}
     for one in walks["prerouting"].found:
         found.take(_with_way_out(one, ruleset))
@@ -44,6 +41,21 @@ def read_rules(text: str, name: str) -> Found:
         where = f"{name}:{problem.line}:1" if problem.line else name
         found.take(Left(Origin(where, problem.text), problem.why))
     return found
+
+
+def find_leading(ruleset: Ruleset, text: str) -> Iterator[Leading]:
+    """Every DNAT rule of a live ruleset that a new connection may meet, in each way to
+    it, with what it is as a forward."""
+    for walk in _walked(ruleset, "", text).values():
+        yield from walk.leading
+
+
+def _walked(ruleset: Ruleset, name: str, text: str) -> dict[str, _Walk]:
+    walks = {hook: _Walk(name, text.split("\n")) for hook in ("prerouting", "output")}
+    for hook, walk in walks.items():
+        for table, chain in _bases(ruleset, hook):
+            walk.chain(table, chain, (), (), 0)
+    return walks
 
 
 def _bases(ruleset: Ruleset, hook: str) -> list[tuple[Table, Chain]]:
@@ -68,10 +80,16 @@ class _Walk:
     """From a base chain on, with the conditions on the way."""
 
     def __init__(self, name: str, lines: list[str]) -> None:
-        self.found: list[Imported | Left] = []
+        self.leading: list[Leading] = []
         self._name = name
         self._lines = lines
         self._left = _MOST_RULES
+
+    @property
+    def found(self) -> Iterator[Imported | Left]:
+        """What the rules are as forwards."""
+        for _, _, _, some in self.leading:
+            yield from some
 
     def chain(
         self, table: Table, chain: Chain, above: Conditions, stops: Stops, depth: int
@@ -87,7 +105,9 @@ class _Walk:
             where = self._where(table, chain, rule)
             way = (*above, *rule.matches)
             if kind in _LEADING or rule.verdict.target.startswith("NETMAP"):
-                self._lead(table, rule, above, ahead, Origin(where, self._text(rule)))
+                origin = Origin(where, self._text(rule))
+                found = self._lead(table, rule, above, ahead, origin)
+                self.leading.append((table, chain, rule, found))
             elif kind in ("jump", "goto", "vmap"):
                 unsure = (_unknown(rule),) if kind == "vmap" else ()
                 for target in targets(rule):
@@ -111,14 +131,13 @@ class _Walk:
         above: Conditions,
         ahead: list[Stop],
         origin: Origin,
-    ) -> None:
+    ) -> list[Imported | Left]:
         way = (*above, *rule.matches)
         for conditions, where in ahead:
             if not _are_apart(conditions, way):
                 why = f"{where}, ahead of it, lets some of its packets by"
-                self.found.append(Left(origin, why))
-                return
-        self.found += carried(above, rule, table, origin)
+                return [Left(origin, why)]
+        return carried(above, rule, table, origin)
 
     def _where(self, table: Table, chain: Chain, rule: Rule) -> str:
         word, _, number = rule.place.partition(" ")

@@ -12,6 +12,7 @@ import syslog
 import time
 from collections.abc import Iterator
 
+from ..foreign.named_rules import NONE, Named
 from ..foreign.reader import Foreign, read_foreign
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -26,13 +27,14 @@ from .port_conflicts import find_published
 _SECONDS, _WAIT, _LONGEST = 20.0, 30.0, 120
 
 
-def survey(state: State) -> Foreign:
-    """The ports that foreign rules take now. Raises OSError if the kernel does not
-    answer."""
+def survey(state: State, without: Named = NONE) -> Foreign:
+    """The ports that foreign rules take now, but for rules that are about to be taken
+    out. Raises OSError if the kernel does not answer."""
     link = Netlink()
     try:
         inventory = Inventory(f"{state.path}/networks")
-        return read_foreign(state.base(), inventory, link, Run(seconds=_SECONDS))
+        run = Run(seconds=_SECONDS)
+        return read_foreign(state.base(), inventory, link, run, without)
     finally:
         link.close()
 
