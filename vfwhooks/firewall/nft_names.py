@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..values.entries import Entry
 
 OWN = "vfwhooks"  # our table
+BASE_CHAINS = "raw", "prerouting", "output", "back", "input", "postrouting"
 LIBVIRT = "libvirt_network"  # libvirt's tables
 IN_LIBVIRTS = "vfwhooks"  # our chain, and our set, in each of libvirt's tables
 LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")

@@ -16,7 +16,7 @@ from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, Held, SyncResult
 from .nft_jump import is_whole, mark_of, place
-from .nft_names import IN_LIBVIRTS, OWN, PARTS
+from .nft_names import BASE_CHAINS, IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
     additions,
     has_table,
@@ -237,15 +237,31 @@ class Nftables:
         ):
             return
         if part == "own":
-            try:
-                self.run(["nft", "-f", "-"], base_ruleset)
-            except Refused:
-                anew = f"add table inet {OWN}\ndelete table inet {OWN}\n"
-                self.run(["nft", "-f", "-"], anew + base_ruleset)
+            self._load(base_ruleset)
             mark = mark_of(self.link, part)
         else:
             mark = place(self.link, self.run, part, base_ruleset)
         self.base[part] = f"{_sum(base_ruleset)} {mark}"
+
+    def _load(self, base_ruleset: str) -> None:
+        """Load our table's base ruleset; elements stay. A release that gives a chain
+        another priority has the base chains made anew, in the same transaction. If nft
+        refuses that, too, the table is made anew, without elements."""
+        load = ["nft", "-f", "-"]
+        try:
+            self.run(load, base_ruleset)
+            return
+        except Refused:
+            chains = list_chains(self.link, "own")
+        known = [name for name in BASE_CHAINS if name in chains]
+        deleted = [f"delete chain inet {OWN} {name}\n" for name in known]
+        try:
+            self.run(
+                load, "".join([f"flush table inet {OWN}\n", *deleted, base_ruleset])
+            )
+        except Refused:
+            anew = f"add table inet {OWN}\ndelete table inet {OWN}\n"
+            self.run(load, anew + base_ruleset)
 
     def _drop_chains(self, base_ruleset: str) -> None:
         """Delete chains of unused lists of source ranges, and the chains, maps and sets
