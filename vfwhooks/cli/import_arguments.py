@@ -17,8 +17,8 @@ Reads FILE, or what is piped in (-), or without it the DNAT rules of this host,
 and prints a forwards.yaml. What cannot be carried over stands at its end as
 comments, with the reason. Nothing is put in force without --replace."""
 EXAMPLES = (
-    "virsh dumpxml web1 | vfwhooks import -",
     "vfwhooks import --replace --guest 192.168.122.50=web1",
+    "virsh dumpxml web1 | vfwhooks import -",
 )
 
 
