@@ -24,6 +24,13 @@ XML = """<domain type='qemu'>
 """
 
 
+def end_libvirtd(host: Host) -> None:
+    """No libvirtd says that no stand-in runs. It is killed: where it is busy, it takes
+    30 s to end by itself."""
+    host.libvirtd.signal("KILL")
+    wait_until(lambda: not host.libvirtd.pid(), "libvirtd's end")
+
+
 def check_everything(host: Host, event: str = "updated") -> None:
     """Have the next event check everything, a network's. `apply` would ask libvirtd,
     which knows nothing of stand-ins.

@@ -16,7 +16,7 @@ from product import HERE, vfwhooks
 from traffic.asking import Flow
 from traffic.servers import Servers
 
-from e2e.standins import Standin
+from e2e.standins import Standin, end_libvirtd
 
 CASES = HERE / "tests/cases/import"
 NUMBERS = {"web1": 50, "mail": 51, "box": 52}
@@ -96,7 +96,7 @@ class Site(NamedTuple):
 @pytest.fixture(scope="module")
 def site(host: Host) -> Iterator[Site]:
     """Guests that answer at every port that a recorded file leads to. No libvirtd: it
-    would say that no guest runs."""
+    would say that none of them runs."""
     outside = host.outside()
     host.net.ip(
         *(f"addr add {one}/24 dev outside" for one in MORE),
@@ -105,7 +105,7 @@ def site(host: Host) -> Iterator[Site]:
     clients = {"outside": outside, "host": host.net}
     clients["office"] = host.outside("198.51.100.7/24", name="office")
     guests = {name: Standin(host, name, at) for name, at in NUMBERS.items()}
-    host.stop_libvirtd()
+    end_libvirtd(host)
     texts = [fitted(path) for path in CASES.glob("*/forwards.yaml")]
     asked = {(p.guest, p.protocol, p.target) for text in texts for p in ports(text)}
     with Servers() as servers:

@@ -17,7 +17,7 @@ from lab.net import Net
 from product import CONFIG, configure, start_watch, states, stop_watch, vfwhooks
 
 from e2e.conftest import ONE_KIND, TWO_KINDS
-from e2e.standins import Standin
+from e2e.standins import Standin, end_libvirtd
 
 OUTSIDE, ADDRESS = "203.0.113.1", "192.168.122.10"
 DROP_IN = "/etc/vfwhooks/forwards.d/imported.yaml"
@@ -61,7 +61,7 @@ def web1(host: Host, outside: Net) -> Iterator[Standin]:
     """A stand-in of whom no libvirtd knows, the service, and what lets old forwards
     through to guests."""
     guest = Standin(host, "web1", 10)
-    host.stop_libvirtd()
+    end_libvirtd(host)
     start_watch(host)
     if host.firewall_backend == "nftables":
         passing = "nft insert rule ip libvirt_network forward ct status dnat accept"
