@@ -13,6 +13,7 @@ from product import call_hook, configure, vfwhooks
 XML = """<domain type='qemu'>
   <name>{name}</name>
   <uuid>{uuid}</uuid>
+  <metadata>{metadata}</metadata>
   <devices>
     <interface type='network'>
       <mac address='{mac}'/>
@@ -65,6 +66,7 @@ class Standin:
         bridge: str = "virbr0",
         subnet: str = "192.168.122",
         ipv6: str = "fd00:122::",
+        metadata: str = "",
     ) -> None:
         self._host = host
         self.name = name
@@ -86,6 +88,7 @@ class Standin:
             network=network,
             bridge=bridge,
             device=device,
+            metadata=metadata,
         )
 
     def start(self) -> None:

@@ -24,6 +24,7 @@ from product import (
 
 from .conftest import KINDS, NEW
 from .cures import cures, in_checkout
+from .standins import Standin
 
 URN = "urn:vfwhooks:forwards:1"
 PERMITTED = """\
@@ -159,6 +160,49 @@ def test_forbidden_unless_said(host: Host, outside: Net, web1: Guest) -> None:
     seen.append(answers(outside, 8080, 9000))
 
     assert seen == ["refused yes", "yes yes"]
+
+
+@ON_IPTABLES
+def test_two_that_want_one_port(host: Host, outside: Net) -> None:
+    """The one that runs longer has it, and the other when that one has stopped; its
+    other ports are its own all the while."""
+    one = f"<x:forwards xmlns:x='{URN}'><x:portForward proto='tcp'>{{}}</x:portForward>"
+    one += "</x:forwards>"
+    ranges = [
+        "<x:range start='8100' end='8110'/>",
+        "<x:range start='8105'/><x:range start='8111'/>",
+    ]
+    first, later = (
+        Standin(host, f"web{n}", 40 + n, ipv6="", metadata=one.format(some))
+        for n, some in zip((2, 3), ranges)
+    )
+    said = []
+    with (
+        first.net.serve_tcp(8105),
+        later.net.serve_tcp(8105),
+        later.net.serve_tcp(8111),
+    ):
+        for do in (first.start, later.start, first.stop, first.start, later.stop):
+            do()
+            said.append(whose(outside, 8105, 8111))
+    first.stop()
+    left = vfwhooks(host, "status", "--json").stdout
+
+    web2, web3 = "vm42", "vm43"
+    assert said == [
+        [web2, "refused"],
+        [web2, web3],
+        [web3, web3],
+        [web3, web3],
+        [web2, "refused"],
+    ]
+    assert "web2" not in left and "web3" not in left
+
+
+def whose(outside: Net, *ports: int) -> list[str]:
+    """Which guest answers on each port, or what comes of the attempt."""
+    found = [outside.http(f"http://{HOST}:{one}/", timeout=1) for one in ports]
+    return [r.body.partition("-")[0] if r.answered else r.outcome.value for r in found]
 
 
 @ON_NEW
