@@ -201,6 +201,7 @@ class Planner:
         self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
         self._published = []
         guests = [self.guest(record) for record in records]
+        self._published = None
         taken: dict[EntryKey, Record] = kept_from_ousted(guests)
         for desired in guests:
             withhold(desired, taken)
