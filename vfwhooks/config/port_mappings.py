@@ -151,9 +151,9 @@ class FromMetadata:
 
     `faults`: what is wrong with it, so that it counts for nothing. `refused`: forwards
     that are left out, each with its state and the reason. `claims`: the published ports
-    that no other guest's metadata may have; with `is_contested` another guest has one
-    of these. `lists`, `marks`: the source ranges by the names of their chains, and the
-    keys about answers, for which there are rules of their own.
+    that no other guest's metadata may have; `contested`: those of them that another
+    guest has, with the reason. `lists`, `marks`: the source ranges by the names of
+    their chains, and the keys about answers, for which there are rules of their own.
     """
 
     faults: list[str] = field(default_factory=list)
@@ -161,7 +161,7 @@ class FromMetadata:
     claims: list[Published] = field(default_factory=list)
     lists: dict[str, tuple[Subnet, ...]] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
-    is_contested: bool = False
+    contested: dict[Published, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from ..store.records import Record
 from ..values.entries import Accept, Dnat, key_of
 from ..values.errors import show
 from ..values.needs import Need
+from ..values.published import Published
 from .guest_addresses import Endpoint
 from .port_conflicts import is_all
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..store.foreign_ports import ForeignPort
     from ..store.records import Seen
     from ..values.entries import Entry, Key
-    from ..values.published import Address, Family, Published
+    from ..values.published import Address, Family
 
     PortOwner = Union[Listener, ForeignPort]
 
@@ -69,7 +70,9 @@ class DesiredState:
         self.ports: list[tuple[str, str]] = []
         self.unmarked: list[str] = []
         more = settings.from_metadata
-        self.is_contested = more is not None and more.is_contested
+        for one, reason in more.contested.items() if more else ():
+            self.conflicts[Published, one] = reason
+        self.is_contested = bool(self.conflicts)
 
     def settled(self) -> Record:
         """The record after this state has come into force."""

@@ -189,7 +189,7 @@ def yield_to_earlier(
             settings.forwards.remove(forward)
             reason = f"taken by the metadata of {other}, which runs longer"
             found.refused.append((forward, "conflict", reason))
-            found.is_contested = True
+            found.contested.update(dict.fromkeys(ports, reason))
             for hosts in (settings.public, settings.one_to_one, settings.egress):
                 if forward.host in hosts:
                     hosts.remove(forward.host)
