@@ -234,7 +234,7 @@ class _Page:
         if has_keys and guest.forwards:
             self._say("    ports:", of=first)
             deep = "      "
-        said: set[str] = set()
+        said: dict[str, int] = {}
         for one in guest.forwards:
             self._forward(one, guest, deep, said)
         if guest.public:
@@ -244,7 +244,11 @@ class _Page:
             value = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
             self._say(f"    address: {value}", of=first)
 
-    def _forward(self, one: Imported, guest: _Guest, deep: str, said: set[str]) -> None:
+    def _forward(
+        self, one: Imported, guest: _Guest, deep: str, said: dict[str, int]
+    ) -> None:
+        """Its entries; where one is there already (`said`, with its line), the place
+        stands beside the other's."""
         bound = one
         is_of_one = len(guest.addresses) > 1 and one.address and not one.host_ips
         if is_of_one and not any(_is_twin(one, other) for other in guest.forwards):
@@ -253,8 +257,10 @@ class _Page:
         entries = [_entry(bound, protocol) for protocol in one.protocols]
         fresh = [entry for entry in entries if entry not in said]
         for entry in fresh:
-            said.add(entry)
+            said[entry] = len(self._lines)
             self._say(f"{deep}- {entry}  # {_said(one)}", of=one)
+        if not fresh:
+            self._lines[said[entries[0]]] += f"; also {show(one.origin.where)}"
 
     def _public(self, one: Imported) -> None:
         host = f'"{one.host_ips[0]}"' if ":" in one.host_ips[0] else one.host_ips[0]
