@@ -37,7 +37,7 @@ def measure(runs: int, is_whole: bool) -> Section:
     section.tables.append(table)
     lines: Lines = {}
     for backend in (NFT, IPT, LEGACY):
-        few = runs if backend == NFT else max(3, runs // 2)
+        few = runs if backend in HELD else max(3, runs // 2)
         sizes = (100, 1_000, MOST) if is_whole else (MOST,)
         _ours(section, lines, backend, True, sizes, few)
         if backend in HELD:
