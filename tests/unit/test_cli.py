@@ -141,6 +141,7 @@ def test_status_before_the_first_event(tmp_path: Path) -> None:
         "reason": "the guest is not running",
         "connections": 0,
         "source": "file",
+        "pattern": "",
     }
     other = {**row, "host_ip": "::", "published": "5000-5001", "target": "5000-5001"}
     guest: dict[str, object]

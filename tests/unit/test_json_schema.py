@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # n
 from unit.builders import CHECKOUT, PROPERTY, working_in
 from unit.test_check import CASES, case
 from unit.test_docs import DOCS, examples
-from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, METADATA, PORT
+from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, METADATA, PATTERN, PORT
 from vfwhooks.config.schema import read_forwards
 
 SCHEMA = json.loads((CHECKOUT / "templates/forwards.schema.json").read_text())
@@ -79,12 +79,13 @@ def test_it_has_our_keys() -> None:
             SCHEMA,
             SCHEMA["properties"]["defaults"],
             defined["guest_with_keys"],
+            defined["pattern_with_keys"],
             defined["port_with_keys"],
             defined["metadata"],
         )
     ]
 
-    wanted = [DOCUMENT, DEFAULTS, GUEST, PORT, METADATA]
+    wanted = [DOCUMENT, DEFAULTS, GUEST, PATTERN, PORT, METADATA]
     assert list(map(sorted, found)) == list(map(sorted, wanted))
 
 
@@ -116,6 +117,8 @@ BEYOND = {
     "ranges-of-different-length",
     "ranges-overlap",
     "reversed-ranges",
+    "pattern-and-a-part-of-a-guests-ports",
+    "pattern-in-two-files",
     "two-addresses-of-one-family",
     "two-guests-one-port",
 }
@@ -226,7 +229,48 @@ def files(draw: st.DrawFn, is_bad: bool) -> str:
         lines = "\n".join(f"  {key}: {value}" for key, value in keys.items())
         guests.append(f" guest{number}:\n{lines}\n")
     named = "addresses: {public: 203.0.113.7, other: ['2001:db8::7', 192.0.2.7]}\n"
-    return named + "guests:\n" + "".join(guests)
+    return named + "guests:\n" + "".join(guests) + draw(patterns())
+
+
+GOOD_PATTERNS = ["web-*", "'*'", "'?'", "c[0-9]", "'[!a-z]*'", "'[]]b'", "'[[]'", "a]*"]
+BAD_PATTERNS = ["web", "'a['", "'[^a]'", "'[]'", "'[!]'", "a\\*", "'{a,b}*'", "''"]
+BAD_PATTERNS += ["'[[:digit:]]'", '"a\\n*"', '"\\u007f*"', f"{'a' * 255}*"]
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> str:
+    """Patterns, each once, with ports of their own; or none."""
+    names = draw(st.lists(st.sampled_from(GOOD_PATTERNS), max_size=3, unique=True))
+    lines = []
+    for number, name in enumerate(names):
+        entry = draw(ports(2000 + 10 * number, False))
+        value = draw(st.sampled_from([f"[{entry}]", f"{{ports: [{entry}]}}"]))
+        lines.append(f" {name}: {value}\n")
+    return "patterns:\n" + "".join(lines) if lines else ""
+
+
+@pytest.mark.parametrize("pattern", [*GOOD_PATTERNS, *BAD_PATTERNS])
+def test_patterns(tmp_path: Path, pattern: str) -> None:
+    """Both take the same ones, whether a file names guests beside them or not."""
+    path = tmp_path / "forwards.yaml"
+    path.write_text(f"patterns:\n  {pattern}: [80]\n")
+
+    is_good = pattern in GOOD_PATTERNS
+    assert (accepts(path), errors_of(path) == []) == (is_good, is_good)
+
+
+@pytest.mark.parametrize("key", [*GUEST, "unknown"])
+def test_keys_of_a_pattern(tmp_path: Path, key: str) -> None:
+    """What is one guest's own neither takes."""
+    values = {"network": "n", "bridge": "b", "ports": "[81]", "allow_from": "192.0.2.1"}
+    values |= {"address": "192.0.2.1", "public_ip": "192.0.2.1"}
+    path = tmp_path / "forwards.yaml"
+    rest = "" if key == "ports" else "ports: [80], "
+    value = values.get(key, "reject" if key == "when_stopped" else "true")
+    path.write_text(f"patterns: {{a*: {{{rest}{key}: {value}}}}}\n")
+
+    is_good = key in PATTERN
+    assert (accepts(path), errors_of(path) == []) == (is_good, is_good)
 
 
 @PROPERTY
@@ -254,7 +298,9 @@ def test_faults_of_structure(
 
 WORDS = [*PORTS, *BAD_PORTS, *ADDRESSES, *BAD_ADDRESSES, *NETWORKS, *BAD_NETWORKS]
 WORDS += [*SWITCHES, *BAD_SWITCHES, "8080:80", "80/tcp", "[80]", "null", "reject", "~"]
-KEYS = sorted({*DOCUMENT, *DEFAULTS, *GUEST, *PORT, *METADATA, "web1", "unknown"})
+KEYS = sorted(
+    {*DOCUMENT, *DEFAULTS, *GUEST, *PORT, *METADATA, "web1", "'w*'", "unknown"}
+)
 TREES = st.recursive(
     st.sampled_from(WORDS),
     lambda inner: st.one_of(

@@ -94,6 +94,7 @@ def test_an_active_forward() -> None:
         "reason": "",
         "connections": 7,
         "source": "file",
+        "pattern": "",
     }
 
 

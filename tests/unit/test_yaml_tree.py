@@ -156,7 +156,11 @@ def test_a_key_that_is_no_text() -> None:
         (b"a: [1\n", "f.yaml:1:4: the [ here has no end"),
         (b"a: b: c", "f.yaml:1:5: a second colon with a blank in one line"),
         (b"%x", "f.yaml:1:3: not YAML: found unknown directive name"),
-        (b"a: *b", "f.yaml:1:4: aliases (*name) are not supported; write it out"),
+        (
+            b"a: *b",
+            "f.yaml:1:4: aliases (*name) are not supported; write it out, or a pattern "
+            "in quotes",
+        ),
         (b"a: 1\n--- b", "f.yaml:2:1: a second document starts here; a file holds"),
         (b"ok\nb\xfcd", "f.yaml:2:2: byte 0xfc is not UTF-8"),
         (b"\xff", "f.yaml:1:1: byte 0xff is not UTF-8"),

@@ -14,6 +14,8 @@ from ..config.compiler import find_gone
 from ..config.config_files import find_files, find_passed_over, in_file_order
 from ..config.forwards import GuestForwards
 from ..config.guest_names import find_misnamed, find_strangers, find_twins
+from ..config.matched_names import named
+from ..config.pattern_warnings import find_pattern_warnings
 from ..config.schema import read_forwards
 from ..config.yaml_tree import LARGEST, Problem
 from ..diagnosis.foreign_warnings import find_foreign_warnings
@@ -49,7 +51,10 @@ def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
         print(f"{path}: there is none, so nothing is forwarded")
     elif is_good:
         count = sum(len(guest.forwards) for guest in guests)
-        what = f"{counted(count, 'forward')} for {counted(len(guests), 'guest')}"
+        some = named(guests)
+        what = f"{counted(count, 'forward')} for {counted(len(some), 'guest')}"
+        if len(some) < len(guests):
+            what += f" and {counted(len(guests) - len(some), 'pattern')}"
         print(f"{path}: {what}")
     return is_good
 
@@ -81,8 +86,10 @@ def _find_problems(
     problems += find_host_warnings(guests, Inventory(f"{state}/networks"))
     problems += find_foreign_warnings(guests, state)
     known = guests_known_soon() if guests else set()
-    problems += find_misnamed(guests, known) + find_twins(guests, known)
-    problems += find_strangers(guests, known, find_sessions())
+    problems += find_pattern_warnings(guests, known)
+    some = named(guests)
+    problems += find_misnamed(some, known) + find_twins(some, known)
+    problems += find_strangers(some, known, find_sessions())
     return guests, problems
 
 

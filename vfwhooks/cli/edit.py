@@ -36,6 +36,7 @@ from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
+from .pattern_edits import refuse_pattern, refuse_removal, tell_replaced
 from .safe_write import edited_alone, replace_file
 
 _PLACE = re.compile(r":\d+:\d+")
@@ -58,6 +59,7 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     """Publish more ports of a guest."""
     entries = _format(arguments)
     known = guests_known_soon()
+    refuse_pattern(target.main, arguments.guest, known)
     with nullcontext() if arguments.dry_run else edited_alone(target.main):
         path, guest, tree = _find(arguments.guest, known, target.main)
         if arguments.file and tree and not _is_one(arguments.file, path):
@@ -75,9 +77,11 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
             raise VfwError(what, "with ports: it would have those alone")
         before = read_bytes(path)
         after = add(_decoded(before), guest, entries).encode()
+        replaced = tell_replaced(target.main, {path: after}, guest, known)
         done = _carry_out(path, before, after, target, arguments.dry_run)
     if done:
         return done
+    _warn(replaced)
     _warn(find_stranger(guest, known))
     added = Added(guest, arguments.entry)
     if arguments.dry_run:
@@ -106,6 +110,7 @@ def remove_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     with nullcontext() if arguments.dry_run else edited_alone(target.main):
         path, guest, tree = _find(arguments.guest, known, target.main)
         if not tree:
+            refuse_removal(target.main, guest, known, arguments.port)
             near = names_near(guest, _all_names(target.main))
             raise VfwError(f"{show(guest)} is not in forwards.yaml", near)
         doomed = find_entries(tree, guest, arguments.port)

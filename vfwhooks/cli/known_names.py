@@ -40,8 +40,11 @@ def find_known(state: str, main: str, what: Collection[str]) -> list[str]:
 
 def _in_force(state: str, what: Collection[str]) -> Iterator[str]:
     compiled = compiled_file.load(state)
-    for name, lines in compiled.guests().items() if compiled else ():
-        if name and "guests" in what:
+    if compiled is None:
+        return
+    patterns = compiled.patterns()
+    for name, lines in [*compiled.guests().items(), *patterns.items()]:
+        if name and name not in patterns and "guests" in what:
             yield name
         if name and "ports" in what:
             for one in parse_settings(lines).forwards:
@@ -59,7 +62,7 @@ def _running(state: str, what: Collection[str]) -> Iterator[str]:
 
 def _written(main: str, what: Collection[str]) -> Iterator[str]:
     for guest in read_forwards(Path(main))[0]:
-        if "guests" in what:
+        if "guests" in what and not guest.is_pattern:
             yield guest.name
         if "ports" in what:
             for one in guest.forwards:

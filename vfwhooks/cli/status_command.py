@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from ..config.guest_names import names_near
 from ..diagnosis.overview import Overview, look
+from ..diagnosis.status import GuestStatus
+from ..diagnosis.unmatched_patterns import rows_when_started
 from ..service.status_news import StatusNews
 from ..store.state import State
 from ..values.errors import VfwError, show
@@ -29,7 +31,7 @@ def show_status(arguments: argparse.Namespace, state: str, config: str) -> bool:
         if arguments.watch:
             _watch(arguments, state, config)
             return True
-        overview = look(State(state), config)
+        overview = _look(state, config, guests)
         chosen = choose(overview, guests)
         _printer(arguments, paths)(chosen)
         sys.stdout.flush()
@@ -43,6 +45,7 @@ def choose(overview: Overview, guests: list[str]) -> Overview:
     """The overview of these guests, by name or UUID; of all without any. Raises
     VfwError if one neither runs nor is in force."""
     known = {word for one in overview.guests for word in (one.name, one.uuid) if word}
+    known |= {row.pattern for row in overview.forwards if row.pattern}
     for guest in guests:
         if guest not in known:
             said = f"{show(guest)} does not run, and no forward in force is for it"
@@ -51,12 +54,37 @@ def choose(overview: Overview, guests: list[str]) -> Overview:
     return _only(overview, guests)
 
 
+def _look(state: str, config: str, guests: list[str]) -> Overview:
+    """The overview, with those of the guests that do not run and have their forwards by
+    a pattern."""
+    overview = look(State(state), config)
+    known = {word for one in overview.guests for word in (one.name, one.uuid)}
+    known |= {row.pattern for row in overview.forwards}
+    rows = [
+        row
+        for guest in guests
+        if guest not in known
+        for row in rows_when_started(state, guest)
+    ]
+    names = dict.fromkeys(row.guest for row in rows)
+    stopped = [GuestStatus(name, "", "stopped", []) for name in names]
+    return replace(
+        overview,
+        guests=(*overview.guests, *stopped),
+        forwards=(*overview.forwards, *rows),
+    )
+
+
 def _only(overview: Overview, guests: list[str]) -> Overview:
     if not guests:
         return overview
     some = tuple(g for g in overview.guests if {g.name, g.uuid}.intersection(guests))
     names = {guest.name for guest in some}
-    rows = tuple(row for row in overview.forwards if row.guest in names)
+    rows = tuple(
+        row
+        for row in overview.forwards
+        if row.guest in names or (row.pattern and row.pattern in guests)
+    )
     return replace(overview, guests=some, forwards=rows)
 
 
@@ -86,12 +114,12 @@ def _text(overview: Overview, paths: Iterable[tuple[str, str]]) -> str:
 def _watch(arguments: argparse.Namespace, state: str, config: str) -> None:
     """Print the overview, and again when it has changed."""
     guests: list[str] = arguments.guest
-    choose(look(State(state), config), guests)  # a wrong name is told at once
+    choose(_look(state, config, guests), guests)  # a wrong name is told at once
     is_live = is_terminal(sys.stdout) and takes_escapes() and not arguments.json
     watch = StatusWatch(
         StatusNews(state, config),
         state,
-        lambda: _only(look(State(state), config), guests),
+        lambda: _only(_look(state, config, guests), guests),
         _told if arguments.json else _shown,
     )
     paths = [("config", config), ("state", state)]

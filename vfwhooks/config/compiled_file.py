@@ -7,6 +7,8 @@ configuration. After a line with the format, and the offsets of the parts, it ha
     own                                      the base rulesets by part,
         table inet vfwhooks {                indented by a tab
     0000000000                               where the guests of each slot begin
+    0 45 web-*                               patterns, and where their lines stand
+    forward * tcp 8080 8080 80 80 -          the patterns' lines
     web1                                     the guests' lines (see compiled_lines)
         forward * tcp 8080 8080 80 80 -
 
@@ -21,14 +23,21 @@ from itertools import accumulate
 from ..store import files
 from ..values.errors import VfwError
 
-_HEAD = b"vfw3 %010d %010d %010d %010d\n"
+_HEAD = b"vfw4 %010d %010d %010d %010d %010d %010d\n"
 _FORMAT = _HEAD.split()[0]
-_SIZE = len(_HEAD % (0, 0, 0, 0))
+_SIZE = len(_HEAD % (0, 0, 0, 0, 0, 0))
 _ROW = b"%010d\n"
 _WIDTH = len(_ROW % 0)
 _BETWEEN = re.compile("\n(?!\t)")
 _DAMAGED = "the compiled configuration is damaged", "it is compiled anew"
 _TEMPLATES = files.find_templates(__file__.rsplit("/", 2)[0]), __file__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 class Damaged(VfwError):
@@ -42,11 +51,13 @@ class Compiled:
 
     def __init__(self, fd: int) -> None:
         word, *numbers = posix.pread(fd, _SIZE, 0).split()
-        rulesets, index, guests, end = offsets = [*map(int, numbers)]
+        rulesets, index, patterns, lines, guests, end = map(int, numbers)
         size = posix.fstat(fd).st_size
-        self._rulesets, self._index, self._guests, self._end = offsets
-        self._slots = (guests - index) // _WIDTH - 1
-        is_ordered = _SIZE <= rulesets <= index < guests <= end == size
+        self._rulesets, self._index, self._patterns = rulesets, index, patterns
+        self._lines, self._guests, self._end = lines, guests, end
+        self._slots = (patterns - index) // _WIDTH - 1
+        is_ordered = _SIZE <= rulesets <= index < patterns <= lines <= guests <= end
+        is_ordered = is_ordered and end == size
         if word != _FORMAT or not is_ordered or self._slots < 1:
             raise ValueError("not a whole compiled configuration of this release")
         self.stamps = _decoded(posix.pread(fd, self._rulesets - _SIZE, _SIZE))
@@ -62,18 +73,59 @@ class Compiled:
 
     @property
     def is_empty(self) -> bool:
-        """Whether forwards.yaml names no guest."""
-        return self._guests == self._end
+        """Whether forwards.yaml names no guest, and has no pattern."""
+        return self._patterns == self._lines and self._guests == self._end
+
+    def lines_of(self, name: str, uuid: str) -> list[str]:
+        """The compiled lines for a guest that libvirt has: its own, under its name and
+        its UUID; if it has no entry at all, those of the first pattern that matches its
+        name."""
+        names = dict.fromkeys((name, uuid)) if uuid else (name,)
+        own = [lines for one in names if (lines := self._find(one)) is not None]
+        if own or self._patterns == self._lines:
+            return [line for lines in own for line in lines]
+        from .compiled_patterns import find_pattern  # few files have patterns
+
+        found = self._of_patterns(lambda rows: find_pattern(rows, name))
+        return self._of_pattern(*found) if found else []
 
     def lookup(self, name: str) -> list[str]:
         """The compiled lines for the guest of this name or UUID; empty if there are
         none."""
+        return self._find(name) or []
+
+    def patterns(self) -> dict[str, list[str]]:
+        """The lines of each pattern, in the order in which they count."""
+        if self._patterns == self._lines:
+            return {}
+        from .compiled_patterns import list_patterns
+
+        found = self._of_patterns(list_patterns)
+        return {one: self._of_pattern(*place) for one, *place in found}
+
+    def _of_patterns(self, read: "Callable[[str], T]") -> "T":
+        """What is read of the part with the patterns. Raises Damaged."""
+        size = self._lines - self._patterns
+        try:
+            return read(_decoded(posix.pread(self._fd, size, self._patterns)))
+        except (ValueError, VfwError):
+            raise Damaged(*_DAMAGED) from None
+
+    def _of_pattern(self, first: int, last: int) -> list[str]:
+        """The lines of a pattern. Raises Damaged."""
+        if not 0 <= first <= last <= self._guests - self._lines:
+            raise Damaged(*_DAMAGED)
+        text = posix.pread(self._fd, last - first, self._lines + first)
+        return _decoded(text).split("\n")[:-1]
+
+    def _find(self, name: str) -> "list[str] | None":
+        """The compiled lines for a name or UUID; None if it has no entry."""
         at = self._index + _slot(name, self._slots) * _WIDTH
         try:
             first, last = map(int, posix.pread(self._fd, 2 * _WIDTH, at).split())
         except ValueError:
             raise Damaged(*_DAMAGED) from None
-        return self._read(self._guests + first, self._guests + last).get(name, [])
+        return self._read(self._guests + first, self._guests + last).get(name)
 
     def claims(self) -> list[str]:
         """The guests, as named in the file, whose ports stay rejected while they do not
@@ -137,9 +189,15 @@ def stamps_in_force(state: str) -> str:
 
 
 def build(
-    stamps: str, base_rulesets: dict[str, str], guests: dict[str, list[str]]
+    stamps: str,
+    base_rulesets: dict[str, str],
+    guests: dict[str, list[str]],
+    patterns: "dict[str, list[str]] | None" = None,
 ) -> bytes:
     """The bytes of a compiled configuration."""
+    from .compiled_patterns import encode
+
+    rows, texts = encode(patterns or {})
     slots = [b""] * (len(guests) or 1)
     for name, lines in guests.items():
         slots[_slot(name, len(slots))] += _record(name, lines)
@@ -148,6 +206,8 @@ def build(
         _encoded(stamps),
         b"".join(_record(p, text.split("\n")) for p, text in base_rulesets.items()),
         b"".join(_ROW % begin for begin in begins),
+        _encoded(rows),
+        _encoded("".join(texts)),
         b"".join(slots),
     )
     _, *offsets = accumulate(map(len, parts), initial=_SIZE)

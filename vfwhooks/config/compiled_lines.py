@@ -2,10 +2,12 @@
 
 The lines, with examples of values, and their meaning:
 
+    pattern web-*                            whose lines these are, if no guest's own
     address 192.168.122.50
     network default
     bridge br-nat                            a bridge of the host's own
     claim 659a7fb2-af47-6fae-688d-711213d91dc1  the owner of the guest's rejects
+    shared                                   another guest may want its ports, too
     wide                                     publishes ports that libvirt's bridges need
     loopback                                 has a forward on the host's loopback
     hairpin                                  its bridge ports go into hairpin mode
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 _ADDRESSES = ("public", "whole", "kept", "outgoing")
 _CALLED = {"whole": "one_to_one", "outgoing": "egress"}  # the names in Settings
-_FLAGS = ("wide", "loopback", "hairpin")
+_FLAGS = ("shared", "wide", "loopback", "hairpin")
 
 
 def parse_settings(lines: Iterable[str]) -> Settings:
@@ -53,7 +55,7 @@ def parse_settings(lines: Iterable[str]) -> Settings:
         elif word == "address":
             address = parse_address(rest)
             settings.addresses[family_of(address)] = address
-        elif word in ("network", "bridge"):
+        elif word in ("pattern", "network", "bridge"):
             setattr(settings, word, unquote(rest))
         elif word == "over":
             settings.over.add(one_to_one(parse_address(rest)))

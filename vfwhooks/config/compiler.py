@@ -65,7 +65,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     base_rulesets = _base_rulesets(
         {chain_name(one): one for one in lists}, marks, state
     )
-    lines = {guest.name: guest_lines(guest) for guest in guests}
+    lines = {one.name: guest_lines(one) for one in guests if not one.is_pattern}
+    patterns = {one.name: guest_lines(one) for one in guests if one.is_pattern}
     of_all = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
     bridges = dict.fromkeys(guest.bridge for guest in guests if guest.bridge)
     of_all += [f"bridge {quote(bridge)}" for bridge in bridges]
@@ -73,7 +74,8 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     if of_all:
         lines[""] = of_all
     stamps = "\n".join([taken, *interfaces.stamps()])
-    state.put_compiled(compiled_file.build(stamps, base_rulesets, lines))
+    data = compiled_file.build(stamps, base_rulesets, lines, patterns)
+    state.put_compiled(data)
     state.remove("broken")
     return problems
 
@@ -108,13 +110,16 @@ def _base_rulesets(
 
 def guest_lines(guest: GuestForwards) -> list[str]:
     """The guest's lines as a hook reads them (see compiled_lines)."""
-    lines = [f"address {address}" for address in guest.addresses]
+    lines = [f"pattern {quote(guest.name)}"] if guest.is_pattern else []
+    lines += [f"address {address}" for address in guest.addresses]
     if guest.network:
         lines.append(f"network {quote(guest.network)}")
     if guest.bridge:
         lines.append(f"bridge {quote(guest.bridge)}")
     if guest.is_claimed:
         lines.append(f"claim {claim_name(guest.name)}")
+    if guest.is_shared and guest.forwards:
+        lines.append("shared")
     if any(map(_is_wide, guest.forwards)):
         lines.append("wide")
     if any(f.host_ip and f.host_ip.is_loopback for f in guest.forwards):

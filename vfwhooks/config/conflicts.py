@@ -1,7 +1,9 @@
 """Conflicts between forwards: two claims on one address and port.
 
 A port on one address and the same port on every address are no conflict: the port on
-one address wins. A public_ip belongs to one guest, with all ports.
+one address wins. A public_ip belongs to one guest, with all ports. Between a pattern
+and other guests the same ports are none (see shared_ports), but ports that only overlap
+are.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterable
 from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
 from .forwards import Forward, GuestForwards
+from .shared_ports import find_hindrance, is_surprise
 from .value_syntax import Address, PortRange
 from .yaml_tree import Problem
 
@@ -33,10 +36,17 @@ def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
                     (ports.first, ports.last, number, guest, forward)
                 )
     found: dict[int, Problem] = {}
+    shared: dict[int, Problem] = {}
     for of_one_address in claims.values():
         for later, taken, first in _overlaps(of_one_address):
-            found.setdefault(later[2], _problem(later, taken, first))
-    return [*found.values(), *_intruders(guests)]
+            its, others = later[3], first[3]
+            if its is others or not (its.is_pattern or others.is_pattern):
+                found.setdefault(later[2], _problem(later, taken, first))
+            elif why := find_hindrance(its, later[4], others, first[4]):
+                found.setdefault(later[2], _problem(later, taken, first, why))
+            elif is_surprise(its, others):
+                shared.setdefault(later[2], _warning(later, taken, first))
+    return [*{**shared, **found}.values(), *_intruders(guests)]
 
 
 def _intruders(guests: list[GuestForwards]) -> Iterable[Problem]:
@@ -84,13 +94,26 @@ def _overlaps(
         last = max(last, claim[1])
 
 
-def _problem(later: PortClaim, taken: PortRange, first: PortClaim) -> Problem:
-    forward = later[4]
-    bound = forward.host_ip and not forward.host_ip.is_unspecified
-    host = f"{forward.host_ip} " if bound else ""
-    ports = f"host ports {host}" if taken.last > taken.first else f"host port {host}"
+def _problem(
+    later: PortClaim, taken: PortRange, first: PortClaim, why: str = ""
+) -> Problem:
+    """That ports are taken already."""
     verb = "are" if taken.last > taken.first else "is"
     by = f"{show(first[3].name)} ({first[4].place})"
-    return Problem(
-        forward.place, f"{ports}{forward.protocol}/{taken} {verb} taken by {by}"
-    )
+    what = f"{_named(later[4], taken)} {verb} taken by {by}"
+    return Problem(later[4].place, f"{what}; {why}" if why else what)
+
+
+def _warning(later: PortClaim, taken: PortRange, first: PortClaim) -> Problem:
+    """That a pattern and a guest which it does not match share ports."""
+    by = f"{show(first[3].name)}'s, too ({first[4].place})"
+    end = "whoever runs first has " + ("them" if taken.last > taken.first else "it")
+    what = f"{_named(later[4], taken)} may be {by}; {end}"
+    return Problem(later[4].place, what, is_warning=True)
+
+
+def _named(forward: Forward, ports: PortRange) -> str:
+    bound = forward.host_ip and not forward.host_ip.is_unspecified
+    host = f"{forward.host_ip} " if bound else ""
+    word = "host ports" if ports.last > ports.first else "host port"
+    return f"{word} {host}{forward.protocol}/{ports}"

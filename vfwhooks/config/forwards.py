@@ -44,7 +44,9 @@ class Forward:
 
 @dataclass(frozen=True)
 class GuestForwards:
-    """One guest of forwards.yaml; `name` may be its UUID.
+    """One guest of forwards.yaml; `name` may be its UUID. With `is_pattern` it is what
+    guests have whose name the pattern `name` matches. `is_shared`: another guest may
+    want a port of it, too, while it runs.
 
     `is_claimed`: the ports stay rejected while the guest does not run. `public_ips`:
     host addresses for this guest alone. `is_one_to_one`: everything to them is
@@ -70,3 +72,5 @@ class GuestForwards:
     is_hosts_own: bool = False
     hairpin: Place | None = None
     unplaced: tuple[Forward, ...] = ()
+    is_pattern: bool = False
+    is_shared: bool = False

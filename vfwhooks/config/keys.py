@@ -52,7 +52,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 # Keys about the way of answers. They mean nothing if only the host itself connects.
 ANSWERS = ("return_path", "masquerade")
 
-DOCUMENT = ("defaults", "guests", "addresses", "metadata")
+DOCUMENT = ("defaults", "guests", "patterns", "addresses", "metadata")
 METADATA = ("guests", "ports", "host_ip", "public_ip", "over_listener")
 DEFAULTS = ("host_ip", "allow_from", "when_stopped", "hairpin", *ANSWERS)
 PUBLIC = ("public_ip", "outgoing", "public_ip_of_host")
@@ -68,5 +68,8 @@ GUEST = (
     *ANSWERS,
     *PUBLIC,
 )
+# What is one guest's own has no meaning for all that a pattern matches.
+_ONES_OWN = ("address", "when_stopped", *PUBLIC)
+PATTERN = tuple(key for key in GUEST if key not in _ONES_OWN)
 HOST_IP = ("interface", "name")
 PORT = ("published", "target", "protocol", "host_ip", "allow_from", *OPTIONS)

@@ -168,17 +168,20 @@ class FromMetadata:
 class Settings:
     """One guest's settings from forwards.yaml, as compiled.
 
-    `claim`: the owner of rejects while the guest does not run. `is_wide`: it needs
-    every network's entries. `is_loopback`: a forward is on a 127.x address of the host.
-    `is_hairpin`: it reaches itself through the host. `is_returned`: some answers leave
-    by the host's own way. `public`: addresses for this guest, not the host's.
-    `one_to_one`, `kept`: addresses whose unpublished ports are rejected, on `kept` even
-    if the guest does not run. `egress`: addresses from which its own connections leave.
-    `over`: published ports that yield to no listener of the host. `unplaced`: forwards
-    on an interface of the host that has no address, each with the interface.
-    `from_metadata`: what the guest's metadata adds, None for none."""
+    `pattern`: the pattern by which the guest has them. `is_shared`: another guest may
+    want its ports while it runs. `claim`: the owner of rejects while the guest does not
+    run. `is_wide`: it needs every network's entries. `is_loopback`: a forward is on a
+    127.x address of the host. `is_hairpin`: it reaches itself through the host.
+    `is_returned`: some answers leave by the host's own way. `public`: addresses for
+    this guest, not the host's. `one_to_one`, `kept`: addresses whose unpublished ports
+    are rejected, on `kept` even if the guest does not run. `egress`: addresses from
+    which its own connections leave. `over`: published ports that yield to no listener
+    of the host. `unplaced`: forwards on an interface of the host that has no address,
+    each with the interface. `from_metadata`: what the guest's metadata adds, None for
+    none."""
 
     addresses: Addresses = field(default_factory=dict)
+    pattern: str = ""
     network: str = ""
     bridge: str = ""
     claim: str = ""
@@ -190,6 +193,7 @@ class Settings:
     over: set[Published] = field(default_factory=set)
     unplaced: list[tuple[str, PortMapping]] = field(default_factory=list)
     from_metadata: FromMetadata | None = None
+    is_shared: bool = False
     is_wide: bool = False
     is_loopback: bool = False
     is_hairpin: bool = False

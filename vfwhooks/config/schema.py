@@ -19,10 +19,13 @@ from .conflicts import find_conflicts
 from .forwards import GuestForwards
 from .guest_names import is_uuid
 from .host_ips import HostIp, HostIps, Interfaces
-from .keys import DEFAULTS, DOCUMENT, GUEST, parse_switch
+from .keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, parse_switch
 from .metadata_bounds import Bounds, format_permission, read_bounds
+from .pattern_names import PatternNames
+from .pattern_warnings import find_covered
 from .port_list import Defaults, PortList
 from .public_ip import read_public
+from .shared_ports import mark_shared
 from .unknown_keys import is_guest
 from .value_reader import Values, find_slip_of, kind_of
 from .value_syntax import (
@@ -42,6 +45,7 @@ from .yaml_tree import (
 )
 
 _BELOW = "below it, indented, stand lines like web1: [8080:80]"
+_BELOW_PATTERNS = "below it, indented, stand lines like web-*: [8080:80]"
 _UUID = re.compile("[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 
 
@@ -50,9 +54,9 @@ def read_forwards(
     edited: Mapping[Path, bytes] = MappingProxyType({}),
     interfaces: Callable[[str], tuple[Address, ...]] | None = None,
 ) -> tuple[list[GuestForwards], list[Problem]]:
-    """All guests of forwards.yaml and forwards.d, and all problems in file order, as if
-    the `edited` files were written already. `interfaces` gives the addresses of an
-    interface; without it, the kernel does."""
+    """All guests and patterns of forwards.yaml and forwards.d, and all problems in file
+    order, as if the `edited` files were written already. `interfaces` gives the
+    addresses of an interface; without it, the kernel does."""
     guests, problems, _ = read_files(main, edited, interfaces or Interfaces())
     return guests, problems
 
@@ -77,12 +81,14 @@ def read_files(
             trees.append((path, tree))
     for path, tree in trees:
         reader.document(tree, path == main)
-    reader.read.problems += find_conflicts(reader.guests)
+    guests = mark_shared(reader.guests)
+    reader.read.problems += find_conflicts(guests)
+    reader.read.problems += find_covered([one for one in guests if one.is_pattern])
     permission = ""
     if reader.bounds:
         above, names = reader.main_defaults, reader.hosts.names
         permission = format_permission(reader.bounds, above, names)
-    return reader.guests, in_file_order(reader.read.problems, files), permission
+    return guests, in_file_order(reader.read.problems, files), permission
 
 
 def read_guest(
@@ -118,6 +124,7 @@ class _Reader:
         self.known: dict[str, Place] = {}
         self.bounds: list[Bounds] = []
         self.main_defaults: Node | None = None
+        self.patterns = PatternNames()
 
     def names(self, tree: Node) -> None:
         """Read the file's names of addresses; they hold for the guests of all files."""
@@ -140,17 +147,27 @@ class _Reader:
             self.main_defaults = parts["defaults"] if is_main else self.main_defaults
         if "metadata" in parts:
             self.bounds += read_bounds(self.read, parts["metadata"], self.hosts)
-        if "guests" not in parts:
+        if not parts.keys() & {"guests", "patterns"}:
             self.no_guests(tree)
-        elif isinstance(parts["guests"], Pairs):
-            for key, node in parts["guests"].nodes:
-                self.guest(key, node)
-        else:
-            at = parts["guests"]
-            what = f"guests: is {kind_of(at)}; {_BELOW}"
-            self.instead_of_lines(at, f"{what}; guests: {{}} says none")
+        self.below("guests", parts.get("guests"), self.guest, _BELOW)
+        self.below("patterns", parts.get("patterns"), self.pattern, _BELOW_PATTERNS)
         if not is_main:
             self.defaults = above
+
+    def below(
+        self,
+        word: str,
+        node: Node | None,
+        read: Callable[[Text, Node], None],
+        lines: str,
+    ) -> None:
+        """Read what stands below a key of the file."""
+        if isinstance(node, Pairs):
+            for key, value in node.nodes:
+                read(key, value)
+        elif node is not None:
+            what = f"{word}: is {kind_of(node)}; {lines}; {word}: {{}} says none"
+            self.instead_of_lines(node, what)
 
     def instead_of_lines(self, node: Node, what: str) -> None:
         """Report a value in place of guests' lines, or the slip that has made it one
@@ -227,9 +244,24 @@ class _Reader:
             cure = "write a UUID as virsh domuuid does, in small letters, with dashes"
             what = f"{name} is no guest's UUID; {cure}"
             self.read.problems.append(Problem(key.place, what, is_warning=True))
+        self.value(key, node)
+
+    def pattern(self, key: Text, node: Node) -> None:
+        """A pattern, with what the guests have that it matches."""
+        if not self.patterns.take(self.read, key):
+            return
+        above = self.defaults
+        self.defaults = replace(above, is_claimed=False)  # nobody's while nobody runs
+        self.value(key, node, is_pattern=True)
+        self.defaults = above
+
+    def value(self, key: Text, node: Node, is_pattern: bool = False) -> None:
+        """What stands behind a guest's name, or behind a pattern."""
+        name = key.value
         parts: dict[str, Node] | None = {"ports": node}
         if isinstance(node, Pairs):
-            parts = self.read.mapping(node, show(name), GUEST)
+            keys = PATTERN if is_pattern else GUEST
+            parts = self.read.mapping(node, show(name), keys)
         if parts is None:
             return
         public = read_public(self.read, key, parts)
@@ -258,6 +290,7 @@ class _Reader:
             bridge_place=parts["bridge"].place if bridge else Place(""),
             is_claimed=defaults.is_claimed,
             hairpin=defaults.hairpin,
+            is_pattern=is_pattern,
         )
         self.guests.append(self.fit_families(guest))
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 
 from ..values.errors import VfwError, show
-from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
+from .keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, PORT
 from .value_syntax import parse_ports, parse_short
 from .yaml_tree import Items, Node, Pairs, Text
 
@@ -54,7 +54,7 @@ def hint(key: Text, value: Node, keys: tuple[str, ...], beside: Pairs) -> str:
         found = _of_no_level(key, value)
         if found and _says_none(beside):
             found += ", and write guests: without {}"
-    elif not found and keys in (GUEST, PORT):
+    elif not found and keys in (GUEST, PATTERN, PORT):
         found = _of_others(word, value, keys)
     if found:
         return found
@@ -68,13 +68,15 @@ def _of_another_level(word: str, keys: tuple[str, ...]) -> str:
         return "it stands below defaults:, or below a guest, indented"
     if keys == DOCUMENT and word in (*GUEST, *PORT):
         return "it is a key of a guest: indent it below the guest's name"
-    if keys == GUEST and word in PORT:
+    if keys == PATTERN and word in GUEST:
+        return "it is one guest's own: write the guest below guests:"
+    if keys in (GUEST, PATTERN) and word in PORT:
         return "it is a key of a port: ports: [{published: 8080}]"
     if keys == PORT and word == "public_ip":
         return "write host_ip for this port; public_ip is a guest's, beside ports:"
     if keys == PORT and word in GUEST:
         return f"it is a key of the guest: write {word}: beside ports:"
-    if keys in (GUEST, PORT) and word in DOCUMENT:
+    if keys in (GUEST, PATTERN, PORT) and word in DOCUMENT:
         return "it is the file's: it begins in column 1"
     return ""
 

@@ -293,7 +293,8 @@ class _Reading:
                 above[-1].nodes.append(node)
                 self._note(node, closed.event, event)
             elif isinstance(event, yaml.AliasEvent):
-                raise NotRead(place, "aliases (*name) are not supported; write it out")
+                what = "aliases (*name) are not supported; write it out"
+                raise NotRead(place, f"{what}, or a pattern in quotes")
             elif isinstance(event, yaml.DocumentStartEvent) and above[0].nodes:
                 raise NotRead(place, "a second document starts here; a file holds one")
         nodes = above[0].nodes

@@ -10,11 +10,14 @@ from .status import ForwardStatus
 
 
 def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:
-    """The forwards of a guest, by its name or UUID, or those of a port. Raises VfwError
-    for what is neither."""
+    """The forwards of a guest, by its name or UUID, those of a pattern, or those of a
+    port. Raises VfwError for what is none of these."""
     name = find_name(overview, about)
     if name in [guest.name for guest in overview.guests]:
         return [row for row in overview.forwards if row.guest == name]
+    of_pattern = [row for row in overview.forwards if about and row.pattern == about]
+    if of_pattern:
+        return of_pattern
     first, protocols = asked_ports(about)
     return [
         row

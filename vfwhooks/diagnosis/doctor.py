@@ -14,6 +14,7 @@ from pathlib import Path
 from ..config import compiled_file
 from ..config.compiler import find_gone
 from ..config.forwards import GuestForwards
+from ..config.matched_names import find_matching, named
 from ..config.schema import read_forwards
 from ..host.listeners import list_listeners
 from ..host.netlink import SOCK_DIAG, Netlink
@@ -82,7 +83,11 @@ def examine(
     inventory, base = Inventory(f"{state.path}/networks"), state.base()
     guests = read_forwards(Path(main))[0]
     forwarded = [one for one in guests if one.forwards]
-    written = {one.name for one in forwarded}
+    written = {one.name for one in named(forwarded)}
+    for one in answer.guests if answer else ():
+        pattern = find_matching(guests, one.name, one.uuid)
+        if pattern and pattern.forwards:
+            written.add(one.name)
     recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
     sessions = find_sessions(root)
     overview = cache(lambda: look(state, main))
@@ -106,7 +111,7 @@ def examine(
             check_records(state, written, answer),
             check_sessions(written - recorded, sessions),
             check_strangers(written, known_names) if answer else (),
-            check_named_twice(guests, known),
+            check_named_twice(named(guests), known),
         ),
     }
     return [one for about, part in parts.items() for one in _looked_at(about, part)]

@@ -10,7 +10,7 @@ from ..config import compiled_file
 from ..config.allow_from import chain_name
 from ..config.compiled_file import Compiled
 from ..config.compiled_lines import parse_settings
-from ..config.port_mappings import FILE, PortMapping, Settings
+from ..config.port_mappings import METADATA, PortMapping, Settings
 from ..config.value_syntax import PortRange
 from ..config.yaml_tree import Place
 from ..firewall.backend import IPTABLES
@@ -40,6 +40,7 @@ from .allowed_clients import only_from
 from .asked_forwards import asked_ports, find_name, find_rows, label, ports_of
 from .overview import Overview, look
 from .status import IN_METADATA, ForwardStatus
+from .unmatched_patterns import is_of_nobody, rows_when_started
 from .written_entries import WrittenEntries
 
 _NO_GUESTS = "claim", "network"
@@ -52,8 +53,8 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     try:
         rows = find_rows(overview, about)
     except VfwError:  # neither a guest that is in force nor a port
-        rows = []
-        if not _waiting(entries, about, rows):
+        rows = rows_when_started(state.path, about)
+        if not rows and not _waiting(entries, about, rows):
             raise
     waiting = _waiting(entries, about, rows)
     name = find_name(overview, about)
@@ -125,11 +126,12 @@ class _Explainer:
         self._records = [r for r in some if r.guest.driver not in _NO_GUESTS]
         # The place and the mapping of each forward, found by its ports: a guest may
         # have thousands of forwards.
-        self._written: dict[tuple[str, str, str, PortRange], list[Place]] = {}
+        self._written: dict[tuple[str, bool, str, str, PortRange], list[Place]] = {}
         for guest in entries.guests:
             for one in guest.forwards:
                 host = str(one.host_ip or "*")
-                key = guest.name, host, one.protocol, one.published
+                about = host, one.protocol, one.published
+                key = guest.name, guest.is_pattern, *about
                 self._written.setdefault(key, []).append(one.place)
         self._compiled: dict[str, dict[tuple[str, str, int], PortMapping]] = {}
         chains = list_base_chains(Netlink())
@@ -147,8 +149,9 @@ class _Explainer:
         if hop.level == WRONG:
             yield from _line("written", [_without_head(hop)])
         else:
-            places = [str(p) for p in self._places(row)]
-            is_of_file = row.source == FILE
+            by = f", for {show(row.pattern)}" if row.pattern else ""
+            places = [f"{p}{by}" for p in self._places(row)]
+            is_of_file = row.source != METADATA
             yield from _line("written", places if is_of_file else [IN_METADATA])
         yield from _line("why", [show(row.reason)] if row.reason else [])
         yield from _line("clients", self._clients(row))
@@ -161,31 +164,35 @@ class _Explainer:
     def _names(self, guest: str) -> list[str]:
         """The names that forwards.yaml may use for the guest."""
         uuids = [g.uuid for g in self._overview.guests if g.name == guest]
-        return list(dict.fromkeys([guest, *uuids]))
+        return list(dict.fromkeys([guest, *(uuids or [""])]))
 
     def _places(self, row: ForwardStatus) -> list[Place]:
         about = row.host_ip, row.protocol, ports_of(row)
-        names = self._names(row.guest)
-        return [one for n in names for one in self._written.get((n, *about), ())]
+        is_pattern = bool(row.pattern)
+        names = [row.pattern] if is_pattern else self._names(row.guest)
+        keys = [(name, is_pattern, *about) for name in names]
+        return [one for key in keys for one in self._written.get(key, ())]
 
     def _forward(self, row: ForwardStatus) -> PortMapping | None:
         if self._config is None:
             return None
         if row.guest not in self._compiled:
             found: dict[tuple[str, str, int], PortMapping] = {}
-            for one in self._settings(self._config, row.guest).forwards:
+            for one in self._settings(self._config, row).forwards:
                 found.setdefault((one.host_ip, one.protocol, one.first), one)
             self._compiled[row.guest] = found
         key = row.host_ip, row.protocol, ports_of(row).first
         return self._compiled[row.guest].get(key)
 
-    def _settings(self, config: Compiled, name: str) -> Settings:
+    def _settings(self, config: Compiled, row: ForwardStatus) -> Settings:
         """What is in force for a guest: by its metadata as well while it runs."""
-        names = self._names(name)
+        if is_of_nobody(row):
+            return parse_settings(config.patterns().get(row.pattern, []))
+        names = self._names(row.guest)
         for record in self._records:
             if record.guest.name in names:
                 return Planner(config, self._inventory).settings(record.guest)
-        return parse_settings([line for one in names for line in config.lookup(one)])
+        return parse_settings(config.lines_of(names[0], names[-1]))
 
     def is_well(self, row: ForwardStatus) -> bool:
         """Whether it is in force as it is written."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..config.guest_names import find_near
-from ..config.port_mappings import FILE
+from ..config.port_mappings import METADATA
 from ..config.value_syntax import parse_ports
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -37,6 +37,7 @@ from .port_verdicts import EVERY, PortVerdicts, refused
 from .return_path_check import ReturnPath
 from .status import ForwardStatus
 from .unanswered import is_unanswered, tell_unanswered
+from .unmatched_patterns import is_of_nobody, rows_when_started
 from .written_entries import WrittenEntries
 
 _PATIENCE = 2.0  # seconds for a guest's answer
@@ -81,9 +82,10 @@ def follow(state: State, main: str, about: str, ask: Ask = ask_guest) -> list[Fo
     except VfwError:  # neither a guest that is in force nor a port
         names = [guest.name for guest in entries.guests]
         is_known = about not in names and _has(guests_known_soon(), about)
-        if about not in names and not is_known and not find_near(about, names):
+        rows = rows_when_started(state.path, about)
+        is_any = rows or about in names or is_known or find_near(about, names)
+        if not is_any:
             raise
-        rows = []
     hops = Hops(state, main, ask, entries)
     found = [Followed(label(row), tuple(hops.of(row))) for row in rows]
     if not found and entries.is_broken:
@@ -161,7 +163,9 @@ class Hops:
             said = f"guest: {what}"
             yield Finding(WRONG, "guest-elsewhere", row.guest, said, None, what)
             return
-        if _has(guests_known_soon(ask=_running), row.guest):
+        if is_of_nobody(row):
+            cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
+        elif _has(guests_known_soon(ask=_running), row.guest):
             cure, what = _APPLY, f"{name} runs, and nobody has told of its start"
         elif known and not _has(known, row.guest):
             near = find_near(row.guest, sorted(both[0] for both in known))
@@ -173,7 +177,7 @@ class Hops:
 
     def _address(self, row: ForwardStatus) -> Iterator[Finding]:
         is_withheld = row.state == "conflict" and not row.address
-        if row.state == "pending" or (is_withheld and row.source == FILE):
+        if row.state == "pending" or (is_withheld and row.source != METADATA):
             what = f"address: {row.reason}"
             yield Finding(WRONG, "forward-pending", row.guest, what, None, row.reason)
         elif row.address:

@@ -13,6 +13,7 @@ from ..values.published import Subnet
 from .asked_forwards import ports_of
 from .explain import find_network
 from .port_verdicts import EVERY, refused
+from .unmatched_patterns import is_of_nobody
 
 if TYPE_CHECKING:
     from ..config.forwards import GuestForwards
@@ -136,13 +137,16 @@ class _Finder:
         about = row.host_ip, row.protocol, ports_of(row)
         guest = self._guests.get(row.guest)
         names = [row.guest, guest.uuid if guest else ""]
+        names = [row.pattern] if row.pattern else names
         found = [self._allowed.get((name, *about), ()) for name in names]
-        return found[0] or found[1]
+        return next(filter(None, found), ())
 
     def _about(self, row: ForwardStatus) -> str:
         guest = self._guests.get(row.guest)
         if guest and guest.state != "running":
             return guest.state
+        if is_of_nobody(row):
+            return row.state
         network = find_network(self._inventory, row.address)
         return _name(network) if network else ""
 

@@ -47,6 +47,7 @@ from .status import (
     unplaced_statuses,
 )
 from .unanswered import name_unanswered
+from .unmatched_patterns import unmatched
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     for guest, rows in _stopped(config, guests, claims, held):
         guests.append(guest)
         forwards += rows
+    used = {one.settings.pattern for one in running}
+    for pattern, lines in config.patterns().items():
+        forwards += unmatched(pattern, lines) if pattern not in used else []
     return Overview(
         base.get("backend", ""),
         tuple(guests),
@@ -194,7 +198,9 @@ def _misspelt(name: str, defined: set[str], config: compiled_file.Compiled) -> s
     """Which guest without forwards may be meant by the name of one that libvirt does
     not have."""
     free = () if name in defined or is_uuid(name) else defined - {*config.guests()}
-    near = names_near(name, sorted(free))
+    near = names_near(
+        name, [one for one in sorted(free) if not config.lines_of(one, "")]
+    )
     return f"libvirt has no guest {show(name)}; {near}" if near else ""
 
 

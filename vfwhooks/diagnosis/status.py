@@ -6,17 +6,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
-from ..config.port_mappings import FILE, PortMapping
+from ..config.port_mappings import FILE, METADATA, PortMapping
 from ..reconcile.desired_state import DesiredState
-from ..reconcile.hairpin_mode import is_set
 from ..reconcile.route_localnet import is_open
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
 from ..values.needs import LoopbackNeed
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Address, Family, Published, family_of
+from .guest_interfaces import is_detached, why_unset
 
 IN_METADATA = "in the guest's metadata"
 _NOT_RUNNING = "the guest is not running"
@@ -34,8 +33,12 @@ class ForwardStatus:
     The states: active; pending (no address of the guest is known, or the host does not
     have the published address); stopped (the guest does not run); conflict (another
     user has the port or the address); blocked (our entries are missing, or something
-    else is in the packets' way, or forwards.yaml does not permit it). `source` is
-    file (forwards.yaml) or metadata.
+    else is in the packets' way, or forwards.yaml does not permit it).
+
+    `source` says where the forward is from: `file` for the guest's own entry in
+    forwards.yaml, `metadata`, or `pattern` for the `pattern` of forwards.yaml that
+    matches the guest's name. Of a pattern that matches no running guest, `guest` is the
+    pattern itself.
     """
 
     guest: str
@@ -48,18 +51,19 @@ class ForwardStatus:
     reason: str
     connections: int
     source: str = FILE
+    pattern: str = ""
 
     @property
     def said(self) -> str:
         """The reason, and where the forward is written if not in forwards.yaml."""
-        if self.source == FILE:
+        if self.source != METADATA:
             return self.reason
         return "; ".join(filter(None, (self.reason, IN_METADATA)))
 
     def cells(self) -> dict[str, str]:
         """The cells of its row in the table of `status`, by column title."""
         return {
-            "GUEST": self.guest,
+            "GUEST": self.guest + self._by,
             "HOST": self.host_ip,
             "PUBLISHED": f"{self.published}/{self.protocol}",
             "TARGET": f"{self.address or '-'} {self.target}",
@@ -67,6 +71,11 @@ class ForwardStatus:
             "CONNECTIONS": str(self.connections),
             "": self.said,
         }
+
+    @property
+    def _by(self) -> str:
+        """The pattern behind the guest's name, if it is by a pattern."""
+        return f" ({self.pattern})" if self.pattern not in ("", self.guest) else ""
 
     @property
     def is_loopback(self) -> bool:
@@ -120,7 +129,7 @@ class HostState:
 def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStatus]:
     """The forwards of a running guest."""
     name, addresses = desired.record.guest.name, desired.endpoint.addresses
-    taken, unset = _withheld(desired), _unset(desired, host.root)
+    taken, unset = _withheld(desired), why_unset(desired, host.root)
     found = []
     for forward in desired.settings.forwards:
         families = [family for family in forward.families if family in addresses]
@@ -142,7 +151,17 @@ def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStat
     more = desired.settings.from_metadata
     for forward, state, reason in more.refused if more else ():
         found.append(_row(name, forward, "", state, reason))
-    return found + unplaced_statuses(name, desired.settings.unplaced)
+    found += unplaced_statuses(name, desired.settings.unplaced)
+    pattern = desired.settings.pattern
+    return by_pattern(found, pattern) if pattern else found
+
+
+def by_pattern(rows: Iterable[ForwardStatus], pattern: str) -> list[ForwardStatus]:
+    """The rows of forwards that a guest has by a pattern."""
+    return [
+        replace(row, source="pattern", pattern=pattern) if row.source == FILE else row
+        for row in rows
+    ]
 
 
 def unplaced_statuses(
@@ -257,7 +276,7 @@ def _judge(
                 return "blocked", f"{what}; run vfwhooks apply"
     for nic in desired.record.guest.nics:
         bridge = nic.bridge or ""
-        if nic.device and bridge and _is_detached(nic.device, bridge, host.root):
+        if nic.device and bridge and is_detached(nic.device, bridge, host.root):
             cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
             return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"
     return "active", ""
@@ -269,24 +288,6 @@ def _before(desired: DesiredState, forward: PortMapping, family: Family) -> list
     ports = [p.first for p in desired.record.yields if p.is_beside(published)]
     holes = {port for port in ports if published.has(port)}
     return forward.entries(family, desired.endpoint.addresses[family], holes)
-
-
-def _unset(desired: DesiredState, root: str) -> str:
-    """The reason if somebody has switched off hairpin mode on a port. Other clients are
-    not affected."""
-    for device, _ in desired.ports:
-        if is_set(device, root) is False:
-            what = f"{device} is not in hairpin mode: the guest does not reach itself"
-            return f"{what}; run vfwhooks apply"
-    return ""
-
-
-def _is_detached(device: str, bridge: str, root: str) -> bool:
-    """Whether the guest's interface exists and is in no bridge, or in another one."""
-    link = Path(f"{root}/sys/class/net/{device}")
-    # The master of every Open vSwitch port is ovs-system, and not the bridge.
-    master = (link / "master").resolve().name
-    return link.exists() and master not in (bridge, "ovs-system")
 
 
 def _row(

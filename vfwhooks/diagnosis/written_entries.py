@@ -9,7 +9,8 @@ from ..config import compiled_file
 from ..config.compiler import find_gone, forward_line
 from ..config.forwards import Forward, GuestForwards
 from ..config.guest_names import find_near
-from ..config.port_mappings import FILE
+from ..config.matched_names import find_matching
+from ..config.port_mappings import METADATA
 from ..config.schema import read_forwards
 from ..store.state import State
 from ..values.errors import VfwError, show
@@ -38,41 +39,47 @@ class WrittenEntries:
         self._lines: dict[str, set[str]] = {}
         self._names = {r.guest.uuid: r.guest.name for r in state.records()}
         self._forwards = {
-            (self._name(guest), _key(one)): one
+            (self._name(guest), guest.is_pattern, _key(one)): one
             for guest in self.guests
             for one in guest.forwards
         }
 
     def _name(self, guest: GuestForwards) -> str:
-        """The guest's name, if it stands there by its UUID."""
+        """The guest's name, if it stands there by its UUID; or the pattern."""
+        if guest.is_pattern:
+            return guest.name
         return self._names.get(guest.name, guest.name)
 
     def find(self, row: ForwardStatus) -> Forward | None:
         """The entry of a forward that is in force."""
         key = row.host_ip, row.protocol, str(ports_of(row))
-        return self._forwards.get((row.guest, key))
+        return self._forwards.get((row.pattern or row.guest, bool(row.pattern), key))
 
     def hop(self, row: ForwardStatus) -> Finding:
         """Where a forward that is in force is written."""
-        is_of_file = row.source == FILE
+        is_of_file = row.source != METADATA
         forward = self.find(row) if is_of_file else None
-        if forward and self._is_changed(row.guest, forward):
+        if forward and self._is_changed(row, forward):
             what = f"written: {forward.place}, and not in force as it is there"
             return _waits(row.guest, what)
         if forward or not (is_of_file and self._is_edited and self._former):
             where = str(forward.place) if forward else self._main
+            where += f", for {show(row.pattern)}" if row.pattern else ""
             where = where if is_of_file else IN_METADATA
             return Finding(OK, "entry-found", row.guest, f"written: {where}")
         what = f"written: not any more in {self._main}, and still in force"
         return Finding(WRONG, "entry-withdrawn", row.guest, what, _APPLY, _EDITED)
 
-    def _is_changed(self, name: str, forward: Forward) -> bool:
+    def _is_changed(self, row: ForwardStatus, forward: Forward) -> bool:
         """Whether an entry says of its ports something else than what is in force."""
         if not self._is_edited or not self._former:
             return False
+        name = row.guest
         if name not in self._lines:
-            names = [name, *(uuid for uuid, one in self._names.items() if one == name)]
-            lines = [line for one in names for line in self._former.lookup(one)]
+            uuids = [uuid for uuid, one in self._names.items() if one == name]
+            lines = self._former.lines_of(name, "".join(uuids[:1]))
+            if row.pattern == name:
+                lines = self._former.patterns().get(name, [])
             self._lines[name] = {one.partition(" ")[2] for one in lines}
         return forward_line(forward) not in self._lines[name]
 
@@ -81,9 +88,17 @@ class WrittenEntries:
     ) -> Iterator[tuple[str, Finding]]:
         """The entries about a guest or a port that are not in force yet, each with its
         line."""
-        there = {(r.guest, (r.host_ip, r.protocol, str(ports_of(r)))) for r in rows}
-        for (name, key), forward in self._forwards.items() if self._is_edited else ():
-            if self._is_about(about, name, forward) and (name, key) not in there:
+        there = {
+            (
+                r.pattern or r.guest,
+                bool(r.pattern),
+                (r.host_ip, r.protocol, str(ports_of(r))),
+            )
+            for r in rows
+        }
+        for key, forward in self._forwards.items() if self._is_edited else ():
+            name = key[0]
+            if self._is_about(about, name, forward) and key not in there:
                 where = "" if forward.host_ip is None else f"{forward.host_ip} "
                 to = f"{forward.published}/{forward.protocol} → {show(name)}"
                 what = f"written: {forward.place}, and not in force"
@@ -92,6 +107,9 @@ class WrittenEntries:
 
     def _is_about(self, about: str, name: str, forward: Forward) -> bool:
         if name == self._names.get(about, about):
+            return True
+        pattern = find_matching(self.guests, self._names.get(about, about))
+        if pattern and pattern.name == name and forward in pattern.forwards:
             return True
         try:
             port, protocols = asked_ports(about)

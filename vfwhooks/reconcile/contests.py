@@ -3,7 +3,7 @@ it, but for an address from which it was ousted."""
 
 from __future__ import annotations
 
-from ..values.entries import Accept, Masquerade, ReturnMark, key_of
+from ..values.entries import Accept, Dnat, Masquerade, ReturnMark, key_of
 from ..values.errors import show
 from ..values.published import Published
 
@@ -84,10 +84,15 @@ def _owners_of_ranges(
     desired: DesiredState, taken: dict[EntryKey, Record]
 ) -> dict[EntryKey, Record]:
     """The owner of each range, by the key of each entry: a range belongs to one guest
-    as a whole."""
+    as a whole. So does a port, with the list of its clients."""
     found: dict[EntryKey, Record] = {}
     for forward in desired.settings.forwards:
         addresses = desired.endpoint.addresses
+        for family in addresses if forward.allow else ():
+            other = taken.get((Dnat, forward.published(family)), desired.record)
+            if other is not desired.record:
+                keys = map(key_of, desired.entries_of(forward, family))
+                found.update(dict.fromkeys(keys, other))
         for family in addresses if forward.first < forward.last else ():
             one = forward.published(family)
             if one not in desired.without:

@@ -93,6 +93,7 @@ class DesiredState:
         settled.is_returned = self.settings.is_returned and bool(self.entries)
         if self.settings.from_metadata:
             settled.claims = self.settings.from_metadata.claims
+        settled.is_shared = self.settings.is_shared
         return settled
 
     def yields(self) -> list[Published]:

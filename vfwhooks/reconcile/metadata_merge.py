@@ -133,7 +133,7 @@ def _of_file(compiled: Compiled) -> list[tuple[str, list[str]]]:
     """What forwards.yaml publishes, for running guests or others: for each forward and
     each public address the guest, and host, protocol, first and last port."""
     found = []
-    for guest, lines in compiled.guests().items():
+    for guest, lines in [*compiled.guests().items(), *compiled.patterns().items()]:
         for line in lines if guest else ():
             word, _, rest = line.partition(" ")
             if word in ("forward", "claimed"):

@@ -74,6 +74,7 @@ class PendingChanges:
         record.ousted = old.ousted if old else []
         record.claims = old.claims if old else []
         record.is_returned = old.is_returned if old else False
+        record.is_shared = old.is_shared if old else False
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
         """Take in libvirtd's answer, asked for at the time `asked` (monotonic ns); a

@@ -75,11 +75,8 @@ class Planner:
 
     def settings(self, guest: Guest) -> Settings:
         """The settings of the guest in forwards.yaml, under its name and under its
-        UUID."""
-        lines = self.compiled.lookup(guest.name)
-        if guest.uuid and guest.uuid != guest.name:
-            lines = lines + self.compiled.lookup(guest.uuid)
-        settings = parse_settings(lines)
+        UUID; or else by a pattern."""
+        settings = parse_settings(self.compiled.lines_of(guest.name, guest.uuid))
         if guest.metadata:
             from .metadata_merge import add_metadata  # few guests have any
 

@@ -2,7 +2,8 @@
 network, whose entries all of its guests need once.
 
 Small files hold them, so that an event reads no other guest's record: addresses/ADDRESS
-names the guest at an address, members/NETWORK/ has a file for each guest that needs the
+names the guest at an address (and a port there, that guests share, its owner; see
+port_owners), members/NETWORK/ has a file for each guest that needs the
 network. Guests whose entries depend on a network without need of it are there, too: in
 NETWORK/nics those with an interface on it, in /every those that depend on all networks.
 In /metadata are the guests whose metadata publishes ports.
@@ -22,6 +23,7 @@ from ..values.errors import NeedsFullSync, show
 from ..values.guests import hosts_own
 from ..values.needs import LoopbackNeed, Need, WayNeed
 from .planner import Planner
+from .port_owners import claims_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,14 +103,16 @@ class References:
         look_for_rivals(news, filter(None, known.values()))
 
     def _change_addresses(self, changed: Changed) -> None:
-        """Note the guests' addresses. Raises NeedsFullSync if another guest has one."""
+        """Note the guests' addresses, and ports that they share. Raises NeedsFullSync
+        if another guest has one."""
         for key, old, new in changed:
-            for address in _addresses(old) - _addresses(new):
-                self.release(address, key)
+            for one in _claimed(old) - _claimed(new):
+                self.release(one, key)
         for key, old, new in changed:
-            for address in _addresses(new) - _addresses(old):
-                if not self.claim(address, key):
-                    raise NeedsFullSync(f"another guest is at {address}")
+            for one in _claimed(new) - _claimed(old):
+                if not self.claim(one, key):
+                    where = one if one in map(str, _addresses(new)) else "the same port"
+                    raise NeedsFullSync(f"another guest is at {where}")
 
     def _change_members(self, changed: Changed) -> list[str]:
         """Note the needs that guests have now; the names of needs that no guest has any
@@ -144,18 +148,18 @@ class References:
     def _members(self, place: str) -> list[str]:
         return files.names(f"{self._state.path}/members/{files.file_name(place)}")
 
-    def claim(self, address: Address, key: Key) -> bool:
+    def claim(self, one: Address | str, key: Key) -> bool:
         """Note that the guest is at the address; False if another guest is."""
-        name, whose = f"addresses/{address}", record_name(key)
+        name, whose = f"addresses/{one}", record_name(key)
         if self._state.read(name) in ("", whose):
             self._state.write(name, whose)
             return True
         return False
 
-    def release(self, address: Address, key: Key) -> None:
+    def release(self, one: Address | str, key: Key) -> None:
         """Note that the guest has left the address."""
-        if self._state.read(f"addresses/{address}") == record_name(key):
-            self._state.remove(f"addresses/{address}")
+        if self._state.read(f"addresses/{one}") == record_name(key):
+            self._state.remove(f"addresses/{one}")
 
     def join(self, place: str, key: Key) -> None:
         """Note that the guest is a member of this place: it has the need, say."""
@@ -184,8 +188,8 @@ class References:
         whose: dict[str, Key] = {}
         members: dict[str, tuple[str, Key]] = {}
         for record in records:
-            for address in _addresses(record):
-                whose.setdefault(f"addresses/{address}", record.key)
+            for one in _claimed(record):
+                whose.setdefault(f"addresses/{one}", record.key)
             for place in _places(record):
                 members[_member(place, record.key)] = place, record.key
         self._note_addresses(whose)
@@ -291,3 +295,8 @@ def _needs(record: Record | None) -> set[Need]:
 def _addresses(record: Record | None) -> set[Address]:
     entries = record.entries if record else []
     return {entry.address for entry in entries if isinstance(entry, Accept)}
+
+
+def _claimed(record: Record | None) -> set[str]:
+    """The names in addresses/ for what this guest alone has."""
+    return {*map(str, _addresses(record)), *claims_of(record)}

@@ -25,6 +25,7 @@ from .desired_state import line_of
 from .network_changes import find_concerned, has_been_any, note_any
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
+from .port_owners import is_contested, note_contested, plan_beside_owners
 from .references import References, need_ways, note_ousted, share_entries
 from .stale_notes import StaleNotes
 from .sync_report import DISTURBED, NO_NEWS, Report
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from ..values.entries import Entry
     from .hairpin_mode import Hairpins
     from .references import Pair
-
-_CONTESTED = "contested"  # in the base: two guests want the same, and one has it
 
 
 class Sync:
@@ -104,8 +103,8 @@ class Sync:
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
         held = [entry for _, new in pairs if new for entry in new.entries]
-        is_left = removed or any(old and old.claims for old, _ in pairs)
-        if is_left and _CONTESTED in self._base:
+        is_left = any(old and old.claims for old, _ in pairs)
+        if is_contested(self._state, self._base, removed, is_left):
             raise NeedsFullSync("another guest may be waiting for this")
         self._change(pairs, deltas, removed)
         self._report.said += said
@@ -128,17 +127,19 @@ class Sync:
         NeedsFullSync."""
         pairs: list[Pair] = []
         said: list[str] = []
+        state, base = self._state, self._base
         for key, old in pending.before.items():
             record = pending.after[key]
-            desired = planner.plan(record) if record else None
+            desired = None
+            if record:
+                desired = plan_beside_owners(planner, record, state, base)
             said += line_of(old, desired)
             pairs.append((old, desired.settled() if desired else None))
         concerned: list[Record] = []
         if pending.networks:
-            base, references = self._base, self._references
-            concerned = find_concerned(pending, base, planner, references)
+            concerned = find_concerned(pending, base, planner, self._references)
         for record in concerned:
-            desired = planner.plan(record)
+            desired = plan_beside_owners(planner, record, state, base)
             pairs.append((record, new := desired.settled()))
             if new.entries != record.entries:
                 said += line_of(record, desired)
@@ -203,9 +204,7 @@ class Sync:
         )
         note_any(self._base, self._inventory)
         self._base["config"] = mark_of(planner.compiled.stamps)
-        self._base.pop(_CONTESTED, None)
-        if any(one.is_contested for one in desired.values()):
-            self._base[_CONTESTED] = ""
+        note_contested(self._state, self._base, desired.values(), is_all=True)
         wanted: dict[Entry, str] = {}
         for record in new.values():
             wanted.update(dict.fromkeys(record.entries, record.owner))

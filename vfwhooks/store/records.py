@@ -64,7 +64,8 @@ class Record:
     The flags: `is_waiting`: the guest has forwards, and no address for them; `is_off`:
     it has stopped, but its entries could not be removed; `is_followed`: no hook has
     reported it since its start; `is_returned`: answers of its forwards leave by the
-    host's own way, which the kernel may change.
+    host's own way, which the kernel may change; `is_shared`: another guest may want its
+    ports, too.
 
     The lists: `yields` are the published ports that listeners of the host keep, one by
     one; `seen` are sockets on published ports, with the time when each was first seen
@@ -83,6 +84,7 @@ class Record:
     is_followed: bool = False
     is_returned: bool = False
     is_waiting: bool = False
+    is_shared: bool = False
     yields: list[Published] = field(default_factory=list)
     seen: dict[Seen, int] = field(default_factory=dict)
     ousted: list[Ousted] = field(default_factory=list)
@@ -120,6 +122,7 @@ class Record:
         entries = "".join(f"entry {one}\n" for one in map(format_entry, self.entries))
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
+        flags += "shared\n" * self.is_shared
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         for port in self.yields:
@@ -171,7 +174,7 @@ def _read(record: Record, word: str, rest: str) -> None:
         record.entries.append(parse_entry(rest))
     elif word == "on":
         record.networks.append(parse_need(unquote(rest)))
-    elif word in ("off", "followed", "returned", "waiting"):
+    elif word in ("off", "followed", "returned", "shared", "waiting"):
         setattr(record, f"is_{word}", True)
     elif word == "yields":
         record.yields.append(parse_published(rest))

@@ -14,7 +14,8 @@ and a full sync makes its content anew; it is never fatal.
     doorbell, deaf       the service's socket for hooks; a hook has rung in vain
     guests/DRIVER/NAME   a running guest, or a network, and its entries (see records)
     claims/NAME          the ports that stay rejected for a guest, running or not
-    addresses/ADDRESS    the guest at this address
+    addresses/ADDRESS    the guest at this address; or the one with these shared ports
+    contested            what a guest wants and another one has (see port_owners)
     daemons/PID          a libvirt daemon that has called our daemon hook, and when
     localnet/BRIDGE      the value of its route_localnet before we changed it
     vmark/INTERFACE      the value of its src_valid_mark before we changed it
@@ -218,6 +219,10 @@ class State:
     def record(self, key: Key, has_entries: bool = True) -> Record | None:
         """The record of a guest, with or without its entries; None if there is none."""
         return self._record(record_name(key), has_entries)
+
+    def record_at(self, name: str) -> Record | None:
+        """The record in a file that `record_name` names."""
+        return self._record(name, has_entries=True)
 
     def records(self, driver: str = "", has_entries: bool = True) -> list[Record]:
         """The records of all claims, networks and guests, or of one driver; the oldest
