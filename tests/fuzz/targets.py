@@ -17,6 +17,8 @@ from vfwhooks.config import compiled_file, schema
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import guest_lines
 from vfwhooks.config.conflicts import find_conflicts
+from vfwhooks.config.pattern_warnings import find_covered
+from vfwhooks.config.shared_ports import mark_shared
 from vfwhooks.config.yaml_tree import NotRead, Problem, parse_tree
 from vfwhooks.firewall.nft_elements import encode
 from vfwhooks.importers.forwards_file import Known, make_file
@@ -160,6 +162,9 @@ def compilation(data: bytes) -> object:
     try:
         for name in ("web1", "a", *found.guests()):
             parse_settings(found.lookup(name))
+            parse_settings(found.lines_of(name, "b"))
+        for lines in found.patterns().values():
+            parse_settings(lines)
         return found.base_rulesets()
     except (VfwError, ValueError, IndexError):
         return None
@@ -178,11 +183,13 @@ def forwards(data: bytes) -> object:
         reader.document(tree, True)
     except NotRead as error:
         return str(error.problem)
-    found = problems + reader.read.problems + find_conflicts(reader.guests)
+    guests = mark_shared(reader.guests)
+    found = problems + reader.read.problems + find_conflicts(guests)
+    found += find_covered([one for one in guests if one.is_pattern])
     for problem in found:
         str(problem).encode("utf-8", "surrogateescape")
     if not found:
-        for guest in reader.guests:
+        for guest in guests:
             settings = parse_settings(guest_lines(guest))
             for entry in settings.entries(_GUEST):
                 encode(entry)

@@ -156,8 +156,10 @@ BOMBS = {
     "compiled": [
         b"vfw2" + b"\xff" * 16,
         b"\0" * LONG,
-        b"vfw3 0000000049 0000000049 0000000049 9999999999\n",
-        b"vfw3 0000000049 0003000049 0003000071 0003000071\n"
+        b"vfw4" + b" 0000000071" * 5 + b" 9999999999\n",
+        b"vfw4 0000000071 0003000071"
+        + b" 0003000093" * 4
+        + b"\n"
         + b"\n" * LONG
         + b"0000000000\n0000000000\n",
     ],
@@ -178,6 +180,10 @@ BOMBS = {
         b"a: 'b' " + b"[{, " * (LONG // 4),
         b"a: 'b' 'c" + b":[#= " * (LONG // 5),
         b"guests:\n" + b"a:\n- - - [\n" * (LONG // 12),
+        b"patterns: {'" + b"*[a-" * LONG + b"': [80]}\n",
+        b"patterns:\n" + b"".join(b"  '*a%d*': [80]\n" % n for n in range(100_000)),
+        b"patterns:\n"
+        + b"".join(b"  '%s%d': [80]\n" % (b"*[ab]?" * 41, n) for n in range(999)),
     ],
     "names": [b"a" * LONG, b"%" * LONG, b"/" * LONG],
 }

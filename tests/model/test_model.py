@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -58,24 +59,39 @@ BROKEN = st.sampled_from(
 )
 
 
+PATTERNS = ["g[0-2]", "g*", "?1", "*", "g[!3]", "h*"]
+SHARED = 9000
+
+
+@st.composite
+def listed(draw: st.DrawFn, base: int, fewest: int = 0) -> str:
+    """Ports of one guest, from this number on."""
+    ports = draw(st.lists(PORTS, min_size=fewest, max_size=3, unique=True))
+    texts = [
+        one.format(base, base + 1, base + 10, base + 14, base + 20, base + 21)
+        for one in ports
+    ]
+    if {"{0}:80", "{0}"} <= set(ports):
+        texts.remove(f"{base}")
+    if {"{2}-{3}:{2}-{3}/udp", "{2}-{3}:7000-7004"} <= set(ports):
+        texts = [t for t in texts if "7000" not in t]
+    return ", ".join(t if t[0] == "{" else f"'{t}'" for t in texts)
+
+
 @st.composite
 def forwards(draw: st.DrawFn) -> str:
-    """A valid forwards.yaml: each guest has ports of its own."""
+    """A valid forwards.yaml: each guest has ports of its own, and all patterns, and one
+    of the guests, want the same."""
     lines = []
-    for name in sorted(draw(st.sets(st.sampled_from(NAMES)))):
-        base = 8000 + 100 * NAMES.index(name)
-        ports = draw(st.lists(PORTS, max_size=3, unique=True))
-        texts = [
-            one.format(base, base + 1, base + 10, base + 14, base + 20, base + 21)
-            for one in ports
-        ]
-        if {"{0}:80", "{0}"} <= set(ports):
-            texts.remove(f"{base}")
-        if {"{2}-{3}:{2}-{3}/udp", "{2}-{3}:7000-7004"} <= set(ports):
-            texts = [t for t in texts if "7000" not in t]
-        quoted = ", ".join(t if t[0] == "{" else f"'{t}'" for t in texts)
-        lines.append(f"  {name}: [{quoted}]\n")
-    return "guests:\n" + "".join(lines) if lines else "guests: {}\n"
+    patterns = draw(st.lists(st.sampled_from(PATTERNS), max_size=2, unique=True))
+    sharing = draw(st.sampled_from([*NAMES, "", "", ""]))
+    most = 2 if patterns else len(NAMES)
+    for name in sorted(draw(st.sets(st.sampled_from(NAMES), max_size=most))):
+        base = SHARED if name == sharing else 8000 + 100 * NAMES.index(name)
+        lines.append(f"  {name}: [{draw(listed(base))}]\n")
+    text = "guests:\n" + "".join(lines) if lines else "guests: {}\n"
+    lines = [f"  '{pattern}': [{draw(listed(SHARED, 1))}]\n" for pattern in patterns]
+    return f"{text}patterns:\n{''.join(lines)}" if lines else text
 
 
 class Model(RuleBasedStateMachine):
@@ -126,21 +142,38 @@ class Model(RuleBasedStateMachine):
     def has_guests(self) -> bool:
         return bool(self.world.running)
 
+    @initialize(text=forwards())
+    def begin(self, text: str) -> None:
+        """A host has a file before its first guest."""
+        self.edit(text, False)
+
     @rule(
         name=st.sampled_from(NAMES),
         nics=st.lists(NETWORK, min_size=1, unique=True),
         is_migrated=st.booleans(),
+        is_reserved=st.booleans(),
         by_gate=GATE,
     )
     def start(
-        self, name: str, nics: list[str], is_migrated: bool, by_gate: bool
+        self,
+        name: str,
+        nics: list[str],
+        is_migrated: bool,
+        is_reserved: bool,
+        by_gate: bool,
     ) -> None:
-        """Defined anew and started here, or migrated in."""
+        """Defined anew and started here, or migrated in; its address is known at once,
+        or later, or never."""
         if name in self.world.running:
             return
         self.serial += 1
         guest = Guest(name, 10 + NAMES.index(name) + 16 * (self.serial % 8))
         nics = [network for network in nics if network in self.world.active]
+        for network in nics if is_reserved else ():
+            mac = mac_on(guest, network)
+            if not self.host_is_taken(network, guest.number, mac):
+                self.world.reserved[network][mac] = guest.number
+                self.world.write_network(network)
         if is_migrated and by_gate:
             self.event(True, "qemu", name, "migrate", domain(guest, nics))
         for network in nics:

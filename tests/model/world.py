@@ -6,6 +6,7 @@ the ports come from the oracle.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 from dataclasses import dataclass, field
@@ -51,10 +52,9 @@ class World:
         """Where each running guest with forwards is, in the order of their starts; a
         guest that is known nowhere stays where it was."""
         taken: dict[str, str] = {}
-        published = {one for one in self._tree() if self._tree()[one]}
         for name, one in self.running.items():
             found = ""
-            if name in published:
+            if self._entries(name):
                 found = self._find(one) or self._stays(one)
             one.last = found if found and found not in taken.values() else ""
             if one.last:
@@ -76,18 +76,24 @@ class World:
         inside = [f"192.168.{SUBNETS[n]}." for n in one.nics if n in self.active]
         return one.last if one.last.startswith(tuple(inside) or ("-",)) else ""
 
-    def _tree(self) -> dict[str, Any]:
-        guests: dict[str, Any] = yaml.load(self.forwards, Loader=yaml.BaseLoader)[
-            "guests"
-        ]
-        return guests
+    def _entries(self, name: str) -> Any:
+        """What the file says of a guest: its own entry, or the first pattern's."""
+        tree = yaml.load(self.forwards, Loader=yaml.BaseLoader)
+        patterns = tree.get("patterns", {})
+        found = [patterns[one] for one in patterns if fnmatch.fnmatchcase(name, one)]
+        return tree["guests"].get(name, found[0] if found else [])
 
     def expected(self) -> tuple[set[Published], set[str]]:
-        """The ports that are published, and the addresses that are let in."""
+        """The ports that are published, and the addresses that are let in. Of two
+        guests that want one port, the guest that runs longer has it."""
         where = self.settle()
-        published = expected(self.forwards, {name: [at] for name, at in where.items()})
+        published: dict[tuple[str, str, int], Published] = {}
+        for name, at in where.items():
+            text = json.dumps({"guests": {name: self._entries(name)}})
+            for one in expected(text, {name: [at]}):
+                published.setdefault((one.host, one.protocol, one.port), one)
         let_in = set(where.values()) if self.has_libvirts_rules else set()
-        return published, let_in
+        return set(published.values()), let_in
 
     def held(self) -> tuple[set[Published], set[str]]:
         """The same as the kernel has it."""
