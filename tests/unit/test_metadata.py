@@ -447,6 +447,15 @@ def test_a_port_of_forwards_yaml(
     assert found.startswith("conflict: forwards.yaml publishes ") == is_taken
 
 
+def test_a_port_of_a_pattern(tmp_path: Path) -> None:
+    """It is forwards.yaml's as well."""
+    config = compiled(tmp_path, f"{ALL}guests: {{}}\npatterns: {{db-*: [80]}}\n")
+
+    (found,) = outcome(config, forward("80"))
+
+    assert found.startswith("conflict: forwards.yaml publishes tcp/80 for db-*")
+
+
 def test_it_is_added_to_what_the_file_has(tmp_path: Path) -> None:
     """The file's forwards of the guest stay."""
     config = compiled(tmp_path, f"{ALL}guests: {{web1: [80]}}\n")

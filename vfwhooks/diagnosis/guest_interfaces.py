@@ -1,5 +1,5 @@
-"""What is wrong with interfaces of a running guest, for `status`: one that is out of its
-bridge, or out of hairpin mode."""
+"""What is wrong with interfaces of a running guest, for `status`: one that is out of
+its bridge, or out of hairpin mode."""
 
 from __future__ import annotations
 
