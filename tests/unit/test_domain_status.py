@@ -125,6 +125,38 @@ def test_who_runs_yet(state: str, reason: str, job: str, is_starting: bool) -> N
     assert found.is_starting == is_starting
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "job", "is_migrating"),
+    [
+        ("paused", "starting up", "migration in", True),
+        ("paused", "migration", "migration in", True),
+        ("running", "post-copy", "migration in", False),
+        ("running", "migrated", "migration in", False),
+        ("running", "booted", "migration out", False),
+        ("paused", "migration", "migration out", True),
+        ("paused", "post-copy", "migration out", True),
+        ("paused", "post-copy failed", "migration out", True),
+        ("shutdown", "unknown", "migration out", True),
+        ("paused", "user", "migration out", False),
+        ("paused", "migration", "", False),
+        ("paused", "starting up", "start", False),
+        ("paused", "save", "save", False),
+        ("shutdown", "unknown", "", False),
+    ],
+)
+def test_who_runs_elsewhere(
+    state: str, reason: str, job: str, is_migrating: bool
+) -> None:
+    """A guest that waits for its memory, or that has left for another host; not one
+    that somebody has paused, nor one whose migration is over."""
+    head = f"state='{state}' reason='{reason}' pid='181'"
+    element = f"<job type='none' async='{job}' phase='x'/>" if job else ""
+
+    found = parse_domain_status(status(head, element), "qemu")
+
+    assert found.is_migrating == is_migrating
+
+
 @pytest.mark.parametrize("pid", ["", "-1", "x", "0", "9999999999", "9" * 5000])
 def test_no_process_is_known(pid: str) -> None:
     """As libvirt has it for a guest that has none yet, or never has one."""

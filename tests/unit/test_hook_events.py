@@ -62,7 +62,7 @@ def described(driver: str, name: str, uuid: str, *nics: object) -> object:
 @pytest.mark.parametrize("daemon", DAEMONS)
 @pytest.mark.parametrize(
     ("operation", "means"),
-    [("started", "started"), ("reconnect", "reconnected"), ("start", "started")],
+    [("started", "started"), ("reconnect", "reconnected"), ("start", "starting")],
 )
 def test_a_guest_that_starts(
     tmp_path: Path, daemon: str, operation: str, means: str

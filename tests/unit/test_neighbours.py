@@ -6,9 +6,11 @@ import struct
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
 
+import pytest
+
 from unit.builders import MAC
 from unit.netlinks import Link, nla
-from vfwhooks.host.neighbours import Neighbour, list_neighbours
+from vfwhooks.host.neighbours import Neighbour, list_neighbours, probe
 
 BRIDGE = 7
 REACHABLE, STALE, FAILED, NOARP, BRIDGES_OWN = 0x02, 0x04, 0x20, 0x40, 7
@@ -51,3 +53,22 @@ def test_who_can_be_sent_to() -> None:
     found = [(one.is_usable, one.is_confirmed) for one in some]
 
     assert found == [(True, True), (True, False), (False, False)]
+
+
+@pytest.mark.parametrize(
+    ("mac", "flags", "more"),
+    [("", 0x100, b""), (MAC, 0x500, nla(2, bytes.fromhex(MAC.replace(":", ""))))],
+    ids=["known", "by its MAC"],
+)
+def test_a_probe(mac: str, flags: int, more: bytes) -> None:
+    """RTM_NEWNEIGH with NUD_PROBE replaces what is in the table (NLM_F_REPLACE), and
+    with a MAC makes it (NLM_F_CREATE); a refusal is nobody's trouble."""
+    link = Link(error=2)
+
+    probe(link, BRIDGE, ip_address("192.168.122.10"), mac)
+
+    head = struct.pack("=BxxxiHBB", AF_INET, BRIDGE, 0x10, 0, 0)
+    (sent,) = link.asked
+    kind, sent_flags = struct.unpack_from("=HH", sent, 4)
+    address = nla(1, ip_address("192.168.122.10").packed)
+    assert (kind, sent_flags & 0xF00, sent[16:]) == (28, flags, head + address + more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from unit.builders import (
     fresh_state,
     guest,
     nic,
+    parsed,
     record,
     written,
 )
@@ -25,6 +27,7 @@ from vfwhooks.values.guests import Guest
 
 WEB = ("qemu", "web1")
 ENTRIES = ["accept 4 192.168.122.10"]
+DNAT = "dnat 4 * tcp 8080 8080 192.168.122.10 80"
 OTHER_NIC = nic(OTHER_MAC, device="")
 
 
@@ -93,6 +96,38 @@ def test_the_same_event_twice(tmp_path: Path, operation: str) -> None:
         {WEB: fields(before)},
         {WEB: fields(expected)},
     )
+
+
+@pytest.mark.parametrize(
+    ("operation", "is_away", "arrived"),
+    [("away", True, 0), ("started", True, 0), ("found", False, 1)],
+)
+def test_a_guest_that_is_migrated(
+    tmp_path: Path, operation: str, is_away: bool, arrived: int
+) -> None:
+    """It keeps what it has left; it has arrived where it runs at last."""
+    before = running()
+    before.is_away, before.left = True, parsed(DNAT)
+    events = PendingChanges(known(tmp_path, before))
+
+    events.follow(GuestEvent(operation, guest(), 3000), is_away)
+
+    now = events.after[WEB]
+    assert now is not None
+    found = now.is_away, written(now.left), len(events.arrived())
+    assert found == (is_away, [DNAT], arrived)
+
+
+def test_an_answer_about_a_guest_that_is_away(tmp_path: Path) -> None:
+    """libvirtd names it as one that runs; its own file says no more that it is being
+    migrated."""
+    before = running()
+    before.is_away = True
+    events = PendingChanges(known(tmp_path, before))
+
+    events.correct([guest()], ["qemu"], time.monotonic_ns())
+
+    assert [one.key for one in events.arrived()] == [WEB]
 
 
 def test_a_guest_of_the_same_name_that_is_another(tmp_path: Path) -> None:

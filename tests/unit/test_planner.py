@@ -321,6 +321,30 @@ def test_settled(tmp_path: Path) -> None:
     assert found == (old.guest, 7, 8, WEB_AT_10, [Need("default")])
 
 
+def test_a_guest_that_is_away(tmp_path: Path) -> None:
+    """It keeps what its connections have, and nothing leads new ones to it; what did is
+    written down."""
+    old = running(entries=WEB_AT_10)
+    old.is_away = True
+
+    desired = planner(tmp_path, {"web1": WEB}).guest(old)
+
+    new = settled(desired)
+    found = written(new.entries), written(new.left), new.is_away, desired.summary()
+    why = "web1: pending: the guest is being migrated and does not run here"
+    assert found == (WEB_AT_10[1:], WEB_AT_10[:1], True, why)
+
+
+def test_a_guest_that_comes_by_migration(tmp_path: Path) -> None:
+    """Nothing leads to it before it runs."""
+    comes = running()
+    comes.is_away = True
+
+    new = settled(planner(tmp_path, {"web1": WEB}).guest(comes))
+
+    assert (written(new.entries), new.left, new.networks) == ([], [], [])
+
+
 def test_settled_with_nothing(tmp_path: Path) -> None:
     """A guest that waits for its address needs no network's entries."""
     new = settled(planner(tmp_path, {"web1": WEB}, Host(network())).guest(running()))

@@ -71,6 +71,16 @@ def test_a_record_that_is_off() -> None:
     assert found == [True, False]
 
 
+def test_a_record_of_a_guest_that_is_away() -> None:
+    """With what it was forwarded by, whose connections are not cut yet."""
+    away = record(guest("my web"), 1000, 2000, ENTRIES[1:])
+    away.is_away, away.left = True, parsed(ENTRIES[0])
+
+    found = parse_record(away.text())
+
+    assert fields(found) == fields(away)
+
+
 def test_a_record_that_waits() -> None:
     """A guest without an address is kept as that, also with entries of before."""
     known = record(entries=ENTRIES)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from unit.builders import parsed, written
+from unit.builders import parsed, record, written
 from vfwhooks.reconcile.stale_notes import (
     beside,
     cut_text,
+    find_stale,
     may_leave_stale,
     parse_cut,
 )
+from vfwhooks.store.records import Record
 
 GUEST, OTHER, HOST = "192.168.122.10", "192.168.122.11", "203.0.113.1"
 BRIDGE, PUBLIC = "192.168.122.1", "203.0.113.7"
@@ -74,3 +76,39 @@ def test_what_is_not_whole(text: str) -> None:
     """Is refused, like any record."""
     with pytest.raises(ValueError, match="is not the head of a whole record"):
         parse_cut(text)
+
+
+WEB = f"dnat 4 * tcp 8080 8080 {GUEST} 80"
+TLS = f"dnat 4 * tcp 8443 8443 {GUEST} 443"
+ACCEPT = f"accept 4 {GUEST}"
+
+
+def away() -> Record:
+    """A guest that is being migrated, and was forwarded to."""
+    found = record(entries=[ACCEPT])
+    found.is_away, found.left = True, parsed(WEB)
+    return found
+
+
+def test_connections_of_a_guest_that_leaves_stay() -> None:
+    """Its migration may fail."""
+    found = find_stale([(record(entries=[WEB, ACCEPT]), away())], parsed(WEB, TLS))
+
+    assert written(found) == [TLS]
+
+
+def test_connections_of_a_guest_that_has_left_are_stale() -> None:
+    """It has stopped here."""
+    found = find_stale([(away(), None)], parsed(ACCEPT))
+
+    assert written(found) == [ACCEPT, WEB]
+
+
+def test_connections_of_a_guest_that_has_stayed() -> None:
+    """Those of what is forwarded again go on; what is not any more is stale."""
+    before = away()
+    before.left += parsed(TLS)
+
+    found = find_stale([(before, record(entries=[WEB, ACCEPT]))], [])
+
+    assert written(found) == [TLS]

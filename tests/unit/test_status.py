@@ -79,6 +79,16 @@ def rows(
     ]
 
 
+def test_a_guest_that_is_migrated() -> None:
+    """It does not run here, whatever the kernel holds."""
+    away = desired(WEB)
+    away.record.is_away = True
+
+    assert rows(away) == [
+        ("", "pending", "the guest is being migrated and does not run here", 0)
+    ]
+
+
 def test_an_active_forward() -> None:
     """Everything that status --json promises."""
     (found,) = statuses(desired(WEB), {ACCEPT: 0, DNAT: 7}, {}, "/nowhere")

@@ -24,7 +24,7 @@ from unit.builders import (
 )
 from unit.test_domain_status import ON_DEFAULT, status
 from vfwhooks.libvirt.status_directories import DIRECTORIES, NETWORKS
-from vfwhooks.libvirt.status_follower import Follower
+from vfwhooks.libvirt.status_follower import Follower, is_migrating
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest
 
@@ -39,6 +39,7 @@ TOLD = f"<hookData>{TOLD}</hookData>"
 RESERVED = f"<host mac='{MAC}' ip='192.168.122.10'/>"
 OURS = os.getpid()
 RUNS = f"state='running' pid='{OURS}'"
+PAUSED = f"state='paused' reason='migration' pid='{OURS}'"
 
 
 def following(tmp_path: Path, *recorded: Guest) -> tuple[State, Follower]:
@@ -115,11 +116,57 @@ def test_the_name_of_its_interface_is_news(tmp_path: Path) -> None:
 def test_a_guest_that_does_not_run_yet(tmp_path: Path, recorded: list[Guest]) -> None:
     """Neither start nor stop: with a hook it may be recorded already."""
     state, follower = following(tmp_path, *recorded)
-    head = f"state='paused' reason='migration' pid='{OURS}'"
-    job = "<job type='none' async='migration in'/>"
-    write(tmp_path, f"{QEMU}/web1.xml", status(head, job))
+    job = "<job type='none' async='start'/>"
+    write(tmp_path, f"{QEMU}/web1.xml", status(PAUSED, job))
 
     assert heard(state, follower, f"{QEMU}/web1.xml") == []
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_a_guest_that_is_migrated(tmp_path: Path, direction: str) -> None:
+    """Where it is forwarded to and does not run, not yet or not any more, this is news;
+    not again as long as it is so; and it is found where it runs again."""
+    state, follower = following(tmp_path, guest())
+    path, job = f"{QEMU}/web1.xml", f"<job type='none' async='migration {direction}'/>"
+    write(tmp_path, path, status(PAUSED, job))
+    seen = [heard(state, follower, path)]
+
+    away = record()
+    away.is_away = True
+    state.keep(away)
+    seen.append(heard(state, follower, path)[1:])
+    write(tmp_path, path, status(RUNS))
+    seen.append(heard(state, follower, path)[1:])
+
+    assert seen == [[f"away qemu web1 {MAC}"], [], [f"found qemu web1 {MAC}"]]
+
+
+def test_a_guest_that_is_migrated_in_is_no_news_before_it_runs(tmp_path: Path) -> None:
+    """Without a hook nothing is known of it until then."""
+    state, follower = following(tmp_path)
+    job = "<job type='none' async='migration in'/>"
+    write(tmp_path, f"{QEMU}/web1.xml", status(PAUSED, job))
+
+    assert heard(state, follower, f"{QEMU}/web1.xml") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("web1", status(PAUSED, "<job async='migration in'/>"), True),
+        ("web1", status(PAUSED, "<job async='start'/>"), False),
+        ("web1", status(RUNS), False),
+        ("web1", b"<job async='migration in'/>", False),
+        ("web2", status(PAUSED, "<job async='migration in'/>"), False),
+    ],
+    ids=["migrated", "restored", "running", "no status", "no file"],
+)
+def test_is_migrating(tmp_path: Path, name: str, data: bytes, expected: bool) -> None:
+    """By libvirt's own file, if there is one that says so."""
+    following(tmp_path)
+    write(tmp_path, f"{QEMU}/web1.xml", data)
+
+    assert is_migrating(guest(name), str(tmp_path)) == expected
 
 
 def test_a_guest_that_is_gone(tmp_path: Path) -> None:

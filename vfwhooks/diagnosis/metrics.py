@@ -21,7 +21,7 @@ from ..values.errors import show
 from .overview import Overview, look
 
 STATES = "active", "pending", "stopped", "conflict", "blocked"
-OPERATIONS = "started", "reconnected", "stopped", "found", "moved", "network"
+OPERATIONS = "started", "reconnected", "stopped", "found", "moved", "away", "network"
 REASONS = (
     *("boot", "config", "rules", "foreign_rules", "backend", "network", "guest"),
     *("retry", "asked", "poll", "other"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from ..config.port_mappings import FILE, METADATA, PortMapping
-from ..reconcile.desired_state import DesiredState
+from ..reconcile.desired_state import AWAY, DesiredState
 from ..reconcile.route_localnet import is_open
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
@@ -132,6 +132,9 @@ def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStat
     taken, unset = _withheld(desired), why_unset(desired, host.root)
     found = []
     for forward in desired.settings.forwards:
+        if desired.record.is_away:
+            found.append(_row(name, forward, "", "pending", AWAY))
+            continue
         families = [family for family in forward.families if family in addresses]
         withheld = [why for family, why in taken if family in forward.families]
         found += [_row(name, forward, "", "conflict", reason) for reason in withheld]

@@ -12,7 +12,7 @@ from .netlink import FAMILIES, Netlink, attribute, attributes, message
 
 NEWNEIGH = 28
 _GETNEIGH = 30
-_REPLACE, _PROBE = 0x100, 0x10
+_REPLACE, _CREATE, _PROBE = 0x100, 0x400, 0x10
 _HEAD = struct.Struct("=BxxxiHBB")
 _ADDRESS, _MAC = 1, 2
 _CONFIRMED = 0x02 | 0x80
@@ -71,12 +71,17 @@ def neighbour_at(link: Netlink, interface: int, address: Address) -> str:
     return found.mac if found and found.is_usable else ""
 
 
-def probe(link: Netlink, interface: int, address: Address) -> None:
+def probe(link: Netlink, interface: int, address: Address, mac: str = "") -> None:
     """Have the kernel probe the neighbour at the address; if the neighbour has gone,
-    the kernel reports it a few seconds later."""
+    the kernel reports it a few seconds later. With a MAC, one that is not in the table
+    is probed, too."""
     head = _HEAD.pack(FAMILIES[address.version], interface, _PROBE, 0, 0)
     asked = head + attribute(_ADDRESS, address.packed)
+    flags = _REPLACE
+    if mac:
+        asked += attribute(_MAC, bytes.fromhex(mac.replace(":", "")))
+        flags |= _CREATE
     try:
-        link.request(message(NEWNEIGH, asked, _REPLACE))
+        link.request(message(NEWNEIGH, asked, flags))
     except OSError:
         pass  # the neighbour is not in the table: the kernel cannot probe it

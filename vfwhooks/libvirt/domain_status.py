@@ -13,7 +13,12 @@ from ..values.guests import Guest
 from .xml import attribute, read_domain, read_domain_xml
 
 # During one of these jobs a paused guest has not run yet.
-_STARTING = "start", "migration in"
+_INCOMING = "migration in"
+_STARTING = "start", _INCOMING
+# For these reasons a guest is paused that has left for another host: it runs there, or
+# goes on here if the migration fails. One that somebody has paused is none of them.
+_OUTGOING = "migration out"
+_LEFT = "migration", "post-copy", "post-copy failed"
 _TOO_LONG = 10  # for the number of a process
 
 
@@ -22,12 +27,15 @@ class DomainStatus:
     """A guest with a status file.
 
     If `is_starting`, the guest does not run yet: it boots, is restored, or waits for
-    its memory from another host. `pid` is the guest's process, 0 if it is unknown.
+    its memory from another host. If `is_migrating`, it does not run here because of a
+    migration: it waits for its memory, or has left. `pid` is the guest's process, 0 if
+    it is unknown.
     """
 
     guest: Guest
     is_starting: bool
     pid: int
+    is_migrating: bool = False
 
 
 def parse_domain_status(data: bytes, driver: str) -> DomainStatus:
@@ -37,10 +45,18 @@ def parse_domain_status(data: bytes, driver: str) -> DomainStatus:
     if status.tag != "domstatus" or domain is None:
         raise VfwError("the XML describes no running domain")
     pid = status.get("pid", "")
-    is_paused = status.get("state") == "paused"
+    state, reason = status.get("state"), status.get("reason")
+    is_paused, job = state == "paused", attribute(status, "job", "async")
+    # libvirt ends the process of a guest that has left: first it says `shutdown`.
+    has_left = (is_paused and reason in _LEFT) or state == "shutdown"
     return DomainStatus(
         read_domain(domain, driver),
-        status.get("reason") == "starting up"
-        or (is_paused and attribute(status, "job", "async") in _STARTING),
+        reason == "starting up" or (is_paused and job in _STARTING),
         int(pid) if pid.isdecimal() and len(pid) < _TOO_LONG else 0,
+        (is_paused and job == _INCOMING) or (has_left and job == _OUTGOING),
     )
+
+
+def may_be_migrating(data: bytes) -> bool:
+    """Whether it is worth parsing the file for `is_migrating`; most guests' is not."""
+    return b"async='migration " in data

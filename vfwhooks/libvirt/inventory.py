@@ -169,9 +169,10 @@ class Inventory:
         index = self.index(bridge)
         return neighbour_at(self.route, index, address) if index else ""
 
-    def probe(self, bridge: str, address: Address) -> None:
-        """Make the kernel ask whether the neighbour is still there."""
-        probe(self.route, self.index(bridge), address)
+    def probe(self, bridge: str, address: Address, mac: str = "") -> None:
+        """Make the kernel ask whether the neighbour is still there; with a MAC, also
+        one that the kernel does not know."""
+        probe(self.route, self.index(bridge), address, mac)
 
     def index(self, interface: str) -> int:
         """The kernel's number of the interface; 0 if there is none."""

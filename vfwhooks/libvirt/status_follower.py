@@ -21,7 +21,7 @@ from ..store.state import State
 from ..values.errors import VfwError
 from ..values.guests import Guest, Network
 from .daemons import find_daemons
-from .domain_status import parse_domain_status
+from .domain_status import may_be_migrating, parse_domain_status
 from .status_directories import GUESTS, NETWORKS, OLD_NETWORKS
 from .xml import parse_networks
 
@@ -130,7 +130,10 @@ class Follower:
             return ("stopped", Guest(driver, name, "", [])) if is_running else None
         guest = status.guest
         guest.name = name  # as hooks are told it
-        if record and is_running and record.guest == guest:
+        is_away = record is not None and record.is_away
+        if status.is_migrating:
+            return ("away", guest) if is_running and not is_away else None
+        if record and is_running and record.guest == guest and not is_away:
             return None
         return None if status.is_starting else ("found", guest)
 
@@ -205,6 +208,20 @@ class Follower:
         self._processes[fd] = path, pid
         self._epoll.register(fd, select.EPOLLIN)
         return False
+
+
+def is_migrating(guest: Guest, root: str = "") -> bool:
+    """Whether libvirt's file says that the guest does not run here because of a
+    migration; False if the file says nothing."""
+    for directory, driver in GUESTS.items():
+        path = f"{root}{directory}/{guest.name}{_SUFFIX}"
+        data = files.read(path) if driver == guest.driver else None
+        if data and may_be_migrating(data):
+            try:
+                return parse_domain_status(data, driver).is_migrating
+            except VfwError:
+                return False
+    return False
 
 
 def _network(data: bytes) -> object:

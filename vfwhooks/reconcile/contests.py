@@ -86,6 +86,8 @@ def _owners_of_ranges(
     """The owner of each range, by the key of each entry: a range belongs to one guest
     as a whole. So does a port, with the list of its clients."""
     found: dict[EntryKey, Record] = {}
+    if desired.record.is_away:
+        return found
     for forward in desired.settings.forwards:
         addresses = desired.endpoint.addresses
         for family in addresses if forward.allow else ():

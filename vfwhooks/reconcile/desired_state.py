@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..config.port_mappings import PortMapping, Settings
 from ..host.listeners import Listener
 from ..store.records import Record
-from ..values.entries import Accept, Dnat, key_of
+from ..values.entries import PUBLISHING, Accept, Dnat, key_of
 from ..values.errors import show
 from ..values.needs import Need
 from ..values.published import Published
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     PortOwner = Union[Listener, ForeignPort]
 
 
+AWAY = "the guest is being migrated and does not run here"
+
+
 class DesiredState:
     """The entries that a record should have, and the reasons of those that are missing.
     `conflicts` are reasons by the entry's key (of an address: the key of its accept);
@@ -36,7 +39,8 @@ class DesiredState:
     entries that leave ports to services on bridges, and to foreign rules for one
     address; `ports` (device, bridge) should be in hairpin mode once there is a forward;
     `unmarked` are messages about tables without a mark. With `is_contested` another
-    guest has something that this one wants."""
+    guest has something that this one wants. A guest that is away keeps nothing that
+    leads new connections to it."""
 
     __slots__ = (
         "conflicts",
@@ -91,6 +95,10 @@ class DesiredState:
         if self.ports and any(isinstance(one, Dnat) for one in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         settled.is_returned = self.settings.is_returned and bool(self.entries)
+        if record.is_away:
+            settled.is_away = True
+            led = [one for one in record.entries if isinstance(one, Dnat)]
+            settled.left = list(dict.fromkeys([*record.left, *led]))
         if self.settings.from_metadata:
             settled.claims = self.settings.from_metadata.claims
         settled.is_shared = self.settings.is_shared
@@ -148,11 +156,16 @@ class DesiredState:
 
     def entries_at(self, addresses: Addresses) -> list[Entry]:
         """The entries at these addresses, with the exempt ones."""
+        if self.record.is_away:  # what its connections have stays for them
+            held = self.record.entries
+            return [one for one in held if not isinstance(one, PUBLISHING)]
         entries = self.settings.entries(addresses, self.without, self.holes)
         return entries + self.exempt if entries else []
 
     def summary(self) -> str:
         name = show(self.record.guest.name)
+        if self.record.is_away:
+            return f"{name}: pending: {AWAY}"
         endpoint = ", ".join(map(str, self.endpoint.addresses.values()))
         reasons = dict.fromkeys(self.conflicts.values())
         for ports in self.holes.values():

@@ -8,7 +8,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.guests import Guest
 
-_STARTED = {"start": "started", "started": "started", "reconnect": "reconnected"}
+_STARTED = {"start": "starting", "started": "started", "reconnect": "reconnected"}
 
 
 def waiting(state: State) -> list[tuple[str, GuestEvent]]:

@@ -7,6 +7,8 @@ from ..store.records import GuestEvent, Hairpin, Key, Record
 from ..store.state import State
 from ..values.guests import Guest
 
+_RUNNING = "starting", "started", "reconnected", "found", "away"
+
 
 class PendingChanges:
     """Follows events. `before` and `after` are records by key (None for no guest);
@@ -21,9 +23,11 @@ class PendingChanges:
         self.networks: set[str] = set()
         self._stopped: dict[Key, int] = {}
 
-    def follow(self, guest_event: GuestEvent) -> None:
+    def follow(self, guest_event: GuestEvent, is_away: bool = False) -> None:
+        """Take in an event; with `is_away` the guest does not run here (see
+        records)."""
         guest = guest_event.guest
-        if guest_event.operation in ("started", "reconnected", "found"):
+        if guest_event.operation in _RUNNING:
             old = self._now((guest.driver, guest.name))
             same = old if old and old.guest.uuid == guest.uuid else None
             since = same.since if same else guest_event.stamp
@@ -33,6 +37,7 @@ class PendingChanges:
                 since,
                 guest_event.stamp,
                 is_followed and guest_event.operation == "found",
+                is_away,
             )
         elif guest_event.operation == "moved":
             self._now((guest.driver, guest.name))
@@ -63,7 +68,14 @@ class PendingChanges:
             if self.before[key] is None and self.after[key] is None:
                 note_stopped(self._state, key, stamp)
 
-    def _put(self, guest: Guest, since: int, stamp: int, is_followed: bool) -> None:
+    def _put(
+        self,
+        guest: Guest,
+        since: int,
+        stamp: int,
+        is_followed: bool,
+        is_away: bool = False,
+    ) -> None:
         key = guest.driver, guest.name
         old = self.before[key]
         entries, networks = (old.entries, old.networks) if old else ([], [])
@@ -75,6 +87,15 @@ class PendingChanges:
         record.claims = old.claims if old else []
         record.is_returned = old.is_returned if old else False
         record.is_shared = old.is_shared if old else False
+        record.is_away, record.left = is_away, old.left if old else []
+
+    def arrived(self) -> list[Record]:
+        """The guests that run here again, or for the first time after a migration."""
+        return [
+            new
+            for key, old in self.before.items()
+            if old and old.is_away and (new := self.after[key]) and not new.is_away
+        ]
 
     def correct(self, guests: list[Guest], drivers: list[str], asked: int) -> None:
         """Take in libvirtd's answer, asked for at the time `asked` (monotonic ns); a
@@ -90,7 +111,8 @@ class PendingChanges:
             if now and not _is_later(now.stamp, asked):
                 stamp = min(now.stamp, asked)
                 if now.guest.uuid == guest.uuid:
-                    self._put(guest, now.since, stamp, now.is_followed)
+                    is_away = now.is_away and _is_still_away(guest)
+                    self._put(guest, now.since, stamp, now.is_followed, is_away)
                 else:
                     self._put(guest, asked, stamp, is_followed=True)
             elif now is None and not _is_later(self._stopped_at(key), asked):
@@ -121,6 +143,12 @@ def without_former_names(records: list[Record]) -> list[Record]:
         for one in records
         if not one.guest.uuid or newest[one.guest.driver, one.guest.uuid] is one
     ]
+
+
+def _is_still_away(guest: Guest) -> bool:
+    from ..libvirt.status_follower import is_migrating  # few need it
+
+    return is_migrating(guest)
 
 
 def _is_later(stamp: int, asked: int) -> bool:

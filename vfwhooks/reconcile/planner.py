@@ -140,7 +140,7 @@ class Planner:
     ) -> None:
         """Find the port conflicts of the ports to publish; the records say which
         entries are in force, and which listeners were there first."""
-        held = [entry for record in records for entry in record.entries]
+        held = [entry for one in records for entry in (*one.entries, *one.left)]
         past = Past(records)
         met = find_port_conflicts(published, held, self.inventory, past)
         before = time.monotonic_ns() - self._lasting

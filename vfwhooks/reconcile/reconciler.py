@@ -47,8 +47,9 @@ _EDITED = "forwards.yaml has changed"
 class Reconciler:
     """One holder of the lock, from taking it (or with the given `lock`) to its release.
     It may wait for the lock, and tools may run, until the time `until` (monotonic).
-    With `is_apart`, a child compiles files, and the last good configuration serves
-    meanwhile. Raises OutOfTime."""
+    With `is_apart` it is the service's: a child compiles files, the last good
+    configuration serves meanwhile, and libvirt's files tell when a guest runs. Raises
+    OutOfTime."""
 
     def __init__(
         self,
@@ -198,9 +199,7 @@ class Reconciler:
         self._cut(until)
         before = len(self.report.problems)
         self._inventory.look_anew()  # events may be newer than the inventory
-        guest_events = [guest_event for _, guest_event in noted] + (
-            [mine] if mine else []
-        )
+        guest_events = self._heeded([event for _, event in noted], mine)
         why = why or self._why_always()
         if self._state.begin():
             why = why or "whoever was at work has been ended"
@@ -209,7 +208,7 @@ class Reconciler:
             why = why or said or "it was asked for"
         pending = PendingChanges(self._state)
         for guest_event in guest_events:
-            pending.follow(guest_event)
+            pending.follow(guest_event, self._is_away(guest_event))
         if answer:
             pending.correct(list(answer.guests), list(answer.drivers), asked)
         try:
@@ -235,6 +234,24 @@ class Reconciler:
             ]
         self._state.end([name for name, _ in noted])
 
+    def _heeded(
+        self, noted: list[GuestEvent], mine: "GuestEvent | None"
+    ) -> list[GuestEvent]:
+        """The events that count. The service leaves out a guest that has no process
+        yet: it hears when the guest runs, and a migrated one waits for its memory."""
+        if self._is_apart:
+            return [one for one in noted if one.operation != "starting"]
+        return noted + ([mine] if mine else [])
+
+    def _is_away(self, guest_event: GuestEvent) -> bool:
+        """Whether the guest does not run here because of a migration. A hook without a
+        service does not ask: nobody would tell it later that the guest runs."""
+        if self._is_apart and guest_event.operation in ("started", "reconnected"):
+            from ..libvirt.status_follower import is_migrating
+
+            return is_migrating(guest_event.guest)
+        return guest_event.operation == "away"
+
     def _mark(self, table: int) -> int:
         """The mark's value for a routing table from now on; 0 if none is left."""
         from .return_path import allot_value  # few need it
@@ -257,4 +274,8 @@ class Reconciler:
             why = NOT_INTACT
         if config.compiled.is_empty and not self._state.records():
             why = NO_NEWS if why else ""
+        for record in pending.arrived():
+            from .arrivals import greet  # after a migration alone
+
+            greet(planner.plan(record), self._inventory)
         self._sync.run(pending, planner, why)

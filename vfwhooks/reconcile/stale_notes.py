@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..libvirt.inventory import Inventory
     from ..store.state import State
     from ..values.entries import Entry
+    from .references import Pair
 
 
 class StaleNotes:
@@ -30,13 +31,19 @@ class StaleNotes:
         self.has_any = bool(state.names("cuts"))
 
     def note(
-        self, removed: list[Entry], added: list[Entry], held: Collection[Entry]
+        self,
+        removed: list[Entry],
+        added: list[Entry],
+        held: Collection[Entry],
+        pairs: list[Pair],
     ) -> None:
-        """Write down the entries that may leave stale connections.
+        """Write down the entries that may leave stale connections; the pairs are the
+        records before and after.
 
         A search for them takes the kernel 9 ms and more; libvirt need not wait for
         this.
         """
+        removed = find_stale(pairs, removed)
         if may_leave_stale(removed, added):
             removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
             text = cut_text(removed, added, beside(removed, held))
@@ -88,6 +95,17 @@ class StaleNotes:
         except (ValueError, LookupError):
             self._state.set_aside(file)
         return []
+
+
+def find_stale(pairs: list[Pair], removed: list[Entry]) -> list[Entry]:
+    """Of removed entries those whose connections are to be cut: not those that a guest
+    has left for a migration, which may fail; these follow when it has stopped."""
+    left = {entry for _, new in pairs if new for entry in new.left}
+    before = [entry for old, _ in pairs if old for entry in old.left]
+    if not left and not before:
+        return removed
+    held = {entry for _, new in pairs if new for entry in new.entries}
+    return [one for one in [*removed, *before] if one not in left and one not in held]
 
 
 def may_leave_stale(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:

@@ -117,7 +117,7 @@ class Sync:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
             self._state.keep_base(self._base)
-        self.cuts.note(removed, added, held)
+        self.cuts.note(removed, added, held, pairs)
         self._conclude(pairs)
 
     def _plan(
@@ -226,7 +226,7 @@ class Sync:
         removed = [entry for delta in deltas for entry in delta.removed()]
         added = [entry for delta in deltas for entry in delta.added()]
         self._report.note_check(why, result, len(removed), len(added))
-        self.cuts.note(removed + result.removed, added + result.added, wanted)
+        self.cuts.note(removed + result.removed, added + result.added, wanted, pairs)
         self._conclude(pairs)
         self._references.note_anew(list(new.values()))
         for directory in ("tmp", "daemons"):

@@ -12,6 +12,7 @@ returned
 yields 4 * tcp 22 22
 seen 4 * udp 51820 51820 28115 1203344455
 ousted 192.168.122.10 52:54:00:00:00:11
+left dnat 4 * tcp 8443 8443 192.168.122.10 443
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
 """
 
@@ -65,14 +66,17 @@ class Record:
     it has stopped, but its entries could not be removed; `is_followed`: no hook has
     reported it since its start; `is_returned`: answers of its forwards leave by the
     host's own way, which the kernel may change; `is_shared`: another guest may want its
-    ports, too.
+    ports, too; `is_away`: the guest is being migrated and does not run here, not yet or
+    not any more.
 
     The lists: `yields` are the published ports that listeners of the host keep, one by
     one; `seen` are sockets on published ports, with the time when each was first seen
     (see port_conflicts); `hairpins` are the guest's bridge ports that should be in
     hairpin mode (see hairpin_mode); `ousted` are clones with the same lease, which
-    still use the address; `claims` are the ports that the guest's metadata publishes.
-    Networks in use have records, too, with the driver `network`.
+    still use the address; `left` are the entries that a guest had before it went away,
+    whose connections are not cut before it has stopped; `claims` are the ports that the
+    guest's metadata publishes. Networks in use have records, too, with the driver
+    `network`.
     """
 
     guest: Guest
@@ -85,10 +89,12 @@ class Record:
     is_returned: bool = False
     is_waiting: bool = False
     is_shared: bool = False
+    is_away: bool = False
     yields: list[Published] = field(default_factory=list)
     seen: dict[Seen, int] = field(default_factory=dict)
     ousted: list[Ousted] = field(default_factory=list)
     hairpins: list[Hairpin] = field(default_factory=list)
+    left: list[Entry] = field(default_factory=list)
     claims: list[Published] = field(default_factory=list)
 
     @property
@@ -123,6 +129,7 @@ class Record:
         flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
         flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
         flags += "shared\n" * self.is_shared
+        flags += "away\n" * self.is_away
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         for port in self.yields:
@@ -132,6 +139,7 @@ class Record:
         for port in self.claims:
             flags += f"claims {format_published(port)}\n"
         flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
+        flags += "".join(f"left {one}\n" for one in map(format_entry, self.left))
         head = f"{self.since} {self.stamp}\n{_guest_text(self.guest)}{flags}"
         return seal(head + networks + entries)
 
@@ -140,9 +148,11 @@ class Record:
 class GuestEvent:
     """An event of a guest or a network: operation, guest with what its XML said, time.
 
-    The operations: started, reconnected, stopped; found (the guest runs, and no hook
-    reported this state); moved (the guest's address is news); network (the guest is a
-    network that started, stopped or changed).
+    The operations: starting (from libvirt without `started`, or once before it),
+    started, reconnected, stopped; found (the guest runs, and no hook
+    reported this state); away (it is being migrated and does not run here); moved (the
+    guest's address is news); network (the guest is a network that started, stopped or
+    changed).
     """
 
     operation: str
@@ -172,9 +182,11 @@ def _read(record: Record, word: str, rest: str) -> None:
     """Add one line to the record."""
     if word == "entry":
         record.entries.append(parse_entry(rest))
+    elif word == "left":
+        record.left.append(parse_entry(rest))
     elif word == "on":
         record.networks.append(parse_need(unquote(rest)))
-    elif word in ("off", "followed", "returned", "shared", "waiting"):
+    elif word in ("off", "followed", "returned", "shared", "waiting", "away"):
         setattr(record, f"is_{word}", True)
     elif word == "yields":
         record.yields.append(parse_published(rest))
