@@ -130,11 +130,9 @@ def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStat
     """The forwards of a running guest."""
     name, addresses = desired.record.guest.name, desired.endpoint.addresses
     taken, unset = _withheld(desired), why_unset(desired, host.root)
-    found = []
-    for forward in desired.settings.forwards:
-        if desired.record.is_away:
-            found.append(_row(name, forward, "", "pending", AWAY))
-            continue
+    away = desired.settings.forwards if desired.record.is_away else []
+    found = [_row(name, forward, "", "pending", AWAY) for forward in away]
+    for forward in () if away else desired.settings.forwards:
         families = [family for family in forward.families if family in addresses]
         withheld = [why for family, why in taken if family in forward.families]
         found += [_row(name, forward, "", "conflict", reason) for reason in withheld]
