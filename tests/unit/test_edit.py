@@ -102,6 +102,38 @@ def test_add_with_options(edited: EditTarget) -> None:
     assert edited.main.read_text() == BEFORE + line
 
 
+def test_add_in_place_of_another(edited: EditTarget) -> None:
+    """The entry for the port that is named goes, and the new one stands there."""
+    run(edited, "add", "web1", "443", "8443")
+    allow = "--allow-from", "198.51.100.0/24"
+
+    status = run(edited, "add", "web1", "444:443", "--replace", "443/tcp", *allow)
+
+    long = "{published: 444, target: 443, allow_from: 198.51.100.0/24}"
+    after = BEFORE.replace("80]", f"80, {long}, 8443]")
+    assert (status, edited.main.read_text()) == (0, after)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["web1", "1", "2"], "--replace takes one entry for another one"),
+        (["db", "1"], "db is not in forwards.yaml"),
+        (["mail", "1"], "mail has no entry for 8080"),
+        (["long", "1"], "the entry for 8080 of long has more keys than this can write"),
+    ],
+)
+def test_what_is_not_replaced(edited: EditTarget, words: list[str], said: str) -> None:
+    """Where it is not clear what goes, or something would be lost."""
+    more = "  long: [{published: 8080, target: 80, masquerade: true}]\n"
+    edited.main.write_text(BEFORE + more)
+
+    found = refusal(run, edited, "add", *words, "--replace", "8080")
+
+    assert found.startswith(said)
+    assert edited.main.read_text() == BEFORE + more
+
+
 def test_add_by_uuid(edited: EditTarget) -> None:
     """A guest that stands in the file under its name is found by its UUID."""
     run(edited, "add", UUID, "443")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from unit.builders import PROPERTY, refusal
 from unit.test_docs import DOCS, examples
-from vfwhooks.config.edited_text import add, remove
+from vfwhooks.config.edited_text import add, change, remove
 from vfwhooks.config.edited_tree import plain
 from vfwhooks.config.yaml_tree import parse_tree
 
@@ -133,6 +133,43 @@ REMOVED = {
     ),
     "a guest with nothing": ("guests:\n  web1:\n  b: 1\n", [], "guests:\n  b: 1\n"),
 }
+
+
+@pytest.mark.parametrize(
+    ("old", "before", "after"),
+    [
+        ("8080:80", "guests: {web1: [80, ", ", 81]} # x"),
+        ('"8080:80"', "guests:\n  web1:\n  - 80\n  - ", "  # web\n  mail: 25\n"),
+        (
+            "8080:80",
+            "guests:\n  web1:\n    ports:\n      # a\n      - 80\n      - ",
+            "",
+        ),
+        ("{published: 8080, target: 80}", "guests:\n  web1: [80, ", "]"),
+        ("published: 8080\n     target: 80", "guests:\n  web1:\n   - 80\n   - ", "\n"),
+    ],
+)
+def test_another_entry_in_its_place(old: str, before: str, after: str) -> None:
+    """All else stays, what stands beside the entry too."""
+    found = change(f"{before}{old}{after}", "web1", 1, "{published: 1, target: 2}")
+
+    assert found == f"{before}{{published: 1, target: 2}}{after}"
+
+
+def test_another_entry_for_the_only_one() -> None:
+    """A port that is no list stays none."""
+    found = change("guests:\n  web1: 8080:80 # x\n", "web1", 0, "443")
+
+    assert found == "guests:\n  web1: 443 # x\n"
+
+
+def test_no_comment_is_lost_in_a_change() -> None:
+    """One in the entry itself has no place in the new one."""
+    text = "guests:\n  web1:\n  - published: 80 # web\n    target: 81\n"
+
+    said = refusal(change, text, "web1", 0, "443")
+
+    assert said.endswith("(write by hand, for web1: 443)")
 
 
 @pytest.mark.parametrize("name", REMOVED)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.config_files import find_files
-from ..config.edited_text import add, remove
+from ..config.edited_text import remove
 from ..config.entry_spelling import (
     count_entries,
     entries_of,
@@ -37,6 +37,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
 from .pattern_edits import refuse_pattern, refuse_removal, tell_replaced
+from .replaced_entry import with_entries
 from .safe_write import edited_alone, replace_file
 
 _PLACE = re.compile(r":\d+:\d+")
@@ -67,7 +68,7 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
         if arguments.file and not tree:
             path = file_to_be(arguments.file, target.main)
         published = find_published(tree, guest, entries) if tree else ""
-        if published:
+        if published and not arguments.replace:
             said = f"vfwhooks: {published}; change it with: vfwhooks edit"
             print(said, file=sys.stderr)
             return BAD
@@ -76,7 +77,8 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
             what = f"{show(guest)} has all ports of its public_ip"
             raise VfwError(what, "with ports: it would have those alone")
         before = read_bytes(path)
-        after = add(_decoded(before), guest, entries).encode()
+        old, port = _decoded(before), arguments.replace
+        after = with_entries(old, tree, guest, port, entries).encode()
         replaced = tell_replaced(target.main, {path: after}, guest, known)
         done = _carry_out(path, before, after, target, arguments.dry_run)
     if done:

@@ -77,7 +77,7 @@ def how_to_restore(
     """The commands, with these options, that write a guest's entries again; where they
     cannot say all of it, its lines are what to write."""
     entries = [node.value for node in nodes if isinstance(node, Text)]
-    long = [_of_long(node) for node in nodes if isinstance(node, Pairs)]
+    long = [words_of_long(node) for node in nodes if isinstance(node, Pairs)]
     if set(keys) - {"ports"} or not nodes or None in long:
         return [_BY_HAND]
     words = [entries] if entries else []
@@ -86,7 +86,7 @@ def how_to_restore(
     return ["to have it back:", *(f"  {line}" for line in lines)]
 
 
-def _of_long(node: Pairs) -> list[str] | None:
+def words_of_long(node: Pairs) -> list[str] | None:
     """The words of `add` for an entry with keys; None if there are none."""
     parts = {key.value: value for key, value in node.nodes}
     if set(parts) - {"published", "target", "protocol", *_IN_OPTIONS}:

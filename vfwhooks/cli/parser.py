@@ -145,6 +145,9 @@ and does what apply does. An entry that check would refuse is not written.""",
     one.add_argument(
         "--file", type=Path, metavar=FILE, help="a file of forwards.d to write it into"
     )
+    one.add_argument(
+        "--replace", metavar=PORT, help="in place of the guest's entry for this port"
+    )
     one.add_argument("--dry-run", action="store_true", help="only show what changes")
     one = _add(
         commands,

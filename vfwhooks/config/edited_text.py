@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
 from ..values.errors import VfwError, show
-from .edited_tree import Plain, plain, with_entries, without_entry
+from .edited_tree import Plain, plain, with_entries, with_entry, without_entry
 from .entry_spelling import format_key
 from .yaml_tree import Items, Node, NotRead, Pairs, Problem, Spans, Text, parse_tree
 
@@ -57,6 +57,16 @@ def remove(text: str, guest: str, doomed: Collection[int] = ()) -> str:
     assert guests and isinstance(guests[1], Pairs)
     wanted = without_entry(page.tree, guest, None)
     return page.edited(page.without_pair(guests[0], guests[1], key, node), wanted)
+
+
+def change(text: str, guest: str, number: int, entry: str) -> str:
+    """The text with this entry, YAML in flow style, in place of that one of the
+    guest's. Raises VfwError with what to write by hand."""
+    page = _Page(text, f"write by hand, for {show(guest)}: {show(entry)}")
+    ports = page.entries_of(guest)[2]
+    old = ports.nodes[number] if isinstance(ports, Items) else ports
+    wanted = with_entry(page.tree, guest, number, entry)
+    return page.edited([page.instead(old, entry)], wanted)
 
 
 def _adding(page: _Page, guest: str, line: str, entries: Sequence[str]) -> list[Splice]:
@@ -261,6 +271,13 @@ class _Page:
         last = self._last_line(node) + 1
         end = self._starts[last] if last < len(self._starts) else len(self.text)
         return self._starts[self._line(first)], end, ""
+
+    def instead(self, node: Node, new: str) -> Splice:
+        """Something else in its place; a comment in it would be lost."""
+        first, last = self._first(node), self._last(node)
+        if not isinstance(node, Text) and "#" in self.text[first:last]:
+            raise self.refusal()
+        return first, last, new
 
     def without_item(self, node: Items, number: int) -> list[Splice]:
         """An item less in a list of several."""

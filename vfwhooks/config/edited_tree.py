@@ -32,6 +32,19 @@ def with_entries(tree: Node, guest: str, entries: Sequence[str]) -> Plain:
     return {**top, "guests": guests}
 
 
+def with_entry(tree: Node, guest: str, number: int, entry: str) -> Plain:
+    """With this entry, in YAML, in place of that one of the guest's."""
+    new = plain(parse_tree(entry.encode(), "", []))
+    top, guests = _parts(tree)
+    said = guests[guest]
+    has_keys = isinstance(said, dict) and "ports" in said
+    ports = said["ports"] if isinstance(said, dict) and has_keys else said
+    if isinstance(ports, list):
+        new = [*ports[:number], new, *ports[number + 1 :]]
+    guests[guest] = {**said, "ports": new} if isinstance(said, dict) else new
+    return {**top, "guests": guests}
+
+
 def without_entry(tree: Node, guest: str, number: int | None) -> Plain:
     """Without that one of the guest's entries; for None, without the guest."""
     top, guests = _parts(tree)
