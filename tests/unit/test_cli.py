@@ -126,7 +126,9 @@ def test_explain_a_file(tmp_path: Path) -> None:
 
 def test_status_before_the_first_event(tmp_path: Path) -> None:
     """Forwards of guests that do not run, in the shape that is promised."""
-    configured(tmp_path, "guests: {web1: [8080:80, '[::]:5000-5001:5000-5001/udp']}\n")
+    few = "{published: 8080, target: 80, allow_from: ['2001:db8::/32', 198.51.100.7]}"
+    listed = f"[{few}, '[::]:5000-5001:5000-5001/udp']"
+    configured(tmp_path, f"guests: {{web1: {listed}}}\n")
 
     status, output, errors = vfwhooks(tmp_path, "status", "--json")
 
@@ -142,19 +144,19 @@ def test_status_before_the_first_event(tmp_path: Path) -> None:
         "connections": 0,
         "source": "file",
         "pattern": "",
+        "allow_from": ["198.51.100.7/32", "2001:db8::/32"],
     }
     other = {**row, "host_ip": "::", "published": "5000-5001", "target": "5000-5001"}
+    other.update(protocol="udp", allow_from=[])
     guest: dict[str, object]
     guest = {"name": "web1", "uuid": "", "state": "stopped", "addresses": []}
     guest["metadata"] = ""
-    assert (status, errors, json.loads(output)) == (
+    told = json.loads(output)
+    assert told.pop("service") in ("running", "stopped")
+    assert (status, errors, told) == (
         0,
         "",
-        {
-            "backend": "",
-            "guests": [guest],
-            "forwards": [row, {**other, "protocol": "udp"}],
-        },
+        {"backend": "", "guests": [guest], "forwards": [row, other], "problems": []},
     )
 
 
@@ -483,4 +485,6 @@ def test_what_programs_are_told() -> None:
             }
         ],
         "forwards": [],
+        "problems": [],
+        "service": "stopped",
     }

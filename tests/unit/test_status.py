@@ -105,6 +105,7 @@ def test_an_active_forward() -> None:
         "connections": 7,
         "source": "file",
         "pattern": "",
+        "allow_from": (),
     }
 
 

@@ -88,6 +88,8 @@ def status_json(overview: Overview) -> str:
         "backend": overview.backend,
         "guests": [asdict(guest) for guest in overview.guests],
         "forwards": [asdict(forward) for forward in overview.forwards],
+        "problems": list(overview.problems),
+        "service": "running" if overview.has_service else "stopped",
     }
     return json.dumps(shown)
 

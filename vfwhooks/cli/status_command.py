@@ -141,12 +141,13 @@ def _told(overview: Overview) -> object:
     """What makes another object of JSON: all but the numbers of connections, which
     nobody tells."""
     rows = tuple(replace(row, connections=0) for row in overview.forwards)
-    return overview.backend, overview.guests, rows
+    host = overview.backend, overview.problems, overview.has_service
+    return host, overview.guests, rows
 
 
 def _shown(overview: Overview) -> object:
     """What makes another table."""
-    return _told(overview), overview.problems, overview.hooks
+    return _told(overview), overview.hooks
 
 
 def show_live(watch: StatusWatch, paths: list[tuple[str, str]]) -> None:

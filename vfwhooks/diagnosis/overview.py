@@ -11,6 +11,7 @@ from ..config.compiled_lines import parse_settings
 from ..config.compiler import find_gone
 from ..config.guest_names import is_uuid, names_near
 from ..config.last_good import known_broken
+from ..config.port_mappings import PortMapping
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.entry_delta import Held
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
@@ -18,7 +19,7 @@ from ..foreign.named_rules import NONE, Named
 from ..foreign.reader import Foreign, read_foreign
 from ..host.netlink import Netlink
 from ..host.run import Run
-from ..installation.hook_files import find_uncalled
+from ..installation.hook_files import find_service, find_uncalled
 from ..installation.hook_permissions import hooks_line
 from ..libvirt.defined_guests import find_defined
 from ..libvirt.inventory import Inventory
@@ -32,6 +33,7 @@ from ..values.entries import Dnat, Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
+from .allowed_sources import with_sources
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
 from .hindered_rows import by_other_ways, hindered
@@ -56,8 +58,8 @@ class Overview:
 
     `backend` is '' before the first event. `problems` concern the files or the firewall
     as a whole. `held` has the connections of every entry in the kernel, `hooks` how
-    starts of guests are noticed, and `holes` the ports of ranges that stay the host's,
-    by the guest's name and what is published.
+    starts of guests are noticed, `holes` the ports of ranges that stay the host's, by
+    the guest's name and what is published, and `has_service` whether the service runs.
     """
 
     backend: str
@@ -67,6 +69,7 @@ class Overview:
     held: dict[Entry, int]
     hooks: str = ""
     holes: dict[tuple[str, Published], list[int]] = field(default_factory=dict)
+    has_service: bool = False
 
     def faults(self) -> list[str]:
         """Why nothing of some guests' metadata counts."""
@@ -83,7 +86,13 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     problems = _stale(config, state, main)
     if config is None:
         return Overview(
-            base.get("backend", ""), (), (), tuple(problems), {}, hooks_line()
+            base.get("backend", ""),
+            (),
+            (),
+            tuple(problems),
+            {},
+            hooks_line(),
+            has_service=find_service() > 0,
         )
     tables = values(state)
     marks = {table: value for value, table in tables.items()}
@@ -138,6 +147,8 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     used = {one.settings.pattern for one in running}
     for pattern, lines in config.patterns().items():
         forwards += unmatched(pattern, lines) if pattern not in used else []
+    mappings = _mappings(config, running, guests)
+    forwards = with_sources(forwards, mappings, rulesets.get("own", ""))
     return Overview(
         base.get("backend", ""),
         tuple(guests),
@@ -150,7 +161,23 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
             for one in running
             for published, ports in one.holes.items()
         },
+        has_service=find_service() > 0,
     )
+
+
+def _mappings(
+    config: compiled_file.Compiled,
+    running: Sequence[DesiredState],
+    guests: Sequence[GuestStatus],
+) -> Iterator[tuple[str, PortMapping]]:
+    """All forwards, each with the name of its guest."""
+    for one in running:
+        for forward in one.settings.forwards:
+            yield one.record.guest.name, forward
+    written = config.guests()
+    for guest in guests:
+        for forward in parse_settings(written.get(guest.name, [])).forwards:
+            yield guest.name, forward
 
 
 def _held(

@@ -52,6 +52,7 @@ class ForwardStatus:
     connections: int
     source: str = FILE
     pattern: str = ""
+    allow_from: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
@@ -302,7 +303,7 @@ def _row(
     return ForwardStatus(
         guest,
         forward.host_ip,
-        _ports(forward, forward.first, forward.last),
+        spell_ports(forward),
         _ports(forward, forward.target, forward.target_last),
         str(forward.protocol),
         address,
@@ -311,6 +312,11 @@ def _row(
         connections,
         forward.source,
     )
+
+
+def spell_ports(forward: PortMapping) -> str:
+    """The published ports, as a row has them."""
+    return _ports(forward, forward.first, forward.last)
 
 
 def _ports(forward: PortMapping, first: int, last: int) -> str:

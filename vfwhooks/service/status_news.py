@@ -1,5 +1,5 @@
 """News for `status --watch`: whatever may change its answer, from the kernel and from
-files. Nothing is asked again and again.
+files, and that the service has ended. Nothing is asked again and again.
 
 Not heard are the counts of connections, foreign rules of iptables' legacy variant, and
 sockets that are opened and closed; the service looks for the latter, and writes down
@@ -8,10 +8,13 @@ what follows.
 
 from __future__ import annotations
 
+import os
 import select
+from contextlib import suppress
 
 from ..firewall.nft_names import IN_LIBVIRTS, OWN
 from ..host.netlink import ROUTE, Netlink, attributes
+from ..installation.hook_files import find_service
 from ..libvirt.inventory import DNSMASQS, LEASES
 from ..libvirt.status_directories import DIRECTORIES
 from .kernel_news import (
@@ -47,6 +50,7 @@ class StatusNews:
         for link in (self._rules, self._host):
             link.grow(_BUFFER)
         self._neighbours = Neighbours()
+        self._service = _Service()
         self._known: dict[tuple[int, Address], str] = {}
         self._are_new(self._neighbours.known())
 
@@ -54,6 +58,7 @@ class StatusNews:
         """Have the descriptors polled."""
         for source in (self._files, self._rules, self._host, self._neighbours):
             poll.register(source, select.POLLIN)
+        self._service.register(poll)
 
     def read(self) -> bool:
         """Whether anything has changed since the last call."""
@@ -64,7 +69,8 @@ class StatusNews:
             found = found or kind < 0 or _is_about_rules(kind & 0xFF, payload)
         for kind, _, payload in messages(self._host):
             found = found or kind < 0 or _is_about_host(kind, payload)
-        return self._are_new(self._neighbours.read()) or found
+        found = self._are_new(self._neighbours.read()) or found
+        return self._service.has_ended(found) or found
 
     def _are_new(self, neighbours: list[Neighbour]) -> bool:
         """Whether one has come, has gone or has moved: the kernel confirms each of them
@@ -75,6 +81,38 @@ class StatusNews:
             found = found or self._known.get(key, "") != mac
             self._known[key] = mac
         return found
+
+
+class _Service:
+    """The process of the service. Its doorbell tells of its start, and its process of
+    its end."""
+
+    def __init__(self) -> None:
+        self._poll: select.poll | None = None
+        self._fd = -1
+
+    def register(self, poll: select.poll) -> None:
+        """Have the end of the process polled, once there is one."""
+        self._poll = poll
+        self._find()
+
+    def has_ended(self, is_news: bool) -> bool:
+        """Whether it has ended since the last call; looks for a new one after news."""
+        ended = self._fd >= 0 and bool(select.select([self._fd], [], [], 0)[0])
+        if ended and self._poll:
+            self._poll.unregister(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+        if self._fd < 0 and (ended or is_news):
+            self._find()
+        return ended
+
+    def _find(self) -> None:
+        pid = find_service()
+        if pid and self._poll:
+            with suppress(OSError):  # it has just ended
+                self._fd = os.pidfd_open(pid)
+                self._poll.register(self._fd, select.POLLIN)
 
 
 def _is_about_rules(kind: int, payload: bytes) -> bool:
