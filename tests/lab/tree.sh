@@ -21,6 +21,7 @@ packages="
     procps kmod curl
     python3 python3-libvirt python3-lxml python3-jinja2 python3-yaml python3-rich
     busybox-static cpio xz-utils zstd
+    cockpit-ws cockpit-bridge cockpit-system sudo
 "
 
 say() { echo "lab: $*" >&2; }
