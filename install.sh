@@ -13,6 +13,7 @@ unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
 units='vfwhooks.service vfwhooks-metrics.service vfwhooks-metrics.timer'
 schema=$prefix/share/vfwhooks/forwards.schema.json
 share=$prefix/share/vfwhooks # the files that a package installs from
+web_page=$prefix/share/cockpit/vfwhooks
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
@@ -503,6 +504,14 @@ find_completion() {
 	esac
 }
 
+# The page in Cockpit, where Cockpit is.
+lay_page() {
+	[ -d "$here/cockpit" ] && { [ -n "$root" ] || [ -d /usr/share/cockpit ]; } || return 0
+	rm -rf "$root$web_page"
+	make_directory "$web_page"
+	install -m 644 "$here"/cockpit/* "$root$web_page"
+}
+
 start_unit() {
 	[ -e "$unit" ] && runs_systemd || return 0
 	systemctl --quiet daemon-reload
@@ -601,6 +610,7 @@ install_all() {
 	lay_unit
 	lay_manuals
 	lay_made
+	lay_page
 	switch
 	[ -n "$root" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
 	remove_older
@@ -653,6 +663,7 @@ uninstall() {
 		rm "$root$config"
 	fi
 	remove "$schema"
+	rm -rf "$root$web_page"
 	for one in $units; do rm -f "$root${unit%/*}/$one"; done
 	forget_links
 	for page in man8/vfwhooks.8 man5/forwards.yaml.5 "$root$man"/man8/vfwhooks-*.8; do
@@ -718,6 +729,7 @@ lay_package() {
 	lay_unit
 	lay_manuals
 	lay_made
+	lay_page
 	make_directory "${bin%/*}"
 	write_command "$lib/current" | put "$bin" 755
 }

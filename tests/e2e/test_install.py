@@ -63,7 +63,7 @@ OTHERS_HOOK = '#!/bin/sh\n# notes what was called\necho "$2" >>/var/log/called\n
 LIST = r"""
 find /etc /run /srv /tmp /usr/bin /usr/lib/python3 /usr/lib/systemd /usr/lib/vfwhooks \
     /usr/sbin /usr/share/man /usr/share/bash-completion /usr/share/fish \
-    /usr/share/zsh /var \
+    /usr/share/cockpit /usr/share/zsh /var \
     \( -path /run/libvirt -o -path /run/lab -o -path /var/cache \
     -o -path /var/lib/libvirt/dnsmasq -o -path /var/log -o -path /srv/vfwhooks \) \
     -prune -o -type d -printf '%p %y %m %U\n' -o -printf '%p %y %m %U %s %T@ %l\n'

@@ -18,7 +18,7 @@ from vfwhooks import __version__
 
 SOURCES = (
     *("CHANGELOG.md", "LICENSE", "README.md", "install.sh"),
-    *("docs", "hooks", "packaging", "templates", "vfwhooks"),
+    *("cockpit", "docs", "hooks", "packaging", "templates", "vfwhooks"),
 )
 SHARE = "usr/share/vfwhooks"
 _WEEK = 7 * 86400
