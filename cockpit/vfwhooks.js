@@ -115,10 +115,16 @@ function findingsCard() {
 }
 
 const names = () => known.status.guests.map(one => one.name);
-const add = guest => openForward(guest, names(), null, tellDone);
-const change = row => openForward(row.guest, names(), row, tellDone);
-const remove = row => openRemoval(row, tellDone);
-const cure = finding => openCure(finding, tellDone);
+const add = guest => forget(() => openForward(guest, names(), null, tellDone));
+const change = row => forget(() => openForward(row.guest, names(), row, tellDone));
+const remove = row => forget(() => openRemoval(row, tellDone));
+const cure = finding => forget(() => openCure(finding, tellDone));
+
+// What was done before is old news when somebody begins with something else.
+function forget(next) {
+    update({ done: "" });
+    next();
+}
 
 function tellDone(text) {
     update({ done: text || _("The command has printed nothing.") });

@@ -9,13 +9,24 @@ from typing import Any
 
 from lab.box import wait_until
 from lab.cockpit import PASSWORD
-from selenium.common.exceptions import WebDriverException  # type: ignore[import-untyped]
-from selenium.webdriver import Chrome  # type: ignore[import-untyped]  # no stubs
-from selenium.webdriver.common.by import By  # type: ignore[import-untyped]
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
 
 _FRAME = "iframe[name='cockpit1:localhost/vfwhooks']"
 _INDICATOR = "#super-user-indicator button"
 _ASKED = "[role=dialog] input[type=password]"
+_TEXT = """\
+return [...document.querySelectorAll(arguments[0])].map(one => one.innerText).join(" ")
+"""
+_FORWARDS = """\
+return [...document.querySelectorAll("[data-forward]")].map(one => one.dataset.forward)
+"""
+_BUTTON = """\
+const name = one => one.ariaLabel || one.innerText.trim();
+const found = [...document.querySelectorAll(arguments[0])];
+return found.find(one => name(one) === arguments[1] && !one.disabled);
+"""
 # A screenshot of each step is put there, for a look by eye.
 _SHOTS = os.environ.get("VFWHOOKS_SHOTS", "")
 
@@ -24,7 +35,7 @@ class Page:
     """A browser that is at Cockpit, or in the frame of our page."""
 
     def __init__(self, browser: Chrome, url: str) -> None:
-        self.browser = browser
+        self.browser: Any = browser
         self.url = url
         self.loaded()  # the browser's own first page
 
@@ -56,7 +67,8 @@ class Page:
 
     def text(self, selector: str = "body") -> str:
         """What can be read there; "" where there is nothing."""
-        return " ".join(one.text for one in self.all(selector))
+        text: str = self.browser.execute_script(_TEXT, selector)
+        return text
 
     def all(self, selector: str) -> list[Any]:
         """The elements there are."""
@@ -80,12 +92,10 @@ class Page:
         self.wait(lambda: self._press(name, selector), f"a button {name!r}")
 
     def _press(self, name: str, selector: str) -> bool:
-        for one in self.all(selector):
-            label = one.get_attribute("aria-label") or one.text
-            if label == name and one.is_enabled() and one.is_displayed():
-                one.click()
-                return True
-        return False
+        button = self.browser.execute_script(_BUTTON, selector, name)
+        if button:
+            button.click()
+        return button is not None
 
     def type_keys(self, *keys: str) -> None:
         """On the keyboard, to whatever has it."""
@@ -104,9 +114,14 @@ class Page:
                 one.clear()
             one.send_keys(text)
 
+    def forwards(self) -> set[str]:
+        """All of them: "8080/tcp"."""
+        found = self.browser.execute_script(_FORWARDS)
+        return set(found)
+
     def row(self, forward: str) -> str:
         """A forward's row, like "8080/tcp"."""
-        return self.text(f"[data-forward='{forward}']").replace("\n", " ")
+        return " ".join(self.text(f"[data-forward='{forward}']").split())
 
     def shot(self, name: str) -> bytes:
         """What the browser shows, as a PNG."""
@@ -130,18 +145,26 @@ class Page:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 found.add(message["params"]["request"]["url"])
-        return found
+        return {one for one in found if not one.startswith("chrome:")}
+
+    def said(self) -> list[str]:
+        """What the browser has said of pages since the last call."""
+        return [one["message"] for one in self.browser.get_log("browser")]
 
     def wait(self, probe: Any, what: str) -> None:
         """Until it is so; what is drawn anew meanwhile is looked at again."""
 
+        last = ""
+
         def looked() -> object:
+            nonlocal last
             try:
                 return probe()
-            except WebDriverException:
+            except WebDriverException as error:
+                last = str(error.msg)
                 return False
 
-        wait_until(looked, lambda: f"{what}; the page:\n{self.text()}", 40)
+        wait_until(looked, lambda: f"{what}; {last}; the page:\n{self.text()}", 40)
 
     def _find(self, selector: str) -> Any:
         return self.browser.find_element(By.CSS_SELECTOR, selector)

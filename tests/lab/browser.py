@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from selenium.webdriver import Chrome  # type: ignore[import-untyped]  # no stubs
-from selenium.webdriver.chrome.options import Options  # type: ignore[import-untyped]
-from selenium.webdriver.chrome.service import Service  # type: ignore[import-untyped]
+from selenium.webdriver import Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
 
 from .net import Net
 
@@ -40,7 +41,7 @@ def browse(net: Net) -> Iterator[Chrome]:
         program = Path(directory) / "chromium"
         program.write_text(_PROGRAM.format(net.netns))
         program.chmod(0o755)
-        options = Options()
+        options: Any = Options()
         options.binary_location = str(program)
         for argument in (*_ARGUMENTS, f"--user-data-dir={directory}/profile"):
             options.add_argument(argument)

@@ -1,5 +1,5 @@
-"""Cockpit on a host of the Debian 13 tree: cockpit-ws on port 9090, and users of the host
-who log in by PAM, one of whom may use sudo.
+"""Cockpit on a host of the Debian 13 tree: cockpit-ws on port 9090, and users of the
+host who log in by PAM, one of whom may use sudo.
 
 systemd does not run there: what its socket unit does for each login, its own tool does.
 """

@@ -82,9 +82,14 @@ def find_deb() -> Path:
     return find_packages() / f"vfwhooks_{__version__}_all.deb"
 
 
+def find_page_deb() -> Path:
+    """The Debian package of the page in Cockpit."""
+    return find_packages() / f"cockpit-vfwhooks_{__version__}_all.deb"
+
+
 def find_rpms() -> list[Path]:
-    """The RPM packages, vfwhooks before vfwhooks-selinux."""
-    return sorted(find_packages().glob("*.rpm"))
+    """The RPM packages: vfwhooks, vfwhooks-selinux, cockpit-vfwhooks."""
+    return sorted(find_packages().glob("*.rpm"), key=lambda one: one.name[0] == "c")
 
 
 def repack(work: Path, version: str = __version__, postinst: str = "") -> Path:

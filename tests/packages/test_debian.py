@@ -15,9 +15,9 @@ from lab.box import wait_until
 from lab.host import HOOKS, Host
 from lab.net import Net
 from lab.systemd import Systemd, start_systemd
-from product import CONFIG, DRIVERS, configure, published
+from product import CONFIG, DRIVERS, HERE, configure, published
 
-from packages.built import find_deb, repack
+from packages.built import find_deb, find_page_deb, repack
 from vfwhooks import __version__
 
 KINDS: dict[str, Callable[[], AbstractContextManager[Host]]] = {
@@ -92,12 +92,11 @@ def half_upgraded(call: Callable[[], object], host: Host) -> Iterator[None]:
         thread.join()
 
 
-def test_lintian_has_nothing_to_say() -> None:
+@pytest.mark.parametrize("find", [find_deb, find_page_deb])
+def test_lintian_has_nothing_to_say(find: Callable[[], Path]) -> None:
     """No error, no warning, and nothing for information only."""
     argv = ["lintian", "-EvI", "--pedantic", "--tag-display-limit", "0"]
-    done = subprocess.run(
-        [*argv, find_deb()], capture_output=True, check=False, text=True
-    )
+    done = subprocess.run([*argv, find()], capture_output=True, check=False, text=True)
 
     said = [line for line in done.stdout.splitlines() if line[:1] != "N"]
     assert (said, done.returncode) == ([], 0)
@@ -173,6 +172,20 @@ def test_service_runs_until_the_switch(systemd: Systemd, tmp_path: Path) -> None
     assert (first[1], between, upgraded[1]) == (FORMER, first, __version__)
     assert first[0] != upgraded[0]
     assert systemd.show("vfwhooks", "ActiveState") in ("inactive", "failed")
+
+
+def test_the_page_in_cockpit() -> None:
+    """It is a package of its own, with what Cockpit reads and nothing else; a removal
+    takes it away."""
+    page = "/usr/share/cockpit/vfwhooks"
+    with Host.debian13() as host:
+        host.run(["dpkg", "-i", put(host, find_deb()), put(host, find_page_deb())])
+        laid = host.run(["ls", page]).split()
+        host.run(["dpkg", "-r", "cockpit-vfwhooks"])
+        left = host.call(["ls", page]).status
+
+    sources = (HERE / "cockpit").iterdir()
+    assert (laid, left) == (sorted(one.name for one in sources), 2)
 
 
 def test_beside_install_sh(tmp_path: Path) -> None:

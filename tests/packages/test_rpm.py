@@ -35,7 +35,7 @@ SETSEBOOL = '#!/bin/sh\necho "setsebool $*" >>/var/log/policy\n'
 def host() -> Iterator[Host]:
     """A host with rpm, whose data base does not know of Python and nft."""
     with Host.debian12() as host:
-        for package, name in zip(find_rpms(), ("vfwhooks", "selinux")):
+        for package, name in zip(find_rpms(), ("vfwhooks", "selinux", "cockpit")):
             shutil.copy(package, host.path(f"/opt/{name}.rpm"))
         host.install_hooks({"qemu": OTHERS_HOOK})
         yield host
@@ -51,12 +51,18 @@ def test_rpmlint_has_nothing_to_say() -> None:
 
 
 def test_what_is_in_which_package() -> None:
-    """The module is in a package of its own, and rich is recommended, no more."""
-    main, selinux = (run("rpm", "-qp", "--list", one).split() for one in find_rpms())
+    """The module and the page in Cockpit are in packages of their own, and rich is
+    recommended, no more."""
+    main, selinux, page = (
+        run("rpm", "-qp", "--list", one).split() for one in find_rpms()
+    )
 
     cil = "/usr/share/selinux/packages/vfwhooks.cil"
     assert [name for name in [*main, *selinux] if name.endswith(".cil")] == [cil]
     assert cil in selinux
+    there = "/usr/share/cockpit/"
+    assert [name for name in [*main, *selinux] if name.startswith(there)] == []
+    assert f"{there}vfwhooks/manifest.json" in page
     recommended = run("rpm", "-qp", "--recommends", find_rpms()[0]).split("\n")
     required = run("rpm", "-qp", "--requires", find_rpms()[0])
     assert ("python3-rich" in recommended, "rich" in required) == (True, False)
