@@ -64,22 +64,25 @@ function guestBody(guest, forwards, actions) {
 }
 
 function cell(title, ...children) {
-    return make("td", { class: pf("table__td"), "data-label": title }, ...children);
+    const content = make("div", {}, ...children);
+    return make("td", { class: pf("table__td"), "data-label": title }, content);
 }
 
 function forwardRow(row, name, isFirst, actions) {
     const [word, colour] = STATES[row.state] ?? [row.state, "grey"];
     const reason = row.reason && make("p", { class: "reason" }, row.reason);
     const named = text => ({ "aria-label": say(text, name, row.guest) });
+    const isElsewhere = row.source === "metadata";
     // A whole address is no entry of its own.
-    const buttons = isFirst && row.published !== "all" && [
+    const buttons = isFirst && !isElsewhere && row.published !== "all" && [
         button(_("Change"), "link", () => actions.change(row),
                { ...named(_("Change $0 of $1")), "data-key": `change ${row.guest} ${name}` }),
         button(_("Remove"), "link", () => actions.remove(row),
                { ...named(_("Remove $0 of $1")), "data-key": `remove ${row.guest} ${name}` }),
     ];
     return make("tr", { class: pf("table__tr"), "data-forward": name },
-                cell(COLUMNS[0], publishedOf(row)),
+                cell(COLUMNS[0], publishedOf(row),
+                     isElsewhere && make("p", { class: "reason" }, _("in the guest's metadata"))),
                 cell(COLUMNS[1], `${row.address ? bracketed(row.address) : "–"}:${row.target}`),
                 cell(COLUMNS[2], row.protocol),
                 cell(COLUMNS[3], whoMay(row)),

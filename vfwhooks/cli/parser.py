@@ -128,20 +128,11 @@ and does what apply does. An entry that check would refuse is not written.""",
     one.add_argument(
         "entry", nargs="+", metavar="ENTRY", help="8080:80, 443, 5353:53/udp"
     )
-    one.add_argument(
-        "--allow-from",
-        action="append",
-        default=[],
-        metavar="NETWORK",
-        help="who may connect; may be repeated",
-    )
-    one.add_argument(
-        "--host-ip",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="on this address of the host; may be repeated",
-    )
+    for name, metavar, what in (
+        ("--allow-from", "NETWORK", "who may connect; may be repeated"),
+        ("--host-ip", "ADDRESS", "on this address of the host; may be repeated"),
+    ):
+        one.add_argument(name, action="append", default=[], metavar=metavar, help=what)
     one.add_argument(
         "--file", type=Path, metavar=FILE, help="a file of forwards.d to write it into"
     )

@@ -11,7 +11,6 @@ from ..config.compiled_lines import parse_settings
 from ..config.compiler import find_gone
 from ..config.guest_names import is_uuid, names_near
 from ..config.last_good import known_broken
-from ..config.port_mappings import PortMapping
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.entry_delta import Held
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
@@ -33,7 +32,7 @@ from ..values.entries import Dnat, Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
-from .allowed_sources import with_sources
+from .allowed_sources import with_sources, written_forwards
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
 from .hindered_rows import by_other_ways, hindered
@@ -147,8 +146,8 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     used = {one.settings.pattern for one in running}
     for pattern, lines in config.patterns().items():
         forwards += unmatched(pattern, lines) if pattern not in used else []
-    mappings = _mappings(config, running, guests)
-    forwards = with_sources(forwards, mappings, rulesets.get("own", ""))
+    written = written_forwards(config, running, guests)
+    forwards = with_sources(forwards, written, rulesets.get("own", ""))
     return Overview(
         base.get("backend", ""),
         tuple(guests),
@@ -163,21 +162,6 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
         },
         has_service=find_service() > 0,
     )
-
-
-def _mappings(
-    config: compiled_file.Compiled,
-    running: Sequence[DesiredState],
-    guests: Sequence[GuestStatus],
-) -> Iterator[tuple[str, PortMapping]]:
-    """All forwards, each with the name of its guest."""
-    for one in running:
-        for forward in one.settings.forwards:
-            yield one.record.guest.name, forward
-    written = config.guests()
-    for guest in guests:
-        for forward in parse_settings(written.get(guest.name, [])).forwards:
-            yield guest.name, forward
 
 
 def _held(

@@ -303,8 +303,8 @@ def _row(
     return ForwardStatus(
         guest,
         forward.host_ip,
-        spell_ports(forward),
-        _ports(forward, forward.target, forward.target_last),
+        spell_ports(forward, forward.first, forward.last),
+        spell_ports(forward, forward.target, forward.target_last),
         str(forward.protocol),
         address,
         state,
@@ -314,12 +314,8 @@ def _row(
     )
 
 
-def spell_ports(forward: PortMapping) -> str:
-    """The published ports, as a row has them."""
-    return _ports(forward, forward.first, forward.last)
-
-
-def _ports(forward: PortMapping, first: int, last: int) -> str:
+def spell_ports(forward: PortMapping, first: int, last: int) -> str:
+    """Ports of a forward, as a row has them."""
     if forward.protocol == ALL_PROTOCOLS:
         return ALL_PROTOCOLS
     return f"{first}-{last}" if last > first else f"{first}"
