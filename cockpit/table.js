@@ -34,18 +34,27 @@ export function forwardsTable(status, actions) {
                            make("th", { class: pf("table__th"), scope: "col" },
                                 make("span", { class: "unseen" }, _("Actions")))));
     return make("table", { class: `${pf("table", "compact")} forwards`, "aria-labelledby": "forwards" },
-                head, status.guests.map(guest => guestBody(guest, status.forwards, actions)));
+                head, [...status.guests, ...unmatched(status)].map(
+                    guest => guestBody(guest, status.forwards, actions)));
+}
+
+// Patterns whose forwards no guest has: they stand in the place of a guest.
+function unmatched({ guests, forwards }) {
+    const known = guests.map(one => one.name);
+    const names = new Set(forwards.map(row => row.guest).filter(one => !known.includes(one)));
+    return [...names].map(name => ({ name, state: "pattern", addresses: [] }));
 }
 
 function guestBody(guest, forwards, actions) {
     const rows = forwards.filter(row => row.guest === guest.name);
-    const state = guest.state === "running" ? _("running") : _("stopped");
-    const about = [state, ...guest.addresses].join(", ");
+    const isPattern = guest.state === "pattern";
+    const words = { running: _("running"), pattern: _("a pattern") };
+    const about = [words[guest.state] ?? _("stopped"), ...guest.addresses].join(", ");
     const head = make("tr", { class: `${pf("table__tr")} guest` },
                       make("th", { class: pf("table__th"), scope: "rowgroup", colspan: COLUMNS.length },
                            make("strong", {}, guest.name), " ", make("span", { class: "about" }, about)),
                       make("td", { class: `${pf("table__td")} row-actions` },
-                           button(_("Add"), "link", () => actions.add(guest.name), {
+                           !isPattern && button(_("Add"), "link", () => actions.add(guest.name), {
                                "data-key": `add ${guest.name}`,
                                "aria-label": say(_("Add a forward to $0"), guest.name),
                            })));
@@ -72,9 +81,10 @@ function forwardRow(row, name, isFirst, actions) {
     const [word, colour] = STATES[row.state] ?? [row.state, "grey"];
     const reason = row.reason && make("p", { class: "reason" }, row.reason);
     const named = text => ({ "aria-label": say(text, name, row.guest) });
-    const isElsewhere = row.source === "metadata";
+    const places = { metadata: _("in the guest's metadata"), pattern: say(_("by the pattern $0"), row.pattern) };
+    const elsewhere = places[row.source];
     // A whole address is no entry of its own.
-    const buttons = isFirst && !isElsewhere && row.published !== "all" && [
+    const buttons = isFirst && !elsewhere && row.published !== "all" && [
         button(_("Change"), "link", () => actions.change(row),
                { ...named(_("Change $0 of $1")), "data-key": `change ${row.guest} ${name}` }),
         button(_("Remove"), "link", () => actions.remove(row),
@@ -82,7 +92,7 @@ function forwardRow(row, name, isFirst, actions) {
     ];
     return make("tr", { class: pf("table__tr"), "data-forward": name },
                 cell(COLUMNS[0], publishedOf(row),
-                     isElsewhere && make("p", { class: "reason" }, _("in the guest's metadata"))),
+                     elsewhere ? make("p", { class: "reason" }, elsewhere) : null),
                 cell(COLUMNS[1], `${row.address ? bracketed(row.address) : "–"}:${row.target}`),
                 cell(COLUMNS[2], row.protocol),
                 cell(COLUMNS[3], whoMay(row)),

@@ -195,7 +195,8 @@ from vfwhooks.cli.status_watch import StatusWatch
 news = News(int(sys.argv[1]))
 look = lambda: overview(news.count)
 try:
-    show_live(StatusWatch(news, sys.argv[2], look, lambda one: one.forwards), [])
+    state, essence = sys.argv[2], lambda one: one.forwards
+    show_live(StatusWatch(news, state, '', look, essence), [])
 except KeyboardInterrupt:
     sys.exit(130)
 """

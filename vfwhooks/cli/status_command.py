@@ -119,6 +119,7 @@ def _watch(arguments: argparse.Namespace, state: str, config: str) -> None:
     watch = StatusWatch(
         StatusNews(state, config),
         state,
+        config,
         lambda: _only(_look(state, config, guests), guests),
         _told if arguments.json else _shown,
     )

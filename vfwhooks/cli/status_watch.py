@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ..config.compiled_file import mark_of, stamps_in_force
+from ..config.compiled_file import is_current, mark_of, stamps_in_force
+from ..config.last_good import known_broken
 from ..diagnosis.overview import Overview
+from ..installation.hook_files import find_service
 from ..store import files
 from ..store.state import State
 
@@ -45,11 +47,13 @@ class StatusWatch:
         self,
         news: News,
         state: str,
+        main: str,
         look: Callable[[], Overview],
         essence: Callable[[Overview], object],
     ) -> None:
         self._news = news
         self._state = state
+        self._main = main
         self._look = look
         self._essence = essence
         self._waker = -1
@@ -90,12 +94,19 @@ class StatusWatch:
                 return overview
 
     def _is_between(self) -> bool:
-        """Whether a sync goes on, or has to follow, since another configuration is in
-        force than the one by which guests were planned."""
+        """Whether a sync goes on, or has to follow: another configuration is in force
+        than the one by which guests were planned, or the service has a new one before
+        it."""
         if files.exists(f"{self._state}/working"):
             return True
         planned = State(self._state).base().get("config")
-        return planned not in (None, mark_of(stamps_in_force(self._state)))
+        stamps = stamps_in_force(self._state)
+        if planned not in (None, mark_of(stamps)):
+            return True
+        if not stamps or is_current(stamps, self._main) or not find_service():
+            return False
+        taken, broken = known_broken(State(self._state))
+        return not broken or (bool(taken) and not is_current(taken, self._main))
 
     def _wait(self, seconds: float | None) -> bool:
         """Whether there may be news within so many seconds (None: without end); also
