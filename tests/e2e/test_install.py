@@ -618,6 +618,8 @@ def test_destdir_touches_nothing_else(host: Host) -> None:
     placed = SCHEMA, *MANUALS, *COMPLETIONS, *(f"{UNITS}/{name}" for name in units)
     names += [f"/tmp/package/usr/share/man/man8/{name}" for name in render_pages()]
     names += [f"/tmp/package/usr/{place}" for place in placed]
+    page = "/tmp/package/usr/share/cockpit/vfwhooks"
+    names += [f"{page}/{path.name}" for path in (HERE / "cockpit").iterdir()]
     names += [f"{release}/hooks/{name}" for name in DRIVERS]
     names += [f"{release}/templates/{p.name}" for p in (HERE / "templates").glob("*")]
     modules = list((HERE / "vfwhooks").rglob("*.py"))
