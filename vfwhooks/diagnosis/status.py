@@ -316,6 +316,5 @@ def _row(
 
 def spell_ports(forward: PortMapping, first: int, last: int) -> str:
     """Ports of a forward, as a row has them."""
-    if forward.protocol == ALL_PROTOCOLS:
-        return ALL_PROTOCOLS
-    return f"{first}-{last}" if last > first else f"{first}"
+    ports = f"{first}-{last}" if last > first else f"{first}"
+    return ALL_PROTOCOLS if forward.protocol == ALL_PROTOCOLS else ports
