@@ -31,6 +31,7 @@ WHEEL = f"{NAME}-py3-none-any.whl"
 VENV = "/opt/empty"
 COMMAND = f"{VENV}/bin/vfwhooks"
 TEMPLATES = (
+    "forwards-metadata.rng",
     "forwards.schema.json",
     "forwards.yaml",
     "iptables.j2",

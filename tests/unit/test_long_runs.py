@@ -16,7 +16,8 @@ MODEL = Part("model", "tests/model", {"STEPS": "100000", "PARTS": "3"}, "steps")
 # Another run of the same, where things are, and what no test's size is.
 NO_SIZES = {
     *("VFWHOOKS_STATE", "VFWHOOKS_CONFIG", "VFWHOOKS_LAB_CACHE"),
-    *("VFWHOOKS_LAB_MIRROR", "VFWHOOKS_NO_SKIPS", "VFWHOOKS_WRITE"),
+    *("VFWHOOKS_LAB_MIRROR", "VFWHOOKS_NO_SKIPS"),
+    *("VFWHOOKS_SHOTS", "VFWHOOKS_WRITE"),
     *("VFWHOOKS_FUZZ_SEED", "VFWHOOKS_SOAK_SEED", "VFWHOOKS_LONG"),
 }
 
