@@ -77,6 +77,14 @@ PARTS = (
         {"VFWHOOKS_IDLE_SECONDS": "60"},
         "foreign changes",
     ),
+    Part("migration", "tests/e2e/test_migration.py", {}, "migrations"),
+    Part(
+        "upgrade",
+        "tests/e2e/test_former_release.py",
+        {},
+        "datagrams",
+        options="--dist loadfile",
+    ),
     Part(
         "e2e",
         "tests/e2e",
