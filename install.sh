@@ -507,9 +507,13 @@ find_completion() {
 # The page in Cockpit, where Cockpit is.
 lay_page() {
 	[ -d "$here/cockpit" ] && { [ -n "$root" ] || [ -d /usr/share/cockpit ]; } || return 0
-	rm -rf "$root$web_page"
 	make_directory "$web_page"
-	install -m 644 "$here"/cockpit/* "$root$web_page"
+	for one in "$here"/cockpit/*; do
+		put "$web_page/${one##*/}" <"$one"
+	done
+	for one in "$root$web_page"/*; do # of another release
+		[ -e "$here/cockpit/${one##*/}" ] || rm "$one"
+	done
 }
 
 start_unit() {
