@@ -20,7 +20,7 @@ from vfwhooks.cli.main import main
 from vfwhooks.cli.output import diff_lines, status_json
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.diagnosis.overview import Overview
-from vfwhooks.diagnosis.status import GuestStatus
+from vfwhooks.diagnosis.status_rows import GuestStatus
 from vfwhooks.rulesets.packet import ANYBODY
 from vfwhooks.values.entries import HairpinMode
 

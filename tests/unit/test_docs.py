@@ -17,7 +17,7 @@ from vfwhooks.cli.commands import find_commands
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.config import keys
 from vfwhooks.config.schema import read_forwards
-from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 
 TOP = Path(__file__).resolve().parent.parent.parent
 DOCS = TOP / "docs"

@@ -30,7 +30,7 @@ from vfwhooks.cli.safe_write import edited_alone, replace_file
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.yaml_tree import Problem
 from vfwhooks.diagnosis.overview import Overview
-from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 
 NONE = Overview("nftables", (), (), (), {})
 BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"

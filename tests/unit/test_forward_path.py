@@ -13,7 +13,7 @@ from unit.builders import fresh_state
 from unit.test_cli import configured, vfwhooks
 from unit.test_unanswered import row
 from vfwhooks.diagnosis.forward_path import Hops, ask_guest
-from vfwhooks.diagnosis.status import ForwardStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus
 from vfwhooks.diagnosis.unanswered import _WHY
 
 LOCAL = "127.0.0.1"  # is published for the host alone: no packet's way is computed

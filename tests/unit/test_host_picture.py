@@ -21,7 +21,7 @@ from vfwhooks.diagnosis.host_picture import (
     find_picture,
 )
 from vfwhooks.diagnosis.overview import Overview
-from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.rulesets.ruleset_reader import read_ruleset
 

@@ -41,7 +41,7 @@ from vfwhooks.libvirt.forwards_element import (
     parse_forwards,
 )
 from vfwhooks.libvirt.xml import parse_domain
-from vfwhooks.reconcile.metadata_needs import look_for_rivals, look_for_rules
+from vfwhooks.reconcile.metadata_needs import look_for_conflicts, look_for_rules
 from vfwhooks.reconcile.planner import Planner
 from vfwhooks.store.records import GuestEvent, Record, parse_guest_event, parse_record
 from vfwhooks.values.errors import NeedsFullSync
@@ -537,10 +537,10 @@ def test_a_partial_sync_that_is_not_enough(tmp_path: Path) -> None:
     one, other = settled(config, web1(forward("80", inner=allow)), web2(forward("80")))
 
     with pytest.raises(NeedsFullSync, match="web1 and web2 publish one port"):
-        look_for_rivals([one], [one, other])
+        look_for_conflicts([one], [one, other])
     with pytest.raises(NeedsFullSync, match="web1 needs rules of its own"):
         look_for_rules([one], config, {})
-    look_for_rivals([one], [one])
+    look_for_conflicts([one], [one])
     look_for_rules([other], config, {})
 
 

@@ -14,7 +14,7 @@ from vfwhooks.config.compiled_file import stamps, written_at
 from vfwhooks.diagnosis import metrics
 from vfwhooks.diagnosis.metrics import OPERATIONS, find_metrics, render_metrics
 from vfwhooks.diagnosis.overview import Overview
-from vfwhooks.diagnosis.status import ForwardStatus, GuestStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 from vfwhooks.firewall.entry_delta import SyncResult
 from vfwhooks.reconcile.sync_report import NOT_INTACT, Report
 from vfwhooks.service.event_counter import OTHER, REASONS, EventCounter

@@ -11,13 +11,12 @@ from unit.builders import OTHER_MAC, UUID, at, network, nic, parsed, published, 
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.value_syntax import Address
 from vfwhooks.diagnosis.status import (
-    ForwardStatus,
-    GuestStatus,
     HostState,
     forward_statuses,
     guest_status,
     stopped_statuses,
 )
+from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 from vfwhooks.host.listeners import Listener
 from vfwhooks.reconcile.desired_state import DesiredState
 from vfwhooks.reconcile.guest_addresses import Endpoint

@@ -23,7 +23,7 @@ from unit.terminals import child, read_until
 from vfwhooks.cli.excerpts import fold, width_of
 from vfwhooks.cli.screen import Line, closing_line, head_lines, table_lines
 from vfwhooks.diagnosis.overview import Overview
-from vfwhooks.diagnosis.status import ForwardStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus
 
 GONE = "the rules are not in the kernel; run vfwhooks apply"
 SILENT = "3 of 3 unanswered: default route or firewall in the guest?"

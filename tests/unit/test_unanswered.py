@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from unit.flowtable import UDP, Connection, Table
-from vfwhooks.diagnosis.status import ForwardStatus
+from vfwhooks.diagnosis.status_rows import ForwardStatus
 from vfwhooks.diagnosis.unanswered import check_unanswered, judge
 from vfwhooks.host.conntrack import Flows
 from vfwhooks.values.errors import OutOfTime

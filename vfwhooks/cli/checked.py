@@ -24,7 +24,8 @@ from ..libvirt.client import guests_known_soon
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..values.errors import VfwError, show
-from .edit import file_to_be, find_new_problems
+from .edit import find_new_problems
+from .edited_files import file_to_be
 from .excerpts import excerpt, split_lines
 from .output import counted
 

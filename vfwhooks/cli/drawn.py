@@ -15,7 +15,7 @@ from ..diagnosis.host_picture import find_picture
 from ..diagnosis.live_ruleset import live_verdicts
 from ..diagnosis.overview import Overview, look
 from ..diagnosis.picture_svg import draw
-from ..diagnosis.status import ForwardStatus
+from ..diagnosis.status_rows import ForwardStatus
 from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.errors import VfwError, show

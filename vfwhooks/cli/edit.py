@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import sys
 from collections import Counter
@@ -13,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.config_files import find_files
 from ..config.edited_text import remove
 from ..config.entry_spelling import (
     count_entries,
@@ -22,12 +20,11 @@ from ..config.entry_spelling import (
     find_published,
     format_entry,
     keys_of,
-    names_in,
 )
 from ..config.guest_names import find_stranger, names_near
 from ..config.port_spellings import is_entry
 from ..config.schema import read_forwards
-from ..config.yaml_tree import Node, Place, Problem, Text, read_tree
+from ..config.yaml_tree import Problem
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..diagnosis.overview import Overview, look
@@ -36,6 +33,7 @@ from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
+from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
 from .pattern_edits import refuse_pattern, refuse_removal, tell_replaced
 from .replaced_entry import with_entries
 from .safe_write import edited_alone, replace_file
@@ -62,8 +60,8 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     known = guests_known_soon()
     refuse_pattern(target.main, arguments.guest, known)
     with nullcontext() if arguments.dry_run else edited_alone(target.main):
-        path, guest, tree = _find(arguments.guest, known, target.main)
-        if arguments.file and tree and not _is_one(arguments.file, path):
+        path, guest, tree = find_guest(arguments.guest, known, target.main)
+        if arguments.file and tree and not is_one(arguments.file, path):
             raise VfwError(f"{show(guest)} stands in {path} already")
         if arguments.file and not tree:
             path = file_to_be(arguments.file, target.main)
@@ -110,10 +108,10 @@ def remove_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     """Publish some ports of a guest no more, or none."""
     known = guests_known_soon()
     with nullcontext() if arguments.dry_run else edited_alone(target.main):
-        path, guest, tree = _find(arguments.guest, known, target.main)
+        path, guest, tree = find_guest(arguments.guest, known, target.main)
         if not tree:
             refuse_removal(target.main, guest, known, arguments.port)
-            near = names_near(guest, _all_names(target.main))
+            near = names_near(guest, all_names(target.main))
             raise VfwError(f"{show(guest)} is not in forwards.yaml", near)
         doomed = find_entries(tree, guest, arguments.port)
         is_last = len(doomed) == count_entries(tree, guest)
@@ -126,7 +124,7 @@ def remove_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
     status = done or (0 if arguments.dry_run else put_in_force(path, target))
     if not done and not arguments.port:
         nodes, keys = entries_of(tree, guest), keys_of(tree, guest)
-        file = () if _is_one(path, target.main) else ("--file", str(path))
+        file = () if is_one(path, target.main) else ("--file", str(path))
         for line in how_to_restore(guest, nodes, keys, file):
             print(show(line))
     return status
@@ -227,60 +225,6 @@ def _decoded(text: bytes | None) -> str:
         return (text or b"").decode()
     except UnicodeDecodeError:
         raise VfwError("the file is not UTF-8", "vfwhooks check says where") from None
-
-
-def read_bytes(path: Path) -> bytes | None:
-    """What is in the file; None where there is none."""
-    if path.exists() and not path.is_file():
-        raise VfwError(f"{path} is not a regular file")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _find(
-    guest: str, known: Iterable[tuple[str, str]], main: Path
-) -> tuple[Path, str, Node | None]:
-    """The file that the guest stands in, its key there, and the file's tree; where it
-    is in none, the main one and no tree."""
-    names = [guest, *(b for a, b in known if a == guest)]
-    names += [a for a, b in known if b == guest]
-    for path, tree in _trees(main):
-        there = names_in(tree)
-        for name in names:
-            if name in there:
-                return path, name, tree
-    return main, guest, None
-
-
-def _trees(main: Path) -> Iterable[tuple[Path, Node]]:
-    for path in find_files(main):
-        problems: list[Problem] = []
-        tree = read_tree(path, problems)
-        if tree is None:
-            raise VfwError(str(problems[0]), "mend that first: vfwhooks edit")
-        yield path, tree or Text(Place(str(path)), "")
-
-
-def _all_names(main: Path) -> list[str]:
-    return [name for _, tree in _trees(main) for name in names_in(tree)]
-
-
-def _is_one(path: Path, other: Path) -> bool:
-    return os.path.realpath(path) == os.path.realpath(other)
-
-
-def file_to_be(path: Path, main: Path) -> Path:
-    """A file that is read, whether it is there or not."""
-    drop_ins = main.parent / "forwards.d"
-    for directory, is_fit in (
-        (main.parent, path.name == main.name),
-        (drop_ins, path.suffix == ".yaml" and not path.name.startswith(".")),
-    ):
-        if is_fit and _is_one(path.parent, directory):
-            return directory / path.name
-    raise VfwError(f"{path} is not read", f"{main} and {drop_ins}/*.yaml are")
 
 
 def _say(added: Added, target: EditTarget) -> None:

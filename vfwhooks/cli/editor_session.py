@@ -24,12 +24,11 @@ from .edit import (
     BAD,
     FAILED,
     EditTarget,
-    file_to_be,
     find_new_problems,
     print_problems,
     put_in_force,
-    read_bytes,
 )
+from .edited_files import file_to_be, read_bytes
 from .safe_write import edited_alone, replace_file
 
 # Not Debian's sensible-editor: it looks for these, and says in six lines that it has

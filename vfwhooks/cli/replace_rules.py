@@ -13,7 +13,7 @@ from ..config.schema import read_forwards
 from ..diagnosis.asked_forwards import label, ports_of
 from ..diagnosis.live_ruleset import list_live
 from ..diagnosis.overview import Overview, look
-from ..diagnosis.status import ForwardStatus
+from ..diagnosis.status_rows import ForwardStatus
 from ..firewall.iptables_tools import Tools
 from ..foreign.named_rules import NamedRule
 from ..foreign.removal import take_out
@@ -30,7 +30,8 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
-from .edit import file_to_be, print_problems
+from .edit import print_problems
+from .edited_files import file_to_be
 from .output import counted
 from .safe_write import edited_alone, replace_file
 

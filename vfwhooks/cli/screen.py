@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ..diagnosis.overview import Overview
-from ..diagnosis.status import ForwardStatus
+from ..diagnosis.status_rows import ForwardStatus
 from ..diagnosis.unanswered import is_unanswered
 from ..values.errors import show
 from .excerpts import width_of

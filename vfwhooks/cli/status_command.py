@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..config.guest_names import names_near
 from ..diagnosis.overview import Overview, look
-from ..diagnosis.status import GuestStatus
+from ..diagnosis.status_rows import GuestStatus
 from ..diagnosis.unmatched_patterns import rows_when_started
 from ..service.status_news import StatusNews
 from ..store.state import State

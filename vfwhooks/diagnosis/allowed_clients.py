@@ -9,7 +9,7 @@ from ..values.findings import NOTE, Finding, by_hand
 from ..values.protocols import PROTOCOLS
 from .asked_forwards import ports_of
 from .foreign_reasons import few
-from .status import ForwardStatus
+from .status_rows import ForwardStatus
 
 _PAIR = 2  # addresses of a network that has no address of its own
 

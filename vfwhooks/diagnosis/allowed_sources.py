@@ -11,7 +11,7 @@ from ..config.compiled_file import Compiled
 from ..config.compiled_lines import parse_settings
 from ..config.port_mappings import PortMapping
 from ..reconcile.desired_state import DesiredState
-from .status import ForwardStatus, GuestStatus, spell_ports
+from .status_rows import ForwardStatus, GuestStatus, spell_ports
 
 _CHAIN = re.compile(r"(?m)^\tchain (allow_\w+) \{\n((?:\t\t.*\n)*)")
 _RANGES = re.compile(r"saddr \{ (.*?) \}")

@@ -6,7 +6,7 @@ from ..config.value_syntax import PortRange, parse_ports
 from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS, PROTOCOLS
 from .overview import Overview
-from .status import ForwardStatus
+from .status_rows import ForwardStatus
 
 
 def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:

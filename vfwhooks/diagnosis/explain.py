@@ -39,7 +39,7 @@ from ..values.published import BOTH, Published, family_of, parse_address
 from .allowed_clients import only_from
 from .asked_forwards import asked_ports, find_name, find_rows, label, ports_of
 from .overview import Overview, look
-from .status import IN_METADATA, ForwardStatus
+from .status_rows import IN_METADATA, ForwardStatus
 from .unmatched_patterns import is_of_nobody, rows_when_started
 from .written_entries import WrittenEntries
 

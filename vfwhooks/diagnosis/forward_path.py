@@ -35,7 +35,7 @@ from .live_ruleset import live_verdicts
 from .overview import look
 from .port_verdicts import EVERY, PortVerdicts, refused
 from .return_path_check import ReturnPath
-from .status import ForwardStatus
+from .status_rows import ForwardStatus
 from .unanswered import is_unanswered, tell_unanswered
 from .unmatched_patterns import is_of_nobody, rows_when_started
 from .written_entries import WrittenEntries

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..values.published import family_of, parse_address
 from .blockers import Blocker
 from .return_path_check import ReturnPath
-from .status import ForwardStatus
+from .status_rows import ForwardStatus
 
 
 def hindered(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..values.guests import Network
     from .overview import Overview
     from .port_verdicts import PortVerdicts
-    from .status import ForwardStatus
+    from .status_rows import ForwardStatus
 
 # How a way ends: at the guest; at the guest, and something is wrong; at who refuses it;
 # at somebody else; nowhere yet; nobody can tell.

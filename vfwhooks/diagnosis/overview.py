@@ -39,14 +39,13 @@ from .hindered_rows import by_other_ways, hindered
 from .return_path_check import ReturnPath
 from .service_names import describe_services
 from .status import (
-    ForwardStatus,
-    GuestStatus,
     HostState,
     forward_statuses,
     guest_status,
     stopped_statuses,
     unplaced_statuses,
 )
+from .status_rows import ForwardStatus, GuestStatus
 from .unanswered import name_unanswered
 from .unmatched_patterns import unmatched
 

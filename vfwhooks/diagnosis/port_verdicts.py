@@ -20,7 +20,7 @@ from ..values.protocols import ALL_PROTOCOLS
 if TYPE_CHECKING:
     from ..libvirt.inventory import Inventory
     from ..rulesets.ruleset import Chain, Rule, Table
-    from .status import ForwardStatus
+    from .status_rows import ForwardStatus
     from .traced_packet import Hop
 
 EVERY = ("*", "0.0.0.0", "::")

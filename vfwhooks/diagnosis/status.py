@@ -7,94 +7,22 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from ..config.port_mappings import FILE, METADATA, PortMapping
+from ..config.port_mappings import FILE, PortMapping
 from ..reconcile.desired_state import AWAY, DesiredState
 from ..reconcile.route_localnet import is_open
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
 from ..values.needs import LoopbackNeed
-from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Address, Family, Published, family_of
 from .guest_interfaces import is_detached, why_unset
+from .status_rows import ForwardStatus, GuestStatus, spell_ports
 
-IN_METADATA = "in the guest's metadata"
 _NOT_RUNNING = "the guest is not running"
 _GONE = "the rules are not in the kernel; run vfwhooks apply"
 _FREED = (
     "not all of its ports yet: the host's service there has ended; the rest comes "
     "within seconds, or by vfwhooks apply"
 )
-
-
-@dataclass(frozen=True)
-class ForwardStatus:
-    """One forward to one address of one guest, as status --json shows it.
-
-    The states: active; pending (no address of the guest is known, or the host does not
-    have the published address); stopped (the guest does not run); conflict (another
-    user has the port or the address); blocked (our entries are missing, or something
-    else is in the packets' way, or forwards.yaml does not permit it).
-
-    `source` says where the forward is from: `file` for the guest's own entry in
-    forwards.yaml, `metadata`, or `pattern` for the `pattern` of forwards.yaml that
-    matches the guest's name. Of a pattern that matches no running guest, `guest` is the
-    pattern itself.
-    """
-
-    guest: str
-    host_ip: str
-    published: str
-    target: str
-    protocol: str
-    address: str
-    state: str
-    reason: str
-    connections: int
-    source: str = FILE
-    pattern: str = ""
-    allow_from: tuple[str, ...] = ()
-
-    @property
-    def said(self) -> str:
-        """The reason, and where the forward is written if not in forwards.yaml."""
-        if self.source != METADATA:
-            return self.reason
-        return "; ".join(filter(None, (self.reason, IN_METADATA)))
-
-    def cells(self) -> dict[str, str]:
-        """The cells of its row in the table of `status`, by column title."""
-        return {
-            "GUEST": self.guest + self._by,
-            "HOST": self.host_ip,
-            "PUBLISHED": f"{self.published}/{self.protocol}",
-            "TARGET": f"{self.address or '-'} {self.target}",
-            "STATE": self.state,
-            "CONNECTIONS": str(self.connections),
-            "": self.said,
-        }
-
-    @property
-    def _by(self) -> str:
-        """The pattern behind the guest's name, if it is by a pattern."""
-        return f" ({self.pattern})" if self.pattern not in ("", self.guest) else ""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is for the host itself, whose own packets pass no forward
-        chain."""
-        return self.host_ip.startswith("127.")
-
-
-@dataclass(frozen=True)
-class GuestStatus:
-    """One guest that runs, or that forwards.yaml names. `metadata` says why nothing of
-    its metadata counts, '' if something does or it has none."""
-
-    name: str
-    uuid: str
-    state: str
-    addresses: list[str]
-    metadata: str = ""
 
 
 def guest_status(desired: DesiredState) -> GuestStatus:
@@ -312,9 +240,3 @@ def _row(
         connections,
         forward.source,
     )
-
-
-def spell_ports(forward: PortMapping, first: int, last: int) -> str:
-    """Ports of a forward, as a row has them."""
-    ports = f"{first}-{last}" if last > first else f"{first}"
-    return ALL_PROTOCOLS if forward.protocol == ALL_PROTOCOLS else ports

@@ -23,7 +23,7 @@ from ..values.errors import VfwError, show
 from ..values.findings import NOTE, Finding, by_hand
 from ..values.protocols import ALL_PROTOCOLS, Protocol
 from ..values.published import Published, family_of, one_to_one, parse_address
-from .status import ForwardStatus
+from .status_rows import ForwardStatus
 
 _WHY = "unanswered: default route or firewall in the guest?"
 _CURE = by_hand("look in the guest: ip route, ip -6 route, nft list ruleset")

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
-from .status import ForwardStatus, by_pattern, stopped_statuses, unplaced_statuses
+from .status import by_pattern, stopped_statuses, unplaced_statuses
+from .status_rows import ForwardStatus
 
 _NOBODY = "no guest runs that has its forwards by this pattern"
 

@@ -17,7 +17,7 @@ from ..values.errors import VfwError, show
 from ..values.findings import OK, WRONG, Cure, Finding, by_hand, run
 from ..values.protocols import ALL_PROTOCOLS
 from .asked_forwards import asked_ports, ports_of
-from .status import IN_METADATA, ForwardStatus
+from .status_rows import IN_METADATA, ForwardStatus
 
 _APPLY = run("vfwhooks", "apply")
 _EXAMPLE = "8080:80"

@@ -39,7 +39,7 @@ def look_for_rules(
             raise NeedsFullSync(f"the metadata of {name} needs rules of its own")
 
 
-def look_for_rivals(news: Iterable[Record], records: Iterable[Record]) -> None:
+def look_for_conflicts(news: Iterable[Record], records: Iterable[Record]) -> None:
     """Check that no two records publish the same port by metadata. Raises
     NeedsFullSync."""
     records = list(records)

@@ -91,7 +91,7 @@ class References:
         news = [new for _, _, new in changed if new and new.claims]
         if not news:
             return
-        from .metadata_needs import look_for_rivals, look_for_rules
+        from .metadata_needs import look_for_conflicts, look_for_rules
 
         look_for_rules(news, planner.compiled, self._state.base())
         known = {key: new for key, _, new in changed}
@@ -100,7 +100,7 @@ class References:
             key = driver, files.unquote(name)
             if key not in known:
                 known[key] = self._state.record(key, has_entries=False)
-        look_for_rivals(news, filter(None, known.values()))
+        look_for_conflicts(news, filter(None, known.values()))
 
     def _change_addresses(self, changed: Changed) -> None:
         """Note the guests' addresses, and ports that they share. Raises NeedsFullSync
