@@ -129,6 +129,7 @@ def _mapping(forward: Forward) -> PortMapping:
     return found
 
 
+@lru_cache(1)  # of this opened file; a full sync asks for every guest with metadata
 def _of_file(compiled: Compiled) -> list[tuple[str, list[str]]]:
     """What forwards.yaml publishes, for running guests or others: for each forward and
     each public address the guest, and host, protocol, first and last port."""
