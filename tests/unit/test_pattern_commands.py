@@ -13,7 +13,7 @@ from unit.test_cli import configured, vfwhooks
 from unit.test_edit import edited, run
 from vfwhooks.cli.edit import EditTarget
 from vfwhooks.cli.known_names import find_known
-from vfwhooks.diagnosis import forward_path
+from vfwhooks.diagnosis import forward_hops
 from vfwhooks.diagnosis.explain import explain
 from vfwhooks.diagnosis.forward_path import follow
 
@@ -207,7 +207,7 @@ def test_doctor(
     configured(tmp_path, FILE)
     known = {("web1", "")}
     monkeypatch.setattr(
-        forward_path, "guests_known_soon", lambda ask=None: set() if ask else known
+        forward_hops, "guests_known_soon", lambda ask=None: set() if ask else known
     )
     path = f"{tmp_path}/forwards.yaml"
 

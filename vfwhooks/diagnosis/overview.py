@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
-from ..config.compiler import find_gone
 from ..config.guest_names import is_uuid, names_near
-from ..config.last_good import known_broken
-from ..firewall.backend import IPTABLES, NFTABLES, open_backend
+from ..firewall.backend import open_backend
 from ..firewall.entry_delta import Held
-from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..foreign.named_rules import NONE, Named
 from ..foreign.reader import Foreign, read_foreign
 from ..host.netlink import Netlink
@@ -28,7 +24,7 @@ from ..reconcile.planner import Planner
 from ..reconcile.return_path import values
 from ..store.records import Record
 from ..store.state import State
-from ..values.entries import Dnat, Entry
+from ..values.entries import Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
@@ -36,6 +32,12 @@ from .allowed_sources import with_sources, written_forwards
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
 from .hindered_rows import by_other_ways, hindered
+from .host_problems import (
+    find_missing_fib,
+    find_missing_tables,
+    find_stale_files,
+    find_vanished,
+)
 from .return_path_check import ReturnPath
 from .service_names import describe_services
 from .status import (
@@ -81,7 +83,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     inventory = Inventory(f"{state.path}/networks")
     config = compiled_file.load(state.path)
     base = state.base()
-    problems = _stale(config, state, main)
+    problems = find_stale_files(config, state, main)
     if config is None:
         return Overview(
             base.get("backend", ""),
@@ -102,7 +104,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
         mark=lambda table: marks.get(table, 0),
     )
     records = state.records()
-    problems += _vanished(records)
+    problems += find_vanished(records)
     problems += [
         f"{record.guest.name}: its hook was not called, the service found it; "
         "vfwhooks doctor says more"
@@ -113,7 +115,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     rulesets = planner.base_rulesets(desired, {})
     kernel = _held(base, desired, records, rulesets, inventory, problems)
     held = kernel.connections
-    problems += _fibless(base, held, desired)
+    problems += find_missing_fib(base, held, desired)
     claims = {p.record.guest.name: p for p in desired if p.record.key[0] == "claim"}
     shared = ("claim", "network")
     running = [p for p in desired if p.record.guest.driver not in shared]
@@ -123,7 +125,8 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     inside = frozenset(inventory.bridge_addresses())
     paths = ReturnPath(inventory.routes, inside, tables=tables)
     absent = _absent(running, inventory)
-    host = HostState(held, _missing(base), absent=absent, cut_off=kernel.cut_off)
+    missing = find_missing_tables(base)
+    host = HostState(held, missing, absent=absent, cut_off=kernel.cut_off)
     forwards = []
     for one in running:
         said = foreign_owners.say(one)
@@ -242,18 +245,6 @@ def _beside(
     return found
 
 
-def _fibless(
-    base: dict[str, str], held: dict[Entry, int], desired: list[DesiredState]
-) -> list[str]:
-    """The reason why our table is missing, if the kernel has no `fib`."""
-    wanted = [entry for one in desired for entry in one.entries]
-    is_lost = any(isinstance(entry, Dnat) for entry in wanted)
-    is_lost &= not any(isinstance(entry, Dnat) for entry in held)
-    if base.get("backend") == NFTABLES and is_lost and lacks_fib(Run()):
-        return [f"nftables: {NO_FIB} {CURE}"]
-    return []
-
-
 def _absent(running: list[DesiredState], inventory: Inventory) -> dict[Address, str]:
     """The addresses that guests are published on and the host does not have, with the
     reason. The kernel is asked now, since addresses come and go."""
@@ -273,38 +264,3 @@ def _blockers(
     except (OSError, VfwError) as error:
         problems.append(f"blockers: {error}")
         return []
-
-
-def _missing(base: dict[str, str]) -> dict[str, str]:
-    """The families whose libvirt table is missing; with iptables there are no
-    tables."""
-    if base.get("backend") == IPTABLES:
-        return {}
-    names = {"4": "table ip libvirt_network", "6": "table ip6 libvirt_network"}
-    why = "is missing: restart libvirtd"
-    return {f: f"{name} {why}" for f, name in names.items() if f not in base}
-
-
-def _vanished(records: list[Record], root: str = "") -> list[str]:
-    """Guests that are recorded as running, but have no pid file of libvirt."""
-    directory = Path(f"{root}/run/libvirt/qemu")
-    cure = "does not run any more, and no hook was called; run vfwhooks apply"
-    return [
-        f"{record.guest.name} {cure}"
-        for record in records
-        if record.guest.driver == "qemu"
-        and directory.is_dir()
-        and not (directory / f"{record.guest.name}.pid").exists()
-    ]
-
-
-def _stale(config: compiled_file.Compiled | None, state: State, main: str) -> list[str]:
-    """The difference between the files and the configuration in force, and why."""
-    if gone := find_gone(Path(main), state.path):
-        return [*map(str, gone)]
-    taken, broken = known_broken(state)
-    if broken and (not taken or compiled_file.is_current(taken, main)):
-        return broken.split("\n")
-    if config is None or not compiled_file.is_current(config.stamps, main):
-        return [f"{main} has changed and is not in force yet; run vfwhooks apply"]
-    return []

@@ -1,4 +1,4 @@
-"""forward_path: one forward, hop by hop, to the first that is broken.
+"""forward_hops: one forward, hop by hop, to the first that is broken.
 
 e2e/test_forward_path.py has real hosts.
 """
@@ -12,7 +12,7 @@ import pytest
 from unit.builders import fresh_state
 from unit.test_cli import configured, vfwhooks
 from unit.test_unanswered import row
-from vfwhooks.diagnosis.forward_path import Hops, ask_guest
+from vfwhooks.diagnosis.forward_hops import Hops, ask_guest
 from vfwhooks.diagnosis.status_rows import ForwardStatus
 from vfwhooks.diagnosis.unanswered import _WHY
 
