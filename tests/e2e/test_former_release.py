@@ -11,7 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -41,6 +41,10 @@ PLACES = ["/etc", "/usr/lib", "/usr/share", "/usr/bin", "/var/lib"]
 OF_OTHERS = ["/etc/libvirt/qemu", "/etc/libvirt/nwfilter", "/etc/libvirt/secrets"]
 OF_OTHERS += ["/etc/systemd/system", "/var/lib/libvirt", "/var/lib/systemd"]
 OF_OTHERS += ["/etc/.updated", "/etc/machine-id"]
+LEGACY: dict[str, Callable[[], AbstractContextManager[Host]]] = {
+    "libvirt-9.0-legacy": lambda: Host.debian12(legacy=True)
+}
+HOSTS = KINDS | LEGACY
 pytestmark = pytest.mark.long
 
 
@@ -79,10 +83,10 @@ class Site:
         return found[1] if found else ""
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=HOSTS)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Its service runs, and libvirtd with one guest that answers."""
-    with KINDS[request.param]() as host, start_systemd(host) as systemd:
+    with HOSTS[request.param]() as host, start_systemd(host) as systemd:
         unpack_former(host)
         site = Site(host, systemd, files(host))
         configure(host, FORWARDS)
