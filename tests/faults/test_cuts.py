@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from standin import BACKENDS, STATE, Guest, StandIn, alone, ipv4, run
 
-from vfwhooks.reconcile import reconciler, stale_connections
+from vfwhooks.reconcile import conntrack_cleanup, reconciler
 from vfwhooks.store.records import GuestEvent
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest as Theirs
@@ -141,7 +141,7 @@ def test_more_connections_than_there_is_time_for() -> None:
 def killed_over(host: StandIn, guest: Guest) -> None:
     """A stop that ends in the middle of cutting connections."""
     with (
-        patch.object(stale_connections, "cut", side_effect=KeyboardInterrupt),
+        patch.object(conntrack_cleanup, "cut", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
     ):
         host.event("qemu", guest.name, "stopped")

@@ -31,7 +31,7 @@ HASTY = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from vfwhooks.service import hook; from vfwhooks.store import lock
-hook.RING, Lock = 0.1, lock.Lock
+hook.RING_TIMEOUT, Lock = 0.1, lock.Lock
 lock.Lock = lambda path, until: Lock(path, time.monotonic() + 0.2)
 hook.main(sys.argv[2:])
 """

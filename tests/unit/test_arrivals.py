@@ -6,7 +6,7 @@ import pytest
 
 from unit.builders import MAC, OTHER_MAC, Host, at, guest, network, nic, record
 from vfwhooks.config.port_mappings import Settings
-from vfwhooks.reconcile.arrivals import greet
+from vfwhooks.reconcile.arrivals import probe_arrival
 from vfwhooks.reconcile.desired_state import DesiredState
 from vfwhooks.reconcile.guest_addresses import Endpoint
 from vfwhooks.values.guests import Guest
@@ -25,7 +25,7 @@ def probed(of: Guest, *addresses: str, seen: str = "") -> list[str]:
     of them."""
     host = Probed(network(), holders={("virbr0", "192.168.122.10"): seen})
     endpoint = Endpoint(at(*addresses), [network()], "")
-    greet(DesiredState(record(of), Settings(), endpoint), host)
+    probe_arrival(DesiredState(record(of), Settings(), endpoint), host)
     return [one for one in host.asked if one.startswith("probe")]
 
 

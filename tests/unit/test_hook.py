@@ -42,7 +42,7 @@ sys.modules["syslog"] = types.SimpleNamespace(
     openlog=lambda *_: None, LOG_PID=0, LOG_DAEMON=0, LOG_NOTICE=0,
     syslog=lambda _, line: sys.stderr.write(line + "\\n"),
 )
-hook.RING, hook.LOCK = float(sys.argv[2]), float(sys.argv[3])
+hook.RING_TIMEOUT, hook.LOCK_TIMEOUT = float(sys.argv[2]), float(sys.argv[3])
 hook.main(sys.argv[4:])
 """
 XML = (RECORDED / "libvirt-11.3" / "qemu-started.xml").read_bytes()
@@ -313,7 +313,7 @@ def test_it_spells_what_is_shared_as_others_do() -> None:
 def test_how_long_it_takes_at_most() -> None:
     """Until libvirt has its answer, whoever hangs: well below what libvirt's own
     clients wait; and there is time left to say why."""
-    assert hook.RING < hook.LOCK < hook.DEADLINE
+    assert hook.RING_TIMEOUT < hook.LOCK_TIMEOUT < hook.DEADLINE
     assert hook.DEADLINE + hook.LAST_WORDS < 5
 
 

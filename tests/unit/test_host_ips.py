@@ -128,4 +128,4 @@ def test_other_addresses_are_no_edit(tmp_path: Path) -> None:
 
     assert compiled_file.is_current(before, str(main))
     assert compiled_file.is_current(after, str(main))
-    assert compiled_file.mark_of(before) != compiled_file.mark_of(after)
+    assert compiled_file.digest_of(before) != compiled_file.digest_of(after)

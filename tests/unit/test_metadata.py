@@ -29,6 +29,7 @@ from vfwhooks.config import compiled_file
 from vfwhooks.config.compiled_file import Compiled
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.forwards import Forward
+from vfwhooks.config.keys import OPTIONS
 from vfwhooks.config.metadata_bounds import Permission
 from vfwhooks.config.metadata_forwards import check_guest, read_metadata
 from vfwhooks.config.metadata_syntax import format_tree, guest_tree, metadata_of
@@ -46,6 +47,7 @@ from vfwhooks.reconcile.planner import Planner
 from vfwhooks.store.records import GuestEvent, Record, parse_guest_event, parse_record
 from vfwhooks.values.errors import NeedsFullSync
 from vfwhooks.values.guests import Guest
+from vfwhooks.values.protocols import PROTOCOLS
 
 URN = "urn:vfwhooks:forwards:1"
 NOWHERE = Permission().tree
@@ -242,6 +244,8 @@ FILES = [
     'public_ip: ["2001:db8::7"]\nports:\n- 80\n',
     "- {published: 8000, target: 80, protocol: tcp, host_ip: {interface: eth0}}\n",
     "- {published: 8000, target: 80, protocol: tcp, host_ip: {name: a b}}\n",
+    *(f"- {{published: 8000, target: 80, {option}: true}}\n" for option in OPTIONS),
+    *(f"- {{published: 8000, target: 80, protocol: {one}}}\n" for one in PROTOCOLS),
 ]
 
 

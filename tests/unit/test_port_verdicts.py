@@ -10,7 +10,7 @@ import pytest
 from unit.builders import CHECKOUT
 from unit.test_unanswered import row
 from vfwhooks.diagnosis.port_verdicts import PortVerdicts
-from vfwhooks.diagnosis.traced_packet import Hop
+from vfwhooks.diagnosis.traced_packet import TraceEvent
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.rulesets.context import Context, Names
 from vfwhooks.rulesets.packet import Packet
@@ -108,10 +108,14 @@ def test_the_way_hop_by_hop() -> None:
 
 def test_a_hop_that_was_traced() -> None:
     """A rule of nft's is told with its maker; one of iptables as nft shows it."""
-    ours = Hop("ip", "libvirt_network", "vfwhooks", "21", "as nft says", "accept")
+    ours = TraceEvent(
+        "ip", "libvirt_network", "vfwhooks", "21", "as nft says", "accept"
+    )
     text = "counter packets 3 bytes 180 jump X"
-    others = Hop("ip", "filter", "FORWARD", "7", text, "jump X")
-    policy = Hop("ip", "filter", "FORWARD", "", "the policy of the chain", "accept")
+    others = TraceEvent("ip", "filter", "FORWARD", "7", text, "jump X")
+    policy = TraceEvent(
+        "ip", "filter", "FORWARD", "", "the policy of the chain", "accept"
+    )
 
     said = [verdicts().hop(one) for one in (ours, others, policy)]
 

@@ -28,7 +28,7 @@ from vfwhooks.store.records import (
     seal,
 )
 from vfwhooks.values.guests import Guest, Nic
-from vfwhooks.values.needs import LoopbackNeed, Need, WayNeed
+from vfwhooks.values.needs import LoopbackNeed, Need, ReturnRouteNeed
 from vfwhooks.values.published import Family, parse_address
 
 BODY = f"""\
@@ -165,7 +165,7 @@ NETWORKS = NAMES.filter(lambda name: name and "/" not in name) | st.just(
 NEEDS = (
     st.builds(Need, NETWORKS)
     | st.builds(LoopbackNeed, NETWORKS)
-    | st.just(WayNeed("default", Family.IPV6, 101, 2, "eth-1"))
+    | st.just(ReturnRouteNeed("default", Family.IPV6, 101, 2, "eth-1"))
 )
 
 

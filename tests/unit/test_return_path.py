@@ -26,17 +26,17 @@ from vfwhooks.firewall.entry_delta import Delta
 from vfwhooks.host.policy_rules import PolicyRule, PolicyRules
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.reconcile.return_path import (
-    Ways,
+    ReturnRoutes,
     allot_value,
-    find_ways,
+    find_return_routes,
     firewalls,
     known_value,
+    return_routes_of,
     values,
-    ways_of,
 )
 from vfwhooks.store.records import Record
 from vfwhooks.store.state import State
-from vfwhooks.values.needs import WayNeed
+from vfwhooks.values.needs import ReturnRouteNeed
 from vfwhooks.values.published import BOTH
 
 GUEST = at("192.168.122.10", "fd00:122::10")
@@ -54,7 +54,7 @@ class Routes:
         self._own = own
         self._of_guest = of_guest
 
-    def way_out(self, source: Address, by: int = 0, mark: int = 0) -> Way | None:
+    def lookup(self, source: Address, by: int = 0, mark: int = 0) -> Way | None:
         """As Routes has it."""
         assert by in (0, VIRBR0) and not mark
         return self._of_guest if by else self._own.get(str(source))
@@ -81,12 +81,12 @@ class Host:
 
 def found(
     lines: list[str], own: dict[str, Way], of_guest: Way | None = (ETH0, MAIN)
-) -> tuple[list[list[tuple[str, str, int]]], list[WayNeed], list[str]]:
+) -> tuple[list[list[tuple[str, str, int]]], list[ReturnRouteNeed], list[str]]:
     """The ways of each forward, what the guest needs, and what there is no mark for;
     table 100 + N has the mark N, up to 15."""
     settings, networks = parse_settings(lines), [network()]
     host = cast("Inventory", Host(own, of_guest))
-    needed, unmarked = find_ways(
+    needed, unmarked = find_return_routes(
         settings,
         GUEST,
         dict.fromkeys(BOTH, networks),
@@ -94,7 +94,7 @@ def found(
         lambda table: table - 100 if table <= 115 else 1 if table == MAIN else 0,
     )
     ways = [
-        [(str(host), uplink, value) for host, uplink, value in forward.ways]
+        [(str(host), uplink, value) for host, uplink, value in forward.return_routes]
         for forward in settings.forwards
     ]
     return ways, needed, unmarked
@@ -256,9 +256,9 @@ class Place:
             (conf / "src_valid_mark").write_text(f"{value}\n")
 
     @property
-    def ways(self) -> Ways:
+    def ways(self) -> ReturnRoutes:
         """For the next holder of the lock."""
-        return Ways(self.state, str(self.root), connect=lambda: self.rules)
+        return ReturnRoutes(self.state, str(self.root), connect=lambda: self.rules)
 
     def settings(self) -> dict[str, str]:
         """What is set."""
@@ -320,7 +320,7 @@ def test_what_two_ways_share(tmp_path: Path) -> None:
     place, one = Place(tmp_path, eth1="0", eth2="0"), net(WAY)
     for way in (one, *map(net, other)):
         place.state.keep(way)
-    place.ways.sync(set(ways_of(parsed(WAY, *other))))
+    place.ways.sync(set(return_routes_of(parsed(WAY, *other))))
 
     place.ways.change([(one, None)])
 
@@ -337,11 +337,15 @@ def test_everything_is_compared(tmp_path: Path) -> None:
     for table in (100, 101):
         allot_value(place.state, table)
     place.ways.sync(
-        set(ways_of(parsed(WAY, "way 6 virbr0 101 2 eth2", "way 4 virbr0 100 1 ppp0")))
+        set(
+            return_routes_of(
+                parsed(WAY, "way 6 virbr0 101 2 eth2", "way 4 virbr0 100 1 ppp0")
+            )
+        )
     )
     during = place.settings()
 
-    place.ways.sync(set(ways_of(parsed("way 6 virbr0 101 2 eth2"))))
+    place.ways.sync(set(return_routes_of(parsed("way 6 virbr0 101 2 eth2"))))
 
     assert (during, place.settings()) == (
         {"eth1": "1", "eth2": "0"},
@@ -361,8 +365,8 @@ def test_a_kernel_that_refuses(tmp_path: Path) -> None:
     def refuse(_: str, __: bytes) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    ways = Ways(place.state, str(place.root), refuse, lambda: place.rules)
-    opening = ways.sync(set(ways_of(parsed(WAY))))
+    ways = ReturnRoutes(place.state, str(place.root), refuse, lambda: place.rules)
+    opening = ways.sync(set(return_routes_of(parsed(WAY))))
     kept = place.state.read("vmark/eth1").strip()
     closing = ways.sync(set())
     still_kept = place.state.read("vmark/eth1").strip()

@@ -27,7 +27,7 @@ class MadeUp:
     def __init__(self, **ways: tuple[int, int]) -> None:
         self._ways = ways
 
-    def way_out(
+    def lookup(
         self, source: Address, by: int = 0, mark: int = 0
     ) -> tuple[int, int] | None:
         """As Routes has it."""

@@ -11,10 +11,10 @@ import pytest
 
 from unit.builders import fresh_state
 from vfwhooks.reconcile.route_localnet import (
-    close_bridges,
-    close_others,
-    is_open,
-    open_bridges,
+    enable_localnet,
+    is_enabled,
+    restore_localnet,
+    restore_other_localnet,
 )
 
 
@@ -37,12 +37,12 @@ def test_open_and_closed(tmp_path: Path) -> None:
     """Only the bridge that is named, for as long as it is needed."""
     state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0="0\n", eth0="0\n"))
 
-    open_bridges(state, {"virbr0"}, root)
-    while_open = values(tmp_path), is_open("virbr0", root), state.names("localnet")
-    close_bridges(state, {"virbr0", "virbr9"}, root)
+    enable_localnet(state, {"virbr0"}, root)
+    while_open = values(tmp_path), is_enabled("virbr0", root), state.names("localnet")
+    restore_localnet(state, {"virbr0", "virbr9"}, root)
 
     assert while_open == ({"virbr0": "1", "eth0": "0"}, True, ["virbr0"])
-    assert (values(tmp_path), is_open("virbr0", root), state.names("localnet")) == (
+    assert (values(tmp_path), is_enabled("virbr0", root), state.names("localnet")) == (
         {"virbr0": "0", "eth0": "0"},
         False,
         [],
@@ -54,9 +54,9 @@ def test_what_was_before_comes_back(tmp_path: Path, before: str) -> None:
     """Also after it was opened twice, as whoever takes over from the killed does."""
     state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0=before))
 
-    open_bridges(state, {"virbr0"}, root)
-    open_bridges(state, {"virbr0"}, root)
-    close_bridges(state, {"virbr0"}, root)
+    enable_localnet(state, {"virbr0"}, root)
+    enable_localnet(state, {"virbr0"}, root)
+    restore_localnet(state, {"virbr0"}, root)
 
     assert values(tmp_path) == {"virbr0": before}
 
@@ -66,11 +66,11 @@ def test_a_setting_that_cannot_be_changed(tmp_path: Path) -> None:
     that a kill at any point loses nothing, until it could be given back."""
     state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0")
 
-    opening = open_bridges(state, {"virbr0"}, str(root), read_only)
+    opening = enable_localnet(state, {"virbr0"}, str(root), read_only)
     kept = state.read("localnet/virbr0")
-    closing = close_bridges(state, {"virbr0"}, str(root), read_only)
+    closing = restore_localnet(state, {"virbr0"}, str(root), read_only)
     still_kept = state.read("localnet/virbr0")
-    close_bridges(state, {"virbr0"}, str(root))
+    restore_localnet(state, {"virbr0"}, str(root))
 
     setting = "net.ipv4.conf.virbr0.route_localnet"
     said = [f"{setting} cannot be set: Read-only file system"]
@@ -86,11 +86,11 @@ def read_only(_: str, __: bytes) -> None:
 def test_a_bridge_that_is_gone(tmp_path: Path) -> None:
     """Its network was stopped: nothing to set, and nothing to remember."""
     state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0", virbr1="0")
-    open_bridges(state, {"virbr0", "virbr1"}, str(root))
+    enable_localnet(state, {"virbr0", "virbr1"}, str(root))
     (root / "proc/sys/net/ipv4/conf/virbr1/route_localnet").unlink()
     (root / "proc/sys/net/ipv4/conf/virbr1").rmdir()
 
-    open_bridges(state, {"virbr7"}, str(root))
-    close_others(state, {"virbr0"}, str(root))
+    enable_localnet(state, {"virbr7"}, str(root))
+    restore_other_localnet(state, {"virbr0"}, str(root))
 
     assert (values(root), state.names("localnet")) == ({"virbr0": "1"}, ["virbr0"])

@@ -13,7 +13,7 @@ from unit.builders import CHECKOUT
 from vfwhooks.rulesets.packet import Packet
 from vfwhooks.rulesets.ruleset import Chain, Rule, Ruleset, Table
 from vfwhooks.rulesets.ruleset_reader import load_ruleset, read_ruleset
-from vfwhooks.rulesets.walk import Host, Way, pass_hook, walk
+from vfwhooks.rulesets.walk import Host, Traversal, pass_hook, walk
 
 CASES = CHECKOUT / "tests/cases"
 OWN = ("203.0.113.1", "192.168.122.1", "2001:db8::1")
@@ -32,12 +32,12 @@ TO_GUEST = Packet(
 GUEST, GUEST6 = "192.168.122.10:80", "fd00:122::10:80"
 
 
-def ends(way: Way) -> tuple[str, str]:
+def ends(way: Traversal) -> tuple[str, str]:
     """How it ended, and where the packet was going."""
     return way.end, f"{way.packet.destination}:{way.packet.port}"
 
 
-def said(way: Way) -> list[tuple[str, str, str]]:
+def said(way: Traversal) -> list[tuple[str, str, str]]:
     """Hook, chain and verdict of each step."""
     return [(one.hook, one.chain.name, one.did) for one in way.steps]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lab.box import wait_until
 
-from vfwhooks.diagnosis.traced_packet import Hop, _hops
+from vfwhooks.diagnosis.traced_packet import TraceEvent, _hops
 
 OURS = "trace id 1a inet vfwhooks prerouting"
 LINES = {
@@ -37,7 +37,7 @@ def shell() -> Iterator[subprocess.Popen[bytes]]:
         shell.kill()
 
 
-def hops(shell: subprocess.Popen[bytes], *lines: str) -> list[Hop]:
+def hops(shell: subprocess.Popen[bytes], *lines: str) -> list[TraceEvent]:
     """The hops of these lines."""
     assert shell.stdin
     told = "".join(f"{LINES.get(one, one)}\n" for one in lines)
@@ -49,9 +49,9 @@ def hops(shell: subprocess.Popen[bytes], *lines: str) -> list[Hop]:
 def test_the_rules_of_one_packet(shell: subprocess.Popen[bytes]) -> None:
     """The first packet alone; a rule that nft has no text of goes by its handle."""
     assert hops(shell, "rule", "other", "young", "policy") == [
-        Hop(*IN_OURS, "7", "tcp dport 80 accept", "accept"),
-        Hop(*IN_OURS, "8", "", "continue"),
-        Hop(*IN_OURS, "", "the policy of the chain", "accept"),
+        TraceEvent(*IN_OURS, "7", "tcp dport 80 accept", "accept"),
+        TraceEvent(*IN_OURS, "8", "", "continue"),
+        TraceEvent(*IN_OURS, "", "the policy of the chain", "accept"),
     ]
 
 

@@ -23,8 +23,8 @@ from ..libvirt.client import (
 )
 from ..libvirt.inventory import Inventory
 from ..reconcile.hairpin_mode import Hairpins
-from ..reconcile.return_path import Ways
-from ..reconcile.route_localnet import close_others
+from ..reconcile.return_path import ReturnRoutes
+from ..reconcile.route_localnet import restore_other_localnet
 from ..store.files import CONFIG, STATE
 from ..store.state import State
 from ..values.errors import VfwError
@@ -151,7 +151,7 @@ def purge(_: argparse.Namespace) -> int:
         for port in record.hairpins:
             hairpins.give_back(port)
     hairpins.close()
-    problems = close_others(state, set()) + Ways(state).sync(set())
+    problems = restore_other_localnet(state, set()) + ReturnRoutes(state).sync(set())
     for problem in problems + hairpins.problems:
         complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ..config.compiled_file import is_current, mark_of, stamps_in_force
+from ..config.compiled_file import digest_of, is_current, stamps_in_force
 from ..config.last_good import known_broken
 from ..diagnosis.overview import Overview
 from ..installation.hook_files import find_service
@@ -101,7 +101,7 @@ class StatusWatch:
             return True
         planned = State(self._state).base().get("config")
         stamps = stamps_in_force(self._state)
-        if planned not in (None, mark_of(stamps)):
+        if planned not in (None, digest_of(stamps)):
             return True
         if not stamps or is_current(stamps, self._main) or not find_service():
             return False

@@ -240,7 +240,7 @@ def template_stamps() -> list[str]:
     return [stamp(f"{_TEMPLATES[0]}/{name}") for name in names] + [stamp(_TEMPLATES[1])]
 
 
-def mark_of(taken: str) -> str:
+def digest_of(taken: str) -> str:
     """A short word for the stamps."""
     return f"{crc32(_encoded(taken)):08x}"
 

@@ -19,13 +19,19 @@ from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 
 KEYS = ("ports", "public_ip", "outgoing")
 _SWITCHES = {"yes": "true", "no": "false"}
-_ATTRIBUTES = {
-    "over_listener": "overListener",
-    "return_path": "returnPath",
-    "masquerade": "masquerade",
-}
 _MOST = 256  # ports of a range that lead to one port
 _NO_RANGE = "no range says which ports; a whole address is a publicIp"
+
+
+def _attribute(key: str) -> str:
+    """An option's name as libvirt spells attributes: overListener."""
+    first, *rest = key.split("_")
+    return first + "".join(map(str.title, rest))
+
+
+# An option of the kind true or false is an attribute by itself; the RELAX NG schema has
+# a line for each.
+_ATTRIBUTES = {key: _attribute(key) for key in OPTIONS}
 
 
 def without(ports: PortRange, holes: list[PortRange]) -> Iterator[PortRange]:

@@ -18,7 +18,7 @@ from .unmatched_patterns import is_of_nobody
 if TYPE_CHECKING:
     from ..config.forwards import GuestForwards
     from ..libvirt.inventory import Inventory
-    from ..rulesets.walk import Way
+    from ..rulesets.walk import Traversal
     from ..values.guests import Network
     from .overview import Overview
     from .port_verdicts import PortVerdicts
@@ -172,14 +172,14 @@ class _Finder:
             return replace(lane, why=self._without(way))
         return lane
 
-    def _refused(self, lane: Lane, way: Way, said: str = "") -> Lane:
+    def _refused(self, lane: Lane, way: Traversal, said: str = "") -> Lane:
         """Ended by the last rule of the way; `said` is a better reason."""
         step = way.steps[-1]
         by = f"{refused(way.end)} by {self._verdicts.maker(step)}"
         rule = f"{step.hook}: {step.rule.text}" if step.rule else step.hook
         return replace(lane, end=REFUSED, by=by, why=said or rule)
 
-    def _without(self, way: Way) -> str:
+    def _without(self, way: Traversal) -> str:
         without = self._verdicts.without_ours(way)
         if without.end in ("accept", "depends"):
             return ""

@@ -13,7 +13,7 @@ from ..rulesets.context import Context
 from ..rulesets.makers import LIBVIRT, OURS, find_maker
 from ..rulesets.nft_reader import without_counters
 from ..rulesets.packet import ANYBODY, Packet
-from ..rulesets.walk import Host, Step, Way, pass_hook, walk
+from ..rulesets.walk import Host, Step, Traversal, pass_hook, walk
 from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..libvirt.inventory import Inventory
     from ..rulesets.ruleset import Chain, Rule, Table
     from .status_rows import ForwardStatus
-    from .traced_packet import Hop
+    from .traced_packet import TraceEvent
 
 EVERY = ("*", "0.0.0.0", "::")
 _DID = {
@@ -119,11 +119,11 @@ class PortVerdicts:
         else:
             yield from self._let_in(way)
 
-    def follow(self, packet: Packet) -> Way:
+    def follow(self, packet: Packet) -> Traversal:
         """Its way through all of it."""
         return walk(self.known.ruleset, packet, self._host)
 
-    def _let_in(self, way: Way) -> Iterator[str]:
+    def _let_in(self, way: Traversal) -> Iterator[str]:
         steps = [one for one in way.steps if one.hook == "forward"]
         ours = [one for one in steps if one.rule and self._is_ours(one)]
         for step in ours or steps[-1:]:
@@ -139,7 +139,7 @@ class PortVerdicts:
             end = refused(without.end)
             yield f"without vfwhooks: {end} by {self.name(without.steps[-1])}"
 
-    def without_ours(self, way: Way) -> Way:
+    def without_ours(self, way: Traversal) -> Traversal:
         """What the hook forward does without our rules to what was led to a guest."""
         packet = replace(way.packet, is_local=False)
         return pass_hook(self.known.ruleset, "forward", packet, self.is_ours)
@@ -162,7 +162,7 @@ class PortVerdicts:
             raise VfwError(f"the host has no address of IPv{6 if is_six else 4}")
         return self._from(packet, source)
 
-    def hop(self, hop: Hop) -> str:
+    def hop(self, hop: TraceEvent) -> str:
         """A line for a rule that a traced packet met."""
         for table in self.known.ruleset.tables:
             if (table.family, table.name, table.tool) == (hop.family, hop.table, "nft"):

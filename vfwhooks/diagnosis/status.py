@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ..config.port_mappings import FILE, PortMapping
 from ..reconcile.desired_state import AWAY, DesiredState
-from ..reconcile.route_localnet import is_open
+from ..reconcile.route_localnet import is_enabled
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
 from ..values.needs import LoopbackNeed
@@ -199,7 +199,7 @@ def _judge(
         return "blocked", _GONE
     if forward.is_loopback:
         for network in desired.endpoint.networks:
-            if LoopbackNeed(network.name) in desired.networks and not is_open(
+            if LoopbackNeed(network.name) in desired.networks and not is_enabled(
                 network.bridge, host.root
             ):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"

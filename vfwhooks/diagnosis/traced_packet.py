@@ -34,7 +34,7 @@ _NETFILTER, _TRACES = 12, 1 << 8  # the netlink family, and its group of traces
 
 
 @dataclass(frozen=True)
-class Hop:
+class TraceEvent:
     """A rule that the packet met (or, without a handle, the policy of a chain), and the
     verdict."""
 
@@ -46,7 +46,7 @@ class Hop:
     verdict: str
 
 
-def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[Hop]:
+def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[TraceEvent]:
     """The hops of the first new connection of this kind within `seconds`. Raises
     VfwError if nft cannot trace."""
     tools: list[subprocess.Popen[bytes]] = []
@@ -140,7 +140,7 @@ def _await_table(run: Run) -> None:
 
 def _hops(
     shell: subprocess.Popen[bytes], monitor: str, seconds: float
-) -> Iterator[Hop]:
+) -> Iterator[TraceEvent]:
     """The lines of nft (its process: `monitor`) about the first traced packet."""
     stream = shell.stdout
     assert stream
@@ -166,7 +166,7 @@ def _hops(
                 yield from _hop(*found.groups()[1:])
 
 
-def _hop(family: str, table: str, chain: str, what: str) -> Iterator[Hop]:
+def _hop(family: str, table: str, chain: str, what: str) -> Iterator[TraceEvent]:
     if table == TABLE:
         return
     rule = _RULE.match(what)
@@ -175,6 +175,8 @@ def _hop(family: str, table: str, chain: str, what: str) -> Iterator[Hop]:
         numbered = _HANDLE.match(text)
         if numbered:
             text, handle = numbered.groups()
-        yield Hop(family, table, chain, handle, text, rule.group(3))
+        yield TraceEvent(family, table, chain, handle, text, rule.group(3))
     elif what.startswith("policy "):
-        yield Hop(family, table, chain, "", "the policy of the chain", what[7:].strip())
+        yield TraceEvent(
+            family, table, chain, "", "the policy of the chain", what[7:].strip()
+        )

@@ -64,7 +64,7 @@ def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
     return deltas + ([Delta(new.owner, [], new.entries)] if new else [])
 
 
-def opened_bridges(entries: Iterable[Entry]) -> set[str]:
+def loopback_bridges(entries: Iterable[Entry]) -> set[str]:
     """The bridges that must pass packets with loopback addresses."""
     return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}
 

@@ -30,10 +30,10 @@ _SEVERAL = (*DRIVERS, "claim")
 class Iptables:
     """Changes entries; restores, compares and removes all our rules.
 
-    `base` has these keys: "4" and "6" for the families in place, each with a mark of
-    the rules around our jumps; "raw4" and "mangle4" once these tables have been needed;
-    "variant": nft or legacy, whichever has libvirt's rules, or nothing if libvirt has
-    none yet.
+    `base` has these keys: "4" and "6" for the families in place, each with a
+    fingerprint of the rules around our jumps; "raw4" and "mangle4" once these tables
+    have been needed; "variant": nft or legacy, whichever has libvirt's rules, or
+    nothing if libvirt has none yet.
     """
 
     name = "iptables"
@@ -73,15 +73,17 @@ class Iptables:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
-                self.base[family] = ""  # a kill before `note_marks` leaves it in doubt
+                self.base[family] = (
+                    ""  # a kill before `note_fingerprints` leaves it in doubt
+                )
 
-    def note_marks(self) -> None:
-        """Note the marks of the base chains that `change` has left open. For legacy
-        this lists all rules, so no hook should wait for it."""
+    def note_fingerprints(self) -> None:
+        """Note the fingerprints of the base chains that `change` has left open. For
+        legacy this lists all rules, so no hook should wait for it."""
         if self.base.get("variant") == "legacy":
             for family in COMMANDS:
                 if self.base.get(family) == "":
-                    self.base[family] = self.jumps.mark(family)
+                    self.base[family] = self.jumps.fingerprint(family)
 
     def _take_out(self, deltas: list[Delta]) -> bool:
         """Delete by netlink if the deltas only remove. Returns whether everything is
@@ -135,8 +137,8 @@ class Iptables:
         """Whether nobody else has changed the base chains around our jumps. libvirt
         before 5.1 puts its rules on top again, and a restored file brings back our old
         rules."""
-        marks = [(f, self.base[f]) for f in COMMANDS if f in self.base]
-        return all(mark and mark == self.jumps.mark(family) for family, mark in marks)
+        noted = {f: self.base[f] for f in COMMANDS if f in self.base}
+        return all(was and was == self.jumps.fingerprint(f) for f, was in noted.items())
 
     def is_as_usual(self) -> bool:
         """Whether a network may have come or gone without a change around our rules:

@@ -45,7 +45,7 @@ class FullSync:
         for _ in range(_TRIES):
             saved, handles = self._jumps.saved(family)
             added += self._sync(family, owners, base_ruleset, saved)
-            self._base[family] = self._jumps.mark_since(family, saved, handles)
+            self._base[family] = self._jumps.fingerprint_since(family, saved, handles)
             if self._base[family]:
                 return added
         raise VfwError(f"{COMMANDS[family]}: others change the rules all the time")

@@ -82,7 +82,7 @@ class Jumps:
                 found.add(chain)
         return found
 
-    def mark(self, family: str) -> str:
+    def fingerprint(self, family: str) -> str:
         """A text that changes when somebody changes the base chains; '' for legacy if a
         jump is at a place where it does not work.
 
@@ -91,7 +91,7 @@ class Jumps:
         out.
         """
         if self._base["variant"] != "legacy":
-            return _mark(self._handles(family))
+            return _fingerprint(self._handles(family))
         lines = self._tools.lines(family, "legacy")
         lines = [one for one in lines if not one.startswith("-A LIBVIRT_")]
         there = [one for one in lines if one[0] == "*" or one.split(" ")[1] in _NAMES]
@@ -99,13 +99,13 @@ class Jumps:
         self.place(cure, family, parse_save("".join(there)))
         return _sum("".join(lines)) if cure.is_empty() else ""
 
-    def mark_since(self, family: str, saved: Saved, handles: Handles) -> str:
-        """The mark after our own change; '' if somebody else has changed the base
-        chains since they were saved, so that a jump may be at a wrong place."""
+    def fingerprint_since(self, family: str, saved: Saved, handles: Handles) -> str:
+        """The fingerprint after our own change; '' if somebody else has changed the
+        base chains since they were saved, so that a jump may be at a wrong place."""
         if self._base["variant"] == "legacy":
-            return self.mark(family)
+            return self.fingerprint(family)
         now = self._handles(family)
-        return _mark(now) if _is_as_saved(saved, handles, now) else ""
+        return _fingerprint(now) if _is_as_saved(saved, handles, now) else ""
 
     def _handles(self, family: str) -> Handles:
         if self._base["variant"] == "legacy":
@@ -143,7 +143,7 @@ def _sum(text: str) -> str:
     return f"{len(text)}-{crc32(text.encode()):08x}"
 
 
-def _mark(handles: Handles) -> str:
+def _fingerprint(handles: Handles) -> str:
     return _sum("".join(f"{name} {some}\n" for (_, name), some in handles.items()))
 
 

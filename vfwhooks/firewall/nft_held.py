@@ -1,8 +1,8 @@
 """The entries in nf_tables that are cut off, for `status`: the kernel holds them, and a
 rule of ours that looks them up is missing. Pure.
 
-The marks of nft_jump tell how many rules each chain had, and has. Handles alone do not:
-a ruleset that was saved and loaded again has others.
+The fingerprints of nft_jump tell how many rules each chain had, and has. Handles alone
+do not: a ruleset that was saved and loaded again has others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ def lost_chains(noted: str, now: str) -> set[str]:
     return {chain for chain, size in _sizes(noted).items() if after[chain] < size}
 
 
-def _sizes(mark: str) -> Counter[str]:
-    return Counter(word.partition(":")[0] for word in mark.split() if ":" in word)
+def _sizes(fingerprint: str) -> Counter[str]:
+    return Counter(
+        word.partition(":")[0] for word in fingerprint.split() if ":" in word
+    )
 
 
 def is_cut_off(entry: Entry, lost: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Our jump in libvirt's tables: its place, and a mark that shows changes to our chains,
+"""Our jump in libvirt's tables: its place, and a fingerprint of our chains,
 sets and rules, there or in our own table. Elements are not looked at.
 """
 
@@ -14,24 +14,24 @@ _TRIES = 5
 
 
 def place(link: Netlink, run: Run, part: str, base_ruleset: str) -> str:
-    """Put our chain and our jump into libvirt's table. Returns the mark of the result.
+    """Put our chain and our jump into libvirt's table; the fingerprint of the result.
 
     libvirt inserts its own jumps one by one at its start, each on top. So its jumps may
     come between our list and our change.
     """
     for _ in range(_TRIES):
         run(["nft", "-f", "-"], base_ruleset + _jump(link, part))
-        mark = mark_of(link, part)
-        if is_whole(part, mark):
-            return mark
+        fingerprint = fingerprint_of(link, part)
+        if has_jump(part, fingerprint):
+            return fingerprint
     raise VfwError("others put rules ahead of ours all the time")
 
 
-def mark_of(link: Netlink, part: str) -> str:
+def fingerprint_of(link: Netlink, part: str) -> str:
     """The handles of all our objects in the part, except elements, in order.
 
-    The mark changes when anybody changes such an object. It leaves out a jump of ours
-    behind a rule of libvirt's, so that this jump is inserted again.
+    It changes when anybody changes such an object. It leaves out a jump of ours behind
+    a rule of libvirt's, so that this jump is inserted again.
     """
     chains, sets = list_chains(link, part), list_sets(link, part)
     rules = list_rules(link, part)
@@ -50,9 +50,9 @@ def mark_of(link: Netlink, part: str) -> str:
     return " ".join(words)
 
 
-def is_whole(part: str, mark: str) -> bool:
-    """Whether the part's mark shows our jump at a place where it works."""
-    return part == "own" or " forward:" in mark
+def has_jump(part: str, fingerprint: str) -> bool:
+    """Whether the part's fingerprint shows our jump at a place where it works."""
+    return part == "own" or " forward:" in fingerprint
 
 
 def _jump(link: Netlink, part: str) -> str:

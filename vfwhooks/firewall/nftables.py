@@ -15,7 +15,7 @@ from ..libvirt.inventory import Inventory
 from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, Held, SyncResult
-from .nft_jump import is_whole, mark_of, place
+from .nft_jump import fingerprint_of, has_jump, place
 from .nft_names import BASE_CHAINS, IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
     additions,
@@ -35,7 +35,7 @@ Base = dict[str, str]
 class Nftables:
     """Changes entries; restores, compares and removes all our rules.
 
-    `base` has the marks of the parts in place, and receives the new ones.
+    `base` has the fingerprints of the parts in place, and receives the new ones.
     """
 
     name = "nftables"
@@ -65,8 +65,8 @@ class Nftables:
                 raise Refused(f"{_shown(part)}: it has come back without our chain")
         self._apply(remove, add, commit)
 
-    def note_marks(self) -> None:
-        """Do nothing: `change` needs no later marks here."""
+    def note_fingerprints(self) -> None:
+        """Do nothing: `change` leaves none to be noted here."""
 
     def _apply(
         self,
@@ -119,10 +119,11 @@ class Nftables:
 
     def is_intact(self) -> bool:
         """Whether the base ruleset is unchanged; elements are not looked at."""
-        marks = {part: mark_of(self.link, part) for part in PARTS if part in self.base}
+        placed = [part for part in PARTS if part in self.base]
+        now = {part: fingerprint_of(self.link, part) for part in placed}
         return not any(map(self._is_new, PARTS)) and all(
-            is_whole(part, mark) and self.base[part].partition(" ")[2] == mark
-            for part, mark in marks.items()
+            has_jump(part, found) and self.base[part].partition(" ")[2] == found
+            for part, found in now.items()
         )
 
     def _is_new(self, part: str) -> bool:
@@ -189,7 +190,9 @@ class Nftables:
         cut_off: set[Entry] = set()
         for part in PARTS:
             noted = self.base.get(part, "").partition(" ")[2]
-            lost = lost_chains(noted, mark_of(self.link, part)) if noted else set()
+            if not noted:
+                continue
+            lost = lost_chains(noted, fingerprint_of(self.link, part))
             some = {e for e in found if part_of(e) == part} if lost else set()
             if part == "own":
                 cut_off |= {entry for entry in some if is_cut_off(entry, lost)}
@@ -230,18 +233,16 @@ class Nftables:
     def _restore(self, part: str, base_ruleset: str) -> None:
         """Restore the part's base ruleset if it is missing or differs; elements
         stay."""
-        mark = mark_of(self.link, part)
-        if (
-            is_whole(part, mark)
-            and self.base.get(part) == f"{_sum(base_ruleset)} {mark}"
-        ):
+        now = fingerprint_of(self.link, part)
+        noted = f"{_sum(base_ruleset)} {now}"
+        if has_jump(part, now) and self.base.get(part) == noted:
             return
         if part == "own":
             self._load(base_ruleset)
-            mark = mark_of(self.link, part)
+            now = fingerprint_of(self.link, part)
         else:
-            mark = place(self.link, self.run, part, base_ruleset)
-        self.base[part] = f"{_sum(base_ruleset)} {mark}"
+            now = place(self.link, self.run, part, base_ruleset)
+        self.base[part] = f"{_sum(base_ruleset)} {now}"
 
     def _load(self, base_ruleset: str) -> None:
         """Load our table's base ruleset; elements stay. A release that gives a chain
@@ -275,7 +276,8 @@ class Nftables:
         ]
         if lines:
             self.run(["nft", "-f", "-"], "".join(lines))
-            self.base["own"] = f"{_sum(base_ruleset)} {mark_of(self.link, 'own')}"
+            now = fingerprint_of(self.link, "own")
+            self.base["own"] = f"{_sum(base_ruleset)} {now}"
 
 
 def part_of(entry: Entry) -> str:

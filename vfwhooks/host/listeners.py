@@ -22,7 +22,7 @@ _FEW = 64
 _MESSAGE = struct.Struct("=Bxxx2s2x16s16xIxxxxxxxxxxxxxxxxxxxxxxxxI")
 _ONLY_IPV6, _OPTIONS = 11, 22
 # This is a bit field in C, which begins at the other end on a big-endian machine.
-_HEARS_ITSELF = 0x10 if sys.byteorder == "little" else 0x08
+_MC_LOOP = 0x10 if sys.byteorder == "little" else 0x08
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -94,7 +94,7 @@ def _listener(protocol: str, answer: bytes) -> Listener:
     if is_udp and _OPTIONS in about:
         # The kernel clears this bit for the socket of every tunnel, and reports it
         # since 5.10. Such a socket has inode and owner like any other.
-        is_kernels = not about[_OPTIONS][0] & _HEARS_ITSELF
+        is_kernels = not about[_OPTIONS][0] & _MC_LOOP
     if family == AF_INET6:
         is_only = about.get(_ONLY_IPV6, b"\0") != b"\0"
         families = "6" if is_only or any(address) else "46"

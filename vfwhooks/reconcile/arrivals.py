@@ -13,7 +13,7 @@ from .desired_state import DesiredState
 from .guest_addresses import is_inside
 
 
-def greet(desired: DesiredState, inventory: Inventory) -> None:
+def probe_arrival(desired: DesiredState, inventory: Inventory) -> None:
     """Probe the guest at each address that it is to be forwarded to; not at one where
     the host has seen another guest. It comes before the rules, since the guest's answer
     to an earlier connection would be lost."""

@@ -20,7 +20,7 @@ from ..values.entries import (
     Reject,
 )
 from ..values.guests import Guest, Network
-from ..values.needs import LoopbackNeed, Need, WayNeed
+from ..values.needs import LoopbackNeed, Need, ReturnRouteNeed
 from ..values.published import BOTH, Family, Published, family_of
 from .contests import kept_from_ousted, tell_ousted, withhold
 from .desired_state import DesiredState, own_reason
@@ -106,7 +106,7 @@ class Planner:
         if settings.is_hairpin:
             desired.ports = find_ports(record.guest, settings, self.inventory)
         records = [record, *(self._claims(record.guest) if settings.claim else ())]
-        ways = self._ways_back(desired) if settings.is_returned else []
+        routes = self._find_return_routes(desired) if settings.is_returned else []
         published = settings.published(endpoint.addresses)
         self._meet(desired, published, records)
         desired.plan(self._own(settings))
@@ -117,12 +117,12 @@ class Planner:
             desired.networks += [
                 LoopbackNeed(n.name) for n in endpoint.networks if _has(n, address)
             ]
-        desired.networks += ways
+        desired.networks += routes
         return desired
 
-    def _ways_back(self, desired: DesiredState) -> list[WayNeed]:
-        """Find the ways back that the guest's answers need."""
-        from .return_path import find_ways  # few guests need it
+    def _find_return_routes(self, desired: DesiredState) -> list[ReturnRouteNeed]:
+        """Find the return routes that the guest's answers need."""
+        from .return_path import find_return_routes  # few guests need it
 
         addresses = desired.endpoint.addresses
         bridges = {
@@ -130,10 +130,10 @@ class Planner:
             for family, address in addresses.items()
         }
         inventory, settings = self.inventory, desired.settings
-        ways, desired.unmarked = find_ways(
+        routes, desired.unmarked = find_return_routes(
             settings, addresses, bridges, inventory, self._mark
         )
-        return ways
+        return routes
 
     def _meet(
         self, desired: DesiredState, published: list[Published], records: list[Record]
@@ -239,7 +239,7 @@ class Planner:
         desired = self.network(network)
         guest = desired.record.guest
         guest.name = need.name
-        if isinstance(need, WayNeed):
+        if isinstance(need, ReturnRouteNeed):
             guest.uuid = ""
             desired.entries = [need.route(network.bridge)]
         elif isinstance(need, LoopbackNeed):

@@ -1,6 +1,6 @@
 """An index of published ports: a host may have thousands. Pure.
 
-Three modules find the owner of a port by it: stale_connections for connections,
+Three modules find the owner of a port by it: conntrack_cleanup for connections,
 port_conflicts for listeners, and foreign_conflicts for foreign rules.
 """
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 
 # Seconds for cutting connections: while other processes wait for the lock, none of
-# which may have to give up; and, ahead of an event, for those that a killed holder has
-# left, at most and at least.
+# which may have to give up (service/hook.py: LOCK_TIMEOUT); and, ahead of an event, for
+# those that a killed holder has left, at most and at least.
 _CUTTING = 3.0
 _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 # Seconds for events that arrive meanwhile, again and again: libvirt waits for this
@@ -84,7 +84,7 @@ class Reconciler:
         """Cut the noted connections, and release the lock."""
         try:
             try:
-                self._sync.note_marks()
+                self._sync.note_fingerprints()
             except (VfwError, OSError) as error:
                 self.report.problems.append(str(error))
             self._cut(time.monotonic() + _CUTTING)
@@ -113,7 +113,7 @@ class Reconciler:
     @property
     def is_slow_to_close(self) -> bool:
         """Whether `close` takes many milliseconds that change no rule any more."""
-        is_open = self._sync.cuts.has_any or self._sync.is_unmarked
+        is_open = self._sync.cuts.has_any or self._sync.lacks_fingerprints
         return self._link.is_slow_to_close or is_open
 
     @property
@@ -275,7 +275,7 @@ class Reconciler:
         if config.compiled.is_empty and not self._state.records():
             why = NO_NEWS if why else ""
         for record in pending.arrived():
-            from .arrivals import greet  # after a migration alone
+            from .arrivals import probe_arrival  # after a migration alone
 
-            greet(planner.plan(record), self._inventory)
+            probe_arrival(planner.plan(record), self._inventory)
         self._sync.run(pending, planner, why)

@@ -21,7 +21,7 @@ from ..store.state import DRIVERS, State, member_name, record_name
 from ..values.entries import Accept, Dnat, Exempt, Reject
 from ..values.errors import NeedsFullSync, show
 from ..values.guests import hosts_own
-from ..values.needs import LoopbackNeed, Need, WayNeed
+from ..values.needs import LoopbackNeed, Need, ReturnRouteNeed
 from .planner import Planner
 from .port_owners import claims_of
 
@@ -243,12 +243,12 @@ def share_entries(pairs: list[Pair]) -> None:
             new.entries = old.entries
 
 
-def need_ways(pairs: list[Pair]) -> bool:
+def need_return_routes(pairs: list[Pair]) -> bool:
     """Whether answers of these guests take, or took, ways of their own (see
     return_path)."""
     records = [record for pair in pairs for record in pair if record]
     needs = [need for record in records for need in record.networks]
-    return any(isinstance(need, WayNeed) for need in needs)
+    return any(isinstance(need, ReturnRouteNeed) for need in needs)
 
 
 def _member(place: str, key: Key) -> str:

@@ -1,12 +1,12 @@
-"""Ways back: guests' answers leave the host by the way that its own answers would take.
+"""Return routes: guests' answers leave the host as its own answers would.
 
 A connection may come in by another uplink, to an address whose answers the host routes
 by another table. It gets a mark with a value for that table; packets with the mark that
 come in by the guest's bridge are routed by the table. Strict rp_filter uses the mark
 only with src_valid_mark. The kernel is asked for the table.
 
-A way is an entry in its network's record before it is in the kernel. The former value
-of src_valid_mark is kept, too.
+A return route is an entry in its network's record before it is in the kernel. The
+former value of src_valid_mark is kept, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..store import files
 from ..store.state import State
 from ..values.connection_marks import MARKS
 from ..values.entries import ReturnRoute
-from ..values.needs import WayNeed
+from ..values.needs import ReturnRouteNeed
 from ..values.published import Family
 
 TYPE_CHECKING = False
@@ -38,16 +38,16 @@ _PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
 _KEPT, _VALUES = "vmark", "ways"
 
 
-def find_ways(
+def find_return_routes(
     settings: Settings,
     addresses: Addresses,
     networks: dict[Family, list[Network]],
     inventory: Inventory,
     mark: Callable[[int], int],
-) -> tuple[list[WayNeed], list[str]]:
-    """Note with a guest's forwards the ways that their answers must take, where these
-    differ from the kernel's own. Returns these ways, which are needs of the guest, and
-    messages about tables without a mark.
+) -> tuple[list[ReturnRouteNeed], list[str]]:
+    """Note with a guest's forwards the return routes of their answers, where these
+    differ from the kernel's own. Returns these routes, which are needs of the guest,
+    and messages about tables without a mark.
 
     `addresses` and `networks` are the guest's, by family.
     """
@@ -56,8 +56,8 @@ def find_ways(
         if forward.options.return_path and not forward.is_loopback:
             for family in forward.families:
                 if family in addresses:
-                    more = finder.ways(forward, family)
-                    forward.ways = [*forward.ways, *more]
+                    more = finder.return_routes(forward, family)
+                    forward.return_routes = [*forward.return_routes, *more]
     return list(finder.found), list(finder.unmarked)
 
 
@@ -75,10 +75,10 @@ class _Finder:
         self._mark = mark
         self._ways: dict[Address, tuple[str, int] | None] = {}
         self._hosts: dict[Family, list[Address]] = {}
-        self.found: dict[WayNeed, None] = {}
+        self.found: dict[ReturnRouteNeed, None] = {}
         self.unmarked: dict[str, None] = {}
 
-    def ways(
+    def return_routes(
         self, forward: PortMapping, family: Family
     ) -> list[tuple[Address, str, int]]:
         """The host's addresses of the forward that need a way back, each with the
@@ -101,13 +101,13 @@ class _Finder:
 
     def _way(self, host: Address, family: Family) -> tuple[str, int] | None:
         routes, guest = self._inventory.routes, self._addresses[family]
-        own = routes.way_out(host)
+        own = routes.lookup(host)
         _, uplink = routes.link(own[0]) if own else (0, "")
         needing = [
             network
             for network in self._networks[family]
             if (index := routes.link(name=network.bridge)[0])
-            and routes.way_out(guest, index) != own
+            and routes.lookup(guest, index) != own
         ]
         if own is None or not uplink or not needing:
             return None
@@ -116,7 +116,7 @@ class _Finder:
             self.unmarked[no_mark(own[1])] = None
             return None
         for network in needing:
-            need = WayNeed(network.name, family, own[1], value, uplink)
+            need = ReturnRouteNeed(network.name, family, own[1], value, uplink)
             self.found[need] = None
         return uplink, value
 
@@ -127,7 +127,7 @@ def no_mark(table: int) -> str:
     return f"{what}, and table {table} is one more"
 
 
-def ways_of(entries: Iterable[Entry]) -> list[ReturnRoute]:
+def return_routes_of(entries: Iterable[Entry]) -> list[ReturnRoute]:
     """The entries that no firewall backend holds."""
     return [entry for entry in entries if isinstance(entry, ReturnRoute)]
 
@@ -162,14 +162,14 @@ def known_value(state: State, table: int) -> int:
 def allot_value(state: State, table: int, given: Iterable[int] = ()) -> int:
     """The mark's value for the table from now on; 0 if none is left. When all are in
     use, the values of tables that no way needs are free again, but not those that were
-    `given` just now: their ways are in no record yet."""
+    `given` just now: their return routes are in no record yet."""
     known = known_value(state, table)
     if known:
         return known
     taken = set(values(state))
     if taken >= set(MARKS):
-        ways = [w for record in state.records() for w in ways_of(record.entries)]
-        _sweep(state, {*given, *(way.value for way in ways)})
+        routes = [r for one in state.records() for r in return_routes_of(one.entries)]
+        _sweep(state, {*given, *(route.value for route in routes)})
         taken = set(values(state))
     free = next((value for value in MARKS if value not in taken), 0)
     if free:
@@ -183,8 +183,8 @@ def _sweep(state: State, used: set[int]) -> None:
             state.remove(f"{_VALUES}/{value}")
 
 
-class Ways:
-    """The ways in the kernel, for a holder of the lock."""
+class ReturnRoutes:
+    """The return routes in the kernel, for a holder of the lock."""
 
     def __init__(
         self,
@@ -199,14 +199,14 @@ class Ways:
         self._connect = connect
 
     def change(self, pairs: Pairs) -> list[str]:
-        """Set the ways that guests need (each pair is a record before and after), and
-        remove ways that no guest needs any more; problems for the log."""
+        """Set the return routes that guests need (each pair is a record before and
+        after), and remove those that no guest needs any more; problems for the log."""
         wanted = self._needed([new for _, new in pairs if new])
         before = [entry for old, _ in pairs if old for entry in old.entries]
-        gone = set(ways_of(before)) - wanted
+        gone = set(return_routes_of(before)) - wanted
         left = set(wanted)
         for record in self._state.records() if gone else ():
-            left.update(set(ways_of(record.entries)) - gone)
+            left.update(set(return_routes_of(record.entries)) - gone)
         still = {_rule(way).what for way in left}
         rules = [rule for rule in map(_rule, gone) if rule.what not in still]
         problems = self._rules(wanted, rules, is_all=False)
@@ -214,7 +214,7 @@ class Ways:
         return problems + self._close(_uplinks(gone) - _uplinks(left))
 
     def sync(self, wanted: set[ReturnRoute]) -> list[str]:
-        """Set these ways, and remove all other ways of ours; problems for the log."""
+        """Set these return routes, remove all others of ours; problems for the log."""
         problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
         kept = set(self._state.names(_KEPT))
         problems += self._close(kept - _uplinks(wanted))
@@ -222,15 +222,15 @@ class Ways:
         return problems
 
     def _needed(self, records: list[Record]) -> set[ReturnRoute]:
-        """The ways in the records themselves, and in the networks' records that exist
-        already."""
+        """The return routes in the records themselves, and in the records of networks
+        that exist already."""
         entries = [entry for record in records for entry in record.entries]
         needs = {need for record in records for need in record.networks}
         for need in needs:
-            if isinstance(need, WayNeed):
+            if isinstance(need, ReturnRouteNeed):
                 network = self._state.record(("network", need.name))
                 entries += network.entries if network else []
-        return set(ways_of(entries))
+        return set(return_routes_of(entries))
 
     def _rules(
         self, wanted: set[ReturnRoute], gone: list[PolicyRule], is_all: bool
@@ -245,10 +245,10 @@ class Ways:
             rules.close()
         return []
 
-    def _open(self, ways: set[ReturnRoute]) -> list[str]:
+    def _open(self, routes: set[ReturnRoute]) -> list[str]:
         """Have rp_filter use the mark on these uplinks; keep the values before."""
         problems = []
-        for uplink in {way.uplink for way in ways if way.family is Family.IPV4}:
+        for uplink in {one.uplink for one in routes if one.family is Family.IPV4}:
             path = self._root + _PATH.format(uplink)
             before = files.read(path)
             if before is None:
@@ -286,5 +286,5 @@ def _rule(way: ReturnRoute) -> PolicyRule:
     return PolicyRule(way.family, way.bridge, way.table, way.value)
 
 
-def _uplinks(ways: Iterable[ReturnRoute]) -> set[str]:
-    return {way.uplink for way in ways}
+def _uplinks(routes: Iterable[ReturnRoute]) -> set[str]:
+    return {one.uplink for one in routes}

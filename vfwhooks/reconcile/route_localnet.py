@@ -15,11 +15,11 @@ _PATH = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 _KEPT = "localnet"
 
 
-def is_open(bridge: str, root: str = "") -> bool:
+def is_enabled(bridge: str, root: str = "") -> bool:
     return (files.read(root + _PATH.format(bridge)) or b"").strip() == b"1"
 
 
-def open_bridges(
+def enable_localnet(
     state: State,
     bridges: "set[str]",
     root: str = "",
@@ -42,7 +42,7 @@ def open_bridges(
     return problems
 
 
-def close_bridges(
+def restore_localnet(
     state: State,
     bridges: "set[str]",
     root: str = "",
@@ -63,9 +63,11 @@ def close_bridges(
     return problems
 
 
-def close_others(state: State, bridges: "set[str]", root: str = "") -> list[str]:
+def restore_other_localnet(
+    state: State, bridges: "set[str]", root: str = ""
+) -> list[str]:
     """Restore the former values of all bridges but these."""
-    return close_bridges(state, set(state.names(_KEPT)) - bridges, root)
+    return restore_localnet(state, set(state.names(_KEPT)) - bridges, root)
 
 
 def _set(

@@ -1,150 +1,155 @@
-"""Stale connections: which they are after a change, and how they are cut.
+"""Which entries a change leaves stale connections of, and the notes of them.
 
-Each is deleted by its own tuple, never by a port alone: this would cut the
-administrator's own session, and the guests' outgoing connections to that port number.
+A note is written into the state directory with the change, and carried out by the same
+or the next holder of the lock when no hook waits any more.
 """
 
 from __future__ import annotations
 
-from ..config.port_mappings import network_entries
-from ..host.conntrack import Flows, Tuple
-from ..libvirt.inventory import Inventory
-from ..values.entries import Dnat, Exempt, Reject, Snat
-from ..values.protocols import PROTOCOL_NUMBERS, Protocol
-from ..values.published import Family, unpack_address
-from .port_index import Destination, PortIndex, index, led
+import time
+
+from ..store.entry_text import format_entry, parse_entry
+from ..store.records import seal, unseal
+from ..values.entries import Dnat, Reject, Snat
+from ..values.errors import OutOfTime, VfwError
+from ..values.protocols import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from ..host.listeners import Range
+    from ..libvirt.inventory import Inventory
+    from ..store.state import State
     from ..values.entries import Entry
-
-_TCP, _UDP = PROTOCOL_NUMBERS["tcp"], PROTOCOL_NUMBERS["udp"]
-_IPV6_SIZE = 16  # bytes
+    from .references import Pair
 
 
-def find_publishing(ports: PortIndex, original: Tuple) -> list[Destination]:
-    """The destinations that publish the connection's port; the first is in force."""
-    host = original.destination
-    family = Family.IPV6 if len(host) == _IPV6_SIZE else Family.IPV4
-    return ports.find(family, host, original.protocol, original.port)
+class StaleNotes:
+    """The notes in the state directory, for a holder of the lock."""
+
+    def __init__(self, state: State, inventory: Inventory) -> None:
+        self._state = state
+        self._inventory = inventory
+        self.has_any = bool(state.names("cuts"))
+
+    def note(
+        self,
+        removed: list[Entry],
+        added: list[Entry],
+        held: Collection[Entry],
+        pairs: list[Pair],
+    ) -> None:
+        """Write down the entries that may leave stale connections; the pairs are the
+        records before and after.
+
+        A search for them takes the kernel 9 ms and more; libvirt need not wait for
+        this.
+        """
+        removed = find_stale(pairs, removed)
+        if may_leave_stale(removed, added):
+            removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
+            text = cut_text(removed, added, beside(removed, held))
+            self._state.write(f"cuts/{time.monotonic_ns():020d}", text)
+            self.has_any = True
+
+    def carry_out(self, until: float) -> list[str]:
+        """Cut the noted connections, also those of a holder that was killed; the
+        problems.
+
+        The lock stays held from the change on, so that none of the connections is newer
+        than the change. So there is a time limit `until` (monotonic): the rest is not
+        cut, and does not hold up the next holders. A note that has killed two holders
+        is dropped.
+        """
+        self.has_any = False
+        problems: list[str] = []
+        for name in self._state.names("cuts"):
+            file = self._state.try_again(f"cuts/{name}")
+            if file:
+                problems += self._cut(file, until)
+                self._state.remove(file)
+            else:
+                what = f"cuts/{name} ended whoever tried it: it is left undone"
+                problems.append(f"conntrack: {what}")
+                self._state.remove(f"cuts/{name}")
+        return problems
+
+    def _cut(self, file: str, until: float) -> list[str]:
+        """Cut the stale connections of one note; the problems."""
+        from ..host.conntrack import Flows  # as a rule in a child
+        from ..host.netlink import Netlink
+        from .conntrack_cleanup import cut
+
+        text = self._state.read(file)
+        if not text:
+            return []
+        try:
+            link = Netlink()
+            try:
+                cut(Flows(link, until), self._inventory, *parse_cut(text))
+            finally:
+                link.close()
+        except OutOfTime as error:
+            problem = f"{error}: some still lead where nothing is forwarded any more"
+            return [f"conntrack: {problem}"]
+        except (OSError, VfwError) as error:
+            return [f"conntrack: {error}"]
+        except (ValueError, LookupError):
+            self._state.set_aside(file)
+        return []
 
 
-def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
-    """Whether this entry has forwarded the connection, which is one to its published
-    port."""
-    target = one.target + original.port - one.first
-    return (
-        original.destination != reply.source == one.address
-        and reply.source_port == target
+def find_stale(pairs: list[Pair], removed: list[Entry]) -> list[Entry]:
+    """Of removed entries those whose connections are to be cut: not those that a guest
+    has left for a migration, which may fail; these follow when it has stopped."""
+    left = {entry for _, new in pairs if new for entry in new.left}
+    before = [entry for old, _ in pairs if old for entry in old.left]
+    if not left and not before:
+        return removed
+    held = {entry for _, new in pairs if new for entry in new.entries}
+    return [one for one in [*removed, *before] if one not in left and one not in held]
+
+
+def may_leave_stale(removed: Iterable[Entry], added: Iterable[Entry]) -> bool:
+    """Whether these changes may leave stale connections."""
+    return any(isinstance(entry, (Dnat, Snat)) for entry in removed) or any(
+        isinstance(entry, Snat)
+        or (
+            isinstance(entry, (Dnat, Reject))
+            and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
+        )
+        for entry in added
     )
 
 
-def cut(
-    flows: Flows,
-    inventory: Inventory,
-    removed: list[Entry],
-    added: list[Entry],
-    stay: Iterable[Entry] = (),
-) -> int:
-    """Cut the connections that removed entries forwarded, unless an entry in `stay`
-    forwards them in the same way. Cut the UDP flows (for a whole address: all but TCP)
-    that end at the host itself, or leave from another address, though an added entry
-    says otherwise. Returns the number."""
-    return (
-        _cut_led(flows, removed, stay)
-        + _cut_taken_over(flows, inventory, added)
-        + _cut_leaving(flows, removed, False)
-        + _cut_leaving(flows, added, True)
-    )
+def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
+    """The entries in force that lead to the same guests as removed entries: a
+    connection that such an entry forwards in the same way is not stale. An entry that
+    is in both lists now leads to another guest, and does not count."""
+    gone = {entry for entry in removed if isinstance(entry, Dnat)}
+    guests = {entry.address for entry in gone}
+    return [
+        entry
+        for entry in (held if guests else ())
+        if isinstance(entry, Dnat) and entry.address in guests and entry not in gone
+    ]
 
 
-def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
-    """Cut the connections that removed entries forwarded."""
-    by_guest: dict[bytes, list[Destination]] = {}
-    for one in led(removed):
-        by_guest.setdefault(one.address, []).append(one)
-    gone = {guest: PortIndex(some) for guest, some in by_guest.items()}
-    others = PortIndex(led(stay))
-
-    def is_stale(original: Tuple, reply: Tuple) -> bool:
-        some = find_publishing(gone[reply.source], original)
-        if not any(has_led(one, original, reply) for one in some):
-            return False
-        now = find_publishing(others, original)
-        return not (now and has_led(now[0], original, reply))
-
-    return flows.cut_forwarded(gone, is_stale)
+def cut_text(
+    removed: Iterable[Entry], added: Iterable[Entry], stay: Iterable[Entry]
+) -> str:
+    """Removed and added entries, and those that stay, as a text for cuts/."""
+    signed = ("-", removed), ("+", added), ("=", stay)
+    lines = (f"{sign} {format_entry(e)}\n" for sign, some in signed for e in some)
+    return seal("".join(lines))
 
 
-def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> int:
-    """Cut flows that end at the host itself, though added entries publish the port."""
-    published = [one.published for one in added if isinstance(one, (Dnat, Reject))]
-    udp = [one for one in published if one.protocol is Protocol.UDP]
-    one_to_ones = [one for one in published if one.is_one_to_one]
-    ports = index(udp + one_to_ones)
-    exempt = _exempt(inventory, added) if udp or one_to_ones else set()
-    is_local: dict[bytes, bool] = {}
-
-    def is_here(host: bytes) -> bool:
-        if host not in is_local:
-            is_local[host] = inventory.is_local(unpack_address(host))
-        return is_local[host]
-
-    def is_stale(original: Tuple, reply: Tuple) -> bool:
-        at = original.destination, original.port
-        return (
-            original.protocol != _TCP
-            and at == (reply.source, reply.source_port)
-            and not (original.protocol == _UDP and at in exempt)
-            and bool(find_publishing(ports, original))
-            and is_here(original.destination)
-        )
-
-    hosts = {one.host.packed for one in one_to_ones if one.host}
-    count = flows.cut_sent(hosts, is_stale)
-    by_family: dict[Family, set[Range]] = {}
-    for one in udp:
-        by_family.setdefault(one.family, set()).add((one.first, one.last))
-    for family, some in sorted(by_family.items()):
-        count += flows.cut_udp(family, some, is_here, is_stale)
-    return count
-
-
-def _exempt(inventory: Inventory, added: list[Entry]) -> set[tuple[bytes, int]]:
-    """The addresses and UDP ports that stay the host's: the added exempt entries, and
-    DNS and DHCP of all networks."""
-    entries = list(added)
-    for name in inventory.names():
-        network = inventory.network(name)
-        if network and network.is_inside(inventory.is_default_source):
-            entries += network_entries(network.subnets)
-    exempt = [entry.published for entry in entries if isinstance(entry, Exempt)]
-    return {
-        (one.host.packed, one.first)
-        for one in exempt
-        if one.host and one.protocol is Protocol.UDP
-    }
-
-
-def _cut_leaving(flows: Flows, changed: list[Entry], is_new: bool) -> int:
-    """Cut guests' own connections to the outside: those that leave from an address of a
-    removed entry; or, with `is_new`, all but TCP that do not leave from the new
-    address."""
-    publics: dict[bytes, set[bytes]] = {}
-    for entry in changed:
-        if isinstance(entry, Snat):
-            publics.setdefault(entry.source.packed, set()).add(entry.to.packed)
-
-    def is_stale(original: Tuple, reply: Tuple) -> bool:
-        is_by_it = reply.destination in publics[original.source]
-        return (
-            original.source != reply.destination
-            and original.destination == reply.source
-            and is_by_it != is_new
-            and not (is_new and original.protocol == _TCP)
-        )
-
-    return flows.cut_leaving(publics, is_stale)
+def parse_cut(text: str) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """The removed entries, the added ones, and those that stay. Raises ValueError if
+    the text is not whole."""
+    found: dict[str, list[Entry]] = {"-": [], "+": [], "=": []}
+    for line in unseal(text).split("\n"):
+        sign, _, entry = line.partition(" ")
+        if sign in found:
+            found[sign].append(parse_entry(entry))
+    return found["-"], found["+"], found["="]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import time
 
-from ..config.compiled_file import mark_of
+from ..config.compiled_file import digest_of
 from ..firewall import entry_delta
 from ..firewall.backend import choose, clear_others, move, open_backend
 from ..host.netlink import Netlink
@@ -26,8 +26,8 @@ from .network_changes import find_concerned, has_been_any, note_any
 from .pending_changes import PendingChanges, without_former_names
 from .planner import Planner
 from .port_owners import is_contested, note_contested, plan_beside_owners
-from .references import References, need_ways, note_ousted, share_entries
-from .stale_notes import StaleNotes
+from .references import References, need_return_routes, note_ousted, share_entries
+from .stale_connections import StaleNotes
 from .sync_report import DISTURBED, NO_NEWS, Report
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class Sync:
         self._references = References(state)
         self._base = state.base()
         self.cuts = StaleNotes(state, inventory)
-        self.is_unmarked = False
+        self.lacks_fingerprints = False
 
     @property
     def is_known(self) -> bool:
@@ -68,7 +68,7 @@ class Sync:
     def is_of(self, stamps: str) -> bool:
         """Whether all guests were planned by the configuration with these stamps: the
         process that compiled it may have been killed before that."""
-        return self._base.get("config") == mark_of(stamps)
+        return self._base.get("config") == digest_of(stamps)
 
     def is_intact(self) -> bool:
         """Whether libvirt still uses our backend, and our base ruleset there is intact;
@@ -90,7 +90,7 @@ class Sync:
 
     def partial(self, pending: PendingChanges, planner: Planner) -> None:
         """Plan and change the guests of the events. Raises NeedsFullSync, Refused."""
-        self.note_marks()
+        self.note_fingerprints()
         if pending.networks:
             self._look_around()
         elif not self._backend().is_undisturbed():
@@ -109,10 +109,10 @@ class Sync:
         self._change(pairs, deltas, removed)
         self._report.said += said
         # A changed network may have a new bridge.
-        if opened := entry_delta.opened_bridges(held if pending.networks else added):
-            from .route_localnet import open_bridges
+        if opened := entry_delta.loopback_bridges(held if pending.networks else added):
+            from .route_localnet import enable_localnet
 
-            self._report.problems += open_bridges(self._state, opened)
+            self._report.problems += enable_localnet(self._state, opened)
         if hairpins:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
@@ -143,7 +143,7 @@ class Sync:
             pairs.append((record, new := desired.settled()))
             if new.entries != record.entries:
                 said += line_of(record, desired)
-        if pending.networks and need_ways(pairs):
+        if pending.networks and need_return_routes(pairs):
             raise NeedsFullSync("answers of guests leave by ways of their own")
         return pairs, said
 
@@ -159,18 +159,18 @@ class Sync:
         self, pairs: list[Pair], deltas: list[entry_delta.Delta], removed: list[Entry]
     ) -> None:
         """Make the change in the kernel."""
-        if closed := entry_delta.opened_bridges(removed):
-            from .route_localnet import close_bridges  # few need it
+        if closed := entry_delta.loopback_bridges(removed):
+            from .route_localnet import restore_localnet  # few need it
 
-            self._report.problems += close_bridges(self._state, closed)
-        if need_ways(pairs):
-            from .return_path import Ways, firewalls
+            self._report.problems += restore_localnet(self._state, closed)
+        if need_return_routes(pairs):
+            from .return_path import ReturnRoutes, firewalls
 
             self._backend().change(firewalls(deltas))
-            self._report.problems += Ways(self._state).change(pairs)
+            self._report.problems += ReturnRoutes(self._state).change(pairs)
         else:
             self._backend().change(deltas)
-        self.is_unmarked = self._base.get("variant") == "legacy"
+        self.lacks_fingerprints = self._base.get("variant") == "legacy"
 
     def full(self, pending: PendingChanges, planner: Planner, why: str) -> None:
         """Plan all guests, and correct the kernel where it differs."""
@@ -203,7 +203,7 @@ class Sync:
             self._base, self._link, self._run, self._inventory
         )
         note_any(self._base, self._inventory)
-        self._base["config"] = mark_of(planner.compiled.stamps)
+        self._base["config"] = digest_of(planner.compiled.stamps)
         note_contested(self._state, self._base, desired.values(), is_all=True)
         wanted: dict[Entry, str] = {}
         for record in new.values():
@@ -232,11 +232,11 @@ class Sync:
         for directory in ("tmp", "daemons"):
             self._state.sweep(directory)
 
-    def note_marks(self) -> None:
+    def note_fingerprints(self) -> None:
         """Note anew how the rules around ours look, if a change has left that open."""
-        if self.is_unmarked:
-            self.is_unmarked = False
-            self._backend().note_marks()
+        if self.lacks_fingerprints:
+            self.lacks_fingerprints = False
+            self._backend().note_fingerprints()
             self._state.keep_base(self._base)
 
     def _choose(self) -> str:
@@ -250,14 +250,14 @@ class Sync:
     ) -> entry_delta.SyncResult:
         """Make the kernel hold the wanted entries; bridges pass loopback addresses only
         while the rules that guard this are there."""
-        opened = entry_delta.opened_bridges(list(wanted))
-        ways = {entry for entry in wanted if isinstance(entry, ReturnRoute)}
-        if ways or is_first or self._state.names("ways") or self._state.names("vmark"):
-            from .return_path import Ways
+        opened = entry_delta.loopback_bridges(list(wanted))
+        routes = {entry for entry in wanted if isinstance(entry, ReturnRoute)}
+        if routes or is_first or any(map(self._state.names, ("ways", "vmark"))):
+            from .return_path import ReturnRoutes
 
-            wanted = {e: owner for e, owner in wanted.items() if e not in ways}
+            wanted = {e: owner for e, owner in wanted.items() if e not in routes}
             result = self._sync_firewall(wanted, base_rulesets, opened)
-            result.problems += Ways(self._state).sync(ways)
+            result.problems += ReturnRoutes(self._state).sync(routes)
             return result
         return self._sync_firewall(wanted, base_rulesets, opened)
 
@@ -266,12 +266,12 @@ class Sync:
     ) -> entry_delta.SyncResult:
         if not opened and not self._state.names("localnet"):
             return self._backend().sync(wanted, base_rulesets)
-        from .route_localnet import close_others, open_bridges
+        from .route_localnet import enable_localnet, restore_other_localnet
 
-        problems = close_others(self._state, opened)
+        problems = restore_other_localnet(self._state, opened)
         result = self._backend().sync(wanted, base_rulesets)
         if not result.problems:
-            problems += open_bridges(self._state, opened)
+            problems += enable_localnet(self._state, opened)
         result.problems += problems
         return result
 

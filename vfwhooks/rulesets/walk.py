@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass
-class Way:
+class Traversal:
     """Where a packet got to: `end` is accept, drop, reject or depends. `steps` are what
     decided in each base chain, `path` has the jumps to there as well."""
 
@@ -65,7 +65,7 @@ class Host:
     device: Callable[[str], str]
 
 
-def walk(ruleset: Ruleset, packet: Packet, host: Host) -> Way:
+def walk(ruleset: Ruleset, packet: Packet, host: Host) -> Traversal:
     """The whole way of a packet that comes in from outside."""
     packet = replace(packet, is_local=host.is_local(packet.destination))
     way = pass_hook(ruleset, "prerouting", packet)
@@ -83,12 +83,12 @@ def walk(ruleset: Ruleset, packet: Packet, host: Host) -> Way:
         steps, path = steps + way.steps, path + way.path
         if way.end != "accept":
             break
-    return Way(way.packet, way.end, way.depends, steps, path)
+    return Traversal(way.packet, way.end, way.depends, steps, path)
 
 
 def pass_hook(
     ruleset: Ruleset, hook: str, packet: Packet, skip: Skip | None = None
-) -> Way:
+) -> Traversal:
     """The way through one hook; `skip` says which rules are not there."""
     walker = _Walker(hook, packet, skip)
     is_translated = False
@@ -114,9 +114,9 @@ class _Walker:
         self._path: list[Step] = []
         self._depends = ""
 
-    def way(self, end: str) -> Way:
+    def way(self, end: str) -> Traversal:
         """What was found."""
-        return Way(self._packet, end, self._depends, self._steps, self._path)
+        return Traversal(self._packet, end, self._depends, self._steps, self._path)
 
     def base(self, table: Table, chain: Chain) -> str:
         """The verdict of a base chain."""

@@ -39,7 +39,7 @@ _DUE_IN = {FULL: _DEBOUNCE, LATE: 0.0, DAEMON: _UP, ASIDE: _DEBOUNCE}
 # Seconds to wait for the lock: less than a ringing hook waits, and for our own work.
 _RING_PATIENCE, _PATIENCE = 0.4, 5.0
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
-_RETRY_AT_FIRST, _RETRY_AT_LEAST = 1.0, 60.0
+_RETRY_AT_FIRST, _RETRY_AT_MOST = 1.0, 60.0
 
 
 class Watch:
@@ -284,7 +284,7 @@ class Watch:
             news.pop(FULL, None)
             self._files(news)
             self._schedule.add("again", self._retry, self._retry)
-            self._retry = min(2 * self._retry, _RETRY_AT_LEAST)
+            self._retry = min(2 * self._retry, _RETRY_AT_MOST)
         elif is_in_force:  # while it is being compiled, this is not known
             self._retry = _RETRY_AT_FIRST
         self._take_base()

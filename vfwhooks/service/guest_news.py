@@ -155,8 +155,8 @@ class GuestNews:
     def _found(self, mac: str, address: Address) -> None:
         """A MAC is at an address: plan anew the guests that this concerns.
 
-        A guest that was at another address before may have both; it keeps the old
-        endpoint until the old address does not answer any more.
+        A guest that was at another address before may have both; without a lease for
+        the new one it keeps the old endpoint until the old address does not answer.
         """
         for record in self._guest_cache.concerned(mac, address):
             self._plan_anew(record)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     Event = tuple[str, str, str, bytes, int]
 
 # Seconds from the hook's start: until it gives the service up, until it gives the lock
-# up, and until it ends in any case.
-RING, LOCK, DEADLINE = 1.0, 4.0, 4.4
+# up, and until it ends in any case. How long a holder keeps the lock while hooks wait
+# is in reconcile/reconciler.py.
+RING_TIMEOUT, LOCK_TIMEOUT, DEADLINE = 1.0, 4.0, 4.4
 LAST_WORDS = 0.4
 DONE, NOT_DONE, NOBODY, SILENT = "done", "not done", "nobody", "silent"
 BELL, DEAF, LATE = "doorbell", "deaf", "late"
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> None:
     try:
         data = b"" if operation in _GONE else read_input()
         event = driver, name, operation, data, time.monotonic_ns()
-        said = carry_out(state, config, event, begun + LOCK)
+        said = carry_out(state, config, event, begun + LOCK_TIMEOUT)
     except Exception as error:  # noqa: BLE001 - a defect of ours: say which, harm nobody
         from ..values.errors import why
 
@@ -68,7 +69,7 @@ def carry_out(state: str, config: str, event: "Event", until: float) -> list[str
     except OSError as error:
         file = ""
         said.append(f"{state}: {error.strerror or error}")
-    if file and ring(state, file, RING) == DONE:
+    if file and ring(state, file, RING_TIMEOUT) == DONE:
         return []
     return said + _without_service(state, config, event, file, until)
 
@@ -167,7 +168,7 @@ def _without_service(
     from .hook_without_service import carry_out
 
     mine = None if file else HookEvent(*event)
-    ends = until + DEADLINE - LOCK
+    ends = until + DEADLINE - LOCK_TIMEOUT
     return carry_out(state, config, mine, lock, until, lambda: detach(ends))
 
 

@@ -193,7 +193,7 @@ class Routing:
     def read(self) -> bool:
         """Whether there was news; lost news count as news, our own changes do not."""
         return any(
-            kind < 0 or (port >> 16 != OUR_PORTS and is_about_ways(kind, payload))
+            kind < 0 or (port >> 16 != OUR_PORTS and is_about_routing(kind, payload))
             for kind, port, payload in messages(self._link)
         )
 
@@ -201,7 +201,7 @@ class Routing:
         self._link.close()
 
 
-def is_about_ways(kind: int, payload: bytes) -> bool:
+def is_about_routing(kind: int, payload: bytes) -> bool:
     """Whether a change may decide the way of answers out of the host."""
     if kind in (_NEWROUTE, _DELROUTE):
         about = attributes(payload[12:])

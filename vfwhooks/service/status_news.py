@@ -21,7 +21,7 @@ from .kernel_news import (
     NFTABLES_GROUP,
     ROUTING_GROUPS,
     Neighbours,
-    is_about_ways,
+    is_about_routing,
     messages,
 )
 from .watched_files import Watched
@@ -130,4 +130,4 @@ def _is_about_host(kind: int, payload: bytes) -> bool:
     interface by radio tells of itself all the time."""
     if kind in (_NEWLINK, _DELLINK):
         return _WIRELESS not in attributes(payload[16:])
-    return is_about_ways(kind, payload)
+    return is_about_routing(kind, payload)

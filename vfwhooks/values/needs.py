@@ -1,4 +1,4 @@
-"""Needs that guests share: a network's entries, loopback by its bridge, ways back.
+"""Needs that guests share: a network's entries, loopback by its bridge, return routes.
 
 A need is stored by its name in the guests' records and in members/ (see references),
 and it has a record of its own.
@@ -38,8 +38,8 @@ class LoopbackNeed(Need):
 
 
 @dataclass(frozen=True)
-class WayNeed(Need):
-    """A way back for answers that come in through the network (see return_path)."""
+class ReturnRouteNeed(Need):
+    """A return route for answers that come in through the network (see return_path)."""
 
     family: Family
     table: int
@@ -53,7 +53,7 @@ class WayNeed(Need):
         return f"{self.network}/{_WAY}{way}"
 
     def route(self, bridge: str) -> ReturnRoute:
-        """The entry of this way back."""
+        """The entry of this return route."""
         return ReturnRoute(self.family, bridge, self.table, self.value, self.uplink)
 
 
@@ -68,4 +68,6 @@ def parse_need(name: str) -> Need:
     if not what.startswith(_WAY):
         raise ValueError(f"nothing is needed by the name {name!r}")
     family, table, value, uplink = what[len(_WAY) :].split("-", 3)
-    return WayNeed(network, parse_family(family), int(table), int(value), uplink)
+    return ReturnRouteNeed(
+        network, parse_family(family), int(table), int(value), uplink
+    )

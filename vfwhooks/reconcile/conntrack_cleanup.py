@@ -1,0 +1,150 @@
+"""Stale connections are found among those of the kernel after a change, and deleted.
+
+Each is deleted by its own tuple, never by a port alone: this would cut the
+administrator's own session, and the guests' outgoing connections to that port number.
+"""
+
+from __future__ import annotations
+
+from ..config.port_mappings import network_entries
+from ..host.conntrack import Flows, Tuple
+from ..libvirt.inventory import Inventory
+from ..values.entries import Dnat, Exempt, Reject, Snat
+from ..values.protocols import PROTOCOL_NUMBERS, Protocol
+from ..values.published import Family, unpack_address
+from .port_index import Destination, PortIndex, index, led
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..host.listeners import Range
+    from ..values.entries import Entry
+
+_TCP, _UDP = PROTOCOL_NUMBERS["tcp"], PROTOCOL_NUMBERS["udp"]
+_IPV6_SIZE = 16  # bytes
+
+
+def find_publishing(ports: PortIndex, original: Tuple) -> list[Destination]:
+    """The destinations that publish the connection's port; the first is in force."""
+    host = original.destination
+    family = Family.IPV6 if len(host) == _IPV6_SIZE else Family.IPV4
+    return ports.find(family, host, original.protocol, original.port)
+
+
+def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
+    """Whether this entry has forwarded the connection, which is one to its published
+    port."""
+    target = one.target + original.port - one.first
+    return (
+        original.destination != reply.source == one.address
+        and reply.source_port == target
+    )
+
+
+def cut(
+    flows: Flows,
+    inventory: Inventory,
+    removed: list[Entry],
+    added: list[Entry],
+    stay: Iterable[Entry] = (),
+) -> int:
+    """Cut the connections that removed entries forwarded, unless an entry in `stay`
+    forwards them in the same way. Cut the UDP flows (for a whole address: all but TCP)
+    that end at the host itself, or leave from another address, though an added entry
+    says otherwise. Returns the number."""
+    return (
+        _cut_led(flows, removed, stay)
+        + _cut_taken_over(flows, inventory, added)
+        + _cut_leaving(flows, removed, False)
+        + _cut_leaving(flows, added, True)
+    )
+
+
+def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
+    """Cut the connections that removed entries forwarded."""
+    by_guest: dict[bytes, list[Destination]] = {}
+    for one in led(removed):
+        by_guest.setdefault(one.address, []).append(one)
+    gone = {guest: PortIndex(some) for guest, some in by_guest.items()}
+    others = PortIndex(led(stay))
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        some = find_publishing(gone[reply.source], original)
+        if not any(has_led(one, original, reply) for one in some):
+            return False
+        now = find_publishing(others, original)
+        return not (now and has_led(now[0], original, reply))
+
+    return flows.cut_forwarded(gone, is_stale)
+
+
+def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> int:
+    """Cut flows that end at the host itself, though added entries publish the port."""
+    published = [one.published for one in added if isinstance(one, (Dnat, Reject))]
+    udp = [one for one in published if one.protocol is Protocol.UDP]
+    one_to_ones = [one for one in published if one.is_one_to_one]
+    ports = index(udp + one_to_ones)
+    exempt = _exempt(inventory, added) if udp or one_to_ones else set()
+    is_local: dict[bytes, bool] = {}
+
+    def is_here(host: bytes) -> bool:
+        if host not in is_local:
+            is_local[host] = inventory.is_local(unpack_address(host))
+        return is_local[host]
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        at = original.destination, original.port
+        return (
+            original.protocol != _TCP
+            and at == (reply.source, reply.source_port)
+            and not (original.protocol == _UDP and at in exempt)
+            and bool(find_publishing(ports, original))
+            and is_here(original.destination)
+        )
+
+    hosts = {one.host.packed for one in one_to_ones if one.host}
+    count = flows.cut_sent(hosts, is_stale)
+    by_family: dict[Family, set[Range]] = {}
+    for one in udp:
+        by_family.setdefault(one.family, set()).add((one.first, one.last))
+    for family, some in sorted(by_family.items()):
+        count += flows.cut_udp(family, some, is_here, is_stale)
+    return count
+
+
+def _exempt(inventory: Inventory, added: list[Entry]) -> set[tuple[bytes, int]]:
+    """The addresses and UDP ports that stay the host's: the added exempt entries, and
+    DNS and DHCP of all networks."""
+    entries = list(added)
+    for name in inventory.names():
+        network = inventory.network(name)
+        if network and network.is_inside(inventory.is_default_source):
+            entries += network_entries(network.subnets)
+    exempt = [entry.published for entry in entries if isinstance(entry, Exempt)]
+    return {
+        (one.host.packed, one.first)
+        for one in exempt
+        if one.host and one.protocol is Protocol.UDP
+    }
+
+
+def _cut_leaving(flows: Flows, changed: list[Entry], is_new: bool) -> int:
+    """Cut guests' own connections to the outside: those that leave from an address of a
+    removed entry; or, with `is_new`, all but TCP that do not leave from the new
+    address."""
+    publics: dict[bytes, set[bytes]] = {}
+    for entry in changed:
+        if isinstance(entry, Snat):
+            publics.setdefault(entry.source.packed, set()).add(entry.to.packed)
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        is_by_it = reply.destination in publics[original.source]
+        return (
+            original.source != reply.destination
+            and original.destination == reply.source
+            and is_by_it != is_new
+            and not (is_new and original.protocol == _TCP)
+        )
+
+    return flows.cut_leaving(publics, is_stale)
