@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.builders import CHECKOUT
+from unit.builders import CHECKOUT, PROPERTY
 from vfwhooks.cli.excerpts import excerpt, split_lines
 
 WIDTH = 40
@@ -56,6 +56,7 @@ def test_a_long_line() -> None:
     ]
 
 
+@PROPERTY
 @given(
     st.text(st.characters(categories=("L", "N", "P", "Zs", "Cc", "Mn")), min_size=1),
     st.integers(1, 120),
