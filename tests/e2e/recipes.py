@@ -127,7 +127,7 @@ class Site:
         *ports: int,
         address: str = HOST,
         of: Net | None = None,
-        timeout: float = 1,
+        timeout: float = 5,
     ) -> list[str]:
         """What comes to somebody (outside) who connects to ports: the guest, its port
         and whom it sees, or else how it ends."""

@@ -63,7 +63,7 @@ def outside_and_guest(host: Host) -> Iterator[Net]:
 
 def outcomes(outside: Net) -> list[str]:
     """What becomes of a connection by IPv4, and by IPv6."""
-    return [outside.http(url, timeout=1).outcome.value for url in URLS]
+    return [outside.http(url, timeout=2).outcome.value for url in URLS]
 
 
 def rows(host: Host) -> list[tuple[str, str]]:

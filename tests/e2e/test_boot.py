@@ -66,7 +66,7 @@ def booted(systemd: Systemd) -> Iterator[Host]:
         wait_until(
             lambda: "running" in host.call(["virsh", "domstate", "web1"]).stdout,
             lambda: f"the guest runs; {host.libvirtd.log()}",
-            timeout=30,
+            timeout=120,
         )
         yield host
     finally:
@@ -96,6 +96,7 @@ def test_order(systemd: Systemd) -> None:
     with booted(systemd) as host:
         ready = stamp(systemd, SERVICE, "ActiveEnter")
         started = stamp(systemd, LIBVIRTD, "ExecMainStart")
+        wait_until(lambda: served(host), "the guest's forward")
         ports = served(host)
         is_deaf = host.path("/run/vfwhooks/deaf").exists()
 
@@ -109,6 +110,7 @@ def test_a_service_that_does_not_start(systemd: Systemd, how: str) -> None:
     write(systemd, f"{SERVICE}.d/hang.conf", f"{SHORT}{how}\n")
 
     with booted(systemd) as host:
+        wait_until(lambda: served(host), "the guest's forward")
         seen = served(host), systemd.show(LIBVIRTD, "ActiveState")
         is_ready = systemd.show(SERVICE, "ActiveState") == "active"
     systemd.run("rm", "-r", f"/etc/systemd/system/{SERVICE}.d")

@@ -59,9 +59,10 @@ class Site:
         configure(self.host, forwards)
         self.systemd.run("vfwhooks", "apply")
 
-    def is_served(self) -> bool:
-        """Whether somebody outside is answered."""
-        return self.outside.http("http://203.0.113.1:8080/", timeout=1).answered
+    def is_served(self, patience: float = 5) -> bool:
+        """Whether somebody outside is answered within so many seconds."""
+        url = "http://203.0.113.1:8080/"
+        return self.outside.http(url, timeout=patience).answered
 
     def reasons(self) -> list[str]:
         """The reasons of all forwards, and the problems, that status has."""
@@ -317,7 +318,7 @@ def test_a_guest_that_does_not_answer(site: Site) -> None:
     route = "ip route add default via 192.168.122.1"
     doctor, web1 = site.doctor, site.web1
     web1.run("ip route del default")
-    site.is_served()
+    site.is_served(1)
     here, there = (doctor.until_gone("forward-unanswered", about=x) for x in ((), WAY))
     with here, there:
         web1.run(route)

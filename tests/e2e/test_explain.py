@@ -168,7 +168,7 @@ def test_a_verdict_is_what_a_connection_meets(
     try:
         said = verdicts(host)
         met = {
-            str(port): outside.http(f"http://203.0.113.1:{port}/", timeout=1).outcome
+            str(port): outside.http(f"http://203.0.113.1:{port}/").outcome
             for port in (8080, 8081)
         }
     finally:
@@ -188,7 +188,7 @@ def test_what_would_have_rejected_it(
     before = explain(host)
     host.run(["sh", "-c", out])
 
-    met = outside.http("http://203.0.113.1:8080/", timeout=1).outcome.value
+    met = outside.http("http://203.0.113.1:8080/").outcome.value
     after = verdicts(host)["8080"]
     host.run(["sh", "-c", back])
 

@@ -17,8 +17,8 @@ from lab.network import default_network, mac_for
 from product import (
     CONFIG,
     call_hook,
-    configure,
     domain_xml,
+    edit,
     put_in,
     start_watch,
     status,
@@ -104,14 +104,10 @@ def event(host: Host, operation: str) -> None:
 
 
 def start(host: Host, guest: str) -> list[tuple[str, str]]:
-    """Publish for web1 and start it anew; state and reason of its rows. Where the
-    service is at work just then, it carries the start out by the file as it was, and
-    comes back for what was written a moment ago."""
+    """Publish for web1 and start it anew; state and reason of its rows."""
     event(host, "stopped")
-    configure(host, f"guests:\n  web1: {guest}\n")
+    edit(host, f"guests:\n  web1: {guest}\n")
     event(host, "started")
-    missing = "the rules are not in the kernel"
-    wait_until(lambda: missing not in str(rows(host)), "the rules are there", 30)
     return rows(host)
 
 
@@ -291,8 +287,10 @@ def test_a_chain_ahead_of_ours(
 ) -> None:
     """By its priority it takes the port from whoever was first, on both backends."""
     start(host, '["0.0.0.0:8080:80"]')
+    seen = len(host.syslog("asked before ours"))
     with table(host, chain(-150, f"tcp dport 8080 {TO_CONTAINER}")):
         found, answer = rows(host), who(outside, 8080)
+        wait_until(lambda: len(host.syslog("asked before ours")) > seen, "its line")
         logged = host.syslog("asked before ours")
     is_answered_by(outside, 8080, "web1")
 

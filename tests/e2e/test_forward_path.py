@@ -69,7 +69,7 @@ def carry_out(host: Host, argv: list[str]) -> None:
 
 def is_served(outside: Net) -> bool:
     """Whether somebody outside is answered."""
-    found = outside.http("http://203.0.113.1:8080/", timeout=1)
+    found = outside.http("http://203.0.113.1:8080/")
     return found.outcome.value == "answered"
 
 

@@ -127,7 +127,7 @@ def test_it_is_set_at_the_start(host: Host, outside: Net, web1: Guest) -> None:
     web1.start()
     at_once = modes(host, web1)
     web1.wait_for()
-    answer = web1.http(URLS[0], timeout=3)
+    answer = web1.http(URLS[0], timeout=10)
 
     assert (at_once, answer, host.syslog(REFUSAL)) == ("1", SERVED[0], [])
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from lab.box import Done
+from lab.box import Done, wait_until
 from lab.host import HOOKS, Host
 from lab.net import Net
 from product import (
@@ -550,7 +550,12 @@ def test_removal_gives_the_host_back(host: Host) -> None:
     Only the order of libvirt's own rules is another after its first SIGHUP.
     """
     host.define_guest("web1").start(wait=True)
+    handles = host.run(["nft", "-a", "list", "ruleset"])
     host.sighup()
+    wait_until(
+        lambda: host.run(["nft", "-a", "list", "ruleset"]) != handles,
+        "libvirtd makes its rules anew",
+    )
     before, rules = files(host), settled_ruleset(host)
 
     install(host).check()

@@ -16,6 +16,7 @@ from product import (
     call_hook,
     configure,
     domain_xml,
+    edit,
     published,
     put_in,
     ruleset,
@@ -94,7 +95,7 @@ def event(host: Host, operation: str) -> None:
 def start(host: Host, guest: str) -> list[tuple[str, str]]:
     """Publish for web1 and start it anew; state and reason of its rows."""
     event(host, "stopped")
-    configure(host, f"guests:\n  web1: {guest}\n")
+    edit(host, f"guests:\n  web1: {guest}\n")
     event(host, "started")
     return rows(host)
 
@@ -106,13 +107,13 @@ def rows(host: Host) -> list[tuple[str, str]]:
 
 def who(outside: Net, port: int, address: str = OUTSIDE) -> str:
     """Who answers a datagram: the first word of what is said."""
-    return outside.udp(address, port, timeout=1).body.partition(" ")[0]
+    return outside.udp(address, port, timeout=2).body.partition(" ")[0]
 
 
 def through(outside: Net, host: Host) -> bool:
     """Whether the host is reached through the tunnel."""
     with host.net.serve_tcp(8099, "10.9.0.1"):
-        return outside.http("http://10.9.0.1:8099/", timeout=2).answered
+        return outside.http("http://10.9.0.1:8099/").answered
 
 
 def record(host: Host) -> str:

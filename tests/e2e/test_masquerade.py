@@ -54,7 +54,7 @@ def seen(host: Host, net: Net, web1: Standin, urls: list[str]) -> list[str]:
     found = []
     with web1.net.serve_tcp(80), web1.net.serve_tcp(9001):
         for url in urls:
-            reply = net.http(f"http://{url}/", timeout=1)
+            reply = net.http(f"http://{url}/", timeout=2)
             who = reply.body.rpartition(" ")[2]
             found.append(who if reply.answered else reply.outcome.value)
     return found

@@ -87,7 +87,7 @@ def settle(host: Host, *wanted: tuple[str, str, str]) -> None:
 
 def answers(outside: Net, *ports: int) -> str:
     """Whether each port is served or what becomes of the attempt."""
-    found = [outside.http(f"http://{HOST}:{one}/", timeout=1) for one in ports]
+    found = [outside.http(f"http://{HOST}:{one}/") for one in ports]
     return " ".join("yes" if r.answered else r.outcome.value for r in found)
 
 
@@ -201,7 +201,7 @@ def test_two_that_want_one_port(host: Host, outside: Net) -> None:
 
 def whose(outside: Net, *ports: int) -> list[str]:
     """Which guest answers on each port, or what comes of the attempt."""
-    found = [outside.http(f"http://{HOST}:{one}/", timeout=1) for one in ports]
+    found = [outside.http(f"http://{HOST}:{one}/") for one in ports]
     return [r.body.partition("-")[0] if r.answered else r.outcome.value for r in found]
 
 

@@ -143,8 +143,7 @@ def test_drift_is_counted(host: Host, systemd: Systemd, web1: Guest) -> None:
     before = collect(host, systemd)
     rules = published(host)
 
-    host.run(["nft", "flush", "table", "inet", "vfwhooks"])
-    host.run(["nft", "delete", "table", "inet", "vfwhooks"])
+    host.run(["nft", "flush table inet vfwhooks; delete table inet vfwhooks"])
     wait_until(lambda: published(host) == rules, "the rules to come back")
     healed = awaited(
         host, systemd, lambda got: total(got, DRIFT) > total(before, DRIFT)

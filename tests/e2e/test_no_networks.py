@@ -57,7 +57,7 @@ def outside(host: Host) -> Iterator[Net]:
 
 def outcomes(outside: Net) -> list[str]:
     """What becomes of a connection by IPv4, and by IPv6."""
-    return [outside.http(url, timeout=1).outcome.value for url in URLS]
+    return [outside.http(url).outcome.value for url in URLS]
 
 
 def test_served(host: Host, outside: Net) -> None:
@@ -109,7 +109,7 @@ def test_the_lan(host: Host, outside: Net) -> None:
     with inner.serve_tcp(80), host.net.serve_tcp(9000, "203.0.113.1"):
         call_hook(host, "qemu", "inner", "started", "begin", "-", xml=xml)
         urls = [f"http://203.0.113.1:{port}/" for port in (8080, 9000)]
-        bodies = [outside.http(url, timeout=2).body for url in urls]
+        bodies = [outside.http(url).body for url in urls]
         rows = [row["state"] for row in status(host)["forwards"]]
         said = vfwhooks(host, "check").stderr.splitlines()
     call_hook(host, "qemu", "inner", "stopped", "end", "-", xml=xml)

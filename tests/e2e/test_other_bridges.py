@@ -87,9 +87,10 @@ def put_in_force(host: Host, forwards: str) -> None:
     vfwhooks(host, "apply").check()
 
 
-def bodies(outside: Net) -> list[str]:
-    """Who answers by IPv4, and by IPv6; else why nobody does."""
-    replies = [outside.http(url, timeout=1) for url in URLS]
+def bodies(outside: Net, patience: float = 5) -> list[str]:
+    """Who answers by IPv4, and by IPv6; else why nobody does, within so many
+    seconds."""
+    replies = [outside.http(url, timeout=patience) for url in URLS]
     return [reply.body or reply.outcome.value for reply in replies]
 
 
@@ -180,7 +181,7 @@ def test_a_chain_that_drops(host: Host, outside: Net, inner: Guest) -> None:
     put_in_force(host, TOLD)
     host.run(["nft", "-f", "-"], input=DROPPING)
 
-    before = bodies(outside), rows(host)
+    before = bodies(outside, 1), rows(host)
     for cure in dict.fromkeys(r.partition("; run: ")[2] for _, r in before[1]):
         host.run(["sh", "-c", cure])
     after = bodies(outside), rows(host)
@@ -226,7 +227,7 @@ def test_from_the_same_bridge(host: Host, inner: Guest) -> None:
     del inner
     put_in_force(host, TOLD)
 
-    reply = neighbour(host).http(URLS[0], timeout=2)
+    reply = neighbour(host).http(URLS[0])
     host.unplug(NEIGHBOURS.pop())
 
     assert reply.body == "inner 80 10.9.0.1"

@@ -25,6 +25,7 @@ from product import (
     HERE,
     call_hook,
     configure,
+    edit,
     hook_files,
     published,
     put_in,
@@ -129,9 +130,9 @@ def problems(host: Host) -> list[str]:
     return [line[9:] for line in lines if line.startswith("problem ")]
 
 
-def is_served(outside: Net) -> bool:
-    """Whether web1 answers."""
-    return outside.http(URL, timeout=1).body == "web1 80 203.0.113.2"
+def is_served(outside: Net, patience: float = 5) -> bool:
+    """Whether web1 answers within so many seconds."""
+    return outside.http(URL, timeout=patience).body == "web1 80 203.0.113.2"
 
 
 FILES = {
@@ -181,7 +182,7 @@ def test_the_file(host: Host, outside: Net, web1: Guest, watch: None, way: str) 
 )
 def test_no_address(host: Host, watch: None) -> None:
     """The host hears of the guest's address long after its start."""
-    configure(host, "guests:\n  silent: [8081:80]\n")
+    edit(host, "guests:\n  silent: [8081:80]\n")
     mac = "52:54:00:aa:00:31"
     host.define_guest("silent", mac=mac)
     host.virsh("start", "silent", "--paused")
@@ -214,7 +215,7 @@ def test_silent_guests(host: Host, outside: Net, web1: Guest) -> None:
     web1.run("ip route del default")
     shut.net.run(["nft", "-f", "-"], input=DROP)
     found = [sorted(said(host))]
-    served = [is_served(outside) for _ in range(3)]
+    served = [is_served(outside, 1) for _ in range(3)]
     served += [outside.http(URL.replace("80/", "81/"), 0.3).answered for _ in range(3)]
     found.append(sorted(said(host)))
     doctor = vfwhooks(host, "doctor").stdout
@@ -451,7 +452,7 @@ def test_dropped(host: Host, outside: Net, web1: Guest, who: Fault) -> None:
     before = is_served(outside)
     who(host)
 
-    rules, lost, found = theirs(host), is_served(outside), apply(host, WEB)
+    rules, lost, found = theirs(host), is_served(outside, 1), apply(host, WEB)
     call_hook(host, "qemu", "somebody", "stopped", "end", "-")
     same = theirs(host) == rules
     host.run(["sh", "-c", found[0][2].partition("; run: ")[2]])

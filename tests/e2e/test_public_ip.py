@@ -239,7 +239,7 @@ def test_what_is_open_follows_the_file(
 
     def leaves_from() -> str:
         body = mail.udp("203.0.113.2", 2501, source_port=5555).body
-        return body.split(" ")[2]
+        return [*body.split(" "), "", ""][2]  # empty if the flow is cut meanwhile
 
     with mail.serve_tcp(80), host.net.serve_tcp(22), outside.serve_udp(2501):
         session = outside.connect("203.0.113.7", 80)
@@ -262,7 +262,7 @@ def test_an_absent_guests_address(
 ) -> None:
     """`when_stopped: reject` holds for all of it, with ports or without."""
     put_in_force(host, f"defaults: {{when_stopped: reject}}{FORWARDS}")
-    running = outside.http("http://203.0.113.8:2222/", timeout=1).outcome
+    running = outside.http("http://203.0.113.8:2222/").outcome
     for name in ("mail", "part"):
         guests[name].stop()
 

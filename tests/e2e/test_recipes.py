@@ -401,7 +401,7 @@ def test_docker(site: Site) -> None:
         stack.callback(sweep, site.host)
         with dockerd(site.host):
             site.follow(recipe)
-            before = site.asks(8080), site.rows()
+            before = site.asks(8080, timeout=1), site.rows()
             site.enter(recipe.commands)
             after = site.asks(8080), site.states()
         with dockerd(site.host):
@@ -448,7 +448,7 @@ def test_ufw(site: Site) -> None:
     site.enter("ufw --force enable")
     site.enter("ufw allow 8080/tcp")
     site.follow(recipe)
-    before = site.asks(8080), site.rows()
+    before = site.asks(8080, timeout=1), site.rows()
 
     site.enter(recipe.commands)
     after = site.asks(8080), site.states()
@@ -476,7 +476,7 @@ def test_firewalld(site: Site) -> None:
 
     site.enter(f"sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=yes/ {CONF}")
     site.enter("firewall-cmd --reload")
-    strict = site.asks(8080) == [ONE], site.states()
+    strict = site.asks(8080, timeout=1) == [ONE], site.states()
     site.enter(site.rows()[0][1].partition("; run: ")[2])
     cured = site.asks(8080)
 

@@ -80,23 +80,25 @@ def states(told: dict[str, list[dict[str, str]]]) -> list[str]:
 def test_a_line_a_change(
     host: Host, web1: Guest, seen: Callable[[], list[str]]
 ) -> None:
-    """An edit, a guest's start, a flush of our table, what `apply` makes of it, and the
-    guest's stop."""
+    """An edit, a guest's start, the service's end, a flush of our table, what `apply`
+    makes of it, and the guest's stop."""
     configure(host, "guests: {web1: [8081:80]}\n")
     wait_until(lambda: len(seen()) == 2, "the edit")
     host.virsh("start", "web1", "--paused")
     wait_until(lambda: len(seen()) == 3, "the start")
     stop_watch(host)
+    wait_until(lambda: len(seen()) == 4, "the service's end")
     host.run(["nft", "flush", "table", "inet", "vfwhooks"])
-    wait_until(lambda: len(seen()) == 4, "the flush")
+    wait_until(lambda: len(seen()) == 5, "the flush")
     vfwhooks(host, "apply")
-    wait_until(lambda: len(seen()) == 5, "apply")
+    wait_until(lambda: len(seen()) == 6, "apply")
     host.virsh("destroy", "web1")
-    wait_until(lambda: len(seen()) == 6, "the stop")
+    wait_until(lambda: len(seen()) == 7, "the stop")
 
     assert seen() == [
         "8080 stopped",
         "8081 stopped",
+        "8081 active",
         "8081 active",
         "8081 blocked",
         "8081 active",

@@ -11,7 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from standin import CONFIG, STATE, Guest, StandIn, alone, ipv4, put, run, wait_for
+from standin import (
+    CONFIG,
+    LIMIT,
+    STATE,
+    Guest,
+    StandIn,
+    alone,
+    ipv4,
+    put,
+    run,
+    wait_for,
+)
 
 from faults.scenes import WEB1, published
 from faults.watched import watching
@@ -19,6 +30,7 @@ from vfwhooks.cli import main as cli
 from vfwhooks.config.last_good import compile_apart, is_in_force
 from vfwhooks.host.inotify import MOVED_TO, Inotify
 from vfwhooks.host.run import Run
+from vfwhooks.store import files
 from vfwhooks.store.state import State
 
 LEASES = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
@@ -230,7 +242,7 @@ def test_an_edit_of_what_a_link_leads_to(way: str, name: str) -> None:
         link.with_suffix(".new").rename(link)
         wait_for(lambda: is_in_force(State(str(STATE)), str(CONFIG)))
         host.start(WEB1)
-        assert published("nftables")
+        wait_for(lambda: published("nftables"))
 
         if way == "in place":
             kept.write_text("guests: {}\n")
@@ -251,9 +263,11 @@ def test_what_it_does_itself_is_no_news() -> None:
 
         lease(WEB1)
 
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
             rounds += f"{STATE}/working" in seen.read()
+            if rounds and deadline > time.monotonic() + 2:
+                deadline = time.monotonic() + 2
             time.sleep(0.005)
         assert (len(published("nftables")), rounds) == (1, 1)
 
@@ -299,7 +313,7 @@ def test_a_damaged_compilation_while_a_listener_has_a_port() -> None:
             data = path.read_bytes()
             path.write_bytes(data[:300] + b"\xff" * (len(data) - 300))
 
-            wait_for(lambda: path.exists() and path.read_bytes() == data)
+            wait_for(lambda: files.read(str(path)) == data)
 
             server.close()
             wait_for(lambda: published("nftables"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
-from product import call_hook, configure, put_in, vfwhooks
+from product import call_hook, configure, hook_files, patient, put_in, vfwhooks
 
 RULESETS = Path(__file__).parents[1] / "unit/rulesets"
 RECORDINGS = ("kvm-fedora13", "xen-default", "xen-vm-running")
@@ -110,12 +110,17 @@ class RecordedHost:
         """A guest starts, as its driver's hook hears of it."""
         driver, kind = ("libxl", "xen") if "xen" in self.host.name else ("qemu", "kvm")
         xml = domain_xml(self.guests[name], kind, interface)
-        call_hook(self.host, driver, name, "started", "begin", "-", xml=xml)
+        self._call(driver, name, "started", "begin", "-", xml=xml)
 
     def stop(self, name: str) -> None:
         """A guest stops."""
         driver = "libxl" if "xen" in self.host.name else "qemu"
-        call_hook(self.host, driver, name, "stopped", "end", "-")
+        self._call(driver, name, "stopped", "end", "-")
+
+    def _call(self, *arguments: str, xml: str = "") -> None:
+        """Call a hook, and wait for what it does behind libvirt's back."""
+        call_hook(self.host, *arguments, xml=xml)
+        self.shell("[ ! -d /run/vfwhooks ] || flock /run/vfwhooks/lock true")
 
     def shell(self, script: str) -> None:
         """Somebody on the host types this."""
@@ -141,14 +146,14 @@ class RecordedHost:
     def ask(self, port: int = 8080, address: str = PUBLIC) -> str:
         """What the client outside gets from a port of the host: an answer, or why
         there is none."""
-        reply = self.outside.http(f"http://{address}:{port}/", timeout=1)
+        reply = self.outside.http(f"http://{address}:{port}/")
         return reply.body if reply.answered else reply.outcome.value
 
     def ask_out(self, name: str) -> str:
         """What a guest gets from a server outside: whom that took it for."""
         with self.outside.serve_tcp(7):
             url = f"http://{CLIENT}:7/"
-            reply = self.guests[name].net.http(url, timeout=1)
+            reply = self.guests[name].net.http(url)
         return reply.body if reply.answered else reply.outcome.value
 
 
@@ -188,6 +193,7 @@ def recorded_host(recording: str, variant: str) -> Iterator[RecordedHost]:
             Host.debian12(name=recording, legacy=variant == "legacy")
         )
         put_in(host)
+        host.install_hooks({name: patient(t) for name, t in hook_files().items()})
         is_xen = recording.startswith("xen")
         outside = add_interfaces(host, is_xen)
         host.write(NETWORK_XML, NETWORK)

@@ -20,8 +20,8 @@ from .recorded import (
 
 FORWARDS = "guests:\n  web1: [8080:80]\n  mail: [8025:80]\n"
 SAVED = "/etc/sysconfig/iptables"
-WIPE = "iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X"
-RESTART = f"{WIPE}; iptables-restore <{SAVED}"
+WIPE = "iptables -w -F; iptables -w -X; iptables -w -t nat -F; iptables -w -t nat -X"
+RESTART = f"{WIPE}; iptables-restore -w <{SAVED}"
 # What a distribution has in that file when nobody has saved anything.
 DISTRIBUTIONS = """\
 *filter
@@ -64,7 +64,7 @@ def restore_what_was_saved_while_another_ran(host: RecordedHost) -> None:
     host.start("mail")
     host.shell(f"mkdir -p /etc/sysconfig; iptables-save -c >{SAVED}")
     host.stop("mail")
-    host.shell(f"iptables-restore -c <{SAVED}")
+    host.shell(f"iptables-restore -w -c <{SAVED}")
 
 
 def restore_what_was_saved_under_another_configuration(host: RecordedHost) -> None:
@@ -72,7 +72,7 @@ def restore_what_was_saved_under_another_configuration(host: RecordedHost) -> No
     host.configure(FORWARDS.replace("8080", "8888"))
     host.shell(f"mkdir -p /etc/sysconfig; iptables-save >{SAVED}")
     host.configure(FORWARDS)
-    host.shell(f"iptables-restore <{SAVED}")
+    host.shell(f"iptables-restore -w <{SAVED}")
 
 
 def start_the_firewall_after_libvirtd(host: RecordedHost) -> None:
@@ -82,19 +82,19 @@ def start_the_firewall_after_libvirtd(host: RecordedHost) -> None:
     host.host.write(SAVED, DISTRIBUTIONS)
     host.shell(RESTART)
     host.libvirt.reload_rules()
-    host.shell(f"iptables -D {REJECT_ALL[3:]}")
+    host.shell(f"iptables -w -D {REJECT_ALL[3:]}")
     for rule in physdev:
-        host.shell(f"iptables {rule}")
+        host.shell(f"iptables -w {rule}")
 
 
 def jump_twice(host: RecordedHost) -> None:
     """An administrator has put our jumps in by hand, on top of what is there."""
-    host.shell(f"iptables -A {JUMP[3:]}; iptables -I {JUMP[3:]}")
+    host.shell(f"iptables -w -A {JUMP[3:]}; iptables -w -I {JUMP[3:]}")
 
 
 def lose_our_chains(host: RecordedHost) -> None:
     """Somebody has flushed what is ours alone."""
-    host.shell("iptables -F VFW-FORWARD; iptables -t nat -F VFW-ANY")
+    host.shell("iptables -w -F VFW-FORWARD; iptables -w -t nat -F VFW-ANY")
     host.libvirt.reload_rules()
 
 
@@ -133,7 +133,7 @@ def test_a_rule_behind_ours(running: RecordedHost) -> None:
     running.start("lan1", "br0")
     after, served = running.standing(), running.ask()
     running.stop("lan1")
-    running.shell(f"iptables {PHYSDEV.replace('-A', '-D')}")
+    running.shell(f"iptables -w {PHYSDEV.replace('-A', '-D')}")
 
     forward = [line for line in order if line.startswith("-A FORWARD")]
     rest = [line for line in order if line not in forward]
@@ -182,7 +182,7 @@ def test_by_the_watch(watched: RecordedHost, clobberer: str) -> None:
     before = watched.standing()
 
     CLOBBERERS[clobberer](watched)
-    wait_until(lambda: watched.standing() == before, "the rules", timeout=20)
+    wait_until(lambda: watched.standing() == before, "the rules")
 
     seen = [watched.ask(port) for port in (8080, 8025, 8888)]
     assert seen == [watched.guests["web1"].body, "refused", "refused"]

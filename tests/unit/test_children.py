@@ -86,7 +86,11 @@ def test_one_ended_by_a_signal() -> None:
 def test_one_that_has_had_its_time() -> None:
     """It is ended; what it has said until then is told."""
     house = House()
-    house.start("one", "echo begun; exec sleep 1000", seconds=0.3)
+    house.start("one", "echo begun; exec sleep 1000")
+    (child,) = house.children._children.values()
+    while child.said != b"begun\n":
+        house.turn()
+    child.until = 0
 
     assert house.until("one") == {"one": Ended(-signal.SIGKILL, "begun\n")}
 

@@ -15,8 +15,8 @@ import pytest
 from unit.builders import CHECKOUT, fresh_state, parsed
 from vfwhooks import __version__
 from vfwhooks.cli import explained
-from vfwhooks.cli.dry_run import Outcome
 from vfwhooks.cli.main import main
+from vfwhooks.cli.outcome import Outcome
 from vfwhooks.cli.output import diff_lines, status_json
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.diagnosis.overview import Overview

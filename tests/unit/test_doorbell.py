@@ -38,6 +38,8 @@ class Service:
         while not until():
             assert time.monotonic() < deadline
             for fd, _ in self.poll.poll(50):
+                if until():
+                    return
                 assert self.hooks.knows(fd)
                 self.hooks.hear(fd)
 

@@ -42,7 +42,8 @@ sys.modules["syslog"] = types.SimpleNamespace(
     openlog=lambda *_: None, LOG_PID=0, LOG_DAEMON=0, LOG_NOTICE=0,
     syslog=lambda _, line: sys.stderr.write(line + "\\n"),
 )
-hook.RING_TIMEOUT, hook.LOCK_TIMEOUT = float(sys.argv[2]), float(sys.argv[3])
+hook.RING_TIMEOUT, hook.LOCK_TIMEOUT = map(float, sys.argv[2:4])
+hook.DEADLINE = 55.0
 hook.main(sys.argv[4:])
 """
 XML = (RECORDED / "libvirt-11.3" / "qemu-started.xml").read_bytes()

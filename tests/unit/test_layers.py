@@ -253,3 +253,24 @@ def test_modules_are_not_long() -> None:
     }
 
     assert long == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "rooms"),
+    [
+        ("import vfwhooks.cli.main", "cli store values"),
+        ("import vfwhooks.cli.known_names", "cli config host store values"),
+        (
+            "import vfwhooks.cli.main, vfwhooks.cli.applied",
+            "cli config firewall foreign host libvirt reconcile rulesets store values",
+        ),
+    ],
+)
+def test_a_command_loads_what_it_needs(statement: str, rooms: str) -> None:
+    """`--help` and a completion wait for no module about rules, `apply` for none of
+    doctor's: all commands together take four times as long to load."""
+    names = [one.split(".") for one in loaded(statement)]
+
+    found = {name[1] for name in names if name[0] == "vfwhooks" and len(name) > 1}
+
+    assert " ".join(sorted(found)) == rooms

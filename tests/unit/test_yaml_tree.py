@@ -388,7 +388,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         text=True,
-        timeout=5,
+        timeout=60,
     )
 
     assert done.stdout == "f.yaml:1:1: is not a regular file\n"

@@ -18,9 +18,9 @@ from ..store.foreign_ports import build
 from ..store.state import State
 from ..values.errors import VfwError, show
 from . import progress
-from .checked import print_problems
-from .dry_run import Outcome, dry_run
+from .outcome import Outcome
 from .output import complain, diff_lines
+from .printed_problems import print_with_lines
 
 DONE, FAILED, BAD = 0, 1, 2
 
@@ -51,14 +51,16 @@ def _apply(
     taken = find_taken(state, without)
     progress.tell(f"reading {config}")
     if is_dry:
+        from .dry_run import dry_run  # a namespace and a copy, for this alone
+
         outcome = dry_run(state, config, answer, asked, taken)
         wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
         progress.clear()
-        print_problems(wrong)
+        print_with_lines(wrong)
         return bool(wrong), outcome
     wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
     progress.clear()
-    print_problems(wrong)
+    print_with_lines(wrong)
     progress.tell(f"putting {_count_forwards(state):,} forwards in force")
     reconcile = Reconciler(state, config)
     try:

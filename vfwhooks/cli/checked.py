@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..config.compiler import find_gone
@@ -17,19 +15,17 @@ from ..config.guest_names import find_misnamed, find_strangers, find_twins
 from ..config.matched_names import named
 from ..config.pattern_warnings import find_pattern_warnings
 from ..config.schema import read_forwards
-from ..config.yaml_tree import LARGEST, Problem
+from ..config.yaml_tree import Problem
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..libvirt.client import guests_known_soon
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
-from ..values.errors import VfwError, show
+from ..values.errors import VfwError
 from .edit import find_new_problems
 from .edited_files import file_to_be
-from .excerpts import excerpt, split_lines
 from .output import counted
-
-_WIDTH = 80  # of a terminal that does not tell
+from .printed_problems import print_with_lines
 
 
 def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
@@ -47,7 +43,7 @@ def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
     if arguments.format == "json":
         print(_as_json(files, problems))
         return is_good
-    print_problems(problems)
+    print_with_lines(problems)
     if not files and is_good:
         print(f"{path}: there is none, so nothing is forwarded")
     elif is_good:
@@ -72,7 +68,7 @@ def _check_in_place(arguments: argparse.Namespace, main: Path) -> bool:
     if arguments.format == "json":
         print(_as_json(find_files(main, new), problems))
     else:
-        print_problems(problems)
+        print_with_lines(problems)
     return all(problem.is_warning for problem in problems)
 
 
@@ -115,44 +111,3 @@ def _as_json(files: Sequence[Path], problems: Sequence[Problem]) -> str:
         for one in problems
     ]
     return json.dumps({"files": list(map(str, files)), "problems": shown})
-
-
-def print_problems(problems: Sequence[Problem]) -> None:
-    """One line for each problem; a terminal also gets the line of the file."""
-    excerpts = _Excerpts(_terminal_width()) if sys.stderr.isatty() else None
-    for problem in problems:
-        print(show(str(problem)), file=sys.stderr)
-        for line in excerpts.of(problem) if excerpts else ():
-            print(line, file=sys.stderr)
-
-
-def _terminal_width() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
-    except OSError:
-        return _WIDTH
-
-
-class _Excerpts:
-    """The lines of files, each of which is read once."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._files: dict[str, list[str]] = {}
-
-    def of(self, problem: Problem) -> Iterator[str]:
-        """The line and the caret; nothing where there is no such line."""
-        place = problem.place
-        if place.file not in self._files:
-            self._files[place.file] = _read(Path(place.file))
-        for line in self._files[place.file][place.line - 1 : place.line]:
-            yield from excerpt(line, place.column, self._width)
-
-
-def _read(path: Path) -> list[str]:
-    try:
-        # No pipe, which would keep us waiting, nor what check has refused as too large.
-        is_small = path.is_file() and path.stat().st_size <= LARGEST
-        return split_lines(path.read_bytes()) if is_small else []
-    except OSError:
-        return []

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config.compiler import compile_file
@@ -25,21 +24,10 @@ from ..libvirt.client import Answer
 from ..libvirt.inventory import Inventory
 from ..reconcile.reconciler import Reconciler
 from ..store.state import State
-from ..values.entries import Kept
 from ..values.errors import VfwError
+from .outcome import Outcome
 
 _CLONE_NEWNET = 0x40000000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a sync: the guests and entries that it removes and adds, the
-    problems, and the users of published ports."""
-
-    removed: list[tuple[str, Kept]]
-    added: list[tuple[str, Kept]]
-    problems: list[str]
-    named: list[str] = field(default_factory=list)
 
 
 def dry_run(

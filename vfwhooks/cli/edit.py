@@ -35,6 +35,7 @@ from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
 from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
 from .pattern_edits import refuse_pattern, refuse_removal, tell_replaced
+from .printed_problems import print_problems
 from .replaced_entry import with_entries
 from .safe_write import edited_alone, replace_file
 
@@ -154,12 +155,6 @@ def put_in_force(path: Path, target: EditTarget) -> int:
         said = f"{path} is written, and not in force yet: {error}"
         print(f"vfwhooks: {show(said)}", file=sys.stderr)
         return FAILED
-
-
-def print_problems(problems: Iterable[Problem]) -> None:
-    """As check does."""
-    for problem in problems:
-        print(show(str(problem)), file=sys.stderr)
 
 
 def _carry_out(

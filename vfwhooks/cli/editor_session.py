@@ -25,10 +25,10 @@ from .edit import (
     FAILED,
     EditTarget,
     find_new_problems,
-    print_problems,
     put_in_force,
 )
 from .edited_files import file_to_be, read_bytes
+from .printed_problems import print_problems
 from .safe_write import edited_alone, replace_file
 
 # Not Debian's sensible-editor: it looks for these, and says in six lines that it has

@@ -1,11 +1,9 @@
 """`vfwhooks complete`: guests and ports for completion in shells. The search is cheap,
-changes nothing, and reports no error. Also which command a mistyped one may be."""
+changes nothing, and reports no error."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..config import compiled_file
@@ -13,9 +11,8 @@ from ..config.compiled_lines import parse_settings
 from ..config.schema import read_forwards
 from ..store.files import names, unquote
 from ..store.state import DRIVERS
-from ..values.errors import VfwError, show
+from ..values.errors import VfwError
 from ..values.protocols import ALL_PROTOCOLS
-from .parser import make_parser
 
 _LONG = 200  # from this length on, the name of a file may be a hash of the guest's name
 
@@ -72,19 +69,3 @@ def _written(main: str, what: Collection[str]) -> Iterator[str]:
 def _ports(first: int, protocol: str) -> Iterator[str]:
     if protocol != ALL_PROTOCOLS:
         yield f"{first}" if protocol == "tcp" else f"{first}/{protocol}"
-
-
-def refuse_unknown(argv: Sequence[str] | None, commands: Iterable[str]) -> bool:
-    """Whether there is no such command; then it is said which one may be meant, or,
-    without a word, what commands there are."""
-    words = sys.argv[1:] if argv is None else argv
-    if not words:
-        make_parser().print_help(sys.stderr)
-        return True
-    shown = [name for name in commands if name != "complete"]
-    if words[0][:1] == "-" or words[0] in (*shown, "complete"):
-        return False
-    near = get_close_matches(words[0], shown, 1)
-    hint = f"did you mean {near[0]}" if near else f"there are {', '.join(shown)}"
-    print(f"vfwhooks: there is no command {show(words[0])}\n  {hint}", file=sys.stderr)
-    return True

@@ -24,8 +24,8 @@ from ..libvirt.guest_metadata import Domain
 from ..reconcile.metadata_merge import add_metadata
 from ..values.errors import VfwError, show
 from ..values.guests import UNREADABLE, Guest
-from .edit import print_problems
 from .editor_session import Copy, End, edit_copy, find_editor
+from .printed_problems import print_problems
 
 DONE, FAILED, BAD = 0, 1, 2
 _NAMES = {"live": "the running guest", "config": "its definition"}

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from ..diagnosis.forward_path import Followed
-from ..diagnosis.overview import Overview
 from ..values.entries import (
     Dnat,
     Entry,
@@ -24,7 +22,12 @@ from ..values.findings import Finding
 from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import Published
 from . import progress
-from .dry_run import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..diagnosis.forward_path import Followed
+    from ..diagnosis.overview import Overview
+    from .outcome import Outcome
 
 
 def counted(number: int, what: str) -> str:

@@ -30,9 +30,9 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
-from .edit import print_problems
 from .edited_files import file_to_be
 from .output import counted
+from .printed_problems import print_problems
 from .safe_write import edited_alone, replace_file
 
 DONE, FAILED, BAD = 0, 1, 2

@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from .excerpts import fold
-from .screen import Line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from .screen import Line
 
 _WIDTH, _HEIGHT = 80, 24
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"

@@ -1,0 +1,18 @@
+"""What comes of `apply`, done or as a dry run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..values.entries import Kept
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a sync: the guests and entries that it removes and adds, the
+    problems, and the users of published ports."""
+
+    removed: list[tuple[str, Kept]]
+    added: list[tuple[str, Kept]]
+    problems: list[str]
+    named: list[str] = field(default_factory=list)

@@ -1,0 +1,37 @@
+"""`vfwhooks purge`: all our rules and all state go; forwards.yaml stays."""
+
+from __future__ import annotations
+
+import shutil
+
+from ..config import kept_over_boot
+from ..firewall.backend import clear_all
+from ..host.netlink import Netlink
+from ..host.run import Run
+from ..libvirt.inventory import Inventory
+from ..reconcile.hairpin_mode import Hairpins
+from ..reconcile.return_path import ReturnRoutes
+from ..reconcile.route_localnet import restore_other_localnet
+from ..store.state import State
+from .output import complain
+
+
+def purge_all(state: State) -> None:
+    """Remove our rules from the kernel, give back what was set, and print what went."""
+    lock = state.lock()
+    inventory = Inventory(f"{state.path}/networks")
+    link = Netlink()
+    hairpins = Hairpins()
+    for record in state.records():
+        for port in record.hairpins:
+            hairpins.give_back(port)
+    hairpins.close()
+    problems = restore_other_localnet(state, set()) + ReturnRoutes(state).sync(set())
+    for problem in problems + hairpins.problems:
+        complain(problem)
+    cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)
+    kept_over_boot.forget(state)
+    shutil.rmtree(state.path)
+    lock.close()
+    link.close()
+    print("removed all rules: " + (", ".join(cleared) or "there were none"))
