@@ -61,7 +61,7 @@ def _apply(
     wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
     progress.clear()
     print_with_lines(wrong)
-    progress.tell(f"putting {_count_forwards(state):,} forwards in force")
+    progress.tell(lambda: f"putting {_count_forwards(state):,} forwards in force")
     reconcile = Reconciler(state, config)
     try:
         reconcile.apply(answer, asked, taken)

@@ -71,8 +71,9 @@ def _said(name: str, entry: Entry | HairpinMode) -> str:
 
 def _target(entry: Dnat) -> str:
     if entry.published.is_one_to_one:
-        return f"{entry.address}"
-    address = f"[{entry.address}]" if entry.address.version == 6 else entry.address
+        return str(entry.address)
+    text = str(entry.address)
+    address = f"[{text}]" if entry.address.version == 6 else text
     return f"{address}:{entry.port}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..values.errors import show
@@ -14,9 +14,11 @@ from .terminal import is_terminal, takes_escapes
 _WIDTH = 80
 
 
-def tell(text: str) -> None:
-    """Write what begins now over what was there."""
+def tell(what: str | Callable[[], str]) -> None:
+    """Write what begins now over what was there; a text that takes long to make is
+    given as the function that makes it."""
     if _is_shown():
+        text = what if isinstance(what, str) else what()
         try:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
         except OSError:
