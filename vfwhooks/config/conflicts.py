@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import Family
 from .forwards import Forward, GuestForwards
 from .shared_ports import find_hindrance, is_surprise
 from .value_syntax import Address, PortRange
@@ -22,7 +23,7 @@ PortClaim = tuple[int, int, int, GuestForwards, Forward]
 
 def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
     """A problem for every forward whose port an earlier forward has."""
-    claims: dict[tuple[str, Address | None, str], list[PortClaim]] = {}
+    claims: dict[tuple[Family, Address | None, str], list[PortClaim]] = {}
     number = 0
     guests = list(guests)
     for guest in guests:
@@ -31,10 +32,9 @@ def find_conflicts(guests: Iterable[GuestForwards]) -> list[Problem]:
                 continue
             number += 1
             ports = forward.published
-            for one in forward.claims():
-                claims.setdefault((one.family, one.host, one.protocol), []).append(
-                    (ports.first, ports.last, number, guest, forward)
-                )
+            claim = ports.first, ports.last, number, guest, forward
+            for family, at in forward.places():
+                claims.setdefault((family, at, forward.protocol), []).append(claim)
     found: dict[int, Problem] = {}
     shared: dict[int, Problem] = {}
     for of_one_address in claims.values():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..values.published import BOTH, Published, family_of, parse_protocol
+from ..values.published import BOTH, Family, Published, family_of, parse_protocol
 from .keys import NO_OPTIONS, PortOptions
 from .value_syntax import Address, PortRange, Subnet
 from .yaml_tree import Place
+
+_EVERYWHERE: list[tuple[Family, Address | None]] = [(family, None) for family in BOTH]
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,19 @@ class Forward:
     options: PortOptions = NO_OPTIONS
     interface: str = ""
 
+    def places(self) -> list[tuple[Family, Address | None]]:
+        """Each family, with the host's address; None for all of its addresses."""
+        host = self.host_ip
+        if host is None:
+            return _EVERYWHERE
+        return [(family_of(host), None if host.is_unspecified else host)]
+
     def claims(self) -> list[Published]:
         """The published ports, once for each family."""
-        host, ports, protocol = (
-            self.host_ip,
-            self.published,
-            parse_protocol(self.protocol),
-        )
-        at = None if host is None or host.is_unspecified else host
+        ports, protocol = self.published, parse_protocol(self.protocol)
         return [
             Published(family, at, protocol, ports.first, ports.last)
-            for family in (BOTH if host is None else (family_of(host),))
+            for family, at in self.places()
         ]
 
 

@@ -31,6 +31,7 @@ from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 
 _EVERY = HostIp(None)
 _SIDES = ("published", parse_published), ("target", parse_target)
+_Offer = tuple[HostIp, tuple[Subnet, ...], PortOptions]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Defaults:
     options: PortOptions = NO_OPTIONS
 
 
-@dataclass(frozen=True)
+@dataclass  # a frozen one takes three times as long to make
 class _Entry:
     """One entry of a list of ports, completed by the defaults. `answers` are the keys
     about answers that stand in the entry itself."""
@@ -68,6 +69,7 @@ class PortList:
         self._read = read
         self._defaults = defaults
         self._hosts = hosts
+        self._usual: list[_Offer] = []
         self.unplaced: list[Forward] = []
 
     def one_to_one(self, guest: GuestForwards) -> list[Forward]:
@@ -174,8 +176,7 @@ class PortList:
             what = f"{published} to {target} is {count}; make them as many"
             self._read.wrong(entry.place, what)
             return
-        for host_ip in self._reachable(entry):
-            sources = self._sources(entry, host_ip)
+        for host_ip, sources, options in self._offers(entry):
             for protocol in entry.protocols:
                 forward = Forward(
                     host_ip.address,
@@ -184,13 +185,33 @@ class PortList:
                     target,
                     sources,
                     entry.place,
-                    self._options(entry, host_ip.address),
+                    options,
                     host_ip.source if host_ip.is_by_interface else "",
                 )
                 if host_ip.is_absent:
                     self.unplaced.append(forward)
                 else:
                     yield forward
+
+    def _offers(self, entry: _Entry) -> list[_Offer]:
+        """The entry's addresses, each with its source ranges and options; found once
+        for all entries that have the defaults."""
+        above = self._defaults
+        is_usual = (
+            entry.host_ips is above.host_ips
+            and entry.allow_from is above.allow_from
+            and entry.options is above.options
+        )
+        if is_usual and self._usual:
+            return self._usual
+        before = len(self._read.problems)
+        found = [
+            (one, self._sources(entry, one), self._options(entry, one.address))
+            for one in self._reachable(entry)
+        ]
+        if is_usual and len(self._read.problems) == before:
+            self._usual = found
+        return found
 
     def _options(self, entry: _Entry, host_ip: Address | None) -> PortOptions:
         """The entry's options on this address. The host's loopback has no answers to

@@ -14,7 +14,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Union
+from typing import NamedTuple, Union
 
 from ..values.errors import VfwError, show
 from ..values.protocols import ONE_OF_THEM, PROTOCOLS
@@ -39,8 +39,7 @@ class PortRange:
         )
 
 
-@dataclass(frozen=True)
-class Short:
+class Short(NamedTuple):
     """An entry of the short syntax; `host_ip` and `protocol` are '' if not given."""
 
     host_ip: str

@@ -3,11 +3,14 @@ with our chain. The kernel holds these names, so no release changes them."""
 
 from __future__ import annotations
 
+from functools import cache
+
 from ..values.entries import PUBLISHING, Accept, Exempt, entry_family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..values.entries import Entry
+    from ..values.published import Family
 
 OWN = "vfwhooks"  # our table
 BASE_CHAINS = "raw", "prerouting", "output", "back", "input", "postrouting"
@@ -27,14 +30,15 @@ def set_name(entry: Entry) -> str:
     (every local address) and `_range`, or `_all` (a whole address)."""
     if isinstance(entry, Accept):
         return IN_LIBVIRTS
-    name = f"{entry.verb}{entry_family(entry)}"
     if not isinstance(entry, PUBLISHING):
-        return name
-    published = entry.published
-    if published.is_one_to_one:
-        return f"{name}_all"
-    if published.host is None:
-        name += "_any"
-    if published.is_range and not isinstance(entry, Exempt):
-        name += "_range"
-    return name
+        return f"{entry.verb}{entry_family(entry)}"
+    one = entry.published
+    is_range = one.first != one.last and not isinstance(entry, Exempt)
+    return _name(entry.verb, one.family, one.is_one_to_one, one.host is None, is_range)
+
+
+@cache
+def _name(verb: str, family: Family, is_all: bool, is_any: bool, is_range: bool) -> str:
+    if is_all:
+        return f"{verb}{family}_all"
+    return f"{verb}{family}{'_any' if is_any else ''}{'_range' if is_range else ''}"
