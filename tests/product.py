@@ -40,9 +40,13 @@ def hook_files(lib: str = Host.CHECKOUT) -> dict[str, str]:
     return {name: t.replace("${0%/*}/..", lib) for name, t in texts.items()}
 
 
-def put_in(host: Host, forwards: str = "guests: {}\n") -> None:
-    """Install hooks and configuration on a host whose libvirtd is not running yet."""
-    host.install_hooks(hook_files())
+def put_in(
+    host: Host, forwards: str = "guests: {}\n", *, is_patient: bool = False
+) -> None:
+    """Install hooks and configuration on a host whose libvirtd is not running yet; with
+    `is_patient` the hooks have time to spare."""
+    files = hook_files()
+    host.install_hooks({n: patient(files[n]) for n in files} if is_patient else files)
     host.run(["mkdir", "-p", "/var/lib/vfwhooks"])
     configure(host, forwards)
 

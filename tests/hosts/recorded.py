@@ -18,7 +18,7 @@ from pathlib import Path
 from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
-from product import call_hook, configure, hook_files, patient, put_in, vfwhooks
+from product import call_hook, configure, put_in, vfwhooks
 
 RULESETS = Path(__file__).parents[1] / "unit/rulesets"
 RECORDINGS = ("kvm-fedora13", "xen-default", "xen-vm-running")
@@ -192,8 +192,7 @@ def recorded_host(recording: str, variant: str) -> Iterator[RecordedHost]:
         host = stack.enter_context(
             Host.debian12(name=recording, legacy=variant == "legacy")
         )
-        put_in(host)
-        host.install_hooks({name: patient(t) for name, t in hook_files().items()})
+        put_in(host, is_patient=True)
         is_xen = recording.startswith("xen")
         outside = add_interfaces(host, is_xen)
         host.write(NETWORK_XML, NETWORK)

@@ -63,7 +63,7 @@ class World:
 
     def _build(self) -> None:
         host = self.host
-        put_in(host)
+        put_in(host, is_patient=True)
         host.start_libvirtd()
         for lan in LANS.values():
             host.start_network(lan.network)
