@@ -605,8 +605,8 @@ def test_entries_that_mark_connections() -> None:
     )
     every, one, _ = settings.forwards
     first, second = map(parse_address, ("198.51.100.1", "203.0.113.5"))
-    every.return_routes = [(first, "eth1", 1), (second, "eth2", 2)]
-    one.return_routes = [(second, "eth2", 2)]
+    every.return_marks = [(first, "eth1", 1), (second, "eth2", 2)]
+    one.return_marks = [(second, "eth2", 2)]
 
     found = settings.entries(
         {IPV4: FOUR, IPV6: SIX}, (), {published("4 * tcp 80 82"): [81]}

@@ -38,7 +38,7 @@ def verdicts(*more: str) -> PortVerdicts:
 
 def test_a_port_that_is_let_in() -> None:
     """Where it leads, which rule lets it in, which one would have rejected it."""
-    assert list(verdicts().way(WEB)) == [
+    assert list(verdicts().tell_way(WEB)) == [
         "led to 192.168.122.10: handle 74 of inet vfwhooks, chain publish4: "
         f"dnat ip to meta l4proto . th dport map @dnat4_any ({OURS})",
         "let in by handle 21 of ip libvirt_network, chain vfwhooks: "
@@ -67,7 +67,7 @@ def test_a_port_that_is_let_in() -> None:
 )
 def test_a_port_that_is_not(rule: str, last: str) -> None:
     """Which rule refuses it, or what that depends on."""
-    assert list(verdicts(rule).way(WEB))[-1] == last
+    assert list(verdicts(rule).tell_way(WEB))[-1] == last
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_hop_that_was_traced() -> None:
         "ip", "filter", "FORWARD", "", "the policy of the chain", "accept"
     )
 
-    said = [verdicts().hop(one) for one in (ours, others, policy)]
+    said = [verdicts().tell_event(one) for one in (ours, others, policy)]
 
     assert said == [
         "handle 21 of ip libvirt_network, chain vfwhooks: ct direction original ip "

@@ -54,7 +54,7 @@ class Routes:
         self._own = own
         self._of_guest = of_guest
 
-    def lookup(self, source: Address, by: int = 0, mark: int = 0) -> Way | None:
+    def route_from(self, source: Address, by: int = 0, mark: int = 0) -> Way | None:
         """As Routes has it."""
         assert by in (0, VIRBR0) and not mark
         return self._of_guest if by else self._own.get(str(source))
@@ -94,7 +94,7 @@ def found(
         lambda table: table - 100 if table <= 115 else 1 if table == MAIN else 0,
     )
     ways = [
-        [(str(host), uplink, value) for host, uplink, value in forward.return_routes]
+        [(str(host), uplink, value) for host, uplink, value in forward.return_marks]
         for forward in settings.forwards
     ]
     return ways, needed, unmarked

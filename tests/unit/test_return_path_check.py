@@ -27,7 +27,7 @@ class MadeUp:
     def __init__(self, **ways: tuple[int, int]) -> None:
         self._ways = ways
 
-    def lookup(
+    def route_from(
         self, source: Address, by: int = 0, mark: int = 0
     ) -> tuple[int, int] | None:
         """As Routes has it."""

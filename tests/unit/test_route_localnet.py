@@ -12,7 +12,7 @@ import pytest
 from unit.builders import fresh_state
 from vfwhooks.reconcile.route_localnet import (
     enable_localnet,
-    is_enabled,
+    is_localnet_enabled,
     restore_localnet,
     restore_other_localnet,
 )
@@ -38,11 +38,19 @@ def test_open_and_closed(tmp_path: Path) -> None:
     state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0="0\n", eth0="0\n"))
 
     enable_localnet(state, {"virbr0"}, root)
-    while_open = values(tmp_path), is_enabled("virbr0", root), state.names("localnet")
+    while_open = (
+        values(tmp_path),
+        is_localnet_enabled("virbr0", root),
+        state.names("localnet"),
+    )
     restore_localnet(state, {"virbr0", "virbr9"}, root)
 
     assert while_open == ({"virbr0": "1", "eth0": "0"}, True, ["virbr0"])
-    assert (values(tmp_path), is_enabled("virbr0", root), state.names("localnet")) == (
+    assert (
+        values(tmp_path),
+        is_localnet_enabled("virbr0", root),
+        state.names("localnet"),
+    ) == (
         {"virbr0": "0", "eth0": "0"},
         False,
         [],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lab.box import wait_until
 
-from vfwhooks.diagnosis.traced_packet import TraceEvent, _hops
+from vfwhooks.diagnosis.traced_packet import TraceEvent, _events
 
 OURS = "trace id 1a inet vfwhooks prerouting"
 LINES = {
@@ -43,7 +43,7 @@ def hops(shell: subprocess.Popen[bytes], *lines: str) -> list[TraceEvent]:
     told = "".join(f"{LINES.get(one, one)}\n" for one in lines)
     shell.stdin.write(told.encode())
     shell.stdin.close()
-    return list(_hops(shell, str(shell.pid), 30))
+    return list(_events(shell, str(shell.pid), 30))
 
 
 def test_the_rules_of_one_packet(shell: subprocess.Popen[bytes]) -> None:

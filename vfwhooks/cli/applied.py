@@ -20,7 +20,7 @@ from ..values.errors import VfwError, show
 from . import progress
 from .outcome import Outcome
 from .output import complain, diff_lines
-from .printed_problems import print_with_lines
+from .printed_problems import print_with_excerpts
 
 DONE, FAILED, BAD = 0, 1, 2
 
@@ -51,16 +51,16 @@ def _apply(
     taken = find_taken(state, without)
     progress.tell(f"reading {config}")
     if is_dry:
-        from .dry_run import dry_run  # a namespace and a copy, for this alone
+        from .dry_run import dry_run  # apply itself needs none
 
         outcome = dry_run(state, config, answer, asked, taken)
         wrong = [p for p in read_forwards(Path(config))[1] if not p.is_warning]
         progress.clear()
-        print_with_lines(wrong)
+        print_with_excerpts(wrong)
         return bool(wrong), outcome
     wrong = [p for p in compile_file(Path(config), state) if not p.is_warning]
     progress.clear()
-    print_with_lines(wrong)
+    print_with_excerpts(wrong)
     progress.tell(lambda: f"putting {_count_forwards(state):,} forwards in force")
     reconcile = Reconciler(state, config)
     try:
@@ -74,8 +74,11 @@ def _apply(
 
 
 def _count_forwards(state: State) -> int:
-    compiled = compiled_file.load(state.path)
-    guests = compiled.guests().values() if compiled else ()
+    try:
+        compiled = compiled_file.load(state.path)
+        guests = compiled.guests().values() if compiled else ()
+    except VfwError:  # it is damaged, and made anew
+        guests = ()
     return sum(line.startswith("forward ") for lines in guests for line in lines)
 
 

@@ -25,7 +25,7 @@ from ..values.errors import VfwError
 from .edit import find_new_problems
 from .edited_files import file_to_be
 from .output import counted
-from .printed_problems import print_with_lines
+from .printed_problems import print_with_excerpts
 
 
 def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
@@ -43,7 +43,7 @@ def check_files(arguments: argparse.Namespace, config: str, state: str) -> bool:
     if arguments.format == "json":
         print(_as_json(files, problems))
         return is_good
-    print_with_lines(problems)
+    print_with_excerpts(problems)
     if not files and is_good:
         print(f"{path}: there is none, so nothing is forwarded")
     elif is_good:
@@ -68,7 +68,7 @@ def _check_in_place(arguments: argparse.Namespace, main: Path) -> bool:
     if arguments.format == "json":
         print(_as_json(find_files(main, new), problems))
     else:
-        print_with_lines(problems)
+        print_with_excerpts(problems)
     return all(problem.is_warning for problem in problems)
 
 

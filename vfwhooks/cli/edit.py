@@ -35,7 +35,7 @@ from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
 from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
 from .pattern_edits import refuse_pattern, refuse_removal, tell_replaced
-from .printed_problems import print_problems
+from .printed_problems import print_plain
 from .replaced_entry import with_entries
 from .safe_write import edited_alone, replace_file
 
@@ -164,14 +164,14 @@ def _carry_out(
     changes = _changes(before or b"", after)
     problems = find_new_problems(target.main, {path: after})
     if any(not one.is_warning for one in problems):
-        print_problems(problems)
+        print_plain(problems)
         said = f"vfwhooks: {path} is left as it is; what was to be written:"
         print(show(said), file=sys.stderr)
         for number, line in changes:
             print(f"  {number}: {show(line)}", file=sys.stderr)
         return BAD
     lines = {number for number, line in changes if line.startswith("+")}
-    print_problems([*problems, *_of_host(target, path, after, lines)])
+    print_plain([*problems, *_of_host(target, path, after, lines)])
     if not is_dry:
         replace_file(path, before, after)
     for number, line in changes:

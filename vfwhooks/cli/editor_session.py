@@ -28,7 +28,7 @@ from .edit import (
     put_in_force,
 )
 from .edited_files import file_to_be, read_bytes
-from .printed_problems import print_problems
+from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 
 # Not Debian's sensible-editor: it looks for these, and says in six lines that it has
@@ -144,7 +144,7 @@ def _edit(wanted: Copy, copy: Path, argv: list[str]) -> End:
         if after is None or after == wanted.before:
             return End.SAME
         problems = wanted.check(after)
-        print_problems(problems)
+        print_plain(problems)
         if all(one.is_warning for one in problems):
             wanted.write(after)
             return End.WRITTEN

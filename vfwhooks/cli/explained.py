@@ -129,9 +129,9 @@ def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]
     yield f"now connect to {to}{who}, within {wait:g} s; its real way:"
     told = 0
     try:
-        for hop in watch_packet(packet, wait, Run()):
+        for event in watch_packet(packet, wait, Run()):
             told += 1
-            yield f"  {verdicts.hop(hop)}"
+            yield f"  {verdicts.tell_event(event)}"
     except VfwError as error:
         yield str(error)
         return

@@ -25,7 +25,7 @@ from ..reconcile.metadata_merge import add_metadata
 from ..values.errors import VfwError, show
 from ..values.guests import UNREADABLE, Guest
 from .editor_session import Copy, End, edit_copy, find_editor
-from .printed_problems import print_problems
+from .printed_problems import print_plain
 
 DONE, FAILED, BAD = 0, 1, 2
 _NAMES = {"live": "the running guest", "config": "its definition"}
@@ -55,7 +55,7 @@ def run_metadata(arguments: argparse.Namespace, state: str) -> int:
             return _edit(domain, parts, state)
         data, name = _read(str(arguments.file))
         text, problems = _checked(data, name, domain.name)
-        print_problems(problems)
+        print_plain(problems)
         return BAD if problems else _put(domain, parts, text, state)
 
 

@@ -15,13 +15,13 @@ from .excerpts import excerpt, split_lines
 _WIDTH = 80  # of a terminal that does not tell
 
 
-def print_problems(problems: Iterable[Problem]) -> None:
-    """One line for each problem."""
+def print_plain(problems: Iterable[Problem]) -> None:
+    """One line for each problem: an edit shows the lines that it would write itself."""
     for problem in problems:
         print(show(str(problem)), file=sys.stderr)
 
 
-def print_with_lines(problems: Iterable[Problem]) -> None:
+def print_with_excerpts(problems: Iterable[Problem]) -> None:
     """One line for each problem; a terminal also gets the line of the file."""
     excerpts = _Excerpts(_terminal_width()) if sys.stderr.isatty() else None
     for problem in problems:

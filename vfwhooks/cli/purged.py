@@ -17,7 +17,8 @@ from .output import complain
 
 
 def purge_all(state: State) -> None:
-    """Remove our rules from the kernel, give back what was set, and print what went."""
+    """Remove our rules, restore what was set for them, delete the state directory and
+    the configuration kept over a boot, and print which rules went."""
     lock = state.lock()
     inventory = Inventory(f"{state.path}/networks")
     link = Netlink()

@@ -32,7 +32,7 @@ from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
 from .edited_files import file_to_be
 from .output import counted
-from .printed_problems import print_problems
+from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 
 DONE, FAILED, BAD = 0, 1, 2
@@ -82,7 +82,7 @@ def replace_rules(
         path = _path(output, here.main) if made.carried else None
         edited = {path: made.text.encode()} if path else {}
         problems = read_forwards(here.main, edited)[1]
-        print_problems(problems)
+        print_plain(problems)
         if any(not one.is_warning for one in problems):
             raise VfwError("nothing is written, and no rule is taken out")
         old = _find(made, here, edited)

@@ -241,7 +241,7 @@ def template_stamps() -> list[str]:
 
 
 def digest_of(taken: str) -> str:
-    """A short word for the stamps."""
+    """A checksum of the stamps."""
     return f"{crc32(_encoded(taken)):08x}"
 
 

@@ -12,11 +12,14 @@ from collections.abc import Iterable
 
 from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import Family
 from .forwards import Forward, GuestForwards
 from .shared_ports import find_hindrance, is_surprise
 from .value_syntax import Address, PortRange
 from .yaml_tree import Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..values.published import Family
 
 PortClaim = tuple[int, int, int, GuestForwards, Forward]
 

@@ -9,7 +9,7 @@ from .keys import NO_OPTIONS, PortOptions
 from .value_syntax import Address, PortRange, Subnet
 from .yaml_tree import Place
 
-_EVERYWHERE: list[tuple[Family, Address | None]] = [(family, None) for family in BOTH]
+_EVERYWHERE = tuple((family, None) for family in BOTH)
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Forward:
     options: PortOptions = NO_OPTIONS
     interface: str = ""
 
-    def places(self) -> list[tuple[Family, Address | None]]:
-        """Each family, with the host's address; None for all of its addresses."""
+    def places(self) -> tuple[tuple[Family, Address | None], ...]:
+        """Each family, with the host's address of it; None for all that it has."""
         host = self.host_ip
         if host is None:
             return _EVERYWHERE
-        return [(family_of(host), None if host.is_unspecified else host)]
+        return ((family_of(host), None if host.is_unspecified else host),)
 
     def claims(self) -> list[Published]:
         """The published ports, once for each family."""

@@ -31,7 +31,8 @@ from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
 
 _EVERY = HostIp(None)
 _SIDES = ("published", parse_published), ("target", parse_target)
-_Offer = tuple[HostIp, tuple[Subnet, ...], PortOptions]
+# An address of an entry, with the source ranges and the options that hold there.
+_Place = tuple[HostIp, tuple[Subnet, ...], PortOptions]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class PortList:
         self._read = read
         self._defaults = defaults
         self._hosts = hosts
-        self._usual: list[_Offer] = []
+        self._by_defaults: list[_Place] = []
         self.unplaced: list[Forward] = []
 
     def one_to_one(self, guest: GuestForwards) -> list[Forward]:
@@ -176,7 +177,7 @@ class PortList:
             what = f"{published} to {target} is {count}; make them as many"
             self._read.wrong(entry.place, what)
             return
-        for host_ip, sources, options in self._offers(entry):
+        for host_ip, sources, options in self._places(entry):
             for protocol in entry.protocols:
                 forward = Forward(
                     host_ip.address,
@@ -193,24 +194,25 @@ class PortList:
                 else:
                     yield forward
 
-    def _offers(self, entry: _Entry) -> list[_Offer]:
+    def _places(self, entry: _Entry) -> list[_Place]:
         """The entry's addresses, each with its source ranges and options; found once
-        for all entries that have the defaults."""
+        for all entries that have the defaults: the very values, since an entry that
+        writes the same itself may be wrong on an address."""
         above = self._defaults
         is_usual = (
             entry.host_ips is above.host_ips
             and entry.allow_from is above.allow_from
             and entry.options is above.options
         )
-        if is_usual and self._usual:
-            return self._usual
+        if is_usual and self._by_defaults:
+            return self._by_defaults
         before = len(self._read.problems)
         found = [
             (one, self._sources(entry, one), self._options(entry, one.address))
             for one in self._reachable(entry)
         ]
         if is_usual and len(self._read.problems) == before:
-            self._usual = found
+            self._by_defaults = found
         return found
 
     def _options(self, entry: _Entry, host_ip: Address | None) -> PortOptions:

@@ -47,8 +47,8 @@ FILE, METADATA = "file", "metadata"
 @dataclass(eq=False)
 class PortMapping:
     """One forward. `host` None means every local address; 0.0.0.0 and :: mean those of
-    their family. `allow` names the chain of source ranges, '' for none. `return_routes`
-    are the routes of answers with `return_path`: address, interface, mark (see
+    their family. `allow` names the chain of source ranges, '' for none. `return_marks`
+    are what marks connections with `return_path`: address, interface, value (see
     return_path).
     `source` says where the forward is written."""
 
@@ -61,7 +61,7 @@ class PortMapping:
     allow: str = ""
     is_claimed: bool = False
     options: PortOptions = NO_OPTIONS
-    return_routes: Sequence[tuple[Address, str, int]] = ()
+    return_marks: Sequence[tuple[Address, str, int]] = ()
     source: str = FILE
     _published: dict[Family, Published] = field(default_factory=dict, init=False)
 
@@ -107,7 +107,7 @@ class PortMapping:
                 found.append(SourceRanges(part, self.allow))
                 if not self.is_claimed:
                     found.append(Reject(part))
-        if self.return_routes or self.options.masquerade:
+        if self.return_marks or self.options.masquerade:
             found += self._marking(family, published)
         if self.first == self.last:
             return [*found, Dnat(published[0], address, self.target)]
@@ -125,7 +125,7 @@ class PortMapping:
         """Entries that mark connections, for each host address separately."""
         for part in published if self.options.masquerade else ():
             yield Masquerade(part)
-        for host, uplink, value in self.return_routes:
+        for host, uplink, value in self.return_marks:
             for part in published if family_of(host) == family else ():
                 yield ReturnMark(part.on(host), uplink, value, self.is_any)
 

@@ -1,4 +1,5 @@
-"""What is wrong with the files or the firewall as a whole, for `status`."""
+"""What is wrong with the host as a whole, for `status`: the files, the firewall, guests
+that are gone."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES
 from ..firewall.nft_fib import CURE, NO_FIB, lacks_fib
 from ..host.run import Run
+from ..libvirt.status_directories import GUESTS
 from ..reconcile.desired_state import DesiredState
 from ..store.records import Record
 from ..store.state import State
@@ -54,7 +56,8 @@ def find_missing_tables(base: dict[str, str]) -> dict[str, str]:
 
 def find_vanished(records: list[Record], root: str = "") -> list[str]:
     """Guests that are recorded as running, but have no pid file of libvirt."""
-    directory = Path(f"{root}/run/libvirt/qemu")
+    (qemus,) = (path for path, driver in GUESTS.items() if driver == "qemu")
+    directory = Path(f"{root}{qemus}")
     cure = "does not run any more, and no hook was called; run vfwhooks apply"
     return [
         f"{record.guest.name} {cure}"

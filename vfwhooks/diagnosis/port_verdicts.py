@@ -70,7 +70,7 @@ class PortVerdicts:
                 continue
             by = "" if packet.incoming == ANYBODY else f" by {show(packet.incoming)}"
             yield f"{name}: a connection to {packet.destination} port {packet.port}{by}"
-            yield from (f"  {line}" for line in self.way(packet, _why_host(row)))
+            yield from (f"  {line}" for line in self.tell_way(packet, _why_host(row)))
 
     def packet(self, row: ForwardStatus, source: str = ANYBODY) -> Packet | None:
         """The first packet of a connection from outside; None if the host has no
@@ -102,7 +102,7 @@ class PortVerdicts:
         family = "ip6" if is_six else "ip"
         return Packet(family, protocol, address, port, incoming=by)
 
-    def way(self, packet: Packet, why_host: str = "") -> Iterator[str]:
+    def tell_way(self, packet: Packet, why_host: str = "") -> Iterator[str]:
         """Which rule decides, and which rule would decide without ours; `why_host`: the
         reason if it is for the host itself."""
         way = walk(self.known.ruleset, packet, self._host)
@@ -162,18 +162,21 @@ class PortVerdicts:
             raise VfwError(f"the host has no address of IPv{6 if is_six else 4}")
         return self._from(packet, source)
 
-    def hop(self, hop: TraceEvent) -> str:
+    def tell_event(self, event: TraceEvent) -> str:
         """A line for a rule that a traced packet met."""
+        where = event.family, event.table, "nft"
         for table in self.known.ruleset.tables:
-            if (table.family, table.name, table.tool) == (hop.family, hop.table, "nft"):
-                chain = table.chain(hop.chain)
+            if (table.family, table.name, table.tool) == where:
+                chain = table.chain(event.chain)
                 for rule in chain.rules:
-                    if rule.place == f"handle {hop.handle}":
+                    if rule.place == f"handle {event.handle}":
                         step = Step("", table, chain, rule, "")
-                        return f"{self.name(step)}: {show(hop.verdict)}"
-        where = f"{hop.family} {hop.table}, chain {hop.chain}"
-        place = f"handle {hop.handle} of " if hop.handle else ""
-        return show(f"{place}{where}: {without_counters(hop.text)}: {hop.verdict}")
+                        return f"{self.name(step)}: {show(event.verdict)}"
+        place = f"{event.family} {event.table}, chain {event.chain}"
+        rule_at = f"handle {event.handle} of " if event.handle else ""
+        return show(
+            f"{rule_at}{place}: {without_counters(event.text)}: {event.verdict}"
+        )
 
     def trace(self, packet: Packet) -> Iterator[str]:
         """The computed way of one packet, rule by rule."""

@@ -56,10 +56,10 @@ class ReturnPath:
         guest behind the bridge (the kernel's number). None if nothing is in the way, or
         if the host itself could not answer either. The connections of a forward that
         `is_returned` carry our mark."""
-        own = self.routes.lookup(host)
+        own = self.routes.route_from(host)
         if own is None:
             return None
-        answers = self.routes.lookup(guest, bridge)
+        answers = self.routes.route_from(guest, bridge)
         if answers is None or answers[0] != own[0]:
             here = f"by {_name(answers[0])}" if answers else "nowhere"
             what = f"answers of {guest} leave {here}, and those of {host}"
@@ -77,7 +77,7 @@ class ReturnPath:
             if not value:
                 what = f"{no_mark(own[1])}: {what}"
                 return _wrong("return-path-tables-full", host, what, Cure(argv), seen)
-            marked = self.routes.lookup(guest, bridge, return_mark(value))
+            marked = self.routes.route_from(guest, bridge, return_mark(value))
             if marked is None or marked[0] != own[0]:
                 what = f"{what}, return_path or not"
                 return _wrong("return-path-not-taken", host, what, _APPLY, seen)

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ..config.port_mappings import FILE, PortMapping
 from ..reconcile.desired_state import AWAY, DesiredState
-from ..reconcile.route_localnet import is_enabled
+from ..reconcile.route_localnet import is_localnet_enabled
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
 from ..values.needs import LoopbackNeed
@@ -199,9 +199,8 @@ def _judge(
         return "blocked", _GONE
     if forward.is_loopback:
         for network in desired.endpoint.networks:
-            if LoopbackNeed(network.name) in desired.networks and not is_enabled(
-                network.bridge, host.root
-            ):
+            is_needed = LoopbackNeed(network.name) in desired.networks
+            if is_needed and not is_localnet_enabled(network.bridge, host.root):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
                 return "blocked", f"{what}; run vfwhooks apply"
     for nic in desired.record.guest.nics:

@@ -47,7 +47,7 @@ class TraceEvent:
 
 
 def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[TraceEvent]:
-    """The hops of the first new connection of this kind within `seconds`. Raises
+    """The events of the first new connection of this kind within `seconds`. Raises
     VfwError if nft cannot trace."""
     tools: list[subprocess.Popen[bytes]] = []
     try:
@@ -59,7 +59,7 @@ def watch_packet(packet: Packet, seconds: float, run: Run) -> Iterator[TraceEven
         owner.write(_script(packet).encode())
         owner.flush()
         _await_table(run)
-        yield from _hops(tools[0], monitor, seconds)
+        yield from _events(tools[0], monitor, seconds)
     finally:
         for tool in tools:
             if tool.stdin:
@@ -138,7 +138,7 @@ def _await_table(run: Run) -> None:
     raise VfwError("nft cannot trace here", "it needs nft 0.9.9 with Linux 5.12")
 
 
-def _hops(
+def _events(
     shell: subprocess.Popen[bytes], monitor: str, seconds: float
 ) -> Iterator[TraceEvent]:
     """The lines of nft (its process: `monitor`) about the first traced packet."""
@@ -163,10 +163,10 @@ def _hops(
                     continue
                 first = found.group(1)
                 until = time.monotonic() + _QUIET
-                yield from _hop(*found.groups()[1:])
+                yield from _event(*found.groups()[1:])
 
 
-def _hop(family: str, table: str, chain: str, what: str) -> Iterator[TraceEvent]:
+def _event(family: str, table: str, chain: str, what: str) -> Iterator[TraceEvent]:
     if table == TABLE:
         return
     rule = _RULE.match(what)

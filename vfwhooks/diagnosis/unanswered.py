@@ -15,8 +15,7 @@ from dataclasses import replace
 
 from ..host.conntrack import Flows, Tuple
 from ..host.netlink import Netlink
-from ..reconcile.conntrack_cleanup import find_publishing, has_led
-from ..reconcile.port_index import Destination, PortIndex, led
+from ..reconcile.port_index import Destination, PortIndex, find_publishing, has_led, led
 from ..store.entry_text import parse_host
 from ..values.entries import Dnat
 from ..values.errors import VfwError, show

@@ -21,8 +21,8 @@ _MADE = (
     "made",
     "raw",
     "mangle",
-)  # prefixes of the marks for base chains of iptables that our jumps made
-_UNCLEARED = "uncleared"  # a mark: the other backend may still hold rules of ours
+)  # prefixes of the keys for base chains of iptables that our jumps made
+_UNCLEARED = "uncleared"  # a key: the other backend may still hold rules of ours
 
 
 def choose(inventory: Inventory, link: Netlink, now: str) -> str:
@@ -55,7 +55,7 @@ def choose(inventory: Inventory, link: Netlink, now: str) -> str:
 def open_backend(
     base: dict[str, str], link: Netlink, run: Run, inventory: Inventory
 ) -> "Backend":
-    """The backend that `base` names; the backend keeps its marks in `base`."""
+    """The backend that `base` names; the backend keeps its notes in `base`."""
     if base["backend"] == NFTABLES:
         return Nftables(link, run, base, inventory)
     from .iptables import Iptables  # 1 ms that nf_tables hosts need not spend
@@ -66,8 +66,8 @@ def open_backend(
 
 def move(name: str, base: dict[str, str]) -> dict[str, str]:
     """The new `base` when `name` comes into use: the other backend must be cleared, and
-    the marks of the base chains that were made there stay."""
-    made = {mark: rest for mark, rest in base.items() if mark.startswith(_MADE)}
+    the keys of the base chains that were made there stay."""
+    made = {key: rest for key, rest in base.items() if key.startswith(_MADE)}
     return {"backend": name, _UNCLEARED: "", **made}
 
 
@@ -85,9 +85,9 @@ def clear_others(
         was = open_backend(held, link, run, inventory).clear()
     except VfwError as error:
         return [f"{other}: {error}"]
-    for mark in list(base):
-        if mark == _UNCLEARED or (mark.startswith(_MADE) and mark not in held):
-            del base[mark]
+    for key in list(base):
+        if key == _UNCLEARED or (key.startswith(_MADE) and key not in held):
+            del base[key]
     return [f"moved from {other} to {name}"] if was else []
 
 

@@ -44,7 +44,7 @@ class Allow:
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a connection's mark for a way back, and the mark as text."""
+    """One value of a connection's mark for a return route, and the mark as text."""
 
     number: int
     mark: str

@@ -65,7 +65,7 @@ def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
 
 
 def loopback_bridges(entries: Iterable[Entry]) -> set[str]:
-    """The bridges that must pass packets with loopback addresses."""
+    """The bridges of these entries that packets with loopback addresses pass."""
     return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}
 
 

@@ -73,9 +73,8 @@ class Iptables:
                 raise Refused(f"{COMMANDS[family]}: our chains are not in place")
             self.tools.restore(family, self.base["variant"], script)
             if self.base["variant"] == "legacy":
-                self.base[family] = (
-                    ""  # a kill before `note_fingerprints` leaves it in doubt
-                )
+                # A kill before `note_fingerprints` leaves it in doubt.
+                self.base[family] = ""
 
     def note_fingerprints(self) -> None:
         """Note the fingerprints of the base chains that `change` has left open. For

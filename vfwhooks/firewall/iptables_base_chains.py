@@ -33,21 +33,21 @@ def note_missing(
         used[f"raw{family}"] = (RAW,)
     if any(is_marking(e, family) for some in owners.values() for e in some):
         used[f"mangle{family}"] = (MANGLE,)
-    for mark, tables in used.items():
-        if mark in base:
+    for key, tables in used.items():
+        if key in base:
             continue
         missing = []
         for table in tables if base["variant"] == "nft" else ():
             there = list_chain_names(link, family, table)
             missing += [f"{table}/{n}" for n in _BASES[table] if n not in there]
-        base[mark] = " ".join(missing)
+        base[key] = " ".join(missing)
 
 
 def unmake(
     link: Netlink, run: Run, base: dict[str, str], family: str, variant: str
 ) -> None:
     """Delete the base chains that our jumps made, unless somebody else uses them."""
-    made = [base.pop(f"{mark}{family}", "") for mark in ("made", RAW, MANGLE)]
+    made = [base.pop(f"{key}{family}", "") for key in ("made", RAW, MANGLE)]
     for name in " ".join(made).split():
         table, _, chain = name.partition("/")
         try:

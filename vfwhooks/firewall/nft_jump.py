@@ -1,5 +1,5 @@
-"""Our jump in libvirt's tables: its place, and a fingerprint of our chains,
-sets and rules, there or in our own table. Elements are not looked at.
+"""Our jump in libvirt's tables: its place, and a fingerprint that shows changes to our
+chains, sets and rules, there or in our own table. Elements are not looked at.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ def place(link: Netlink, run: Run, part: str, base_ruleset: str) -> str:
     for _ in range(_TRIES):
         run(["nft", "-f", "-"], base_ruleset + _jump(link, part))
         fingerprint = fingerprint_of(link, part)
-        if has_jump(part, fingerprint):
+        if is_jump_in_place(part, fingerprint):
             return fingerprint
     raise VfwError("others put rules ahead of ours all the time")
 
 
 def fingerprint_of(link: Netlink, part: str) -> str:
-    """The handles of all our objects in the part, except elements, in order.
+    """The handles of all our objects in the part, except elements, in order: words
+    that nft_held reads, too.
 
     It changes when anybody changes such an object. It leaves out a jump of ours behind
     a rule of libvirt's, so that this jump is inserted again.
@@ -50,8 +51,9 @@ def fingerprint_of(link: Netlink, part: str) -> str:
     return " ".join(words)
 
 
-def has_jump(part: str, fingerprint: str) -> bool:
-    """Whether the part's fingerprint shows our jump at a place where it works."""
+def is_jump_in_place(part: str, fingerprint: str) -> bool:
+    """Whether the part's fingerprint shows our jump at a place where it works; our own
+    table needs none."""
     return part == "own" or " forward:" in fingerprint
 
 

@@ -32,13 +32,15 @@ def set_name(entry: Entry) -> str:
         return IN_LIBVIRTS
     if not isinstance(entry, PUBLISHING):
         return f"{entry.verb}{entry_family(entry)}"
-    one = entry.published
-    is_range = one.first != one.last and not isinstance(entry, Exempt)
-    return _name(entry.verb, one.family, one.is_one_to_one, one.host is None, is_range)
+    one, verb = entry.published, entry.verb
+    is_range = one.is_range and not isinstance(entry, Exempt)
+    return _set_name(verb, one.family, one.is_one_to_one, one.host is None, is_range)
 
 
-@cache
-def _name(verb: str, family: Family, is_all: bool, is_any: bool, is_range: bool) -> str:
+@cache  # a name a kind, not one an entry
+def _set_name(
+    verb: str, family: Family, is_all: bool, is_any: bool, is_range: bool
+) -> str:
     if is_all:
         return f"{verb}{family}_all"
     return f"{verb}{family}{'_any' if is_any else ''}{'_range' if is_range else ''}"

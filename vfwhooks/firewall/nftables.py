@@ -15,7 +15,7 @@ from ..libvirt.inventory import Inventory
 from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
 from .entry_delta import Delta, Held, SyncResult
-from .nft_jump import fingerprint_of, has_jump, place
+from .nft_jump import fingerprint_of, is_jump_in_place, place
 from .nft_names import BASE_CHAINS, IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
     additions,
@@ -35,7 +35,8 @@ Base = dict[str, str]
 class Nftables:
     """Changes entries; restores, compares and removes all our rules.
 
-    `base` has the fingerprints of the parts in place, and receives the new ones.
+    `base` has, for each part in place, the checksum of its base ruleset and its
+    fingerprint, and receives the new ones.
     """
 
     name = "nftables"
@@ -122,7 +123,7 @@ class Nftables:
         placed = [part for part in PARTS if part in self.base]
         now = {part: fingerprint_of(self.link, part) for part in placed}
         return not any(map(self._is_new, PARTS)) and all(
-            has_jump(part, found) and self.base[part].partition(" ")[2] == found
+            is_jump_in_place(part, found) and self.base[part].partition(" ")[2] == found
             for part, found in now.items()
         )
 
@@ -234,8 +235,8 @@ class Nftables:
         """Restore the part's base ruleset if it is missing or differs; elements
         stay."""
         now = fingerprint_of(self.link, part)
-        noted = f"{_sum(base_ruleset)} {now}"
-        if has_jump(part, now) and self.base.get(part) == noted:
+        expected = f"{_sum(base_ruleset)} {now}"
+        if is_jump_in_place(part, now) and self.base.get(part) == expected:
             return
         if part == "own":
             self._load(base_ruleset)

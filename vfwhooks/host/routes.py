@@ -119,7 +119,7 @@ class Routes:
                 continue  # no default route, or none by this interface
         return False
 
-    def lookup(
+    def route_from(
         self, source: Address, by: int = 0, mark: int = 0
     ) -> tuple[int, int] | None:
         """The indexes of the interface by which packets with this source address leave

@@ -12,7 +12,7 @@ from ..libvirt.inventory import Inventory
 from ..values.entries import Dnat, Exempt, Reject, Snat
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, unpack_address
-from .port_index import Destination, PortIndex, index, led
+from .port_index import Destination, PortIndex, find_publishing, has_led, index, led
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,24 +22,6 @@ if TYPE_CHECKING:
     from ..values.entries import Entry
 
 _TCP, _UDP = PROTOCOL_NUMBERS["tcp"], PROTOCOL_NUMBERS["udp"]
-_IPV6_SIZE = 16  # bytes
-
-
-def find_publishing(ports: PortIndex, original: Tuple) -> list[Destination]:
-    """The destinations that publish the connection's port; the first is in force."""
-    host = original.destination
-    family = Family.IPV6 if len(host) == _IPV6_SIZE else Family.IPV4
-    return ports.find(family, host, original.protocol, original.port)
-
-
-def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
-    """Whether this entry has forwarded the connection, which is one to its published
-    port."""
-    target = one.target + original.port - one.first
-    return (
-        original.destination != reply.source == one.address
-        and reply.source_port == target
-    )
 
 
 def cut(

@@ -107,7 +107,7 @@ def _owners_of_ranges(
 def _take_out_marks(desired: DesiredState) -> None:
     """Remove the marking entries of forwards that another guest has."""
     for forward in desired.settings.forwards:
-        is_marked = forward.return_routes or forward.options.masquerade
+        is_marked = forward.return_marks or forward.options.masquerade
         for family in desired.endpoint.addresses if is_marked else ():
             some = desired.entries_of(forward, family)
             if any(key_of(entry) in desired.conflicts for entry in some):

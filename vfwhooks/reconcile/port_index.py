@@ -1,20 +1,24 @@
 """An index of published ports: a host may have thousands. Pure.
 
-Three modules find the owner of a port by it: conntrack_cleanup for connections,
-port_conflicts for listeners, and foreign_conflicts for foreign rules.
+The owner of a port is found by it: by conntrack_cleanup and `status` for connections,
+by port_conflicts for listeners, and by foreign_conflicts for foreign rules.
 """
 
 from __future__ import annotations
 
 from ..values.entries import Dnat
 from ..values.protocols import PROTOCOL_NUMBERS
+from ..values.published import Family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..host.conntrack import Tuple
     from ..values.entries import Entry
-    from ..values.published import Family, Published
+    from ..values.published import Published
+
+_IPV6_SIZE = 16  # bytes
 
 
 class Destination:
@@ -88,3 +92,20 @@ def led(entries: Iterable[Entry]) -> list[Destination]:
     """The destinations of the DNAT entries."""
     dnats = (entry for entry in entries if isinstance(entry, Dnat))
     return [Destination(dnat.published, dnat) for dnat in dnats]
+
+
+def find_publishing(ports: PortIndex, original: Tuple) -> list[Destination]:
+    """The destinations that publish the connection's port; the first is in force."""
+    host = original.destination
+    family = Family.IPV6 if len(host) == _IPV6_SIZE else Family.IPV4
+    return ports.find(family, host, original.protocol, original.port)
+
+
+def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
+    """Whether this entry has forwarded the connection, which is one to its published
+    port."""
+    target = one.target + original.port - one.first
+    return (
+        original.destination != reply.source == one.address
+        and reply.source_port == target
+    )

@@ -173,7 +173,7 @@ class Reconciler:
         is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
         if not is_planned:
             return _EDITED
-        # The legacy mark is taken after a change: it may include a foreign change, too.
+        # The legacy fingerprint is taken after a change: it may include a foreign one.
         is_untold = self._state.base().get("variant") == "legacy"
         return self._why_always() or (NO_NEWS if is_untold else "")
 

@@ -244,7 +244,7 @@ def share_entries(pairs: list[Pair]) -> None:
 
 
 def need_return_routes(pairs: list[Pair]) -> bool:
-    """Whether answers of these guests take, or took, ways of their own (see
+    """Whether answers of these guests take, or took, return routes (see
     return_path)."""
     records = [record for pair in pairs for record in pair if record]
     needs = [need for record in records for need in record.networks]

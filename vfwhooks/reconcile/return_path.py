@@ -56,8 +56,8 @@ def find_return_routes(
         if forward.options.return_path and not forward.is_loopback:
             for family in forward.families:
                 if family in addresses:
-                    more = finder.return_routes(forward, family)
-                    forward.return_routes = [*forward.return_routes, *more]
+                    more = finder.return_marks(forward, family)
+                    forward.return_marks = [*forward.return_marks, *more]
     return list(finder.found), list(finder.unmarked)
 
 
@@ -73,15 +73,15 @@ class _Finder:
         self._networks = networks
         self._inventory = inventory
         self._mark = mark
-        self._ways: dict[Address, tuple[str, int] | None] = {}
+        self._known: dict[Address, tuple[str, int] | None] = {}
         self._hosts: dict[Family, list[Address]] = {}
         self.found: dict[ReturnRouteNeed, None] = {}
         self.unmarked: dict[str, None] = {}
 
-    def return_routes(
+    def return_marks(
         self, forward: PortMapping, family: Family
     ) -> list[tuple[Address, str, int]]:
-        """The host's addresses of the forward that need a way back, each with the
+        """The host's addresses of the forward that need a return route, each with the
         uplink and the mark's value."""
         hosts = [forward.host] if forward.host else []
         if forward.is_any:
@@ -92,22 +92,22 @@ class _Finder:
             hosts = self._hosts[family]
         found = []
         for host in hosts:
-            if host not in self._ways:
-                self._ways[host] = self._way(host, family)
-            way = self._ways[host]
-            if way:
-                found.append((host, *way))
+            if host not in self._known:
+                self._known[host] = self._way(host, family)
+            marked = self._known[host]
+            if marked:
+                found.append((host, *marked))
         return found
 
     def _way(self, host: Address, family: Family) -> tuple[str, int] | None:
         routes, guest = self._inventory.routes, self._addresses[family]
-        own = routes.lookup(host)
+        own = routes.route_from(host)
         _, uplink = routes.link(own[0]) if own else (0, "")
         needing = [
             network
             for network in self._networks[family]
             if (index := routes.link(name=network.bridge)[0])
-            and routes.lookup(guest, index) != own
+            and routes.route_from(guest, index) != own
         ]
         if own is None or not uplink or not needing:
             return None
@@ -161,8 +161,8 @@ def known_value(state: State, table: int) -> int:
 
 def allot_value(state: State, table: int, given: Iterable[int] = ()) -> int:
     """The mark's value for the table from now on; 0 if none is left. When all are in
-    use, the values of tables that no way needs are free again, but not those that were
-    `given` just now: their return routes are in no record yet."""
+    use, the values of tables that no return route needs are free again, but not those
+    that were `given` just now: their return routes are in no record yet."""
     known = known_value(state, table)
     if known:
         return known
@@ -207,7 +207,7 @@ class ReturnRoutes:
         left = set(wanted)
         for record in self._state.records() if gone else ():
             left.update(set(return_routes_of(record.entries)) - gone)
-        still = {_rule(way).what for way in left}
+        still = {_rule(one).what for one in left}
         rules = [rule for rule in map(_rule, gone) if rule.what not in still]
         problems = self._rules(wanted, rules, is_all=False)
         problems += self._open(wanted)
@@ -218,7 +218,7 @@ class ReturnRoutes:
         problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
         kept = set(self._state.names(_KEPT))
         problems += self._close(kept - _uplinks(wanted))
-        _sweep(self._state, {way.value for way in wanted})
+        _sweep(self._state, {one.value for one in wanted})
         return problems
 
     def _needed(self, records: list[Record]) -> set[ReturnRoute]:
@@ -237,7 +237,7 @@ class ReturnRoutes:
     ) -> list[str]:
         rules = self._connect()
         try:
-            rules.sync([_rule(way) for way in wanted], is_all)
+            rules.sync([_rule(one) for one in wanted], is_all)
             rules.remove(gone)
         except OSError as error:
             return [f"rules for return_path cannot be set: {error.strerror}"]
@@ -282,8 +282,8 @@ class ReturnRoutes:
         return []
 
 
-def _rule(way: ReturnRoute) -> PolicyRule:
-    return PolicyRule(way.family, way.bridge, way.table, way.value)
+def _rule(route: ReturnRoute) -> PolicyRule:
+    return PolicyRule(route.family, route.bridge, route.table, route.value)
 
 
 def _uplinks(routes: Iterable[ReturnRoute]) -> set[str]:

@@ -15,7 +15,8 @@ _PATH = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 _KEPT = "localnet"
 
 
-def is_enabled(bridge: str, root: str = "") -> bool:
+def is_localnet_enabled(bridge: str, root: str = "") -> bool:
+    """Whether packets with loopback addresses pass the bridge."""
     return (files.read(root + _PATH.format(bridge)) or b"").strip() == b"1"
 
 

@@ -1,7 +1,8 @@
 """Which entries a change leaves stale connections of, and the notes of them.
 
 A note is written into the state directory with the change, and carried out by the same
-or the next holder of the lock when no hook waits any more.
+or the next holder of the lock when no hook waits any more; conntrack_cleanup finds the
+connections.
 """
 
 from __future__ import annotations

@@ -109,10 +109,10 @@ class Sync:
         self._change(pairs, deltas, removed)
         self._report.said += said
         # A changed network may have a new bridge.
-        if opened := entry_delta.loopback_bridges(held if pending.networks else added):
+        if bridges := entry_delta.loopback_bridges(held if pending.networks else added):
             from .route_localnet import enable_localnet
 
-            self._report.problems += enable_localnet(self._state, opened)
+            self._report.problems += enable_localnet(self._state, bridges)
         if hairpins:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
@@ -159,10 +159,10 @@ class Sync:
         self, pairs: list[Pair], deltas: list[entry_delta.Delta], removed: list[Entry]
     ) -> None:
         """Make the change in the kernel."""
-        if closed := entry_delta.loopback_bridges(removed):
+        if bridges := entry_delta.loopback_bridges(removed):
             from .route_localnet import restore_localnet  # few need it
 
-            self._report.problems += restore_localnet(self._state, closed)
+            self._report.problems += restore_localnet(self._state, bridges)
         if need_return_routes(pairs):
             from .return_path import ReturnRoutes, firewalls
 
@@ -250,28 +250,28 @@ class Sync:
     ) -> entry_delta.SyncResult:
         """Make the kernel hold the wanted entries; bridges pass loopback addresses only
         while the rules that guard this are there."""
-        opened = entry_delta.loopback_bridges(list(wanted))
+        bridges = entry_delta.loopback_bridges(list(wanted))
         routes = {entry for entry in wanted if isinstance(entry, ReturnRoute)}
         if routes or is_first or any(map(self._state.names, ("ways", "vmark"))):
             from .return_path import ReturnRoutes
 
             wanted = {e: owner for e, owner in wanted.items() if e not in routes}
-            result = self._sync_firewall(wanted, base_rulesets, opened)
+            result = self._sync_firewall(wanted, base_rulesets, bridges)
             result.problems += ReturnRoutes(self._state).sync(routes)
             return result
-        return self._sync_firewall(wanted, base_rulesets, opened)
+        return self._sync_firewall(wanted, base_rulesets, bridges)
 
     def _sync_firewall(
-        self, wanted: dict[Entry, str], base_rulesets: dict[str, str], opened: set[str]
+        self, wanted: dict[Entry, str], base_rulesets: dict[str, str], bridges: set[str]
     ) -> entry_delta.SyncResult:
-        if not opened and not self._state.names("localnet"):
+        if not bridges and not self._state.names("localnet"):
             return self._backend().sync(wanted, base_rulesets)
         from .route_localnet import enable_localnet, restore_other_localnet
 
-        problems = restore_other_localnet(self._state, opened)
+        problems = restore_other_localnet(self._state, bridges)
         result = self._backend().sync(wanted, base_rulesets)
         if not result.problems:
-            problems += enable_localnet(self._state, opened)
+            problems += enable_localnet(self._state, bridges)
         result.problems += problems
         return result
 

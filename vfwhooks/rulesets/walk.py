@@ -98,11 +98,11 @@ def pass_hook(
         try:
             end = walker.base(table, chain)
         except _Ended:
-            return walker.way("depends")
+            return walker.result("depends")
         is_translated = is_translated or end in ("dnat", "snat")
         if end in ("drop", "reject"):
-            return walker.way(end)
-    return walker.way("accept")
+            return walker.result(end)
+    return walker.result("accept")
 
 
 class _Walker:
@@ -114,7 +114,7 @@ class _Walker:
         self._path: list[Step] = []
         self._depends = ""
 
-    def way(self, end: str) -> Traversal:
+    def result(self, end: str) -> Traversal:
         """What was found."""
         return Traversal(self._packet, end, self._depends, self._steps, self._path)
 

@@ -89,7 +89,7 @@ class NewsOnDemand:
                 self._schedule.add("ports", _DEBOUNCE)
 
     def _rerouted(self) -> None:
-        """Answers may leave by another way: plan anew the guests that need a way back;
+        """Answers may leave by another way: plan anew the guests with return routes;
         this also restores a rule of ours that is gone."""
         self._schedule.add("routing", _AT_ONCE, 2 * _AT_ONCE)
 
