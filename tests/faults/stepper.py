@@ -215,7 +215,8 @@ class _Other:
                 if self.is_traced and self._is_at_rest():
                     self._interrupt()
             elif pid == self.tracee.pid and self.is_traced:
-                self._stopped(stopped)
+                with contextlib.suppress(ProcessLookupError):  # as in _Run
+                    self._stopped(stopped)
         return self._status, seconds
 
     def _is_at_rest(self) -> bool:
@@ -285,7 +286,9 @@ class _Run:
                     status = os.waitstatus_to_exitcode(stopped)
                 continue
             tracee = self.tracees.setdefault(pid, Tracee(pid, "new"))
-            self._stopped(tracee, os.WSTOPSIG(stopped), stopped >> 16)
+            # One that another process kills while it is stopped is heard of once more.
+            with contextlib.suppress(ProcessLookupError):
+                self._stopped(tracee, os.WSTOPSIG(stopped), stopped >> 16)
         return status
 
     def _stopped(self, tracee: Tracee, what: int, event: int) -> None:
