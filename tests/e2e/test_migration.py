@@ -85,7 +85,8 @@ def pair(hosts: Pair) -> Pair:
 
 def look(pair: Pair, host: Host) -> Found:
     """What a host says, what its kernel holds, and what the client hears of it."""
-    row = status(host)["forwards"][0]
+    rows = status(host)["forwards"]  # none until an edit is in force
+    row = rows[0] if rows else {"state": "", "reason": ""}
     reply = pair.client.http(f"http://{pair.addresses[host.name]}:{PORT}/", 0.9)
     heard = "served" if reply.body.startswith("web1 80 ") else reply.outcome.value
     return row["state"], row["reason"], bool(published(host)), heard
