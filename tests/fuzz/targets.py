@@ -19,7 +19,8 @@ from vfwhooks.config.compiler import guest_lines
 from vfwhooks.config.conflicts import find_conflicts
 from vfwhooks.config.pattern_warnings import find_covered
 from vfwhooks.config.shared_ports import mark_shared
-from vfwhooks.config.yaml_tree import NotRead, Problem, parse_tree
+from vfwhooks.config.yaml_nodes import Problem
+from vfwhooks.config.yaml_tree import NotRead, parse_tree
 from vfwhooks.firewall.nft_elements import encode
 from vfwhooks.importers.forwards_file import Known, make_file
 from vfwhooks.importers.source_kinds import READERS, read_source

@@ -17,7 +17,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from vfwhooks.config.forwards import Forward, GuestForwards
 from vfwhooks.config.value_syntax import Address, PortRange, Subnet, parse_ports
-from vfwhooks.config.yaml_tree import Place
+from vfwhooks.config.yaml_nodes import Place
 from vfwhooks.host.listeners import Listener, Range
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.store.entry_text import (

@@ -28,7 +28,7 @@ from vfwhooks.cli.editor_session import edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
 from vfwhooks.config.forwards import GuestForwards
-from vfwhooks.config.yaml_tree import Problem
+from vfwhooks.config.yaml_nodes import Problem
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 

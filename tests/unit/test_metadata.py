@@ -34,7 +34,8 @@ from vfwhooks.config.metadata_bounds import Permission
 from vfwhooks.config.metadata_forwards import check_guest, read_metadata
 from vfwhooks.config.metadata_syntax import format_tree, guest_tree, metadata_of
 from vfwhooks.config.port_mappings import METADATA
-from vfwhooks.config.yaml_tree import Place, parse_tree
+from vfwhooks.config.yaml_nodes import Place
+from vfwhooks.config.yaml_tree import parse_tree
 from vfwhooks.libvirt.forwards_element import (
     find_faults,
     format_part,

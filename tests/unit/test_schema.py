@@ -11,7 +11,7 @@ from unit.builders import forward, place, working_in
 from vfwhooks.config.forwards import Forward, GuestForwards
 from vfwhooks.config.schema import read_forwards
 from vfwhooks.config.value_syntax import PortRange
-from vfwhooks.config.yaml_tree import Problem
+from vfwhooks.config.yaml_nodes import Problem
 
 
 def read(tmp_path: Path, **files: str) -> tuple[list[GuestForwards], list[Problem]]:

@@ -12,7 +12,8 @@ import yaml
 from unit.builders import place
 from vfwhooks.config import yaml_tree
 from vfwhooks.config.yaml_mistakes import slip_in
-from vfwhooks.config.yaml_tree import NotRead, Text, parse_tree
+from vfwhooks.config.yaml_nodes import Items, Text
+from vfwhooks.config.yaml_tree import NotRead, parse_tree
 
 NO_END = "here has no end; write"
 BACKSLASH = "no such sign behind a backslash; write single quotes"
@@ -121,7 +122,7 @@ def test_a_value_that_goes_over_lines() -> None:
     """It is known which lines it was read from; in quotes it was meant."""
     tree = parse_tree(b"- a b\n  c\n\n  d # e\n- 'f\n  g'\n- h\n", "f", [])
 
-    assert isinstance(tree, yaml_tree.Items)
+    assert isinstance(tree, Items)
     lines = [node.lines for node in tree.nodes if isinstance(node, Text)]
     a, c, d = place(1, 3, "f"), place(2, 3, "f"), place(4, 3, "f")
     assert lines == [(Text(a, "a b"), Text(c, "c"), Text(d, "d")), (), ()]

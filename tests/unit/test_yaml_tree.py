@@ -15,18 +15,8 @@ from hypothesis import strategies as st
 from unit.builders import CHECKOUT, PROPERTY, place, working_in
 from vfwhooks.config import yaml_tree
 from vfwhooks.config.config_files import find_files
-from vfwhooks.config.yaml_tree import (
-    Items,
-    Node,
-    NotRead,
-    Pairs,
-    Place,
-    Problem,
-    Text,
-    _refuse_stranger,
-    parse_tree,
-    read_tree,
-)
+from vfwhooks.config.yaml_nodes import Items, Node, Pairs, Place, Problem, Text
+from vfwhooks.config.yaml_tree import NotRead, _refuse_stranger, parse_tree, read_tree
 
 ADDRESS = "; an address with :: or in brackets stands in quotes"
 PLAIN = "compare this line and the one above it with the examples in forwards.yaml(5)"

@@ -15,7 +15,7 @@ from ..config.guest_names import find_misnamed, find_strangers, find_twins
 from ..config.matched_names import named
 from ..config.pattern_warnings import find_pattern_warnings
 from ..config.schema import read_forwards
-from ..config.yaml_tree import Problem
+from ..config.yaml_nodes import Problem
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..libvirt.client import guests_known_soon

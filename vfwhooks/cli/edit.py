@@ -24,7 +24,7 @@ from ..config.entry_spelling import (
 from ..config.guest_names import find_stranger, names_near
 from ..config.port_spellings import is_entry
 from ..config.schema import read_forwards
-from ..config.yaml_tree import Problem
+from ..config.yaml_nodes import Problem
 from ..diagnosis.foreign_warnings import find_foreign_warnings
 from ..diagnosis.host_warnings import find_host_warnings
 from ..diagnosis.overview import Overview, look

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..config.config_files import find_files
 from ..config.port_spellings import parse_entry
-from ..config.yaml_tree import Items, Node, Pairs, Text
+from ..config.yaml_nodes import Items, Node, Pairs, Text
 from ..diagnosis.overview import Overview, look
 from ..libvirt.client import Answer
 from ..store.state import State

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..config.config_files import find_files
 from ..config.entry_spelling import names_in
-from ..config.yaml_tree import Node, Place, Problem, Text, read_tree
+from ..config.yaml_nodes import Node, Place, Problem, Text
+from ..config.yaml_tree import read_tree
 from ..values.errors import VfwError
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from ..config.yaml_tree import Problem
+from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
 from .edit import (
     BAD,

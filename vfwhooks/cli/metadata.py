@@ -13,7 +13,8 @@ from ..config.metadata_bounds import Permission
 from ..config.metadata_forwards import check_guest
 from ..config.metadata_syntax import format_tree, guest_tree, metadata_of
 from ..config.port_mappings import Settings
-from ..config.yaml_tree import NotRead, Problem, Text, parse_tree
+from ..config.yaml_nodes import Problem, Text
+from ..config.yaml_tree import NotRead, parse_tree
 from ..libvirt.forwards_element import (
     find_faults,
     format_part,

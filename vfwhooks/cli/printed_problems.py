@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..config.yaml_tree import LARGEST, Problem
+from ..config.yaml_nodes import Problem
+from ..config.yaml_tree import LARGEST
 from ..values.errors import show
 from .excerpts import excerpt, split_lines
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..config.edited_text import add, change
 from ..config.entry_spelling import entries_of, find_entries
-from ..config.yaml_tree import Node, Pairs
+from ..config.yaml_nodes import Node, Pairs
 from ..values.errors import VfwError, show
 from .edit_outcome import words_of_long
 

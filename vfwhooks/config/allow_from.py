@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from .value_reader import Values
 from .value_syntax import Address, Subnet, parse_subnet
-from .yaml_tree import Node
+from .yaml_nodes import Node
 
 Sources = tuple[Subnet, ...]
 

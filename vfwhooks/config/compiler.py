@@ -25,7 +25,7 @@ from .last_good import note_broken
 from .port_mappings import EXEMPT_PORTS
 from .schema import read_files
 from .value_syntax import Subnet
-from .yaml_tree import Place, Problem
+from .yaml_nodes import Place, Problem
 
 
 def main(path: str, state: str) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .yaml_tree import Place, Problem
+from .yaml_nodes import Place, Problem
 
 
 def find_files(main: Path, more: Iterable[Path] = ()) -> list[Path]:

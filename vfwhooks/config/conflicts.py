@@ -15,7 +15,7 @@ from ..values.protocols import ALL_PROTOCOLS
 from .forwards import Forward, GuestForwards
 from .shared_ports import find_hindrance, is_surprise
 from .value_syntax import Address, PortRange
-from .yaml_tree import Problem
+from .yaml_nodes import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from collections.abc import Collection, Sequence
 from ..values.errors import VfwError, show
 from .edited_tree import Plain, plain, with_entries, with_entry, without_entry
 from .entry_spelling import format_key
-from .yaml_tree import Items, Node, NotRead, Pairs, Problem, Spans, Text, parse_tree
+from .yaml_nodes import Items, Node, Pairs, Problem, Spans, Text
+from .yaml_tree import NotRead, parse_tree
 
 Splice = tuple[int, int, str]
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")

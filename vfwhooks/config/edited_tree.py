@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Union
 
-from .yaml_tree import Items, Node, Text, parse_tree
+from .yaml_nodes import Items, Node, Text
+from .yaml_tree import parse_tree
 
 Plain = Union[str, "list[Plain]", "dict[str, Plain]"]
 

@@ -14,7 +14,8 @@ from .port_list import Defaults, PortList
 from .port_spellings import parse_entry
 from .value_reader import Values
 from .value_syntax import PortRange, parse_host_ip, parse_ports, parse_subnet
-from .yaml_tree import Items, Node, Pairs, Text, parse_tree
+from .yaml_nodes import Items, Node, Pairs, Text
+from .yaml_tree import parse_tree
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FLOW = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:-]*")

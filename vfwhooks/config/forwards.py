@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..values.published import BOTH, Family, Published, family_of, parse_protocol
 from .keys import NO_OPTIONS, PortOptions
 from .value_syntax import Address, PortRange, Subnet
-from .yaml_tree import Place
+from .yaml_nodes import Place
 
 _EVERYWHERE = tuple((family, None) for family in BOTH)
 

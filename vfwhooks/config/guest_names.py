@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from ..values.errors import show
 from .forwards import GuestForwards
 from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
-from .yaml_tree import Place, Problem
+from .yaml_nodes import Place, Problem
 
 _NEAR = 0.75  # of 1: two letters of four that changed places
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

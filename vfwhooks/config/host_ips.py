@@ -14,7 +14,7 @@ from ..values.errors import show
 from .keys import HOST_IP
 from .value_reader import Values, kind_of
 from .value_syntax import Address, parse_host_ip
-from .yaml_tree import Items, Node, Pairs, Place, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Text
 
 _FORMS = "an address, {interface: eth0} or {name: public}"
 _MARK = "@"  # of an interface's line among the stamps of files

@@ -24,7 +24,7 @@ from .value_syntax import (
     parse_ports,
     parse_public_ip,
 )
-from .yaml_tree import Items, Node, Pairs, Place, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Text
 
 _FORM = "write {guests: [web1], ports: [8000-8999]}"
 _KEY = "metadata: of forwards.yaml"

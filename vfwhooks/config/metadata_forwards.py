@@ -13,7 +13,7 @@ from .forwards import GuestForwards
 from .metadata_syntax import find_others_keys, guest_tree
 from .schema import read_guest
 from .value_syntax import Address
-from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
 
 _PLACE = re.compile(r"\([a-zA-Z]+:(\d+):1\)")  # of an element, in a message
 Asked = Callable[[str], "tuple[Address, ...] | None"]

@@ -15,7 +15,7 @@ from .keys import OPTIONS
 from .port_spellings import parse_entry, parse_published, parse_target
 from .value_reader import kind_of
 from .value_syntax import PortRange, parse_ports
-from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
 
 KEYS = ("ports", "public_ip", "outgoing")
 _SWITCHES = {"yes": "true", "no": "false"}

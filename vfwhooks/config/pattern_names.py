@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..values.errors import VfwError, show
 from .name_patterns import MOST, parse_pattern
 from .value_reader import Values
-from .yaml_tree import Place, Text
+from .yaml_nodes import Place, Text
 
 
 class PatternNames:

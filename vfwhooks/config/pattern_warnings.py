@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..values.errors import show
 from . import name_patterns
 from .forwards import GuestForwards
-from .yaml_tree import Problem
+from .yaml_nodes import Problem
 
 
 def find_pattern_warnings(

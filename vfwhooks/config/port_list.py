@@ -27,7 +27,7 @@ from .value_syntax import (
     parse_host_ip,
     parse_protocol,
 )
-from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
 
 _EVERY = HostIp(None)
 _SIDES = ("published", parse_published), ("target", parse_target)

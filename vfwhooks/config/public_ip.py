@@ -6,7 +6,7 @@ from .forwards import GuestForwards
 from .keys import PUBLIC, parse_switch
 from .value_reader import Values
 from .value_syntax import parse_public_ip
-from .yaml_tree import Node, Text
+from .yaml_nodes import Node, Text
 
 
 def read_public(read: Values, key: Text, parts: dict[str, Node]) -> GuestForwards:

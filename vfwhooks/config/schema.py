@@ -34,15 +34,8 @@ from .value_syntax import (
     parse_guest_address,
     parse_when_stopped,
 )
-from .yaml_tree import (
-    Node,
-    Pairs,
-    Place,
-    Problem,
-    Text,
-    read_edited,
-    read_tree,
-)
+from .yaml_nodes import Node, Pairs, Place, Problem, Text
+from .yaml_tree import read_edited, read_tree
 
 _BELOW = "below it, indented, stand lines like web1: [8080:80]"
 _BELOW_PATTERNS = "below it, indented, stand lines like web-*: [8080:80]"

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from ..values.errors import VfwError, show
 from .keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, PORT
 from .value_syntax import parse_ports, parse_short
-from .yaml_tree import Items, Node, Pairs, Text
+from .yaml_nodes import Items, Node, Pairs, Text
 
 # The words of other tools for each key, without dashes and in small letters.
 _OTHERS_WORDS = {

@@ -16,7 +16,7 @@ from .keys import OPTIONS, PortOptions
 from .unknown_keys import hint
 from .value_syntax import Address
 from .yaml_mistakes import find_bare_key, find_bare_name, slip_in
-from .yaml_tree import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
 
 import yaml
 
 from ..values.errors import show
 from .yaml_mistakes import Slip, find_slip, split
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Span, Spans, Text
 
 _DEEPEST = 12
 LARGEST = 16 << 20  # bytes of a file
@@ -28,76 +28,6 @@ _NO_KEY = "a key must be plain text; an entry that begins with [ stands in quote
 _NEXT = "; compare this line and the one above it with the examples in forwards.yaml(5)"
 _OUT = "; take it out, or save the file as plain text"
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place in a file; line and column count from 1."""
-
-    file: str
-    line: int = 1
-    column: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem at a place. If `is_warning`, the file is valid; if `is_passing`, the
-    problem may end without an edit: the file could not be read."""
-
-    place: Place
-    message: str
-    is_warning: bool = False
-    is_passing: bool = False
-
-    def __str__(self) -> str:
-        word = "warning: " if self.is_warning else ""
-        return f"{self.place}: {word}{self.message}"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A scalar as written; '' for an empty one. `lines` are its lines if there are
-    several, which is rarely meant."""
-
-    place: Place
-    value: str
-    lines: tuple[Text, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list."""
-
-    place: Place
-    nodes: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """A mapping; no key stands in it twice."""
-
-    place: Place
-    nodes: tuple[tuple[Text, Node], ...]
-
-
-Node = Union[Text, Items, Pairs]
-
-
-@dataclass(frozen=True)
-class Span:
-    """From where to where a node is written, line and column from 0; of what is not in
-    flow style, and no scalar, only the begin is sure."""
-
-    first: tuple[int, int]
-    last: tuple[int, int]
-    is_flow: bool
-
-
-# By id() of their nodes: only who edits a file needs them.
-Spans = dict[int, Span]
 
 
 class NotRead(Exception):

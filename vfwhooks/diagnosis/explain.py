@@ -12,7 +12,7 @@ from ..config.compiled_file import Compiled
 from ..config.compiled_lines import parse_settings
 from ..config.port_mappings import METADATA, PortMapping, Settings
 from ..config.value_syntax import PortRange
-from ..config.yaml_tree import Place
+from ..config.yaml_nodes import Place
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
 from ..firewall.nft_names import LIBVIRT, OWN, PARTS, set_name

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..config.forwards import Forward, GuestForwards
-from ..config.yaml_tree import Problem
+from ..config.yaml_nodes import Problem
 from ..foreign.reader import read_foreign
 from ..host.netlink import Netlink
 from ..host.run import Run

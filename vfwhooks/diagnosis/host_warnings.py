@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..config.forwards import Forward, GuestForwards
-from ..config.yaml_tree import Place, Problem
+from ..config.yaml_nodes import Place, Problem
 from ..host.listeners import Listener
 from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..config.yaml_tree import Node, Pairs, Text
+from ..config.yaml_nodes import Node, Pairs, Text
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
 from .source_tree import items, origin, pairs, parse_source, value

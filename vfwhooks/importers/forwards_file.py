@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..config.entry_spelling import format_entry, format_key
 from ..config.schema import read_forwards
-from ..config.yaml_tree import Problem
+from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
 from ..values.published import find_address
 from .asked_first import Unbound, is_ahead, is_of_family

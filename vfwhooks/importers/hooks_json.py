@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..config.yaml_tree import Items, Node, Pairs, Text
+from ..config.yaml_nodes import Items, Node, Pairs, Text
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
 from .source_tree import items, origin, pairs, parse_json, plain, value

@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import re
 
-from ..config.yaml_tree import Items, Node, NotRead, Pairs, Problem, Text
+from ..config.yaml_nodes import Items, Node, Pairs, Problem, Text
+from ..config.yaml_tree import NotRead
 from ..config.yaml_tree import parse_tree as parse_yaml
 from .imported import Found, Left, Origin, unreadable
 
