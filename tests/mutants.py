@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "vfwhooks"
 TESTS = {
     "config/compiled_file": "compiled_file compiler last_good",
+    "config/source_stamps": "source_stamps compiler last_good",
     "config/port_mappings": "port_mappings planner compiler nft_elements "
     "iptables_rules",
     "config/yaml_tree": "yaml_tree check schema",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards, place
-from vfwhooks.config import compiled_file
+from vfwhooks.config import compiled_file, source_stamps
 from vfwhooks.config.allow_from import chain_name, collapse
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import (
@@ -374,7 +374,7 @@ def test_stamps_are_those_of_the_files(tmp_path: Path) -> None:
 
     config = compiled_file.load(state.path)
 
-    assert config and compiled_file.is_current(
+    assert config and source_stamps.is_current(
         config.stamps, f"{tmp_path}/forwards.yaml"
     )
 
@@ -403,7 +403,7 @@ def test_what_is_wrong_is_wrong_with_these_files(tmp_path: Path) -> None:
 
     taken = state.read("broken").partition("\n\n")[0]
 
-    assert compiled_file.is_current(taken, f"{tmp_path}/forwards.yaml")
+    assert source_stamps.is_current(taken, f"{tmp_path}/forwards.yaml")
 
 
 def test_a_file_that_was_mended(tmp_path: Path) -> None:
@@ -568,7 +568,7 @@ def test_what_changes_while_it_is_read_is_read_again(
     """It may be the look that failed, and no edit: nothing is taken for known."""
     state = fresh_state(tmp_path)
     looks = iter(["before", "after"])
-    monkeypatch.setattr(compiled_file, "stamps", lambda _: next(looks))
+    monkeypatch.setattr(source_stamps, "stamps", lambda _: next(looks))
 
     said = compile_text(state, tmp_path, "guests: {}\n")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unit.builders import working_in
-from vfwhooks.config import compiled_file
+from vfwhooks.config import source_stamps
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.host_ips import format_stamp, parse_stamps
 from vfwhooks.config.schema import read_forwards
@@ -113,7 +113,7 @@ def test_stamps() -> None:
     taken = "\n".join(["/etc/forwards.yaml 1 2 3 4", *lines])
 
     assert parse_stamps(taken) == dict(zip(names, lines))
-    assert compiled_file.stamped(taken) == ["/etc/forwards.yaml"]
+    assert source_stamps.stamped(taken) == ["/etc/forwards.yaml"]
 
 
 def test_other_addresses_are_no_edit(tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_other_addresses_are_no_edit(tmp_path: Path) -> None:
     guests are planned anew is another."""
     main = tmp_path / "forwards.yaml"
     main.write_text("guests: {}\n")
-    taken = compiled_file.stamps(str(main))
+    taken = source_stamps.stamps(str(main))
     before, after = (
         f"{taken}\n{format_stamp('eth0', some)}" for some in ((), ADDRESSES["eth0"])
     )
 
-    assert compiled_file.is_current(before, str(main))
-    assert compiled_file.is_current(after, str(main))
-    assert compiled_file.digest_of(before) != compiled_file.digest_of(after)
+    assert source_stamps.is_current(before, str(main))
+    assert source_stamps.is_current(after, str(main))
+    assert source_stamps.digest_of(before) != source_stamps.digest_of(after)

@@ -10,7 +10,7 @@ import pytest
 
 from unit.builders import CHECKOUT, fresh_state
 from vfwhooks.cli.metrics_file import show_metrics
-from vfwhooks.config.compiled_file import stamps, written_at
+from vfwhooks.config.source_stamps import stamps, written_at
 from vfwhooks.diagnosis import metrics
 from vfwhooks.diagnosis.metrics import OPERATIONS, find_metrics, render_metrics
 from vfwhooks.diagnosis.overview import Overview

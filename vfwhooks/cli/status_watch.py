@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ..config.compiled_file import digest_of, is_current, stamps_in_force
+from ..config.compiled_file import stamps_in_force
 from ..config.last_good import known_broken
+from ..config.source_stamps import digest_of, is_current
 from ..diagnosis.overview import Overview
 from ..installation.hook_files import find_service
 from ..store import files

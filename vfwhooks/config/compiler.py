@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..store.files import quote
 from ..store.state import State
-from . import compiled_file
+from . import compiled_file, source_stamps
 from .allow_from import by_family, chain_name
 from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
@@ -41,12 +41,12 @@ def compile_file(path: Path, state: State) -> list[Problem]:
     If there are problems other than warnings, the configuration stays, and the problems
     are written beside it. Returns all problems.
     """
-    taken = compiled_file.stamps(str(path))
+    taken = source_stamps.stamps(str(path))
     interfaces = Interfaces()
     guests, problems, permission = read_files(path, {}, interfaces)
     problems = [*find_gone(path, state.path), *problems]
     wrong = [problem for problem in problems if not problem.is_warning]
-    if compiled_file.stamps(str(path)) != taken:
+    if source_stamps.stamps(str(path)) != taken:
         what = "changed while it was read"
         wrong.append(Problem(Place(str(path)), what, is_passing=True))
     if wrong:
@@ -87,7 +87,7 @@ def _base_rulesets(
     and for marks of connections. A chain's name stands for its content. If nothing
     differs, the last texts are used again, since jinja2 costs 30 ms.
     """
-    source = " ".join([*compiled_file.template_stamps(), *marks, *sorted(lists)])
+    source = " ".join([*source_stamps.template_stamps(), *marks, *sorted(lists)])
     last = compiled_file.load(state.path)
     if last:
         texts = last.base_rulesets()
@@ -178,7 +178,7 @@ def forward_line(forward: Forward) -> str:
 def find_gone(path: Path, state: str) -> list[Problem]:
     """A problem for each file that has vanished: that is a broken edit, not an empty
     file."""
-    had = compiled_file.stamped(compiled_file.stamps_in_force(state))
+    had = source_stamps.stamped(compiled_file.stamps_in_force(state))
     drop_ins = path.parent / "forwards.d"
     gone = [path] if str(path) in had and not _is_there(path) else []
     if any(Path(one).parent == drop_ins for one in had) and not _is_there(drop_ins):

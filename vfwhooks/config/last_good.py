@@ -14,7 +14,7 @@ from ..host.run import Run
 from ..store import files
 from ..store.state import State
 from ..values.errors import Refused, VfwError
-from . import compiled_file
+from . import compiled_file, source_stamps
 from .compiled_file import Compiled
 
 SETTLED = 0.2
@@ -41,7 +41,7 @@ class Configuration:
 
 def await_settled(state: State, main: str, patience: float = 0.5) -> None:
     """Wait at most `patience` seconds for the end of an edit. Takes no lock."""
-    if compiled_file.is_current(compiled_file.stamps_in_force(state.path), main):
+    if source_stamps.is_current(compiled_file.stamps_in_force(state.path), main):
         return
     deadline = time.monotonic() + patience
     while not is_settled(main) and time.monotonic() < deadline:
@@ -52,7 +52,7 @@ def is_settled(main: str) -> bool:
     """Whether the last write is a moment ago, and nobody has the files open for
     writing."""
     now = time.time_ns()
-    for line in compiled_file.stamps(main).split("\n"):
+    for line in source_stamps.stamps(main).split("\n"):
         words = line.split(" ")
         if len(words) > 2 and abs(now - int(words[4])) < SETTLED * 1e9:
             return False
@@ -64,7 +64,7 @@ def is_settled(main: str) -> bool:
 def is_in_force(state: State, main: str) -> bool:
     """Whether the files' content is compiled, or known to be broken."""
     looked_at = compiled_file.stamps_in_force(state.path), known_broken(state)[0]
-    return any(compiled_file.is_current(taken, main) for taken in looked_at)
+    return any(source_stamps.is_current(taken, main) for taken in looked_at)
 
 
 def known_broken(state: State) -> tuple[str, str]:
@@ -94,10 +94,10 @@ def refresh(state: State, main: str, run: "Run | None") -> Configuration:
     them."""
     has_good(state)
     good = compiled_file.load(state.path)
-    if good and compiled_file.is_current(good.stamps, main):
+    if good and source_stamps.is_current(good.stamps, main):
         return Configuration(good, False, "")
     before, problems = known_broken(state)
-    if compiled_file.is_current(before, main):
+    if source_stamps.is_current(before, main):
         return Configuration(good, False, problems)
     if not is_settled(main):
         state.write("full", "")
@@ -131,7 +131,7 @@ class Attempt:
         self.argv = [sys.executable, "-I", "-c", _CHILD, package, main, state.path]
         self._state = state
         self._main = main
-        self._taken = compiled_file.stamps(main)
+        self._taken = source_stamps.stamps(main)
         self._before, self._problems = known_broken(state)
 
     def note_failure(self, error: VfwError) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 
-from ..config import compiled_file
+from ..config import compiled_file, source_stamps
 from ..config.compiler import find_gone
 from ..config.forwards import GuestForwards
 from ..config.matched_names import find_matching, named
@@ -152,7 +152,7 @@ def _in_force(state: State, main: str) -> Iterator[Finding]:
     broken files wait for somebody to mend them."""
     taken = compiled_file.stamps_in_force(state.path)
     is_broken = any(one.level == WRONG for one in check_config(main, state.path))
-    if taken and not is_broken and not compiled_file.is_current(taken, main):
+    if taken and not is_broken and not source_stamps.is_current(taken, main):
         what = f"{main} is not in force as it is"
         seen = "the files have changed since they were compiled"
         yield Finding(WRONG, "config-not-in-force", main, what, APPLY, seen)

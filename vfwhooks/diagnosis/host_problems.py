@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import compiled_file
+from ..config import compiled_file, source_stamps
 from ..config.compiler import find_gone
 from ..config.last_good import known_broken
 from ..firewall.backend import IPTABLES, NFTABLES
@@ -25,9 +25,9 @@ def find_stale_files(
     if gone := find_gone(Path(main), state.path):
         return [*map(str, gone)]
     taken, broken = known_broken(state)
-    if broken and (not taken or compiled_file.is_current(taken, main)):
+    if broken and (not taken or source_stamps.is_current(taken, main)):
         return broken.split("\n")
-    if config is None or not compiled_file.is_current(config.stamps, main):
+    if config is None or not source_stamps.is_current(config.stamps, main):
         return [f"{main} has changed and is not in force yet; run vfwhooks apply"]
     return []
 

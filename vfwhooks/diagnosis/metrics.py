@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from .. import __version__
-from ..config import compiled_file
+from ..config import compiled_file, source_stamps
 from ..installation.hook_files import find_service
 from ..store import counts
 from ..store.counts import BUCKETS, Counts, parse_counts
@@ -55,8 +55,8 @@ def find_metrics(state: State, main: str, root: str = "") -> list[Family]:
     counted = parse_counts(state.read(counts.FILE))
     overview = look(state, main)
     taken = compiled_file.stamps_in_force(state.path)
-    is_in_force = bool(taken) and compiled_file.is_current(taken, main)
-    written = compiled_file.written_at(taken, main) / 1e9
+    is_in_force = bool(taken) and source_stamps.is_current(taken, main)
+    written = source_stamps.written_at(taken, main) / 1e9
     return [
         Family(
             "info",

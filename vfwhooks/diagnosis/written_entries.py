@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..config import compiled_file
+from ..config import compiled_file, source_stamps
 from ..config.compiler import find_gone, forward_line
 from ..config.forwards import Forward, GuestForwards
 from ..config.guest_names import find_near
@@ -33,7 +33,7 @@ class WrittenEntries:
         problems = find_gone(Path(main), state.path) + problems
         self.is_broken = any(not one.is_warning for one in problems)
         taken = compiled_file.stamps_in_force(state.path)
-        is_current = bool(taken) and compiled_file.is_current(taken, main)
+        is_current = bool(taken) and source_stamps.is_current(taken, main)
         self._is_edited = not is_current and not self.is_broken
         self._former = compiled_file.load(state.path)
         self._lines: dict[str, set[str]] = {}

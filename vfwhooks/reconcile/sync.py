@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import time
 
-from ..config.compiled_file import digest_of
+from ..config.source_stamps import digest_of
 from ..firewall import entry_delta
 from ..firewall.backend import choose, clear_others, move, open_backend
 from ..host.netlink import Netlink
