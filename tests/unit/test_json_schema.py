@@ -232,8 +232,17 @@ def files(draw: st.DrawFn, is_bad: bool) -> str:
     return named + "guests:\n" + "".join(guests) + draw(patterns())
 
 
-GOOD_PATTERNS = ["web-*", "'*'", "'?'", "c[0-9]", "'[!a-z]*'", "'[]]b'", "'[[]'", "a]*"]
-BAD_PATTERNS = ["web", "'a['", "'[^a]'", "'[]'", "'[!]'", "a\\*", "'{a,b}*'", "''"]
+GOOD_PATTERNS = [
+    "web-*",
+    "'*'",
+    "'?'",
+    "'c[0-9]'",
+    "'[!a-z]*'",
+    "'[]]b'",
+    "'[[]'",
+    "'a]*'",
+]
+BAD_PATTERNS = ["web", "'a['", "'[^a]'", "'[]'", "'[!]'", "'a\\*'", "'{a,b}*'", "''"]
 BAD_PATTERNS += ["'[[:digit:]]'", '"a\\n*"', '"\\u007f*"', f"{'a' * 255}*"]
 
 
@@ -256,6 +265,16 @@ def test_patterns(tmp_path: Path, pattern: str) -> None:
     path.write_text(f"patterns:\n  {pattern}: [80]\n")
 
     is_good = pattern in GOOD_PATTERNS
+    assert (accepts(path), errors_of(path) == []) == (is_good, is_good)
+
+
+@pytest.mark.parametrize("guest", [*GOOD_PATTERNS, *BAD_PATTERNS])
+def test_guests_of_metadata(tmp_path: Path, guest: str) -> None:
+    """Both take the same patterns as below `patterns:`, and a name without a sign."""
+    path = tmp_path / "forwards.yaml"
+    path.write_text(f"metadata: {{guests: [{guest}], ports: 80}}\nguests: {{}}\n")
+
+    is_good = guest in (*GOOD_PATTERNS, "web")
     assert (accepts(path), errors_of(path) == []) == (is_good, is_good)
 
 

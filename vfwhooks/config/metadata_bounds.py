@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from .forwards import Forward
 from .host_ips import HostIps
 from .keys import METADATA, parse_switch
+from .name_patterns import is_pattern, matches, parse_pattern
 from .value_reader import Values, kind_of
 from .value_syntax import (
     Address,
@@ -45,8 +45,11 @@ class Bounds:
 
     def names(self, *words: str) -> bool:
         """Whether it is about the guest with this name and UUID."""
-        return any(
-            fnmatchcase(word, guest) for word in words if word for guest in self.guests
+        return any(word and self._names(word) for word in words)
+
+    def _names(self, word: str) -> bool:
+        return word in self.guests or any(
+            matches(guest, word) for guest in self.guests if is_pattern(guest)
         )
 
     def find_fault(self, forward: Forward) -> str:
@@ -119,7 +122,7 @@ def _read_one(read: Values, node: Node, hosts: HostIps) -> Bounds | None:
     over = False
     if "over_listener" in parts:
         over = bool(read.scalar(parts["over_listener"], parse_switch))
-    guests = read.given(parts, "guests", str, ())
+    guests = read.given(parts, "guests", _parse_guest, ())
     ports = read.given(parts, "ports", parse_ports, ())
     if len(read.problems) > before:
         return None
@@ -132,6 +135,13 @@ def _read_one(read: Values, node: Node, hosts: HostIps) -> Bounds | None:
         public_ips,
         over,
     )
+
+
+def _parse_guest(text: str) -> str:
+    """A name, a UUID or a good pattern. Raises VfwError."""
+    if is_pattern(text):
+        parse_pattern(text)
+    return text
 
 
 def format_permission(
