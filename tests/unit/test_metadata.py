@@ -381,6 +381,21 @@ KEY = "blocked: metadata: of forwards.yaml "
             KEY + "does not permit over_listener",
         ),
         (
+            "{guests: web1, ports: 80, public_ip: 203.0.113.7}",
+            forward("80", "address='203.0.113.7' overListener='yes'"),
+            KEY + "does not permit over_listener",
+        ),
+        (
+            f"{{guests: '{UUID[:4]}*', ports: 80}}",
+            forward("80"),
+            "blocked: forwards.yaml does not permit this guest's metadata (metadata:)",
+        ),
+        (
+            "{guests: '*', ports: 80}",
+            forward("80", inner="<allowFrom address='fe80::%&#10;-A X' prefix='64'/>"),
+            "line 4, allowFrom: fe80::%\\n-A X/64: a source range has no zone",
+        ),
+        (
             "{guests: web1, ports: 80, over_listener: true}",
             forward("80", "overListener='yes'"),
             "* 80-80",

@@ -184,6 +184,7 @@ def test_address_that_is_none(text: str) -> None:
     ("text", "said"),
     [
         ("fe80::1%eth0", "fe80::1%eth0: an address with a zone cannot be forwarded"),
+        ("::1%\n", "::1%\\n: an address with a zone cannot be forwarded"),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.1: write 192.0.2.1"),
         ("224.0.0.1", "224.0.0.1 is not the address of one host"),
         ("ff02::1", "ff02::1 is not the address of one host"),
@@ -217,6 +218,9 @@ def test_subnet(text: str) -> None:
         ("10.0.0.0/33", "'10.0.0.0/33' is not an address or a network like 10.0.0.0/8"),
         ("", "'' is not an address or a network like 10.0.0.0/8"),
         ("a\nb", "'a\\nb' is not an address or a network like 10.0.0.0/8"),
+        ("fe80::%eth0/64", "fe80::%eth0/64: a source range has no zone"),
+        ("fe80::1%eth0", "fe80::1%eth0: a source range has no zone"),
+        ("fe80::%\n-A X/64", "fe80::%\\n-A X/64: a source range has no zone"),
     ],
 )
 def test_subnet_that_is_none(text: str, said: str) -> None:

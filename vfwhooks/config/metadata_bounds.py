@@ -43,17 +43,17 @@ class Bounds:
     public_ips: tuple[Address, ...] = ()
     over_listener: bool = False
 
-    def names(self, *words: str) -> bool:
-        """Whether it is about the guest with this name and UUID."""
-        return any(word and self._names(word) for word in words)
-
-    def _names(self, word: str) -> bool:
-        return word in self.guests or any(
-            matches(guest, word) for guest in self.guests if is_pattern(guest)
+    def names(self, name: str, uuid: str) -> bool:
+        """Whether it is about this guest; a UUID matches no pattern."""
+        patterns = filter(is_pattern, self.guests)
+        return bool(
+            {name, uuid} & {*self.guests} or any(matches(one, name) for one in patterns)
         )
 
     def find_fault(self, forward: Forward) -> str:
         """Why the forward is not permitted; '' if it is."""
+        if forward.options.over_listener and not self.over_listener:
+            return f"{_KEY} does not permit over_listener"
         if forward.host_ip in self.public_ips:
             return ""
         if not self._has_ports(forward.published):
@@ -63,8 +63,6 @@ class Bounds:
             some = ", ".join([*map(str, self.host_ips), *self.interfaces])
             where = forward.interface or forward.host_ip or "every address"
             return f"{_KEY} permits {some}, not {where}"
-        if forward.options.over_listener and not self.over_listener:
-            return f"{_KEY} does not permit over_listener"
         return ""
 
     def _has_ports(self, wanted: PortRange) -> bool:

@@ -121,7 +121,7 @@ def parse_address(text: str) -> Address:
         raise VfwError(f"{text!r} is not an address: {hint}") from None
     if isinstance(address, IPv6Address):
         if address.scope_id:
-            raise VfwError(f"{text}: an address with a zone cannot be forwarded")
+            raise VfwError(f"{show(text)}: an address with a zone cannot be forwarded")
         if address.ipv4_mapped:
             raise VfwError(f"{text}: write {address.ipv4_mapped}")
     if address.is_multicast or text == "255.255.255.255":
@@ -156,6 +156,8 @@ def parse_public_ip(text: str) -> Address:
 
 def parse_subnet(text: str) -> Subnet:
     """A source range: a network in CIDR form, or one address."""
+    if "%" in text:  # Python takes any text as a zone, and the rules would have it
+        raise VfwError(f"{show(text)}: a source range has no zone")
     try:
         return ip_network(text)
     except ValueError as error:
