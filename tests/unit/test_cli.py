@@ -236,26 +236,59 @@ def test_status_of_a_guest_that_is_not_there(
     assert found == (1, "", f"{said}\n  {hint}\n")
 
 
-def test_status_for_a_reader_who_ends(tmp_path: Path) -> None:
-    """Nobody reads what is left, and nothing is said of it."""
-    ports = ", ".join(map(str, range(1, 3000)))
-    configured(tmp_path, f"guests: {{web1: [{ports}]}}\n")
-    command = f"{sys.executable} -m vfwhooks status | head -n 1"
+COMMANDS = [
+    "--help",
+    "check",
+    "check --format json",
+    "complete guests",
+    "doctor --json",
+    "explain tcp/80",
+    "explain web1",
+    "status",
+]
 
+
+def through_shell(directory: Path, line: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command line of bash; vf is ours."""
+    ports = ", ".join(map(str, range(80, 3000)))
+    configured(directory, f"guests: {{web1: [{ports}]}}\n")
     done = subprocess.run(
-        ["/bin/sh", "-c", command],
+        ["bash", "-c", f'vf() {{ "{sys.executable}" -m vfwhooks "$@"; }}; {line}'],
         capture_output=True,
-        check=True,
+        check=False,
         cwd=CHECKOUT,
         env={
             **os.environ,
-            "VFWHOOKS_CONFIG": f"{tmp_path}/forwards.yaml",
-            "VFWHOOKS_STATE": f"{tmp_path}/state",
+            "VFWHOOKS_CONFIG": f"{directory}/forwards.yaml",
+            "VFWHOOKS_STATE": f"{directory}/state",
         },
         text=True,
     )
+    return done.returncode, done.stdout, done.stderr
 
-    assert (done.stdout, done.stderr) == (f"config   {tmp_path}/forwards.yaml\n", "")
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reader_who_ends(tmp_path: Path, command: str) -> None:
+    """Nobody reads what is left, nothing is said of it, and the status stays."""
+    status, _, said = through_shell(tmp_path, f"vf {command}")
+
+    found = through_shell(tmp_path, f"vf {command} | true; exit ${{PIPESTATUS[0]}}")
+
+    assert found == (status, "", said)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_closed_streams(tmp_path: Path, command: str) -> None:
+    """What has nowhere to go is dropped, and the status stays."""
+    status, output, said = through_shell(tmp_path, f"vf {command}")
+
+    found = (
+        through_shell(tmp_path, f"vf {command} >&-"),
+        through_shell(tmp_path, f"vf {command} <&- 2>&-"),
+        through_shell(tmp_path, f"vf {command} <&- >&- 2>&-"),
+    )
+
+    assert found == ((status, "", said), (status, output, ""), (status, "", ""))
 
 
 def test_status_while_an_edit_waits(tmp_path: Path) -> None:

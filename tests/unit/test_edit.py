@@ -24,7 +24,7 @@ from vfwhooks.cli.edit import (
     find_new_problems,
     remove_entries,
 )
-from vfwhooks.cli.editor_session import edit_file, find_editor
+from vfwhooks.cli.editor_session import Copy, End, edit_copy, edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
 from vfwhooks.config.forwards import GuestForwards
@@ -656,6 +656,24 @@ def test_edit_after_several_were_left(
     where = f"(3 in {edited.main.parent}/copies/vfwhooks-edit-*)"
     said = f"vfwhooks: what an earlier edit left is in {copies[-1]} {where}"
     assert capsys.readouterr().out.splitlines()[0] == said
+
+
+def test_edit_beside_an_open_copy(
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy that somebody edits at the moment has not been left by anybody."""
+    editor.write_text('echo "# more" >> "$1"')
+    said = []
+
+    def check(_: bytes) -> list[Problem]:
+        run(edited, "edit")
+        said.append(capsys.readouterr().out)
+        return []
+
+    copy = Copy("web1.yaml", None, b"", check, lambda _: None)
+    end = edit_copy(copy, find_editor(os.environ))
+
+    assert end is End.WRITTEN and "what an earlier edit left" not in said[0]
 
 
 def test_edit_beside_another(

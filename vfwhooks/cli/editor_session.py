@@ -6,14 +6,15 @@ What was typed is never lost: where it does not come into force, the copy stays.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shlex
 import shutil
 import signal
-import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -111,9 +112,10 @@ def edit_copy(wanted: Copy, argv: list[str]) -> End:
     copy = directory / wanted.name
     end = End.SAME  # while the copy is made, and says nothing new
     try:
-        copy.write_bytes(wanted.first)
-        end = End.KEPT
-        end = _edit(wanted, copy, argv)
+        with _locked(directory, fcntl.LOCK_EX):
+            copy.write_bytes(wanted.first)
+            end = End.KEPT
+            end = _edit(wanted, copy, argv)
     finally:
         if end is End.KEPT and directory.is_dir():
             print(f"vfwhooks: what was edited is kept in {copy}", file=sys.stderr)
@@ -123,14 +125,29 @@ def edit_copy(wanted: Copy, argv: list[str]) -> End:
 
 
 def _left_behind() -> list[Path]:
-    """Copies of ours that stayed, the last at the end. Nobody may have been told of
-    them: the terminal may have gone. The lock is ours, so that nobody edits them."""
+    """Copies of ours that stayed and that nobody edits, the last at the end. Nobody may
+    have been told of them: the terminal may have gone."""
     found = []
-    for directory in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
-        about = directory.lstat()
-        if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
-            found += sorted(directory.iterdir())
-    return sorted(found, key=lambda one: one.lstat().st_mtime_ns)
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with (
+            suppress(OSError),  # somebody edits there, or has just ended
+            _locked(directory, fcntl.LOCK_SH | fcntl.LOCK_NB) as fd,
+        ):
+            if os.fstat(fd).st_uid == os.geteuid():
+                found += [(one.lstat().st_mtime_ns, one) for one in directory.iterdir()]
+    return [path for _, path in sorted(found)]
+
+
+@contextmanager
+def _locked(directory: Path, how: int) -> Iterator[int]:
+    """A directory of ours locked, as a descriptor. Raises OSError, also if it is none
+    or, without waiting, if another one has the lock."""
+    fd = os.open(directory, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, how)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _edit(wanted: Copy, copy: Path, argv: list[str]) -> End:

@@ -65,9 +65,9 @@ def explained(
 
 def _is_path(about: str) -> bool:
     """Whether the argument is a path: it has a slash, and is no port with its
-    protocol."""
+    protocol, in either order."""
     head, slash, _ = about.partition("/")
-    return bool(slash) and not head.isdigit()
+    return bool(slash) and not head.isdigit() and head.lower() not in PROTOCOLS
 
 
 def explain_file(path: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ..values.errors import VfwError
 from ..values.findings import WRONG, render
 from .output import complain, print_findings, print_followed
 from .parser import parse
+from .standard_streams import make_dependable
 from .unknown_command import refuse_unknown
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ INTERRUPTED = 130  # as a shell has it, after Ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done or same, 1 failed or differs, 2
     bad usage or bad configuration."""
+    make_dependable()
     if refuse_unknown(argv, _COMMANDS):
         return BAD
     arguments = parse(argv)
@@ -94,11 +96,8 @@ def explain_rules(arguments: argparse.Namespace) -> int:
     from .terminal_lines import for_reader
 
     lines, is_well = explained(arguments, State(_state_path()), _config())
-    try:
-        for line in for_reader(lines):
-            print(line, flush=bool(arguments.trace))  # a trace waits for its reader
-    except BrokenPipeError:  # the reader, a pager say, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for line in for_reader(lines):
+        print(line, flush=bool(arguments.trace))  # a trace waits for its reader
     return DONE if is_well else FAILED
 
 

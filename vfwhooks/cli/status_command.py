@@ -4,10 +4,10 @@ of some, once or at each change."""
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from ..config.guest_names import names_near
@@ -27,17 +27,13 @@ def show_status(arguments: argparse.Namespace, state: str, config: str) -> bool:
     """Print what is forwarded; whether nothing is wrong with the host as a whole."""
     guests: list[str] = arguments.guest
     paths = [("config", config), ("state", state)]
-    try:
-        if arguments.watch:
+    if arguments.watch:
+        with suppress(BrokenPipeError):  # its reader has ended
             _watch(arguments, state, config)
-            return True
-        overview = _look(state, config, guests)
-        chosen = choose(overview, guests)
-        _printer(arguments, paths)(chosen)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, a pager say, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
+    overview = _look(state, config, guests)
+    chosen = choose(overview, guests)
+    _printer(arguments, paths)(chosen)
     return not overview.problems
 
 
