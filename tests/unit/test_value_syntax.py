@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -18,6 +19,7 @@ from vfwhooks.config.value_syntax import (
     parse_short,
     parse_subnet,
 )
+from vfwhooks.values.errors import VfwError
 from vfwhooks.values.protocols import ALL_PROTOCOLS, PROTOCOLS, Protocol
 
 HTTP, ALT = PortRange(80, 80), PortRange(8080, 8080)
@@ -228,6 +230,23 @@ def test_subnet_that_is_none(text: str, said: str) -> None:
     found = refusal(parse_subnet, text)
 
     assert found == said
+
+
+ADDRESSES = st.sampled_from(["::", "fe80::", "::1", "10.0.0.0", "192.0.2.1", "0::%e"])
+
+
+@PROPERTY
+@given(ADDRESSES, st.text(max_size=8), st.sampled_from(["", "/64", "/8", "/32"]))
+def test_rules_get_nothing_but_numbers(address: str, more: str, prefix: str) -> None:
+    """What is taken for a source range or an address has no text of others in it: it
+    goes into rules as it is."""
+    found = []
+    for parse in (parse_subnet, parse_address):
+        for text in (address + more + prefix, address + prefix + more):
+            with suppress(VfwError):
+                found.append(str(parse(text)))
+
+    assert [one for one in found if set(one) - set("0123456789abcdef:./")] == []
 
 
 @pytest.mark.parametrize("text", ["tcp", "udp", "sctp", "TCP", "Udp", "sCTP"])
