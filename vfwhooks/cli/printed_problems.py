@@ -3,7 +3,6 @@ line of the file."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,8 +11,7 @@ from ..config.yaml_nodes import Problem
 from ..config.yaml_tree import LARGEST
 from ..values.errors import show
 from .excerpts import excerpt, split_lines
-
-_WIDTH = 80  # of a terminal that does not tell
+from .terminal import size_of
 
 
 def print_plain(problems: Iterable[Problem]) -> None:
@@ -24,18 +22,11 @@ def print_plain(problems: Iterable[Problem]) -> None:
 
 def print_with_excerpts(problems: Iterable[Problem]) -> None:
     """One line for each problem; a terminal also gets the line of the file."""
-    excerpts = _Excerpts(_terminal_width()) if sys.stderr.isatty() else None
+    excerpts = _Excerpts(size_of(sys.stderr)[0]) if sys.stderr.isatty() else None
     for problem in problems:
         print(show(str(problem)), file=sys.stderr)
         for line in excerpts.of(problem) if excerpts else ():
             print(line, file=sys.stderr)
-
-
-def _terminal_width() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
-    except OSError:
-        return _WIDTH
 
 
 class _Excerpts:

@@ -3,15 +3,12 @@ file nothing is written."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..values.errors import show
-from .terminal import is_terminal, takes_escapes
-
-_WIDTH = 80
+from .terminal import is_terminal, size_of, takes_escapes
 
 
 def tell(what: str | Callable[[], str]) -> None:
@@ -19,11 +16,7 @@ def tell(what: str | Callable[[], str]) -> None:
     given as the function that makes it."""
     if _is_shown():
         text = what if isinstance(what, str) else what()
-        try:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
-        except OSError:
-            width = _WIDTH
-        line = show(text)[: width - 5]
+        line = show(text)[: size_of(sys.stderr)[0] - 5]
         print(f"\r\x1b[K{line} ...", end="", file=sys.stderr, flush=True)
 
 

@@ -40,6 +40,15 @@ def takes_colours() -> bool:
     return takes_escapes() and not os.environ.get("NO_COLOR")
 
 
+def size_of(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines of a terminal, or what is usual if it does not tell."""
+    try:
+        found = os.get_terminal_size(stream.fileno())
+    except OSError:
+        return _WIDTH, _HEIGHT
+    return found.columns or _WIDTH, found.lines or _HEIGHT
+
+
 class Terminal:
     """A stream that is a terminal."""
 
@@ -47,14 +56,6 @@ class Terminal:
         self._stream = stream
         self._console = _open_console(stream)
         self._is_drawing = False
-
-    def size(self) -> tuple[int, int]:
-        """Columns and lines."""
-        try:
-            found = os.get_terminal_size(self._stream.fileno())
-        except OSError:
-            return _WIDTH, _HEIGHT
-        return found.columns or _WIDTH, found.lines or _HEIGHT
 
     def write(self, lines: Sequence[Line]) -> None:
         """Write lines; the terminal itself breaks long ones."""
@@ -64,7 +65,7 @@ class Terminal:
     def draw(self, head: Sequence[Line], body: Sequence[Line]) -> None:
         """Draw over what was drawn before. Where there is no room for all of the body,
         its end is drawn."""
-        width, height = self.size()
+        width, height = size_of(self._stream)
         top = [piece for line in head for piece in fold(line, width)]
         rest = [piece for line in body for piece in fold(line, width)]
         room = height - len(top)

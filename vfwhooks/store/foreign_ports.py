@@ -151,37 +151,25 @@ def _parts(
     """The owner of each port, by family, protocol and address: the first rule that
     takes every packet, or else the first limited one; and under ALL each address with a
     claim on one of its ports."""
-    free: dict[tuple[str, str, str], list[int]] = {}
+    taken: dict[tuple[str, str, str], bytearray] = {}
     found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
     for one in sorted(claims, key=lambda claim: claim.is_limited):
         host = format_host(one.host)
         key = one.family, one.protocol, host
-        if key not in free:
-            free[key] = list(range(_PORTS + 1))
-        for first, last in _take(free[key], one.first, one.last):
+        ports = taken.setdefault(key, bytearray(_PORTS))
+        for first, last in _take(ports, one.first, one.last):
             found.setdefault(key, []).append((first, last, one.whose))
         if one.host:
             found.setdefault((one.family, ALL_PROTOCOLS, host), [(0, 0, one.whose)])
     return found
 
 
-def _take(after: list[int], first: int, last: int) -> Iterable[tuple[int, int]]:
-    """The free parts of a range, which are taken from now on; `after` leads from each
-    port towards the next free one."""
-    port = _next(after, first)
-    while port <= last:
-        start = port
-        while port <= last and after[port] == port:
-            after[port] = port + 1
-            port += 1
-        yield start, port - 1
-        port = _next(after, port)
-
-
-def _next(after: list[int], port: int) -> int:
-    end = port
-    while after[end] != end:
-        end = after[end]
-    while after[port] != port:
-        after[port], port = end, after[port]
-    return end
+def _take(taken: bytearray, first: int, last: int) -> Iterable[tuple[int, int]]:
+    """The parts of a range that nobody has taken yet; they are taken by then."""
+    port = taken.find(0, first, last + 1)
+    while port >= 0:
+        end = taken.find(1, port, last + 1)
+        end = end if end >= 0 else last + 1
+        taken[port:end] = b"\1" * (end - port)
+        yield port, end - 1
+        port = taken.find(0, end, last + 1)
