@@ -217,6 +217,25 @@ def test_rules_of_a_script(host: Host, outside: Net, web1: Standin) -> None:
     assert states(host) == {"web1 8012/tcp": "active"}
 
 
+@ON_TWO
+def test_for_some_before_everybody(host: Host, outside: Net, web1: Standin) -> None:
+    """A rule that leads some clients of one address elsewhere is not carried over, and
+    the one for everybody stays with it: nobody is refused there."""
+    add = ["iptables", "-t", "nat", "-A", "PREROUTING"]
+    some = f"-d {OUTSIDE}/32 -s 198.51.100.0/24 {DNAT.format(8011)[:-2]}82".split()
+    host.run([*add, *some])
+    host.run([*add, *dnat(8011)])
+    before = is_served(outside, 8011)
+
+    done = replace(host, "--yes")
+
+    after = is_served(outside, 8011), f"{OUTSIDE}/32" in rules(host)
+    host.run([*add[:3], "-D", "PREROUTING", *some])
+    assert (before, after) == (True, (True, True)), done.stdout + done.stderr
+    why = "from 198.51.100.0/24 has some of its connections, and stays\n"
+    assert f": iptables nat PREROUTING {why}" in done.stdout
+
+
 @ON_ONE
 def test_not_in_force(host: Host, outside: Net, web1: Standin) -> None:
     """A rule stays as long as ours is not in force: its guest is not known to run."""

@@ -186,6 +186,43 @@ def test_several_guests_have_the_address() -> None:
     assert one.why == said
 
 
+FOR_SOME = "-s 198.51.100.0/24 -d 203.0.113.5 -p tcp --dport 80"
+TO_WEB1, TO_MAIL = (f" -j DNAT --to 192.168.122.{number}" for number in (50, 51))
+REFUSING = "it:4:1: it:5:1 serves all others there, and forwards.yaml would refuse them"
+AHEAD = "it:5:1: it:4:1 takes these connections first"
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ([FOR_SOME + TO_WEB1, f"-p tcp --dport 80{TO_MAIL}"], [REFUSING]),
+        ([FOR_SOME + TO_WEB1, f"-p tcp --dport 80{TO_WEB1}"], [REFUSING]),
+        ([f"-p tcp --dport 80{TO_WEB1}", FOR_SOME + TO_WEB1], [AHEAD]),
+        (
+            [f"-s 198.51.100.7 -d 203.0.113.5{TO_WEB1}", f"-p udp --dport 5{TO_MAIL}"],
+            [REFUSING],
+        ),
+        ([f"-p udp --dport 5{TO_MAIL}", f"-d 203.0.113.5{TO_WEB1}"], [AHEAD]),
+        ([FOR_SOME + TO_WEB1, f"-p tcp --dport 81{TO_MAIL}"], []),
+        (
+            [FOR_SOME + TO_WEB1, f"-s 198.51.100.0/24 -p tcp --dport 80{TO_MAIL}"],
+            [],
+        ),
+        (
+            [
+                f"-d 203.0.113.5 -p tcp --dport 80{TO_WEB1}",
+                f"-p tcp --dport 80{TO_MAIL}",
+            ],
+            [],
+        ),
+    ],
+)
+def test_for_some_before_everybody(rules: Sequence[str], why: list[str]) -> None:
+    """A forward on one address, for some clients, refuses all others there; where the
+    source serves these by a rule for every address, it is a comment."""
+    assert left(save(*rules)) == why
+
+
 def test_interface_everywhere() -> None:
     """An administrator may say that an interface does not matter."""
     everywhere = Known(lambda one: [one], lambda _: ["*"])

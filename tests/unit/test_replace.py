@@ -3,7 +3,10 @@ not the same any more."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,14 +20,26 @@ from vfwhooks.foreign.removal import take_out
 from vfwhooks.host.netlink import Netlink
 from vfwhooks.importers.imported import Found, Imported, Origin
 from vfwhooks.importers.kept_copies import find_copies
-from vfwhooks.importers.old_rules import find_accepts, find_old_rules, is_served
+from vfwhooks.importers.old_rules import (
+    OldRule,
+    find_accepts,
+    find_old_rules,
+    is_served,
+    kept,
+)
 from vfwhooks.rulesets.ruleset_reader import read_ruleset
 from vfwhooks.values.errors import Refused
+from vfwhooks.values.foreign_claims import ForeignClaim
 
 ADDRESS = "192.168.122.50"
 SITE = "nft", "ip", "site", "pre"
 HEAD = "table ip site {\n\tchain pre {\n\t\ttype nat hook prerouting priority -100;\n"
 WEB1 = Imported(Origin("", ""), "web1", ADDRESS, "8080", "80")
+ONLY = "allow_from: 198.51.100.0/24"
+SOME = f"{{host_ip: '203.0.113.5', published: 8080, target: 80, {ONLY}}}"
+ON_SIX = SOME.replace("203.0.113.5", "2001:db8::5").replace(
+    "198.51.100.0/24", "fd00::/8"
+)
 # Beside a guest's line: whether it does all that web1's forward does.
 GUESTS = {
     "web1: [8080:80]": True,
@@ -38,6 +53,12 @@ GUESTS = {
     "web1: [8080:80/udp]": False,
     "web1: [{published: 8080, target: 80, allow_from: 198.51.100.0/24}]": False,
     "mail: [8080:80]": False,
+    f"web1: [8080:80]\n  mail: [{SOME}]": False,
+    f"web1: [8080:80, {SOME}]": False,
+    f"web1: [8080:80]\n  mail: [{SOME.replace('8080', '8081')}]": True,
+    f"web1: [8080:80]\n  mail: [{ON_SIX}]": True,
+    f"web1: [8080:80]\n  mail: {{public_ip: 203.0.113.5, {ONLY}}}": False,
+    "web1: [8080:80]\n  mail: ['203.0.113.5:8080:80']": True,
 }
 
 
@@ -85,6 +106,30 @@ def test_old_rules(tmp_path: Path) -> None:
         ("site", "3", less),
         ("firewalld", "1", "firewalld has made it, and would make it anew"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_kept"),
+    [
+        ({}, True),
+        ({"is_limited": False}, False),
+        ({"host": None}, False),
+        ({"host": IPv6Address("fd00::5")}, False),
+        ({"protocol": "udp"}, False),
+        ({"first": 8081, "last": 8090}, False),
+        ({"first": 1, "last": 8090}, True),
+    ],
+)
+def test_kept(changes: dict[str, Any], is_kept: bool) -> None:
+    """A rule for every address stays where another one takes some of its clients on one
+    address: ours leaves that one all of them."""
+    host = IPv4Address("203.0.113.5")
+    claim = ForeignClaim("4", host, "tcp", 8080, 8080, "X from Y by DNAT", False, True)
+    old = OldRule(rule(1, ""), (WEB1,))
+
+    found = kept(old, [replace(claim, **changes)]).why
+
+    assert found == ("X from Y has some of its connections, and stays" * is_kept)
 
 
 @pytest.mark.parametrize(

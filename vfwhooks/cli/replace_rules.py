@@ -16,6 +16,7 @@ from ..diagnosis.overview import Overview, look
 from ..diagnosis.status_rows import ForwardStatus
 from ..firewall.iptables_tools import Tools
 from ..foreign.named_rules import NamedRule
+from ..foreign.reader import read_foreign
 from ..foreign.removal import take_out
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -23,8 +24,16 @@ from ..importers.asked_first import is_of_family
 from ..importers.forwards_file import Known, Made, make_file
 from ..importers.imported import Found, Imported
 from ..importers.kept_copies import find_copies
-from ..importers.old_rules import OldRule, find_accepts, find_old_rules, has, is_served
+from ..importers.old_rules import (
+    OldRule,
+    find_accepts,
+    find_old_rules,
+    has,
+    is_served,
+    kept,
+)
 from ..libvirt.client import guests_known_soon
+from ..libvirt.inventory import Inventory
 from ..rulesets.ruleset_reader import read_ruleset
 from ..store.state import State
 from ..values.errors import VfwError, show
@@ -121,7 +130,11 @@ def _find(made: Made, here: Here, edited: dict[Path, bytes]) -> list[OldRule]:
     """The rules that do what was imported."""
     meant = {key for one in (*made.carried, *made.there) for key in _keys(one)}
     guests = read_forwards(here.main, edited)[0]
-    return find_old_rules(_live(), here.known, lambda one: _keys(one) <= meant, guests)
+    old = find_old_rules(_live(), here.known, lambda one: _keys(one) <= meant, guests)
+    named = frozenset(one.rule for one in old if not one.why)
+    base, inventory = State(here.state).base(), Inventory(f"{here.state}/networks")
+    left = read_foreign(base, inventory, Netlink(), Run(seconds=_SECONDS), named)
+    return [kept(one, left.claims) for one in old]
 
 
 def _keys(one: Imported) -> set[tuple[str, ...]]:

@@ -1,10 +1,11 @@
-"""Forwards on every address that a source asks before others on one address:
-forwards.yaml asks them the other way round. Pure."""
+"""Forwards on every address beside others on one address, which forwards.yaml asks
+first, and which refuse there whom they do not let in. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..values.protocols import PROTOCOLS
 from .imported import Imported
 
 _ALL = "1-65535"
@@ -44,7 +45,24 @@ def is_ahead(other: Imported, one: Imported) -> bool:
     """Whether the source asks the other one first, where forwards.yaml would not: there
     a port on one address goes before the same port on every address."""
     is_same = (other.guest, other.target) == (one.guest, one.target)
-    if is_same or not set(one.protocols) & set(other.protocols):
+    return _meet(one, other) and (not is_same or _is_narrower(one, other))
+
+
+def is_refusing(one: Imported, other: Imported) -> bool:
+    """Whether forwards.yaml, for this one, would refuse clients of the other one, which
+    the source asks next."""
+    return _is_narrower(one, other) and _meet(one, other)
+
+
+def _is_narrower(one: Imported, other: Imported) -> bool:
+    sources = set(other.allow_from)
+    return bool(one.allow_from) and not (sources and sources <= set(one.allow_from))
+
+
+def _meet(one: Imported, other: Imported) -> bool:
+    """Whether a port on every address is among those of a forward on one address."""
+    protocols = one.protocols if one.published else PROTOCOLS
+    if not set(protocols) & set(other.protocols):
         return False
     if not is_of_family(one.address, other.address):
         return False

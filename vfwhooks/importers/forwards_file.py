@@ -4,7 +4,7 @@ names no guest, stands in comments with the reason. Pure."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ..config.schema import read_forwards
 from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
 from ..values.published import find_address
-from .asked_first import Unbound, is_ahead, is_of_family
+from .asked_first import Unbound, is_ahead, is_of_family, is_refusing
 from .imported import Found, Imported, Left
 
 _NAME = Path("/dev/null/forwards.yaml")  # no forwards.d can stand beside it
@@ -71,18 +71,31 @@ def make_file(
             continue
         (there if is_there(one) else carried).append(one)
         unbound.add(one)
+    bad = list(_refusing(carried, unbound))
     while True:
+        left += [Left(one.origin, why) for one, why in bad]
+        gone = {id(one) for one, _ in bad}
+        carried = [one for one in carried if id(one) not in gone]
         page = _Page(carried, source)
         bad = page.refused or page.blamed(_check(page.text([], found.notes)))
         if not bad:
             break
-        left += [Left(one.origin, why) for one, why in bad]
-        gone = {id(one) for one, _ in bad}
-        carried = [one for one in carried if id(one) not in gone]
     left = sorted(dict.fromkeys(left), key=lambda one: _order(one.origin.where))
     text = page.text(left, found.notes)
     size = len(carried), len(page.guests)
     return Made(text, *size, tuple(left), tuple(carried), tuple(there))
+
+
+def _refusing(
+    some: Iterable[Imported], unbound: Unbound
+) -> Iterator[tuple[Imported, str]]:
+    """Those that would refuse clients of others, each with its reason."""
+    for one in some:
+        for other in unbound.near(one):
+            if is_refusing(one, other):
+                whose = f"{other.origin.where} serves all others there"
+                yield one, f"{whose}, and forwards.yaml would refuse them"
+                break
 
 
 def _order(where: str) -> list[tuple[int, str]]:

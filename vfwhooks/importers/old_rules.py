@@ -16,6 +16,8 @@ from ..rulesets.makers import DEFAULT, HAND, LIBVIRT, find_maker
 from ..rulesets.ruleset import Rule
 from ..rulesets.ruleset_reader import read_ruleset
 from ..values.errors import VfwError
+from ..values.foreign_claims import ForeignClaim
+from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import find_address
 from .asked_first import Unbound, is_of_family
 from .carried_rule import carried
@@ -112,6 +114,24 @@ def _cure(
     return "firewall-cmd", f"--zone={zone[1]}", f"--remove-forward-port={port}"
 
 
+def kept(old: OldRule, claims: Iterable[ForeignClaim]) -> OldRule:
+    """The rule; it stays where a rule that is left takes a part of its connections on
+    one address: ours would leave all that come there to that rule."""
+    for claim in claims if not old.why else ():
+        if claim.is_limited and any(_takes(claim, one) for one in old.forwards):
+            whose = claim.whose.rpartition(" by ")[0]
+            return replace(old, why=f"{whose} has some of its connections, and stays")
+    return old
+
+
+def _takes(claim: ForeignClaim, one: Imported) -> bool:
+    if one.host_ips or claim.host is None or claim.protocol not in one.protocols:
+        return False
+    first, last = parse_span(one.published)
+    is_met = claim.first <= last and first <= claim.last
+    return is_met and is_of_family(str(claim.host), one.address)
+
+
 def _settled(
     some: Iterable[Imported | Left], known: Known
 ) -> tuple[list[Imported], str]:
@@ -128,8 +148,29 @@ def _settled(
     return found, why
 
 
-def is_served(one: Imported, guests: Iterable[GuestForwards]) -> bool:
+def is_served(one: Imported, guests: Sequence[GuestForwards]) -> bool:
     """Whether forwards.yaml does for everybody what this forward does."""
+    return _is_done(one, guests) and not any(
+        _refuses(forward, one) for guest in guests for forward in guest.forwards
+    )
+
+
+def _refuses(forward: Forward, one: Imported) -> bool:
+    """Whether a forward on one address, which goes first there, keeps clients out."""
+    host = forward.host_ip
+    if not forward.allow_from or host is None or host.is_unspecified:
+        return False
+    hosts = [find_address(on) for on in one.host_ips]
+    if host not in hosts if hosts else not is_of_family(str(host), one.address):
+        return False
+    if forward.protocol not in (*one.protocols, ALL_PROTOCOLS) and one.published:
+        return False
+    ports, mine = PortRange(*parse_span(one.published or "1-65535")), forward.published
+    is_met = mine.first <= ports.last and ports.first <= mine.last
+    return is_met and not _lets_in(forward, one)
+
+
+def _is_done(one: Imported, guests: Iterable[GuestForwards]) -> bool:
     for guest in guests:
         own = {str(address) for address in guest.addresses}
         if guest.name != one.guest or (own and one.address and one.address not in own):
