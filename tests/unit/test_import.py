@@ -261,6 +261,75 @@ def test_not_run() -> None:
     assert (len(found), mark.exists()) == (1, False)
 
 
+RULE = "iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to 192.168.122.50"
+IS_WEB1 = '[ "$1" = "web1" ]'
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_carried"),
+    [
+        (IS_WEB1, True),
+        (f'{IS_WEB1} && [ "$2" = "start" ]', True),
+        (f'{IS_WEB1} && ([ "$2" = start ] || [ "$2" = reconnect ])', True),
+        ("[[ $1 == web1 && ${2} == start ]]", True),
+        ("[ $1 = web1 -a $2 = start -a $3 = begin ]", True),
+        ('[ "$2" != "stopped" ]', True),
+        ("[ $2 = start -o $2 = reconnect ]", True),
+        (f'[ "$1" = "mail" ] || {IS_WEB1}', False),
+        (f"{IS_WEB1} && [ -e /etc/maintenance ]", False),
+        (f"! {IS_WEB1}", False),
+        (f'{IS_WEB1} && [ "$2" = start ] || [ "$2" = reconnect ]', False),
+        (f"{IS_WEB1} && ping -c 1 192.168.122.50", False),
+        ('[ "$2" = "start" ] && [ -e /etc/maintenance ]', False),
+        ('[ "$2" = "start" ] || (ls)', False),
+        ("[[ $1 == web* ]]", False),
+        ('[ "$1" = "web1 ]', False),
+    ],
+)
+def test_conditions(condition: str, is_carried: bool) -> None:
+    """A rule of a script is carried over where all of its condition is one guest and
+    the event; else it is a comment that says the condition."""
+    text = f"#!/bin/sh\nif {condition}; then\n{RULE}\nfi\n"
+
+    why = [] if is_carried else [f"it:3:1: it stands under a condition: {condition}"]
+    assert (entries(text), left(text)) == (["80"] * is_carried, why)
+
+
+OTHER_FORM = "it is in none of the forms of the wiki's script, and nothing is run"
+UNDER = "it stands under a condition: [ -e /x ]"
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (["if [ -e /x ]", "then", RULE, "fi"], [f"4:1: {UNDER}"]),
+        (["if [ -e /x ]; then", "exit 0", "fi", RULE], [f"3:1: {UNDER}"]),
+        (
+            ["if [ -e /x ]; then", f"elif {IS_WEB1}; then", RULE, "fi"],
+            [f"4:1: {UNDER}"],
+        ),
+        (
+            ["while read port; do", RULE, "done < /x"],
+            [f"3:1: it stands in a while: {OTHER_FORM}"],
+        ),
+        (
+            ["if [ -e /x ]; then", "while ls; do", "break", "done", RULE, "fi"],
+            [f"4:1: {OTHER_FORM}", f"6:1: {UNDER}"],
+        ),
+        ([f"if [ -e /x ]; then {RULE}; fi", RULE], [f"2:1: {OTHER_FORM}"]),
+        ([f"{RULE}1 && {RULE}", RULE], [f"2:1: {OTHER_FORM}"]),
+        ([f"sleep 5; {RULE}1", RULE], [f"2:1: {OTHER_FORM}"]),
+        (
+            [f"{IS_WEB1} || [ $1 = mail ] || exit 0", RULE],
+            [f"2:1: {OTHER_FORM}"],
+        ),
+    ],
+)
+def test_blocks(lines: Sequence[str], why: Sequence[str]) -> None:
+    """What decides over a rule from another line, or beside it, is never lost."""
+    assert left("\n".join(["#!/bin/sh", *lines])) == [f"it:{one}" for one in why]
+
+
 def test_terminal_escapes() -> None:
     """What a source holds is shown, never sent to a terminal."""
     text = save("-p tcp --dport 1 -m x --y \x1b[31m\u2028 -j DNAT --to 192.168.122.50")

@@ -19,6 +19,8 @@ _SUM = re.compile(r"\$\(\(\s*(.+?)\s*(?:([-+])\s*(\d+))?\s*\)\)")
 _SEQ = re.compile(r"(?:`\s*seq\s+(.*?)\s*`|\$\(\s*seq\s+(.*?)\s*\))")
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _ALL = re.compile(r'"?\$\{(!)?([A-Za-z_]\w*)\[[@*]\]\}"?')
+_BRACKETS = re.compile(r"\(\s*([^()]*)\)")
+_ARGUMENT = re.compile(r"\$(?:([1-4])|\{([1-4])\})")
 _LONGEST = 1000
 
 
@@ -114,7 +116,43 @@ def _numbers(first: str, last: str) -> list[str]:
     return [str(n) for n in range(int(first), int(last) + 1)][:_LONGEST]
 
 
-def is_positional(condition: str, number: int) -> bool:
-    """Whether a condition is about this argument of the script alone."""
-    used = set(re.findall(r"\$\{?(\w+|.)", condition))
-    return used == {str(number)}
+def find_guest(condition: str) -> str:
+    """The guest for which the script's $1 has to stand, '' for any.
+
+    Raises NotCarried for a condition that is more than tests of $1 and of the event ($2
+    to $4), joined so that the guest has to be this one.
+    """
+    joined = _BRACKETS.sub(lambda match: _group(match[1]) or match[0], condition)
+    tests, joints = _tests(joined)
+    names = {word for argument, sign, word in tests if argument == "1"}
+    signs = {sign for argument, sign, _ in tests if argument == "1"}
+    if not names:
+        return ""
+    if len(names) > 1 or "!=" in signs or joints - {"&&", "-a"}:
+        raise NotCarried(condition)
+    return names.pop()
+
+
+def _group(condition: str) -> str:
+    """A test of the event, for a group of them; '' for a group of others."""
+    return "" if any(one == "1" for one, _, _ in _tests(condition)[0]) else "$2 = any"
+
+
+def _tests(condition: str) -> tuple[list[tuple[str, str, str]], set[str]]:
+    """The tests of a condition (argument, sign, word), and what joins them."""
+    lexer = shlex.shlex(condition, posix=True, punctuation_chars="()&|;")
+    lexer.whitespace_split = True
+    try:
+        words = [word for word in lexer if word not in ("[", "]", "[[", "]]", "test")]
+    except ValueError as error:
+        raise NotCarried(str(error)) from None
+    tests = []
+    for argument, sign, word in zip(words[::4], words[1::4], words[2::4]):
+        match = _ARGUMENT.fullmatch(argument)
+        if not match or sign not in ("=", "==", "!=") or re.search(r"[*?[]", word):
+            raise NotCarried(condition)
+        tests.append((match[1] or match[2], sign, word))
+    joints = set(words[3::4])
+    if len(words) % 4 != 3 or joints - {"&&", "||", "-a", "-o"}:
+        raise NotCarried(condition)
+    return tests, joints

@@ -13,17 +13,18 @@ from ..rulesets.save_rule import SaveRule
 from ..values.errors import show
 from .carried_rule import carried
 from .imported import Found, Imported, Left, NotCarried, Origin, unreadable
-from .script_words import Variables, is_positional
+from .script_words import Variables, find_guest
 
 _TOOL = re.compile(r"(?:sudo\s+)?(?:\S*/)?(ip6?tables)\s+(.*)")
 _ASSIGNMENT = re.compile(
     r"(?:(?:local|export|readonly)\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL
 )
-_IF = re.compile(r"if\s+(.*?)\s*;?\s*then\s*(.*)")
+_IF = re.compile(r"if\s+(.*?)\s*;?\s*(?:then\b\s*(.*))?")
 _FOR = re.compile(r"for\s+([A-Za-z_]\w*)\s+in\s+(.*?)\s*;?\s*do")
-_GUEST = re.compile(r"""\[\s+"?\$\{?1\}?"?\s+==?\s+("[^"]*"|'[^']*'|[^\s"']+)\s+\]""")
+_GUARD = re.compile(r"(.*\])\s*\|\|\s*exit(\s+0)?")
+_BLOCKS = {"case": "esac", "for": "done", "while": "done", "until": "done"}
 _IDLE = re.compile(
-    r"(?:#.*|exit\b.*|echo\b.*|logger\b.*|sleep\b.*|set\s.*|:|true|then|do)?"
+    r"(?:#.*|(?:exit|echo|logger|sleep)\b(?!.*DNAT).*|set\s.*|:|true|then|do)?"
 )
 _NOT_KNOWN = "it is in none of the forms of the wiki's script, and nothing is run"
 _MOST = 1000  # rounds of loops
@@ -84,6 +85,8 @@ class _Script:
         """Read one."""
         line = re.sub(r"\s+#\s.*$", "", line) if '"' not in line else line
         if _IDLE.fullmatch(line):
+            if line.startswith("exit") and self._why:
+                self.found.take(Left(origin, self._why))
             return
         tool, assignment = _TOOL.fullmatch(line), _ASSIGNMENT.fullmatch(line)
         if tool:
@@ -95,18 +98,25 @@ class _Script:
 
     def _structure(self, line: str) -> bool:
         """Whether a line opens or ends a block, or says which guest is meant."""
-        condition, loop = _IF.fullmatch(line), _FOR.fullmatch(line)
-        guard = re.fullmatch(r"(.*\])\s*\|\|\s*exit(\s+0)?", line)
-        if guard and self._guest(guard[1]):
-            self._only = self._guest(guard[1])
-        elif condition and not condition[2]:
-            self._blocks.append(self._if(condition[1]))
-        elif loop:
+        condition, loop = _IF.fullmatch(line.removeprefix("el")), _FOR.fullmatch(line)
+        guard, first = _GUARD.fullmatch(line), line.partition(" ")[0]
+        if guard:
+            block = self._if(guard[1])
+            self._only = block.guest or self._only
+            return not block.why
+        if condition:
+            block = self._if(condition[1])
+            if first == "elif" and self._blocks:
+                block.why = self._blocks.pop().why or block.why
+            if not line.endswith(" fi"):
+                self._blocks.append(block)
+            return not condition[2]
+        if loop:
             self._blocks.append(self._for(loop[1], loop[2]))
-        elif line.startswith("case "):
-            why = f"it stands in a case: {_NOT_KNOWN}"
-            self._blocks.append(_Block("esac", why=why))
-        elif line in ("else", "fi", "done", "esac") or line.startswith("elif "):
+        elif first in _BLOCKS and not line.endswith(_BLOCKS[first]):
+            why = f"it stands in a {first}: {_NOT_KNOWN}"
+            self._blocks.append(_Block(_BLOCKS[first], why=why))
+        elif line in ("else", "fi", "done", "esac") or line.startswith("done <"):
             self._end(line)
         else:
             inside = self._blocks[-1:] and self._blocks[-1].word == "esac"
@@ -116,27 +126,21 @@ class _Script:
     def _end(self, line: str) -> None:
         if line == "else" and self._blocks:
             self._blocks[-1] = _Block("fi", why=f"it stands in an else: {_NOT_KNOWN}")
-        elif line.startswith("elif ") and self._blocks:
-            condition = _IF.fullmatch(line[2:])
-            self._blocks[-1] = self._if(condition[1] if condition else line)
         elif self._blocks:
             self._blocks.pop()
 
-    def _guest(self, condition: str) -> str:
-        """The guest that a condition asks for."""
-        match = _GUEST.search(condition.replace("[[", "[").replace("]]", "]"))
-        if not match:
-            return ""
-        try:
-            return self._variables.expanded(match[1].strip("\"'"), {})
-        except NotCarried:
-            return ""
+    @property
+    def _why(self) -> str:
+        """Why nothing here can be carried over; '' if it can."""
+        return next((block.why for block in self._blocks if block.why), "")
 
     def _if(self, condition: str) -> _Block:
-        guest = self._guest(condition)
-        is_known = guest or is_positional(condition, 2)
-        why = "" if is_known else f"it stands under a condition: {show(condition)}"
-        return _Block("fi", guest=guest, why=why)
+        """The block of a condition that is all of tests for a guest and for events."""
+        try:
+            named = find_guest(condition)
+            return _Block("fi", guest=named and self._variables.expanded(named, {}))
+        except NotCarried:
+            return _Block("fi", why=f"it stands under a condition: {show(condition)}")
 
     def _for(self, variable: str, words: str) -> _Block:
         try:
@@ -154,11 +158,13 @@ class _Script:
         self.has_rules = True
         if re.search(r"(?:-A|-I|--append|--insert)\s+OUTPUT\b", text):
             return  # vfwhooks' forwards hold for the host's own programs as well
-        why = [block.why for block in self._blocks if block.why]
+        if "tables" in text:
+            self.found.take(Left(origin, _NOT_KNOWN))
+            return
         guests = [block.guest for block in self._blocks if block.guest]
         guest = (guests or [self._only])[-1]  # '': who has the address is asked
-        if why:
-            self.found.take(Left(origin, why[0]))
+        if self._why:
+            self.found.take(Left(origin, self._why))
             return
         for values in self._rounds():
             try:
