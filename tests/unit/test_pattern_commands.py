@@ -1,4 +1,4 @@
-"""Guests by pattern in the commands: add and remove, status, explain, doctor and
+"""Guests by pattern in the commands: add, remove and edit, status, explain, doctor and
 completion."""
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import fresh_state, refusal
+from unit.builders import UUID, fresh_state, refusal
 from unit.test_cli import configured, vfwhooks
 from unit.test_edit import edited, run
 from vfwhooks.cli.edit import EditTarget
 from vfwhooks.cli.known_names import find_known
+from vfwhooks.config.matched_names import find_matching
+from vfwhooks.config.schema import read_forwards
 from vfwhooks.diagnosis import forward_hops
 from vfwhooks.diagnosis.explain import explain
 from vfwhooks.diagnosis.forward_path import follow
@@ -50,6 +52,81 @@ def test_remove(patterned: EditTarget, words: list[str], at: str, line: str) -> 
         f"{words[1]} has no entry of its own: it is {where}\n  {line} "
         f"({for_all}; {alone})"
     )
+    assert patterned.main.read_text() == FILE
+
+
+OWN = FILE.replace("  mail: [25]\n", "  mail: [25]\n  web1: [8090:80]\n")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("web1: [8090:80]", ["web1", "8090"]),
+        ("web1: [8090:80]", ["web1"]),
+        ("web1: [8090:80]", ["web1", "8090", "--dry-run"]),
+        ("web1: []", ["web1"]),
+        (f"{UUID}: [8090:80]", ["web1"]),
+    ],
+)
+def test_remove_opens(
+    patterned: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    entry: str,
+    words: list[str],
+) -> None:
+    """A guest whose own entry goes gets what a pattern publishes: that is told, and how
+    it has nothing."""
+    patterned.main.write_text(OWN.replace("web1: [8090:80]", entry))
+
+    status = run(patterned, "remove", *words)
+
+    what = "web1 has no entry of its own now, and gets tcp/8080, tcp/443 by the pattern"
+    cure = "'web1: []' below guests: keeps it without"
+    said = f"{patterned.main}:4:3: warning: {what} web*; {cure}\n"
+    assert (status, capsys.readouterr().err) == (0, said)
+
+
+def test_kept_without(patterned: EditTarget) -> None:
+    """What the warning names is valid, and no pattern counts for that guest."""
+    patterned.main.write_text(OWN.replace("[8090:80]", "[]"))
+
+    guests, problems = read_forwards(patterned.main)
+
+    errors = [one for one in problems if not one.is_warning]
+    assert (errors, find_matching(guests, "web1")) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("guest", "patterns"), [("web1", "web*: []"), ("mail", "web*: [8080:80]")]
+)
+def test_remove_opens_nothing(
+    patterned: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    guest: str,
+    patterns: str,
+) -> None:
+    """Nothing is said where no pattern publishes anything for the guest."""
+    text = f"guests:\n  {guest}: [1]\n  db: [2]\npatterns:\n  {patterns}\n"
+    patterned.main.write_text(text)
+
+    run(patterned, "remove", guest)
+
+    assert "by the pattern" not in capsys.readouterr().err
+
+
+def test_edit_opens(
+    patterned: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same is told of an edit by hand."""
+    patterned.main.write_text(OWN)
+    monkeypatch.setenv("VISUAL", "sed -i /web1/d")
+
+    status = run(patterned, "edit")
+
+    said = "web1 has no entry of its own now, and gets tcp/8080, tcp/443 by the pattern"
+    assert (status, said in capsys.readouterr().err) == (0, True)
     assert patterned.main.read_text() == FILE
 
 

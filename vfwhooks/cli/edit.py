@@ -34,7 +34,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
 from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
-from .pattern_edits import refuse_pattern, refuse_removal, tell_replaced
+from .pattern_edits import find_opened, refuse_pattern, refuse_removal, tell_replaced
 from .printed_problems import print_plain
 from .replaced_entry import with_entries
 from .safe_write import edited_alone, replace_file
@@ -135,16 +135,20 @@ def find_new_problems(
     main: Path, edited: Mapping[Path, bytes], whole: Path | None = None
 ) -> list[Problem]:
     """What check has against the files with these edits, and not without them; of the
-    file that is `whole` everything."""
-    old = Counter(_PLACE.sub("", str(one)) for one in read_forwards(main)[1])
+    file that is `whole` everything. And what guests get by patterns then."""
+    guests, problems = read_forwards(main)
+    old = Counter(_PLACE.sub("", str(one)) for one in problems)
+    guests_then, problems_then = read_forwards(main, edited)
     new = []
-    for problem in read_forwards(main, edited)[1]:
+    for problem in problems_then:
         key = _PLACE.sub("", str(problem))
         if old[key] > 0 and problem.place.file != str(whole):
             old[key] -= 1
         else:
             new.append(problem)
-    return new
+    if any(not one.is_warning for one in problems_then):
+        return new
+    return [*new, *find_opened(guests, guests_then, guests_known_soon)]
 
 
 def put_in_force(path: Path, target: EditTarget) -> int:

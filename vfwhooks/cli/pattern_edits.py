@@ -1,15 +1,17 @@
-"""What `add` and `remove` say of a guest that has its forwards by a pattern, which
-neither of them changes."""
+"""What `add`, `remove` and `edit` say of a guest that has its forwards by a pattern, or
+gets them by one."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from ..config.entry_spelling import format_key
 from ..config.forwards import Forward, GuestForwards
 from ..config.matched_names import find_matching
 from ..config.name_patterns import is_pattern
 from ..config.schema import read_forwards
+from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
 
 Known = Collection[tuple[str, str]]  # names and UUIDs of libvirt's guests
@@ -90,6 +92,29 @@ def tell_replaced(
     what += "; an entry of its own counts in place of them"
     gone = ", ".join(dict.fromkeys(lost))
     return f"{what}: it loses {gone}" if gone else what
+
+
+def find_opened(
+    before: Sequence[GuestForwards],
+    after: Sequence[GuestForwards],
+    ask: Callable[[], Known],
+) -> list[Problem]:
+    """A warning for each guest that has an entry of its own no more, and so gets what a
+    pattern publishes; `ask` for the guests of libvirt."""
+    there = {one.name for one in after if not one.is_pattern}
+    gone = [one.name for one in before if not one.is_pattern and one.name not in there]
+    known = ask() if gone and len(there) < len(after) else ()
+    found = []
+    for name, uuid in (_both(guest, known) for guest in gone):
+        pattern = find_matching(after, name, uuid)
+        if pattern is None or not pattern.forwards:
+            continue
+        ports = [f"{one.protocol}/{one.published}" for one in pattern.forwards]
+        what = f"{show(name)} has no entry of its own now, and gets "
+        what += f"{', '.join(dict.fromkeys(ports))} by the pattern {show(pattern.name)}"
+        cure = f"'{format_key(name)}: []' below guests: keeps it without"
+        found.append(Problem(pattern.place, f"{what}; {cure}", is_warning=True))
+    return found
 
 
 def _both(guest: str, known: Known) -> tuple[str, str]:
