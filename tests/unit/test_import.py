@@ -168,11 +168,83 @@ def test_rules_that_are_left(rule: str, why: str) -> None:
             "target_port: '1,2', target_address: 192.168.122.50, protocol: tcp}\n",
             "it:3:3: 3 ports cannot lead to 2",
         ),
+        (
+            '{"a": {"private_ip": "192.168.122.50", "source_ip": ["198.51.100.7"], '
+            '"port_map": {"tcp": [1]}}}',
+            "it:1:7: a has more than one address as its source_ip",
+        ),
+        (
+            "services: {web1: {ports: ['80:80']}}\nnetworks: {default: {driver_opts: "
+            "{com.docker.network.bridge.host_binding_ipv4: 127.0.0.1}}}",
+            "it:1:27: the network default may publish it on 127.0.0.1 alone; name the "
+            "address at the port",
+        ),
+        (
+            "include: [db.yaml]\nservices: {web1: {ports: ['80:80']}}\n",
+            "it:1:10: include: is not followed; docker compose config writes it out, "
+            "with variables and aliases in place",
+        ),
     ],
 )
 def test_parts_that_are_left(text: str, why: str) -> None:
     """The same of what rules are not."""
     assert left(text) == [why]
+
+
+def test_default_beside_ports() -> None:
+    """Ports that cannot be carried over do not become another guest's by the default
+    target."""
+    ports = "ports: [{listen_port: '1-3', target_port: '1,2', protocol: tcp, "
+    ports += "target_address: 192.168.122.50}]\n"
+    text = "listen_address: 203.0.113.9\nconfig: {target_address: 192.168.122.51}\n"
+
+    found = left(text + ports)
+
+    why = "all other ports of an address cannot be said beside single ones"
+    assert [one.partition(";")[0] for one in found] == [
+        f"it:2:26: {why}",
+        "it:3:9: 3 ports cannot lead to 2",
+    ]
+
+
+def zones(*some: str) -> str:
+    """What firewall-cmd --list-all-zones prints of zones with port 80 each."""
+    port = "  forward-ports: \n\tport=80:proto=tcp:toport=:toaddr=192.168.122."
+    return "\n".join(
+        f"z{n} (active)\n{zone}\n{port}{n}\n" for n, zone in enumerate(some, 50)
+    )
+
+
+def test_zone_of_a_source_goes_first() -> None:
+    """Whatever the order in which zones are printed: whom firewalld would lead to the
+    one guest is not led to the other."""
+    of_eth0, of_source = "  interfaces: eth0", "  sources: 198.51.100.0/24"
+
+    found = left(zones(of_eth0, of_source)), left(zones(of_source, of_eth0))
+
+    ahead = "takes these connections first"
+    assert found == ([f"it:4:2: it:9:2 {ahead}"], [f"it:9:2: it:4:2 {ahead}"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        zones(
+            '  interfaces: eth0\n  rich rules: \n\trule family="ipv4" destination '
+            'address="203.0.113.5" forward-port port="81" protocol="tcp" '
+            'to-addr="192.168.122.50"'
+        ),
+        "<domain><name>web1</name><devices><interface type='user'><portForward "
+        "proto='tcp' address='203.0.113.5' dev='eth0'><range start='81'/></portForward>"
+        "</interface></devices></domain>",
+    ],
+)
+def test_interface_beside_an_address(text: str) -> None:
+    """What an address takes the place of is told."""
+    _, found = read_source(text, "it")
+
+    notes = [one.notes for one in found.forwards if one.published == "81"]
+    assert notes == [("the rule was for what comes in by eth0 alone",)]
 
 
 def test_several_guests_have_the_address() -> None:

@@ -11,7 +11,16 @@ from ..rulesets.nft_reader import add_elements
 from ..rulesets.ruleset import Match, Rule, Set, Table
 from ..values.errors import show
 from ..values.protocols import PROTOCOLS
-from .imported import Imported, Left, NotCarried, Origin, parse_span, shift, span
+from .imported import (
+    Imported,
+    Left,
+    NotCarried,
+    Origin,
+    only_by,
+    parse_span,
+    shift,
+    span,
+)
 
 _TARGET = re.compile(
     r"(?:ip6? (?:to )?)?"
@@ -123,8 +132,7 @@ def _common(found: _Conditions, origin: Origin) -> Imported:
     hosts = found.get("daddr")
     notes = list(found.notes)
     if hosts and found.get("in"):
-        named = ", ".join(found.get("in"))
-        notes.append(f"the rule was for what comes in by {named} alone")
+        notes.append(only_by(found.get("in")))
     return Imported(
         origin,
         protocols=protocols,

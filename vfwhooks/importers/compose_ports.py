@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..config.yaml_nodes import Node, Pairs, Text
@@ -10,6 +11,7 @@ from .imported import Found, Imported, Left, NotCarried, parse_span, span, unrea
 from .source_tree import items, origin, pairs, parse_source, value
 
 _FLAT = "docker compose config writes it out, with variables and aliases in place"
+_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 _KEYS = ("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol")
 
 
@@ -21,16 +23,31 @@ def read_compose(text: str, name: str) -> Found:
     if not isinstance(services, Pairs):
         raise unreadable(str(tree.place), "it has no services:", "is it a Compose file")
     found.notes.append("Each service is taken for the guest of that name.")
+    if "include" in pairs(tree):
+        at = pairs(tree)["include"]
+        found.take(Left(origin(at), f"include: is not followed; {_FLAT}"))
+    bound = [*_bound_networks(pairs(pairs(tree).get("networks")))]
     for key, node in services.nodes:
         ports = pairs(node).get("ports")
         if "extends" in pairs(node):
             at = pairs(node)["extends"]
             found.take(Left(origin(at), f"extends: is not followed; {_FLAT}"))
         for port in items(ports):
-            found.take(_read(key.value, port))
+            one = _read(key.value, port)
+            if bound and isinstance(one, Imported) and not one.host_ips:
+                one = Left(one.origin, f"{bound[0]}; name the address at the port")
+            found.take(one)
         if isinstance(ports, Text) and ports.value:
             found.take(Left(origin(ports), "ports: is no list"))
     return found
+
+
+def _bound_networks(networks: dict[str, Node]) -> Iterator[str]:
+    """The networks that say on which address ports without one are published."""
+    for name, node in networks.items():
+        address = value(pairs(pairs(node).get("driver_opts")), _BINDING)
+        if address:
+            yield f"the network {name} may publish it on {address} alone"
 
 
 def _read(guest: str, node: Node) -> Imported | Left:

@@ -15,6 +15,7 @@ from .imported import (
     Left,
     NotCarried,
     Origin,
+    only_by,
     parse_span,
     shift,
     span,
@@ -67,6 +68,7 @@ def _port_forward(
         protocols=(protocol,),
         host_ips=(address,) if address else (),
         interfaces=(device,) if device and not address else (),
+        notes=(only_by([device]),) if device and address else (),
     )
     ranges = list(element.iterfind("range"))
     wanted = [part for part in ranges if part.get("exclude") != "yes"]

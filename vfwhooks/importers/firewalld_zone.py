@@ -15,6 +15,7 @@ from .imported import (
     Left,
     NotCarried,
     Origin,
+    only_by,
     parse_span,
     span,
     unreadable,
@@ -72,7 +73,8 @@ def _bound(
     if sources and not interfaces:
         return replace(base, allow_from=tuple(sources))
     if sources:
-        also = f"the zone is also for all that comes from {', '.join(sources)}"
+        named = ", ".join(one or "a set" for one in sources)
+        also = f"the zone is also for all that comes from {named}"
         base = replace(base, notes=(also,))
     return replace(base, interfaces=tuple(interfaces) or (zone,))
 
@@ -97,6 +99,8 @@ def read_list_all(text: str, name: str) -> Found:
         for one in _of_line(key, line, origin):
             limits = bound.get("interfaces", ()), bound.get("sources", ())
             found.take(_written(_bound(base, zone, *limits), one))
+    # The zone of a source counts before that of an interface.
+    found.forwards.sort(key=lambda one: bool(one.interfaces or one.host_ips))
     return found
 
 
@@ -158,7 +162,9 @@ def _of_rule(
     if source:
         base = replace(base, allow_from=(source["address"],))
     if destination:
-        base = replace(base, host_ips=(destination["address"],), interfaces=())
+        notes = (*base.notes, *([only_by(base.interfaces)] if base.interfaces else []))
+        hosts = (destination["address"],)
+        base = replace(base, host_ips=hosts, interfaces=(), notes=notes)
     return _read(base, origin, port)
 
 

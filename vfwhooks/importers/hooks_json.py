@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..config.yaml_nodes import Items, Node, Pairs, Text
+from ..config.yaml_nodes import Items, Node, Pairs, Place, Text
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
 from .source_tree import items, origin, pairs, parse_json, plain, value
 
 _KNOWN = ("interface", "private_ip", "public_ip", "source_ip", "port_map", "port_range")
+_ADDRESSES = ("private_ip", "public_ip", "source_ip")
+_NONE = Text(Place(""), "")
 _EVERY = (
     "Without a public_ip the hook took the address of the default route; here such a "
     "port is on every address of the host (defaults: host_ip: says another one)."
@@ -35,6 +37,11 @@ def read_hooks_json(text: str, name: str) -> Found:
 def _domain(guest: str, node: Node, found: Found) -> None:
     """One guest at one address."""
     parts = pairs(node)
+    strange = [key for key in _ADDRESSES if not isinstance(parts.get(key, _NONE), Text)]
+    if strange:
+        why = f"{guest} has more than one address as its {strange[0]}"
+        found.take(Left(origin(node), why))
+        return
     if not value(parts, "private_ip"):
         found.take(Left(origin(node), f"{guest} has no private_ip"))
         return

@@ -3,6 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..values.errors import VfwError, show
@@ -72,6 +73,11 @@ class NotCarried(Exception):
 def unreadable(where: str, what: str, hint: str = "") -> VfwError:
     """The error for a source that cannot be read at all."""
     return VfwError(f"{where}: {show(what)}", hint)
+
+
+def only_by(interfaces: Iterable[str]) -> str:
+    """The note for a forward on an address of the host that was for interfaces, too."""
+    return f"the rule was for what comes in by {', '.join(interfaces)} alone"
 
 
 def span(first: int, last: int) -> str:

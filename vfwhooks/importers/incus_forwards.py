@@ -24,7 +24,8 @@ def read_incus(text: str, name: str) -> Found:
         for node in items(parts.get("ports")):
             for one in _port(base, node):
                 found.take(one)
-        _default(base, pairs(parts.get("config")).get("target_address"), found)
+        default = pairs(parts.get("config")).get("target_address")
+        _default(base, default, found, bool(items(parts.get("ports"))))
     return found
 
 
@@ -104,12 +105,12 @@ def _runs(
         yield (first, last), (target, its_last)
 
 
-def _default(base: Imported, node: Node | None, found: Found) -> None:
+def _default(base: Imported, node: Node | None, found: Found, has_ports: bool) -> None:
     """All else of the address leads to a guest of its own."""
     if not isinstance(node, Text) or not node.value:
         return
     where = origin(node, f"target_address: {node.value}")
-    if any(one.host_ips == base.host_ips for one in found.forwards):
+    if has_ports:
         why = "all other ports of an address cannot be said beside single ones"
         found.take(Left(where, f"{why}; public_ip gives one guest the whole address"))
         return
