@@ -367,6 +367,53 @@ def test_conditions(condition: str, is_carried: bool) -> None:
     assert (entries(text), left(text)) == (["80"] * is_carried, why)
 
 
+PASS = "-A FORWARD -d 192.168.122.50/32 "
+ONE_PASSES = f"{PASS}-s 198.51.100.7 -j ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("source", "accepts", "is_carried"),
+    [
+        ("", [], True),
+        ("", [f"{PASS}-p tcp --dport 80 -j ACCEPT"], True),
+        ("", [f"{PASS}-i eth0 -o virbr0 -m conntrack --ctstate NEW -j ACCEPT"], True),
+        ("", [f"{PASS}-s 198.51.100.0/24 -p tcp --dport 80 -j ACCEPT"], False),
+        ("", [f"{PASS}-m set --match-set lan src -j ACCEPT"], False),
+        ("", [f"{PASS}-s 198.51.100.0/24 -p tcp --dport 22 -j ACCEPT"], True),
+        ("", [f"{PASS}-s 198.51.100.0/24 -p udp -j ACCEPT"], True),
+        ("", [f"{PASS}-s 198.51.100.0/24 -j DROP"], True),
+        ("-s 198.51.100.0/24", [f"{PASS}-s 198.51.100.0/24 -j ACCEPT"], True),
+        ("-s 203.0.113.0/24", [f"{PASS}-s 198.51.100.0/24 -j ACCEPT"], False),
+        ("", [ONE_PASSES, f"{PASS}-j ACCEPT"], True),
+        ("", [ONE_PASSES, "-A FORWARD -d 192.168.122.0/24 -j ACCEPT"], True),
+        ("", [ONE_PASSES, "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT"], True),
+        (
+            "",
+            [
+                ONE_PASSES,
+                "-A FORWARD -i virbr0 -o virbr0 -j ACCEPT",
+                "-A FORWARD -s 192.168.122.0/24 -i virbr0 -j ACCEPT",
+                f"{PASS}-m state --state RELATED,ESTABLISHED -j ACCEPT",
+            ],
+            False,
+        ),
+    ],
+)
+def test_who_may_pass(source: str, accepts: Sequence[str], is_carried: bool) -> None:
+    """A forward whose clients a forward chain of the source narrows is a comment: our
+    accept would let all pass."""
+    rule = f"{source} -p tcp --dport 80{TO_WEB1}"
+    chain = ["*filter", ":FORWARD DROP [0:0]", *accepts, "COMMIT", ""]
+    lines = [f"iptables {one}" for one in (f"-t nat -A PREROUTING {rule}", *accepts)]
+    script = "\n".join(["#!/bin/sh", *lines])
+
+    found = left(save(rule) + "\n".join(chain)), left(script)
+
+    why = "lets only some pass to 192.168.122.50; allow_from says who may connect"
+    lost = [f"it:4:1: it:8:1 {why}"], [f"it:2:1: it:3:1 {why}"]
+    assert found == (([], []) if is_carried else lost)
+
+
 OTHER_FORM = "it is in none of the forms of the wiki's script, and nothing is run"
 UNDER = "it stands under a condition: [ -e /x ]"
 

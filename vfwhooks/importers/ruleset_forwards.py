@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..rulesets.context import targets
+from ..rulesets.context import Context, Names, targets
 from ..rulesets.ruleset import Chain, Match, Rule, Ruleset, Table
 from ..rulesets.ruleset_reader import read_ruleset
 from .carried_rule import carried
 from .imported import Found, Imported, Left, Origin
+from .narrow_accepts import Accepts
 
 _DEEPEST = 16
 _MOST_RULES = 200_000
@@ -30,8 +31,9 @@ def read_rules(text: str, name: str) -> Found:
     found = Found()
     walks = _walked(ruleset, name, text)
     known = {_essence(one) for one in walks["prerouting"].found if _essence(one)}
+    accepts = _accepts(ruleset, walks["prerouting"])
     for one in walks["prerouting"].found:
-        found.take(_with_way_out(one, ruleset))
+        found.take(accepts.checked(_with_way_out(one, ruleset)))
     places = {one.origin for one in walks["prerouting"].found}
     for one in walks["output"].found:
         if one.origin not in places and _essence(one) not in known:
@@ -56,6 +58,15 @@ def _walked(ruleset: Ruleset, name: str, text: str) -> dict[str, _Walk]:
         for table, chain in _bases(ruleset, hook):
             walk.chain(table, chain, (), (), 0)
     return walks
+
+
+def _accepts(ruleset: Ruleset, walk: _Walk) -> Accepts:
+    """What lets packets through to guests, without ours."""
+    accepts, context = Accepts(), Context(ruleset, Names())
+    for table, chain, rule in ruleset.rules():
+        if table.name != _OURS and "forward" in context.hooks_of(table, chain):
+            accepts.add(rule, walk.where(table, chain, rule))
+    return accepts
 
 
 def _bases(ruleset: Ruleset, hook: str) -> list[tuple[Table, Chain]]:
@@ -102,7 +113,7 @@ class _Walk:
             kind = rule.verdict.kind
             if self._left < 0 or depth > _DEEPEST or _is_ours(rule):
                 continue
-            where = self._where(table, chain, rule)
+            where = self.where(table, chain, rule)
             way = (*above, *rule.matches)
             if kind in _LEADING or rule.verdict.target.startswith("NETMAP"):
                 origin = Origin(where, self._text(rule))
@@ -139,7 +150,8 @@ class _Walk:
                 return [Left(origin, why)]
         return carried(above, rule, table, origin)
 
-    def _where(self, table: Table, chain: Chain, rule: Rule) -> str:
+    def where(self, table: Table, chain: Chain, rule: Rule) -> str:
+        """The place of a rule in the source."""
         word, _, number = rule.place.partition(" ")
         if word == "line":
             line = "".join(self._lines[int(number) - 1 : int(number)])

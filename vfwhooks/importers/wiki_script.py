@@ -13,6 +13,7 @@ from ..rulesets.save_rule import SaveRule
 from ..values.errors import show
 from .carried_rule import carried
 from .imported import Found, Imported, Left, NotCarried, Origin, unreadable
+from .narrow_accepts import Accepts
 from .script_words import Variables, find_guest
 
 _TOOL = re.compile(r"(?:sudo\s+)?(?:\S*/)?(ip6?tables)\s+(.*)")
@@ -27,6 +28,7 @@ _IDLE = re.compile(
     r"(?:#.*|(?:exit|echo|logger|sleep)\b(?!.*DNAT).*|set\s.*|:|true|then|do)?"
 )
 _NOT_KNOWN = "it is in none of the forms of the wiki's script, and nothing is run"
+_FORWARD = re.compile(r"(?:-A|-I|--append|--insert)\s+FORWARD\b")
 _MOST = 1000  # rounds of loops
 
 
@@ -51,7 +53,10 @@ def read_script(text: str, name: str) -> Found:
     if not script.found.forwards and not script.has_rules:
         hint = 'it is read for if [ "$1" = GUEST ], and iptables -j DNAT'
         raise unreadable(name, _NOT_KNOWN, hint)
-    return script.found
+    found = Found([], script.found.left)
+    for one in script.found.forwards:
+        found.take(script.accepts.checked(one))
+    return found
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -76,6 +81,7 @@ class _Script:
 
     def __init__(self) -> None:
         self.found = Found()
+        self.accepts = Accepts()
         self.has_rules = False
         self._variables = Variables()
         self._blocks: list[_Block] = []
@@ -151,10 +157,13 @@ class _Script:
 
     def _rule(self, text: str, origin: Origin, *, is_six: bool) -> None:
         """A call of iptables, in each round of the loops around it."""
+        if _FORWARD.search(text):
+            self._accept(text, origin)
+            return
         if "DNAT" not in text or not re.search(
             r"(?:^|\s)(-A|-I|--append|--insert)\s", text
         ):
-            return  # what lets the guest's packets pass is ours to do
+            return
         self.has_rules = True
         if re.search(r"(?:-A|-I|--append|--insert)\s+OUTPUT\b", text):
             return  # vfwhooks' forwards hold for the host's own programs as well
@@ -177,6 +186,17 @@ class _Script:
                     one = replace(one, guest=guest)
                 self.found.take(one)
 
+    def _accept(self, text: str, origin: Origin) -> None:
+        """What lets the guest's packets pass is ours to do, for all that it lets."""
+        for values in self._rounds():
+            try:
+                _, words = _added(shlex.split(self._variables.expanded(text, values)))
+                rule = SaveRule(words, ()).read()
+            except (NotCarried, ValueError):
+                return
+            one = Rule("", origin.text, tuple(rule.matches), rule.verdict)
+            self.accepts.add(one, origin.where)
+
     def _rounds(self) -> list[dict[str, str]]:
         """The values of the loops' variables, round by round."""
         rounds: list[dict[str, str]] = [{}]
@@ -192,17 +212,11 @@ class _Script:
 
 def _carried(words: list[str], origin: Origin, family: str) -> list[Imported | Left]:
     """The forwards of a rule that is added to PREROUTING."""
-    for at, word in enumerate(words):
-        if word in ("-A", "-I", "--append", "--insert"):
-            chain = words[at + 1 : at + 2]
-            skipped = 3 if words[at + 2 : at + 3] and words[at + 2].isdigit() else 2
-            rest = words[:at] + words[at + skipped :]
-            break
-    else:
+    chain, rest = _added(words)
+    if not chain:
         return []
     if chain != ["PREROUTING"]:
         return [Left(origin, f"it is a rule of the chain {' '.join(chain)}")]
-    rest = _without_table(rest)
     try:
         rule = SaveRule(rest, ()).read()
     except ValueError as error:
@@ -210,6 +224,16 @@ def _carried(words: list[str], origin: Origin, family: str) -> list[Imported | L
     matches = tuple(rule.matches)
     one = Rule("", origin.text, matches, rule.verdict)
     return carried((), one, Table(family, "nat", "iptables"), origin)
+
+
+def _added(words: list[str]) -> tuple[list[str], list[str]]:
+    """The chain to which a rule is added, and the rule."""
+    for at, word in enumerate(words):
+        if word in ("-A", "-I", "--append", "--insert"):
+            skipped = 3 if words[at + 2 : at + 3] and words[at + 2].isdigit() else 2
+            rest = words[:at] + words[at + skipped :]
+            return words[at + 1 : at + 2], _without_table(rest)
+    return [], words
 
 
 def _without_table(words: list[str]) -> list[str]:
