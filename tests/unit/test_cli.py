@@ -241,7 +241,6 @@ COMMANDS = [
     "check",
     "check --format json",
     "complete guests",
-    "doctor --json",
     "explain tcp/80",
     "explain web1",
     "status",
