@@ -198,7 +198,17 @@ def test_nothing_is_guessed(rule: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("rules", "more", "end"),
     [
-        ("meta l4proto . th dport vmap { tcp . 80 : drop }", "", "depends"),
+        ("meta l4proto . th dport vmap { tcp . 80 : drop }", "", "drop"),
+        ("tcp dport vmap { 1-1023 : drop, 9000-9010 : accept }", "", "drop"),
+        ("tcp dport vmap { 79 : accept, * : drop }", "", "drop"),
+        ("tcp dport vmap { 80 : accept, * : drop }", "", "accept"),
+        ("tcp dport vmap @m", "map m {\nelements = { * : drop }\n}", "drop"),
+        ('iifname vmap { "lo" : drop, "eth0" : jump x }', "", "drop"),
+        ("ip daddr vmap { 192.168.122.0/24 : drop }", "", "drop"),
+        ("ip6 daddr vmap { fe80::1 : drop, fd00::/8 : drop }", "", "accept"),
+        ("meta protocol vmap { ip6 : accept, ip : drop }", "", "drop"),
+        ("ct state vmap { established : accept, new : drop }", "", "drop"),
+        ("tcp sport vmap { 80 : drop }", "", "depends"),
         ("tcp dport vmap { 79 : accept, 80 : drop }", "", "drop"),
         ("tcp dport vmap { 79 : drop, 81 : goto x }", "", "accept"),
         (
@@ -228,6 +238,18 @@ def test_nothing_is_guessed(rule: str, what: str) -> None:
         ("ct status dnat drop", "", "accept"),
         ("ct direction original drop", "", "drop"),
         ("jump loop", "chain loop {\njump loop\n}", "depends"),
+        ("add @s { ip saddr }\ndrop", "", "drop"),
+        ("add @s { ip saddr limit rate over 5/second } drop", "", "depends"),
+        ("update @s { ip saddr limit rate over 5/second }\ndrop", "", "drop"),
+        ("ct original ip daddr 203.0.113.1 drop", "", "depends"),
+        ("ct reply ip saddr 10.0.0.0/8 drop", "", "depends"),
+        ("tcp dport 80 ipsec in spnum 1 ip saddr 10.0.0.1 drop", "", "depends"),
+        ("vxlan tcp dport 81 drop", "", "depends"),
+        (
+            "meta l4proto . ip daddr . th dport @s drop",
+            "set s {\nelements = { tcp . 192.168.122.10 . 80 }\n}",
+            "drop",
+        ),
     ],
 )
 def test_sets_maps_and_verdict_maps(rules: str, more: str, end: str) -> None:
@@ -235,6 +257,42 @@ def test_sets_maps_and_verdict_maps(rules: str, more: str, end: str) -> None:
     ruleset = listed(rules, f"{more}\nchain x {{\ndrop\n}}")
 
     assert pass_hook(ruleset, "forward", TO_GUEST).end == end
+
+
+@pytest.mark.parametrize(
+    ("rule", "family", "end"),
+    [
+        ("ip saddr 0.0.0.0/0 drop", "ip", "drop"),
+        ("ip saddr != 0.0.0.0/0 drop", "ip", "accept"),
+        ("ip saddr 0.0.0.0-255.255.255.255 drop", "ip", "drop"),
+        ("ip saddr 0.0.0.0/1 drop", "ip", "accept"),
+        ("ip saddr @all drop", "ip", "drop"),
+        ("ip saddr vmap @ends", "ip", "drop"),
+        ("ip saddr vmap @ends", "ip6", "accept"),
+        ("ip saddr 0.0.0.0/0 drop", "ip6", "accept"),
+        ("ip6 saddr ::/0 drop", "ip6", "drop"),
+        ("iifname . ip6 saddr @on drop", "ip6", "drop"),
+        ("iifname . ip6 saddr @on drop", "ip", "accept"),
+    ],
+)
+def test_a_range_of_all_addresses(rule: str, family: str, end: str) -> None:
+    """Everybody is in it, also the client that no rule names."""
+    sets = (
+        "set all {\nelements = { 0.0.0.0/0 }\n}\n"
+        "map ends {\nelements = { 0.0.0.0/0 : drop }\n}\n"
+        'set on {\nelements = { "eth0" . ::/0 }\n}'
+    )
+    packet = replace(TO_GUEST, family=family)
+
+    assert pass_hook(listed(rule, sets), "forward", packet).end == end
+
+
+def test_a_dormant_table() -> None:
+    """The kernel does not call its chains."""
+    head = "type filter hook forward priority filter; policy drop;"
+    text = f"table inet t {{\n\tflags dormant\n\n\tchain c {{\n{head}\n\t}}\n}}\n"
+
+    assert pass_hook(read_ruleset(text, "it"), "forward", TO_GUEST).end == "accept"
 
 
 def test_an_accept_ends_one_base_chain_only() -> None:

@@ -127,6 +127,12 @@ def test_nothing_is_guessed_of_what_is_not_known() -> None:
                 "meta mark & 0xff == 0x1 ct mark & 3 vmap { 1 : goto x }",
                 "fib saddr . mark . iif oif missing drop",
                 "tcp dport 80 socket transparent 1 accept",
+                "ct original ip daddr 10.0.0.1 ip daddr 10.0.0.2 accept",
+                "ct reply ip6 saddr fd00::1 ct original proto-dst 80 accept",
+                "ipsec in spnum 1 ip saddr 10.0.0.1 tcp dport 80 drop",
+                "vxlan tcp dport 80 tcp dport 81 drop",
+                "tcp dport 80 add @s { ip saddr ct count over 5 } drop",
+                "add @s { ip saddr } drop",
             )
         )
     ]
@@ -143,6 +149,12 @@ def test_nothing_is_guessed_of_what_is_not_known() -> None:
         ["meta mark & 0xff == 0x1", "ct mark & 3"],
         ["fib saddr . mark . iif oif missing"],
         ["socket transparent 1"],
+        ["ct original ip daddr 10.0.0.1"],
+        ["ct reply ip6 saddr fd00::1", "ct original proto-dst 80"],
+        ["ipsec in spnum 1 ip saddr 10.0.0.1"],
+        ["vxlan tcp dport 80"],
+        ["add @s { ip saddr ct count over 5 }"],
+        [],
     ]
 
 
@@ -321,6 +333,40 @@ WRITTEN: list[tuple[list[object], str, str]] = [
         [{"set": {"op": "add", "elem": PORT, "set": "@s"}}, {"accept": None}],
         "add @s { tcp dport } accept",
         "accept",
+    ),
+    (
+        [
+            {
+                "set": {
+                    "op": "add",
+                    "elem": PORT,
+                    "set": "@s",
+                    "stmt": [{"limit": {"rate": 50, "per": "second"}}],
+                }
+            },
+            {"drop": None},
+        ],
+        "add @s { tcp dport limit rate 50 per second } drop",
+        "drop",
+    ),
+    (
+        [
+            {
+                "match": {
+                    "op": "==",
+                    "left": {
+                        "payload": {
+                            "tunnel": "vxlan",
+                            "protocol": "ip",
+                            "field": "saddr",
+                        }
+                    },
+                    "right": "10.0.0.1",
+                }
+            }
+        ],
+        "vxlan ip saddr 10.0.0.1",
+        "",
     ),
     ([{"log": {"prefix": "drop it"}}], 'log prefix "drop it"', "log"),
     (

@@ -50,12 +50,16 @@ def read_nft_json(text: str) -> Ruleset:
 
 def _take(found: Ruleset, line: int, item: dict[str, Any]) -> None:
     ((kind, about),) = item.items()
+    if kind == "table":
+        table = found.table(str(about["family"]), str(about["name"]), "nft")
+        flags = about.get("flags", "")
+        table.is_dormant = "dormant" in flags or flags == "d"  # as nft 1.0.6 has it
     if kind not in ("chain", "rule", "set", "map"):
         return
     table = found.table(str(about["family"]), str(about["table"]), "nft")
     if kind == "chain":
         chain = table.chain(str(about["name"]))
-        if "hook" in about:
+        if "hook" in about and not table.is_dormant:
             policy = str(about.get("policy", "accept"))
             hook, priority = str(about["hook"]), str(about["prio"])
             set_base(chain, str(about["type"]), hook, priority, policy)
@@ -150,7 +154,8 @@ def _bare(name: str, _: Any) -> str:
 
 def _set_element(name: str, about: dict[str, Any]) -> str:
     data = f" : {_expression(about['data'])}" if name == "map" else ""
-    return f"{about['op']} {about[name]} {{ {_expression(about['elem'])}{data} }}"
+    more = "".join(f" {_statement(one)}" for one in about.get("stmt", []))
+    return f"{about['op']} {about[name]} {{ {_expression(about['elem'])}{more}{data} }}"
 
 
 def _object(name: str, about: Any) -> str:
@@ -206,7 +211,8 @@ def _joined(sign: str, some: Any) -> str:
 def _payload(about: dict[str, Any]) -> str:
     if "protocol" not in about:  # so many bits from somewhere
         return f"payload {_expression(about)}"
-    return f"{about['protocol']} {about['field']}"
+    words = about.get("tunnel", ""), about["protocol"], about["field"]
+    return " ".join(word for word in words if word)
 
 
 def _meta(about: dict[str, Any]) -> str:

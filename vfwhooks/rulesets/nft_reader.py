@@ -94,6 +94,8 @@ class _Reader:
             self._go_on(line)
         elif len(self._path) < 2 and head.split(" ")[0] not in _OF_TABLES:
             raise ValueError(f"it stands in no {'chain' if self._path else 'table'}")
+        elif self._path and head.startswith("flags "):
+            self._table.is_dormant = "dormant" in head
 
     def _begin(self, number: int, words: list[str]) -> None:
         self._first = number
@@ -124,7 +126,7 @@ class _Reader:
         if self._set is not None:
             if text.startswith("elements = {"):
                 add_elements(self._set, text[12:].rstrip("} "))
-        elif self._chain is not None:
+        elif self._chain and not (self._table.is_dormant and _BASE.match(text)):
             add_line(self._chain, self._first, text)
 
 

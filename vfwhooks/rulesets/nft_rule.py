@@ -12,10 +12,12 @@ from .nft_words import (
     ENDS,
     HEADED,
     HEADERS,
+    JOINING,
     PLAIN,
     PORTS,
     SIMPLE,
     STARTS,
+    STATEFUL,
     STATEMENTS,
     TOKEN,
     VALUES,
@@ -74,11 +76,14 @@ class RuleReader:
         start, depth = self.at, 0
         while self.at < len(self.words):
             word = self.words[self.at]
-            if depth == 0 and word in STARTS and self.words[self.at - 1] != ".":
+            if depth == 0 and word in STARTS and not self._is_joined():
                 break
             depth = max(0, depth + (word == "{") - (word == "}"))
             self.at += 1
         return self._text(start)
+
+    def _is_joined(self) -> bool:
+        return self.words[self.at - 1] in JOINING or self._peek(-2) == "spnum"
 
     def _text(self, start: int) -> str:
         return joined(self.words[start : self.at])
@@ -112,6 +117,13 @@ class RuleReader:
 
     def _other(self, word: str) -> Verdict:
         return Verdict("other", f"{word} {self._rest()}".strip())
+
+    def _of_set(self, word: str) -> Verdict:
+        """A statement about an element, which may say how much of it there may be."""
+        verdict = self._other(word)
+        if not STATEFUL.isdisjoint(verdict.target.split()):
+            self.matches.append(Match("", (), False, verdict.target))
+        return verdict
 
     def _assignment(self) -> Verdict:
         kind = "mark" if self._peek(1) == "mark" else "other"
@@ -265,6 +277,7 @@ class RuleReader:
 
 _STATEMENTS: dict[str, Callable[[RuleReader, str], Verdict]] = {
     **dict.fromkeys(STATEMENTS, RuleReader._other),
+    **dict.fromkeys(("add", "update", "delete"), RuleReader._of_set),
     **dict.fromkeys(SIMPLE, RuleReader._plain),
     **dict.fromkeys(("counter", "last"), RuleReader._nothing),
     **dict.fromkeys(("jump", "goto"), RuleReader._go),

@@ -45,6 +45,11 @@ STARTS = frozenset(
         *(*PORTS, *ENDS),
     }
 )
+# Behind these a word belongs to them: `ct original ip saddr`, `vxlan tcp dport`.
+JOINING = frozenset(
+    {".", "original", "reply", "in", "out", "vxlan", "geneve", "gre", "gretap"}
+)
+STATEFUL = {"limit", "quota", "count"}  # what an element of a set can have
 VALUES = {"icmp", "icmpv6", "ip", "ip6", *PORTS}
 HEADED = {"ct", "meta", "ip", "ip6", "ether", "vlan", "rt", "icmp", "icmpv6", *PORTS}
 _LIMITS = {"<": (-1, 0), "<=": (0, 0), ">": (1, 65535), ">=": (0, 65535)}

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from itertools import product
 
+from .nft_reader import add_elements
 from .ruleset import Element, Match, Rule, Set, Table
 
 ANYBODY = "*"  # an address, or an interface, that no rule names
+_EVERYBODY = {
+    "ip": ("0.0.0.0/0", "0.0.0.0-255.255.255.255"),
+    "ip6": ("::/0", f"::-{':'.join(['ffff'] * 8)}"),
+}
+_OTHERS = ("*",)  # the key of the element for what no other element has
 
 
 @dataclass(frozen=True)
@@ -27,20 +34,22 @@ class Packet:
 
     def values(self, field: str) -> tuple[str, ...]:
         """What it has in a field; nothing where nobody can tell."""
+        anybody = ANYBODY + self.family
         found = {
             "in": self.incoming,
             "out": self.outgoing,
-            "saddr": self.source,
+            "saddr": anybody if self.source == ANYBODY else self.source,
             "daddr": self.destination,
             "proto": self.protocol,
             "dport": str(self.port),
-            "family": "ipv6" if self.family == "ip6" else "ipv4",
             "direction": "original",
             "dsttype": "local" if self.is_local else "unicast",
             "srctype": "unicast",
         }.get(field, "")
         if field == "state":
             return self.states
+        if field == "family":  # by nfproto, by protocol
+            return ("ipv6", "ip6") if self.family == "ip6" else ("ipv4", "ip")
         return (found,) if found else ()
 
 
@@ -79,20 +88,27 @@ def _is_of_family(packet: Packet, match: Match) -> bool:
     """`ip saddr` is no condition for IPv6: such a packet never meets it."""
     if not {"saddr", "daddr"} & set(match.field.split(" . ")):
         return True
-    if match.text[:3] in ("ip ", "ip6"):
-        return (match.text[:3] == "ip6") == (packet.family == "ip6")
+    words = match.text.split(" ")
+    if "ip" in words or "ip6" in words:
+        return ("ip6" in words) == (packet.family == "ip6")
     return (":" in match.values[0]) == (packet.family == "ip6")
 
 
 def look_up(
     packet: Packet, field: str, name: str, table: Table
 ) -> list[Element] | None:
-    """The element of a set or map, if there is one; None where nobody can tell."""
-    own = [packet.values(part) for part in field.split(" . ")]
+    """The element of a set or map, by its name or in its braces, if there is one; None
+    where nobody can tell."""
+    fields = field.split(" . ")
+    own = [packet.values(part) for part in fields]
     one = table.sets.get(name[1:]) if name[:1] == "@" else None
+    if name[:1] == "{":
+        one = Set("")
+        add_elements(one, name[1:-1])
     if one is None or not all(own):
         return None
-    return _find(one, field.split(" . "), tuple(values[0] for values in own))
+    found = [element for key in product(*own) for element in _find(one, fields, key)]
+    return (found or [element for element in one.ranges if element.key == _OTHERS])[:1]
 
 
 def _find(one: Set, fields: list[str], key: tuple[str, ...]) -> list[Element]:
@@ -109,14 +125,14 @@ def is_in(field: str, own: str, value: str) -> bool:
     """Whether what a packet has is the value, or in the subnet or the range of it."""
     if own == value:
         return True
-    if own == ANYBODY:
-        return False
+    if own[:1] == ANYBODY:
+        return value in _EVERYBODY.get(own[1:], ())
     if field in ("saddr", "daddr"):
         return _is_inside(own, value)
     if field in ("in", "out") and value[-1:] == "*":
         return own.startswith(value[:-1])
-    first, dash, last = value.partition("-")
-    if field in ("sport", "dport") and dash and own.isdigit():
+    first, _, last = value.partition("-")
+    if field in ("sport", "dport") and first.isdigit() and last.isdigit():
         return int(first) <= int(own) <= int(last)
     return field == "proto" and value == "0-255"
 

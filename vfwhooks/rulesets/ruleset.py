@@ -122,14 +122,15 @@ class Chain:
 
 class Table:
     """A table: its family as nft names it, and the tool whose rules are in it (nft,
-    iptables, iptables-legacy)."""
+    iptables, iptables-legacy). Chains of a dormant one have no hook."""
 
-    __slots__ = ("chains", "family", "name", "sets", "tool")
+    __slots__ = ("chains", "family", "is_dormant", "name", "sets", "tool")
 
     def __init__(self, family: str, name: str, tool: str) -> None:
         self.family = family
         self.name = name
         self.tool = tool
+        self.is_dormant = False
         self.chains: dict[str, Chain] = {}
         self.sets: dict[str, Set] = {}
 

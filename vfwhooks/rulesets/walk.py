@@ -13,13 +13,15 @@ from typing import NoReturn
 
 from .packet import Packet, look_up, meets
 from .ruleset import Chain, Rule, Ruleset, Table
-from .spellings import canonical
 
 Skip = Callable[[Table, Chain, Rule], bool]
 _DEEPEST = 16  # chains within chains: the kernel has the same bound
 _GOING_ON = {"", "log", "mark"}
 _SOURCE = {"snat", "masquerade"}
-_HARMLESS = ("CHECKSUM", "CT ", "TCPMSS", "TTL", "SET ", "CLASSIFY", "DSCP", "TOS")
+_HARMLESS = (
+    *("CHECKSUM", "CT ", "TCPMSS", "TTL", "SET ", "CLASSIFY", "DSCP", "TOS"),
+    *("add @", "update @", "delete @"),
+)
 _INLINE = re.compile(r"[{,]\s*([^:{},]+?) : ([^,{}]+?)\s*(?=[,}])")
 
 
@@ -134,7 +136,7 @@ class _Walker:
         for rule in chain.rules:
             if self._skip and self._skip(table, chain, rule):
                 continue
-            if rule.verdict.kind in _GOING_ON:
+            if _goes_on(rule):
                 continue
             is_met, condition = meets(self._packet, rule, table)
             if is_met is False:
@@ -164,9 +166,7 @@ class _Walker:
         if kind in ("jump", "goto"):
             return self._go(table, chain, rule, f"{kind} {target}", depth)
         if kind == "other":
-            if not target.startswith(_HARMLESS):
-                self._stop(table, chain, rule, target)
-            return ""
+            self._stop(table, chain, rule, target)
         if kind == "queue":
             self._stop(table, chain, rule, "a program (queue)")
         if kind != "return":
@@ -194,14 +194,6 @@ class _Walker:
 
     def _vmap(self, table: Table, chain: Chain, rule: Rule, depth: int) -> str:
         _, name, key = rule.verdict
-        if name[:1] == "{":
-            own = self._packet.values(key)
-            pairs = dict(_INLINE.findall(name))
-            if not own or any(not plain.replace("-", "").isalnum() for plain in pairs):
-                self._stop(table, chain, rule, rule.text)
-            values = {canonical(key, plain): to for plain, to in pairs.items()}
-            found = next((values[one] for one in own if one in values), "")
-            return self._go(table, chain, rule, found, depth)
         elements = look_up(self._packet, key, name, table) if key else None
         if elements is None:
             self._stop(table, chain, rule, rule.text)
@@ -247,6 +239,12 @@ class _Walker:
         raise _Ended
 
 
+def _goes_on(rule: Rule) -> bool:
+    """Whether it leaves the packet as it is, and the next rule is met."""
+    kind, target, _ = rule.verdict
+    return kind in _GOING_ON or (kind == "other" and target.startswith(_HARMLESS))
+
+
 def _is_idle(table: Table, chain: Chain, rule: Rule) -> bool:
     """Whether a rule leads only to chains that decide nothing, and back here."""
     kind, target, _ = rule.verdict
@@ -256,7 +254,7 @@ def _is_idle(table: Table, chain: Chain, rule: Rule) -> bool:
     return all(
         how in comes_back
         and name in table.chains
-        and all(one.verdict.kind in _GOING_ON for one in table.chains[name].rules)
+        and all(map(_goes_on, table.chains[name].rules))
         for how, _, name in verdicts
     )
 
