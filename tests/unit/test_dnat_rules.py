@@ -154,6 +154,36 @@ LINES = {
         "4 203.0.113.1 tcp 6 iptables nat PREROUTING by DNAT\n"
         "4 * tcp 5 iptables nat PREROUTING by DNAT\n",
     ),
+    "what a chain ends the way of": (
+        "-A PREROUTING -i eth0 -j MORE\n-A PREROUTING -j MORE\n"
+        "-A MORE -p tcp -m tcp --dport 5 -j ACCEPT\n"
+        f"-A PREROUTING -p tcp -m tcp --dport 5:6 {TO}\n",
+        "4 * tcp 6 iptables nat PREROUTING by DNAT\n",
+    ),
+    "what a chain ends the way of for some": (
+        "-A PREROUTING -i eth0 -j MORE\n"
+        "-A MORE -p tcp -m tcp --dport 5 -j ACCEPT\n"
+        f"-A MORE -p tcp -m tcp --dport 5:6 {TO}\n"
+        f"-A PREROUTING -p tcp -m tcp --dport 5 {TO}\n",
+        "4 * tcp 6 iptables nat MORE on eth0 by DNAT\n"
+        "4 * tcp 5 iptables nat PREROUTING by DNAT\n",
+    ),
+    "what leaves a chain before it ends the way": (
+        "-A PREROUTING -p tcp -j MORE\n"
+        "-A MORE -p tcp -m tcp --dport 5 -j RETURN\n"
+        "-A MORE -j ACCEPT\n"
+        f"-A PREROUTING -p tcp -m tcp --dport 5:6 {TO}\n"
+        f"-A PREROUTING -p udp -m udp --dport 6 {TO}\n",
+        "4 * tcp 5 iptables nat PREROUTING by DNAT\n"
+        "4 * udp 6 iptables nat PREROUTING by DNAT\n",
+    ),
+    "what may leave a chain before it ends the way": (
+        "-A PREROUTING -j MORE\n"
+        "-A MORE -s 10.0.0.0/8 -j RETURN\n"
+        "-A MORE -j ACCEPT\n"
+        f"-A PREROUTING -p tcp -m tcp --dport 5 {TO}\n",
+        "4 * tcp 5 iptables nat PREROUTING by DNAT\n",
+    ),
     "ours": (
         f":VFW-PREROUTING - [0:0]\n-A PREROUTING -j VFW-PREROUTING\n"
         f"-A VFW-PREROUTING -p tcp -m tcp --dport 5 {TO}\n",
@@ -250,6 +280,16 @@ EXPRESSIONS: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         "? {1}",
     ),
+    "a look at what was asked for first": (
+        [
+            {
+                "op": "==",
+                "left": {"ct": {"key": "ip daddr", "dir": "original"}},
+                "right": "203.0.113.9",
+            }
+        ],
+        "? {1}",
+    ),
     "an operation that is not known": (
         [{"op": "~", "left": {"meta": {"key": "iif"}}, "right": 1}],
         "? {1}",
@@ -276,6 +316,24 @@ def test_expressions_of_nft(what: str) -> None:
 
     where = "4 * tcp 5 table ip t, chain c", "4 tcp 5 table ip t"
     assert said == (found.format(*where) + "\n" if found else "")
+
+
+def test_a_limit_by_client() -> None:
+    """A drop of what is over a limit leaves what stands behind it."""
+    about = {"family": "ip", "table": "t"}
+    hook = {"name": "c", "type": "nat", "hook": "prerouting", "prio": -90}
+    client = {"payload": {"protocol": "ip", "field": "saddr"}}
+    limit = {"limit": {"rate": 50, "per": "second", "inv": True}}
+    over = {"set": {"op": "add", "elem": client, "set": "@m", "stmt": [limit]}}
+    port = {"payload": {"protocol": "tcp", "field": "dport"}}
+    match = {"match": {"op": "==", "left": port, "right": 5}}
+    rules = [over, {"drop": None}], [match, {"redirect": None}]
+    items: list[object] = [{"chain": {**about, **hook}}]
+    items += [{"rule": {**about, "chain": "c", "expr": rule}} for rule in rules]
+
+    found = read(json.dumps({"nftables": items}))
+
+    assert found == "4 * tcp 5 table ip t, chain c by REDIRECT\n"
 
 
 def test_a_rule_too_many() -> None:

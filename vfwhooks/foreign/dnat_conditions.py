@@ -10,9 +10,12 @@ from ..rulesets import ruleset
 from ..rulesets.context import targets
 from ..values.protocols import PROTOCOLS
 from ..values.published import parse_subnet
-from .dnat_rules import DNAT, JUMP, LAST, MAYBE, STOP, Match, Rule, Span, outside
+from .dnat_rules import DNAT, END, JUMP, LAST, MAYBE, STOP, Match, Rule, Span, outside
 
-_STOPS = {"accept", "drop", "return", "queue", "reject"}
+_ENDS = {
+    "return": STOP,
+    **dict.fromkeys(("accept", "drop", "queue", "reject"), END),
+}
 _HARMLESS = {
     *("TRACE", "CT", "DSCP", "TOS", "CLASSIFY", "SET", "AUDIT", "SECMARK"),
     *("CONNSECMARK", "notrack", "add", "update", "delete"),
@@ -55,7 +58,7 @@ def convert(
         return [_vmap(match, rule, others)]
     if kind == "other":
         return [_other(match, target)]
-    return [Rule(match, STOP if kind in _STOPS else "")]
+    return [Rule(match, _ENDS.get(kind, ""))]
 
 
 def _ends_in_key(rule: ruleset.Rule) -> bool:

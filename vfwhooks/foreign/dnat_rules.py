@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Hosts = tuple[tuple[bool, Subnet], ...]
 T = TypeVar("T")
 LAST = 65535
-DNAT, JUMP, STOP, MAYBE = "dnat", "jump", "stop", "maybe"
+DNAT, JUMP, STOP, END, MAYBE = "dnat", "jump", "stop", "end", "maybe"
 _DEEPEST = 20
 _MOST_RULES = 50_000
 Span = tuple[int, int]
@@ -73,8 +73,9 @@ class Match(NamedTuple):
 @dataclass(frozen=True)
 class Rule:
     """One rule: its match and its verdict. Verdicts: '' (irrelevant), DNAT (`target` is
-    DNAT or REDIRECT), JUMP to the chain `target`, STOP (no later rule is reached), or
-    MAYBE (one of these verdicts, perhaps a jump to one of the chains `targets`)."""
+    DNAT or REDIRECT), JUMP to the chain `target`, STOP (of this chain no later rule is
+    reached), END (of any chain), or MAYBE (one of these verdicts, perhaps a jump to one
+    of the chains `targets`)."""
 
     match: Match
     verdict: str
@@ -113,7 +114,40 @@ def find_taken(
 ) -> list[Taken]:
     """Everything that rules from the base chain on take, in the kernel's order.
     `is_ours` tells whether a match can mean packets for this host."""
-    return list(_Walk(chains, is_ours).chain(base, Match(), (base,), None, 0))
+    found: list[Taken] = []
+    ended: list[Match] = []  # in the chains that the base chain leads to
+    for one in _Walk(chains, is_ours).chain(base, Match(), (base,), None, 0):
+        if one.kind != END:
+            found += _without(one, ended)
+        elif len(one.path) > 1 and not (one.what.limits or one.what.is_unknown):
+            ended.append(one.what)
+    return found
+
+
+class _Gone:
+    """What does not get to the later rules of a chain: all of that, and what goes
+    `back` to the chain that led here. If not `is_sure`, more may go back."""
+
+    def __init__(self) -> None:
+        self._all: list[Match] = []
+        self._back: list[Match] = []
+        self._is_sure = True
+
+    def add(self, rule: Rule) -> None:
+        """The next rule stops, ends, or may do so."""
+        match = rule.match
+        is_known = not match.limits and not match.is_unknown and rule.verdict != MAYBE
+        self._all += [match] * is_known
+        if rule.verdict != END:
+            self._back += [match] * is_known
+            self._is_sure = self._is_sure and is_known and not match.hosts
+
+    def left(self, one: Taken) -> Iterator[Taken]:
+        """The parts that do get there."""
+        if one.kind != END:
+            yield from _without(one, self._all)
+        elif self._is_sure:
+            yield from _without(one, self._back)
 
 
 class _Walk:
@@ -130,7 +164,7 @@ class _Walk:
         number: int | None,
         depth: int,
     ) -> Iterator[Taken]:
-        stopped: list[Match] = []
+        gone = _Gone()
         for at, rule in enumerate(self._chains.get(name, ())):
             self._left -= 1
             here = at if number is None else number
@@ -140,29 +174,26 @@ class _Walk:
             both = so_far.also(rule.match)
             if not rule.verdict or both is None or not self._is_ours(both):
                 continue
-            if rule.verdict == STOP:
-                if rule.match.is_everything:
-                    return
-                if not rule.match.limits and not rule.match.is_unknown:
-                    stopped.append(rule.match)
-                continue
             for one in self._rule(rule, both, path, here, depth):
-                yield from _without(one, stopped)
+                yield from gone.left(one)
+            if rule.verdict in (STOP, END) and rule.match.is_everything:
+                return
+            if rule.verdict in (STOP, END, MAYBE):
+                gone.add(rule)
 
     def _rule(
         self, rule: Rule, both: Match, path: tuple[str, ...], here: int, depth: int
     ) -> Iterator[Taken]:
-        if rule.verdict == DNAT:
-            yield Taken(here, path, both, rule.target)
+        if rule.verdict in (DNAT, END):
+            yield Taken(here, path, both, rule.target or END)
         elif rule.verdict == JUMP:
             way = (*path, rule.target)
             yield from self.chain(rule.target, both, way, here, depth + 1)
-        elif rule.targets:
+        elif rule.verdict == MAYBE and rule.targets:
             unsure = both._replace(is_unknown=True)
-            for target in rule.targets:
-                way = (*path, target)
-                yield from self.chain(target, unsure, way, here, depth + 1)
-        else:
+            for to in rule.targets:
+                yield from self.chain(to, unsure, (*path, to), here, depth + 1)
+        elif rule.verdict == MAYBE:
             yield Taken(here, path, both._replace(is_unknown=True), "")
 
 
