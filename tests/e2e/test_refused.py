@@ -8,7 +8,7 @@ import pytest
 from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
-from product import configure
+from product import configure, status, vfwhooks
 
 FORWARDS = """
 guests:
@@ -16,6 +16,8 @@ guests:
     - 8080:80
     - 8000
     - {published: 8443, target: 443, allow_from: 198.51.100.0/24}
+    - {published: 8444, target: 80, allow_from: [0.0.0.0/0, "::ffff:0:0/96"]}
+    - {published: 8445, target: 80, allow_from: [0.0.0.0/0, "::/0"]}
     - {published: 5000-5010, protocol: [tcp, udp], allow_from: 198.51.100.0/24}
 """
 
@@ -68,6 +70,20 @@ def test_refused_source_never_meets_the_host(
         reply = outside.http("http://203.0.113.1:8443/")
 
     assert reply.refused
+
+
+@pytest.mark.parametrize("port", [8444, 8445])
+def test_everybody_in_allow_from(
+    host: Host, outside: Net, web1: Guest, port: int
+) -> None:
+    """A range of all addresses lets everybody in, and every command says so."""
+    reply = outside.http(f"http://203.0.113.1:{port}/")
+    rows = [r for r in status(host)["forwards"] if r["published"] == f"{port}"]
+    explained = vfwhooks(host, "explain", "--trace", f"tcp/{port}", "--wait", "0")
+
+    states = {(row["state"], row["reason"]) for row in rows}
+    assert (reply.body, states) == ("web1 80 203.0.113.2", {("active", "")})
+    assert (explained.status, explained.stdout.splitlines()[-1]) == (0, "it gets there")
 
 
 @pytest.mark.parametrize("port", [8443, 5000])

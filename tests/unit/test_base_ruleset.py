@@ -10,6 +10,7 @@ from vfwhooks.firewall.base_ruleset import FAMILIES, Allow, Marks, render_base_r
 BOTH = Allow(
     "allow_0f5c", {"4": ("198.51.100.0/24", "203.0.113.7/32"), "6": ("fd00::/8",)}
 )
+ALL = Allow("allow_c3d4", {"4": ("0.0.0.0/0",), "6": ("::/0",)})
 FOUR = Allow("allow_a1b2", {"4": ("10.0.0.0/8",), "6": ()})
 
 
@@ -18,15 +19,16 @@ FOUR = Allow("allow_a1b2", {"4": ("10.0.0.0/8",), "6": ()})
     ("directory", "allows", "marks"),
     [
         ("plain", (), Marks()),
-        ("allows", (BOTH, FOUR), Marks()),
+        ("allows", (BOTH, FOUR, ALL), Marks()),
         ("marks", (), Marks(has_return=True, has_masquerade=True)),
     ],
 )
 def test_base_ruleset(
     part: str, directory: str, allows: tuple[Allow, ...], marks: Marks
 ) -> None:
-    """Every part, without and with lists of allowed sources, and with what marks
-    connections; that one is given to a kernel by e2e/test_masquerade.py."""
+    """Every part, without and with lists of allowed sources (iptables-save prints no
+    -s for all of them), and with what marks connections; that one is given to a kernel
+    by e2e/test_masquerade.py."""
     found = render_base_rulesets(allows, marks)[part]
 
     assert found == (HERE / "base_rulesets" / directory / part).read_text()

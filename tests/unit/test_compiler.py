@@ -15,7 +15,7 @@ import pytest
 
 from unit.builders import CHECKOUT, forward, fresh_state, guest_forwards, place
 from vfwhooks.config import compiled_file, source_stamps
-from vfwhooks.config.allow_from import chain_name, collapse
+from vfwhooks.config.allow_from import by_family, chain_name, collapse
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.compiler import (
     compile_file,
@@ -278,6 +278,23 @@ def test_collapse(given: tuple[str, ...], collapsed: list[str]) -> None:
     found = collapse(subnets(*given))
 
     assert list(map(str, found)) == collapsed
+
+
+def test_source_ranges_as_text() -> None:
+    """As iptables-save writes them, whatever Python does: a full sync compares both."""
+    some = subnets(LAN, "::ffff:0:0/96", "::102:304", "::1", "2001:db8:0:1::/64")
+
+    found = by_family(some)
+
+    assert found == {
+        "4": (LAN,),
+        "6": (
+            "::1/128",
+            "::1.2.3.4/128",
+            "::ffff:0.0.0.0/96",
+            "2001:db8:0:1::/64",
+        ),
+    }
 
 
 def test_the_same_sources_are_the_same_chain() -> None:

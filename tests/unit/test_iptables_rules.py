@@ -88,6 +88,23 @@ def test_rules_of_a_guest() -> None:
     }
 
 
+def test_addresses_are_written_as_iptables_save_does() -> None:
+    """Those that end in an IPv4 address: a full sync compares the texts."""
+    some = [
+        "dnat 6 ::102:304 tcp 80 80 ::ffff:10.0.0.1 80",
+        "snat 6 ::102:304 ::102:305",
+    ]
+
+    found = rules(UUID, some, "6")
+
+    dnat = "-p tcp -m tcp --dport 80 -j DNAT --to-destination [::ffff:10.0.0.1]:80"
+    to = f"{OWNED} -j SNAT --to-source ::1.2.3.5"
+    assert (found[f"nat VFW-B-{SHORT}"], found["nat VFW-SNAT"]) == (
+        [f"-d ::1.2.3.4/128 {dnat}"],
+        [f"-s ::1.2.3.4/128 {to}"],
+    )
+
+
 def test_rules_that_mark_connections() -> None:
     """Behind the lists of sources and ahead of where it leads, a port on an address in
     its chain and one on every address in the other; the first packet as well."""

@@ -7,6 +7,7 @@ from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
+from ..values.published import saved
 from .value_reader import Values
 from .value_syntax import Address, Subnet, parse_subnet
 from .yaml_nodes import Node
@@ -51,5 +52,6 @@ def by_family(sources: Sources) -> dict[str, tuple[str, ...]]:
     """The source ranges as text for a ruleset, by family number."""
     found: dict[str, tuple[str, ...]] = {"4": (), "6": ()}
     for source in collapse(sources):
-        found[str(source.version)] += (str(source),)
+        text = f"{saved(source.network_address)}/{source.prefixlen}"
+        found[str(source.version)] += (text,)
     return found

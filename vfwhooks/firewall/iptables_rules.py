@@ -39,7 +39,7 @@ from ..values.entries import (
     entry_family,
 )
 from ..values.protocols import Protocol
-from ..values.published import Address, Family, Published
+from ..values.published import Address, Family, Published, saved
 from .iptables_script import FILTER, NAT, RAW, Chain, Chains, Rules
 
 _PORTS_A_RULE = 15
@@ -139,7 +139,9 @@ def _among_others(owner: str, entry: Entry) -> list[tuple[Chain, str]]:
         rule = f"{_match(entry.published)} {comment} -j RETURN"
         return [((NAT, "VFW-PUBLISH"), rule), ((FILTER, "VFW-INPUT"), rule)]
     if isinstance(entry, Snat):
-        rule = f"-s {_host(entry.source)} {comment} -j SNAT --to-source {entry.to}"
+        rule = (
+            f"-s {_host(entry.source)} {comment} -j SNAT --to-source {saved(entry.to)}"
+        )
         return [((NAT, "VFW-SNAT"), rule)]
     if isinstance(entry, LoopbackBridge):
         out = f"-s 127.0.0.0/8 -o {entry.bridge} {comment} -j MASQUERADE"
@@ -225,12 +227,12 @@ def _by(published: Published) -> str:
 
 
 def _host(address: Address) -> str:
-    return f"{address}/{address.max_prefixlen}"
+    return f"{saved(address)}/{address.max_prefixlen}"
 
 
 def _dnat(entry: Dnat) -> str:
     if entry.published.is_range:
-        return f"-j DNAT --to-destination {entry.address}"
+        return f"-j DNAT --to-destination {saved(entry.address)}"
     is_six = entry.published.family is Family.IPV6
-    host = f"[{entry.address}]" if is_six else f"{entry.address}"
+    host = f"[{saved(entry.address)}]" if is_six else f"{entry.address}"
     return f"-j DNAT --to-destination {host}:{entry.port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _socket import AF_INET6, inet_ntop
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -154,6 +155,11 @@ def unpack_address(packed: bytes) -> Address:
 def parse_subnet(text: str) -> Subnet:
     """The subnet in the text; host bits may be set. Raises ValueError."""
     return IPv6Network(text, False) if ":" in text else IPv4Network(text, False)
+
+
+def saved(address: Address) -> str:
+    """The address as iptables-save writes it: ::1.2.3.4, where Python has ::102:304."""
+    return inet_ntop(AF_INET6, address.packed) if address.version == 6 else f"{address}"
 
 
 def one_to_one(host: Address) -> Published:
