@@ -190,6 +190,15 @@ def test_a_table_of_ones_own(host: Host, outside: Net, clean: None) -> None:
     assert after == ANSWERED
 
 
+def test_a_dormant_table(host: Host, outside: Net, clean: None) -> None:
+    """The kernel does not call its chains, and nobody has to do anything."""
+    chain = "chain c { type filter hook forward priority 0; policy drop; }"
+
+    host.run(["nft", f"table inet site {{ flags dormant; {chain}; }}"])
+
+    assert (outcomes(outside), [state for state, _ in rows(host)]) == ANSWERED
+
+
 @cures("ufw-drops")
 def test_ufw(host: Host, outside: Net, clean: None) -> None:
     """ufw itself, as it is when it has been switched on."""

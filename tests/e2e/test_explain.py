@@ -147,9 +147,14 @@ MEANS = {
             "rejected",
         ),
         (
-            SITE.format("ip daddr 192.168.122.0/24 tcp dport vmap { 80 : drop }"),
+            SITE.format("ip daddr 192.168.122.0/24 tcp dport vmap { 1-1023 : drop }"),
             "nft delete table inet site",
             "dropped",
+        ),
+        (
+            SITE.replace("chain", "flags dormant; chain").format("drop"),
+            "nft delete table inet site",
+            "let in",
         ),
         (
             f"iptables -t nat -I {ELSEWHERE}",
@@ -169,7 +174,7 @@ def test_a_verdict_is_what_a_connection_meets(
         said = verdicts(host)
         met = {
             str(port): outside.http(f"http://203.0.113.1:{port}/").outcome
-            for port in (8080, 8081)
+            for port in (8080, 8081, 8082)
         }
     finally:
         host.run(["sh", "-c", undo])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,10 @@ from unit.netlinks import Link, answer, handle, nla, request, text
 from vfwhooks.firewall.nft_netlink import (
     additions,
     has_table,
+    list_base_chains,
     list_chains,
     list_entries,
+    list_nat_chains,
     list_rules,
     list_sets,
     removals,
@@ -67,6 +70,54 @@ def test_chains() -> None:
 
     asked = request(4, answer(text(1, "vfwhooks")))
     assert (found, link.asked) == ({"prerouting": 7, "output": 8}, [asked])
+
+
+class Tables(Link):
+    """A kernel with tables (family, name, flags), each with two base chains."""
+
+    def __init__(self, *tables: tuple[int, str, int]) -> None:
+        super().__init__()
+        self._tables = tables
+
+    def dump(
+        self, one: bytes, is_wanted: Callable[[bytes], bool] | None = None
+    ) -> list[tuple[int, bytes]]:
+        if one == request(1, answer(family=0)):
+            return [
+                (0, answer(text(1, name), word(2, flags), family=family))
+                for family, name, flags in self._tables
+            ]
+        return [
+            (0, self._chain(family, name, kind, hook))
+            for family, name, _ in self._tables
+            for kind, hook in (("filter", 2), ("nat", 0))
+        ]
+
+    @staticmethod
+    def _chain(family: int, table: str, kind: str, hook: int) -> bytes:
+        place = nla(0x8004, word(1, hook), word(2, 0))
+        about = text(1, table), text(3, kind), place, word(5, 0), text(7, kind)
+        return answer(*about, family=family)
+
+
+def word(kind: int, number: int) -> bytes:
+    """An attribute of four bytes."""
+    return nla(kind, struct.pack(">I", number))
+
+
+def test_base_chains_of_a_dormant_table() -> None:
+    """They are none: no packet gets there."""
+    link = Tables((2, "asleep", 1), (2, "awake", 0), (10, "asleep", 2))
+
+    found = (
+        [(one.family, one.table, one.name) for one in list_base_chains(link)],
+        list_nat_chains(link),
+    )
+
+    assert found == (
+        [("ip", "awake", "filter"), ("ip6", "asleep", "filter")],
+        [("ip", "awake", "nat", 0), ("ip6", "asleep", "nat", 0)],
+    )
 
 
 def test_sets() -> None:

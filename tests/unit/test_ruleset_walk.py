@@ -5,6 +5,7 @@ e2e/test_explain.py compares what is computed with real connections.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -287,10 +288,18 @@ def test_a_range_of_all_addresses(rule: str, family: str, end: str) -> None:
     assert pass_hook(listed(rule, sets), "forward", packet).end == end
 
 
-def test_a_dormant_table() -> None:
-    """The kernel does not call its chains."""
-    head = "type filter hook forward priority filter; policy drop;"
-    text = f"table inet t {{\n\tflags dormant\n\n\tchain c {{\n{head}\n\t}}\n}}\n"
+@pytest.mark.parametrize("flags", ["", "d", "dormant", ["dormant"]])
+def test_a_dormant_table(flags: str | list[str]) -> None:
+    """The kernel does not call its chains. In JSON each nft has another word for it."""
+    text = (
+        "table inet t {\n\tflags dormant\n\n\tchain c {\n"
+        "type filter hook forward priority filter; policy drop;\n\t}\n}\n"
+    )
+    if flags:
+        place = {"type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}
+        chain = {"family": "inet", "table": "t", "name": "c", **place}
+        table = {"family": "inet", "name": "t", "flags": flags}
+        text = json.dumps({"nftables": [{"table": table}, {"chain": chain}]})
 
     assert pass_hook(read_ruleset(text, "it"), "forward", TO_GUEST).end == "accept"
 

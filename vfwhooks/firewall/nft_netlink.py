@@ -10,6 +10,10 @@ from ..values.entries import Dnat, Entry
 from .nft_elements import comment, decode, encode
 from .nft_names import PARTS, set_name
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
@@ -18,7 +22,8 @@ _CHUNK = 30_000
 _PORTION = 1000
 _ROUTED = {1: "inet", 2: "ip", 10: "ip6"}
 ROUTED = {name: number for number, name in _ROUTED.items()}
-_FORWARD = 2
+_FORWARD = (2).to_bytes(4, "big")
+_DORMANT = 1
 
 
 @dataclass(eq=False)
@@ -44,14 +49,11 @@ class BaseChain:
 def list_base_chains(link: Netlink) -> list[BaseChain]:
     """Every base chain on the forward hook, in all tables, for routed packets."""
     found = []
-    for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
-        about = attributes(answer[4:])
-        family = _ROUTED.get(answer[0])
-        hook = attributes(about.get(4, b"")).get(1, b"")
-        if family and hook and int.from_bytes(hook, "big") == _FORWARD:
-            is_filter = about.get(7, b"") == b"filter\0"
+    for family, table, name, about in _hooked(link):
+        if attributes(about[4]).get(1) == _FORWARD:
+            is_filter = about.get(7) == b"filter\0"
             drops = is_filter and not any(about.get(5, b"\1"))
-            found.append(BaseChain(family, text_of(about[1]), text_of(about[3]), drops))
+            found.append(BaseChain(family, table, name, drops))
     return found
 
 
@@ -59,14 +61,27 @@ def list_nat_chains(link: Netlink) -> list[tuple[str, str, str, int]]:
     """The base chains, in all tables, that may change a destination in prerouting:
     family, table, name and priority, in the order in which the kernel calls them."""
     found = []
+    for family, table, name, about in _hooked(link):
+        hook = attributes(about[4])
+        if about.get(7) == b"nat\0" and not any(hook.get(1, b"\1")):
+            priority = int.from_bytes(hook.get(2, b""), "big", signed=True)
+            found.append((family, table, name, priority))
+    return sorted(found, key=lambda one: one[3])
+
+
+def _hooked(link: Netlink) -> Iterator[tuple[str, str, str, dict[int, bytes]]]:
+    """The base chains for routed packets that the kernel calls: family, table, name and
+    attributes. Those of a dormant table it does not call."""
+    asleep = set()
+    for _, answer in link.dump(message(_NFT | _GETTABLE, netfilter(0))):
+        about = attributes(answer[4:])
+        if about.get(2, b"\0")[-1] & _DORMANT:
+            asleep.add((answer[0], about[1]))
     for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
         about = attributes(answer[4:])
         family = _ROUTED.get(answer[0])
-        hook = attributes(about.get(4, b""))
-        if family and about.get(7) == b"nat\0" and not any(hook.get(1, b"\1")):
-            priority = int.from_bytes(hook.get(2, b""), "big", signed=True)
-            found.append((family, text_of(about[1]), text_of(about[3]), priority))
-    return sorted(found, key=lambda one: one[3])
+        if family and 4 in about and (answer[0], about[1]) not in asleep:
+            yield family, text_of(about[1]), text_of(about[3]), about
 
 
 def has_table(link: Netlink, part: str) -> bool:
