@@ -288,9 +288,9 @@ def test_a_range_of_all_addresses(rule: str, family: str, end: str) -> None:
     assert pass_hook(listed(rule, sets), "forward", packet).end == end
 
 
-@pytest.mark.parametrize("flags", ["", "d", "dormant", ["dormant"]])
+@pytest.mark.parametrize("flags", ["", "dormant", ["dormant", "owner"]])
 def test_a_dormant_table(flags: str | list[str]) -> None:
-    """The kernel does not call its chains. In JSON each nft has another word for it."""
+    """The kernel does not call its chains. JSON has one flag, or a list of them."""
     text = (
         "table inet t {\n\tflags dormant\n\n\tchain c {\n"
         "type filter hook forward priority filter; policy drop;\n\t}\n}\n"
@@ -346,3 +346,20 @@ def test_a_translation(rule: str, to: str) -> None:
     text = f"*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING {rule}\n{second}\nCOMMIT\n"
 
     assert ends(walk(read_ruleset(text, "it"), WEB, HOST)) == ("accept", to)
+
+
+@pytest.mark.parametrize(
+    ("packet", "to"),
+    [
+        (WEB, "10.0.0.1:80"),
+        (replace(WEB, port=81), "203.0.113.1:81"),
+        (replace(WEB, protocol="udp"), "203.0.113.1:8080"),
+    ],
+)
+def test_a_translation_by_a_map(packet: Packet, to: str) -> None:
+    """Only what the map has is translated, and only of the protocol of its key."""
+    rule = "dnat ip to tcp dport map { 8080 : 10.0.0.1 . 80 }"
+    head = "type nat hook prerouting priority dstnat; policy accept;"
+    text = f"table ip t {{\nchain c {{\n{head}\n{rule}\n}}\n}}\n"
+
+    assert ends(walk(read_ruleset(text, "it"), packet, HOST)) == ("accept", to)

@@ -52,8 +52,7 @@ def _take(found: Ruleset, line: int, item: dict[str, Any]) -> None:
     ((kind, about),) = item.items()
     if kind == "table":
         table = found.table(str(about["family"]), str(about["name"]), "nft")
-        flags = about.get("flags", "")
-        table.is_dormant = "dormant" in flags or flags == "d"  # as nft 1.0.6 has it
+        table.is_dormant = "dormant" in about.get("flags", "")  # one, or several
     if kind not in ("chain", "rule", "set", "map"):
         return
     table = found.table(str(about["family"]), str(about["table"]), "nft")

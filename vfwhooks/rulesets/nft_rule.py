@@ -161,9 +161,10 @@ class RuleReader:
             return Verdict(kind, self._rest())
         self.at += 1
         start = self.at
-        field, _ = self._selector()
+        field, protocol = self._selector()
         if field and self._peek() == "map":
             self.at += 1
+            self._imply(protocol)
             found = Verdict(kind, self._map(), field)
             self._rest()
             return found

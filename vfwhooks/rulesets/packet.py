@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import product
 
@@ -14,6 +15,7 @@ _EVERYBODY = {
     "ip": ("0.0.0.0/0", "0.0.0.0-255.255.255.255"),
     "ip6": ("::/0", f"::-{':'.join(['ffff'] * 8)}"),
 }
+_CACHED = 64
 _OTHERS = ("*",)  # the key of the element for what no other element has
 
 
@@ -101,14 +103,19 @@ def look_up(
     where nobody can tell."""
     fields = field.split(" . ")
     own = [packet.values(part) for part in fields]
-    one = table.sets.get(name[1:]) if name[:1] == "@" else None
-    if name[:1] == "{":
-        one = Set("")
-        add_elements(one, name[1:-1])
+    is_named = name[:1] == "@"
+    one = table.sets.get(name[1:]) if is_named else _in_braces(name)
     if one is None or not all(own):
         return None
     found = [element for key in product(*own) for element in _find(one, fields, key)]
     return (found or [element for element in one.ranges if element.key == _OTHERS])[:1]
+
+
+@lru_cache(_CACHED)
+def _in_braces(text: str) -> Set | None:
+    one = Set("")
+    add_elements(one, text[1:-1])
+    return one if text[:1] == "{" else None
 
 
 def _find(one: Set, fields: list[str], key: tuple[str, ...]) -> list[Element]:
