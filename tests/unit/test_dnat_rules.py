@@ -184,7 +184,10 @@ def test_another_family() -> None:
     assert found == "6 2001:db8::1 tcp 5 iptables nat PREROUTING by DNAT\n"
 
 
-XT = [{"xt": {"type": "match", "name": "addrtype"}}, {"jump": {"target": "DOCKER"}}]
+XT: list[dict[str, Any]] = [
+    {"xt": {"type": "match", "name": "addrtype"}},
+    {"jump": {"target": "DOCKER"}},
+]
 TCP = {"payload": {"protocol": "tcp", "field": "dport"}}
 SADDR = {"payload": {"protocol": "ip", "field": "saddr"}}
 BOTH = {"set": ["192.0.2.1", "192.0.2.2"]}
@@ -197,11 +200,14 @@ DOCKERS = [
     "",
 ]
 SAVED = NAT + "-A PREROUTING -j RETURN\n" + "\n".join(DOCKERS)
-DNATS = [
+DNATS: list[dict[str, Any]] = [
     {"match": {"op": "==", "left": TCP, "right": 9090}},
     {"dnat": {"addr": "10.0.0.1"}},
 ]
-RETURNS = [{"match": {"op": "==", "left": SADDR, "right": BOTH}}, {"return": None}]
+RETURNS: list[dict[str, Any]] = [
+    {"match": {"op": "==", "left": SADDR, "right": BOTH}},
+    {"return": None},
+]
 NATIVE: dict[str, tuple[list[dict[str, Any]], str, str]] = {
     # a rule of nft ahead of Docker's, what iptables-save prints then, what is found
     "a rule that iptables cannot read": (
