@@ -272,6 +272,29 @@ def test_a_rule_on_top(
     assert ((found, answer), after) == (expected, [("active", "")])
 
 
+@pytest.mark.parametrize("kind", ["libvirt-11.3-iptables"], indirect=True)
+def test_a_rule_that_iptables_cannot_read(
+    kind: str, host: Host, outside: Net, web1: Net
+) -> None:
+    """nft has put it into iptables' table: guests start and stop all the same, also
+    when everything is compared, and doctor names the table."""
+    words = ["rule", "ip", "filter", "FORWARD", "ct", "mark", "0x4d", "drop"]
+    handle = host.run(["nft", "-a", "-e", "insert", *words]).rpartition("handle ")[2]
+    first = start(host, '["0.0.0.0:8080:80"]'), who(outside, 8080)
+    host.write("/run/vfwhooks/full", "")
+    event(host, "reconnect")
+    second = rows(host), who(outside, 8080)
+    event(host, "stopped")
+    third = outside.http(f"http://{OUTSIDE}:8080/").answered
+    said = vfwhooks(host, "doctor").stdout
+    host.run(["nft", "delete", *words[:4], "handle", handle.split()[0]])
+
+    served = [("active", "")], "web1"
+    assert (first, second, third) == (served, served, False)
+    assert "table ip filter has a rule that iptables cannot read" in said
+    assert "libvirt's rules are missing" not in said
+
+
 def chain(priority: int, rules: str) -> str:
     """The table ip site with one base chain."""
     hook = f"type nat hook prerouting priority {priority};"

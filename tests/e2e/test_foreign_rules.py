@@ -62,3 +62,38 @@ def test_read_from_the_kernel(host: Host, case: str, variant: str) -> None:
     if variant == "legacy" and text.startswith("*nat"):
         expected = expected.replace("iptables nat", "iptables-legacy nat")
     assert found == expected
+
+
+DOCKER = """*nat
+:PREROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A DOCKER -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80
+COMMIT
+"""
+CLAIM = "4 * tcp 8080 Docker (iptables nat DOCKER) by DNAT\n"
+DOUBT = "? 4 tcp 8080 iptables nat\n"
+NATIVE = {
+    "add rule ip nat PREROUTING tcp dport 9090 dnat to 10.0.0.1": (
+        f"4 * tcp 9090 iptables nat PREROUTING by DNAT\n{DOUBT}"
+    ),
+    "insert rule ip nat PREROUTING ip saddr { 192.0.2.1, 192.0.2.2 } return": CLAIM,
+    "insert rule ip nat DOCKER tcp dport { 80, 8080 } return": "",
+    "insert rule ip nat PREROUTING ip length 40 return": DOUBT,
+    "add chain ip nat more { type nat hook prerouting priority 0; }; "
+    "add rule ip nat more tcp dport 9000 dnat to 10.0.0.1": (
+        f"{CLAIM}4 * tcp 9000 table ip nat, chain more by DNAT\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("native", NATIVE)
+def test_a_rule_of_nft_beside_dockers(host: Host, native: str) -> None:
+    """In the same table: neither hides the other."""
+    put_in(host, DOCKER, "nft")
+    host.run(["nft", native])
+
+    found = host.run(["python3", "-c", READ])
+
+    put_in(host, "*nat\nCOMMIT\n", "nft")
+    assert found == NATIVE[native]

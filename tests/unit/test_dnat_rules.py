@@ -46,8 +46,8 @@ def _ports(one: ForeignClaim | Doubt) -> str:
     return f"{one.first}" + (f"-{one.last}" if one.last > one.first else "")
 
 
-def read(listed: str, family: str = "4", own: Own = OWN) -> str:
-    """What is found in a table as it is listed."""
+def read(listed: str, family: str = "4", own: Own = OWN, by_nft: str = "") -> str:
+    """What is found in a table as it is listed; iptables' table `by_nft` too."""
     found: list[ForeignClaim] = []
     doubts: list[Doubt] = []
     if listed.startswith("{"):
@@ -58,7 +58,8 @@ def read(listed: str, family: str = "4", own: Own = OWN) -> str:
         where = f"table {base['family']} {base['table']}"
         name = base["name"]
     else:
-        chains, where, name = parse_nat(listed, family), "iptables nat", PREROUTING
+        chains, where = parse_nat(listed, family, by_nft), "iptables nat"
+        name = PREROUTING
     for one in find_taken(chains, name, own.has):
         whose = f"{where}, chain {one.path[-1]}"
         if name == PREROUTING:
@@ -211,6 +212,74 @@ def test_another_family() -> None:
     found = read(f"{NAT}{lines}COMMIT\n", "6")
 
     assert found == "6 2001:db8::1 tcp 5 iptables nat PREROUTING by DNAT\n"
+
+
+XT: list[dict[str, Any]] = [
+    {"xt": {"type": "match", "name": "addrtype"}},
+    {"jump": {"target": "DOCKER"}},
+]
+TCP = {"payload": {"protocol": "tcp", "field": "dport"}}
+SADDR = {"payload": {"protocol": "ip", "field": "saddr"}}
+BOTH = {"set": ["192.0.2.1", "192.0.2.2"]}
+INCOMPATIBLE = "# Table `nat' is incompatible, use 'nft' tool.\n"
+DOCKERS = [
+    ":DOCKER - [0:0]",
+    "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+    f"-A DOCKER -p tcp -m tcp --dport 8080 {TO}",
+    "COMMIT",
+    "",
+]
+SAVED = NAT + "-A PREROUTING -j RETURN\n" + "\n".join(DOCKERS)
+DNATS: list[dict[str, Any]] = [
+    {"match": {"op": "==", "left": TCP, "right": 9090}},
+    {"dnat": {"addr": "10.0.0.1"}},
+]
+RETURNS: list[dict[str, Any]] = [
+    {"match": {"op": "==", "left": SADDR, "right": BOTH}},
+    {"return": None},
+]
+NATIVE: dict[str, tuple[list[dict[str, Any]], str, str]] = {
+    # a rule of nft ahead of Docker's, what iptables-save prints then, what is found
+    "a rule that iptables cannot read": (
+        DNATS,
+        INCOMPATIBLE,
+        "4 * tcp 9090 iptables nat PREROUTING by DNAT\n? 4 tcp 8080 iptables nat\n",
+    ),
+    "iptables-save fails, or is not there": (
+        DNATS,
+        "",
+        "4 * tcp 9090 iptables nat PREROUTING by DNAT\n? 4 tcp 8080 iptables nat\n",
+    ),
+    "a set that iptables does not show": (
+        RETURNS,
+        SAVED,
+        "4 * tcp 8080 Docker (iptables nat DOCKER) by DNAT\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NATIVE)
+def test_a_rule_of_nft_in_the_table_of_iptables(what: str) -> None:
+    """It hides no rule of iptables: what iptables-save does not tell, nft's list does,
+    and what neither tells is a doubt about the ports in question."""
+    native, saved, expected = NATIVE[what]
+    dnat = [
+        {"match": {"op": "==", "left": TCP, "right": 8080}},
+        {"xt": {"type": "target", "name": "DNAT"}},
+    ]
+    place = {"family": "ip", "table": "nat"}
+    base = {"type": "nat", "hook": "prerouting", "prio": -100}
+    items = [
+        {"chain": {**place, "name": "PREROUTING", **base}},
+        {"chain": {**place, "name": "DOCKER"}},
+        {"rule": {**place, "chain": "PREROUTING", "expr": native}},
+        {"rule": {**place, "chain": "PREROUTING", "expr": XT}},
+        {"rule": {**place, "chain": "DOCKER", "expr": dnat}},
+    ]
+
+    found = read(saved, by_nft=json.dumps({"nftables": items}))
+
+    assert found == expected
 
 
 def test_a_rule_stands_where_the_way_to_it_begins() -> None:

@@ -442,6 +442,50 @@ def test_a_rule_on_several_lines() -> None:
     ]
 
 
+NATIVE = {
+    # what iptables-save shows, nft's list, the rule that counts
+    "a set": ("-j DROP", "ip saddr { 192.0.2.1, 192.0.2.2 } drop", True),
+    "a range": (
+        "-s 1.1.1.9/32 -j DROP",
+        "ip saddr 1.1.1.1-1.1.1.9 drop",
+        True,
+    ),
+    "a map": ("", "ip saddr vmap { 192.0.2.1 : drop }", True),
+    "what iptables does not know": (
+        "-p tcp -j DROP",
+        "tcp window 5 drop",
+        True,
+    ),
+    "iptables' own ports": (
+        "-p tcp -m multiport --dports 80,90 -j ACCEPT",
+        "meta l4proto tcp tcp dport { 80, 90 } counter packets 0 bytes 0 accept",
+        False,
+    ),
+    "iptables' own marks": (
+        "-m mark --mark 0x4/0xff -j DROP",
+        "meta mark & 0x000000ff == 0x00000004 counter packets 0 bytes 0 drop",
+        False,
+    ),
+    "what nft does not know": (
+        "-m helper --helper ftp -j ACCEPT",
+        "ip saddr 192.0.2.1 # xt_helper counter packets 0 bytes 0 accept",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NATIVE)
+def test_a_rule_counts_as_the_tool_says_that_shows_all_of_it(what: str) -> None:
+    """A rule of nft in a table of iptables is read as nft lists it: iptables-save
+    leaves out sets and more, and `-j DROP` alone would be told as every packet."""
+    saved, native, is_nfts = NATIVE[what]
+    listed_by_nft = listed(native).replace("inet site", "ip filter")
+
+    found = rules(listed_by_nft.replace("routed", "FORWARD") + save(saved))
+
+    assert [rule.text for rule in found] == [native if is_nfts else saved]
+
+
 def test_a_listing_of_iptables_rules_by_nft_is_told() -> None:
     """nft leaves conditions of iptables-nft's rules out, and turns some round."""
     head = "type filter hook FORWARD priority filter; policy accept;".lower()

@@ -20,12 +20,14 @@ from ..firewall.nft_names import LIBVIRT, OWN
 from ..firewall.nft_netlink import BaseChain, list_base_chains
 from ..host.netlink import Netlink
 from ..host.run import Run, find
-from ..values.errors import VfwError
+from ..values.errors import Refused, VfwError
 from ..values.findings import WRONG, Finding, in_shell
 from ..values.findings import run as command
 
 _FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
 _PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
+_TABLES = {"ipt": "ip", "ip6": "ip6"}  # by how the tool's name begins
+_NOT_THERE = 1  # the exit status of iptables -C
 _DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
 _NATIVE = "ct status dnat accept"
 _TO_BRIDGE = 'oifname "{}" accept', 'oif "{}" accept'
@@ -110,8 +112,7 @@ def _dropping(
             yield from _iptables(family, "nft", names, bridges, run)
         return
     where = f"{chain.family} {chain.table} {chain.name}"
-    listed = run(["nft", "-s", "list", "chain", *where.split(" ")]).split("\n")
-    rules = [_bare(rule) for rule in listed]
+    rules = _rules(run, where)
     if _NATIVE in rules:
         return
     open_ones = [b for b in bridges if any(w.format(b) in rules for w in _TO_BRIDGE)]
@@ -164,10 +165,15 @@ def _iptables(
     ufw = "ufw-user-forward" if family == "4" else "ufw6-user-forward"
     chain = next((one for one in ("DOCKER-USER", ufw) if one in chains), "FORWARD")
     places = {chain, "FORWARD"}
-    if _is_there(run, tool, places, _DNATED):
+    if _is_there(run, tool, places, _DNATED, _NATIVE):
         return
     accept = "-o {} -j ACCEPT"
-    open_ones = [b for b in bridges if _is_there(run, tool, places, accept.format(b))]
+    open_ones = [
+        b
+        for b in bridges
+        for native in [_TO_BRIDGE[0].format(b)]
+        if _is_there(run, tool, places, accept.format(b), native)
+    ]
     who = {ufw: "ufw", "FORWARD": "a policy"}.get(chain, "Docker")
     what = f"{who} drops forwarded packets (chain FORWARD of {tool})"
     seen = f"the policy of FORWARD is DROP ({tool}-save shows it)"
@@ -184,12 +190,24 @@ def _iptables(
             yield Blocker(family, found, bridge)
 
 
-def _is_there(run: Run, tool: str, chains: set[str], rule: str) -> bool:
-    """Whether one of the chains has exactly this rule."""
+def _is_there(run: Run, tool: str, chains: set[str], rule: str, native: str) -> bool:
+    """Whether one of the chains has exactly this rule. Where iptables cannot read the
+    chain, since nft has put a rule there, nft is asked for the rule in its words."""
     for chain in chains:
         try:
             run([tool, "-C", chain, *rule.split(" ")])
+        except Refused as error:
+            if error.status == _NOT_THERE:
+                continue
+            if native not in _rules(run, f"{_TABLES[tool[:3]]} filter {chain}"):
+                continue
         except VfwError:
             continue
         return True
     return False
+
+
+def _rules(run: Run, where: str) -> list[str]:
+    """The rules of a chain as nft lists them."""
+    listed = run(["nft", "-s", "list", "chain", *where.split(" ")])
+    return [_bare(rule) for rule in listed.split("\n")]

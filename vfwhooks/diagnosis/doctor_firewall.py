@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..firewall.backend import IPTABLES, NFTABLES, open_backend
 from ..firewall.iptables_libvirt_rules import is_libvirts
-from ..firewall.iptables_script import FILTER, parse_save
+from ..firewall.iptables_script import FILTER
+from ..firewall.iptables_tools import Tools
 from ..firewall.nft_fib import MODPROBE, NO_FIB, lacks_fib
 from ..firewall.nft_names import PARTS
 from ..firewall.nft_netlink import has_table
@@ -39,9 +40,8 @@ def check_firewall(
     networks = [inventory.network(one) for one in inventory.names()]
     known = [n for n in networks if n and n.is_ours and n.mode != "open"]
     if name == IPTABLES:
-        rules = parse_save(Run()(["iptables-save", "-t", "filter"]))
         forward = FILTER, "FORWARD"
-        texts = [rule for _, rule in rules.get(forward, [])]
+        texts = Tools(link, Run(), base).forward("4", base.get("variant", "nft"))
         is_there = any(is_libvirts(forward, text, known) for text in texts)
         missing = [] if is_there else ["FORWARD"]
     else:

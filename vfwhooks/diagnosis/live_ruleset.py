@@ -14,6 +14,7 @@ from ..rulesets.context import Context, Names
 from ..rulesets.ruleset_reader import read_ruleset
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
+from ..values.errors import Refused
 from .port_verdicts import PortVerdicts, this_host
 
 _SECONDS = 60.0  # for a tool that lists a large ruleset
@@ -31,10 +32,21 @@ def list_live(link: Netlink, run: Run) -> str:
         tools = Tools(link, run, {})
         for variant in dict.fromkeys((own_variant(run), "legacy")):
             for family, command in COMMANDS.items():
-                saved = tools.text(family, variant)
+                saved = _saved(tools, family, variant)
                 head = f"{TOOL_MARK}{_VARIANTS[variant]}\n# of {command}-save\n"
                 parts.append(head + saved if saved else "")
     return "".join(parts)
+
+
+def _saved(tools: Tools, family: str, variant: str) -> str:
+    """What iptables-save prints; '' if a rule that nft has made is beyond it: nft's
+    list has all tables of that variant."""
+    try:
+        return tools.text(family, variant)
+    except Refused:
+        if variant == "legacy":
+            raise
+        return ""
 
 
 def live_verdicts(state: State) -> PortVerdicts:

@@ -19,7 +19,7 @@ from .iptables_jumps import JUMPS, Jumps
 from .iptables_nft import take_out
 from .iptables_rules import is_marking, render
 from .iptables_script import MANGLE, RAW, Script
-from .iptables_tools import COMMANDS, Tools, is_ours
+from .iptables_tools import COMMANDS, Tools, Unreadable, is_ours
 
 _HAS_IPV6 = "/proc/net/if_inet6"
 # Several owners may have one of these names (see Record.owner), so comments cannot tell
@@ -198,14 +198,20 @@ class Iptables:
         entries."""
         from .iptables_full_sync import tails_of
         from .iptables_held import find_held, find_short  # no event needs these
+        from .iptables_seen import list_seen
 
         found = Held({}, set())
         for family in COMMANDS:
             if family in self.base:
-                saved = self.tools.saved(family, self.base["variant"])
                 tails = tails_of(base_rulesets["iptables" + family], family, self.base)
+                some = {e: o for e, o in recorded.items() if entry_family(e) == family}
+                owners = _by_owner(some)
+                try:
+                    saved = self.tools.saved(family, self.base["variant"])
+                except Unreadable:
+                    saved = list_seen(self.link, family, owners, tails)
                 lost = find_short(saved, tails) | self.jumps.misplaced(family, saved)
-                one = find_held(wanted, _by_owner(recorded), family, saved, lost)
+                one = find_held(wanted, owners, family, saved, lost)
                 found.connections.update(one.connections)
                 found.cut_off |= one.cut_off
         return found
@@ -226,7 +232,13 @@ class Iptables:
         return was
 
     def _clear(self, family: str, variant: str) -> bool:
-        saved = self.tools.saved(family, variant)
+        try:
+            saved = self.tools.saved(family, variant)
+        except Unreadable:
+            from .iptables_seen import list_seen, take_out_jumps
+
+            take_out_jumps(self.link, family, dict(JUMPS))
+            saved = list_seen(self.link, family, {}, {})
         script = Script()
         for chain, jump in JUMPS:
             for _, rule in saved.get(chain, []):

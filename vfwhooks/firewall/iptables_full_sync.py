@@ -9,7 +9,8 @@ from .iptables_base_chains import note_missing
 from .iptables_portions import drop, fill_unseen
 from .iptables_rules import render, rules_of
 from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
-from .iptables_tools import COMMANDS, Saved, Tools, is_ours, texts
+from .iptables_seen import list_seen, take_out_jumps
+from .iptables_tools import COMMANDS, Saved, Tools, Unreadable, is_ours, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,20 @@ class FullSync:
         note_missing(self._link, self._base, family, owners)
         added: list[Entry] = []
         for _ in range(_TRIES):
-            saved, handles = self._jumps.saved(family)
-            added += self._sync(family, owners, base_ruleset, saved)
+            is_seen = False
+            try:
+                saved, handles = self._jumps.saved(family)
+            except Unreadable:
+                tails = tails_of(base_ruleset, family, self._base)
+                saved = list_seen(self._link, family, owners, tails)
+                if not _has_libvirts_chains(saved):
+                    raise  # libvirt's rules cannot be told from others
+                idle = self._jumps.misplaced(family, saved)
+                take_out_jumps(self._link, family, idle)
+                handles = self._jumps.handles(family)
+                saved = list_seen(self._link, family, owners, tails)
+                is_seen = True
+            added += self._sync(family, owners, base_ruleset, saved, is_seen)
             self._base[family] = self._jumps.fingerprint_since(family, saved, handles)
             if self._base[family]:
                 return added
@@ -56,7 +69,9 @@ class FullSync:
         owners: dict[str, list[Entry]],
         base_ruleset: str,
         saved: Saved,
+        is_seen: bool,
     ) -> list[Entry]:
+        """One round. What is only `is_seen` is filled anew, whatever is there."""
         tails = tails_of(base_ruleset, family, self._base)
         index = index_rules(saved)
         own: Chains = {}
@@ -81,18 +96,23 @@ class FullSync:
 
         for chain, rules in fill_unseen(chains, saved, restore).items():
             head, counted = heads.get(chain, []), saved.get(chain)
-            if counted is None or not _is_same(texts(counted), head, rules):
+            was = texts(counted or [])
+            if is_seen or counted is None or not _is_same(was, head, rules):
                 counters = {rule: counter for counter, rule in counted or []}
                 script.fill(chain, [(counters.get(r, ""), r) for r in head + rules])
         self._jumps.place(script, family, saved)
         if family == "4":
-            forward = texts(saved.get((FILTER, "FORWARD"), []))
-            has_chains = any("-j LIBVIRT_" in rule for rule in forward)
+            has_chains = _has_libvirts_chains(saved)
             self._base["libvirt"] = "chains" if has_chains else "direct"
         gone = [c for c in saved if is_ours(c) and c not in chains]
         for one in drop(script, gone, saved):
             restore(one)
         return added
+
+
+def _has_libvirts_chains(saved: Saved) -> bool:
+    forward = texts(saved.get((FILTER, "FORWARD"), []))
+    return any("-j LIBVIRT_" in rule for rule in forward)
 
 
 def _is_same(now: list[str], head: list[str], tail: list[str]) -> bool:

@@ -56,10 +56,10 @@ class Jumps:
         """All chains as they are saved, and the handles in the base chains.
 
         iptables-save leaves rules out, and exits with 0, if the kernel does not answer
-        it. A rule that is left out would be added a second time.
+        it. A rule that is left out would be added a second time. Raises Unreadable.
         """
         for _ in range(_TRIES):  # somebody else may change rules meanwhile
-            handles = self._handles(family)
+            handles = self.handles(family)
             saved = self._tools.saved(family, self._base["variant"])
             counts = {chain: len(saved.get(chain, [])) for chain in handles}
             if counts == {chain: len(some) for chain, some in handles.items()}:
@@ -91,7 +91,7 @@ class Jumps:
         out.
         """
         if self._base["variant"] != "legacy":
-            return _fingerprint(self._handles(family))
+            return _fingerprint(self.handles(family))
         lines = self._tools.lines(family, "legacy")
         lines = [one for one in lines if not one.startswith("-A LIBVIRT_")]
         there = [one for one in lines if one[0] == "*" or one.split(" ")[1] in _NAMES]
@@ -104,10 +104,11 @@ class Jumps:
         base chains since they were saved, so that a jump may be at a wrong place."""
         if self._base["variant"] == "legacy":
             return self.fingerprint(family)
-        now = self._handles(family)
+        now = self.handles(family)
         return _fingerprint(now) if _is_as_saved(saved, handles, now) else ""
 
-    def _handles(self, family: str) -> Handles:
+    def handles(self, family: str) -> Handles:
+        """The handles in the base chains."""
         if self._base["variant"] == "legacy":
             return {}
         return {

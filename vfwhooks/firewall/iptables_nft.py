@@ -34,11 +34,26 @@ def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
     return [text_of(chain[3]) for chain in found if text_of(chain[1]) == table]
 
 
+def list_rules(link: Netlink, family: str, chain: "Chain") -> list[bytes]:
+    """The chain's rules as the kernel lists them, in order."""
+    rules = answers(link, _ask(family, chain))
+    return [rule for rule in rules if _is_in(rule, chain)]
+
+
 def list_handles(link: Netlink, family: str, chain: "Chain") -> list[int]:
     """The handles of the chain's rules, in order."""
-    rules = answers(link, _ask(family, chain))
-    found = [find(rule, _HANDLE, _HEAD) for rule in rules if _is_in(rule, chain)]
-    return [int.from_bytes(handle, "big") for handle in found]
+    rules = list_rules(link, family, chain)
+    return [int.from_bytes(find(rule, _HANDLE, _HEAD), "big") for rule in rules]
+
+
+def delete_rules(
+    link: Netlink, family: str, chain: "Chain", rules: list[bytes]
+) -> None:
+    """Delete some of the chain's rules, as the kernel has listed them."""
+    table, name = chain
+    where = [named(2, name) + attribute(3, find(r, _HANDLE, _HEAD)) for r in rules]
+    if where:
+        link.batch([_message(_DELRULE, family, table, one) for one in where])
 
 
 def delete_table(link: Netlink, family: str, table: str) -> None:
@@ -101,13 +116,13 @@ def _handles_of(
     for rule in listed:
         if are_few and not any(owner in rule for owner in owners):
             continue
-        for comment in _comments(rule) if _is_in(rule, chain) else ():
+        for comment in comments(rule) if _is_in(rule, chain) else ():
             if comment in owners:
                 found.setdefault(comment, []).append(find(rule, _HANDLE, _HEAD))
     return found
 
 
-def _comments(rule: bytes) -> set[bytes]:
+def comments(rule: bytes) -> set[bytes]:
     """The rule's comments, with their NUL: from a match, or from the rule's user data,
     where other releases of iptables put comments."""
     expressions = each(find(rule, 4, _HEAD))

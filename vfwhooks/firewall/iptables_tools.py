@@ -5,16 +5,22 @@ from collections.abc import Callable
 from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..store import files
-from ..values.errors import VfwError
+from ..values.errors import Refused, VfwError
 from ..values.guests import Network
 from .iptables_libvirt_rules import is_libvirts
 from .iptables_nft import list_chain_names
 from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
+from .nft_names import PARTS
 
 COMMANDS = {"4": "iptables", "6": "ip6tables"}
 _LEGACY_TABLES = {"4": "/proc/net/ip_tables_names", "6": "/proc/net/ip6_tables_names"}
+_CANNOT_PARSE = 3  # the exit status of iptables-nft for a rule
 # The rules of each chain in their order, each with its counters ("[packets:bytes]").
 Saved = dict[Chain, list[tuple[str, str]]]
+
+
+class Unreadable(VfwError):
+    """A table of the nft variant has a rule that iptables cannot read."""
 
 
 class Tools:
@@ -28,15 +34,36 @@ class Tools:
 
     def saved(self, family: str, variant: str) -> Saved:
         """The chains of the tables that we use; none if the kernel has none."""
-        tool = _tool(family, variant, "save")
-        if tool is None:
+        if not self.can_save(family, variant):
             return {}
         tables = [FILTER, NAT]
         if self._has_raw(family, variant):
             tables.append(RAW)
         if self._uses_mangle(family, variant):
             tables.append(MANGLE)
-        return parse_save("".join(self.run([tool, "-c", "-t", t]) for t in tables))
+        return parse_save("".join(self._table(family, variant, t) for t in tables))
+
+    def forward(self, family: str, variant: str) -> list[str]:
+        """The rules of FORWARD; none if the kernel has none. Raises Unreadable."""
+        if not self.can_save(family, variant):
+            return []
+        text = self._table(family, variant, FILTER)
+        return texts(parse_save(text).get((FILTER, "FORWARD"), []))
+
+    def _table(self, family: str, variant: str, table: str) -> str:
+        tool = _tool(family, variant, "save") or ""
+        where = f"table {PARTS[family][1]} {table}"
+        hint = f"nft -a list {where}; move it to a table of your own"
+        try:
+            text = self.run([tool, "-c", "-t", table])
+        except Refused as error:
+            if error.status != _CANNOT_PARSE:
+                raise
+            raise Unreadable(f"{where}: {error}", hint) from error
+        if "' is incompatible, use" in text:
+            what = "has a rule that iptables cannot read (nft has put it there)"
+            raise Unreadable(f"{where} {what}", hint)
+        return text
 
     def lines(self, family: str, variant: str) -> list[str]:
         """The saved rules of all tables, without counters; each table's name comes
@@ -92,11 +119,13 @@ class Tools:
         """
         forward = FILTER, "FORWARD"
         for variant in ("legacy", "nft"):
-            if self.can_save("4", variant):
-                text = self.run([_tool("4", variant, "save") or "", "-t", FILTER])
-                rules = texts(parse_save(text).get(forward, []))
-                if any(is_libvirts(forward, rule, networks) for rule in rules):
-                    return variant
+            try:
+                rules = self.forward("4", variant)
+            except Unreadable:
+                there = list_chain_names(self.link, "4", FILTER)
+                rules = [f"-j {name}" for name in there]
+            if any(is_libvirts(forward, rule, networks) for rule in rules):
+                return variant
         return own_variant(self.run)
 
     def _has_raw(self, family: str, variant: str) -> bool:

@@ -1,21 +1,31 @@
-"""The parser for the table nat from iptables-save, into rules of dnat_rules. Pure."""
+"""The parser for the table nat of iptables, into rules of dnat_rules. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..firewall.iptables_script import NAT
+from ..rulesets.nft_json_reader import read_nft_json
+from ..rulesets.ruleset import Ruleset
+from ..rulesets.ruleset_reader import settle
 from ..rulesets.save_reader import read_save
 from .dnat_conditions import convert
 from .dnat_rules import MAYBE, Chains, Match, Rule
 
 PREROUTING = "PREROUTING"
 _OURS = "VFW-"
+_HEADS = {"4": "# iptables-save", "6": "# ip6tables-save"}
 
 
-def parse_nat(text: str, family: str) -> dict[str, list[Rule]]:
-    """The chains of the table nat with their rules; `family` is 4 or 6."""
-    read = read_save(enumerate(text.split("\n"), 1))
+def parse_nat(text: str, family: str, listed: str = "") -> dict[str, list[Rule]]:
+    """The chains of the table nat with their rules; `family` is 4 or 6. `text` is what
+    iptables-save prints, `listed` what `nft -j` lists of the same table: each leaves
+    out what the other's rules have. Raises ValueError for what nft does not list."""
+    read = read_nft_json(listed) if listed else Ruleset()
+    for problem in read.problems:
+        raise ValueError(problem.why)
+    read.join(read_save(enumerate([_HEADS[family], *text.split("\n")])))
+    settle(read)
     found: dict[str, list[Rule]] = {}
     for table in read.tables:
         for chain in table.chains.values() if table.name == NAT else ():

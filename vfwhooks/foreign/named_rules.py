@@ -53,7 +53,7 @@ def named(table: Table, chain: Chain, rule: Rule) -> NamedRule:
     word, _, number = rule.place.partition(" ")
     handle = number if word == "handle" else ""
     where = table.family, table.name, chain.name
-    return NamedRule(table.tool, *where, handle, rule.text)
+    return NamedRule(NFT if handle else table.tool, *where, handle, rule.text)
 
 
 def without_listed(

@@ -16,7 +16,7 @@ from ..firewall.nft_netlink import list_nat_chains
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
-from ..values.errors import VfwError
+from ..values.errors import Refused, VfwError
 from ..values.foreign_claims import ForeignClaim
 from ..values.protocols import PROTOCOLS
 from ..values.published import Published
@@ -94,11 +94,11 @@ class _Reader:
             if is_new:
                 self._texts[family, table] = self._listed(family, table)
             text = self._texts.get((family, table), "")
-            if is_xtables(text) and table == "nat" and family != "inet":
-                if chain == PREROUTING:
-                    self._iptables(found, _FAMILIES[family], "nft")
-                return
             text = without_listed(text, family, table, self._without)
+            is_iptables = (table, chain) == ("nat", PREROUTING) and family != "inet"
+            if is_iptables and is_xtables(text):
+                self._iptables(found, _FAMILIES[family], "nft", text)
+                return
             chains = parse_table(text)
         except (VfwError, ValueError, LookupError, TypeError, AttributeError):
             found.doubts.append(Doubt(_FAMILIES[family], PROTOCOLS, 0, LAST, where))
@@ -123,15 +123,25 @@ class _Reader:
             where = f"{COMMANDS[family]}-legacy nat"
             found.doubts.append(Doubt(family, PROTOCOLS, 0, LAST, where))
 
-    def _iptables(self, found: Foreign, family: str, variant: str) -> None:
-        text = self._tools.nat(family, variant)
-        if not text:
-            if variant == "nft":
-                raise VfwError(f"{COMMANDS[family]}-nft-save is not installed")
+    def _nat(self, family: str, variant: str) -> str:
+        """The table nat as iptables-save prints it; '' if a rule that nft has made is
+        beyond it."""
+        try:
+            return self._tools.nat(family, variant)
+        except Refused:
+            if variant == "legacy":
+                raise
+            return ""
+
+    def _iptables(
+        self, found: Foreign, family: str, variant: str, listed: str = ""
+    ) -> None:
+        text = self._nat(family, variant)
+        if not (text or listed):
             return
         text = without_saved(text, family, variant, self._without)
         tool = COMMANDS[family] + ("-legacy" if variant == "legacy" else "")
-        chains: Chains = parse_nat(text, family)
+        chains: Chains = parse_nat(text, family, listed)
         ours = -1
         if self._is_iptables:
             is_same = variant == self._variant

@@ -54,7 +54,9 @@ class Run:
                 os.close(its_end)
             status = self._wait(argv[0], child, alive)
             if status != 0:
-                raise Refused(f"{argv[0]}: {_said(files, status)}")
+                refused = Refused(f"{argv[0]}: {_said(files, status)}")
+                refused.status = status
+                raise refused
             return _read(files[1])
         finally:
             for fd in (*files, alive):

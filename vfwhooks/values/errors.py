@@ -17,7 +17,10 @@ class VfwError(Exception):
 
 
 class Refused(VfwError):
-    """The kernel, or the tool in front of it, refused a whole transaction."""
+    """The kernel, or the tool in front of it, refused a whole transaction; `status` is
+    the tool's exit status."""
+
+    status = 0
 
 
 class OutOfTime(VfwError):
