@@ -13,6 +13,7 @@ from vfwhooks.config import source_stamps
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.host_ips import format_stamp, parse_stamps
 from vfwhooks.config.schema import read_forwards
+from vfwhooks.config.value_syntax import Address
 
 ADDRESSES = {
     "eth0": (ip_address("203.0.113.5"), ip_address("2001:db8::5")),
@@ -91,6 +92,23 @@ def test_a_guest_of_one_family(tmp_path: Path) -> None:
     (found,), problems = read(tmp_path, text)
 
     assert (published(found), problems) == (["203.0.113.5 eth0"], [])
+
+
+def test_an_interface_that_the_kernel_does_not_tell_of(tmp_path: Path) -> None:
+    """A problem at its place, which may pass: the file is tried again, and the last
+    good one stays in force till then."""
+
+    def refuse(_: str) -> tuple[Address, ...]:
+        raise OSError(105, "No buffer space available")
+
+    main = tmp_path / "forwards.yaml"
+    main.write_text(BY_INTERFACE % "")
+    _, problems = read_forwards(main, interfaces=refuse)
+
+    what = "the kernel does not say the addresses of eth0: No buffer space available"
+    assert [(str(one), one.is_passing) for one in problems] == [
+        (f"{main}:3:44: {what}", True)
+    ]
 
 
 def test_defaults(tmp_path: Path) -> None:

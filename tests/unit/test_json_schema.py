@@ -159,6 +159,7 @@ ADDRESSES = ["203.0.113.5", '"2001:db8::5"', "0.0.0.0", '"::"']
 BAD_ADDRESSES = [
     *("203.0.113", "203.0.113.256", "eth0", "7", "''", "[]", "{}"),
     *("{device: eth0}", "{interface: []}", "{interface: lo, name: a}"),
+    *("{interface: sixteen-letters-}", "{interface: a/b}", "{interface: '.'}"),
 ]
 HOSTS = [ADDRESSES[0], "{interface: lo}", "{name: public}"]
 NETWORKS = ["198.51.100.0/24", '"2001:db8::/32"', "10.0.0.0/255.0.0.0", "192.0.2.1"]

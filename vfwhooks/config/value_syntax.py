@@ -169,11 +169,20 @@ def parse_subnet(text: str) -> Subnet:
 
 
 def parse_bridge(text: str) -> str:
+    """The name of a bridge, as the kernel allows it."""
+    return _device(text, "a bridge", "ip -br link show type bridge")
+
+
+def parse_interface(text: str) -> str:
     """The name of an interface, as the kernel allows it."""
+    return _device(text, "an interface", "ip -br link")
+
+
+def _device(text: str, what: str, command: str) -> str:
     is_known = text not in (".", "..") and len(os.fsencode(text)) <= _LONGEST_NAME
     if not is_known or any(one in "/:" or one.isspace() for one in text):
-        cure = "ip -br link show type bridge lists those of this host"
-        raise VfwError(f"{show(text)} is not the name of a bridge; {cure}")
+        cure = f"{command} lists those of this host"
+        raise VfwError(f"{show(text)} is not the name of {what}; {cure}")
     return text
 
 
