@@ -22,7 +22,7 @@ guests:
 """
 NAMES = "addresses: {public: 198.51.100.7}\nguests: {}\n"
 FIRST, SECOND, SIX = "198.51.100.8", "198.51.100.9", "2001:db8:1::8"
-WAITING = [("wan0", "pending", "wan0 has no address on this host")]
+WAITING = [("wan0", "pending", "wan0 has no free address on this host")]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_an_interface_that_comes_and_changes(watched: Host, outside: Net) -> Non
     wait_until(lambda: rows(watched) == WAITING, "it to wait again", 20)
 
     assert before == (WAITING, False)
-    assert "wan0 has no address; the forward comes with one" in warned
+    assert "wan0 has no free address; the forward comes with one" in warned
     assert both == [(FIRST, "active"), (SECOND, "active")]
 
 

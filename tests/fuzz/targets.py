@@ -184,8 +184,9 @@ def forwards(data: bytes) -> object:
         reader.document(tree, True)
     except NotRead as error:
         return str(error.problem)
-    guests = mark_shared(reader.guests)
-    found = problems + reader.read.problems + find_conflicts(guests)
+    guests, conflicts = find_conflicts(reader.guests)
+    guests = mark_shared(guests)
+    found = problems + reader.read.problems + conflicts
     found += find_covered([one for one in guests if one.is_pattern])
     for problem in found:
         str(problem).encode("utf-8", "surrogateescape")

@@ -27,7 +27,7 @@ def at(number: int, host: str | None, protocol: str, first: int, more: int) -> F
 def conflicts(*forwards: Forward) -> list[str]:
     """What is said of the forwards of guests that are called by their lines."""
     guests = [guest_forwards(f"g{f.place.line}", f) for f in forwards]
-    return [str(problem) for problem in find_conflicts(guests)]
+    return [str(problem) for problem in find_conflicts(guests)[1]]
 
 
 def addresses_and_ports(forward: Forward) -> set[tuple[str, str, int]]:
@@ -101,7 +101,7 @@ def test_one_guest_twice() -> None:
     """A guest can be in its own way."""
     guest = guest_forwards("web1", forward("80", at=place(1)), forward("80", "81"))
 
-    found = [problem.message for problem in find_conflicts([guest])]
+    found = [problem.message for problem in find_conflicts([guest])[1]]
 
     assert found == ["host port tcp/80 is taken by web1 (forwards.yaml:1:1)"]
 
@@ -125,7 +125,7 @@ def test_a_name_with_an_escape_sequence_is_shown_harmless() -> None:
         guest_forwards("b", forward("80")),
     ]
 
-    found = [problem.message for problem in find_conflicts(guests)]
+    found = [problem.message for problem in find_conflicts(guests)[1]]
 
     assert found == ["host port tcp/80 is taken by a\\x1b (forwards.yaml:1:1)"]
 
@@ -156,7 +156,7 @@ def test_conflicts_are_those_of_brute_force(
     ]
 
     guests = [guest_forwards(f"g{f.place.line}", f) for f in forwards]
-    found = [problem.place.line for problem in find_conflicts(guests)]
+    found = [problem.place.line for problem in find_conflicts(guests)[1]]
 
     assert sorted(found) == expected
 
@@ -171,7 +171,7 @@ def test_a_conflict_names_the_ports_and_their_owner(
     forwards = {n + 1: at(n + 1, *words) for n, words in enumerate(written)}
     guests = [guest_forwards(f"{line}", f) for line, f in forwards.items()]
 
-    for problem in find_conflicts(guests):
+    for problem in find_conflicts(guests)[1]:
         words = problem.message.split(" ")
         later, first = forwards[problem.place.line], forwards[int(words[-2])]
         low = max(later.published.first, first.published.first)

@@ -49,9 +49,9 @@ def published(guest: GuestForwards) -> list[str]:
         ("{interface: nowhere}", ["- nowhere"]),
         (
             "[{interface: wg0}, {interface: nowhere}, 127.0.0.1]",
-            ["10.9.0.1 wg0", "127.0.0.1 ", "- nowhere"],
+            ["127.0.0.1 ", "10.9.0.1 wg0", "- nowhere"],
         ),
-        ("[{interface: wg0}, 10.9.0.1]", ["10.9.0.1 wg0"]),
+        ("[{interface: wg0}, 10.9.0.1]", ["10.9.0.1 "]),
         ("[203.0.113.5, {interface: eth0}]", ["203.0.113.5 ", "2001:db8::5 eth0"]),
         ("{name: both}", ["203.0.113.7 ", "2001:db8::7 "]),
         ("[{name: both}, {name: all}]", ["203.0.113.7 ", "2001:db8::7 ", "0.0.0.0 "]),

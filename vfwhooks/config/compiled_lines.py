@@ -19,7 +19,7 @@ The lines, with examples of values, and their meaning:
     forward * tcp 22 22 22 22 - masquerade=True   with options that differ from default
     forward 203.0.113.7 all 0 65535 0 65535 -   all ports and protocols of that address
     claimed * tcp 8080 8080 80 80 -          a forward of a guest with a claim
-    unplaced eth0 * tcp 8080 8080 80 80 -    a forward on eth0, which has no address
+    unplaced eth0 * tcp 8080 8080 80 80 -    a forward on eth0, without a free address
     over 203.0.113.7                         its ports yield to no listener of the host
 """
 

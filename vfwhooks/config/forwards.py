@@ -58,7 +58,8 @@ class GuestForwards:
     them. `is_hosts_own`: the host itself may use them, too. `hairpin`: the place of the
     key that switches on hairpin mode for the guest's bridge ports, None if it is off.
     `network` or `bridge` names the interface; `bridge` may be the host's own.
-    `unplaced`: forwards on an interface of the host that has no address now.
+    `by_interface`: a forward for each interface of the host that stands in the file,
+    whatever its addresses; `unplaced`: those for which it has no free address now.
     """
 
     name: str
@@ -75,6 +76,7 @@ class GuestForwards:
     is_egress: bool = False
     is_hosts_own: bool = False
     hairpin: Place | None = None
+    by_interface: tuple[Forward, ...] = ()
     unplaced: tuple[Forward, ...] = ()
     is_pattern: bool = False
     is_shared: bool = False

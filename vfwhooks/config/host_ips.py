@@ -17,23 +17,20 @@ from .value_syntax import Address, parse_host_ip, parse_interface
 from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
 
 _FORMS = "an address, {interface: eth0} or {name: public}"
+_PARSERS: dict[str, Callable[[str], str]] = {"interface": parse_interface, "name": str}
 _MARK = "@"  # of an interface's line among the stamps of files
 
 
 @dataclass(frozen=True)
 class HostIp:
     """One address for published ports. `source`: the interface or the name that stands
-    for it, '' if the address itself is written. `address` None: an interface without
-    an address now."""
+    for it, '' if the address itself is written. `address` None: an interface itself,
+    beside its addresses, of which it has none now if it `is_absent`."""
 
     address: Address | None
     source: str = ""
     is_by_interface: bool = False
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether it is an interface that has no address now."""
-        return self.is_by_interface and self.address is None
+    is_absent: bool = False
 
 
 class Interfaces:
@@ -112,10 +109,10 @@ class HostIps:
         nodes = node.nodes if isinstance(node, Items) else (node,)
         if not nodes:
             read.wrong(node.place, "an empty list; leave the key out")
+        found = [one for each in nodes for one in self._one(read, each)]
         unique: dict[object, HostIp] = {}
-        for each in nodes:
-            for one in self._one(read, each):
-                unique.setdefault(one.address or one.source, one)
+        for one in sorted(found, key=lambda one: one.is_by_interface):
+            unique.setdefault(one.address or one.source, one)
         return tuple(unique.values())
 
     def _one(self, read: Values, node: Node) -> list[HostIp]:
@@ -131,8 +128,7 @@ class HostIps:
         """The addresses by a name or by an interface."""
         before = len(read.problems)
         parts = read.mapping(node, "host_ip", HOST_IP) or {}
-        parsers = {"interface": parse_interface, "name": str}
-        given = {key: read.scalar(one, parsers[key]) for key, one in parts.items()}
+        given = {key: read.scalar(one, _PARSERS[key]) for key, one in parts.items()}
         if len(read.problems) > before:
             return []
         if len(given) != 1:
@@ -142,11 +138,12 @@ class HostIps:
         name = word or ""
         if key == "interface":
             found = self._addresses(read, name, parts[key].place)
-            return [HostIp(one, name, True) for one in found or (None,)]
+            itself = HostIp(None, name, True, is_absent=not found)
+            return [*(HostIp(one, name, True) for one in found), itself]
         if name in self._named:
             return [HostIp(one, name) for one in self._named[name]]
         if self._is_any_known:
-            return [HostIp(None, name, True)]
+            return [HostIp(None, name, True, is_absent=True)]
         near = get_close_matches(name, self._named, 1)
         cure = f"did you mean {show(near[0])}" if near else "it stands below addresses:"
         read.wrong(parts["name"].place, f"no address is called {show(name)}; {cure}")

@@ -128,7 +128,7 @@ def _read_one(read: Values, node: Node, hosts: HostIps) -> Bounds | None:
         guests,
         ports,
         tuple(one.address for one in host_ips if one.address),
-        tuple(one.source for one in host_ips if one.is_by_interface),
+        tuple(one.source for one in host_ips if not one.address),
         "host_ip" not in parts,
         public_ips,
         over,

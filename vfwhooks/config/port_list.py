@@ -64,13 +64,14 @@ class _Entry:
 
 class PortList:
     """Reads one guest's ports, with `defaults`. Problems go to `read`, and forwards on
-    an interface without an address to `unplaced`."""
+    interfaces to `by_interface` and `unplaced` (see GuestForwards)."""
 
     def __init__(self, read: Values, defaults: Defaults, hosts: HostIps) -> None:
         self._read = read
         self._defaults = defaults
         self._hosts = hosts
         self._by_defaults: list[_Place] = []
+        self.by_interface: list[Forward] = []
         self.unplaced: list[Forward] = []
 
     def one_to_one(self, guest: GuestForwards) -> list[Forward]:
@@ -189,10 +190,12 @@ class PortList:
                     options,
                     host_ip.source if host_ip.is_by_interface else "",
                 )
+                if host_ip.address or not host_ip.source:
+                    yield forward
+                    continue
+                self.by_interface.append(forward)
                 if host_ip.is_absent:
                     self.unplaced.append(forward)
-                else:
-                    yield forward
 
     def _places(self, entry: _Entry) -> list[_Place]:
         """The entry's addresses, each with its source ranges and options; found once

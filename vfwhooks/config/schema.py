@@ -74,8 +74,9 @@ def read_files(
             trees.append((path, tree))
     for path, tree in trees:
         reader.document(tree, path == main)
-    guests = mark_shared(reader.guests)
-    reader.read.problems += find_conflicts(guests)
+    guests, problems = find_conflicts(reader.guests)
+    reader.read.problems += problems
+    guests = mark_shared(guests)
     reader.read.problems += find_covered([one for one in guests if one.is_pattern])
     permission = ""
     if reader.bounds:
@@ -101,9 +102,10 @@ def read_guest(
     if "defaults" in above:
         reader.defaults = reader.read_defaults(above["defaults"])
     reader.guest(key, node)
-    reader.read.problems += find_conflicts(reader.guests)
-    wrong = [one for one in reader.read.problems if not one.is_warning]
-    return None if wrong else reader.guests[0], wrong
+    guests, problems = find_conflicts(reader.guests)
+    problems = [*reader.read.problems, *problems]
+    wrong = [one for one in problems if not one.is_warning]
+    return None if wrong else guests[0], wrong
 
 
 class _Reader:
@@ -276,6 +278,7 @@ class _Reader:
         guest = replace(
             public,
             forwards=tuple(forwards),
+            by_interface=tuple(ports.by_interface),
             unplaced=tuple(ports.unplaced),
             addresses=addresses,
             network=network,

@@ -49,7 +49,8 @@ def find_host_warnings(
         if guest.bridge and (what := _of_bridge(guest.bridge, inventory))
     ]
     for forward in [forward for guest in guests for forward in guest.unplaced]:
-        what = f"{show(forward.interface)} has no address; the forward comes with one"
+        what = f"{show(forward.interface)} has no free address"
+        what += "; the forward comes with one"
         found.append(Problem(forward.place, what, is_warning=True))
     return found + _listened_on(forwards, inventory) + _hairpins(guests, inventory)
 

@@ -97,10 +97,10 @@ def by_pattern(rows: Iterable[ForwardStatus], pattern: str) -> list[ForwardStatu
 def unplaced_statuses(
     name: str, forwards: Iterable[tuple[str, PortMapping]], is_stopped: bool = False
 ) -> list[ForwardStatus]:
-    """A guest's forwards on interfaces of the host that have no address."""
+    """A guest's forwards on interfaces of the host that have no free address."""
     found = []
     for interface, forward in forwards:
-        state, reason = "pending", f"{show(interface)} has no address on this host"
+        state, reason = "pending", f"{show(interface)} has no free address on this host"
         if is_stopped:
             state, reason = "stopped", _NOT_RUNNING
         row = _row(name, forward, "", state, reason)
