@@ -49,6 +49,7 @@ TOLD = """guests:
 """
 ANSWERED = ["inner 80 203.0.113.2", "inner 80 2001:db8::2"]
 ACTIVE = [("active", "")] * 2
+DNSMASQS = "/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases"
 
 
 def make_bridge(host: Host) -> None:
@@ -173,6 +174,34 @@ def test_by_the_neighbour_table(host: Host, outside: Net, inner: Guest) -> None:
     expect(outside, ANSWERED)
 
     assert (before, rows(host)) == ({"pending"}, ACTIVE)
+
+
+@pytest.mark.parametrize("file", DNSMASQS)
+def test_by_a_lease_of_the_hosts_own_dnsmasq(
+    host: Host, outside: Net, inner: Guest, file: str
+) -> None:
+    """A guest that sends nothing is pending until the lease is written; from then on
+    its start is enough."""
+    inner.destroy()
+    host.net.ip("neigh flush dev br-nat")
+    host.run(["mkdir", "-p", file.rpartition("/")[0]])  # as its package does
+    put_in_force(host, FOUND.replace(', "[::]:8080:80"', ""))
+    inner.start()
+    inner.wait_until_up()
+    inner.run("ip neigh flush dev eth0 || :")
+
+    before = {state for state, _ in rows(host)}
+    host.write(file, f"0 {MAC} 10.9.0.51 inner *\n")
+    wait_until(lambda: rows(host) == ACTIVE[:1], lambda: f"{rows(host)}", 20)
+    body = outside.http(URLS[0]).body
+    inner.destroy()
+    host.net.ip("neigh flush dev br-nat")
+    inner.start()
+    after = rows(host)
+    inner.wait_until_up()
+    host.run(["rm", file])
+
+    assert (before, body, after) == ({"pending"}, ANSWERED[0], ACTIVE[:1])
 
 
 def test_a_chain_that_drops(host: Host, outside: Net, inner: Guest) -> None:

@@ -378,6 +378,21 @@ def test_leases_where_dnsmasq_has_them(tmp_path: Path, directory: str) -> None:
     assert found == [(FAR, "192.168.122.50")]
 
 
+@pytest.mark.parametrize("directory", ["misc", "dnsmasq"])
+def test_leases_on_a_bridge_that_forwards_yaml_names(
+    tmp_path: Path, directory: str
+) -> None:
+    """The host's own dnsmasq may serve it, with the file that it has by itself."""
+    file = f"var/lib/{directory}/dnsmasq.leases"
+    put(tmp_path, file, f"0 {MAC} 10.9.0.51 inner *\n")
+    found = host(tmp_path)
+    found.know_bridges(["br-nat"])
+
+    its = [found.leases(bridge, MAC) for bridge in ("br-nat", "br-other")]
+
+    assert its == [[(1 << 62, parse_address("10.9.0.51"))], []]
+
+
 class Bridged(Inventory):
     """A host where every interface has the number 7, and the kernel has no address."""
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..store.foreign_ports import ForeignPorts
 
 LEASES = "/var/lib/libvirt/dnsmasq"
-# dnsmasq's built-in lease directories, upstream's and Fedora's. libvirt before 0.8.8 or
-# so did not set another one.
+# dnsmasq's built-in lease directories, upstream's and Fedora's: of a dnsmasq that the
+# host runs itself. libvirt before 0.8.8 or so did not set another one.
 DNSMASQS = ("/var/lib/misc", "/var/lib/dnsmasq")
 _FEW = 16
 
@@ -132,17 +132,17 @@ class Inventory:
         return self._leased[path].get(mac, [])
 
     def _old_leases(self, bridge: str, mac: str) -> list[tuple[int, str]]:
-        """The MAC's leases in dnsmasq's own file. libvirt has a file of its own since
-        1.2.6, but at first it did not learn of renewals."""
+        """The MAC's leases in dnsmasq's own file, which a bridge of the host's own has
+        alone. libvirt has a file of its own since 1.2.6, but at first it did not learn
+        of renewals."""
         network = self.network_of(bridge)
-        if network is None:
+        if network is None and bridge not in self._named:
             return []
-        from .dnsmasq_leases import (
-            parse_leases,  # hosts from before 1.2.6 alone need it
-        )
+        from .dnsmasq_leases import parse_leases  # few hosts need it
 
+        its = [f"{self._leases}/{network.name}.leases"] if network else []
         found: list[tuple[int, str]] = []
-        for path in (f"{self._leases}/{network.name}.leases", *self._dnsmasqs):
+        for path in (*its, *self._dnsmasqs):
             if path not in self._leased:
                 data = files.read(path, files.FOLLOW) or b""
                 self._leased[path] = by_mac(parse_leases(data))
