@@ -12,6 +12,7 @@ import time
 
 from ..values.errors import Refused, VfwError
 
+SECONDS = 3.0  # a tool may take, unless its caller says otherwise
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 _SIGKILL, _SIGPIPE = 9, 13
@@ -25,11 +26,11 @@ class Run:
     def __init__(
         self,
         keep: tuple[int, ...] = (),
-        seconds: float = 3.0,
+        seconds: "float | None" = None,
         until: float = float("inf"),
     ) -> None:
         self.keep = keep
-        self.seconds = seconds
+        self.seconds = SECONDS if seconds is None else seconds
         self.until = until
         self.pids: list[int] = []
 
