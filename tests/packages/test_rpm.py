@@ -95,8 +95,8 @@ def test_beside_another_prefix(host: Host) -> None:
     done = host.call([*RPM, "-i", "/opt/vfwhooks.rpm"])
 
     assert (
-        "\nvfwhooks is here by install.sh, in /opt/vfw: run its ./install.sh --uninstall,"
-        " then this again\n"
+        "\nvfwhooks is here by install.sh, in /opt/vfw: run its"
+        " ./install.sh --uninstall, then this again\n"
     ) in done.stderr
     assert (done.status, hooks(host)) == (1, before)
     assert host.call(["ls", "/usr/share/vfwhooks"]).stdout == ""
