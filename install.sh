@@ -8,12 +8,8 @@ umask 022
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-} prefix=${PREFIX:-/usr}
-lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks
-unit=$prefix/lib/systemd/system/vfwhooks.service man=$prefix/share/man
+prefix=${prefix%/}
 units='vfwhooks.service vfwhooks-metrics.service vfwhooks-metrics.timer'
-schema=$prefix/share/vfwhooks/forwards.schema.json
-share=$prefix/share/vfwhooks # the files that a package installs from
-web_page=$prefix/share/cockpit/vfwhooks
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
@@ -36,8 +32,9 @@ libvirt's daemons that may run them; the others are followed by their files.
   --demo            show it at work on a private host inside this one, and leave
                     nothing
 
-For packagers: PREFIX is $prefix; with DESTDIR files are put there, and nothing else is
-touched or run. packaging/ has packages, whose scripts call this with --configure.
+For packagers: PREFIX is that of what is installed, or else /usr; with DESTDIR files are
+put there, and nothing else is touched or run. packaging/ has packages, whose scripts
+call this with --configure.
 For tools: --release prints the name of the release in this checkout.
 EOF
 }
@@ -64,6 +61,40 @@ runs_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 is_ours() {
 	[ -f "$1" ] && sed -n 2p "$1" |
 		grep -qe '^# vfwhooks: ' -e '^\.TH .*"vfwhooks ' -e '"urn:vfwhooks:'
+}
+
+# The prefixes of all that is installed here, one a line: the units name their commands.
+find_installations() {
+	for place in /etc /usr/local/lib /usr/lib; do
+		sed -n 's|^ExecStart=\(/.*/vfwhooks\) watch$|\1|p' \
+			$place/systemd/system/vfwhooks.service 2>/dev/null || :
+	done | sort -u | while read -r one; do
+		! is_ours "$one" || echo "${one%/bin/*}"
+	done
+}
+
+# Without PREFIX it is that of what is installed. Two installations would take hooks and
+# rules from each other, and systemd knows one unit.
+choose_prefix() {
+	found=$(find_installations)
+	[ -n "${PREFIX:-}" ] || [ -z "$found" ] || prefix=$(echo "$found" | head -n 1)
+	other=$(echo "$found" | grep -vxF "$prefix" | head -n 1)
+	[ -n "$other" ] || return 0
+	[ "${PREFIX:+$action}" != uninstall ] || ! echo "$found" | grep -qxF "$prefix" || return 0
+	refuse_beside_package "$other"
+	die "vfwhooks is installed in $other: PREFIX=$other ./install.sh --uninstall removes that"
+}
+
+set_places() {
+	lib=$prefix/lib/vfwhooks bin=$prefix/bin/vfwhooks man=$prefix/share/man
+	unit=$prefix/lib/systemd/system/vfwhooks.service
+	share=$prefix/share/vfwhooks # the files that a package installs from
+	schema=$share/forwards.schema.json web_page=$prefix/share/cockpit/vfwhooks
+	# systemd reads units below /usr and /usr/local, and below no other prefix.
+	case $root:$prefix in
+	:/usr | :/usr/local | [!:]*) ;;
+	*) unit=/etc/systemd/system/vfwhooks.service ;;
+	esac
 }
 
 # put FILE [MODE]: write standard input to the file, all of it or nothing.
@@ -447,7 +478,6 @@ lay_sample() {
 		[ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; then
 		is_sample "$here" || sample "$here" | put "$config"
 	fi
-	lay_schema
 }
 
 lay_schema() {
@@ -593,7 +623,7 @@ find_prefix() {
 }
 
 install_all() {
-	[ -n "$root" ] || refuse_beside_package
+	[ -n "$root" ] || refuse_beside_package "$prefix"
 	[ -e "$here/vfwhooks/__init__.py" ] || die "$here has no vfwhooks: run this from a checkout"
 	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
@@ -611,6 +641,7 @@ install_all() {
 	if [ -z "$root" ] && [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ]; then load_module; fi
 	fresh=''
 	lay_sample
+	lay_schema
 	lay_unit
 	lay_manuals
 	lay_made
@@ -632,7 +663,7 @@ finish() {
 }
 
 refuse_beside_package() {
-	[ ! -e "$share/install.sh" ] ||
+	[ ! -e "$1/share/vfwhooks/install.sh" ] ||
 		die 'vfwhooks is here as a package: upgrade or remove that, in place of this'
 }
 
@@ -657,7 +688,7 @@ forget_links() {
 }
 
 uninstall() {
-	[ -n "$root" ] || refuse_beside_package
+	[ -n "$root" ] || refuse_beside_package "$prefix"
 	previous=$(find_installed)
 	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
 	[ -n "$root" ] || refuse_beside_watch
@@ -750,6 +781,7 @@ configure() {
 	! unshare --net true 2>/dev/null || call_hooks # no right to unshare while an image is made
 	if [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ] && [ -d $selinux ]; then load_module; fi
 	fresh=''
+	lay_sample
 	lay_hooks
 	[ -L "$lib/current" ] || restart_unit=1 # a running service is install.sh's
 	ln -sfn "$release" "$lib/.new.current"
@@ -785,7 +817,7 @@ plan() {
 
 # Prints the steps of an installation, in order. Dies where the installation would die.
 check_all() {
-	[ -n "$root" ] || refuse_beside_package
+	[ -n "$root" ] || refuse_beside_package "$prefix"
 	version=$(libvirt_version) release=$lib/$(identify "$here")
 	check_places
 	missing='' planned=''
@@ -858,11 +890,6 @@ configure_without_module() {
 	configure
 }
 
-# systemd reads units below /usr and /usr/local, and below no other prefix.
-case $root:$prefix in
-:/usr | :/usr/local | [!:]*) ;;
-*) unit=/etc/systemd/system/vfwhooks.service ;;
-esac
 case $prefix in [!/]* | *[!A-Za-z0-9/._-]*) die "PREFIX=$prefix is not a plain absolute path" ;; esac
 case $#:${1:-} in
 1:--release)
@@ -890,4 +917,9 @@ case $#:${1:-} in
 	;;
 esac
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || die 'this needs root: run it with sudo'
+case $root:$action in
+*configure* | *:lay_package | [!:]*) ;;
+*) choose_prefix ;;
+esac
+set_places
 $action

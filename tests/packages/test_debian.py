@@ -113,6 +113,7 @@ def test_life_of_the_package(host: Host, tmp_path: Path) -> None:
     before = files(host)
 
     host.run(["dpkg", "-i", former])
+    sample = host.read(CONFIG)
     configure(host, BOTH)
     web1.start(wait=True)
     first = hooks(host), version(host), answers(outside)
@@ -129,6 +130,7 @@ def test_life_of_the_package(host: Host, tmp_path: Path) -> None:
 
     laid = {f"{name}.d/vfwhooks" if name == "qemu" else name for name in DRIVERS}
     assert {*first[0]} == {"qemu", *laid}
+    assert sample == (HERE / "templates/forwards.yaml").read_text()
     assert first[0]["qemu"] == ""
     assert first[0]["lxc"].startswith(f"{LIB}/{FORMER}-")
     assert first[1:] == (FORMER, ["web1", "refused"])
@@ -205,4 +207,49 @@ def test_beside_install_sh(tmp_path: Path) -> None:
             " place of this\n",
         )
         assert {lib.rpartition("/")[0] for lib in named} == {LIB, ""}
-        assert (hooks(host), host.call(["ls", LIB]).status) == ({}, 2)
+        left = host.call(["ls", "-d", LIB, "/etc/vfwhooks"]).stdout
+        assert (hooks(host), left) == ({}, "")
+
+
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+def test_purge_beside_install_sh(prefix: str) -> None:
+    """What install.sh has put in since the removal needs all that a purge would take:
+    the edited file, the releases, the link that has the service started at boot."""
+    with Host.debian13() as host:
+        host.run(["dpkg", "-i", put(host, find_deb())])
+        configure(host, BOTH)
+        host.run(["dpkg", "-r", "vfwhooks"])
+        host.run([f"{Host.CHECKOUT}/install.sh"], env={"PREFIX": prefix})
+        before = files(host), hooks(host)
+
+        host.run(["dpkg", "-P", "vfwhooks"])
+
+        assert (files(host), hooks(host), host.read(CONFIG)) == (*before, BOTH)
+        said = host.run([f"{prefix}/bin/vfwhooks", "check"])
+        assert said == f"{CONFIG}: 2 forwards for 2 guests\n"
+
+
+def test_beside_another_prefix() -> None:
+    """systemd would prefer the unit of the other one: the package is not unpacked, and
+    install.sh knows the package from any PREFIX."""
+    local = {"PREFIX": "/usr/local"}
+    with Host.debian13() as host:
+        package = put(host, find_deb())
+        host.run([f"{Host.CHECKOUT}/install.sh"], env=local)
+        before = files(host), hooks(host)
+        beside = host.call(["dpkg", "-i", package])
+        after = files(host), hooks(host)
+        host.run([f"{Host.CHECKOUT}/install.sh", "--uninstall"])
+        host.run(["dpkg", "-i", package])
+        done = host.call([f"{Host.CHECKOUT}/install.sh"], env=local)
+
+    assert (beside.status, after) == (1, before)
+    assert (
+        "vfwhooks is here by install.sh, in /usr/local: run its"
+        " ./install.sh --uninstall, then this again\n"
+    ) in beside.stderr
+    assert (done.status, done.stderr) == (
+        1,
+        "install.sh: vfwhooks is here as a package: upgrade or remove that, in place"
+        " of this\n",
+    )

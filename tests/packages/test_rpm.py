@@ -87,6 +87,21 @@ def test_life_of_the_package(host: Host) -> None:
     assert host.call(["ls", "/usr/lib/vfwhooks", "/usr/share/vfwhooks"]).stdout == ""
 
 
+def test_beside_another_prefix(host: Host) -> None:
+    """systemd would prefer the unit of the other one: the package is not unpacked."""
+    host.run([f"{Host.CHECKOUT}/install.sh"], env={"PREFIX": "/opt/vfw"})
+    before = hooks(host)
+
+    done = host.call([*RPM, "-i", "/opt/vfwhooks.rpm"])
+
+    assert (
+        "\nvfwhooks is here by install.sh, in /opt/vfw: run its"
+        " ./install.sh --uninstall, then this again\n"
+    ) in done.stderr
+    assert (done.status, hooks(host)) == (1, before)
+    assert host.call(["ls", "/usr/share/vfwhooks"]).stdout == ""
+
+
 def hooks(host: Host) -> dict[str, str]:
     """What each hook names as the release; "" for those of others."""
     found = host.run(["find", HOOKS, "-type", "f", "-printf", "%P\n"]).split()

@@ -16,7 +16,7 @@ SHELL = (
     *("hooks/*", "install.sh", "tests/run", ".ci/run", "tests/lab/*.sh"),
     *("benchmarks/run", "benchmarks/wiki-hook"),
     *("packaging/build-*", "packaging/source-tree"),
-    *(f"packaging/debian/{name}" for name in ("postinst", "prerm", "postrm")),
+    "packaging/debian/p*",
 )
 SCRIPTS = sorted(
     str(path.relative_to(CHECKOUT))
