@@ -144,6 +144,44 @@ def test_a_lease_on_an_address_that_another_has_by_now() -> None:
     assert found == ({"4": "192.168.122.9"}, "")
 
 
+@pytest.mark.parametrize(
+    ("neighbours", "now", "expected"),
+    [
+        (["192.168.122.100"], [], "192.168.122.100"),
+        ([], [], "192.168.122.99"),
+        (["192.168.122.99", "192.168.122.100"], ["192.168.122.100"], "192.168.122.100"),
+        (["192.168.122.99"], ["192.168.122.100"], "192.168.122.99"),
+        (["192.168.122.30"], [], "192.168.122.99"),
+    ],
+)
+def test_two_leases_that_are_as_new(
+    neighbours: list[str], now: list[str], expected: str
+) -> None:
+    """Where the guest is seen, if it is at one of them; it stays where it is, if it is
+    at both. Leases without end have no other order."""
+    both = [(1 << 62, "192.168.122.99"), (1 << 62, "192.168.122.100")]
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): both},
+        neighbours={("virbr0", MAC): neighbours},
+    )
+
+    found = find(host, now=now)
+
+    assert found == ({"4": expected}, "")
+
+
+def test_leases_of_both_families_that_are_as_new() -> None:
+    """One in each family is the only one there: the neighbour table is not listed."""
+    both = [(LATER, "192.168.122.20"), (LATER, "fd00:122::20")]
+    host = Host(network(subnets=DUAL), leases={("virbr0", MAC): both})
+
+    found = find(host)
+
+    assert found == ({"4": "192.168.122.20", "6": "fd00:122::20"}, "")
+    assert f"neighbours virbr0 {MAC}" not in host.asked
+
+
 def test_a_lease_that_another_answers() -> None:
     """With nothing else to go by, whoever is there is named: as a guest, if known."""
     host = Host(

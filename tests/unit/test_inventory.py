@@ -206,6 +206,13 @@ def test_leases_are_read_once(tmp_path: Path, name: str, text: str) -> None:
     assert found == ["192.168.122.20", "192.168.122.20", "192.168.122.21"]
 
 
+def test_leases_without_end_by_address(tmp_path: Path) -> None:
+    """As numbers, not as text."""
+    found = leases(tmp_path, lease("192.168.122.100", 0), lease("192.168.122.99", 0))
+
+    assert [address for _, address in found] == ["192.168.122.99", "192.168.122.100"]
+
+
 def test_expired_leases_do_not_count(tmp_path: Path) -> None:
     """A lease stays on file after its guest is gone."""
     found = leases(tmp_path, lease("192.168.122.20", 1_600_000_000))
@@ -229,7 +236,7 @@ def test_leases_of_others_do_not_count(tmp_path: Path) -> None:
         lease("192.168.122.22", mac=MAC),
     )
 
-    assert found == [(FAR, "192.168.122.22"), (FAR, "192.168.122.21")]
+    assert found == [(FAR, "192.168.122.21"), (FAR, "192.168.122.22")]
 
 
 def test_an_ipv6_lease_is_canonical(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ def by_mac(leases: list[tuple[int, str, str]]) -> Leases:
 
 
 def find_valid(leases: list[tuple[int, str]]) -> list[tuple[int, Address]]:
-    """The leases that have not expired, latest expiry first; 0 means never."""
+    """The leases that have not expired, latest expiry first, and then by address; 0
+    means never."""
     now = time.time()
-    some = [(expiry or 1 << 62, text) for expiry, text in leases]
-    some = sorted((one for one in some if one[0] > now), reverse=True)
-    return [(e, one) for e, text in some if (one := find_address(text))]
+    some = [(expiry or 1 << 62, find_address(text)) for expiry, text in leases]
+    found = [(expiry, one) for expiry, one in some if one and expiry > now]
+    return sorted(found, key=lambda lease: (-lease[0], int(lease[1])))

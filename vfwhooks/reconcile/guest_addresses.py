@@ -158,27 +158,22 @@ class _Resolver:
             if subnets and not is_inside(fixed, subnets):
                 return None, f"address {fixed} is outside network {network.name}"
             return fixed, ""
-        for address in self._candidates() if subnets else ():
+        for address in self._candidates(subnets) if subnets else ():
             if is_inside(address, subnets):
                 return address, ""
         for lease, mac in self._answered.items():
-            if is_inside(lease, subnets):
-                who = show(self._names.get(mac, mac))
-                return None, f"lease {lease} is answered by {who}: same machine-id?"
+            who = show(self._names.get(mac, mac))
+            return None, f"lease {lease} is answered by {who}: same machine-id?"
         what = f"no reservation, lease or neighbour for {self._nic.mac}"
         reason = f"{what} on {network.bridge} (IPv{family}){self._trouble}"
         if network.is_hosts_own:
             reason += "; write address:, or have the guest send something"
         return None, reason if subnets else ""
 
-    def _candidates(self) -> Iterator[Address]:
+    def _candidates(self, subnets: Collection[Subnet]) -> Iterator[Address]:
         mac, bridge = self._nic.mac, self._network.bridge
         yield from self._network.reservations.get(mac, ())
-        try:
-            leases = self._inventory.leases(bridge, mac)
-        except (VfwError, OSError) as error:  # others need not wait
-            self._trouble, leases = f"; {error}", []
-        for _, address in leases:
+        for address in self._leased(subnets):
             other = self._other(address)
             if not other:
                 yield address
@@ -188,6 +183,20 @@ class _Resolver:
         yield from sorted(neighbours, key=lambda address: address != self._now)
         if self._now and not self._other(self._now):
             yield self._now
+
+    def _leased(self, subnets: Collection[Subnet]) -> list[Address]:
+        """The leases in these subnets, the newest first. Of two that are as new, for
+        example without end, the one where the guest is seen comes first."""
+        mac, bridge = self._nic.mac, self._network.bridge
+        try:
+            leases = self._inventory.leases(bridge, mac)
+        except (VfwError, OSError) as error:  # others need not wait
+            self._trouble, leases = f"; {error}", []
+        leases = [lease for lease in leases if is_inside(lease[1], subnets)]
+        if len({expiry for expiry, _ in leases}) < len(leases):
+            near = self._inventory.neighbours(bridge, mac)
+            leases.sort(key=lambda o: (-o[0], o[1] not in near, o[1] != self._now))
+        return [address for _, address in leases]
 
     def _other(self, address: Address) -> str:
         """The MAC of another interface at the address, from the bridge's neighbour
