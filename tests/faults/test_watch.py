@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,10 +80,13 @@ def test_a_record_that_is_no_file() -> None:
         wait_for(lambda: not record.exists())
 
 
-def lease(guest: Guest) -> None:
-    """dnsmasq gives the guest its address."""
-    one = {"ip-address": ipv4(guest), "mac-address": guest.mac, "expiry-time": 0}
-    put(LEASES, json.dumps([one]))
+def lease(guest: Guest, *addresses: str) -> None:
+    """dnsmasq gives the guest its address, or these."""
+    leases = [
+        {"ip-address": address, "mac-address": guest.mac, "expiry-time": 0}
+        for address in addresses or [ipv4(guest)]
+    ]
+    put(LEASES, json.dumps(leases))
 
 
 def neighbour(address: str, mac: str) -> None:
@@ -195,6 +199,56 @@ def test_a_neighbour_before_the_record() -> None:
         time.sleep(0.5)
 
         put(record, waits)
+
+        wait_for(lambda: published("nftables"))
+
+
+IPV6 = "<ip family='ipv6' address='fd00:122::1' prefix='64'/>"
+BOTH = [f"entry accept 4 {ipv4(WEB1)}", "entry accept 6 fd00:122::57"]
+
+
+@pytest.mark.parametrize("way", ["leases", "neighbours"])
+@pytest.mark.parametrize("addresses", [BOTH, BOTH[::-1]], ids=["4 first", "6 first"])
+@alone
+def test_the_other_family_comes_later(addresses: list[str], way: str) -> None:
+    """A guest that is forwarded to with one family is still looked for with the other:
+    its network has both."""
+    host = StandIn("nftables", FORWARDS)
+    status = Path("/run/libvirt/network/default.xml")
+    put(status, status.read_text().replace("</network>", f"{IPV6}</network>"))
+    record = STATE / "guests" / "qemu" / "web1"
+    with watching():
+        host.start(WEB1)
+        for number, entry in enumerate(addresses, 1):
+            known = [one.rpartition(" ")[2] for one in addresses[:number]]
+            if way == "leases":
+                lease(WEB1, *known)
+            else:
+                neighbour(known[-1], WEB1.mac)
+
+            wait_for(partial(holds, record, f"{entry}\n"))
+            time.sleep(1)  # the service has read the record, too
+
+
+def holds(file: Path, text: str) -> bool:
+    """Whether the text is in the file."""
+    return text in file.read_text()
+
+
+@alone
+def test_a_moment_without_descriptors() -> None:
+    """A guest that started meanwhile is followed afterwards."""
+    host = StandIn("nftables", FORWARDS)
+    with watching() as watch:
+        used = {int(one.name) for one in Path(f"/proc/{watch}/fd").iterdir()}
+        free = min(set(range(1000)) - used)
+        run("prlimit", "--pid", str(watch), f"--nofile={free}:")
+        host.start(WEB1)
+        time.sleep(2)
+        run("prlimit", "--pid", str(watch), "--nofile=1024:")
+        time.sleep(3)
+
+        lease(WEB1)
 
         wait_for(lambda: published("nftables"))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import tracemalloc
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -27,9 +30,9 @@ HERE = parse_address("192.168.122.10")
 AT_10 = ["accept 4 192.168.122.10"]
 
 
-def waiting(name: str = "web1") -> Record:
-    """A guest with forwards and no address for them."""
-    found = record(guest(name))
+def waiting(name: str = "web1", entries: Sequence[str] = ()) -> Record:
+    """A guest with forwards and no address for them, or for some of them."""
+    found = record(guest(name), entries=entries)
     found.is_waiting = True
     return found
 
@@ -78,6 +81,10 @@ def test_whose_answers_take_a_way_of_their_own(tmp_path: Path) -> None:
         (record(entries=AT_10), OTHER_MAC, "192.168.122.99", False),
         (record(entries=AT_10), MAC, "fd00:122::10", False),
         (record(entries=["accept 6 fd00:122::9"]), MAC, "fd00:122::10", True),
+        (record(entries=["accept 6 fd00:122::9"]), MAC, "fe80::10", False),
+        (waiting(), MAC, "fe80::10", False),
+        (waiting(entries=AT_10), MAC, "fd00:122::10", True),
+        (waiting(entries=["accept 6 fd00:122::9"]), MAC, "192.168.122.10", True),
     ],
 )
 def test_news(
@@ -186,15 +193,43 @@ def test_guests_of_every_driver_and_no_network(tmp_path: Path) -> None:
     assert drivers == ["lxc"]
 
 
-def test_macs_of_those_that_wait(tmp_path: Path) -> None:
-    """Every interface of a guest that has forwards and no address."""
-    second = waiting("web2")
+@pytest.mark.parametrize(
+    ("entries", "lacking"),
+    [((), {4, 6}), (AT_10, {6}), (["accept 6 fd00:122::9"], {4})],
+)
+def test_macs_of_those_that_wait(
+    tmp_path: Path, entries: Sequence[str], lacking: set[int]
+) -> None:
+    """Every interface of a guest that has forwards and lacks an address, and of which
+    version: where it is known already, no other address is looked for."""
+    second = waiting("web2", entries)
     second.guest.nics.append(nic(OTHER_MAC))
     _, found = guest_cache(tmp_path, record(guest("web3")), second)
 
     macs = found.waiting()
 
-    assert macs == [MAC, OTHER_MAC]
+    assert macs == {MAC: lacking, OTHER_MAC: lacking}
+
+
+def test_those_that_wait_and_have_waited(tmp_path: Path) -> None:
+    """Only guests whose record has changed are looked up again: others may wait for
+    ever for an address of one version."""
+    _, found = guest_cache(tmp_path, waiting(), waiting("web2"))
+    found.read(["guests/qemu/web3"])
+
+    assert found.waiting() == {}
+
+
+@pytest.mark.parametrize("is_look", [True, False])
+def test_a_moment_without_descriptors(tmp_path: Path, is_look: bool) -> None:
+    """Guests whose records cannot be read just now stay known."""
+    _, found = guest_cache(tmp_path, waiting())
+    none = OSError(errno.EMFILE, "Too many open files")
+
+    with patch.object(State, "read", side_effect=none), pytest.raises(OSError):
+        found.look() if is_look else found.read(["guests/qemu/web1"])
+
+    assert [one.guest.name for one in found.concerned(MAC, HERE)] == ["web1"]
 
 
 def test_ports_in_hairpin_mode(tmp_path: Path) -> None:
@@ -215,9 +250,11 @@ def test_bridges_of_the_hosts_own(tmp_path: Path) -> None:
     waits, done = waiting("web2"), record(guest("web3"))
     waits.guest.nics = [nic(kind="bridge", network="", bridge="br-c"), nic()]
     done.guest.nics = [nic(kind="bridge", network="", bridge="br-d")]
+    lacks_one = waiting("web5", AT_10)
+    lacks_one.guest.nics = [nic(), nic(kind="bridge", network="", bridge="br-e")]
 
     other = record(guest("web4"), networks=["default"])
 
-    _, found = guest_cache(tmp_path, served, waits, done, other)
+    _, found = guest_cache(tmp_path, served, waits, done, other, lacks_one)
 
     assert found.bridges() == {"br-a", "br-b", "br-c"}

@@ -815,6 +815,39 @@ def test_who_leaves_by_an_address_waits_for_its_own(tmp_path: Path) -> None:
     assert (written(found.entries), found.is_waiting) == ([], True)
 
 
+DUAL = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
+
+
+@pytest.mark.parametrize(
+    ("subnets", "forward", "known", "is_waiting"),
+    [
+        (DUAL, "*", ["192.168.122.10"], True),
+        (DUAL, "*", ["fd00:122::10"], True),
+        (DUAL, "*", ["192.168.122.10", "fd00:122::10"], False),
+        (DUAL, "203.0.113.7", ["192.168.122.10"], False),
+        (DUAL, "2001:db8::7", ["192.168.122.10"], True),
+        (DUAL[:1], "*", ["192.168.122.10"], False),
+        (DUAL[:1], "*", [], True),
+        (DUAL[:1], "2001:db8::7", ["192.168.122.10"], True),
+    ],
+)
+def test_who_waits_for_an_address(
+    tmp_path: Path,
+    subnets: list[tuple[str, str]],
+    forward: str,
+    known: list[str],
+    is_waiting: bool,
+) -> None:
+    """A guest without an address of a family that its forwards publish and that its
+    network has; or of the only family that a forward publishes."""
+    host = Host(network(subnets=subnets, reservations={MAC: known}))
+    lines = [f"forward {forward} tcp 80 80 80 80 -"]
+
+    found = settled(planner(tmp_path, {"web1": lines}, host).guest(running()))
+
+    assert found.is_waiting == is_waiting
+
+
 BR_NAT = network("/bridge:br-nat", "br-nat", "open", [("10.9.0.1", "10.9.0.0/24")])
 
 

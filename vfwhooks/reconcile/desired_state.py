@@ -8,7 +8,7 @@ from ..store.records import Record
 from ..values.entries import PUBLISHING, Accept, Dnat, key_of
 from ..values.errors import show
 from ..values.needs import Need
-from ..values.published import Published
+from ..values.published import Published, family_of
 from .guest_addresses import Endpoint
 from .port_conflicts import is_all
 
@@ -85,10 +85,7 @@ class DesiredState:
         since, stamp = record.since, record.stamp
         settled = Record(record.guest, since, stamp, self.entries, networks)
         settled.is_followed = record.is_followed
-        settled.is_waiting = any(
-            not any(family in self.endpoint.addresses for family in families)
-            for families in self.settings.wanted
-        )
+        settled.is_waiting = self._is_waiting()
         settled.yields, settled.seen = self.yields(), self.seen
         there = {one.address for one in self.entries if isinstance(one, Accept)}
         settled.ousted = [one for one in record.ousted if one.address in there]
@@ -103,6 +100,17 @@ class DesiredState:
             settled.claims = self.settings.from_metadata.claims
         settled.is_shared = self.settings.is_shared
         return settled
+
+    def _is_waiting(self) -> bool:
+        """Whether forwards have no address, or none of a family that the guest's
+        networks have."""
+        known = set(self.endpoint.addresses)
+        subnets = [one for network in self.endpoint.networks for one in network.subnets]
+        lacking = {family_of(own) for own, _ in subnets} - known
+        return any(
+            lacking.intersection(families) or not known.intersection(families)
+            for families in self.settings.wanted
+        )
 
     def yields(self) -> list[Published]:
         """The published ports that their owners keep, one by one; a whole address as

@@ -25,36 +25,43 @@ class GuestCache:
     def __init__(self, state: State) -> None:
         self._state = state
         self._records: dict[str, Record] = {}
+        self._read: list[str] = []
         self._heard: dict[Address, str] = {}
         self.look()
 
     def look(self) -> bool:
         """Read all record files; False if one cannot be read."""
-        self._records.clear()
-        names: list[str] = []
+        names = list(self._records)
         for place in PLACES:
             there = files.names(f"{self._state.path}/{place}")
             names += [f"{place}/{name}" for name in there]
-        return self.read(names)
+        return self.read(list(dict.fromkeys(names)))
 
     def read(self, names: list[str]) -> bool:
-        """Read the changed record files again; False if one cannot be read."""
+        """Read the changed record files again; False if one cannot be read. Raises
+        OSError if the kernel has no room for that just now: those records stay."""
         self._heard.clear()
+        self._read = names
         is_whole = True
         for name in names:
+            text = self._state.read(name)
             self._records.pop(name, None)
             try:
-                text = self._state.read(name)
                 if text:
                     self._records[name] = parse_record(text)
             except (ValueError, IndexError):
                 is_whole = False
         return is_whole
 
-    def waiting(self) -> list[str]:
-        """The MACs of the guests that have forwards and no address for them."""
-        records = [record for record in self._records.values() if record.is_waiting]
-        return [nic.mac for record in records for nic in record.guest.nics]
+    def waiting(self) -> dict[str, set[int]]:
+        """The IP versions of which guests with forwards have no address, by MAC; of
+        the records that were read last."""
+        found: dict[str, set[int]] = {}
+        for record in filter(None, map(self._records.get, self._read)):
+            lacking = {4, 6} - {one.version for one in _addresses(record)}
+            for nic in record.guest.nics if record.is_waiting else ():
+                found.setdefault(nic.mac, set()).update(lacking)
+        return found
 
     def yielding(self) -> list[Record]:
         """The guests and claims with ports that a listener of the host has, or may
@@ -79,7 +86,8 @@ class GuestCache:
             for bridge in [own_bridge(need.network) for need in record.networks]:
                 if bridge:
                     found.add(bridge)
-            for nic in record.guest.nics if record.is_waiting else ():
+            is_nowhere = record.is_waiting and not record.entries
+            for nic in record.guest.nics if is_nowhere else ():
                 if nic.kind == "bridge" and nic.bridge:
                     found.add(nic.bridge)
         return found
@@ -99,13 +107,16 @@ class GuestCache:
         """The guests that this lease or neighbour is news to: the guest with this MAC,
         unless it is known to be there, and the guest that was at this address before.
         The MAC '' means that the address does not answer. Of two clones with one lease,
-        the ousted one is no news."""
+        the ousted one is no news; nor is an address that every interface has with
+        IPv6, to which no forward leads."""
         ousted = Ousted(at, mac)
+        if at.version == 6 and at.is_link_local:
+            return []
         if any(ousted in record.ousted for record in self._records.values()):
             return []
         found = []
         for record in self._records.values():
-            there = [one.address for one in record.entries if isinstance(one, Accept)]
+            there = _addresses(record)
             if mac not in [nic.mac for nic in record.guest.nics]:
                 is_news = at in there
             else:
@@ -114,3 +125,8 @@ class GuestCache:
             if is_news:
                 found.append(record)
         return found
+
+
+def _addresses(record: Record) -> list[Address]:
+    """The addresses at which the guest is forwarded to."""
+    return [one.address for one in record.entries if isinstance(one, Accept)]

@@ -93,6 +93,11 @@ class GuestNews:
         """Read all records."""
         self._heed(self._guest_cache.look())
 
+    def look_at_all(self) -> None:
+        """Read all leases, status files and records."""
+        self.look({*self.leases, *DIRECTORIES})
+        self.look_at_records()
+
     def follow(self) -> bool:
         """Write events for changes that libvirt's files show and no hook has reported;
         True if there are any."""
@@ -143,13 +148,17 @@ class GuestNews:
         # A lease or a neighbour may have come between the hook's look at it and the
         # record.
         waiting = self._guest_cache.waiting()
-        for mac in waiting:
-            for leases in self.leases.values():
-                for address in leases.of(mac):
-                    self._found(mac, address)
-        for one in self._neighbours.known() if waiting else ():
-            if one.mac in waiting:
-                self._found(one.mac, one.address)
+        found = [
+            (mac, address)
+            for mac in waiting
+            for leases in self.leases.values()
+            for address in leases.of(mac)
+        ]
+        if waiting:
+            found += [(one.mac, one.address) for one in self._neighbours.known()]
+        for mac, address in found:
+            if address.version in waiting.get(mac, ()):
+                self._found(mac, address)
         self._occasional.listen()
 
     def _found(self, mac: str, address: Address) -> None:

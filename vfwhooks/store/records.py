@@ -62,12 +62,12 @@ class Record:
     networks. `since` is the guest's start, `stamp` libvirt's last word about it (both
     monotonic ns).
 
-    The flags: `is_waiting`: the guest has forwards, and no address for them; `is_off`:
-    it has stopped, but its entries could not be removed; `is_followed`: no hook has
-    reported it since its start; `is_returned`: answers of its forwards leave by the
-    host's own way, which the kernel may change; `is_shared`: another guest may want its
-    ports, too; `is_away`: the guest is being migrated and does not run here, not yet or
-    not any more.
+    The flags: `is_waiting`: the guest has forwards, and no address for them, or none of
+    a family of its networks; `is_off`: it has stopped, but its entries could not be
+    removed; `is_followed`: no hook has reported it since its start; `is_returned`:
+    answers of its forwards leave by the host's own way, which the kernel may change;
+    `is_shared`: another guest may want its ports, too; `is_away`: the guest is being
+    migrated and does not run here, not yet or not any more.
 
     The lists: `yields` are the published ports that listeners of the host keep, one by
     one; `seen` are sockets on published ports, with the time when each was first seen
