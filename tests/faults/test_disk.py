@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from standin import BACKENDS, CONFIG, QUIET, STATE, alone, run, wait_for
 
-from faults.scenes import WEB0, WEB1, Stage, edit
+from faults.scenes import WEB0, WEB1, Stage, edit, published
+from faults.watched import watching
 from vfwhooks.reconcile.reconciler import Reconciler
 from vfwhooks.store.state import State
 
@@ -70,6 +71,26 @@ def test_a_state_directory_that_cannot_be_written(
 
     wrong = stage.differs(runs, "there was room")
     assert (called, wrong, stage.left_over()) == ([QUIET] * 2, [], [])
+
+
+@alone
+def test_a_network_that_stops_while_the_disk_is_full() -> None:
+    """Where no hook may run the service finds it by libvirt's files: what it could not
+    write down, it does when there is room."""
+    stage = Stage("nftables", small=True)
+    with watching():
+        fill()
+        fill_inodes()
+        Path("/run/libvirt/network/default.xml").rename("/run/stopped.xml")
+        run("ip", "link", "del", "virbr0")
+        time.sleep(2)
+        published_then = published("nftables")
+
+        free()
+
+        wait_for(lambda: not published("nftables"))
+    assert published_then
+    assert stage.left_over() == []
 
 
 @alone

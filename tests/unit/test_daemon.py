@@ -12,6 +12,7 @@ from vfwhooks.config import last_good
 from vfwhooks.service import daemon
 from vfwhooks.service.event_counter import EventCounter
 from vfwhooks.service.schedule import Schedule
+from vfwhooks.service.watched_files import SHORT
 from vfwhooks.store.state import State
 
 
@@ -88,3 +89,36 @@ def test_a_state_directory_that_is_full(tmp_path: Path) -> None:
 
     is_soon = before < loop._schedule.next() <= time.monotonic() + 1
     assert (is_done, is_soon) == (False, True)
+
+
+def test_work_that_a_shortage_has_interrupted(tmp_path: Path) -> None:
+    """It stays due, and everything is read anew before it."""
+    loop = Loop(tmp_path)
+    loop._schedule.add("daemon", 0)
+    short = OSError(24, "Too many open files")
+
+    with (
+        patch.object(loop._ringing, "is_rung", return_value=False),
+        patch.object(loop._surveyor, "work", side_effect=short),
+    ):
+        loop._turn([])
+
+    assert set(loop._schedule._due) == {"daemon", "anew"}
+
+
+def test_a_host_without_room_for_watches(tmp_path: Path) -> None:
+    """This is said once, with the cure; at each check all is read."""
+    loop = Loop(tmp_path)
+    loop._is_short = False
+    loop._watched = Mock(is_short=True, listen=set, guests=[])
+    said, looks = Mock(), Mock()
+
+    with (
+        patch.object(loop._log, "say", said),
+        patch.object(loop._guests, "look_at_all", looks),
+    ):
+        for _ in range(2):
+            loop._listen()
+
+    lines = [call.args[0] for call in said.call_args_list]
+    assert (lines, looks.call_count) == ([SHORT], 2)

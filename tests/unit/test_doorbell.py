@@ -189,6 +189,24 @@ def test_a_hook_that_gets_no_descriptor(state: str) -> None:
     assert found == NOBODY
 
 
+def test_a_service_that_gets_no_descriptor(state: str, service: Service) -> None:
+    """It closes the doorbell, which would tell of the hook for ever; the hook does its
+    work itself, at once, and later hooks ring again where it is opened again."""
+    none = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    with ThreadPoolExecutor() as hooks:
+        rings = hooks.submit(ring, state, put(state), LONG)
+        ((bell, _),) = service.poll.poll(LONG * 1000)
+        with (
+            patch.object(socket.socket, "accept", side_effect=none),
+            pytest.raises(OSError),
+        ):
+            service.hooks.hear(bell)
+        found = rings.result()
+
+    told = service.poll.poll(0)
+    assert (found, told, service.hooks.is_there()) == (NOBODY, [], False)
+
+
 def test_while_the_mark_is_there(state: str, service: Service) -> None:
     """Nobody rings, and nobody waits for a service that is deaf."""
     ring(state, put(state), 0.05)

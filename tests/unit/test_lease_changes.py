@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from unit.builders import MAC, OTHER_MAC, addresses
 from vfwhooks.config.value_syntax import Address
 from vfwhooks.service.lease_changes import LeaseChanges
+from vfwhooks.store import files
 
 NAME = "virbr0.status"
 
@@ -158,3 +161,14 @@ def test_addresses_that_were_seen(tmp_path: Path) -> None:
     found = leases.of(MAC), leases.of("52:54:00:00:00:99")
 
     assert found == (addresses("10.0.0.1", "10.0.1.1"), [])
+
+
+def test_leases_in_a_moment_without_descriptors(tmp_path: Path) -> None:
+    """The caller hears of it, and they are news afterwards."""
+    leases = LeaseChanges(str(tmp_path))
+    write(tmp_path, lease("10.0.0.1"))
+    none = OSError(errno.EMFILE, "Too many open files")
+    with patch.object(files, "read", side_effect=none), pytest.raises(OSError):
+        leases.news(NAME)
+
+    assert said(leases.news(NAME)) == {(MAC, "10.0.0.1")}

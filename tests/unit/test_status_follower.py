@@ -3,12 +3,14 @@ already."""
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
 import threading
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -387,6 +389,24 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         [f"found qemu web1 {MAC}"],
         [f"{QEMU}/web0.xml: {said}"],
     )
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOSPC])
+def test_a_shortage(tmp_path: Path, code: int) -> None:
+    """What could not be read or noted stays noted: the same works later."""
+    state, follower = following(tmp_path)
+    write(tmp_path, f"{NETWORKS}/default.xml", PLAIN.encode())
+    short = OSError(code, os.strerror(code))
+    follower.hear([f"{NETWORKS}/default.xml"])
+    with (
+        patch.object(State, "note_network", side_effect=short),
+        pytest.raises(OSError),
+    ):
+        follower.note()
+
+    follower.note()
+
+    assert events(state) == ["network network default"]
 
 
 def test_a_look_at_all(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock, patch
 
 import pytest
 
+from vfwhooks.host.inotify import Inotify
 from vfwhooks.service.watched_files import Watched
 from vfwhooks.store.state import MADE_LAST
 
@@ -131,3 +135,43 @@ def test_a_directory_that_goes(tmp_path: Path) -> None:
     (tmp_path / "run" / "guests" / "qemu").rmdir()
 
     assert found.read() == {"directory": {f"{tmp_path}/run/guests/qemu"}}
+
+
+@pytest.mark.parametrize(
+    ("code", "is_short"),
+    [(errno.ENOSPC, True), (errno.ENOMEM, True), (errno.ENOENT, False)],
+)
+def test_watches_that_the_kernel_refuses(
+    tmp_path: Path, code: int, is_short: bool
+) -> None:
+    """A directory that does not exist is no fault; one for which there is no room is,
+    until there is."""
+    found = watched(tmp_path)
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(code)
+        return -1
+
+    libc = Mock(inotify_add_watch=refuse)
+    with patch.object(found._inotify, "_libc", libc):
+        found.listen()
+    seen = [found.is_short]
+    found.listen()
+    seen.append(found.is_short)
+
+    assert seen == [is_short, False]
+
+
+def test_a_host_without_room_for_instances() -> None:
+    """The message names the setting."""
+
+    def refuse(_: int) -> int:
+        ctypes.set_errno(errno.EMFILE)
+        return -1
+
+    libc = Mock(inotify_init1=refuse)
+    with (
+        patch.object(ctypes, "CDLL", return_value=libc),
+        pytest.raises(OSError, match=r"fs\.inotify\.max_user_instances"),
+    ):
+        Inotify()

@@ -1,6 +1,7 @@
 """inotify through libc: Python's library has no inotify."""
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -20,17 +21,22 @@ class Inotify:
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            about = f"{os.strerror(number)}; fs.inotify.max_user_instances may be small"
+            raise OSError(number, about)
         self._directories: dict[int, str] = {}
+        self.is_short = False
 
     def fileno(self) -> int:
         descriptor: int = self._fd
         return descriptor
 
     def add(self, directory: str, mask: int) -> bool:
-        """Watch a directory, if it exists; True if it was not watched before."""
+        """Watch a directory, if it exists; True if it was not watched before. Sets
+        `is_short` if the kernel has no room for another watch of this user."""
         name = directory.encode()
         number = self._libc.inotify_add_watch(self._fd, name, mask | _AS_WELL)
+        if number < 0 and ctypes.get_errno() in (errno.ENOSPC, errno.ENOMEM):
+            self.is_short = True
         if number < 0 or number in self._directories:
             return False
         self._directories[number] = directory

@@ -83,14 +83,17 @@ class Follower:
         self._changed |= {f"{directory}/{name}" for name in names}
 
     def note(self) -> bool:
-        """Write events for the noted changes. Returns whether there was any."""
-        changed, self._changed = self._changed, set()
+        """Write events for the noted changes. Returns whether there was any. Raises
+        OSError if the host lacks something for a while: all stay noted."""
         found, is_news = [], False
-        for path in sorted(changed):
+        problems = []
+        for path in sorted(self._changed):
             try:
                 event = self._event(path)
             except (OSError, VfwError) as error:
-                self.problems.append(f"{path}: {error}")
+                if files.is_shortage(error):
+                    raise
+                problems.append(f"{path}: {error}")
                 continue
             if event and event[0] == "stopped":
                 # This event is written at once: many files take long, and meanwhile a
@@ -102,6 +105,8 @@ class Follower:
                 found.append(event)
         for event in found:
             self._note(*event)
+        self._changed.clear()
+        self.problems += problems
         return is_news or bool(found)
 
     def _note(self, operation: str, guest: Guest) -> None:

@@ -55,6 +55,7 @@ class Watch:
         self._tick = watchdog_seconds() / 2
         self._take_base()
         self._retry = _RETRY_AT_FIRST
+        self._is_short = False
         self._poll = select.poll()
         self._log = Log(self._poll)
         self._ringing = RingingHooks(state.path, self._poll)
@@ -97,29 +98,33 @@ class Watch:
                 beat = now + self._tick
             if now >= check:
                 check = now + self._period
-                self._hang_bell()
-                self._listen()
                 self._schedule.add("check", 0)
-                self._surveyor.poll()
 
     def _turn(self, heard: list[int]) -> bool:
         """Read the news, and do the work that is due; True after a check."""
+        ready = set[str]()
         try:
             for fd in heard:
                 self._hear(fd)
             if self._ringing.is_rung():
                 self._answer()
             self._children.end_late_ones()
-            return self._work(self._schedule.take())
+            ready = self._schedule.take()
+            return self._work(ready)
         except OSError as error:  # the state directory is full, or was removed
             self._log.say(str(error), WARNING)
-            self._schedule.add("anew", _RETRY_AT_FIRST, _RETRY_AT_FIRST)
+            for what in {"anew", *ready}:
+                self._schedule.add(what, _RETRY_AT_FIRST, _RETRY_AT_FIRST)
             return False
 
     def _work(self, ready: set[str]) -> bool:
         """Do the work that is due; True after a check of the rules and events."""
         if "anew" in ready:
             ready = self._begin_anew(ready)
+        if "check" in ready:
+            self._hang_bell()
+            self._listen()
+            self._surveyor.poll()
         self._drop_vain(ready)
         self._run_errands(ready)
         if not ready:
@@ -139,7 +144,7 @@ class Watch:
         """Make removed directories again, and read all files; what is due then."""
         self._state.make(is_sure=False)
         self._hang_bell()
-        self._look(set(DIRECTORIES))
+        self._guests.look_at_all()
         return ready - {"anew"} | {"guests", "elements"}
 
     def _drop_vain(self, ready: set[str]) -> None:
@@ -200,7 +205,13 @@ class Watch:
 
     def _listen(self) -> None:
         """Watch all files that count, and read directories that are newly watched."""
-        self._look(self._watched.listen())
+        new = self._watched.listen()
+        if self._watched.is_short:
+            if not self._is_short:
+                self._log.say(watched_files.SHORT, WARNING)
+            self._guests.look_at_all()
+        self._is_short = self._watched.is_short
+        self._look(new)
         self._state.remove(DEAF)  # the service lives; the mark may be older
 
     def _look(self, directories: set[str]) -> None:

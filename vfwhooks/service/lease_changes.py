@@ -25,7 +25,9 @@ class LeaseChanges:
         """The leases in a bridge's or a network's file that were not there before."""
         try:
             data = files.read(f"{self._directory}/{name}", files.FOLLOW) or b""
-        except OSError:
+        except OSError as error:
+            if files.is_shortage(error):
+                raise
             return set()  # status reports this
         try:
             found = (

@@ -68,14 +68,18 @@ class RingingHooks:
         return fd in self._silent or (self._socket and self._socket.fileno()) == fd
 
     def hear(self, fd: int) -> None:
-        """Accept hooks, or read the event of one."""
+        """Accept hooks, or read the event of one. Raises OSError, with the doorbell
+        closed, if no hook can be accepted: `poll` would tell of them for ever."""
         if fd in self._silent:
             self._listen(self._silent[fd])
             return
         while self._socket and not self.is_full():
             try:
                 link, _ = self._socket.accept()
-            except OSError:
+            except OSError as error:
+                if files.is_shortage(error):
+                    self.close()
+                    raise
                 break  # no more hooks, or they did not wait
             link.setblocking(False)
             self._silent[link.fileno()] = link

@@ -21,6 +21,10 @@ from .guest_cache import PLACES
 CONFIG, LEASE, RECORD, STATE = "config", "lease", "record", "state"
 FULL, LATE, ASIDE, DIRECTORY = "full", "late", "aside", "directory"
 STATUS, DEAF, DAEMON = "status", "deaf", "daemon"
+SHORT = (
+    "inotify watches no more directories: changed files are seen once a minute; raise "
+    "the sysctl fs.inotify.max_user_watches"
+)
 _WRITTEN = CLOSE_WRITE | MOVED_TO
 _CHANGED = _WRITTEN | MOVED_FROM | CREATE | DELETE | ATTRIB
 
@@ -76,12 +80,18 @@ class Watched:
         """Watch every directory that exists; returns those that were not watched so
         far.
 
-        A directory that comes later is found by its parent, or by the next call.
+        A directory that comes later is found by its parent, or by the next call. Sets
+        `is_short` if some that exist cannot be watched.
         """
+        self._inotify.is_short = False
         self._targets = self._links()
         return {
             path for path, mask in self._directories() if self._inotify.add(path, mask)
         }
+
+    @property
+    def is_short(self) -> bool:
+        return self._inotify.is_short
 
     def read(self) -> dict[str, set[str]]:
         """The paths that changed since the last time, by the meaning of the change."""

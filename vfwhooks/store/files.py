@@ -8,10 +8,20 @@ import stat
 STATE, CONFIG = "/run/vfwhooks", "/etc/vfwhooks/forwards.yaml"
 _UNSAFE = {code: f"%{code:02X}" for code in (*range(33), 37, 127)}
 _LONGEST = 240
+_SHORTAGES = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+)
 _LARGEST = 64 << 20
 _PIECE = 1 << 16
 _NOFOLLOW = posix.O_NOFOLLOW | posix.O_CLOEXEC
 FOLLOW = posix.O_CLOEXEC
+
+
+def is_shortage(error: Exception) -> bool:
+    """Whether something has run out, so that the same may work later: descriptors,
+    memory, room on the disk."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGES
 
 
 def quote(word: str) -> str:
