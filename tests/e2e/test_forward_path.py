@@ -185,9 +185,9 @@ def test_a_guest_without_a_service(host: Host, clean: Net) -> None:
 @pytest.mark.parametrize(
     ("kind", "refusing", "expected"),
     [
-        ("dummy", "mgmt0", (0, "note", "10.9.9.1")),
-        ("dummy", "outside", (0, "note", "203.0.113.1")),
-        ("dummy", '{ "mgmt0", "outside" }', (1, "wrong", "10.9.9.1, 203.0.113.1")),
+        ("veth", "mgmt0", (0, "note", "10.9.9.1")),
+        ("veth", "outside", (0, "note", "203.0.113.1")),
+        ("veth", '{ "mgmt0", "outside" }', (1, "wrong", "203.0.113.1, 10.9.9.1")),
         ("bridge", "outside", (1, "wrong", "203.0.113.1")),
     ],
 )

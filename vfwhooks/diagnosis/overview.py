@@ -28,7 +28,8 @@ from ..values.entries import Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
-from .allowed_sources import with_sources, written_forwards
+from .allowed_sources import parse_sources, with_sources, written_forwards
+from .blocked_ways import BlockedWays
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
 from .hindered_rows import by_other_ways, hindered
@@ -127,13 +128,17 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     absent = _absent(running, inventory)
     missing = find_missing_tables(base)
     host = HostState(held, missing, absent=absent, cut_off=kernel.cut_off)
-    forwards = []
+    sources = parse_sources(rulesets.get("own", ""))
+    ways = BlockedWays(state)
+    forwards: list[ForwardStatus] = []
     for one in running:
         said = foreign_owners.say(one)
         both = _beside(notes[one.record.key], said.notes)
         rows = forward_statuses(one, replace(host, notes=both, lost=said.lost))
+        its = ((one.record.guest.name, forward) for forward in one.settings.forwards)
+        rows = with_sources(rows, its, sources)
         bridges = {network.bridge for network in one.endpoint.networks}
-        rows = [hindered(row, bridges, blockers) for row in rows]
+        rows = [hindered(row, bridges, blockers, ways) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
         returned = {
             (forward.host_ip, str(forward.protocol), forward.first)
@@ -149,7 +154,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     for pattern, lines in config.patterns().items():
         forwards += unmatched(pattern, lines) if pattern not in used else []
     written = written_forwards(config, running, guests)
-    forwards = with_sources(forwards, written, rulesets.get("own", ""))
+    forwards = with_sources(forwards, written, sources)
     return Overview(
         base.get("backend", ""),
         tuple(guests),

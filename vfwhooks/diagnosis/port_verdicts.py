@@ -104,6 +104,20 @@ class PortVerdicts:
         hosts = self._hosts(row.host_ip, ":" in row.address + row.host_ip)
         return [self._to(host, protocol, port, source) for host in hosts]
 
+    def led(self, packet: Packet, row: ForwardStatus) -> Packet:
+        """The packet as it is for the guest, after prerouting."""
+        port = packet.port
+        if row.protocol != ALL_PROTOCOLS:
+            port = parse_ports(row.target).first
+        return replace(
+            packet,
+            destination=row.address,
+            port=port,
+            outgoing=self._host.device(row.address),
+            is_local=False,
+            states=(*packet.states, "dnat"),
+        )
+
     def is_shut(self, hosts: Collection[str], refusing: Collection[str]) -> bool:
         """Whether a forward on these addresses serves nobody from outside, if some of
         them refuse. Who comes to a bridge's own address may be a container."""
