@@ -32,6 +32,7 @@ from .doctor_firewall import find_missing_tool, restart_libvirt
 from .explain import find_network
 from .foreign_reasons import few
 from .live_ruleset import live_verdicts
+from .paused_guests import find_paused
 from .port_verdicts import EVERY, PortVerdicts, find_client, refused
 from .return_path_check import ReturnPath
 from .status_rows import ForwardStatus
@@ -95,6 +96,12 @@ class Hops:
     def _verdicts(self) -> PortVerdicts:
         return live_verdicts(self._state)
 
+    @cached_property
+    def _paused(self) -> dict[str, Finding]:
+        """The running guests that stand still, by name."""
+        guests = [one.guest for one in self._state.records(has_entries=False)]
+        return {one.name: found for one in guests if (found := find_paused(one))}
+
     def of(self, row: ForwardStatus) -> Iterator[Finding]:
         """The hops of a forward; a broken hop is the last."""
         for hop in (
@@ -117,6 +124,10 @@ class Hops:
 
     def _guest(self, row: ForwardStatus) -> Iterator[Finding]:
         name = show(row.guest)
+        if row.state != "stopped" and row.guest in self._paused:
+            found = self._paused[row.guest]
+            yield replace(found, what=f"guest: {found.what}")
+            return
         if row.state != "stopped":
             yield Finding(OK, "guest-runs", row.guest, f"guest: {name} runs")
             return

@@ -3,9 +3,10 @@ chain that drops, or answers that leave by another way."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..values.findings import WRONG
+from ..values.findings import WRONG, Finding
 from ..values.published import family_of, parse_address
 from .blocked_ways import BlockedWays
 from .blockers import Blocker
@@ -28,6 +29,18 @@ def hindered(
             said = "; ".join(filter(None, (row.reason, found.said)))
             row = replace(row, reason=said)
     return row
+
+
+def standing(
+    rows: Sequence[ForwardStatus], pause: Finding | None
+) -> Iterator[ForwardStatus]:
+    """A guest's rows, with the reason why it stands still; active ones stay active,
+    since the rules are there."""
+    for row in rows:
+        if pause and row.state == "active":
+            said = "; ".join(filter(None, (row.reason, pause.said)))
+            row = replace(row, reason=said)
+        yield row
 
 
 def by_other_ways(

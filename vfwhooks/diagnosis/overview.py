@@ -32,13 +32,14 @@ from .allowed_sources import parse_sources, with_sources, written_forwards
 from .blocked_ways import BlockedWays
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
-from .hindered_rows import by_other_ways, hindered
+from .hindered_rows import by_other_ways, hindered, standing
 from .host_problems import (
     find_missing_fib,
     find_missing_tables,
     find_stale_files,
     find_vanished,
 )
+from .paused_guests import find_paused
 from .return_path_check import ReturnPath
 from .service_names import describe_services
 from .status import (
@@ -145,7 +146,8 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
             for forward in one.settings.forwards
             if forward.options.return_path
         }
-        forwards += [by_other_ways(row, indexes, paths, returned) for row in rows]
+        rows = [by_other_ways(row, indexes, paths, returned) for row in rows]
+        forwards += standing(rows, find_paused(one.record.guest))
     forwards = name_unanswered(forwards)
     for guest, rows in _stopped(config, guests, claims, held):
         guests.append(guest)
