@@ -17,7 +17,6 @@ from vfwhooks.diagnosis.port_verdicts import PortVerdicts
 from vfwhooks.diagnosis.status_rows import ForwardStatus
 from vfwhooks.rulesets.context import Context, Names
 from vfwhooks.rulesets.ruleset_reader import read_ruleset
-from vfwhooks.store.state import State
 from vfwhooks.values.errors import VfwError
 from vfwhooks.values.findings import WRONG, Finding, run
 
@@ -49,11 +48,11 @@ def judged(
     """State and reason of a forward beside a chain with these rules."""
     text = ruleset % " # handle 3\n\t\t".join(rules)
 
-    def read(_: State) -> PortVerdicts:
+    def read() -> PortVerdicts:
         known = Context(read_ruleset(text, "it"), Names({"virbr0": "default"}))
         return PortVerdicts(known, HOST, TwoUplinks())
 
-    ways = BlockedWays(State("/nonexistent"), read)
+    ways = BlockedWays(read)
     found = hindered(one or row(), {"virbr0"}, [blocker], ways)
     return found.state, found.reason
 
@@ -124,10 +123,10 @@ def test_who_may_connect(network: str, state: str) -> None:
 def test_a_chain_that_is_not_listed() -> None:
     """What the kernel says of its policy counts: nft may be missing, or fail."""
 
-    def fail(_: State) -> PortVerdicts:
+    def fail() -> PortVerdicts:
         raise VfwError("nft is not installed")
 
-    failing = BlockedWays(State("/nonexistent"), fail)
+    failing = BlockedWays(fail)
     elsewhere = replace(BLOCKER, chain="legacy ip filter FORWARD")
 
     found = [judged(["accept"], blocker=elsewhere)[0]]
@@ -139,12 +138,12 @@ def test_what_it_costs() -> None:
     """The ruleset is read once for all forwards, and not at all without a blocker."""
     read = []
 
-    def count(state: State) -> PortVerdicts:
-        read.append(state)
+    def count() -> PortVerdicts:
+        read.append(1)
         known = Context(read_ruleset(SITE % "accept", "it"), Names())
         return PortVerdicts(known, HOST, TwoUplinks())
 
-    ways = BlockedWays(State("/nonexistent"), count)
+    ways = BlockedWays(count)
     some = [row(published=str(port), target=str(port)) for port in (80, 81)]
     hindered(some[0], {"virbr0"}, [], ways)
     hindered(some[0], {"virbr0"}, [replace(BLOCKER, family="6")], ways)
@@ -169,7 +168,7 @@ def test_the_worst_of_all_forwards() -> None:
     text = SITE % "tcp dport 80 accept"
     known = Context(read_ruleset(text, "it"), Names())
     verdicts = PortVerdicts(known, HOST, TwoUplinks())
-    ways = BlockedWays(State("/nonexistent"), lambda _: verdicts)
+    ways = BlockedWays(lambda: verdicts)
     good, bad = row(target="80"), row(target="81")
 
     found = [ways.worst(BLOCKER, some) for some in ([good], [good, bad])]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -37,10 +37,7 @@ class _ToAny(Packet):
 class BlockedWays:
     """Forwards on their way through the chains of blockers."""
 
-    def __init__(
-        self, state: State, read: Callable[[State], PortVerdicts] = live_verdicts
-    ) -> None:
-        self._state = state
+    def __init__(self, read: Callable[[], PortVerdicts]) -> None:
         self._read = read
         self._ways: dict[tuple[str, Packet], Traversal] = {}
         self._chains: dict[str, Ruleset | None] = {}
@@ -48,7 +45,7 @@ class BlockedWays:
     @cached_property
     def _verdicts(self) -> PortVerdicts | None:
         try:
-            return self._read(self._state)
+            return self._read()
         except (OSError, VfwError):
             return None
 
@@ -141,7 +138,10 @@ def check_blockers(
     networks = [one for one in map(inventory.network, inventory.names()) if one]
     bridges = [network.bridge for network in networks]
     samples = [_sample(own + 1) for one in networks for own, _ in one.subnets]
-    device, ways = this_host(inventory).device, BlockedWays(state)
+    device, ways = (
+        this_host(inventory).device,
+        BlockedWays(partial(live_verdicts, state)),
+    )
     running = [row for row in rows if row.address and not row.is_loopback]
     found: dict[str, Finding] = {}
     for one in find_blockers(state.base(), bridges, Netlink(), Run(), root or "/"):

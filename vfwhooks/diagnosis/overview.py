@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
@@ -39,6 +40,7 @@ from .host_problems import (
     find_stale_files,
     find_vanished,
 )
+from .live_ruleset import live_verdicts
 from .paused_guests import find_paused
 from .return_path_check import ReturnPath
 from .service_names import describe_services
@@ -130,7 +132,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     missing = find_missing_tables(base)
     host = HostState(held, missing, absent=absent, cut_off=kernel.cut_off)
     sources = parse_sources(rulesets.get("own", ""))
-    ways = BlockedWays(state)
+    ways = BlockedWays(partial(live_verdicts, state))
     forwards: list[ForwardStatus] = []
     for one in running:
         said = foreign_owners.say(one)
