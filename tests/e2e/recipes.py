@@ -68,6 +68,9 @@ def find_recipes(page: str) -> dict[str, Recipe]:
 RECIPES = find_recipes((HERE / "docs/recipes.md").read_text())
 
 
+_PAUSED = re.compile(r"\S+ is paused \(user\); run: virsh resume \S+")
+
+
 @dataclass
 class Site:
     """A host, its guests by name, and somebody outside."""
@@ -102,7 +105,8 @@ class Site:
         self.enter("vfwhooks apply >/dev/null")
 
     def rows(self) -> list[tuple[list[str], str]]:
-        """What status has of every forward, as a recipe shows it."""
+        """What status has of every forward, as a recipe shows it; here guests are
+        paused who are not in the recipe."""
         return [
             (
                 [
@@ -113,7 +117,7 @@ class Site:
                     one["target"],
                     one["state"],
                 ],
-                one["reason"],
+                _PAUSED.sub("", one["reason"]),
             )
             for one in status(self.host)["forwards"]
         ]

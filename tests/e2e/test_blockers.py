@@ -199,6 +199,76 @@ def test_a_dormant_table(host: Host, outside: Net, clean: None) -> None:
     assert (outcomes(outside), [state for state, _ in rows(host)]) == ANSWERED
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'oifname { "virbr0", "virbr1" } accept',
+        'oifname "virbr0" jump lan',
+        "ct status dnat tcp dport 80 accept",
+    ],
+)
+def test_a_table_that_lets_it_through(
+    host: Host, outside: Net, clean: None, rule: str
+) -> None:
+    """Rules to the effect of the cure, in other words: nothing is in the way."""
+    head = "type filter hook forward priority 10; policy drop;"
+    rules = f"ct state established,related accept\n{rule}"
+    lan = "chain lan {\naccept\n}"
+    text = f"table inet site {{\n{lan}\nchain routed {{\n{head}\n{rules}\n}}\n}}\n"
+    host.run(["nft", "-f", "-"], input=text)
+
+    found = outcomes(outside), [state for state, _ in rows(host)]
+
+    assert (found, drops(host)) == (ANSWERED, set())
+
+
+def drops(host: Host) -> set[str]:
+    """The findings of doctor about chains that drop, with their levels."""
+    found = in_checkout(host).findings()
+    return {
+        f"{one['level']} {name}"
+        for name, some in found.items()
+        for one in some
+        if name.endswith("-drops")
+    }
+
+
+def test_ufw_that_lets_it_through(host: Host, outside: Net, clean: None) -> None:
+    """By a rule for the guest's own address: the other family is still shut."""
+    allow = "allow to 192.168.122.10 port 80 proto tcp"
+    host.run(["ufw", "--force", "enable"])
+    host.run(["ufw", "route", *allow.split()])
+
+    found = outcomes(outside), [state for state, _ in rows(host)], drops(host)
+    host.run(["ufw", "route", "delete", *allow.split()])
+    host.run(["ufw", "--force", "disable"])
+
+    assert found == (
+        ["answered", "timed out"],
+        ["active", "blocked"],
+        {"wrong ufw-drops"},
+    )
+
+
+def test_dockers_own_bridge(host: Host, outside: Net, clean: None) -> None:
+    """Docker lets its containers through, and nobody from outside: that is blocked. A
+    rule of one's own for the interface outside is none the less seen."""
+    host.run(["ip", "link", "add", "docker0", "type", "bridge"])
+    host.run(["ip", "addr", "add", "172.17.0.1/16", "dev", "docker0"])
+    back = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    found = []
+    for tool in ("iptables", "ip6tables"):
+        install_rules(host, tool)
+    found.append((outcomes(outside), [state for state, _ in rows(host)]))
+    for tool in ("iptables", "ip6tables"):
+        for rule in (back, "-i outside -o virbr0 -j ACCEPT"):
+            host.run([tool, "-I", "DOCKER-USER", *rule.split(" ")])
+    found.append((outcomes(outside), [state for state, _ in rows(host)]))
+    host.run(["ip", "link", "del", "docker0"])
+
+    assert found == [(LOST, ["blocked"] * 2), ANSWERED]
+
+
 @cures("ufw-drops")
 def test_ufw(host: Host, outside: Net, clean: None) -> None:
     """ufw itself, as it is when it has been switched on."""

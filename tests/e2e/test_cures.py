@@ -396,6 +396,17 @@ def test_the_hop_of_the_guest(site: Site) -> None:
     site.apply()
 
 
+@cures("guest-paused")
+def test_a_guest_that_stands_still(site: Site) -> None:
+    """Somebody has paused it: status says so beside its rules, which are there."""
+    site.host.virsh("suspend", "web1")
+    paused = site.reasons()
+    site.doctor.cure("guest-paused", about=WAY)
+
+    assert paused == ["web1 is paused (user); run: virsh resume web1"]
+    assert (site.reasons(), site.is_served()) == ([""], True)
+
+
 @cures("forward-conflict")
 def test_the_hop_of_the_port(site: Site) -> None:
     """A service of the host was there first."""

@@ -180,3 +180,32 @@ def test_a_guest_without_a_service(host: Host, clean: Net) -> None:
         [*WHOLE[:-1], "guest-refuses"],
         [*WHOLE[:-1], "guest-silent"],
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusing", "expected"),
+    [
+        ("veth", "mgmt0", (0, "note", "10.9.9.1")),
+        ("veth", "outside", (0, "note", "203.0.113.1")),
+        ("veth", '{ "mgmt0", "outside" }', (1, "wrong", "203.0.113.1, 10.9.9.1")),
+        ("bridge", "outside", (1, "wrong", "203.0.113.1")),
+    ],
+)
+def test_a_host_with_two_addresses(
+    host: Host, clean: Net, kind: str, refusing: str, expected: tuple[int, str, str]
+) -> None:
+    """What is refused on one of them is a note that names it, and wrong if nobody from
+    outside is let in: who comes to a bridge's address may be a container."""
+    rule = f"iifname {refusing} drop\n"
+    host.run(["ip", "link", "add", "mgmt0", "type", kind])
+    host.run(["ip", "addr", "add", "10.9.9.1/24", "dev", "mgmt0"])
+    host.run(["nft", "-f", "-"], input=DROPS.replace("tcp dport 80 drop\n", rule))
+
+    done = vfwhooks(host, "doctor", "web1", "--json")
+    host.run(["ip", "link", "del", "mgmt0"])
+
+    hops = json.loads(done.stdout)["forwards"][0]["hops"]
+    (told,) = [hop for hop in hops if hop["id"] == "way-refused"]
+    status, level, where = expected
+    assert (done.status, told["level"]) == (status, level)
+    assert told["text"].startswith(f"way in: on {where}: dropped by handle ")

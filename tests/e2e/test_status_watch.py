@@ -84,7 +84,7 @@ def test_a_line_a_change(
     makes of it, and the guest's stop."""
     configure(host, "guests: {web1: [8081:80]}\n")
     wait_until(lambda: len(seen()) == 2, "the edit")
-    host.virsh("start", "web1", "--paused")
+    host.virsh("start", "web1")
     wait_until(lambda: len(seen()) == 3, "the start")
     stop_watch(host)
     wait_until(lambda: len(seen()) == 4, "the service's end")

@@ -6,7 +6,12 @@ from __future__ import annotations
 import pytest
 
 from unit.builders import DAEMONS, MAC, RECORDED, UUID, fields, guest, nic, refusal
-from vfwhooks.libvirt.domain_status import DomainStatus, parse_domain_status
+from vfwhooks.libvirt.domain_status import (
+    DomainStatus,
+    Pause,
+    may_be_paused,
+    parse_domain_status,
+)
 from vfwhooks.libvirt.xml import parse_domain
 from vfwhooks.values.guests import Nic
 
@@ -155,6 +160,33 @@ def test_who_runs_elsewhere(
     found = parse_domain_status(status(head, element), "qemu")
 
     assert found.is_migrating == is_migrating
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "job", "pause"),
+    [
+        ("running", "booted", "", None),
+        ("paused", "user", "", Pause("user")),
+        ("paused", "ioerror", "none", Pause("ioerror")),
+        ("paused", "save", "save", Pause("save", has_job=True)),
+        ("paused", "user", "migration out", Pause("user", has_job=True)),
+        ("pmsuspended", "unknown", "", Pause("unknown", is_asleep=True)),
+        ("paused", "starting up", "start", None),
+        ("paused", "migration", "migration out", None),
+        ("shutdown", "unknown", "", None),
+    ],
+)
+def test_who_stands_still(
+    state: str, reason: str, job: str, pause: Pause | None
+) -> None:
+    """One that is paused here, or sleeps; not one that does not run yet or has left."""
+    head = f"state='{state}' reason='{reason}' pid='181'"
+    element = f"<job type='none' async='{job}' phase='x'/>" if job else ""
+    data = status(head, element)
+
+    found = parse_domain_status(data, "qemu").pause
+
+    assert (found, found is None or may_be_paused(data)) == (pause, True)
 
 
 @pytest.mark.parametrize("pid", ["", "-1", "x", "0", "9999999999", "9" * 5000])

@@ -5,18 +5,23 @@ e2e/test_explain.py asks real connections.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from unit.builders import CHECKOUT
 from unit.test_unanswered import row
 from vfwhooks.diagnosis.port_verdicts import PortVerdicts
 from vfwhooks.diagnosis.traced_packet import TraceEvent
+from vfwhooks.host.netlink import Netlink
+from vfwhooks.host.routes import Routes
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.rulesets.context import Context, Names
 from vfwhooks.rulesets.packet import Packet
 from vfwhooks.rulesets.ruleset import Ruleset
 from vfwhooks.rulesets.ruleset_reader import load_ruleset, read_ruleset
 from vfwhooks.rulesets.walk import Host
+from vfwhooks.values.published import Address
 
 HOST = Host(
     lambda address: address == "203.0.113.1",
@@ -85,6 +90,73 @@ def test_a_port_that_leads_nowhere(state: str, reason: str, why: str) -> None:
     said = [*verdicts().tell([one])][-1]
 
     assert said == f"  let in to the host itself: no rule leads it to a guest{why}"
+
+
+class TwoUplinks(Inventory):
+    """A host with two addresses, each on an interface of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("/nonexistent")
+
+    @property
+    def routes(self) -> Routes:
+        return OwnAddresses(Netlink())
+
+    def bridge_addresses(self) -> set[Address]:
+        return {ip_address("192.168.122.1")}
+
+    def is_default_source(self, address: Address) -> bool:
+        return str(address) == "203.0.113.1"
+
+    def device_with(self, address: Address) -> str:
+        return {"10.9.9.1": "mgmt0", "203.0.113.1": "outside"}[str(address)]
+
+
+class OwnAddresses(Routes):
+    """What the kernel of that host says."""
+
+    def own_addresses(self, family: str) -> list[Address]:
+        some = "10.9.9.1", "192.168.122.1", "203.0.113.1"
+        return [*map(ip_address, some)] if family == "4" else []
+
+
+@pytest.mark.parametrize(
+    ("rules", "heads", "ends"),
+    [
+        (
+            [],
+            ["203.0.113.1 port 8080 by outside, or to 10.9.9.1 port 8080 by mgmt0"],
+            ["let in"],
+        ),
+        (
+            ["-i mgmt0 -j DROP"],
+            ["203.0.113.1 port 8080 by outside", "10.9.9.1 port 8080 by mgmt0"],
+            ["let in", "dropped"],
+        ),
+    ],
+)
+def test_a_port_on_every_address(
+    rules: list[str], heads: list[str], ends: list[str]
+) -> None:
+    """Each address is asked for, first the one that the world knows; what is the same
+    for several is told once."""
+    known = verdicts(*rules).known
+    local = Host({"203.0.113.1", "10.9.9.1"}.__contains__, HOST.device)
+
+    said = [*PortVerdicts(known, local, TwoUplinks()).tell([row()])]
+
+    head = "8080/tcp for web1: a connection to "
+    assert [one for one in said if one[0] != " "] == [head + one for one in heads]
+    told = [one.partition(" by ")[0].strip() for one in said]
+    assert [one for one in told if one in ("let in", "dropped")] == ends
+
+
+@pytest.mark.parametrize("host", ["eth1", "eth1.100"])
+def test_an_interface_without_an_address(host: str) -> None:
+    """A forward that is published there can be asked for nowhere."""
+    said = [*verdicts().tell([row(host, address="", state="pending")])]
+
+    assert said == ["8080/tcp for web1: the host has no such address"]
 
 
 def test_the_way_hop_by_hop() -> None:

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from ..config.allow_from import collapse
 from ..config.forwards import Forward
-from ..rulesets.packet import ANYBODY
 from ..values.findings import NOTE, Finding, by_hand
 from ..values.protocols import PROTOCOLS
 from .asked_forwards import ports_of
 from .foreign_reasons import few
 from .status_rows import ForwardStatus
-
-_PAIR = 2  # addresses of a network that has no address of its own
-
-
-def find_client(row: ForwardStatus, forward: Forward | None) -> str:
-    """A client that may connect: one of `allow_from`, if the forward has it."""
-    for one in forward.allow_from if forward else ():
-        if (one.version == 6) == (":" in row.address) and one.prefixlen:
-            return str(one[1] if one.num_addresses > _PAIR else one[0])
-    return ANYBODY
 
 
 def only_from(forward: Forward) -> str:

@@ -4,7 +4,7 @@ that read `status --json`. Pure."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..config.compiled_file import Compiled
@@ -13,21 +13,26 @@ from ..config.port_mappings import PortMapping
 from ..reconcile.desired_state import DesiredState
 from .status_rows import ForwardStatus, GuestStatus, spell_ports
 
+Sources = Mapping[str, tuple[str, ...]]
 _CHAIN = re.compile(r"(?m)^\tchain (allow_\w+) \{\n((?:\t\t.*\n)*)")
 _RANGES = re.compile(r"saddr \{ (.*?) \}")
+
+
+def parse_sources(ruleset: str) -> Sources:
+    """The source ranges by the names of their chains, which are in the base ruleset."""
+    return {
+        chain: tuple(", ".join(_RANGES.findall(rules)).split(", "))
+        for chain, rules in _CHAIN.findall(ruleset)
+    }
 
 
 def with_sources(
     rows: Sequence[ForwardStatus],
     forwards: Iterable[tuple[str, PortMapping]],
-    ruleset: str,
+    ranges: Sources,
 ) -> list[ForwardStatus]:
     """The rows, each with the source ranges of its forward. `forwards` are all, with
-    their guests' names; `ruleset` is the base ruleset, which has the ranges."""
-    ranges = {
-        chain: tuple(", ".join(_RANGES.findall(rules)).split(", "))
-        for chain, rules in _CHAIN.findall(ruleset)
-    }
+    their guests' names."""
     if not ranges:
         return list(rows)
     allowed = {

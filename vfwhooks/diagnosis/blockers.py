@@ -2,15 +2,15 @@
 cure.
 
 Every base chain on the forward hook must let a packet through, so our rules cannot
-overrule a drop elsewhere. Foreign rules are not interpreted: a chain's policy is an
-attribute of the chain, chain names identify programs, and the only rules looked for are
-the cures themselves, word by word. Nothing is changed, and the hook path does not use
-this module.
+overrule a drop elsewhere. Foreign rules are not interpreted here: a chain's policy is
+an attribute of the chain, chain names identify programs, and the only rules looked for
+are the cures themselves, word by word. What other rules let through, blocked_ways
+computes. Nothing is changed, and the hook path does not use this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,18 @@ _FIREWALLD = "etc/firewalld/firewalld.conf"
 @dataclass(frozen=True)
 class Blocker:
     """A blocker of a family's packets, on the way to one bridge or (``''``) to all
-    bridges: the finding has the command that removes it."""
+    bridges: the finding has the command that removes it. `chain` is the base chain that
+    drops, if it is one: nft or legacy, the family, the table, the name."""
 
     family: str
     finding: Finding
     bridge: str = ""
+    chain: str = ""
+
+    def is_ahead_of(self, address: str, bridges: Collection[str]) -> bool:
+        """Whether it is on the way to a guest's address behind one of these bridges."""
+        is_its = self.family == ("6" if ":" in address else "4")
+        return is_its and (not self.bridge or self.bridge in bridges)
 
     def __str__(self) -> str:
         return self.finding.said
@@ -94,7 +101,8 @@ def _strict_firewalld(root: str) -> Iterator[Blocker]:
         cure = in_shell(f"{change} && firewall-cmd --reload")
         seen = f"/{_FIREWALLD} has StrictForwardPorts=yes"
         found = Finding(WRONG, "firewalld-strict", "firewalld", what, cure, seen)
-        yield from (Blocker(family, found) for family in COMMANDS)
+        chain = "nft inet firewalld filter_FORWARD"
+        yield from (Blocker(family, found, chain=chain) for family in COMMANDS)
 
 
 def _dropping(
@@ -122,7 +130,7 @@ def _dropping(
     found = Finding(WRONG, "chain-drops", where, what, cure, seen)
     for one in family:
         for bridge in _shut(bridges, open_ones):
-            yield Blocker(one, found, bridge)
+            yield Blocker(one, found, bridge, f"nft {where}")
 
 
 def _shut(bridges: Sequence[str], open_ones: Sequence[str]) -> Sequence[str]:
@@ -174,6 +182,7 @@ def _iptables(
         for native in [_TO_BRIDGE[0].format(b)]
         if _is_there(run, tool, places, accept.format(b), native)
     ]
+    place = f"{variant} {_TABLES[tool[:3]]} filter FORWARD"
     who = {ufw: "ufw", "FORWARD": "a policy"}.get(chain, "Docker")
     what = f"{who} drops forwarded packets (chain FORWARD of {tool})"
     seen = f"the policy of FORWARD is DROP ({tool}-save shows it)"
@@ -182,12 +191,12 @@ def _iptables(
             if bridge not in open_ones:
                 cure = command(*f"ufw route allow out on {bridge}".split(" "))
                 found = Finding(WRONG, "ufw-drops", bridge, what, cure, seen)
-                yield Blocker(family, found, bridge)
+                yield Blocker(family, found, bridge, place)
     else:
         cure = command(*f"{tool} -I {chain} {_DNATED}".split(" "))
         found = Finding(WRONG, "forward-policy-drops", chain, what, cure, seen)
         for bridge in _shut(bridges, open_ones):
-            yield Blocker(family, found, bridge)
+            yield Blocker(family, found, bridge, place)
 
 
 def _is_there(run: Run, tool: str, chains: set[str], rule: str, native: str) -> bool:

@@ -48,10 +48,10 @@ from ..values.findings import (
     quote,
     run,
 )
-from ..values.published import Address, family_of
+from ..values.published import Address
 from .absent_host_ips import find_absent
 from .bans import check_bans
-from .blockers import find_blockers
+from .blocked_ways import check_blockers
 from .doctor_firewall import check_firewall
 from .doctor_foreign import check_taken
 from .doctor_guests import (
@@ -98,7 +98,9 @@ def examine(
         ),
         "hooks": lambda: chain(_hooks(state, root), _uncalled(state, root)),
         "our rules": lambda: check_firewall(base, inventory, root),
-        "other firewalls": lambda: _kernel(base, inventory, root),
+        "other firewalls": lambda: check_blockers(
+            state, inventory, overview().forwards, root
+        ),
         "listeners": _listeners,
         "bans": lambda: check_bans(Run()),
         "published addresses": lambda: _absent(forwarded, inventory),
@@ -169,22 +171,6 @@ def _rights(main: str) -> Iterator[Finding]:
                 cure = in_shell(f"chown root {at} && chmod go-w {at}")
                 seen = f"mode {stat.S_IMODE(about.st_mode):o}, user {about.st_uid}"
                 yield Finding(WRONG, "config-writable", str(path), what, cure, seen)
-
-
-def _kernel(base: dict[str, str], inventory: Inventory, root: str) -> Iterator[Finding]:
-    """Blockers in the packets' way."""
-    networks = [n for n in map(inventory.network, inventory.names()) if n]
-    families = {family_of(own) for n in networks for own, _ in n.subnets}
-    bridges = [network.bridge for network in networks]
-    blockers = [
-        one
-        for one in find_blockers(base, bridges, Netlink(), Run(), root or "/")
-        if one.family in families
-    ]
-    yield from {str(one): one.finding for one in blockers}.values()
-    if not blockers:
-        what = "nobody else drops what is forwarded"
-        yield Finding(OK, "nobody-drops", "firewall", what)
 
 
 def _listeners() -> Iterator[Finding]:

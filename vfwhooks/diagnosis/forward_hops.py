@@ -20,16 +20,20 @@ from ..libvirt.client import guests_known_soon, running_guests
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
 from ..reconcile.return_path import values
+from ..rulesets.ruleset import REFUSING
+from ..rulesets.walk import Traversal
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, run
 from ..values.published import family_of, parse_address
-from .allowed_clients import find_client, tell_clients
+from .allowed_clients import tell_clients
 from .blockers import find_blockers
 from .doctor_firewall import find_missing_tool, restart_libvirt
 from .explain import find_network
+from .foreign_reasons import few
 from .live_ruleset import live_verdicts
-from .port_verdicts import EVERY, PortVerdicts, refused
+from .paused_guests import find_paused
+from .port_verdicts import EVERY, PortVerdicts, find_client, refused
 from .return_path_check import ReturnPath
 from .status_rows import ForwardStatus
 from .unanswered import is_unanswered, tell_unanswered
@@ -92,6 +96,12 @@ class Hops:
     def _verdicts(self) -> PortVerdicts:
         return live_verdicts(self._state)
 
+    @cached_property
+    def _paused(self) -> dict[str, Finding]:
+        """The running guests that stand still, by name."""
+        guests = [one.guest for one in self._state.records(has_entries=False)]
+        return {one.name: found for one in guests if (found := find_paused(one))}
+
     def of(self, row: ForwardStatus) -> Iterator[Finding]:
         """The hops of a forward; a broken hop is the last."""
         for hop in (
@@ -114,6 +124,10 @@ class Hops:
 
     def _guest(self, row: ForwardStatus) -> Iterator[Finding]:
         name = show(row.guest)
+        if row.state != "stopped" and row.guest in self._paused:
+            found = self._paused[row.guest]
+            yield replace(found, what=f"guest: {found.what}")
+            return
         if row.state != "stopped":
             yield Finding(OK, "guest-runs", row.guest, f"guest: {name} runs")
             return
@@ -191,29 +205,40 @@ class Hops:
         if blocker:
             yield blocker
             return
-        packet = self._verdicts.packet(row)
-        if packet is None:
+        packets = self._verdicts.packets(row, find_client(row))
+        if not packets:
             what = "way in: the host has no address that anybody could come to"
             seen = "its addresses are of loopback and of guests' bridges alone"
             yield Finding(WRONG, "no-host-address", row.guest, what, None, seen)
             return
-        source = find_client(row, self._entries.find(row))
-        way = self._verdicts.follow(replace(packet, source=source))
+        found: dict[Finding, list[str]] = {}
+        for packet in packets:
+            way = self._verdicts.follow(packet)
+            found.setdefault(self._judge(row, way), []).append(packet.destination)
+        wrong = [a for one, some in found.items() if one.level == WRONG for a in some]
+        is_shut = self._verdicts.is_shut([one.destination for one in packets], wrong)
+        for one, hosts in found.items():
+            level = NOTE if one.level == WRONG and not is_shut else one.level
+            head = "from" if level == OK else "on"
+            if level != OK or len(found) == 1:
+                what = f"way in: {head} {few(hosts)}{one.what}"
+                yield replace(one, level=level, what=what)
+
+    def _judge(self, row: ForwardStatus, way: Traversal) -> Finding:
+        """What becomes of a packet to the address of the host that is told before."""
         rule = self._verdicts.name(way.steps[-1]) if way.steps else ""
-        is_astray = way.end == "accept" and way.packet.destination != row.address
-        if way.end == "depends" or is_astray:
-            # Astray: by a rule that status does not take for a claim on the port.
-            to = f"it leads to {way.packet.destination}, not {row.address}"
-            what = to if is_astray else f"depends on {show(way.depends)} ({rule})"
-            yield Finding(NOTE, "way-unsure", row.guest, f"way in: {what}", None, rule)
-        elif way.end != "accept":
-            what = f"way in: {refused(way.end)} by {rule}"
+        to = way.packet.destination
+        if way.end == "accept" and to == row.address:
+            return Finding(OK, "way-open", row.guest, f" to {to}")
+        if way.end in REFUSING:
+            what = f": {refused(way.end)} by {rule}"
             # What libvirt refuses, our accept ahead of it would have let in.
             cure = _APPLY if self._verdicts.is_libvirts(way.steps[-1]) else None
-            yield Finding(WRONG, "way-refused", row.guest, what, cure, rule)
-        else:
-            what = f"way in: from {packet.destination} to {way.packet.destination}"
-            yield Finding(OK, "way-open", row.guest, what)
+            return Finding(WRONG, "way-refused", row.guest, what, cure, rule)
+        what = f": depends on {show(way.depends)} ({rule})"
+        if way.end == "accept":  # by a rule that status does not take for a claim
+            what = f": it leads to {to}, not {row.address}"
+        return Finding(NOTE, "way-unsure", row.guest, what, None, rule)
 
     def _way(self, row: ForwardStatus) -> Finding | None:
         """The blocker on the way of the answers."""

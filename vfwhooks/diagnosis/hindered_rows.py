@@ -3,25 +3,44 @@ chain that drops, or answers that leave by another way."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ..values.findings import WRONG, Finding
 from ..values.published import family_of, parse_address
+from .blocked_ways import BlockedWays
 from .blockers import Blocker
 from .return_path_check import ReturnPath
 from .status_rows import ForwardStatus
 
 
 def hindered(
-    row: ForwardStatus, bridges: set[str], blockers: list[Blocker]
+    row: ForwardStatus, bridges: set[str], blockers: list[Blocker], ways: BlockedWays
 ) -> ForwardStatus:
-    """The row, blocked if a blocker is in its way; packets on loopback pass no
-    chain."""
-    family = "6" if ":" in row.address else "4"
+    """The row, blocked if a blocker is in its way; packets on loopback pass no chain.
+    What blocks only some packets is a reason of the row, which stays active."""
+    if row.state != "active" or row.is_loopback:
+        return row
     for one in blockers:
-        is_there = one.family == family and (not one.bridge or one.bridge in bridges)
-        if is_there and row.state == "active" and not row.is_loopback:
-            return replace(row, state="blocked", reason=str(one))
+        found = one.is_ahead_of(row.address, bridges) and ways.tell(one, row)
+        if found and found.level == WRONG:
+            return replace(row, state="blocked", reason=found.said)
+        if found:
+            said = "; ".join(filter(None, (row.reason, found.said)))
+            row = replace(row, reason=said)
     return row
+
+
+def standing(
+    rows: Sequence[ForwardStatus], pause: Finding | None
+) -> Iterator[ForwardStatus]:
+    """A guest's rows, with the reason why it stands still; active ones stay active,
+    since the rules are there."""
+    for row in rows:
+        if pause and row.state == "active":
+            said = "; ".join(filter(None, (row.reason, pause.said)))
+            row = replace(row, reason=said)
+        yield row
 
 
 def by_other_ways(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ..config import compiled_file
 from ..config.compiled_lines import parse_settings
@@ -28,16 +29,19 @@ from ..values.entries import Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
-from .allowed_sources import with_sources, written_forwards
+from .allowed_sources import parse_sources, with_sources, written_forwards
+from .blocked_ways import BlockedWays
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
-from .hindered_rows import by_other_ways, hindered
+from .hindered_rows import by_other_ways, hindered, standing
 from .host_problems import (
     find_missing_fib,
     find_missing_tables,
     find_stale_files,
     find_vanished,
 )
+from .live_ruleset import live_verdicts
+from .paused_guests import find_paused
 from .return_path_check import ReturnPath
 from .service_names import describe_services
 from .status import (
@@ -127,20 +131,25 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     absent = _absent(running, inventory)
     missing = find_missing_tables(base)
     host = HostState(held, missing, absent=absent, cut_off=kernel.cut_off)
-    forwards = []
+    sources = parse_sources(rulesets.get("own", ""))
+    ways = BlockedWays(partial(live_verdicts, state))
+    forwards: list[ForwardStatus] = []
     for one in running:
         said = foreign_owners.say(one)
         both = _beside(notes[one.record.key], said.notes)
         rows = forward_statuses(one, replace(host, notes=both, lost=said.lost))
+        its = ((one.record.guest.name, forward) for forward in one.settings.forwards)
+        rows = with_sources(rows, its, sources)
         bridges = {network.bridge for network in one.endpoint.networks}
-        rows = [hindered(row, bridges, blockers) for row in rows]
+        rows = [hindered(row, bridges, blockers, ways) for row in rows]
         indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
         returned = {
             (forward.host_ip, str(forward.protocol), forward.first)
             for forward in one.settings.forwards
             if forward.options.return_path
         }
-        forwards += [by_other_ways(row, indexes, paths, returned) for row in rows]
+        rows = [by_other_ways(row, indexes, paths, returned) for row in rows]
+        forwards += standing(rows, find_paused(one.record.guest))
     forwards = name_unanswered(forwards)
     for guest, rows in _stopped(config, guests, claims, held):
         guests.append(guest)
@@ -149,7 +158,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     for pattern, lines in config.patterns().items():
         forwards += unmatched(pattern, lines) if pattern not in used else []
     written = written_forwards(config, running, guests)
-    forwards = with_sources(forwards, written, rulesets.get("own", ""))
+    forwards = with_sources(forwards, written, sources)
     return Overview(
         base.get("backend", ""),
         tuple(guests),

@@ -3,9 +3,10 @@ rule that accepts it, and the rule that would refuse it without ours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.value_syntax import parse_ports
@@ -20,6 +21,7 @@ from ..values.protocols import ALL_PROTOCOLS
 if TYPE_CHECKING:
     from ..libvirt.inventory import Inventory
     from ..rulesets.ruleset import Chain, Rule, Table
+    from ..values.published import Address
     from .status_rows import ForwardStatus
     from .traced_packet import TraceEvent
 
@@ -32,6 +34,7 @@ _DID = {
     "depends": "nobody can tell whether the rule is for it",
 }
 _SAMPLE = "tcp", 80  # the packet for an address that is published whole
+_PAIR = 2  # addresses of a network that has no address of its own
 
 
 def this_host(inventory: Inventory) -> Host:
@@ -50,6 +53,14 @@ def this_host(inventory: Inventory) -> Host:
     return Host(lambda address: inventory.is_local(ip_address(address)), device)
 
 
+def find_client(row: ForwardStatus) -> str:
+    """A client that may connect: one of `allow_from`, if the forward has it."""
+    for one in map(ip_network, row.allow_from):
+        if (one.version == 6) == (":" in row.address) and one.prefixlen:
+            return str(one[1] if one.num_addresses > _PAIR else one[0])
+    return ANYBODY
+
+
 class PortVerdicts:
     """Verdicts for one ruleset and one host."""
 
@@ -57,50 +68,88 @@ class PortVerdicts:
         self.known = known
         self._host = host
         self._inventory = inventory
+        self._outside: dict[bool, list[str]] = {}
+        self._inner: set[str] = set()
 
     def tell(self, rows: Sequence[ForwardStatus]) -> Iterator[str]:
         """Lines about a connection to the first port of each row."""
         for row in rows:
             if row.is_loopback or row.host_ip == "::1":
                 continue
-            packet = self.packet(row)
             name = f"{row.published}/{row.protocol} for {show(row.guest)}"
-            if packet is None:
+            found: dict[tuple[str, ...], list[str]] = {}
+            for packet in self.packets(row):
+                by = (
+                    "" if packet.incoming == ANYBODY else f" by {show(packet.incoming)}"
+                )
+                to = f"to {packet.destination} port {packet.port}{by}"
+                said = tuple(self.tell_way(packet, _why_host(row)))
+                found.setdefault(said, []).append(to)
+            if not found:
                 yield f"{name}: the host has no such address"
-                continue
-            by = "" if packet.incoming == ANYBODY else f" by {show(packet.incoming)}"
-            yield f"{name}: a connection to {packet.destination} port {packet.port}{by}"
-            yield from (f"  {line}" for line in self.tell_way(packet, _why_host(row)))
+            for lines, places in found.items():
+                yield f"{name}: a connection {', or '.join(places)}"
+                yield from (f"  {line}" for line in lines)
 
     def packet(self, row: ForwardStatus, source: str = ANYBODY) -> Packet | None:
         """The first packet of a connection from outside; None if the host has no
         address."""
+        return next(iter(self.packets(row, source)), None)
+
+    def packets(self, row: ForwardStatus, source: str = ANYBODY) -> list[Packet]:
+        """One such packet to each address of the host that the row is published on."""
         protocol, port = _SAMPLE
         if row.protocol != ALL_PROTOCOLS:
             protocol, port = row.protocol, parse_ports(row.published).first
-        is_six = ":" in row.address + row.host_ip
-        packet = self._to(row.host_ip, is_six, protocol, port)
-        return packet and self._from(packet, source)
+        hosts = self._hosts(row.host_ip, ":" in row.address + row.host_ip)
+        return [self._to(host, protocol, port, source) for host in hosts]
 
-    def _from(self, packet: Packet, source: str) -> Packet:
-        """The packet from an address, which may be a guest's."""
-        bridge = "" if source == ANYBODY else self._host.device(source)
-        return replace(packet, source=source, incoming=bridge or packet.incoming)
+    def led(self, packet: Packet, row: ForwardStatus) -> Packet:
+        """The packet as it is for the guest, after prerouting."""
+        port = packet.port
+        if row.protocol != ALL_PROTOCOLS:
+            port = parse_ports(row.target).first
+        return replace(
+            packet,
+            destination=row.address,
+            port=port,
+            outgoing=self._host.device(row.address),
+            is_local=False,
+            states=(*packet.states, "dnat"),
+        )
 
-    def _to(
-        self, address: str, is_six: bool, protocol: str, port: int
-    ) -> Packet | None:
-        """A packet to an address of the host, arriving at the interface with this
-        address."""
-        if address in EVERY:
+    def is_shut(self, hosts: Collection[str], refusing: Collection[str]) -> bool:
+        """Whether a forward on these addresses serves nobody from outside, if some of
+        them refuse. Who comes to a bridge's own address may be a container."""
+        outer = [one for one in hosts if one not in self._inner]
+        return all(one in refusing for one in outer or hosts)
+
+    def _hosts(self, address: str, is_six: bool) -> list[str]:
+        """The addresses that somebody outside may connect to: those by which the host
+        is known far away are first."""
+        if address not in EVERY:
+            return [address] if _is_address(address) else []
+        if is_six not in self._outside:
             own = self._inventory.routes.own_addresses("6" if is_six else "4")
             inside = self._inventory.bridge_addresses()
-            address = next((str(one) for one in own if one not in inside), "")
-        if not address:
-            return None
-        by = self._inventory.device_with(ip_address(address)) or ANYBODY
-        family = "ip6" if is_six else "ip"
-        return Packet(family, protocol, address, port, incoming=by)
+            some = [one for one in own if one not in inside]
+            far = [one for one in some if self._inventory.is_default_source(one)]
+            near = [one for one in some if one not in far]
+            self._inner |= {str(one) for one in near if self._is_bridged(one)}
+            self._outside[is_six] = [str(one) for one in (*far, *near)]
+        return self._outside[is_six]
+
+    def _is_bridged(self, address: Address) -> bool:
+        device = self._inventory.device_with(address)
+        return bool(device) and Path(f"/sys/class/net/{device}/bridge").exists()
+
+    def _to(self, address: str, protocol: str, port: int, source: str) -> Packet:
+        """A packet to an address of the host, arriving at the interface with this
+        address, or from a guest."""
+        by = "" if source == ANYBODY else self._host.device(source)
+        by = by or self._inventory.device_with(ip_address(address)) or ANYBODY
+        family = "ip6" if ":" in address else "ip"
+        return Packet(family, protocol, address, port, source, by)
 
     def tell_way(self, packet: Packet, why_host: str = "") -> Iterator[str]:
         """Which rule decides, and which rule would decide without ours; `why_host`: the
@@ -157,10 +206,10 @@ class PortVerdicts:
             if row.protocol == protocol and _has(row.published, port)
             if not row.is_loopback and is_six == (":" in row.address + row.host_ip)
         ]
-        packet = self._to((hosts or ["*"])[0], is_six, protocol, port)
-        if packet is None:
+        found = self._hosts((hosts or ["*"])[0], is_six)
+        if not found:
             raise VfwError(f"the host has no address of IPv{6 if is_six else 4}")
-        return self._from(packet, source)
+        return self._to(found[0], protocol, port, source)
 
     def tell_event(self, event: TraceEvent) -> str:
         """A line for a rule that a traced packet met."""
@@ -233,6 +282,14 @@ class PortVerdicts:
             return show(str(step))
         maker = find_maker(self.known, step.table, step.chain, step.rule)
         return f"{show(str(step))} (made by {show(str(maker))})"
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is one; an interface without an address stands by its name."""
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
 
 
 def _has(published: str, port: int) -> bool:
