@@ -42,7 +42,7 @@ SLACK = Counts(0, 40, 0, 45_000, 0)
 # The bridges of libvirt, which a socket may be on, the module that lists addresses, and
 # a line of the record for each socket. A module and its names are some 30 calls, and a
 # tool's pipe is read in two more or fewer; another tool would be hundreds.
-OF_SOCKETS = Counts(0, 60, 1, 16_000, 0)
+OF_SOCKETS = Counts(0, 60, 1, 18_000, 0)
 # Two modules, and a block of the file for each port and protocol.
 OF_RULES = Counts(0, 90, 2, 60_000, 0)
 SOCKETS: list[socket.socket] = []

@@ -77,6 +77,22 @@ def test_the_host_reaches_it_over_udp(host: Host, web1: Standin) -> None:
     assert replies == [True, True]
 
 
+def test_a_program_that_sent_before_the_guest_ran(host: Host, web1: Standin) -> None:
+    """It goes on sending from the same socket, and reaches the guest."""
+
+    def is_answered() -> bool:
+        sent = host.net.udp("127.0.0.1", 5353, timeout=0.3, source_port=5555)
+        return sent.answered
+
+    web1.stop()
+    before = is_answered()
+    web1.start()
+    with web1.net.serve_udp(53):
+        wait_until(is_answered, "the guest's answer")
+
+    assert before is False
+
+
 def test_its_way_is_explained(host: Host, web1: Standin) -> None:
     """What the host sends itself passes no forward chain, ours or of others."""
     lines = vfwhooks(host, "explain", "8080").stdout.splitlines()

@@ -239,6 +239,7 @@ class Host(Inventory):
         holders: dict[tuple[str, str], str] | None = None,
         listeners: list[Listener] | None = None,
         default_sources: list[str] | None = None,
+        first: list[str] | None = None,
         local: list[str] | None = None,
         devices: dict[str, str] | None = None,
         claims: Sequence[ForeignClaim] = (),
@@ -254,6 +255,7 @@ class Host(Inventory):
         self._holder = holders or {}
         self._listener = listeners or []
         self._default_source = addresses(*default_sources or ())
+        self._first = addresses(*first or ())
         self._local = addresses(*local or ())
         self._devices = devices or {}
         self.asked: list[str] = []
@@ -288,6 +290,11 @@ class Host(Inventory):
 
     def is_default_source(self, address: Address) -> bool:
         return address in self._default_source
+
+    def is_own(self, address: Address, known: bool | None = None) -> bool:
+        if self._default_source:
+            return address in self._default_source
+        return address in self._first if known is None else known
 
     def index(self, interface: str) -> int:
         return 7

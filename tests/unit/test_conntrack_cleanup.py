@@ -42,6 +42,10 @@ CONNECTIONS = {
     "a TCP connection to the host": Connection(HOST, 53, HOST, 53, TCP),
     "IPv6": Connection("2001:db8::1", 8080, "fd00:122::10", 80),
     "IPv6 at the host": Connection("2001:db8::1", 53, "2001:db8::1", 53, UDP),
+    "the host's own, by loopback": Connection(
+        "127.0.0.1", 53, "127.0.0.1", 53, UDP, "127.0.0.1"
+    ),
+    "IPv6 by loopback": Connection("::1", 53, "::1", 53, UDP, "::1"),
 }
 
 
@@ -157,6 +161,8 @@ def test_what_an_entry_that_stays_leads_there_as_well(
         (f"dnat 4 {HOST} udp 53 53 {GUEST} 53", ["a UDP flow that ends at the host"]),
         (f"dnat 4 203.0.113.9 udp 53 53 {GUEST} 53", []),
         (f"dnat 4 * tcp 53 53 {GUEST} 53", []),
+        (f"dnat 4 127.0.0.1 udp 53 53 {GUEST} 53", ["the host's own, by loopback"]),
+        (f"dnat 4 127.0.0.2 udp 53 53 {GUEST} 53", []),
         (
             f"dnat 4 * udp 50 60 {GUEST} 50",
             [
@@ -173,8 +179,8 @@ def test_what_an_entry_that_stays_leads_there_as_well(
 def test_what_an_added_forward_takes_over(
     entry: str, names: list[str], kernel: str
 ) -> None:
-    """UDP flows that end at the host itself, none that passes through, and none of a
-    guest's to libvirt's DNS."""
+    """UDP flows that end at the host itself, on its loopback those of a port just
+    there; none that passes through, and none of a guest's to libvirt's DNS."""
     found = cut_by(added=entry, kernel=kernel)
 
     assert found == names

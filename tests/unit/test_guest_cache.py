@@ -59,6 +59,18 @@ def test_who_waits_for_a_listener(tmp_path: Path) -> None:
     assert names == ["web1", "web2", "web4"]
 
 
+def test_who_has_addresses_of_the_host(tmp_path: Path) -> None:
+    """Those guests and claims, whether they have such an address just now or not."""
+    has, none = record(guest("web1")), record(guest("web2"))
+    claim = record(guest("web4", driver="claim"))
+    has.public = {parse_address("203.0.113.7"): False}
+    claim.public = {parse_address("203.0.113.1"): True}
+
+    _, found = guest_cache(tmp_path, has, none, claim)
+
+    assert sorted(one.guest.name for one in found.public()) == ["web1", "web4"]
+
+
 def test_whose_answers_take_a_way_of_their_own(tmp_path: Path) -> None:
     """Those guests, whichever way it is just now."""
     returned = record(guest("web1"))

@@ -777,6 +777,30 @@ def test_the_hosts_own_address_is_not_given_away(
     assert (written(found.entries), set(found.conflicts.values())) == ([], {why})
 
 
+@pytest.mark.parametrize(
+    ("first", "known", "expected"),
+    [
+        (["203.0.113.7"], {}, True),
+        ([], {}, False),
+        (["203.0.113.7"], {"203.0.113.7": False}, False),
+        ([], {"203.0.113.7": True}, True),
+    ],
+)
+def test_the_hosts_own_address_without_a_default_route(
+    tmp_path: Path, first: list[str], known: dict[str, bool], expected: bool
+) -> None:
+    """The first of an interface may be it; whatever was known of it before stays so,
+    and is known from then on."""
+    host = Host(network(reservations=RESERVED), first=first)
+    before = running()
+    before.public = {parse_address(host_ip): was for host_ip, was in known.items()}
+
+    found = planner(tmp_path, {"web1": ALL_PROTOCOLS}, host).guest(before).settled()
+
+    assert found.public == {parse_address("203.0.113.7"): expected}
+    assert bool(found.entries) is not expected
+
+
 def test_the_hosts_own_address_is_not_claimed(tmp_path: Path) -> None:
     """An absent guest does not shut the host's own address."""
     host = Host(network(), default_sources=["203.0.113.7"])

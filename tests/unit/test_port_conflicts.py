@@ -263,6 +263,36 @@ def test_a_socket_is_there_to_stay_when_it_was_seen_before(name: str) -> None:
     assert (found, list(noted)) == ([kept] * bool(kept), list(map(seen_as, seen)))
 
 
+@pytest.mark.parametrize(
+    ("is_there", "is_first", "had_it", "expected"),
+    [
+        (True, True, False, True),
+        (True, False, False, False),
+        (True, False, True, True),
+        (False, False, False, True),
+    ],
+)
+def test_one_address_without_a_default_route(
+    is_there: bool, is_first: bool, had_it: bool, expected: bool
+) -> None:
+    """A wildcard listener has the port where it had it before, on the first address of
+    an interface, and on one that is not there yet; on a further address it has not."""
+    one = published(f"4 {DEFAULT} tcp 22 22")
+    known = record()
+    known.yields = [one] * had_it
+    host = Host(
+        network(),
+        listeners=[listener()],
+        first=[DEFAULT] * is_first,
+        devices={DEFAULT: "eth0"} if is_there else {},
+    )
+    past = Past([known])
+
+    met = find_port_conflicts([one], [], host, past)
+
+    assert (one in find_port_owners(met, host, past)) is expected
+
+
 def test_a_socket_is_noted_with_its_first_moment() -> None:
     """However often it is looked at; of several records, the earliest."""
     records = [record(), record()]

@@ -115,6 +115,19 @@ def test_a_record_with_sockets_that_were_seen() -> None:
     assert found.seen == known.seen
 
 
+def test_a_record_with_public_addresses() -> None:
+    """Whether each is the host's own is kept."""
+    known = record(entries=ENTRIES)
+    known.public = {
+        parse_address("203.0.113.7"): False,
+        parse_address("2001:db8::1"): True,
+    }
+
+    found = parse_record(known.with_entries([]).text())
+
+    assert found.public == known.public
+
+
 def test_a_record_of_one_that_has_ousted_another() -> None:
     """Whom, and from where, is kept."""
     known = record(entries=ENTRIES)

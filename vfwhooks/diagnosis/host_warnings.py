@@ -77,7 +77,7 @@ def _of_public(
     """The warning about an address in public_ip; '' for none."""
     if address in absent:
         return absent[address]
-    if is_hosts_own or not inventory.is_default_source(address):
+    if is_hosts_own or not inventory.is_own(address):
         return ""
     cure = "public_ip_of_host: true gives it to the guest all the same"
     return f"{address} is the host's own address; {cure}"

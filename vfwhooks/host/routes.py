@@ -31,6 +31,7 @@ _FAR_AWAY: dict[int, Address] = {
 }
 _OF_ADDRESS = struct.Struct("=BBBBI")
 _ITS, _OWN = 1, 2  # on a point-to-point link: the peer's address, and ours
+_LOOPBACK_DEVICE = 1
 _EVERYWHERE = 0  # the scope of an address that is valid beyond its link
 
 
@@ -86,6 +87,7 @@ class Routes:
     def __init__(self, link: Netlink) -> None:
         self._link = link
         self._holders: dict[int, dict[Address, list[int]]] = {}
+        self._first: dict[int, set[Address]] = {}
 
     def is_local(self, address: Address) -> bool:
         """Whether packets for the address are for this host, loopback left out."""
@@ -118,6 +120,30 @@ class Routes:
             except OSError:
                 continue  # no default route, or none by this interface
         return False
+
+    def leads_far_away(self, version: int) -> bool:
+        """Whether a route of IPv4 or IPv6 leads far away, as a default route does."""
+        far = _FAR_AWAY[FAMILIES[version]]
+        head = bytes((FAMILIES[version], far.max_prefixlen)) + bytes(10)
+        try:
+            self._link.ask(message(_GETROUTE, head + attribute(1, far.packed)))
+        except OSError:
+            return False
+        return True
+
+    def is_first(self, address: Address) -> bool:
+        """Whether the address is the first of an interface, loopback left out: a
+        default route by this interface would have it as its source."""
+        family = FAMILIES[address.version]
+        if family not in self._first:
+            found: dict[int, Address] = {}
+            for one in list_addresses(self._link, family):
+                is_newer = family == AF_INET and one.interface in found
+                if one.is_global and not is_newer:  # IPv6 lists the newest first
+                    found[one.interface] = one.address
+            found.pop(_LOOPBACK_DEVICE, None)
+            self._first[family] = set(found.values())
+        return address in self._first[family]
 
     def route_from(
         self, source: Address, by: int = 0, mark: int = 0

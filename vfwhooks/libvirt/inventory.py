@@ -195,6 +195,16 @@ class Inventory:
         """Whether the address is the source address of a default route."""
         return self.routes.is_default_source(address)
 
+    def is_own(self, address: Address, known: bool | None = None) -> bool:
+        """Whether the world knows the host by this address. While there is no default
+        route, it is as `known`; if nothing is, the first address of an interface is the
+        host's own."""
+        if self.is_default_source(address):
+            return True
+        if address.is_loopback or self.routes.leads_far_away(address.version):
+            return False
+        return self.routes.is_first(address) if known is None else known
+
     @property
     def routes(self) -> Routes:
         """The host's own addresses and routes."""

@@ -68,12 +68,20 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> i
     one_to_ones = [one for one in published if one.is_one_to_one]
     ports = index(udp + one_to_ones)
     exempt = _exempt(inventory, added) if udp or one_to_ones else set()
-    is_local: dict[bytes, bool] = {}
+    known: dict[bytes, bool] = {}
+
+    def is_local(host: bytes) -> bool:
+        if host not in known:
+            known[host] = inventory.is_local(unpack_address(host))
+        return known[host]
 
     def is_here(host: bytes) -> bool:
-        if host not in is_local:
-            is_local[host] = inventory.is_local(unpack_address(host))
-        return is_local[host]
+        return is_local(host) or unpack_address(host).is_loopback
+
+    def is_published(original: Tuple) -> bool:
+        found = find_publishing(ports, original)
+        # A port on every address is not one of loopback's.
+        return bool(found and (found[0].host or is_local(original.destination)))
 
     def is_stale(original: Tuple, reply: Tuple) -> bool:
         at = original.destination, original.port
@@ -81,7 +89,7 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> i
             original.protocol != _TCP
             and at == (reply.source, reply.source_port)
             and not (original.protocol == _UDP and at in exempt)
-            and bool(find_publishing(ports, original))
+            and is_published(original)
             and is_here(original.destination)
         )
 

@@ -38,6 +38,7 @@ class DesiredState:
     ranges; `seen` are sockets that may become owners (see port_conflicts); `exempt` are
     entries that leave ports to services on bridges, and to foreign rules for one
     address; `ports` (device, bridge) should be in hairpin mode once there is a forward;
+    `public` are addresses for this guest alone, and whether they are the host's own;
     `unmarked` are messages about tables without a mark. With `is_contested` another
     guest has something that this one wants. A guest that is away keeps nothing that
     leads new connections to it."""
@@ -52,6 +53,7 @@ class DesiredState:
         "networks",
         "port_owners",
         "ports",
+        "public",
         "record",
         "seen",
         "settings",
@@ -72,6 +74,7 @@ class DesiredState:
         self.seen: dict[Seen, int] = {}
         self.without: set[Claimed] = set()
         self.ports: list[tuple[str, str]] = []
+        self.public: dict[Address, bool] = {}
         self.unmarked: list[str] = []
         more = settings.from_metadata
         for one, reason in more.contested.items() if more else ():
@@ -92,6 +95,7 @@ class DesiredState:
         if self.ports and any(isinstance(one, Dnat) for one in self.entries):
             settled.hairpins = [(device, bridge, 0) for device, bridge in self.ports]
         settled.is_returned = self.settings.is_returned and bool(self.entries)
+        settled.public = self.public
         if record.is_away:
             settled.is_away = True
             led = [one for one in record.entries if isinstance(one, Dnat)]

@@ -85,6 +85,7 @@ class PendingChanges:
         record.yields, record.seen = (old.yields, old.seen) if old else ([], {})
         record.ousted = old.ousted if old else []
         record.claims = old.claims if old else []
+        record.public = old.public if old else {}
         record.is_returned = old.is_returned if old else False
         record.is_shared = old.is_shared if old else False
         record.is_away, record.left = is_away, old.left if old else []

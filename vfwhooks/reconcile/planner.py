@@ -109,7 +109,7 @@ class Planner:
         routes = self._find_return_routes(desired) if settings.is_returned else []
         published = settings.published(endpoint.addresses)
         self._meet(desired, published, records)
-        desired.plan(self._own(settings))
+        desired.plan(self._own(desired, settings, records))
         if settings.is_wide:
             desired.networks = self._networks()
         if settings.is_loopback:
@@ -147,7 +147,7 @@ class Planner:
         met, desired.seen = find_lasting(met, past, self.inventory, before)
         if desired.record.guest.driver != "claim":
             desired.exempt = find_exempt(published, held, met, self.inventory)
-        desired.yield_to(find_port_owners(met, self.inventory))
+        desired.yield_to(find_port_owners(met, self.inventory, past))
         if self.inventory.taken:
             from .foreign_conflicts import find_foreign_owners  # few need it
 
@@ -158,10 +158,14 @@ class Planner:
             if desired.record.guest.driver != "claim":
                 desired.exempt += exempt
 
-    def _own(self, settings: Settings) -> list[Address]:
-        """The guest's public addresses by which the world knows the host."""
-        is_own = self.inventory.is_default_source
-        return [host for host in settings.public if is_own(host)]
+    def _own(
+        self, desired: DesiredState, settings: Settings, records: list[Record]
+    ) -> list[Address]:
+        """The guest's public addresses that are the host's own."""
+        known = {host: was for one in records for host, was in one.public.items()}
+        is_own = self.inventory.is_own
+        desired.public = {h: is_own(h, known.get(h)) for h in settings.public}
+        return [host for host, is_hosts in desired.public.items() if is_hosts]
 
     def _claims(self, guest: Guest) -> list[Record]:
         """The claims that hold rejected ports of the guest, whether it runs or not."""
@@ -173,14 +177,14 @@ class Planner:
         rejected, whether it runs or not."""
         settings = parse_settings(self.compiled.lookup(name))
         guest = Guest("claim", name, settings.claim, [])
-        record = Record(guest, 0, 0, [], [])
+        record, records = Record(guest, 0, 0, [], []), self._claims(guest)
         desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
-        self._meet(desired, settings.published(BOTH), self._claims(guest))
+        self._meet(desired, settings.published(BOTH), records)
         reasons: dict[Claimed, str]
         reasons = {
             one: port_owner.reason for one, port_owner in desired.port_owners.items()
         }
-        for host in self._own(settings):
+        for host in self._own(desired, settings, records):
             reasons.update(dict.fromkeys(settings.at(host), own_reason(host)))
         desired.entries = settings.claimed(reasons, desired.holes)
         for one, reason in reasons.items():

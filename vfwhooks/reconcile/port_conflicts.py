@@ -133,18 +133,20 @@ def find_lasting(
             stamp = past.seen.get(what, now)
             if stamp <= before:
                 lasting.append((one, listener))
-            elif _is_concerned(one, listener, inventory):
+            elif _is_concerned(one, listener, inventory, past):
                 seen[what] = stamp
         else:
             lasting.append((one, listener))
     return lasting, seen
 
 
-def _is_concerned(one: Published, listener: Listener, inventory: Inventory) -> bool:
+def _is_concerned(
+    one: Published, listener: Listener, inventory: Inventory, past: Past
+) -> bool:
     """Whether the listener would keep the port, on all addresses or on its bridge."""
     if one.host is None and _on_bridges(one.family, listener, inventory):
         return True
-    return _is_port_owner(one, listener, inventory)
+    return _is_port_owner(one, listener, inventory, past)
 
 
 def _wanted(published: list[Published]) -> dict[str, list[tuple[Published, Range]]]:
@@ -160,12 +162,13 @@ def _wanted(published: list[Published]) -> dict[str, list[tuple[Published, Range
 
 
 def find_port_owners(
-    met: PortConflicts, inventory: Inventory
+    met: PortConflicts, inventory: Inventory, past: Past | None = None
 ) -> dict[Published, dict[int, Listener]]:
     """The listeners that keep ports from being published, by these ports."""
+    past = past or Past()
     found: dict[Published, dict[int, Listener]] = {}
     for one, listener in met:
-        if _is_port_owner(one, listener, inventory):
+        if _is_port_owner(one, listener, inventory, past):
             found.setdefault(one, {}).setdefault(listener.port, listener)
     return found
 
@@ -214,17 +217,21 @@ def _on_bridges(
     return [address for address in there if family_of(address) == family]
 
 
-def _is_port_owner(one: Published, listener: Listener, inventory: Inventory) -> bool:
+def _is_port_owner(
+    one: Published, listener: Listener, inventory: Inventory, past: Past
+) -> bool:
     """Whether a forward of these ports would take the listener's clients.
 
     On every address: yes, unless it serves the host itself or libvirt's guests alone.
     On one address: if it listens on just this one, or on all and the world knows the
     host by this one; such an address is not forwarded as a whole in the first place.
+    While there is no default route, an address that is not there may come with it.
     """
     if one.host is not None:
         if listener.address:
             return listener.address == one.host
-        return not one.is_one_to_one and inventory.is_default_source(one.host)
+        was = past.knows(one, listener) or not inventory.device_with(one.host) or None
+        return not one.is_one_to_one and inventory.is_own(one.host, was)
     device = listener.device
     if device and (device == _LOOPBACK_DEVICE or device in inventory.bridges()):
         return False

@@ -26,7 +26,7 @@ REASONS = {
     "libvirt uses another firewall backend now": "backend",
     "the first network has come, or the last has gone": "network",
     "a bridge in forwards.yaml may be this network's": "network",
-    "a bridge of the host's own has other addresses": "network",
+    "the host has other addresses, or the world knows it by another one": "network",
     "another guest may be waiting for this": "guest",
     "answers of guests leave by ways of their own": "guest",
     "a guest has stopped, and is not taken out yet": "guest",

@@ -78,6 +78,10 @@ class GuestCache:
         """The guests with answers that leave by the host's own way."""
         return [record for record in self._records.values() if record.is_returned]
 
+    def public(self) -> list[Record]:
+        """The guests and claims with addresses of their own, or of the host's."""
+        return [record for record in self._records.values() if record.public]
+
     def bridges(self) -> set[str]:
         """The host bridges through which forwards lead, or may lead once the guest has
         an address."""

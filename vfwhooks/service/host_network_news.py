@@ -1,6 +1,6 @@
 """News on demand, received while forwards of a guest need them: bridge ports (`hairpin:
-true`), the host's routing (`return_path: true`), and the host's addresses on its own
-bridges (`bridge:`) and on interfaces (`host_ip: {interface: …}`)."""
+true`), the host's routing (`return_path: true`, `public_ip`), and the host's addresses
+on its own bridges (`bridge:`) and on interfaces (`host_ip: {interface: …}`)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..values.published import Address, Subnet
 
+    _Bridge = tuple[list[tuple[Address, Subnet]], bool]
+_OTHERS = "the host has other addresses, or the world knows it by another one"
 _DEBOUNCE = 0.1
 _AT_ONCE = 0.3  # seconds: a program may change several rules or routes in a row
 
@@ -41,7 +43,7 @@ class NewsOnDemand:
         self._schedule = schedule
         self._ports: BridgePorts | None = None
         self._routing: Routing | None = None
-        self._subnets: dict[str, list[tuple[Address, Subnet]]] = {}
+        self._subnets: dict[str, _Bridge] = {}
 
     def listen(self) -> None:
         """Listen to the sources that guests need now, and no others: each change of an
@@ -58,7 +60,10 @@ class NewsOnDemand:
         bridges = self._guest_cache.bridges()
         interfaces = compiled_file.stamps_in_force(self._state.path)
         is_wanted = bool(
-            bridges or self._guest_cache.returned() or parse_stamps(interfaces)
+            bridges
+            or self._guest_cache.returned()
+            or self._guest_cache.public()
+            or parse_stamps(interfaces)
         )
         if is_wanted and self._routing is None:
             self._routing = Routing()
@@ -97,11 +102,12 @@ class NewsOnDemand:
         """Plan anew the guests that the routing concerns; its news have calmed down."""
         for record in self._guest_cache.returned():
             self._plan_anew(record)
+        self._look_at_public()
         now = self._look_at_bridges()
         if now != self._subnets:
             self._subnets = now
             # The entries that its guests share have changed, too.
-            self._state.ask_full("a bridge of the host's own has other addresses")
+            self._state.ask_full(_OTHERS)
 
     def has_moved(self) -> bool:
         """Whether an interface has other addresses than the configuration in force was
@@ -113,14 +119,28 @@ class NewsOnDemand:
             for name, line in parse_stamps(taken).items()
         )
 
-    def _look_at_bridges(self) -> dict[str, list[tuple[Address, Subnet]]]:
-        """The host's addresses on its own bridges, with their subnets; none for a
-        bridge that does not exist."""
-        found = {}
+    def _look_at_public(self) -> None:
+        """Plan anew the guests with an address that is the host's own now, or is not
+        any more."""
+        inventory = Inventory(f"{self._state.path}/networks")
+        for record in self._guest_cache.public():
+            known = record.public.items()
+            if all(inventory.is_own(host, was) == was for host, was in known):
+                continue
+            if record.guest.driver == "claim":
+                self._state.ask_full(_OTHERS)
+            else:
+                self._plan_anew(record)
+
+    def _look_at_bridges(self) -> dict[str, _Bridge]:
+        """The host's addresses on its own bridges, with their subnets, and whether
+        only guests are there; none for a bridge that does not exist."""
+        found: dict[str, _Bridge] = {}
         inventory = Inventory(f"{self._state.path}/networks")
         for bridge in self._guest_cache.bridges():
             one = read_bridge(bridge, inventory.index(bridge), inventory.route)
-            found[bridge] = one.subnets if one else []
+            is_inside = bool(one and one.is_inside(inventory.is_default_source))
+            found[bridge] = (one.subnets if one else [], is_inside)
         return found
 
     def _plan_anew(self, record: Record) -> None:

@@ -6,6 +6,8 @@ guest qemu web1 6b33ec13-96d6-4581-bc2f-38dee79d5ae5
 nic 52:54:00:00:00:10 network default virbr0 vnet0
 metadata %3Cvfwhooks:forwards…              the forwards in the guest's metadata
 claims 4 * tcp 8080 8080                    what these publish
+public 203.0.113.7
+own 203.0.113.1
 on default
 hairpin vnet0 virbr0 17
 returned
@@ -75,8 +77,9 @@ class Record:
     hairpin mode (see hairpin_mode); `ousted` are clones with the same lease, which
     still use the address; `left` are the entries that a guest had before it went away,
     whose connections are not cut before it has stopped; `claims` are the ports that the
-    guest's metadata publishes. Networks in use have records, too, with the driver
-    `network`.
+    guest's metadata publishes; `public` are addresses for this guest alone, and
+    whether the host's routing makes them the host's own, so that the guest has nothing
+    there. Networks in use have records, too, with the driver `network`.
     """
 
     guest: Guest
@@ -96,6 +99,7 @@ class Record:
     hairpins: list[Hairpin] = field(default_factory=list)
     left: list[Entry] = field(default_factory=list)
     claims: list[Published] = field(default_factory=list)
+    public: dict[Address, bool] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -138,6 +142,8 @@ class Record:
             flags += f"seen {format_published(seen.port)} {seen.inode} {met}\n"
         for port in self.claims:
             flags += f"claims {format_published(port)}\n"
+        for address, is_own in self.public.items():
+            flags += f"{'own' if is_own else 'public'} {address}\n"
         flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
         flags += "".join(f"left {one}\n" for one in map(format_entry, self.left))
         head = f"{self.since} {self.stamp}\n{_guest_text(self.guest)}{flags}"
@@ -188,10 +194,10 @@ def _read(record: Record, word: str, rest: str) -> None:
         record.networks.append(parse_need(unquote(rest)))
     elif word in ("off", "followed", "returned", "shared", "waiting", "away"):
         setattr(record, f"is_{word}", True)
-    elif word == "yields":
-        record.yields.append(parse_published(rest))
-    elif word == "claims":
-        record.claims.append(parse_published(rest))
+    elif word in ("yields", "claims"):
+        getattr(record, word).append(parse_published(rest))
+    elif word in ("public", "own"):
+        record.public[parse_address(rest)] = word == "own"
     elif word == "ousted":
         address, mac = rest.split(" ")
         record.ousted.append(Ousted(parse_address(address), mac))
