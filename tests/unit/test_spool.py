@@ -151,6 +151,17 @@ def test_another_format_is_left_alone(tmp_path: Path, name: str) -> None:
     assert found == ([], False)
 
 
+@pytest.mark.parametrize("driver", ["", "/emu", "..", "a\n"])
+def test_a_driver_that_is_none(tmp_path: Path, driver: str) -> None:
+    """Files get a driver's name: what cannot be one is no event."""
+    put(state(tmp_path), event())
+    ((file, _),) = spool.waiting(state(tmp_path))
+    data = f"{driver}\0web1\0started\0<domain/>".encode()
+    (tmp_path / "state" / file).write_bytes(data)
+
+    assert spool.waiting(state(tmp_path)) == [(file, None)]
+
+
 def garbage(path: Path) -> None:
     """No word of ours."""
     path.write_bytes(b"garbage")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from inspect import unwrap
 from pathlib import Path
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
@@ -21,11 +24,13 @@ from unit.builders import (
     pairs,
     refusal,
 )
+from vfwhooks.libvirt.forgotten_names import forgets_names
 from vfwhooks.libvirt.xml import (
     parse_domain,
     parse_networks,
     read_xml,
 )
+from vfwhooks.values.errors import VfwError
 from vfwhooks.values.published import find_address, parse_address
 
 ENTITIES = (
@@ -546,3 +551,39 @@ def test_what_an_interface_is(of: str, backend: str, kind: str) -> None:
     (found,) = parse_domain(xml.encode(), "qemu").nics
 
     assert found.kind == kind
+
+
+# Texts with a new name, and the elements that are read of each; the last has no end.
+NAMES = [f"n{n}".encode() + b"y" * 40_000 for n in range(400)]
+FORMS = [
+    (b"<a><b/><%s/></a>", 2),
+    (b"<a><b/><?%s x?></a>", 1),
+    (b"<a><b/><?%s'></a>", 0),
+]
+
+
+def count(data: bytes, read: Callable[[bytes], Element] = read_xml) -> int:
+    """The elements below the root; 0 for what is refused."""
+    try:
+        return len(read(data))
+    except VfwError:
+        return 0
+
+
+@pytest.mark.parametrize(("form", "elements"), FORMS)
+def test_names_are_forgotten(form: bytes, elements: int) -> None:
+    """libxml2 has room for some 10 MB of names: a text reads the same behind them."""
+    found = {count(form % name) for name in NAMES}
+
+    assert found == {elements}
+
+
+@pytest.mark.parametrize(("form", "elements"), FORMS)
+def test_no_room_for_names(form: bytes, elements: int) -> None:
+    """Where libxml2 has no room any more, a part of a text does not count as all."""
+
+    @forgets_names  # in a thread of its own: nobody else is without room
+    def counted(names: list[bytes]) -> set[int]:
+        return {count(form % name, unwrap(read_xml)) for name in names}
+
+    assert counted(NAMES) == {elements, 0}

@@ -17,6 +17,7 @@ from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 
 from ..store.files import find_templates
 from ..values.guests import FORWARDS, UNREADABLE
+from .forgotten_names import forgets_names
 
 SCHEMA = f"{find_templates(__file__.rsplit('/', 2)[0])}/forwards-metadata.rng"
 _LARGEST = 64 << 10
@@ -47,6 +48,7 @@ class Fault:
     message: str
 
 
+@forgets_names
 def format_forwards(element: Element) -> str:
     """The element as text; the reason behind UNREADABLE for more than anybody needs."""
     reason = _too_much(element)
@@ -98,6 +100,7 @@ def _too_much(element: Element) -> str:
     return f"the forwards are more than {_DEEPEST} elements deep"
 
 
+@forgets_names
 def parse_forwards(text: str) -> Part:
     """The element `forwards` in a text of `format_forwards`."""
     return _part(_tree(text))

@@ -18,6 +18,7 @@ from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 from ..values.errors import VfwError
 from ..values.guests import FORWARDS, UNREADABLE, Guest, Network, Nic
 from ..values.published import Address, Subnet, find_address, parse_subnet
+from .forgotten_names import forgets_names
 
 _DEEPEST = 100
 _LARGEST = 16 << 20
@@ -55,6 +56,7 @@ class _Builder(TreeBuilder):
         return super().end(tag)
 
 
+@forgets_names
 def read_xml(data: bytes) -> Element:
     """The root element with its content; comments and instructions are left out.
 
@@ -83,9 +85,12 @@ def read_xml(data: bytes) -> Element:
             line, column = error.position  # libxml2 says that there is too much
             said = f"no element found: line {line}, column {column - 1}"
         raise VfwError(f"the XML is malformed: {said}") from error
+    if not builder.is_whole:  # see forgotten_names
+        raise VfwError("the XML is malformed: it ends too early")
     return root
 
 
+@forgets_names
 def read_lines(data: bytes) -> list[int]:
     """The lines in which the tags of all elements end, in the document's order, of XML
     that `read_xml` has read; nothing where libxml2 takes offence at a namespace."""

@@ -70,6 +70,8 @@ def _parse(name: str, data: bytes) -> "HookEvent | None":
     try:
         *words, xml = data.split(b"\0", 3)
         driver, guest, operation = (w.decode("utf-8", "surrogateescape") for w in words)
+        if not driver.isalpha():
+            return None  # no hook of ours has this name, and files get it
         return HookEvent(driver, guest, operation, xml, int(name.partition("-")[0]))
     except ValueError:
         return None
