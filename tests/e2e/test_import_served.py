@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
 from product import HERE, vfwhooks
@@ -93,6 +95,16 @@ class Site(NamedTuple):
     clients: dict[str, Net]
 
 
+def is_known(host: Host, one: Standin) -> bool:
+    """Whether the host has heard of both of his addresses, after he has sent something
+    from each."""
+    for gateway in ("192.168.122.1", "fd00:122::1"):
+        one.net.udp(gateway, 9, timeout=0.1)
+    heard = host.run(["ip", "neigh", "show", "dev", "virbr0"])
+    known = {line.split(" ")[0] for line in heard.splitlines() if "lladdr" in line}
+    return {one.address, one.ipv6} <= known
+
+
 @pytest.fixture(scope="module")
 def site(host: Host) -> Iterator[Site]:
     """Guests that answer at every port that a recorded file leads to. No libvirtd: it
@@ -114,8 +126,7 @@ def site(host: Host) -> Iterator[Site]:
                 net = guests[guest].net
                 servers.put_up(net, guest, protocol, number, family)
         for one in guests.values():
-            for gateway in ("192.168.122.1", "fd00:122::1"):
-                one.net.udp(gateway, 9, timeout=0.1)  # the host knows him by that
+            wait_until(partial(is_known, host, one), "the host to know him")
             one.start()
         yield Site(host, clients)
 

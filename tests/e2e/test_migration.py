@@ -328,7 +328,8 @@ def test_a_guest_that_does_not_run_moves(pair: Pair) -> None:
 
 
 # The state in which a guest is left by the one command, and what the other makes of it.
-SUSPENDED: Found = "active", "", True, "timed out"
+PAUSED = "web1 is paused (user); run: virsh resume web1"
+SUSPENDED: Found = "active", PAUSED, True, "timed out"
 SAVE = "save web1 /var/tmp/web1", STOPPED, "restore /var/tmp/web1"
 MANAGED_SAVE = "managedsave web1", STOPPED, "start web1"
 SUSPEND = "suspend web1", SUSPENDED, "resume web1"
