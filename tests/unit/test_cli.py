@@ -276,6 +276,15 @@ def test_a_reader_who_ends(tmp_path: Path, command: str) -> None:
     assert found == (status, "", said)
 
 
+def test_a_reader_of_a_screen_who_ends(tmp_path: Path) -> None:
+    """Where the screen is larger than a pipe, it ends in the middle of writing."""
+    command = "timeout 60 bash -c 'vf status --watch' | head -n 1"
+
+    found = through_shell(tmp_path, f"export -f vf; {command}; exit ${{PIPESTATUS[0]}}")
+
+    assert found == (0, f"config   {tmp_path}/forwards.yaml\n", "")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_closed_streams(tmp_path: Path, command: str) -> None:
     """What has nowhere to go is dropped, and the status stays."""

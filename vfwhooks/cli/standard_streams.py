@@ -40,7 +40,7 @@ def make_dependable() -> None:
 def _dependable(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     raw = _Output(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        raw if stream.write_through else io.BufferedWriter(raw),  # Python's own -u
         stream.encoding,
         stream.errors,
         line_buffering=stream.line_buffering,

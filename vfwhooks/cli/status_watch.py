@@ -61,8 +61,10 @@ class StatusWatch:
         self._is_resized = False
         self._poll = select.poll()
         news.register(self._poll)
-        # Only errors: the reader has ended, or the terminal is gone.
-        self._poll.register(sys.stdout.fileno(), 0)
+        # Only errors: the reader has ended, or the terminal is gone. A write to nobody
+        # has another file there (see standard_streams).
+        self._reader = os.dup(sys.stdout.fileno())
+        self._poll.register(self._reader, 0)
 
     def run(self, show: Callable[[Overview], None], is_live: bool) -> None:
         """Show the overview, and each change of it, until the reader ends. With
@@ -115,7 +117,7 @@ class StatusWatch:
         any more."""
         ready = self._poll.poll(None if seconds is None else seconds * 1000)
         found = {fd for fd, _ in ready}
-        if sys.stdout.fileno() in found:
+        if self._reader in found:
             raise BrokenPipeError
         if self._waker in found:
             os.read(self._waker, 1 << 10)
