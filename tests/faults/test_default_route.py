@@ -48,6 +48,17 @@ def own(known: bool | None) -> list[str]:
 
 
 @alone
+def test_a_default_route_in_a_table_of_its_own() -> None:
+    """Where a rule leads an address out by its own table, it may be a guest's."""
+    uplink(OWN)
+    before = own(None)
+    run("ip", "route", "add", "default", "via", "203.0.113.2", "table", "100")
+    run("ip", "rule", "add", "from", "203.0.113.0/24", "lookup", "100")
+
+    assert (before, own(None)) == ([OWN], [])
+
+
+@alone
 def test_which_addresses_are_the_hosts_own() -> None:
     """Without a default route those that were so before, else the first of each
     interface; of a family with a default route its source alone."""

@@ -801,6 +801,19 @@ def test_the_hosts_own_address_without_a_default_route(
     assert bool(found.entries) is not expected
 
 
+def test_an_address_in_force_without_a_default_route(tmp_path: Path) -> None:
+    """A record of a former release does not say whose the address is: what is in force
+    stays."""
+    host = Host(network(reservations=RESERVED), first=["203.0.113.7"])
+    before = running()
+    given = planner(tmp_path, {"web1": ALL_PROTOCOLS}).guest(before)
+    before.entries = given.settled().entries
+
+    found = planner(tmp_path, {"web1": ALL_PROTOCOLS}, host).guest(before).settled()
+
+    assert found.entries == before.entries
+
+
 def test_the_hosts_own_address_is_not_claimed(tmp_path: Path) -> None:
     """An absent guest does not shut the host's own address."""
     host = Host(network(), default_sources=["203.0.113.7"])

@@ -197,13 +197,22 @@ class Inventory:
 
     def is_own(self, address: Address, known: bool | None = None) -> bool:
         """Whether the world knows the host by this address. While there is no default
-        route, it is as `known`; if nothing is, the first address of an interface is the
-        host's own."""
+        route, not even in a table for this address, it is as `known`. If nothing is
+        known, the first address of an interface is the host's own."""
         if self.is_default_source(address):
             return True
-        if address.is_loopback or self.routes.leads_far_away(address.version):
+        if address.is_loopback or self._has_way(address):
             return False
         return self.routes.is_first(address) if known is None else known
+
+    def _has_way(self, address: Address) -> bool:
+        """Whether a route leads far away, or a rule leads this address to one."""
+        if self.routes.leads_far_away(address.version):
+            return True
+        try:
+            return self.routes.route_from(address) is not None
+        except OSError:
+            return False
 
     @property
     def routes(self) -> Routes:

@@ -15,6 +15,7 @@ from ..libvirt.inventory import Inventory
 from ..store.records import Key, Record
 from ..values.entries import (
     Accept,
+    Dnat,
     Exempt,
     LoopbackBridge,
     Reject,
@@ -161,8 +162,15 @@ class Planner:
     def _own(
         self, desired: DesiredState, settings: Settings, records: list[Record]
     ) -> list[Address]:
-        """The guest's public addresses that are the host's own."""
-        known = {host: was for one in records for host, was in one.public.items()}
+        """The guest's public addresses that are the host's own. What the guest's record
+        says counts before a claim's; of a former release it says what is in force."""
+        if not settings.public:
+            return []
+        dnats = [one for one in desired.record.entries if isinstance(one, Dnat)]
+        hosts = (one.published.host for one in dnats)
+        known = {host: False for host in hosts if host}
+        for record in reversed(records):
+            known.update(record.public)
         is_own = self.inventory.is_own
         desired.public = {h: is_own(h, known.get(h)) for h in settings.public}
         return [host for host, is_hosts in desired.public.items() if is_hosts]

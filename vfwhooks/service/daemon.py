@@ -111,7 +111,8 @@ class Watch:
             self._children.end_late_ones()
             ready = self._schedule.take()
             return self._work(ready)
-        except OSError as error:  # the state directory is full, or was removed
+        except (OSError, VfwError) as error:
+            # The state directory is full or was removed, a list changes all the time.
             self._log.say(str(error), WARNING)
             for what in {"anew", *ready}:
                 self._schedule.add(what, _RETRY_AT_FIRST, _RETRY_AT_FIRST)
