@@ -106,6 +106,7 @@ def parse_forwards(text: str) -> Part:
     return _part(_tree(text))
 
 
+@forgets_names
 def find_faults(text: str) -> list[Fault]:
     """What the RELAX NG schema has against the text."""
     schema = _schema()
