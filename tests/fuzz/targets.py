@@ -22,7 +22,8 @@ from vfwhooks.config.shared_ports import mark_shared
 from vfwhooks.config.yaml_nodes import Problem
 from vfwhooks.config.yaml_tree import NotRead, parse_tree
 from vfwhooks.firewall.nft_elements import encode
-from vfwhooks.importers.forwards_file import Known, make_file
+from vfwhooks.importers.forwards_file import make_file
+from vfwhooks.importers.settled_forwards import Known
 from vfwhooks.importers.source_kinds import READERS, read_source
 from vfwhooks.libvirt.domain_status import parse_domain_status
 from vfwhooks.libvirt.inventory import Inventory

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from unit.builders import CHECKOUT, addresses
-from vfwhooks.foreign.dnat_rules import LAST, Doubt, Match, Own, find_claims, find_taken
+from vfwhooks.foreign.claimed_ports import Doubt, Own, find_claims
+from vfwhooks.foreign.dnat_rules import LAST, Match, find_taken
 from vfwhooks.foreign.dnat_rules_iptables import (
     PREROUTING,
     owner_of,

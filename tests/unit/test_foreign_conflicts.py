@@ -9,7 +9,7 @@ from unit.builders import Host, at, network, parsed, published, written
 from unit.builders import record as running
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.diagnosis.foreign_reasons import ForeignOwners, Said
-from vfwhooks.foreign.dnat_rules import Doubt
+from vfwhooks.foreign.claimed_ports import Doubt
 from vfwhooks.foreign.reader import Foreign
 from vfwhooks.reconcile.desired_state import DesiredState
 from vfwhooks.reconcile.foreign_conflicts import AHEAD, find_foreign_owners

@@ -16,8 +16,9 @@ from unit.test_cli import vfwhooks
 from unit.test_import_cases import known
 from vfwhooks.cli.import_arguments import KINDS
 from vfwhooks.config.schema import read_forwards
-from vfwhooks.importers.forwards_file import Known, make_file
+from vfwhooks.importers.forwards_file import make_file
 from vfwhooks.importers.ruleset_forwards import read_rules
+from vfwhooks.importers.settled_forwards import Known
 from vfwhooks.importers.source_kinds import READERS, read_source
 
 HOOKS = (

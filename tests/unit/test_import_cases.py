@@ -10,7 +10,8 @@ import pytest
 
 from unit.builders import CHECKOUT
 from vfwhooks.config.schema import read_forwards
-from vfwhooks.importers.forwards_file import Known, make_file
+from vfwhooks.importers.forwards_file import make_file
+from vfwhooks.importers.settled_forwards import Known
 from vfwhooks.importers.source_kinds import READERS, read_source
 
 DIRECTORY = CHECKOUT / "tests/cases/import"

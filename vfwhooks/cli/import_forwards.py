@@ -15,9 +15,10 @@ from ..diagnosis.live_ruleset import list_live
 from ..host.netlink import ROUTE, Netlink
 from ..host.routes import list_addresses
 from ..host.run import Run
-from ..importers.forwards_file import EVERY, Known, Made, make_file
+from ..importers.forwards_file import Made, make_file
 from ..importers.guest_owners import find_owners
 from ..importers.imported import MOST_BYTES
+from ..importers.settled_forwards import EVERY, Known
 from ..importers.source_kinds import read_source
 from ..libvirt.client import defined_guests
 from ..libvirt.inventory import Inventory

@@ -21,7 +21,7 @@ from ..foreign.removal import take_out
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..importers.asked_first import is_of_family
-from ..importers.forwards_file import Known, Made, make_file
+from ..importers.forwards_file import Made, make_file
 from ..importers.imported import Found, Imported
 from ..importers.kept_copies import find_copies
 from ..importers.old_rules import (
@@ -32,6 +32,7 @@ from ..importers.old_rules import (
     is_served,
     kept,
 )
+from ..importers.settled_forwards import Known
 from ..libvirt.client import guests_known_soon
 from ..libvirt.inventory import Inventory
 from ..rulesets.ruleset_reader import read_ruleset

@@ -20,7 +20,8 @@ from ..values.errors import Refused, VfwError
 from ..values.foreign_claims import ForeignClaim
 from ..values.protocols import PROTOCOLS
 from ..values.published import Published
-from .dnat_rules import LAST, Chains, Doubt, Own, find_claims, find_taken
+from .claimed_ports import Doubt, Own, find_claims
+from .dnat_rules import LAST, Chains, find_taken
 from .dnat_rules_iptables import PREROUTING, owner_of, parse_nat, place_of_ours
 from .dnat_rules_nft import is_xtables, parse_table
 from .named_rules import NONE, Named, without_listed, without_saved

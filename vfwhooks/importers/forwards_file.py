@@ -8,27 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..config.entry_spelling import format_entry, format_key
+from ..config.entry_spelling import format_key
 from ..config.schema import read_forwards
 from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
 from ..values.published import find_address
-from .asked_first import Unbound, is_ahead, is_of_family, is_refusing
+from .asked_first import Unbound, is_of_family, is_refusing
 from .imported import Found, Imported, Left
+from .settled_forwards import Known, settled, spell
 
 _NAME = Path("/dev/null/forwards.yaml")  # no forwards.d can stand beside it
 _PLACE = re.compile(rf"{re.escape(str(_NAME))}:(\d+)(?::\d+)?")
 _EVERYWHERE = {4: "0.0.0.0", 6: "::"}
-EVERY = "*"  # in place of the addresses of an interface
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the administrator and this host know: the guests that may be meant by an
-    address, and the addresses of an interface."""
-
-    guests_at: Callable[[str], Sequence[str]] = lambda _: ()
-    addresses_of: Callable[[str], Sequence[str]] = lambda _: ()
 
 
 @dataclass
@@ -109,59 +100,6 @@ def _check(text: str) -> list[Problem]:
     return [one for one in problems if not one.is_warning]
 
 
-def settled(one: Imported, known: Known, before: Unbound) -> Imported:
-    """The forward with its guest and its addresses. Raises VfwError for one that cannot
-    stand in the file."""
-    address = find_address(one.address)
-    if one.address and not address:
-        raise VfwError(f"{show(one.address)} is no address of a guest")
-    one = replace(one, address=str(address or ""))
-    one = replace(one, guest=one.guest or _guest(one.address, known))
-    format_key(one.guest)
-    if one.interfaces:
-        one = _on_addresses(one, known)
-    for other in before.near(one):
-        if is_ahead(other, one):
-            raise VfwError(f"{other.origin.where} takes these connections first")
-    if one.published:
-        _entry(one)
-    return one
-
-
-def _guest(address: str, known: Known) -> str:
-    names = known.guests_at(address)
-    if not names:
-        cure = f"--guest {address}=NAME says it"
-        raise VfwError(f"no guest is known to have {show(address)}", cure)
-    if len(names) > 1:
-        which = " and ".join(map(show, names))
-        raise VfwError(f"{which} have {address}", f"--guest {address}=NAME says whose")
-    return names[0]
-
-
-def _on_addresses(one: Imported, known: Known) -> Imported:
-    """Bound to the addresses of the interfaces that the source names."""
-    hosts: list[str] = []
-    for name in one.interfaces:
-        own = known.addresses_of(name)
-        if EVERY in own:
-            return replace(one, interfaces=())
-        hosts += [host for host in own if is_of_family(host, one.address)]
-        if not own:
-            cure = f"--interface {name}=ADDRESS says it, --interface {name}=* every one"
-            raise VfwError(f"{show(name)}: its addresses are not known", cure)
-    if not hosts:
-        raise VfwError(f"{', '.join(one.interfaces)} has no address of this family")
-    named = ", ".join(map(show, one.interfaces))
-    notes = (
-        *one.notes,
-        f"for what comes in by {named}, so on its addresses",
-    )
-    return replace(
-        one, host_ips=tuple(dict.fromkeys(hosts)), interfaces=(), notes=notes
-    )
-
-
 def _is_twin(one: Imported, other: Imported) -> bool:
     """Whether the other one is the same for the other family."""
     if is_of_family(one.address, other.address) or not other.address:
@@ -173,18 +111,6 @@ def _is_twin(one: Imported, other: Imported) -> bool:
 def _said(one: Imported) -> str:
     """Where a forward comes from, and what there is to say of it, as a comment."""
     return show("; ".join((one.origin.where, *one.notes)))
-
-
-def _entry(one: Imported, protocol: str = "") -> str:
-    """An entry for forwards.yaml. Raises VfwError for what none may hold."""
-    protocol = protocol or one.protocols[0]
-    ports = (
-        one.published
-        if one.published == one.target
-        else f"{one.published}:{one.target}"
-    )
-    behind = "" if protocol == "tcp" else f"/{protocol}"
-    return format_entry(f"{ports}{behind}", one.allow_from, one.host_ips)
 
 
 class _Page:
@@ -267,7 +193,7 @@ class _Page:
         if is_of_one and not any(_is_twin(one, other) for other in guest.forwards):
             every = _EVERYWHERE[6 if ":" in one.address else 4]
             bound = replace(one, host_ips=(every,))
-        entries = [_entry(bound, protocol) for protocol in one.protocols]
+        entries = [spell(bound, protocol) for protocol in one.protocols]
         fresh = [entry for entry in entries if entry not in said]
         for entry in fresh:
             said[entry] = len(self._lines)

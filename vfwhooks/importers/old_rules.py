@@ -21,9 +21,9 @@ from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import find_address
 from .asked_first import Unbound, is_of_family
 from .carried_rule import carried
-from .forwards_file import Known, settled
 from .imported import Imported, Left, Origin, parse_span
 from .ruleset_forwards import find_leading
+from .settled_forwards import Known, settled
 
 FIREWALLD = "firewalld"
 # The chain of a zone's own forward-ports, with either of firewalld's backends.
