@@ -109,7 +109,7 @@ def trace(
         raise VfwError(f"{show(source)} is no address") from None
     verdicts, _ = _live_verdicts(state)
     rows = look(state, config).forwards
-    packet = verdicts.connection(rows, protocol, int(port), source)
+    packet = verdicts.outside.connection(rows, protocol, int(port), source)
     yield from verdicts.trace(packet)
     if wait > 0:
         yield ""

@@ -23,7 +23,8 @@ from ..values.published import Address
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import few
 from .live_ruleset import live_verdicts
-from .port_verdicts import PortVerdicts, find_client, this_host
+from .outside_packets import find_client, this_host
+from .port_verdicts import PortVerdicts
 from .status_rows import ForwardStatus
 
 
@@ -63,12 +64,14 @@ class BlockedWays:
         if known is None or alone is None:
             return one.finding
         ways = {
-            packet.destination: self._way(one.chain, alone, known.led(packet, row))
-            for packet in known.packets(row, find_client(row))
+            packet.destination: self._way(
+                one.chain, alone, known.outside.led(packet, row)
+            )
+            for packet in known.outside.of(row, find_client(row))
         }
         refusing = [host for host, way in ways.items() if way.end in REFUSING]
         what = one.finding.what
-        if known.is_shut(ways, refusing):
+        if known.outside.is_shut(ways, refusing):
             return one.finding
         if refusing:
             said = f"not answered on {few(refusing)}: {what}"

@@ -32,8 +32,9 @@ from .doctor_firewall import find_missing_tool, restart_libvirt
 from .explain import find_network
 from .foreign_reasons import few
 from .live_ruleset import live_verdicts
+from .outside_packets import EVERY, find_client
 from .paused_guests import find_paused
-from .port_verdicts import EVERY, PortVerdicts, find_client, refused
+from .port_verdicts import PortVerdicts, refused
 from .return_path_check import ReturnPath
 from .status_rows import ForwardStatus
 from .unanswered import is_unanswered, tell_unanswered
@@ -205,7 +206,7 @@ class Hops:
         if blocker:
             yield blocker
             return
-        packets = self._verdicts.packets(row, find_client(row))
+        packets = self._verdicts.outside.of(row, find_client(row))
         if not packets:
             what = "way in: the host has no address that anybody could come to"
             seen = "its addresses are of loopback and of guests' bridges alone"
@@ -216,7 +217,9 @@ class Hops:
             way = self._verdicts.follow(packet)
             found.setdefault(self._judge(row, way), []).append(packet.destination)
         wrong = [a for one, some in found.items() if one.level == WRONG for a in some]
-        is_shut = self._verdicts.is_shut([one.destination for one in packets], wrong)
+        is_shut = self._verdicts.outside.is_shut(
+            [one.destination for one in packets], wrong
+        )
         for one, hosts in found.items():
             level = NOTE if one.level == WRONG and not is_shut else one.level
             head = "from" if level == OK else "on"

@@ -12,7 +12,8 @@ from ..rulesets.packet import ANYBODY, Packet
 from ..values.published import Subnet
 from .asked_forwards import ports_of
 from .explain import find_network
-from .port_verdicts import EVERY, refused
+from .outside_packets import EVERY
+from .port_verdicts import refused
 from .unmatched_patterns import is_of_nobody
 
 if TYPE_CHECKING:
@@ -128,10 +129,10 @@ class _Finder:
             only = ", ".join(map(str, some[:2]))
             more = f" and {len(some) - 2} more" if len(some) > 2 else ""
             sample = str(some[0].network_address)
-            packet = self._verdicts.packet(row, sample)
+            packet = self._verdicts.outside.first(row, sample)
             yield self._judge(replace(lane, who=only + more), row, packet)
             lane = replace(lane, who=OTHERS)
-        yield self._judge(lane, row, self._verdicts.packet(row))
+        yield self._judge(lane, row, self._verdicts.outside.first(row))
 
     def _sources(self, row: ForwardStatus) -> tuple[Subnet, ...]:
         about = row.host_ip, row.protocol, ports_of(row)

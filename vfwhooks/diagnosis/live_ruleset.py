@@ -15,7 +15,8 @@ from ..rulesets.ruleset_reader import read_ruleset
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
 from ..values.errors import Refused
-from .port_verdicts import PortVerdicts, this_host
+from .outside_packets import this_host
+from .port_verdicts import PortVerdicts
 
 _SECONDS = 60.0  # for a tool that lists a large ruleset
 _SHARED = "claim", "network"  # records that belong to no running guest

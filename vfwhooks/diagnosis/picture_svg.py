@@ -10,6 +10,7 @@ from itertools import groupby
 
 from ..values.errors import show
 from .host_picture import HINDERED, LET_IN, OTHERS, TAKEN, UNKNOWN, Lane, Picture
+from .outside_packets import EVERY
 from .picture_page import (
     ADDRESS,
     CLASSES,
@@ -25,7 +26,6 @@ from .picture_page import (
     legend,
     path,
 )
-from .port_verdicts import EVERY
 from .svg_text import text, width, wrapped
 
 MOST = 1000  # lanes in one picture
