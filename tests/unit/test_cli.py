@@ -389,6 +389,11 @@ def test_trace_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Verdicts:
         """Takes what it is asked."""
 
+        @property
+        def outside(self) -> Verdicts:
+            """It makes packets, too."""
+            return self
+
         def connection(self, _: object, protocol: str, port: int, __: str) -> None:
             """Note it."""
             asked.append((protocol, port))
