@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import posix
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 from standin import CHECKOUT, CONFIG, ENVIRONMENT, LIMIT, STATE, wait_for
@@ -72,6 +74,18 @@ class Service:
                 self.kill()
                 raise
 
+    def rest(self) -> None:
+        """Return when it has done what it does at its start, and waits for news: it
+        sleeps, and not for a tool, since nobody has the lock."""
+        calm, before = 0, ""
+        deadline = time.monotonic() + LIMIT
+        while calm < 10:
+            assert time.monotonic() < deadline
+            time.sleep(0.03)
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            is_calm = status == before and "State:\tS" in status and not is_locked()
+            calm, before = calm + 1 if is_calm else 0, status
+
     def kill(self) -> None:
         """As systemd does when it hangs; it may be gone already."""
         try:
@@ -79,6 +93,16 @@ class Service:
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
+
+
+def is_locked() -> bool:
+    """Whether somebody has the lock for all that we change."""
+    with (STATE / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _serve(ready: str) -> None:
