@@ -137,6 +137,17 @@ def test_every_module_is_described() -> None:
     assert (len(paths) > 90, missing) == (True, [])
 
 
+def test_the_package_is_as_long_as_said() -> None:
+    """comparison.md names its lines, and is at most a tenth wrong."""
+    page = (DOCS / "comparison.md").read_text()
+    [said] = re.findall(r"([\d,]+) lines of Python", page)
+    files = (TOP / "vfwhooks").rglob("*.py")
+
+    lines = sum(len(path.read_text().splitlines()) for path in files)
+
+    assert abs(int(said.replace(",", "")) - lines) < lines / 10
+
+
 def table_row(path: Path) -> str:
     """A module's row in design.md's table: its name, and its first sentence."""
     head, _, _ = (ast.get_docstring(ast.parse(path.read_text())) or "").partition(
