@@ -148,6 +148,20 @@ def test_the_package_is_as_long_as_said() -> None:
     assert abs(int(said.replace(",", "")) - lines) < lines / 10
 
 
+def test_every_module_of_the_lab_is_described() -> None:
+    """Whoever looks for a stand-in or a program finds it in the lab's README."""
+    lab = TOP / "tests" / "lab"
+    page = (lab / "README.md").read_text()
+
+    missing = [
+        path.stem
+        for path in sorted(lab.glob("[!_]*.py"))
+        if not re.search(rf"`{path.stem}[`.]", page)
+    ]
+
+    assert missing == []
+
+
 def table_row(path: Path) -> str:
     """A module's row in design.md's table: its name, and its first sentence."""
     head, _, _ = (ast.get_docstring(ast.parse(path.read_text())) or "").partition(
