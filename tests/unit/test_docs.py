@@ -117,13 +117,16 @@ def test_every_field_of_the_json_is_described() -> None:
 
 
 def test_every_command_is_described() -> None:
-    """Whatever `vfwhooks --help` lists has its part in the manual."""
+    """Whatever `vfwhooks --help` lists has its part in the manual, and its line in the
+    synopsis."""
     manual = (DOCS / "vfwhooks.8").read_text()
     commands = find_commands(make_parser())
+    synopsis = re.findall(r"(?m)^\.B vfwhooks (\w+)", manual.partition(".SH DESC")[0])
 
     missing = [name for name in commands if f".SS {name}" not in manual]
+    unlisted = [name for name in commands if name not in synopsis]
 
-    assert (len(commands) > 4, missing) == (True, [])
+    assert (len(commands) > 4, missing, unlisted) == (True, [], [])
 
 
 def test_every_module_is_described() -> None:
