@@ -18,6 +18,7 @@ The checksum of a guest's name tells its slot.
 import posix
 import re
 from binascii import crc32
+from collections.abc import Callable
 from itertools import accumulate
 
 from ..store import files
@@ -33,7 +34,6 @@ _DAMAGED = "the compiled configuration is damaged", "it is compiled anew"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -102,7 +102,7 @@ class Compiled:
         found = self._of_patterns(list_patterns)
         return {one: self._of_pattern(*place) for one, *place in found}
 
-    def _of_patterns(self, read: "Callable[[str], T]") -> "T":
+    def _of_patterns(self, read: Callable[[str], "T"]) -> "T":
         """What is read of the part with the patterns. Raises Damaged."""
         size = self._lines - self._patterns
         try:

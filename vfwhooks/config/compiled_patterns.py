@@ -7,12 +7,10 @@ one of the lines of the first that matches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..store.files import quote, unquote
 from .name_patterns import matches
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def encode(patterns: Mapping[str, list[str]]) -> tuple[str, list[str]]:

@@ -14,15 +14,11 @@ from dataclasses import replace
 
 from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import BOTH
+from ..values.published import BOTH, Family
 from .forwards import Forward, GuestForwards
 from .shared_ports import find_hindrance, is_surprise
 from .value_syntax import Address, PortRange
 from .yaml_nodes import Place, Problem
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Family
 
 PortClaim = tuple[int, int, int, GuestForwards, Forward]
 

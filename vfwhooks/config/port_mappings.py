@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..values.entries import (
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinSubnet,
     InsideSubnet,
@@ -20,25 +22,18 @@ from ..values.entries import (
 from ..values.protocols import Protocol
 from ..values.published import (
     BOTH,
+    Address,
+    Claimed,
     Egress,
     Family,
     Published,
+    Subnet,
     family_of,
     one_to_one,
 )
-from .keys import NO_OPTIONS
+from .keys import NO_OPTIONS, PortOptions
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Union
-
-    from ..values.entries import Entry
-    from ..values.published import Address, Subnet
-    from .keys import PortOptions
-
-    Addresses = dict[Family, Address]
-    Claimed = Union[Published, Egress]
+Addresses = dict[Family, Address]
 _NONE: Mapping[Published, Collection[int]] = {}
 # The places where a forward can be written: forwards.yaml, the domain's metadata.
 FILE, METADATA = "file", "metadata"

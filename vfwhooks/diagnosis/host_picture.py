@@ -5,25 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from ..config.forwards import GuestForwards
 from ..config.value_syntax import PortRange
+from ..libvirt.inventory import Inventory
 from ..rulesets.packet import ANYBODY, Packet
+from ..rulesets.walk import Traversal
+from ..values.guests import Network
 from ..values.published import Subnet
 from .asked_forwards import ports_of
 from .explain import find_network
 from .outside_packets import EVERY
-from .port_verdicts import refused
+from .overview import Overview
+from .port_verdicts import PortVerdicts, refused
+from .status_rows import ForwardStatus
 from .unmatched_patterns import is_of_nobody
-
-if TYPE_CHECKING:
-    from ..config.forwards import GuestForwards
-    from ..libvirt.inventory import Inventory
-    from ..rulesets.walk import Traversal
-    from ..values.guests import Network
-    from .overview import Overview
-    from .port_verdicts import PortVerdicts
-    from .status_rows import ForwardStatus
 
 # How a way ends: at the guest; at the guest, and something is wrong; at who refuses it;
 # at somebody else; nowhere yet; nobody can tell.

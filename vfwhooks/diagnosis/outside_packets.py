@@ -6,18 +6,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config.value_syntax import parse_ports
+from ..libvirt.inventory import Inventory
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Host
 from ..values.errors import VfwError
 from ..values.protocols import ALL_PROTOCOLS
-
-if TYPE_CHECKING:
-    from ..libvirt.inventory import Inventory
-    from ..values.published import Address
-    from .status_rows import ForwardStatus
+from ..values.published import Address
+from .status_rows import ForwardStatus
 
 EVERY = ("*", "0.0.0.0", "::")
 _SAMPLE = "tcp", 80  # the packet for an address that is published whole

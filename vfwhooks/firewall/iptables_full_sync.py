@@ -3,19 +3,16 @@ with the desired state, and changed where they differ."""
 
 from __future__ import annotations
 
+from ..host.netlink import Netlink
 from ..values.entries import Dnat, Entry, Masquerade, ReturnMark
 from ..values.errors import VfwError
 from .iptables_base_chains import note_missing
+from .iptables_jumps import Jumps
 from .iptables_portions import drop, fill_unseen
 from .iptables_rules import render, rules_of
 from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
 from .iptables_seen import list_seen, take_out_jumps
 from .iptables_tools import COMMANDS, Saved, Tools, Unreadable, is_ours, texts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..host.netlink import Netlink
-    from .iptables_jumps import Jumps
 
 Index = dict[tuple[Chain, str], str]
 _TRIES = 5

@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from functools import cache, lru_cache
 from ipaddress import ip_address, ip_network
 
 from ..host.netlink import attribute, message, named, nested, netfilter
+from .iptables_script import Chain, Rules
 from .nft_names import PARTS
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .iptables_script import Chain, Rules
-
-    Make = Callable[[str, re.Match[str]], bytes]
+Make = Callable[[str, re.Match[str]], bytes]
 
 _NFT = 10 << 8
 _NEWCHAIN, _NEWRULE, _DELRULE = 3, 6, 8

@@ -5,12 +5,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..values.entries import PUBLISHING, Accept, Exempt, entry_family
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
-    from ..values.published import Family
+from ..values.entries import PUBLISHING, Accept, Entry, Exempt, entry_family
+from ..values.published import Family
 
 OWN = "vfwhooks"  # our table
 BASE_CHAINS = "raw", "prerouting", "output", "back", "input", "postrouting"

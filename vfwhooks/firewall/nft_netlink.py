@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
 from ..values.entries import Dnat, Entry
 from .nft_elements import comment, decode, encode
 from .nft_names import PARTS, set_name
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10

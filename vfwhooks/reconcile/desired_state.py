@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from ..config.port_mappings import PortMapping, Settings
+from collections.abc import Mapping
+
+from ..config.port_mappings import Addresses, PortMapping, Settings
 from ..host.listeners import Listener
-from ..store.records import Record
-from ..values.entries import PUBLISHING, Accept, Dnat, key_of
+from ..store.records import Record, Seen
+from ..values.entries import PUBLISHING, Accept, Dnat, Entry, Key, key_of
 from ..values.errors import show
 from ..values.needs import Need
-from ..values.published import Published, family_of
+from ..values.published import Address, Claimed, Family, Published, family_of
 from .guest_addresses import Endpoint
 from .port_conflicts import is_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Union
 
-    from ..config.port_mappings import Addresses, Claimed
     from ..store.foreign_ports import ForeignPort
-    from ..store.records import Seen
-    from ..values.entries import Entry, Key
-    from ..values.published import Address, Family
 
     PortOwner = Union[Listener, ForeignPort]
 

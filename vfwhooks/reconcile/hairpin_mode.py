@@ -9,10 +9,11 @@ are set; when the guest stops, its ports go by themselves.
 
 import errno
 import struct
+from collections.abc import Callable
 
 from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, named, nested
 from ..store import files
-from ..store.records import Hairpin
+from ..store.records import Hairpin, Pair
 
 _GETLINK, _SETLINK = 18, 19
 _BRIDGE = 7  # the family of messages about bridge ports
@@ -20,14 +21,6 @@ _LINK = struct.Struct("=BxHiII")
 _NAME, _MASTER, _PORT, _LINK_INFO = 3, 10, 12, 18
 _SLAVE_DATA = 5
 _MODE = 4
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..store.records import Record
-
-    Pairs = list[tuple["Record | None", "Record | None"]]
 
 
 def is_set(device: str, root: str = "") -> "bool | None":
@@ -43,7 +36,7 @@ class Hairpins:
     """The bridge ports of guests before and after a change, for a holder of the lock:
     first `look`, then write the records, then `carry_out`."""
 
-    def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
+    def __init__(self, connect: Callable[[int], Netlink] = Netlink) -> None:
         # The inventory's socket would not do: in a dry run it leads to the real host.
         self._connect = connect
         self._link: Netlink | None = None
@@ -51,7 +44,7 @@ class Hairpins:
         self._to_set: list[Hairpin] = []
         self.problems: list[str] = []
 
-    def look(self, pairs: "Pairs") -> None:
+    def look(self, pairs: list[Pair]) -> None:
         """Note in the new records which ports are ours to set back: the ports that are
         not in hairpin mode yet, and those that we have set."""
         known = {
@@ -63,7 +56,7 @@ class Hairpins:
             if new:
                 new.hairpins = [self._noted(port, known) for port in new.hairpins]
 
-    def carry_out(self, pairs: "Pairs") -> list[str]:
+    def carry_out(self, pairs: list[Pair]) -> list[str]:
         """Set the new ports, and set the old ones back; problems for the log. A port
         that could not be set back stays in the record."""
         kept = {port[2] for _, new in pairs for port in (new.hairpins if new else ())}

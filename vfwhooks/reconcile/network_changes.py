@@ -4,14 +4,11 @@ full sync if the first network has started or the last one has stopped."""
 from __future__ import annotations
 
 from ..libvirt.inventory import Inventory
+from ..store.records import Record
 from ..values.errors import NeedsFullSync
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .references import References
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..store.records import Record
 
 # The base's word on networks: one is active, and members/ is up to date (references);
 # or the last one has gone. Before the first one there is no word.

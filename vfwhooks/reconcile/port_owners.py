@@ -7,22 +7,18 @@ partial sync; when the owner stops, a full sync gives the port to the next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..store.entry_text import format_published, parse_published
+from ..store.records import Record
 from ..store.state import State
-from ..values.entries import PUBLISHING, Dnat, key_of
+from ..values.entries import PUBLISHING, Dnat, Entry, key_of
+from ..values.entries import Key as EntryKey
 from ..values.errors import NeedsFullSync
 from ..values.published import Published
 from .contests import withhold
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..store.records import Record
-    from ..values.entries import Entry
-    from ..values.entries import Key as EntryKey
-    from .desired_state import DesiredState
-    from .planner import Planner
+from .desired_state import DesiredState
+from .planner import Planner
 
 _FILE = "contested"  # the mark in the base, too: two guests want the same
 _METADATA = "metadata"  # among what is contested: ports that metadata publishes

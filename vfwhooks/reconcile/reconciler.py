@@ -8,6 +8,7 @@ hook.
 """
 
 import time
+from collections.abc import Callable
 
 from ..config import last_good
 from ..config.compiled_file import Damaged, stamps_in_force
@@ -27,8 +28,6 @@ from .sync_report import NO_NEWS, NOT_INTACT, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..libvirt.client import Answer
 
 

@@ -11,28 +11,20 @@ former value of src_valid_mark is kept, too.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+from ..config.port_mappings import Addresses, PortMapping, Settings
 from ..firewall.entry_delta import Delta
 from ..host.policy_rules import PolicyRule, PolicyRules
+from ..libvirt.inventory import Inventory
 from ..store import files
+from ..store.records import Pair, Record
 from ..store.state import State
 from ..values.connection_marks import MARKS
-from ..values.entries import ReturnRoute
+from ..values.entries import Entry, ReturnRoute
+from ..values.guests import Network
 from ..values.needs import ReturnRouteNeed
-from ..values.published import Family
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Optional
-
-    from ..config.port_mappings import Addresses, PortMapping, Settings
-    from ..libvirt.inventory import Inventory
-    from ..store.records import Record
-    from ..values.entries import Entry
-    from ..values.guests import Network
-    from ..values.published import Address
-
-    Pairs = list[tuple[Optional[Record], Optional[Record]]]
+from ..values.published import Address, Family
 
 _PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
 _KEPT, _VALUES = "vmark", "ways"
@@ -198,7 +190,7 @@ class ReturnRoutes:
         self._write = write
         self._connect = connect
 
-    def change(self, pairs: Pairs) -> list[str]:
+    def change(self, pairs: list[Pair]) -> list[str]:
         """Set the return routes that guests need (each pair is a record before and
         after), and remove those that no guest needs any more; problems for the log."""
         wanted = self._needed([new for _, new in pairs if new])

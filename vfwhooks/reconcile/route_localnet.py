@@ -5,11 +5,10 @@ the rule that drops such packets of the guests is in the kernel, and restored be
 that rule goes. The state directory keeps the former value from before the change.
 """
 
+from collections.abc import Callable
+
 from ..store import files
 from ..store.state import State
-
-if False:  # for annotations
-    from collections.abc import Callable
 
 _PATH = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 _KEPT = "localnet"
@@ -22,9 +21,9 @@ def is_localnet_enabled(bridge: str, root: str = "") -> bool:
 
 def enable_localnet(
     state: State,
-    bridges: "set[str]",
+    bridges: set[str],
     root: str = "",
-    write: "Callable[[str, bytes], None]" = files.overwrite,
+    write: Callable[[str, bytes], None] = files.overwrite,
 ) -> list[str]:
     """Set route_localnet of these bridges; a bridge that does not exist is passed over.
 
@@ -45,9 +44,9 @@ def enable_localnet(
 
 def restore_localnet(
     state: State,
-    bridges: "set[str]",
+    bridges: set[str],
     root: str = "",
-    write: "Callable[[str, bytes], None]" = files.overwrite,
+    write: Callable[[str, bytes], None] = files.overwrite,
 ) -> list[str]:
     """Restore the former values of these bridges; problems for the log. A value that
     could not be restored stays kept."""
@@ -65,14 +64,14 @@ def restore_localnet(
 
 
 def restore_other_localnet(
-    state: State, bridges: "set[str]", root: str = ""
+    state: State, bridges: set[str], root: str = ""
 ) -> list[str]:
     """Restore the former values of all bridges but these."""
     return restore_localnet(state, set(state.names(_KEPT)) - bridges, root)
 
 
 def _set(
-    path: str, bridge: str, value: bytes, write: "Callable[[str, bytes], None]"
+    path: str, bridge: str, value: bytes, write: Callable[[str, bytes], None]
 ) -> list[str]:
     try:
         write(path, value)

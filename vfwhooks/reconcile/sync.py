@@ -18,8 +18,9 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..store.asking import note_stopped
+from ..store.records import Pair, Record
 from ..store.state import State
-from ..values.entries import ReturnRoute
+from ..values.entries import Entry, ReturnRoute
 from ..values.errors import NeedsFullSync, Refused
 from .desired_state import line_of
 from .network_changes import find_concerned, has_been_any, note_any
@@ -33,10 +34,7 @@ from .sync_report import DISTURBED, NO_NEWS, Report
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..firewall.backend import Backend
-    from ..store.records import Record
-    from ..values.entries import Entry
     from .hairpin_mode import Hairpins
-    from .references import Pair
 
 
 class Sync:

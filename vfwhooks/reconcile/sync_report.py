@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..firewall.entry_delta import Named, SyncResult
-
+from ..firewall.entry_delta import Named, SyncResult
 
 # The log does not give this reason for a full sync: iptables-legacy is checked now and
 # then, and on a host without forwards a full sync changes nothing.

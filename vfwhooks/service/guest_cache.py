@@ -8,10 +8,7 @@ from ..store.records import Ousted, Record, parse_record
 from ..store.state import DRIVERS, State
 from ..values.entries import Accept
 from ..values.guests import own_bridge
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
+from ..values.published import Address
 
 _MOST = 10_000
 GUESTS = [driver for driver in DRIVERS if driver != "network"]

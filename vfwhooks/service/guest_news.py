@@ -16,16 +16,13 @@ from ..store.records import GuestEvent, Record
 from ..store.state import State
 from ..values.entries import Accept
 from ..values.errors import VfwError
+from ..values.published import Address
 from .guest_cache import GuestCache
 from .host_network_news import NewsOnDemand
 from .kernel_news import Neighbours
 from .lease_changes import LeaseChanges
 from .log import WARNING, Log
 from .schedule import Schedule
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LISTENER_CHECK = 5.0

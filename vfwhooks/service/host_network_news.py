@@ -13,15 +13,12 @@ from ..host.host_bridges import read_bridge
 from ..libvirt.inventory import Inventory
 from ..store.records import GuestEvent, Record
 from ..store.state import State
+from ..values.published import Address, Subnet
 from .guest_cache import GuestCache
 from .kernel_news import BridgePorts, Routing
 from .schedule import Schedule
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address, Subnet
-
-    _Bridge = tuple[list[tuple[Address, Subnet]], bool]
+_Bridge = tuple[list[tuple[Address, Subnet]], bool]
 _OTHERS = "the host has other addresses, or the world knows it by another one"
 _DEBOUNCE = 0.1
 _AT_ONCE = 0.3  # seconds: a program may change several rules or routes in a row

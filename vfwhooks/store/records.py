@@ -32,6 +32,7 @@ from .entry_text import format_entry, format_published, parse_entry, parse_publi
 from .files import quote, unquote
 
 Key = tuple[str, str]
+Pair = tuple["Record | None", "Record | None"]  # before and after a change
 # A bridge port that should be in hairpin mode: device, bridge, and the device's
 # interface index if we are to set it back, else 0.
 Hairpin = tuple[str, str, int]

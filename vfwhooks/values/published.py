@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Address = Union[IPv4Address, IPv6Address]
     Subnet = Union[IPv4Network, IPv6Network]
+    Claimed = Union["Published", "Egress"]  # by one guest at a time
 else:  # names for annotations: an import of typing costs a hook 2 ms
-    Address = Subnet = object
+    Address = Subnet = Claimed = object
 
 _CACHED = 4096
 
