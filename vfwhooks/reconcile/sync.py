@@ -35,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..firewall.backend import Backend
     from .hairpin_mode import Hairpins
+    from .kept_settings import KeptSetting
 
 
 class Sync:
@@ -108,9 +109,7 @@ class Sync:
         self._report.said += said
         # A changed network may have a new bridge.
         if bridges := entry_delta.loopback_bridges(held if pending.networks else added):
-            from .route_localnet import enable_localnet
-
-            self._report.problems += enable_localnet(self._state, bridges)
+            self._report.problems += self._localnet().enable(bridges)
         if hairpins:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
@@ -158,9 +157,7 @@ class Sync:
     ) -> None:
         """Make the change in the kernel."""
         if bridges := entry_delta.loopback_bridges(removed):
-            from .route_localnet import restore_localnet  # few need it
-
-            self._report.problems += restore_localnet(self._state, bridges)
+            self._report.problems += self._localnet().restore(bridges)
         if need_return_routes(pairs):
             from .return_path import ReturnRoutes, firewalls
 
@@ -264,19 +261,22 @@ class Sync:
     ) -> entry_delta.SyncResult:
         if not bridges and not self._state.names("localnet"):
             return self._backend().sync(wanted, base_rulesets)
-        from .route_localnet import enable_localnet, restore_other_localnet
-
-        problems = restore_other_localnet(self._state, bridges)
+        problems = self._localnet().restore_others(bridges)
         result = self._backend().sync(wanted, base_rulesets)
         if not result.problems:
-            problems += enable_localnet(self._state, bridges)
+            problems += self._localnet().enable(bridges)
         result.problems += problems
         return result
 
-    def _backend(self) -> "Backend":
+    def _localnet(self) -> KeptSetting:
+        from .kept_settings import LOCALNET, KeptSetting  # few need it
+
+        return KeptSetting(LOCALNET, self._state)
+
+    def _backend(self) -> Backend:
         return open_backend(self._base, self._link, self._run, self._inventory)
 
-    def _look_at_ports(self, pairs: list[Pair]) -> "Hairpins | None":
+    def _look_at_ports(self, pairs: list[Pair]) -> Hairpins | None:
         """Note which bridge ports must change their hairpin mode; None for none."""
         if not any(
             new and (new.hairpins or (old and old.hairpins)) for old, new in pairs
