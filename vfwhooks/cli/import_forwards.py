@@ -141,14 +141,13 @@ def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
 
 def _own_addresses() -> dict[str, list[str]]:
     """This host's addresses by interface."""
-    link = Netlink(ROUTE)
     found: dict[str, list[str]] = {}
-    for one in list_addresses(link):
-        if one.is_global:
-            with suppress(OSError):
-                name = if_indextoname(one.interface)
-                found.setdefault(name, []).append(str(one.address))
-    link.close()
+    with Netlink(ROUTE) as link:
+        for one in list_addresses(link):
+            if one.is_global:
+                with suppress(OSError):
+                    name = if_indextoname(one.interface)
+                    found.setdefault(name, []).append(str(one.address))
     return found
 
 

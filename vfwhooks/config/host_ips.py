@@ -43,11 +43,8 @@ class Interfaces:
         """The addresses of an interface that are valid beyond its link. Raises OSError
         if the kernel gives no answer: an interface must not seem to have none."""
         if name not in self._known:
-            link = Netlink(ROUTE)
-            try:
+            with Netlink(ROUTE) as link:
                 self._known[name] = tuple(interface_addresses(link, name))
-            finally:
-                link.close()
         return self._known[name]
 
     def stamps(self) -> list[str]:

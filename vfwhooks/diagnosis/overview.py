@@ -231,14 +231,12 @@ def _foreign_owners(
 ) -> ForeignOwners:
     """The ports that foreign DNAT rules take now; the desired state is planned with
     them."""
-    link = Netlink()
     try:
-        foreign = read_foreign(base, inventory, link, Run(), without)
+        with Netlink() as link:
+            foreign = read_foreign(base, inventory, link, Run(), without)
     except OSError as error:
         problems.append(f"rules of others: {error}")
         foreign = Foreign()
-    finally:
-        link.close()
     foreign_owners = ForeignOwners(foreign, inventory)
     inventory.know_taken(foreign_owners.all)
     return foreign_owners

@@ -190,6 +190,12 @@ class Netlink:
     def close(self) -> None:
         self.socket.close()
 
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _send(self, messages: list[bytes]) -> None:
         parts = []
         for one in messages:

@@ -30,13 +30,10 @@ _SECONDS, _WAIT, _LONGEST = 20.0, 30.0, 120
 def survey(state: State, without: Named = NONE) -> Foreign:
     """The ports that foreign rules take now, but for rules that are about to be taken
     out. Raises OSError if the kernel does not answer."""
-    link = Netlink()
-    try:
-        inventory = Inventory(f"{state.path}/networks")
+    inventory = Inventory(f"{state.path}/networks")
+    with Netlink() as link:
         run = Run(seconds=_SECONDS)
         return read_foreign(state.base(), inventory, link, run, without)
-    finally:
-        link.close()
 
 
 def note_taken(state: State) -> list[str]:

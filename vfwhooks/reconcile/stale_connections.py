@@ -79,11 +79,8 @@ class StaleNotes:
         if not text:
             return []
         try:
-            link = Netlink()
-            try:
+            with Netlink() as link:
                 cut(Flows(link, until), self._inventory, *parse_cut(text))
-            finally:
-                link.close()
         except OutOfTime as error:
             problem = f"{error}: some still lead where nothing is forwarded any more"
             return [f"conntrack: {problem}"]

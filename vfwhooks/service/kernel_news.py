@@ -108,13 +108,11 @@ class Rulesets:
 
 def nat_tables() -> set[tuple[int, bytes]]:
     """The tables with a chain that may change a packet's destination on its way in."""
-    link = Netlink()
     try:
-        chains = list_nat_chains(link)
+        with Netlink() as link:
+            chains = list_nat_chains(link)
     except (OSError, VfwError):  # refused, or changed all the time
         return set()
-    finally:
-        link.close()
     return {(ROUTED[family], table.encode()) for family, table, _, _ in chains}
 
 
@@ -140,11 +138,8 @@ class Neighbours:
         return found
 
     def known(self) -> list[Neighbour]:
-        link = Netlink(ROUTE)
-        try:
+        with Netlink(ROUTE) as link:
             return list_neighbours(link)
-        finally:
-            link.close()
 
 
 class BridgePorts:
@@ -168,11 +163,8 @@ class BridgePorts:
 
     def known(self) -> set[str]:
         """The devices of all ports that are not in hairpin mode."""
-        link = Netlink(ROUTE)
-        try:
+        with Netlink(ROUTE) as link:
             answers = link.dump(message(_GETLINK, _OF_BRIDGES))
-        finally:
-            link.close()
         return {name for _, answer in answers for name in _unset_port(answer)}
 
     def close(self) -> None:
