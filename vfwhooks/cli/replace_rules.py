@@ -131,7 +131,9 @@ def _find(made: Made, here: Here, edited: dict[Path, bytes]) -> list[OldRule]:
     """The rules that do what was imported."""
     meant = {key for one in (*made.carried, *made.there) for key in _keys(one)}
     guests = read_forwards(here.main, edited)[0]
-    old = find_old_rules(_live(), here.known, lambda one: _keys(one) <= meant, guests)
+    old = find_old_rules(
+        list_live(), here.known, lambda one: _keys(one) <= meant, guests
+    )
     named = frozenset(one.rule for one in old if not one.why)
     base, inventory = State(here.state).base(), Inventory(f"{here.state}/networks")
     left = read_foreign(base, inventory, Netlink(), Run(seconds=_SECONDS), named)
@@ -141,10 +143,6 @@ def _find(made: Made, here: Here, edited: dict[Path, bytes]) -> list[OldRule]:
 def _keys(one: Imported) -> set[tuple[str, ...]]:
     ends = one.guest, one.published, one.target
     return {(*ends, protocol) for protocol in one.protocols}
-
-
-def _live() -> str:
-    return list_live(Netlink(), Run(seconds=_SECONDS))
 
 
 def _name(made: Made, path: Path | None, old: Sequence[OldRule]) -> None:
@@ -200,7 +198,7 @@ def _replace(
     run = Run(seconds=_SECONDS)
     tools = Tools(Netlink(), run, state.base())
     try:
-        left.update(take_out(rules, lambda: read_ruleset(_live(), ""), tools))
+        left.update(take_out(rules, lambda: read_ruleset(list_live(), ""), tools))
     except (OSError, VfwError) as error:
         left.update({rule: str(error) for rule in rules})
     return left
@@ -249,7 +247,7 @@ def _tell_rest(gone: Sequence[OldRule], source: Path | None) -> None:
     """What is left of the old, and is the administrator's to take out."""
     forwards = [forward for one in gone for forward in one.forwards]
     more = [source] if source and str(source) != "-" else []
-    accepts = find_accepts(_live(), {forward.address for forward in forwards})
+    accepts = find_accepts(list_live(), {forward.address for forward in forwards})
     if accepts:
         print("these accepts stay; ours do not need them:")
     for accept in accepts:

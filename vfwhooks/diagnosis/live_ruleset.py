@@ -11,6 +11,7 @@ from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..libvirt.inventory import Inventory
 from ..rulesets.context import Context, Names
+from ..rulesets.ruleset import Ruleset
 from ..rulesets.ruleset_reader import read_ruleset
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
@@ -23,14 +24,14 @@ _SHARED = "claim", "network"  # records that belong to no running guest
 _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 
 
-def list_live(link: Netlink, run: Run) -> str:
+def list_live() -> str:
     """The ruleset as text: nft's list with handles, and iptables-save of both
     variants."""
-    parts = []
+    parts, run = [], Run(seconds=_SECONDS)
     if find("nft"):
         parts.append(run(["nft", "-a", "list", "ruleset"]))
     if find("iptables-save"):
-        tools = Tools(link, run, {})
+        tools = Tools(Netlink(), run, {})
         for variant in dict.fromkeys((own_variant(run), "legacy")):
             for family, command in COMMANDS.items():
                 saved = _saved(tools, family, variant)
@@ -50,12 +51,15 @@ def _saved(tools: Tools, family: str, variant: str) -> str:
         return ""
 
 
+def read_live() -> Ruleset:
+    """The ruleset as a value."""
+    return read_ruleset(list_live(), "this host's ruleset")
+
+
 def live_verdicts(state: State) -> PortVerdicts:
     """What this host's ruleset does to packets."""
     inventory = Inventory(f"{state.path}/networks")
-    text = list_live(Netlink(), Run(seconds=_SECONDS))
-    ruleset = read_ruleset(text, "this host's ruleset")
-    known = Context(ruleset, find_names(state, inventory))
+    known = Context(read_live(), find_names(state, inventory))
     return PortVerdicts(known, this_host(inventory), inventory)
 
 
