@@ -65,10 +65,13 @@ def edit_file(arguments: argparse.Namespace, target: EditTarget) -> int:
         end = edit_copy(copy, argv)
     if end is End.WRITTEN:
         return put_in_force(path, target)
-    print(f"{show(str(path))} is unchanged: {end.value}")
-    if end is End.SAME:
-        return 0
-    return FAILED if end is End.BROKEN else BAD
+    return tell_unchanged(str(path), end)
+
+
+def tell_unchanged(name: str, end: End) -> int:
+    """Say why nothing is written; the exit status."""
+    print(f"{show(name)} is unchanged: {end.value}")
+    return {End.SAME: 0, End.BROKEN: FAILED}.get(end, BAD)
 
 
 def find_editor(environment: Mapping[str, str]) -> list[str]:
