@@ -77,9 +77,7 @@ class _Finder:
         hosts = [forward.host] if forward.host else []
         if forward.is_any:
             if family not in self._hosts:
-                own = self._inventory.routes.own_addresses(family)
-                inside = self._inventory.bridge_addresses()
-                self._hosts[family] = [one for one in own if one not in inside]
+                self._hosts[family] = self._inventory.outer_addresses(family)
             hosts = self._hosts[family]
         found = []
         for host in hosts:
