@@ -151,10 +151,7 @@ class PortVerdicts:
 
     def is_libvirts(self, step: Step) -> bool:
         """Whether libvirt made the rule."""
-        if step.rule is None:
-            return False
-        maker = find_maker(self.known, step.table, step.chain, step.rule)
-        return maker.program == LIBVIRT
+        return self.maker(step) == LIBVIRT
 
     def maker(self, step: Step) -> str:
         """The program that made a rule; a policy is told by its chain."""

@@ -115,9 +115,8 @@ class WrittenEntries:
             port, protocols = asked_ports(about)
         except VfwError:
             return False  # another guest
-        published = forward.published
         is_of = forward.protocol in (*protocols, ALL_PROTOCOLS)
-        return is_of and published.first <= port <= published.last
+        return is_of and forward.published.has(port)
 
     def nothing(self, about: str, is_known: bool = False) -> Finding:
         """The finding for a port without a forward in force, or for a guest, which
