@@ -15,7 +15,6 @@ from ..rulesets.ruleset import Ruleset
 from ..rulesets.ruleset_reader import read_ruleset
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
-from ..values.errors import Refused
 from .outside_packets import this_host
 from .port_verdicts import PortVerdicts
 
@@ -25,8 +24,8 @@ _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 
 
 def list_live() -> str:
-    """The ruleset as text: nft's list with handles, and iptables-save of both
-    variants."""
+    """The ruleset as text: nft's list with handles, which has all tables of iptables'
+    nft variant, and iptables-save of both variants."""
     parts, run = [], Run(seconds=_SECONDS)
     if find("nft"):
         parts.append(run(["nft", "-a", "list", "ruleset"]))
@@ -34,21 +33,10 @@ def list_live() -> str:
         tools = Tools(Netlink(), run, {})
         for variant in dict.fromkeys((own_variant(run), "legacy")):
             for family, command in COMMANDS.items():
-                saved = _saved(tools, family, variant)
+                saved = tools.text(family, variant)
                 head = f"{TOOL_MARK}{_VARIANTS[variant]}\n# of {command}-save\n"
                 parts.append(head + saved if saved else "")
     return "".join(parts)
-
-
-def _saved(tools: Tools, family: str, variant: str) -> str:
-    """What iptables-save prints; '' if a rule that nft has made is beyond it: nft's
-    list has all tables of that variant."""
-    try:
-        return tools.text(family, variant)
-    except Refused:
-        if variant == "legacy":
-            raise
-        return ""
 
 
 def read_live() -> Ruleset:

@@ -72,16 +72,22 @@ class Tools:
         return [line for line in text.splitlines(True) if line[:1] in "-*"]
 
     def text(self, family: str, variant: str) -> str:
-        """All tables as iptables-save prints them; '' if the kernel has none, or if the
-        tool is missing."""
-        tool = _tool(family, variant, "save")
-        return self.run([tool]) if tool else ""
+        """All tables as iptables-save prints them; '' if the kernel has none, if the
+        tool is missing, or if a rule that nft has made is beyond it."""
+        return self._readable(_tool(family, variant, "save"), variant)
 
     def nat(self, family: str, variant: str) -> str:
-        """The table nat as iptables-save prints it; '' if the tool is missing, or if
-        the legacy variant has no such table: listing would create it."""
-        tool = _tool(family, variant, "save", NAT)
-        return self.run([tool, "-t", NAT]) if tool else ""
+        """The table nat as `text` has all, also '' if the legacy variant has no such
+        table: listing would create it."""
+        return self._readable(_tool(family, variant, "save", NAT), variant, "-t", NAT)
+
+    def _readable(self, tool: "str | None", variant: str, *options: str) -> str:
+        try:
+            return self.run([tool, *options]) if tool else ""
+        except Refused:
+            if variant == "legacy":
+                raise
+            return ""
 
     def can_save(self, family: str, variant: str) -> bool:
         """Whether the variant can be listed without creating its tables."""
