@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from ..config.yaml_nodes import Items, Node, Pairs, Place, Text
@@ -29,7 +28,7 @@ def read_hooks_json(text: str, name: str) -> Found:
     if not isinstance(tree, Pairs):
         raise unreadable(str(tree.place), "hooks.json is an object with a key a guest")
     for key, node in tree.nodes:
-        for one in items(node) if isinstance(node, Items) else (node,):
+        for one in _listed(node):
             _domain(key.value, one, found)
     return found
 
@@ -88,11 +87,8 @@ def _ports(node: Node) -> tuple[str, str]:
     return found[0], found[-1]
 
 
-def _listed(node: Node) -> Iterator[Node]:
-    if isinstance(node, Items):
-        yield from node.nodes
-    else:
-        yield node
+def _listed(node: Node) -> tuple[Node, ...]:
+    return node.nodes if isinstance(node, Items) else (node,)
 
 
 def _port(node: Node) -> str:
