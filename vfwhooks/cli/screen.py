@@ -14,12 +14,9 @@ from ..diagnosis.overview import Overview
 from ..diagnosis.status_rows import ForwardStatus
 from ..diagnosis.unanswered import is_unanswered
 from ..values.errors import show
-from .excerpts import width_of
+from .excerpts import Line, width_of
 from .output import counted
 
-# Text, and its style by rich's names; '' for none.
-Part = tuple[str, str]
-Line = list[Part]
 _STATES = {
     "active": "green",
     "pending": "yellow",
