@@ -82,11 +82,8 @@ def _copy_state(state: State, copy: Path) -> None:
             return names  # other processes write there
         return ["lock"] if directory == state.path else []
 
-    lock = state.lock()
-    try:
+    with state.lock():
         shutil.copytree(state.path, copy, ignore=ignored, copy_function=_copy_file)
-    finally:
-        lock.close()
 
 
 def _copy_file(source: str, target: str) -> None:

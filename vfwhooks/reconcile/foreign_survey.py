@@ -45,12 +45,9 @@ def note_taken(state: State) -> list[str]:
         return []
     before = load(f"{state.path}/{NAME}")
     lines = list(_lost(state, foreign, before))
-    lock = state.lock(time.monotonic() + _WAIT)
-    try:
+    with state.lock(time.monotonic() + _WAIT):
         state.ask_full("rules of others take other ports now")
         state.put_taken(data)
-    finally:
-        lock.close()
     return lines
 
 
