@@ -4,7 +4,6 @@ status files. Each piece of news makes an event that plans its guest anew."""
 from __future__ import annotations
 
 import select
-import time
 
 from ..config import compiled_file
 from ..libvirt.inventory import DNSMASQS, LEASES, Inventory
@@ -12,7 +11,7 @@ from ..libvirt.status_directories import DIRECTORIES
 from ..libvirt.status_follower import Follower
 from ..reconcile.planner import Planner
 from ..store import files
-from ..store.records import GuestEvent, Record
+from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Accept
 from ..values.errors import VfwError
@@ -131,7 +130,7 @@ class GuestNews:
             if record.guest.driver == "claim":
                 self._state.ask_full("a port that stays rejected has come free")
             else:
-                self._plan_anew(record)
+                self._guest_cache.plan_anew(record)
         config.close()
         self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
         return bool(news)
@@ -165,16 +164,13 @@ class GuestNews:
         the new one it keeps the old endpoint until the old address does not answer.
         """
         for record in self._guest_cache.concerned(mac, address):
-            self._plan_anew(record)
+            self._guest_cache.plan_anew(record)
             self._schedule.add("addresses", _SOON)
             accepts = [one for one in record.entries if isinstance(one, Accept)]
             for one in [one.address for one in accepts if mac]:
                 for bridge in {nic.bridge for nic in record.guest.nics}:
                     if one.version == address.version:
                         self._inventory.probe(bridge, one)
-
-    def _plan_anew(self, record: Record) -> None:
-        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
 
 
 def _is_news(record: Record, planner: Planner) -> bool:

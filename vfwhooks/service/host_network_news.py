@@ -5,13 +5,11 @@ on its own bridges (`bridge:`) and on interfaces (`host_ip: {interface: …}`)."
 from __future__ import annotations
 
 import select
-import time
 
 from ..config import compiled_file
 from ..config.host_ips import Interfaces, format_stamp, parse_stamps
 from ..host.host_bridges import read_bridge
 from ..libvirt.inventory import Inventory
-from ..store.records import GuestEvent, Record
 from ..store.state import State
 from ..values.published import Address, Subnet
 from .guest_cache import GuestCache
@@ -87,7 +85,7 @@ class NewsOnDemand:
         bridge forgets the mode of a port that is unplugged."""
         for device, record in self._guest_cache.hairpins().items():
             if device in devices:
-                self._plan_anew(record)
+                self._guest_cache.plan_anew(record)
                 self._schedule.add("ports", _DEBOUNCE)
 
     def _rerouted(self) -> None:
@@ -98,7 +96,7 @@ class NewsOnDemand:
     def plan_rerouted(self) -> None:
         """Plan anew the guests that the routing concerns; its news have calmed down."""
         for record in self._guest_cache.returned():
-            self._plan_anew(record)
+            self._guest_cache.plan_anew(record)
         self._look_at_public()
         now = self._look_at_bridges()
         if now != self._subnets:
@@ -127,7 +125,7 @@ class NewsOnDemand:
             if record.guest.driver == "claim":
                 self._state.ask_full(_OTHERS)
             else:
-                self._plan_anew(record)
+                self._guest_cache.plan_anew(record)
 
     def _look_at_bridges(self) -> dict[str, _Bridge]:
         """The host's addresses on its own bridges, with their subnets, and whether
@@ -139,6 +137,3 @@ class NewsOnDemand:
             is_inside = bool(one and one.is_inside(inventory.is_default_source))
             found[bridge] = (one.subnets if one else [], is_inside)
         return found
-
-    def _plan_anew(self, record: Record) -> None:
-        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
