@@ -3,6 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,6 +55,11 @@ class Held:
 
     connections: dict[Entry, int]
     cut_off: set[Entry]
+
+
+def checksum(text: str) -> str:
+    """A word that stands for a base ruleset, or for rules around ours."""
+    return f"{len(text)}-{crc32(text.encode()):08x}"
 
 
 def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:

@@ -13,11 +13,12 @@ from ..host.netlink import (
     message,
     named,
     netfilter,
+    text_of,
 )
 from ..values.errors import Refused
 from .iptables_script import Chain, Rules
 from .nft_names import PARTS
-from .nft_netlink import answers, dump, text_of
+from .nft_netlink import answers, dump
 
 _NFT = 10 << 8
 _FEW = 8

@@ -137,15 +137,14 @@ class Tools:
     def _has_raw(self, family: str, variant: str) -> bool:
         """Whether the table raw exists; listing it would create it."""
         if variant == "legacy":
-            return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
+            return RAW in _legacy_tables(family)
         return bool(list_chain_names(self.link, family, RAW))
 
     def _uses_mangle(self, family: str, variant: str) -> bool:
         """Whether our rules are, or must be, in the table mangle, which others use
         too."""
         if variant == "legacy":
-            tables = files.read(_LEGACY_TABLES[family]) or b""
-            return MANGLE.encode() in tables.split()
+            return MANGLE in _legacy_tables(family)
         if f"{MANGLE}{family}" in self._base:
             return True
         return "VFW-BACK" in list_chain_names(self.link, family, MANGLE)
@@ -167,12 +166,16 @@ def texts(rules: list[tuple[str, str]]) -> list[str]:
     return [rule for _, rule in rules]
 
 
+def _legacy_tables(family: str) -> list[str]:
+    """The tables that are in the kernel; listing others would create them."""
+    return (files.read(_LEGACY_TABLES[family]) or b"").decode().split()
+
+
 def _tool(family: str, variant: str, kind: str, table: str = FILTER) -> "str | None":
     """The variant's tool; to save legacy, only if its table is in the kernel."""
-    if variant == "legacy":
-        tables = files.read(_LEGACY_TABLES[family]) or b""
-        if table.encode() not in tables.split() and kind == "save":
-            return None
+    is_legacy_save = variant == "legacy" and kind == "save"
+    if is_legacy_save and table not in _legacy_tables(family):
+        return None
     name = f"{COMMANDS[family]}-{variant}-{kind}"
     plain = f"{COMMANDS[family]}-{kind}"
     return name if find(name) else plain if find(plain) else None

@@ -6,7 +6,16 @@ import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
+from ..host.netlink import (
+    Netlink,
+    attributes,
+    each,
+    message,
+    named,
+    nested,
+    netfilter,
+    text_of,
+)
 from ..values.entries import Dnat, Entry
 from .nft_elements import comment, decode, encode
 from .nft_names import PARTS, set_name
@@ -235,8 +244,3 @@ def jump_target(expressions: bytes) -> str:
             data = attributes(attributes(got[2]).get(2, b""))
             return text_of(attributes(data.get(2, b"")).get(2, b""))
     return ""
-
-
-def text_of(value: bytes) -> str:
-    """A NUL-terminated name."""
-    return value.rstrip(b"\0").decode("utf-8", "replace")

@@ -57,6 +57,11 @@ def named(kind: int, name: str) -> bytes:
     return attribute(kind, name.encode() + b"\0")
 
 
+def text_of(value: bytes) -> str:
+    """The name in such an attribute."""
+    return value.rstrip(b"\0").decode("utf-8", "replace")
+
+
 def each(data: bytes) -> list[tuple[int, bytes]]:
     """The attributes in `data`, in order, as (kind, value)."""
     found = []

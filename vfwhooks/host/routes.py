@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from ..values.published import Address, Subnet, parse_subnet, unpack_address
-from .netlink import FAMILIES, Netlink, attribute, attributes, message, named
+from .netlink import FAMILIES, Netlink, attribute, attributes, message, named, text_of
 
 _GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
 _LOCAL = 2
@@ -194,7 +194,7 @@ class Routes:
             if error.errno != errno.ENODEV:
                 raise
             return 0, ""
-        found = attributes(answer[16:]).get(_NAME, b"").rstrip(b"\0").decode()
+        found = text_of(attributes(answer[16:]).get(_NAME, b""))
         return struct.unpack_from("=i", answer, 4)[0], found
 
     def device_with(self, address: Address) -> str:

@@ -12,7 +12,15 @@ from _socket import MSG_DONTWAIT
 from ..firewall.nft_names import IN_LIBVIRTS, LIBVIRT, OWN
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
 from ..host.neighbours import NEWNEIGH, Neighbour, list_neighbours, parse_neighbour
-from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
+from ..host.netlink import (
+    OUR_PORTS,
+    ROUTE,
+    Netlink,
+    attributes,
+    message,
+    split,
+    text_of,
+)
 from ..host.routes import covers_far_away
 from ..values.errors import VfwError
 
@@ -260,4 +268,4 @@ def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
 
 
 def _text(name: "bytes | None") -> str:
-    return (name or b"").rstrip(b"\0").decode("utf-8", "replace")
+    return text_of(name or b"")
