@@ -13,8 +13,6 @@ class Rules:
     """An owner's rules of one family: its own chains, and its rules in shared
     chains."""
 
-    __slots__ = ("own", "shared")
-
     def __init__(self) -> None:
         self.own: Chains = {}
         self.shared: Chains = {}

@@ -40,24 +40,6 @@ class DesiredState:
     guest has something that this one wants. A guest that is away keeps nothing that
     leads new connections to it."""
 
-    __slots__ = (
-        "conflicts",
-        "endpoint",
-        "entries",
-        "exempt",
-        "holes",
-        "is_contested",
-        "networks",
-        "port_owners",
-        "ports",
-        "public",
-        "record",
-        "seen",
-        "settings",
-        "unmarked",
-        "without",
-    )
-
     def __init__(self, record: Record, settings: Settings, endpoint: Endpoint) -> None:
         self.record = record
         self.settings = settings

@@ -7,6 +7,7 @@ leases, and a guest with a lease none at the neighbour table.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from ..config.port_mappings import Addresses, Settings
 from ..libvirt.inventory import Inventory
@@ -16,17 +17,13 @@ from ..values.guests import Guest, Network, Nic, hosts_own
 from ..values.published import BOTH, Address, Family, Subnet
 
 
+@dataclass(eq=False)
 class Endpoint:
     """A guest's addresses by family, its networks, and why an address is missing."""
 
-    __slots__ = ("addresses", "networks", "reason")
-
-    def __init__(
-        self, addresses: Addresses, networks: list[Network], reason: str
-    ) -> None:
-        self.addresses = addresses
-        self.networks = networks
-        self.reason = reason
+    addresses: Addresses
+    networks: list[Network]
+    reason: str
 
 
 def find_endpoint(

@@ -35,8 +35,6 @@ class Past:
     the sockets that were seen, with the time when each was first seen (monotonic ns).
     """
 
-    __slots__ = ("seen", "yields")
-
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.yields: set[Published] = set()
         self.seen: dict[Seen, int] = {}

@@ -19,8 +19,6 @@ class Report:
     seconds until the kernel had its rules; `checks` the reason of each full sync, and
     whether the kernel held something else than what had been left there."""
 
-    __slots__ = ("added", "carried", "checks", "named", "problems", "removed", "said")
-
     def __init__(self) -> None:
         self.said: list[str] = []
         self.problems: list[str] = []
