@@ -125,12 +125,20 @@ class DesiredState:
         rules = [one for one in some if not isinstance(one, Listener)]
         return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
+    def reasons(self, settings: Settings, own: list[Address]) -> dict[Claimed, str]:
+        """Why ports and addresses in the settings are not published as a whole: they
+        have other owners, or are at the addresses `own`, which are the host's own."""
+        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
+        for host in own:
+            why = f"{host} is the host's own address"
+            cure = "public_ip_of_host: true gives it away"
+            reasons.update(dict.fromkeys(settings.at(host), f"{why}; {cure}"))
+        return reasons
+
     def plan(self, own: list[Address]) -> None:
         """Plan the entries, without ports of other owners and without the addresses
         `own`, which are the host's own."""
-        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
-        for host in own:
-            reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
+        reasons = self.reasons(self.settings, own)
         self.without = set(reasons)
         self.entries = self.entries_at(self.endpoint.addresses)
         for forward in self.settings.forwards if reasons else ():
@@ -169,10 +177,6 @@ class DesiredState:
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {endpoint}" + (f", but: {why}" if why else "")
-
-
-def own_reason(host: Address) -> str:
-    return f"{host} is the host's own address; public_ip_of_host: true gives it away"
 
 
 def line_of(old: Record | None, desired: DesiredState | None) -> list[str]:
