@@ -37,6 +37,11 @@ class Match(NamedTuple):
     is_not: bool
     text: str
 
+    @property
+    def meaning(self) -> Match:
+        """The condition without its text."""
+        return self._replace(text="")
+
 
 class Verdict(NamedTuple):
     """What a rule does: accept, drop, reject, return, queue, jump, goto, dnat, snat,
