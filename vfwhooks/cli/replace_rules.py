@@ -11,6 +11,7 @@ from pathlib import Path
 from ..config.config_files import find_files
 from ..config.schema import read_forwards
 from ..diagnosis.asked_forwards import label, ports_of
+from ..diagnosis.forward_hops import has_guest
 from ..diagnosis.live_ruleset import list_live
 from ..diagnosis.overview import Overview, look
 from ..diagnosis.status_rows import ForwardStatus
@@ -211,7 +212,10 @@ def _why_not(old: OldRule, overview: Overview) -> str:
         if not rows:
             return f"{one.published or 'all'} of {one.guest} is not in force"
         for row in rows:
-            is_off = row.state == "stopped" and _is_known(one.guest)
+            # A guest that is mistyped does not run either.
+            is_off = row.state == "stopped" and has_guest(
+                guests_known_soon(), one.guest
+            )
             if row.state != "active" and not is_off:
                 return f"{label(row)} is {row.state}: {row.reason}"
             if row.address not in ("", one.address):
@@ -236,11 +240,6 @@ def _has(row: ForwardStatus, one: Imported) -> bool:
     first, _, last = one.published.partition("-")
     ports = type(ports_of(row))(int(first), int(last or first))
     return row.protocol in one.protocols and has(ports_of(row), ports)
-
-
-def _is_known(guest: str) -> bool:
-    """Whether libvirt has such a guest: one that is mistyped does not run either."""
-    return any(guest in both for both in guests_known_soon())
 
 
 def _tell_rest(gone: Sequence[OldRule], source: Path | None) -> None:
