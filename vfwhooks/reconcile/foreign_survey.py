@@ -23,6 +23,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from .foreign_conflicts import AHEAD, find_foreign_conflicts
 from .port_conflicts import find_published
+from .sync_report import OTHERS_PORTS
 
 _SECONDS, _WAIT, _LONGEST = 20.0, 30.0, 120
 
@@ -46,7 +47,7 @@ def note_taken(state: State) -> list[str]:
     before = load(f"{state.path}/{NAME}")
     lines = list(_lost(state, foreign, before))
     with state.lock(time.monotonic() + _WAIT):
-        state.ask_full("rules of others take other ports now")
+        state.ask_full(OTHERS_PORTS)
         state.put_taken(data)
     return lines
 

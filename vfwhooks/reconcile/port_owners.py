@@ -19,10 +19,10 @@ from ..values.published import Published
 from .contests import withhold
 from .desired_state import DesiredState
 from .planner import Planner
+from .sync_report import WAITING
 
 _FILE = "contested"  # the mark in the base, too: two guests want the same
 _METADATA = "metadata"  # among what is contested: ports that metadata publishes
-_WAITING = "another guest may be waiting for this"
 
 
 def claims_of(record: Record | None) -> set[str]:
@@ -58,7 +58,7 @@ def _taken(desired: DesiredState, state: State) -> dict[EntryKey, Record]:
         if owner is None or owner.key == record.key:
             continue
         if owner.since > record.since or _is_of_range(desired, entry.published):
-            raise NeedsFullSync(_WAITING)
+            raise NeedsFullSync(WAITING)
         taken.update((key_of(one), owner) for one in owner.entries)
     return taken
 

@@ -20,11 +20,11 @@ from ..store.lock import Lock
 from ..store.records import GuestEvent
 from ..store.state import State
 from ..values.errors import VfwError, where
+from . import sync_report
 from .hook_events import waiting
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .sync import Sync
-from .sync_report import NO_NEWS, NOT_INTACT, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 # Seconds for events that arrive meanwhile, again and again: libvirt waits for this
 # hook.
 _MEANWHILE = 0.5
-# Reasons for a full sync.
-_EDITED = "forwards.yaml has changed"
 
 
 class Reconciler:
@@ -59,7 +57,7 @@ class Reconciler:
         lock: "Lock | None" = None,
         is_apart: bool = False,
     ) -> None:
-        self.report = Report()
+        self.report = sync_report.Report()
         self._state = state
         self._main = main
         self._is_apart = is_apart
@@ -164,21 +162,21 @@ class Reconciler:
     def _why_checked(self, is_full: bool) -> str:
         """The reason for a full sync, whether events wait or not; '' for none."""
         if is_full:
-            return "rules, records or forwards.yaml have changed"
+            return sync_report.NEWS
         if self._sync.is_known and not self._sync.is_intact():
-            return NOT_INTACT
+            return sync_report.NOT_INTACT
         is_known = last_good.is_in_force(self._state, self._main) or self._is_apart
         stamps = stamps_in_force(self._state.path)
         is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
         if not is_planned:
-            return _EDITED
+            return sync_report.EDITED
         # The legacy fingerprint is taken after a change: it may include a foreign one.
         is_untold = self._state.base().get("variant") == "legacy"
-        return self._why_always() or (NO_NEWS if is_untold else "")
+        return self._why_always() or (sync_report.NO_NEWS if is_untold else "")
 
     def _why_always(self) -> str:
         """The reason for a full sync without any change: no backend is known."""
-        return "" if self._sync.is_known else "it is the first since the host's start"
+        return "" if self._sync.is_known else sync_report.FIRST
 
     def _go_on(self) -> None:
         """Carry out the events that came during the full sync."""
@@ -201,10 +199,10 @@ class Reconciler:
         guest_events = self._heeded([event for _, event in noted], mine)
         why = why or self._why_always()
         if self._state.begin():
-            why = why or "whoever was at work has been ended"
+            why = why or sync_report.KILLED
         said = self._state.read("full").partition("\n")[0]
         if self._state.take_full():
-            why = why or said or "it was asked for"
+            why = why or said or sync_report.ASKED
         pending = PendingChanges(self._state)
         for guest_event in guest_events:
             pending.follow(guest_event, self._is_away(guest_event))
@@ -225,7 +223,7 @@ class Reconciler:
             pending.postpone()
         pending.note_stops()
         if len(self.report.problems) > before:
-            self._state.ask_full("the last sync has met a problem")
+            self._state.ask_full(sync_report.PROBLEM)
         else:
             done = time.monotonic_ns()
             self.report.carried += [
@@ -268,11 +266,11 @@ class Reconciler:
             config.compiled, self._inventory, self._state.record, mark=self._mark
         )
         if config.is_new or not self._sync.is_of(config.compiled.stamps):
-            why = why or _EDITED
+            why = why or sync_report.EDITED
         if not why and "reconnected" in kinds and not self._sync.is_intact():
-            why = NOT_INTACT
+            why = sync_report.NOT_INTACT
         if config.compiled.is_empty and not self._state.records():
-            why = NO_NEWS if why else ""
+            why = sync_report.NO_NEWS if why else ""
         for record in pending.arrived():
             from .arrivals import probe_arrival  # after a migration alone
 

@@ -29,7 +29,7 @@ from .planner import Planner
 from .port_owners import is_contested, note_contested, plan_beside_owners
 from .references import References, need_return_routes, note_ousted, share_entries
 from .stale_connections import StaleNotes
-from .sync_report import DISTURBED, NO_NEWS, Report
+from .sync_report import BACKEND, DISTURBED, NO_NEWS, RETURN_ROUTES, WAITING, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Sync:
         held = [entry for _, new in pairs if new for entry in new.entries]
         is_left = any(old and old.claims for old, _ in pairs)
         if is_contested(self._state, self._base, removed, is_left):
-            raise NeedsFullSync("another guest may be waiting for this")
+            raise NeedsFullSync(WAITING)
         self._change(pairs, deltas, removed)
         self._report.said += said
         # A changed network may have a new bridge.
@@ -141,14 +141,14 @@ class Sync:
             if new.entries != record.entries:
                 said += line_of(record, desired)
         if pending.networks and need_return_routes(pairs):
-            raise NeedsFullSync("answers of guests leave by ways of their own")
+            raise NeedsFullSync(RETURN_ROUTES)
         return pairs, said
 
     def _look_around(self) -> None:
         """Check that libvirt has changed nothing around our rules with a network.
         Raises NeedsFullSync."""
         if self._choose() != self._base["backend"]:
-            raise NeedsFullSync("libvirt uses another firewall backend now")
+            raise NeedsFullSync(BACKEND)
         if not self._backend().is_as_usual():
             raise NeedsFullSync(DISTURBED)
 

@@ -10,6 +10,7 @@ from ..libvirt.inventory import DNSMASQS, LEASES, Inventory
 from ..libvirt.status_directories import DIRECTORIES
 from ..libvirt.status_follower import Follower
 from ..reconcile.planner import Planner
+from ..reconcile.sync_report import FREE
 from ..store import files
 from ..store.records import Record
 from ..store.state import State
@@ -128,7 +129,7 @@ class GuestNews:
         news = [record for record in yielding if _is_news(record, planner)]
         for record in news:
             if record.guest.driver == "claim":
-                self._state.ask_full("a port that stays rejected has come free")
+                self._state.ask_full(FREE)
             else:
                 self._guest_cache.plan_anew(record)
         config.close()

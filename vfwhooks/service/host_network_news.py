@@ -10,6 +10,7 @@ from ..config import compiled_file
 from ..config.host_ips import Interfaces, format_stamp, parse_stamps
 from ..host.host_bridges import read_bridge
 from ..libvirt.inventory import Inventory
+from ..reconcile.sync_report import ADDRESSES
 from ..store.state import State
 from ..values.published import Address, Subnet
 from .guest_cache import GuestCache
@@ -17,7 +18,6 @@ from .kernel_news import BridgePorts, Routing
 from .schedule import Schedule
 
 _Bridge = tuple[list[tuple[Address, Subnet]], bool]
-_OTHERS = "the host has other addresses, or the world knows it by another one"
 _DEBOUNCE = 0.1
 _AT_ONCE = 0.3  # seconds: a program may change several rules or routes in a row
 
@@ -102,7 +102,7 @@ class NewsOnDemand:
         if now != self._subnets:
             self._subnets = now
             # The entries that its guests share have changed, too.
-            self._state.ask_full(_OTHERS)
+            self._state.ask_full(ADDRESSES)
 
     def has_moved(self) -> bool:
         """Whether an interface has other addresses than the configuration in force was
@@ -123,7 +123,7 @@ class NewsOnDemand:
             if all(inventory.is_own(host, was) == was for host, was in known):
                 continue
             if record.guest.driver == "claim":
-                self._state.ask_full(_OTHERS)
+                self._state.ask_full(ADDRESSES)
             else:
                 self._guest_cache.plan_anew(record)
 
