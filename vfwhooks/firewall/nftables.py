@@ -51,7 +51,7 @@ class Nftables:
         self.base = base
         self._inventory = inventory
 
-    def change(self, deltas: list[Delta], commit: bool = True) -> None:
+    def change(self, deltas: list[Delta]) -> None:
         """Bring each owner from its old entries to its new ones.
 
         An accept comes before its DNAT, and goes after it. Every part is tried; Refused
@@ -62,17 +62,12 @@ class Nftables:
         for part in PARTS:
             if any(part_of(entry) == part for entry, _ in add) and self._is_new(part):
                 raise Refused(f"{_shown(part)}: it has come back without our chain")
-        self._apply(remove, add, commit)
+        self._apply(remove, add)
 
     def note_fingerprints(self) -> None:
         """Do nothing: `change` leaves none to be noted here."""
 
-    def _apply(
-        self,
-        remove: list[Entry],
-        add: list[tuple[Entry, str]],
-        commit: bool = True,
-    ) -> None:
+    def _apply(self, remove: list[Entry], add: list[tuple[Entry, str]]) -> None:
         """Carry out one transaction for each part, or several for very many removals;
         parts that are not in place are skipped. An entry that moves to another owner is
         replaced in one transaction, so that a later removal does not delete the new
@@ -98,7 +93,7 @@ class Nftables:
         ):
             try:
                 if messages and part in self.base:
-                    self.link.batch(messages, commit)
+                    self.link.batch(messages)
             except Refused as error:
                 refused.append(f"{_shown(part)}: {error}")
         if refused:
