@@ -39,6 +39,7 @@ from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import VfwError, show
 from ..values.findings import (
+    APPLY,
     NOTE,
     OK,
     WRONG,
@@ -55,7 +56,6 @@ from .blocked_ways import check_blockers
 from .doctor_firewall import check_firewall
 from .doctor_foreign import check_taken
 from .doctor_guests import (
-    APPLY,
     check_metadata,
     check_named_twice,
     check_records,
