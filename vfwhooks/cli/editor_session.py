@@ -21,14 +21,9 @@ from pathlib import Path
 
 from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
-from .edit import (
-    BAD,
-    FAILED,
-    EditTarget,
-    find_new_problems,
-    put_in_force,
-)
+from .edit import EditTarget, find_new_problems, put_in_force
 from .edited_files import file_to_be, read_bytes
+from .outcome import BAD, FAILED
 from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 

@@ -26,10 +26,10 @@ from ..rulesets.ruleset_reader import MOST_BYTES as MOST_OF_RULES
 from ..values.errors import VfwError, show
 from ..values.published import find_address
 from . import progress
+from .outcome import DONE, FAILED
 from .output import counted
 from .replace_rules import Here, Source, replace_rules
 
-DONE, FAILED = 0, 1
 _HERE = "the rules of this host"
 
 

@@ -26,10 +26,10 @@ from ..reconcile.metadata_merge import add_metadata
 from ..values.errors import VfwError, show
 from ..values.guests import UNREADABLE, Guest
 from .editor_session import Copy, End, edit_copy, find_editor, tell_unchanged
+from .outcome import BAD, DONE
 from .output import counted
 from .printed_problems import print_plain
 
-DONE, BAD = 0, 2
 _NAMES = {"live": "the running guest", "config": "its definition"}
 _EMPTY = b"""\
 # Forwards in the guest's metadata, in the syntax of forwards.yaml; for example

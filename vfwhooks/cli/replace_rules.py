@@ -42,11 +42,11 @@ from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
 from .edited_files import file_to_be
+from .outcome import DONE, FAILED
 from .output import counted
 from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 
-DONE, FAILED, BAD = 0, 1, 2
 _QUESTION = "take them out? y(es), n(o): "
 _SECONDS = 60.0  # for a tool that lists or changes a large ruleset
 _DROP_IN = "forwards.d/imported.yaml"
