@@ -17,10 +17,9 @@ from ..host.netlink import (
 )
 from ..values.errors import Refused
 from .iptables_script import Chain, Rules
-from .nft_names import PARTS
+from .nft_names import NFT, PARTS
 from .nft_netlink import answers, dump
 
-_NFT = 10 << 8
 _FEW = 8
 _HEAD, _HANDLE = 4, 3  # of a listed rule
 _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
@@ -88,7 +87,7 @@ def take_out(link: Netlink, gone: list[tuple[str, str, Rules]]) -> None:
 
 
 def _message(kind: int, family: str, table: str, more: bytes = b"") -> bytes:
-    return message(_NFT | kind, netfilter(PARTS[family][0], named(1, table) + more))
+    return message(NFT | kind, netfilter(PARTS[family][0], named(1, table) + more))
 
 
 def _ask(family: str, chain: Chain) -> bytes:

@@ -13,6 +13,7 @@ BASE_CHAINS = "raw", "prerouting", "output", "back", "input", "postrouting"
 LIBVIRT = "libvirt_network"  # libvirt's tables
 IN_LIBVIRTS = "vfwhooks"  # our chain, and our set, in each of libvirt's tables
 LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
+NFT = 10 << 8  # the kinds of netlink messages about nf_tables
 # Family and table of each part: the family by number (for netlink) and by name.
 PARTS = {
     "own": (1, "inet", OWN),
