@@ -11,14 +11,15 @@ import errno
 import struct
 from collections.abc import Callable
 
-from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, named, nested
+from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, nested
+from ..host.routes import find_link
 from ..store import files
 from ..store.records import Hairpin, Pair
 
-_GETLINK, _SETLINK = 18, 19
+_SETLINK = 19
 _BRIDGE = 7  # the family of messages about bridge ports
 _LINK = struct.Struct("=BxHiII")
-_NAME, _MASTER, _PORT, _LINK_INFO = 3, 10, 12, 18
+_MASTER, _PORT, _LINK_INFO = 10, 12, 18
 _SLAVE_DATA = 5
 _MODE = 4
 
@@ -117,21 +118,10 @@ class Hairpins:
         return index, mode != b"\0"
 
     def _ask(self, number: int, name: str) -> tuple[int, dict[int, bytes]]:
-        """The index and the attributes of an interface, found by its index or else by
-        its name; 0 if there is none."""
+        """The interface with this index, or else with this name (see `find_link`)."""
         if self._link is None:
             self._link = self._connect(ROUTE)
-        asked = _LINK.pack(0, 0, number, 0, 0)
-        try:
-            answer = self._link.ask(
-                message(_GETLINK, asked if number else asked + named(_NAME, name))
-            )
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return 0, {}
-            raise
-        index: int = _LINK.unpack_from(answer)[2]
-        return index, attributes(answer[_LINK.size :])
+        return find_link(self._link, number, "" if number else name)
 
     def _set(self, port: Hairpin, is_on: bool) -> bool:
         """Set a port's mode; True if this is done, or the port has gone."""
