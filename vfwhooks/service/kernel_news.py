@@ -29,6 +29,8 @@ NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
 ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
 _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
 _NEWGENERATION = 15
+# Attributes of these messages; of a rule its chain, of an element its set.
+_TABLE, _CHAIN, _SET, _CHAIN_NAME, _EXPRESSIONS = 1, 2, 2, 3, 4
 _IPTABLES = b"filter", b"nat", b"raw"
 _MANGLE = b"mangle"
 _OWN, _LIBVIRT = OWN.encode(), LIBVIRT.encode()
@@ -70,23 +72,20 @@ class Rulesets:
                 self._is_lost = True
                 self._tools.clear()
                 return True, True
+            change = kind & 0xFF
             is_ours = port >> 16 == OUR_PORTS or port in self._tools
-            if is_ours or kind & 0xFF == _NEWGENERATION:
+            if is_ours or change == _NEWGENERATION:
                 continue
             about = attributes(payload[4:])
-            table = about.get(1, b"").rstrip(b"\0")
-            if _is_foreign(kind & 0xFF, table, about):
+            table = about.get(_TABLE, b"").rstrip(b"\0")
+            if _is_foreign(change, table, about):
                 self._changed.add((payload[0], table))
-            if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
-                is_in_ours = table == _OWN or _text(about.get(2)) == IN_LIBVIRTS
+            if change in (_NEWELEMENT, _DELELEMENT):
+                is_in_ours = table == _OWN or _text(about.get(_SET)) == IN_LIBVIRTS
                 elements = elements or is_in_ours
             elif table in (_OWN, _LIBVIRT):
                 rules = True
-            elif (
-                _is_in_mangle(kind & 0xFF, about)
-                if table == _MANGLE
-                else table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct)
-            ):
+            elif _is_watched(change, table, about, is_direct):
                 rules = elements = True
         self._tools.clear()
         return rules, elements
@@ -238,21 +237,19 @@ def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
         found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]
 
 
-def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
-    """Whether a change of iptables' tables may concern us: rules and chains of ours and
-    of libvirt, jumps to them, and removed tables."""
+def _is_watched(
+    kind: int, table: bytes, about: "dict[int, bytes]", is_direct: bool
+) -> bool:
+    """Whether a change of iptables' tables may concern us: rules and chains of ours,
+    jumps to them, removed tables, and, but for mangle, all that of libvirt."""
+    if table != _MANGLE and table not in _IPTABLES:
+        return False
+    ours = "VFW-" if table == _MANGLE else _OURS
     if kind in (_NEWRULE, _DELRULE):
-        name, target = _text(about.get(2)), jump_target(about.get(4, b""))
-        is_beside = is_direct and name in _BASE
-        return is_beside or name.startswith(_OURS) or target.startswith(_OURS)
-    return kind == _DELTABLE or _text(about.get(3)).startswith(_OURS)
-
-
-def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
-    """Whether a change of the table mangle concerns our rules there."""
-    target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
-    names = _text(about.get(2)), _text(about.get(3)), target
-    return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
+        name, target = _ends(about)
+        is_beside = is_direct and table != _MANGLE and name in _BASE
+        return is_beside or name.startswith(ours) or target.startswith(ours)
+    return kind == _DELTABLE or _text(about.get(_CHAIN_NAME)).startswith(ours)
 
 
 def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
@@ -262,9 +259,14 @@ def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
     if table != b"nat" or kind < _NEWCHAIN:
         return True
     if kind < _NEWRULE:
-        return not _text(about.get(3)).startswith(_OURS)
-    name, target = _text(about.get(2)), jump_target(about.get(4, b""))
+        return not _text(about.get(_CHAIN_NAME)).startswith(_OURS)
+    name, target = _ends(about)
     return not name.startswith(_OURS) and not target.startswith(_OURS)
+
+
+def _ends(about: "dict[int, bytes]") -> "tuple[str, str]":
+    """The chain of a rule, and the chain that the rule jumps to; '' for none."""
+    return _text(about.get(_CHAIN)), jump_target(about.get(_EXPRESSIONS, b""))
 
 
 def _text(name: "bytes | None") -> str:
