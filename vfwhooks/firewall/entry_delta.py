@@ -70,6 +70,16 @@ def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
     return deltas + ([Delta(new.owner, [], new.entries)] if new else [])
 
 
+def changes_of(
+    pairs: Iterable[tuple[Record | None, Record | None]],
+) -> tuple[list[Delta], list[Entry], list[Entry]]:
+    """The deltas of guests' old records and new ones, and the entries that they remove
+    and add."""
+    deltas = [delta for pair in pairs for delta in deltas_of(*pair)]
+    removed = [entry for delta in deltas for entry in delta.removed()]
+    return deltas, removed, [entry for delta in deltas for entry in delta.added()]
+
+
 def loopback_bridges(entries: Iterable[Entry]) -> set[str]:
     """The bridges of these entries that packets with loopback addresses pass."""
     return {entry.bridge for entry in entries if isinstance(entry, LoopbackBridge)}

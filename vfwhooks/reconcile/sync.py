@@ -18,7 +18,7 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..store.asking import note_stopped
-from ..store.records import Pair, Record
+from ..store.records import Key, Pair, Record
 from ..store.state import State
 from ..values.entries import Entry, ReturnRoute
 from ..values.errors import NeedsFullSync, Refused
@@ -98,9 +98,7 @@ class Sync:
         pairs += self._references.change(pairs, planner, pending.networks)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, pending)
-        deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
-        removed = [entry for delta in deltas for entry in delta.removed()]
-        added = [entry for delta in deltas for entry in delta.added()]
+        deltas, removed, added = entry_delta.changes_of(pairs)
         held = [entry for _, new in pairs if new for entry in new.entries]
         is_left = any(old and old.claims for old, _ in pairs)
         if is_contested(self._state, self._base, removed, is_left):
@@ -179,11 +177,7 @@ class Sync:
 
     def _full(self, pending: PendingChanges, planner: Planner, why: str) -> None:
         old = {record.key: record for record in self._state.records()}
-        now = {**{k: r for k, r in old.items() if not r.is_off}, **pending.after}
-        guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
-        guests = without_former_names(guests)
-        guests.sort(key=lambda record: record.since)
-        desired = {p.record.key: p for p in planner.all(guests)}
+        desired = {p.record.key: p for p in planner.all(_running(old, pending))}
         new = {key: one.settled() for key, one in desired.items()}
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
         share_entries(pairs)
@@ -204,10 +198,11 @@ class Sync:
         for record in new.values():
             wanted.update(dict.fromkeys(record.entries, record.owner))
         for key, one in desired.items():
-            self._report.named += one.lines_of_owners()
+            lines = one.lines_of_owners()
+            self._report.named += lines
             was = old[key].yields if key in old else []
             if key not in pending.after and was != one.yields():
-                self._report.said += one.lines_of_owners()
+                self._report.said += lines
         rulesets = planner.base_rulesets(desired.values(), self._base)
         result = self._sync(wanted, rulesets, is_first)
         self._state.keep_base(self._base)
@@ -217,9 +212,7 @@ class Sync:
         if not result.problems:
             for key in pending.after:
                 self._report.said += line_of(old.get(key), desired.get(key))
-        deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
-        removed = [entry for delta in deltas for entry in delta.removed()]
-        added = [entry for delta in deltas for entry in delta.added()]
+        _, removed, added = entry_delta.changes_of(pairs)
         self._report.note_check(why, result, len(removed), len(added))
         self.cuts.note(removed + result.removed, added + result.added, wanted, pairs)
         self._conclude(pairs)
@@ -301,17 +294,18 @@ class Sync:
     def _conclude(self, pairs: list[Pair]) -> None:
         """Write down what the kernel holds now."""
         for old, new in pairs:
-            for delta in entry_delta.deltas_of(old, new):
-                name = new.guest.name if new else old.guest.name if old else ""
-                self._report.removed += [(name, one) for one in delta.removed()]
-                self._report.added += [(name, one) for one in delta.added()]
-            if new:
-                self._report.added += entry_delta.modes(new, old)
+            self._report.note_change(old, new)
             if new is None and old:
                 note_stopped(self._state, old.key, time.monotonic_ns())
                 self._state.forget(old.key)
             elif new and old:
-                self._report.removed += entry_delta.modes(old, new)
                 gone = set(old.hairpins) - set(new.hairpins)
                 if gone or entry_delta.Delta("", old.entries, new.entries).removed():
                     self._state.keep(new)
+
+
+def _running(old: dict[Key, Record], pending: PendingChanges) -> list[Record]:
+    """The records of the guests that run after the events, by their start."""
+    now = {**{k: r for k, r in old.items() if not r.is_off}, **pending.after}
+    guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
+    return sorted(without_former_names(guests), key=lambda record: record.since)

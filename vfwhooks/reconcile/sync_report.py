@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..firewall.entry_delta import Named, SyncResult
+from ..firewall.entry_delta import Named, SyncResult, deltas_of, modes
+from ..store.records import Record
 
 # The reasons of full syncs that have a label of their own in `vfwhooks metrics`, in its
 # order. Prometheus keeps a series for each label.
@@ -55,6 +56,16 @@ class Report:
         self.added: Named = []
         self.carried: list[tuple[str, float]] = []
         self.checks: list[tuple[str, bool]] = []
+
+    def note_change(self, old: Record | None, new: Record | None) -> None:
+        """Note the entries and the hairpin modes that change with a guest's record."""
+        name = new.guest.name if new else old.guest.name if old else ""
+        for delta in deltas_of(old, new):
+            self.removed += [(name, one) for one in delta.removed()]
+            self.added += [(name, one) for one in delta.added()]
+        if new:
+            self.added += modes(new, old)
+            self.removed += modes(old, new) if old else []
 
     def note_check(
         self, why: str, result: SyncResult, removed: int, added: int
