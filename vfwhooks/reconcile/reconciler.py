@@ -197,19 +197,38 @@ class Reconciler:
         before = len(self.report.problems)
         self._inventory.look_anew()  # events may be newer than the inventory
         guest_events = self._heeded([event for _, event in noted], mine)
+        why = self._why_now(why)
+        pending = PendingChanges(self._state)
+        for guest_event in guest_events:
+            pending.follow(guest_event, self._is_away(guest_event))
+        if answer:
+            pending.correct(list(answer.guests), list(answer.drivers), asked)
+        self._try_sync(pending, {i.operation for i in guest_events}, why)
+        pending.note_stops()
+        if len(self.report.problems) > before:
+            self._state.ask_full(sync_report.PROBLEM)
+        else:
+            done = time.monotonic_ns()
+            self.report.carried += [
+                (one.operation, (done - one.stamp) / 1e9) for one in guest_events
+            ]
+        self._state.end([name for name, _ in noted])
+
+    def _why_now(self, why: str) -> str:
+        """The reason for a full sync: this one, or one that earlier holders of the lock
+        have left."""
         why = why or self._why_always()
         if self._state.begin():
             why = why or sync_report.KILLED
         said = self._state.read("full").partition("\n")[0]
         if self._state.take_full():
             why = why or said or sync_report.ASKED
-        pending = PendingChanges(self._state)
-        for guest_event in guest_events:
-            pending.follow(guest_event, self._is_away(guest_event))
-        if answer:
-            pending.correct(list(answer.guests), list(answer.drivers), asked)
+        return why
+
+    def _try_sync(self, pending: PendingChanges, kinds: set[str], why: str) -> None:
+        """Carry out the events, or write them down for a later holder of the lock."""
         try:
-            self._sync_rules(pending, {i.operation for i in guest_events}, why)
+            self._sync_rules(pending, kinds, why)
         except (VfwError, OSError) as error:
             self.report.problems.append(str(error))
             if isinstance(error, Damaged):
@@ -221,15 +240,6 @@ class Reconciler:
             # The cause must not stop each later holder of the lock.
             self.report.problems.append(f"{where(error)}: {error!r}")
             pending.postpone()
-        pending.note_stops()
-        if len(self.report.problems) > before:
-            self._state.ask_full(sync_report.PROBLEM)
-        else:
-            done = time.monotonic_ns()
-            self.report.carried += [
-                (one.operation, (done - one.stamp) / 1e9) for one in guest_events
-            ]
-        self._state.end([name for name, _ in noted])
 
     def _heeded(
         self, noted: list[GuestEvent], mine: "GuestEvent | None"
