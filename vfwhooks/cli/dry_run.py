@@ -55,20 +55,27 @@ def dry_run(
         # The sockets are opened here, to see neighbours and listeners of this host.
         _ = inventory.route, inventory.diag
         parts = [part for part in PARTS if has_table(Netlink(), part)]
-        mine, its = os.pipe()
-        child = os.fork()
-        if child == 0:
-            with os.fdopen(its, "wb") as pipe:
-                outcome = _perform(scratch, main, inventory, parts, answer, asked)
-                pickle.dump(outcome, pipe)
-            os._exit(0)
-        os.close(its)
-        with os.fdopen(mine, "rb") as pipe:
-            data = pipe.read()
-        os.waitpid(child, 0)
-        if not data:
-            raise VfwError("the dry run did not come to its end")
+        found = _in_child(
+            lambda: _perform(scratch, main, inventory, parts, answer, asked)
+        )
         after(scratch)
+    return found
+
+
+def _in_child(work: Callable[[], Outcome]) -> Outcome:
+    """What comes of the work in a child. Raises VfwError if the child is ended."""
+    mine, its = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with os.fdopen(its, "wb") as pipe:
+            pickle.dump(work(), pipe)
+        os._exit(0)
+    os.close(its)
+    with os.fdopen(mine, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
+    if not data:
+        raise VfwError("the dry run did not come to its end")
     found: Outcome = pickle.loads(data)  # from our own child
     return found
 
