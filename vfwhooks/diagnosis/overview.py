@@ -100,21 +100,9 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     if config is None:
         return overview
     tables = values(state)
-    marks = {table: value for value, table in tables.items()}
-    planner = Planner(
-        config,
-        inventory,
-        state.record,
-        lasting=1 << 62,
-        mark=lambda table: marks.get(table, 0),
-    )
+    planner = _planner(config, inventory, state, tables)
     records = state.records()
-    problems += find_vanished(records)
-    problems += [
-        f"{record.guest.name}: its hook was not called, the service found it; "
-        "vfwhooks doctor says more"
-        for record in find_uncalled(records, state.path)
-    ]
+    problems += [*find_vanished(records), *_uncalled(records, state)]
     foreign_owners = _foreign_owners(base, inventory, problems, without)
     desired = planner.all(records)
     rulesets = planner.base_rulesets(desired, {})
@@ -158,6 +146,30 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
             for published, ports in one.holes.items()
         },
     )
+
+
+def _planner(
+    config: compiled_file.Compiled,
+    inventory: Inventory,
+    state: State,
+    tables: dict[int, int],
+) -> Planner:
+    """A planner that allots no mark; `tables` are routing tables by their marks."""
+    marks = {table: value for value, table in tables.items()}
+    return Planner(
+        config,
+        inventory,
+        state.record,
+        lasting=1 << 62,
+        mark=lambda table: marks.get(table, 0),
+    )
+
+
+def _uncalled(records: list[Record], state: State) -> list[str]:
+    """The guests that no hook has told of."""
+    said = "its hook was not called, the service found it; vfwhooks doctor says more"
+    found = find_uncalled(records, state.path)
+    return [f"{record.guest.name}: {said}" for record in found]
 
 
 @dataclass(frozen=True)
