@@ -81,7 +81,8 @@ class Here:
 def replace_rules(
     source: Source, here: Here, output: Path | None, is_sure: bool
 ) -> int:
-    """Do it, and say what was done; the exit status."""
+    """Put the forwards in force, take the old rules out, and say what was done; the
+    exit status."""
     if source.kind in NOT_BY_RULES:
         what = f"--replace takes no rules out for {source.name}"
         raise VfwError(what, NOT_BY_RULES[source.kind])

@@ -22,8 +22,8 @@ def take_out(
     rules: Sequence[NamedRule], live: Callable[[], Ruleset], tools: Tools
 ) -> Left:
     """Take the rules out, those of one table at once, and those that a program keeps by
-    its own command. Returns those that are left, each
-    with the reason; `live` lists what is there now."""
+    its own command. Returns those that are left, each with the reason; `live` lists
+    what is there now."""
     there = Counter(named(*found) for found in live().rules())
     left = {one: _CHANGED for one in rules if one not in there}
     found = sorted((one for one in rules if one in there), key=_table)

@@ -119,8 +119,8 @@ def _moved(
 def _counted(
     meanings: Sequence[Meaning], kept: Counter[Meaning]
 ) -> Iterator[tuple[int, tuple[Meaning, int]]]:
-    """The places of the kept rules, each with its meaning, and which one of those of
-    that meaning it is."""
+    """The places of the kept rules, each with its meaning and its number among the
+    rules with the same meaning."""
     seen: Counter[Meaning] = Counter()
     for at, one in enumerate(meanings):
         if seen[one] < kept[one]:

@@ -37,7 +37,7 @@ class Refusal:
 
 
 class Context:
-    """All of that, found once for a ruleset."""
+    """What has to be known of a ruleset, found once."""
 
     def __init__(self, ruleset: Ruleset, names: Names) -> None:
         self.ruleset = ruleset
