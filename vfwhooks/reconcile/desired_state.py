@@ -28,36 +28,34 @@ AWAY = "the guest is being migrated and does not run here"
 
 class DesiredState:
     """The entries that a record should have, and the reasons of those that are missing.
-    `conflicts` are reasons by the entry's key (of an address: the key of its accept);
-    `networks` are needs that come with the first entry; `port_owners` are the listeners
-    or foreign rules that keep something whole from being published, and `without` is
-    all that is not published; `holes` are the owners of single ports of published
-    ranges; `seen` are sockets that may become owners (see port_conflicts); `exempt` are
-    entries that leave ports to services on bridges, and to foreign rules for one
-    address; `ports` (device, bridge) should be in hairpin mode once there is a forward;
-    `public` are addresses for this guest alone, and whether they are the host's own;
-    `unmarked` are messages about tables without a mark. With `is_contested` another
-    guest has something that this one wants. A guest that is away keeps nothing that
-    leads new connections to it."""
+    A guest that is away keeps nothing that leads new connections to it."""
 
     def __init__(self, record: Record, settings: Settings, endpoint: Endpoint) -> None:
         self.record = record
         self.settings = settings
         self.endpoint = endpoint
+        # Needs that come with the first entry.
         self.networks = [Need(network.name) for network in endpoint.networks]
         self.entries: list[Entry] = []
+        # They leave ports to services on bridges, and to foreign rules for one address.
         self.exempt: list[Entry] = []
+        # Reasons by the entry's key; of an address: by the key of its accept.
         self.conflicts: dict[Key, str] = {}
+        # Listeners or foreign rules that keep something whole from being published.
         self.port_owners: dict[Published, PortOwner] = {}
+        # The owners of single ports of published ranges.
         self.holes: dict[Published, dict[int, PortOwner]] = {}
-        self.seen: dict[Seen, int] = {}
-        self.without: set[Claimed] = set()
+        self.seen: dict[Seen, int] = {}  # they may become owners (see port_conflicts)
+        self.without: set[Claimed] = set()  # all that is not published
+        # Device and bridge, to be in hairpin mode once there is a forward.
         self.ports: list[tuple[str, str]] = []
+        # Addresses for this guest alone, and whether they are the host's own.
         self.public: dict[Address, bool] = {}
-        self.unmarked: list[str] = []
+        self.unmarked: list[str] = []  # messages about tables without a mark
         more = settings.from_metadata
         for one, reason in more.contested.items() if more else ():
             self.conflicts[Published, one] = reason
+        # Another guest has something that this one wants.
         self.is_contested = bool(self.conflicts)
 
     def settled(self) -> Record:
