@@ -7,7 +7,7 @@ from binascii import crc32
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..store.records import Record
+from ..store.records import Pair, Record
 from ..values.entries import Entry, HairpinMode, Kept, LoopbackBridge
 
 Named = list[tuple[str, Kept]]  # each with the guest's name
@@ -71,7 +71,7 @@ def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
 
 
 def changes_of(
-    pairs: Iterable[tuple[Record | None, Record | None]],
+    pairs: Iterable[Pair],
 ) -> tuple[list[Delta], list[Entry], list[Entry]]:
     """The deltas of guests' old records and new ones, and the entries that they remove
     and add."""
