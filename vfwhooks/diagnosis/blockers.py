@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..firewall.iptables_nft import list_chain_names
 from ..firewall.iptables_tools import COMMANDS, own_variant
-from ..firewall.nft_names import LIBVIRT, OWN
+from ..firewall.nft_names import FAMILIES, LIBVIRT, OWN
 from ..firewall.nft_netlink import BaseChain, list_base_chains
 from ..host.netlink import Netlink
 from ..host.run import Run, find
@@ -24,7 +24,6 @@ from ..values.errors import Refused, VfwError
 from ..values.findings import WRONG, Finding, in_shell
 from ..values.findings import run as command
 
-_FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
 _PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
 _TABLES = {"ipt": "ip", "ip6": "ip6"}  # by how the tool's name begins
 _NOT_THERE = 1  # the exit status of iptables -C
@@ -113,7 +112,7 @@ def _dropping(
     run: Run,
 ) -> Iterator[Blocker]:
     """The blockers from a base chain with policy drop."""
-    family = _FAMILIES[chain.family]
+    family = FAMILIES[chain.family]
     if (chain.table, chain.name) == ("filter", "FORWARD") and find("iptables"):
         if base.get("variant") != "nft" or family not in base:
             names = list_chain_names(link, family, "filter")

@@ -20,6 +20,8 @@ PARTS = {
     "4": (2, "ip", LIBVIRT),
     "6": (10, "ip6", LIBVIRT),
 }
+# Our families by what nft calls the family of a table.
+FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
 
 
 def set_name(entry: Entry) -> str:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ..firewall.nft_names import FAMILIES
 from ..rulesets.nft_json_reader import read_nft_json
 from .dnat_conditions import convert
 from .dnat_rules import Rule
 from .named_rules import Place, left
-
-FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
 
 
 def parse_table(text: str, gone: Collection[Place] = ()) -> dict[str, list[Rule]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..firewall.iptables_tools import COMMANDS, Tools
-from ..firewall.nft_names import LIBVIRT, OWN
+from ..firewall.nft_names import FAMILIES, LIBVIRT, OWN
 from ..firewall.nft_netlink import list_nat_chains
 from ..host.netlink import Netlink
 from ..host.run import Run
@@ -23,7 +23,7 @@ from ..values.published import Published
 from .claimed_ports import Doubt, Own, find_claims
 from .dnat_rules import LAST, Chains, find_taken
 from .dnat_rules_iptables import PREROUTING, owner_of, parse_nat, place_of_ours
-from .dnat_rules_nft import FAMILIES, is_xtables, parse_table
+from .dnat_rules_nft import is_xtables, parse_table
 from .named_rules import LEGACY, NONE, Named
 
 # The priority of our nftables chain (see templates/nftables.j2), and of iptables'

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from ..firewall.iptables_tools import Tools
+from ..firewall.nft_names import FAMILIES
 from ..rulesets.ruleset import Ruleset
 from ..values.errors import VfwError
 from .named_rules import LEGACY, NFT, NamedRule, named
 
-_FAMILIES = {"ip": "4", "ip6": "6"}
 _CHANGED = "it is not there any more as it was"
 _STILL = "it is still there after that"
 Left = dict[NamedRule, str]
@@ -73,4 +73,4 @@ def _carry_out(rules: list[NamedRule], there: Counter[NamedRule], tools: Tools) 
     lines = [f"-D {r.chain} {r.text}\n" for r in rules for _ in range(there[r])]
     text = f"*{first.table}\n{''.join(lines)}COMMIT\n"
     variant = "legacy" if first.tool == LEGACY else "nft"
-    tools.restore_text(_FAMILIES[first.family], variant, text)
+    tools.restore_text(FAMILIES[first.family], variant, text)
