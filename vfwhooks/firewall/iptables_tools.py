@@ -137,14 +137,14 @@ class Tools:
     def _has_raw(self, family: str, variant: str) -> bool:
         """Whether the table raw exists; listing it would create it."""
         if variant == "legacy":
-            return RAW in _legacy_tables(family)
+            return RAW in legacy_tables(family)
         return bool(list_chain_names(self.link, family, RAW))
 
     def _uses_mangle(self, family: str, variant: str) -> bool:
         """Whether our rules are, or must be, in the table mangle, which others use
         too."""
         if variant == "legacy":
-            return MANGLE in _legacy_tables(family)
+            return MANGLE in legacy_tables(family)
         if f"{MANGLE}{family}" in self._base:
             return True
         return "VFW-BACK" in list_chain_names(self.link, family, MANGLE)
@@ -166,15 +166,15 @@ def texts(rules: list[tuple[str, str]]) -> list[str]:
     return [rule for _, rule in rules]
 
 
-def _legacy_tables(family: str) -> list[str]:
+def legacy_tables(family: str, root: str = "") -> list[str]:
     """The tables that are in the kernel; listing others would create them."""
-    return (files.read(_LEGACY_TABLES[family]) or b"").decode().split()
+    return (files.read(f"{root}{_LEGACY_TABLES[family]}") or b"").decode().split()
 
 
 def _tool(family: str, variant: str, kind: str, table: str = FILTER) -> "str | None":
     """The variant's tool; to save legacy, only if its table is in the kernel."""
     is_legacy_save = variant == "legacy" and kind == "save"
-    if is_legacy_save and table not in _legacy_tables(family):
+    if is_legacy_save and table not in legacy_tables(family):
         return None
     name = f"{COMMANDS[family]}-{variant}-{kind}"
     plain = f"{COMMANDS[family]}-{kind}"
