@@ -12,7 +12,7 @@ from ..config.config_files import find_files
 from ..config.schema import read_forwards
 from ..diagnosis.asked_forwards import label, ports_of
 from ..diagnosis.forward_hops import has_guest
-from ..diagnosis.live_ruleset import list_live
+from ..diagnosis.live_ruleset import SECONDS, list_live
 from ..diagnosis.overview import Overview, look
 from ..diagnosis.status_rows import ForwardStatus
 from ..firewall.iptables_tools import Tools
@@ -48,7 +48,6 @@ from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 
 _QUESTION = "take them out? y(es), n(o): "
-_SECONDS = 60.0  # for a tool that lists or changes a large ruleset
 _DROP_IN = "forwards.d/imported.yaml"
 # Whose forwards are no rules that could be taken out one by one, and what ends them.
 NOT_BY_RULES = {
@@ -138,7 +137,7 @@ def _find(made: Made, here: Here, edited: dict[Path, bytes]) -> list[OldRule]:
     )
     named = frozenset(one.rule for one in old if not one.why)
     base, inventory = State(here.state).base(), Inventory(f"{here.state}/networks")
-    left = read_foreign(base, inventory, Netlink(), Run(seconds=_SECONDS), named)
+    left = read_foreign(base, inventory, Netlink(), Run(seconds=SECONDS), named)
     return [kept(one, left.claims) for one in old]
 
 
@@ -197,7 +196,7 @@ def _replace(
         raise VfwError(f"{said}, no rule is taken out", cure)
     left = {one.rule: why for one in doomed if (why := _why_not(one, overview))}
     rules = [one.rule for one in doomed if one.rule not in left]
-    run = Run(seconds=_SECONDS)
+    run = Run(seconds=SECONDS)
     tools = Tools(Netlink(), run, state.base())
     try:
         left.update(take_out(rules, lambda: read_ruleset(list_live(), ""), tools))

@@ -18,7 +18,7 @@ from ..store.state import State
 from .outside_packets import this_host
 from .port_verdicts import PortVerdicts
 
-_SECONDS = 60.0  # for a tool that lists a large ruleset
+SECONDS = 60.0  # for a tool that lists or changes a large ruleset
 _SHARED = "claim", "network"  # records that belong to no running guest
 _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 
@@ -26,7 +26,7 @@ _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 def list_live() -> str:
     """The ruleset as text: nft's list with handles, which has all tables of iptables'
     nft variant, and iptables-save of both variants."""
-    parts, run = [], Run(seconds=_SECONDS)
+    parts, run = [], Run(seconds=SECONDS)
     if find("nft"):
         parts.append(run(["nft", "-a", "list", "ruleset"]))
     if find("iptables-save"):
