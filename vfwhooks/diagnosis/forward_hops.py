@@ -25,14 +25,14 @@ from ..rulesets.walk import Traversal
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import APPLY, NOTE, OK, WRONG, Cure, Finding, by_hand, run
-from ..values.published import family_of, parse_address
+from ..values.published import EVERY, family_of, parse_address
 from .allowed_clients import tell_clients
 from .blockers import find_blockers
 from .doctor_firewall import find_missing_tool, restart_libvirt
 from .explain import find_network
 from .foreign_reasons import few
 from .live_ruleset import live_verdicts
-from .outside_packets import EVERY, find_client
+from .outside_packets import find_client
 from .paused_guests import find_paused
 from .port_verdicts import PortVerdicts, refused
 from .return_path_check import ReturnPath

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..values.findings import WRONG, Finding
-from ..values.published import family_of, parse_address
+from ..values.published import EVERY, family_of, parse_address
 from .blocked_ways import BlockedWays
 from .blockers import Blocker
-from .outside_packets import EVERY
 from .return_path_check import ReturnPath
 from .status_rows import ForwardStatus
 

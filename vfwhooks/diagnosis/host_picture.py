@@ -11,9 +11,8 @@ from ..libvirt.inventory import Inventory
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Traversal
 from ..values.guests import Network
-from ..values.published import Subnet
+from ..values.published import EVERY, Subnet
 from .explain import find_network
-from .outside_packets import EVERY
 from .overview import Overview
 from .port_verdicts import PortVerdicts, refused
 from .status_rows import ForwardStatus

@@ -13,10 +13,9 @@ from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Host
 from ..values.errors import VfwError
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import Address
+from ..values.published import EVERY, Address
 from .status_rows import ForwardStatus
 
-EVERY = ("*", "0.0.0.0", "::")
 _SAMPLE = "tcp", 80  # the packet for an address that is published whole
 _PAIR = 2  # addresses of a network that has no address of its own
 

@@ -36,6 +36,7 @@ class Family(str, Enum):
 
 
 BOTH = (Family.IPV4, Family.IPV6)
+EVERY = "*", "0.0.0.0", "::"  # the words for every address of the host
 
 
 FIRST, LAST = 0, 65535  # the ports of ALL
