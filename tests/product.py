@@ -77,6 +77,11 @@ def status(host: Host) -> dict[str, Any]:
     return answer
 
 
+def rows(host: Host) -> list[tuple[str, str]]:
+    """The state and the reason of every forward."""
+    return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
+
+
 def states(host: Host) -> dict[str, str]:
     """The state of every forward by guest and published port ("web1 8080/tcp")."""
     return {
@@ -185,6 +190,11 @@ def published(host: Host) -> set[Published]:
     for tool in ("iptables-save", "ip6tables-save"):
         found |= iptables_published(host.run([tool]))
     return found
+
+
+def published_ports(host: Host) -> set[int]:
+    """The ports that the kernel of the host publishes."""
+    return {one.port for one in published(host)}
 
 
 def sealed(text: str) -> str:

@@ -13,7 +13,7 @@ from lab.firewalld import CONF, start_firewalld
 from lab.host import Host
 from lab.net import Net
 from lab.network import default_network, mac_for
-from product import call_hook, domain_xml, put_in, status, vfwhooks
+from product import call_hook, domain_xml, put_in, rows, vfwhooks
 
 from e2e.cures import cures, in_checkout
 
@@ -64,11 +64,6 @@ def outside_and_guest(host: Host) -> Iterator[Net]:
 def outcomes(outside: Net) -> list[str]:
     """What becomes of a connection by IPv4, and by IPv6."""
     return [outside.http(url, timeout=2).outcome.value for url in URLS]
-
-
-def rows(host: Host) -> list[tuple[str, str]]:
-    """State and reason of the forward by IPv4, and by IPv6."""
-    return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
 
 
 def cured(host: Host, outside: Net, ident: str) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ import pytest
 from lab.box import wait_until
 from lab.host import Host
 from lab.systemd import Systemd, start_systemd
-from product import configure, published
+from product import configure, published_ports
 
 from e2e.conftest import KINDS, ONE_KIND
 
@@ -85,19 +85,14 @@ def stamp(systemd: Systemd, unit: str, name: str) -> int:
     return int(systemd.show(unit, f"{name}TimestampMonotonic"))
 
 
-def served(host: Host) -> set[int]:
-    """The ports that the kernel publishes."""
-    return {one.port for one in published(host)}
-
-
 def test_order(systemd: Systemd) -> None:
     """The service is ready before libvirtd is started, so the hook of the guest that
     starts with libvirt is answered; nobody has rung in vain."""
     with booted(systemd) as host:
         ready = stamp(systemd, SERVICE, "ActiveEnter")
         started = stamp(systemd, LIBVIRTD, "ExecMainStart")
-        wait_until(lambda: served(host), "the guest's forward")
-        ports = served(host)
+        wait_until(lambda: published_ports(host), "the guest's forward")
+        ports = published_ports(host)
         is_deaf = host.path("/run/vfwhooks/deaf").exists()
 
     assert (0 < ready <= started, ports, is_deaf) == (True, {8080}, False)
@@ -110,8 +105,8 @@ def test_a_service_that_does_not_start(systemd: Systemd, how: str) -> None:
     write(systemd, f"{SERVICE}.d/hang.conf", f"{SHORT}{how}\n")
 
     with booted(systemd) as host:
-        wait_until(lambda: served(host), "the guest's forward")
-        seen = served(host), systemd.show(LIBVIRTD, "ActiveState")
+        wait_until(lambda: published_ports(host), "the guest's forward")
+        seen = published_ports(host), systemd.show(LIBVIRTD, "ActiveState")
         is_ready = systemd.show(SERVICE, "ActiveState") == "active"
     systemd.run("rm", "-r", f"/etc/systemd/system/{SERVICE}.d")
 

@@ -20,6 +20,7 @@ from product import (
     configure,
     hook_files,
     published,
+    published_ports,
     put_in,
     start_watch,
     status,
@@ -209,7 +210,7 @@ def test_nobody_notices_that_our_directory_is_taken_away(
 
 def wait_for_port(host: Host, port: int) -> None:
     """Until it is published, and no other."""
-    wait_until(lambda: {one.port for one in published(host)} == {port}, "it is edited")
+    wait_until(lambda: published_ports(host) == {port}, "it is edited")
 
 
 @pytest.mark.parametrize("host", ONE_KIND, indirect=True)

@@ -20,8 +20,8 @@ from product import (
     domain_xml,
     edit,
     put_in,
+    rows,
     start_watch,
-    status,
     stop_watch,
     vfwhooks,
 )
@@ -109,11 +109,6 @@ def start(host: Host, guest: str) -> list[tuple[str, str]]:
     edit(host, f"guests:\n  web1: {guest}\n")
     event(host, "started")
     return rows(host)
-
-
-def rows(host: Host) -> list[tuple[str, str]]:
-    """What status says of every forward: state and reason."""
-    return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
 
 
 def who(outside: Net, port: int, address: str = OUTSIDE) -> str:

@@ -18,7 +18,7 @@ import pytest
 from lab.box import Done
 from lab.host import HOOKS, Host
 from lab.systemd import Systemd, start_systemd
-from product import CONFIG, HERE, configure, hook_files, published
+from product import CONFIG, HERE, configure, hook_files, published, published_ports
 
 from e2e.conftest import KINDS
 from e2e.streams import Streams
@@ -138,7 +138,7 @@ class Guests:
 
     def _expect(self, name: str, *, is_there: bool) -> None:
         until = time.monotonic() + 5
-        while (PORTS[name] in ports(self.host)) != is_there:
+        while (PORTS[name] in published_ports(self.host)) != is_there:
             if time.monotonic() > until:
                 event = "start" if is_there else "stop"
                 self.wrong.append(f"{name}'s {event} at {time.strftime('%T')}")
@@ -149,11 +149,6 @@ def files(host: Host) -> set[str]:
     """The files and directories that an installation may have added to."""
     skipped = [word for place in OF_OTHERS for word in ("-path", place, "-prune", "-o")]
     return set(host.run(["find", *PLACES, *skipped, "-print"]).splitlines())
-
-
-def ports(host: Host) -> set[int]:
-    """The ports that the kernel publishes."""
-    return {one.port for one in published(host)}
 
 
 @dataclass

@@ -18,10 +18,11 @@ from product import (
     domain_xml,
     edit,
     published,
+    published_ports,
     put_in,
+    rows,
     ruleset,
     start_watch,
-    status,
     stop_watch,
     vfwhooks,
 )
@@ -100,11 +101,6 @@ def start(host: Host, guest: str) -> list[tuple[str, str]]:
     return rows(host)
 
 
-def rows(host: Host) -> list[tuple[str, str]]:
-    """What status says of every forward: state and reason."""
-    return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
-
-
 def who(outside: Net, port: int, address: str = OUTSIDE) -> str:
     """Who answers a datagram: the first word of what is said."""
     return outside.udp(address, port, timeout=2).body.partition(" ")[0]
@@ -128,7 +124,7 @@ def is_decided(host: Host) -> bool:
 
 def taken_out(host: Host, first: int, last: int) -> list[int]:
     """The ports of a range that the kernel does not publish."""
-    there = {one.port for one in published(host)}
+    there = published_ports(host)
     return [port for port in range(first, last + 1) if port not in there]
 
 

@@ -15,6 +15,7 @@ from lab.network import mac_for
 from product import (
     configure,
     published,
+    rows,
     settled_ruleset,
     start_watch,
     status,
@@ -93,11 +94,6 @@ def bodies(outside: Net, patience: float = 5) -> list[str]:
     seconds."""
     replies = [outside.http(url, timeout=patience) for url in URLS]
     return [reply.body or reply.outcome.value for reply in replies]
-
-
-def rows(host: Host) -> list[tuple[str, str]]:
-    """State and reason of the forward, by IPv4 and by IPv6."""
-    return [(row["state"], row["reason"]) for row in status(host)["forwards"]]
 
 
 def expect(outside: Net, what: list[str]) -> None:

@@ -28,6 +28,7 @@ from product import (
     edit,
     hook_files,
     published,
+    published_ports,
     put_in,
     start_watch,
     status,
@@ -346,7 +347,7 @@ def check(host: Host) -> list[str]:
 
 def missing(host: Host) -> list[int]:
     """The ports of the range that the kernel does not publish."""
-    there = {one.port for one in published(host)}
+    there = published_ports(host)
     return [port for port in range(50000, 52001) if port not in there]
 
 
@@ -631,11 +632,6 @@ def test_without_the_service(host: Host, late: None) -> None:
 
     edited = [{8081}, {8081}, {8082}, {8082}, {8083}]
     assert seen == [*edited, set(), {8084}, set()]
-
-
-def published_ports(host: Host) -> set[int]:
-    """What the kernel publishes."""
-    return {one.port for one in published(host)}
 
 
 @promises(

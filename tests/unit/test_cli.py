@@ -402,7 +402,7 @@ def test_trace_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             """Nothing."""
             return []
 
-    monkeypatch.setattr(explained, "_live_verdicts", lambda _: (Verdicts(), None))
+    monkeypatch.setattr(explained, "live_verdicts", lambda _: Verdicts())
     for about in ("8081", "udp/53"):
         state = fresh_state(tmp_path)
         list(explained.trace(about, ANYBODY, 0, state, f"{tmp_path}/x"))

@@ -34,11 +34,9 @@ class Loop(daemon.Watch):
             "_rulesets",
             "_guests",
             "_ringing",
-            "_answers",
             "_surveyor",
         ):
             setattr(self, name, Mock())
-        self._answers = Mock()
         self._counter = EventCounter(self._state)
         self._watched = Mock(read=dict, guests=[])
 

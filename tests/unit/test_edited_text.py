@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unit.builders import PROPERTY, refusal
 from unit.test_docs import DOCS, examples
 from vfwhooks.config.edited_text import add, change, remove
-from vfwhooks.config.edited_tree import plain
+from vfwhooks.config.yaml_nodes import plain
 from vfwhooks.config.yaml_tree import parse_tree
 
 ADDED = {

@@ -27,7 +27,7 @@ class Kernel(Link):
         self._refuses = refuses
         self.batches: list[list[bytes]] = []
 
-    def batch(self, messages: list[bytes], commit: bool = True) -> None:
+    def batch(self, messages: list[bytes]) -> None:
         self.batches.append(messages)
         if self._refuses:
             raise NotTaken(errno.EBUSY, 0)

@@ -55,6 +55,7 @@ TOO_DEAR = [
     "subprocess",
     "tempfile",
     "threading",
+    "typing",
     "yaml",
 ]
 

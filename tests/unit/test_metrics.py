@@ -16,8 +16,8 @@ from vfwhooks.diagnosis.metrics import OPERATIONS, find_metrics, render_metrics
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 from vfwhooks.firewall.entry_delta import SyncResult
-from vfwhooks.reconcile.sync_report import NOT_INTACT, Report
-from vfwhooks.service.event_counter import OTHER, REASONS, EventCounter
+from vfwhooks.reconcile.sync_report import LABELS, NOT_INTACT, Report
+from vfwhooks.service.event_counter import EventCounter
 from vfwhooks.store.counts import FILE, parse_counts
 from vfwhooks.values.entries import Accept, Entry
 from vfwhooks.values.published import parse_address
@@ -165,7 +165,7 @@ def test_a_damaged_file_begins_anew(text: str) -> None:
 
 
 def literals() -> set[str]:
-    """The reasons of full syncs that stand in the source as they are."""
+    """The reasons of full syncs that stand as text where they are given."""
     found: set[str] = set()
     package = CHECKOUT / "vfwhooks"
     for path in (*package.glob("reconcile/*.py"), *package.glob("service/*.py")):
@@ -180,9 +180,12 @@ def literals() -> set[str]:
 
 
 def test_every_reason_has_a_label() -> None:
-    """A reason that is new in the source is no `other`, and metrics knows all."""
-    assert (literals() - set(REASONS), len(literals()) > 8) == (set(), True)
-    assert set(metrics.REASONS) == {*REASONS.values(), OTHER}
+    """A reason is made with its label, and dashboards know the labels by name."""
+    assert (literals(), len(LABELS) > 8) == (set(), True)
+    assert (
+        *("boot", "config", "rules", "foreign_rules", "backend", "network", "guest"),
+        *("retry", "asked", "poll", "other"),
+    ) == metrics.REASONS
 
 
 def test_every_operation_has_a_series(tmp_path: Path) -> None:

@@ -237,19 +237,9 @@ def test_a_transaction() -> None:
     ]
 
 
-def test_a_rehearsed_transaction() -> None:
-    """Without its end the kernel checks it and drops it."""
-    link = Link(status(0, 2))
-
-    link.batch([message(7, b"")], commit=False)
-
-    assert [kind for kind, *_ in split(link.wire.sent[0])] == [16, 7]
-
-
 @pytest.mark.parametrize("index", [0, 1, 2])
-@pytest.mark.parametrize("commit", [True, False])
 @pytest.mark.parametrize("earlier", [0, 3])
-def test_a_transaction_that_is_refused(index: int, commit: bool, earlier: int) -> None:
+def test_a_transaction_that_is_refused(index: int, earlier: int) -> None:
     """Which of its messages the kernel did not take, and why."""
     link = Link(*[status(0)] * earlier, status(errno.EEXIST, earlier + 2 + index))
     for _ in range(earlier):
@@ -258,7 +248,7 @@ def test_a_transaction_that_is_refused(index: int, commit: bool, earlier: int) -
         link.wire.answers = rest
 
     with pytest.raises(NotTaken) as caught:
-        link.batch([message(7, b"")] * 3, commit)
+        link.batch([message(7, b"")] * 3)
     assert (caught.value.errno, caught.value.index, str(caught.value)) == (
         errno.EEXIST,
         index,

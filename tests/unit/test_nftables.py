@@ -43,7 +43,7 @@ class Table(Link):
         elements = [nla(1, b"".join(encode(entry)[1:])) for entry in some]
         return [(0, answer(nla(3, element))) for element in elements]
 
-    def batch(self, messages: list[bytes], commit: bool = True) -> None:
+    def batch(self, messages: list[bytes]) -> None:
         self.taken.append(messages)
 
 

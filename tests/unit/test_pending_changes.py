@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields as all_fields
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,16 @@ from unit.builders import (
     guest,
     nic,
     parsed,
+    published,
     record,
     written,
 )
 from vfwhooks.reconcile.pending_changes import PendingChanges
 from vfwhooks.store import asking
-from vfwhooks.store.records import GuestEvent, Key, Record
+from vfwhooks.store.records import GuestEvent, Key, Ousted, Record, Seen
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest
+from vfwhooks.values.published import parse_address
 
 WEB = ("qemu", "web1")
 ENTRIES = ["accept 4 192.168.122.10"]
@@ -128,6 +132,33 @@ def test_an_answer_about_a_guest_that_is_away(tmp_path: Path) -> None:
     events.correct([guest()], ["qemu"], time.monotonic_ns())
 
     assert [one.key for one in events.arrived()] == [WEB]
+
+
+def test_a_guest_that_goes_on_keeps_all_of_its_record(tmp_path: Path) -> None:
+    """Also what a later release adds to a record, which is to stand here, too."""
+    port, address = published("4 * tcp 22 22"), parse_address("192.168.122.10")
+    before = replace(
+        running(),
+        is_waiting=True,
+        is_returned=True,
+        is_shared=True,
+        yields=[port],
+        seen={Seen(port, 4711): 1500},
+        ousted=[Ousted(address, OTHER_MAC)],
+        hairpins=[("vnet0", "virbr0", 17)],
+        left=parsed(DNAT),
+        claims=[port],
+        public={address: True},
+    )
+    state = known(tmp_path, before)
+
+    new = followed(state, GuestEvent("reconnected", guest(), 3000)).after[WEB]
+
+    names = [one.name for one in all_fields(Record)]
+    unset = {name for name in names if not getattr(before, name)}
+    changed = {one for one in names if getattr(before, one) != getattr(new, one)}
+    assert unset == {"is_off", "is_followed", "is_away"}
+    assert changed == {"stamp", "is_waiting"}
 
 
 def test_a_guest_of_the_same_name_that_is_another(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,13 +21,10 @@ from unit.builders import (
 from vfwhooks.config import compiled_file
 from vfwhooks.reconcile.planner import Planner
 from vfwhooks.reconcile.references import References, note_ousted
-from vfwhooks.store.records import Ousted, Record
+from vfwhooks.store.records import Ousted, Pair, Record
 from vfwhooks.store.state import State
 from vfwhooks.values.errors import NeedsFullSync
 from vfwhooks.values.published import parse_address
-
-if TYPE_CHECKING:
-    from vfwhooks.reconcile.references import Pair
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
 

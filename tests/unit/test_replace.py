@@ -3,6 +3,7 @@ not the same any more."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -15,7 +16,9 @@ from unit.test_import_cases import known
 from vfwhooks.cli.replace_rules import NOT_BY_RULES, Here, Source, replace_rules
 from vfwhooks.config.schema import read_forwards
 from vfwhooks.firewall.iptables_tools import Tools
-from vfwhooks.foreign.named_rules import NamedRule, without_listed, without_saved
+from vfwhooks.foreign.dnat_rules_iptables import parse_nat
+from vfwhooks.foreign.dnat_rules_nft import parse_table
+from vfwhooks.foreign.named_rules import NamedRule
 from vfwhooks.foreign.removal import take_out
 from vfwhooks.host.netlink import Netlink
 from vfwhooks.importers.imported import Found, Imported, Origin
@@ -226,16 +229,26 @@ def test_changed_meanwhile() -> None:
 def test_listings_without() -> None:
     """Named rules count as gone; all others stay, in other tables and chains too."""
     saved = "*nat\n-A PREROUTING -p tcp\n-A OUTPUT -p tcp\nCOMMIT\n"
-    nft = '{"nftables": [{"rule": {"chain": "pre", "handle": 1}}, {"chain": {}}]}'
-    named = rule(1, "x"), NamedRule("iptables", "ip", "nat", "PREROUTING", "", "-p tcp")
+    drop = {"family": "ip", "chain": "pre", "handle": 1, "expr": [{"drop": None}]}
+    by_nft = {
+        name: json.dumps({"nftables": [{"rule": {**drop, "table": name}}]})
+        for name in ("site", "other")
+    }
+    gone = {
+        rule(1, "x").place,
+        NamedRule("iptables", "ip", "nat", "PREROUTING", "", "-p tcp").place,
+    }
 
-    assert without_saved(saved, "4", "nft", named) == saved.replace(
-        "-A PREROUTING -p tcp\n", ""
-    )
-    assert without_saved(saved, "6", "nft", named) == saved
-    assert without_saved(saved, "4", "legacy", named) == saved
-    assert without_listed(nft, "ip", "site", named) == '{"nftables": [{"chain": {}}]}'
-    assert without_listed(nft, "ip", "other", named) == nft
+    found = [
+        parse_nat(saved, "4", gone=gone),
+        parse_nat(saved, "6", gone=gone),
+        parse_nat(saved, "4", tool="iptables-legacy", gone=gone),
+        parse_table(by_nft["site"], gone),
+        parse_table(by_nft["other"], gone),
+    ]
+
+    counts = [[len(rules) for rules in chains.values()] for chains in found]
+    assert counts == [[0, 1], [1, 1], [1, 1], [0], [1]]
 
 
 def test_copies(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from unit.builders import (
 from vfwhooks.config.compiled_lines import parse_settings
 from vfwhooks.config.value_syntax import Address
 from vfwhooks.firewall.entry_delta import Delta
+from vfwhooks.host import routes as host_routes
 from vfwhooks.host.policy_rules import PolicyRule, PolicyRules
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.reconcile.return_path import (
@@ -68,11 +69,16 @@ class Routes:
         return (VIRBR0, name) if name else (index, NAMES.get(index, ""))
 
 
-class Host:
+class Host(Inventory):
     """An inventory of that."""
 
     def __init__(self, own: dict[str, Way], of_guest: Way | None) -> None:
-        self.routes = Routes(own, of_guest)
+        super().__init__("/nonexistent")
+        self._made = Routes(own, of_guest)
+
+    @property
+    def routes(self) -> host_routes.Routes:
+        return cast("host_routes.Routes", self._made)
 
     def bridge_addresses(self) -> set[Address]:
         """Its address."""
@@ -85,7 +91,7 @@ def found(
     """The ways of each forward, what the guest needs, and what there is no mark for;
     table 100 + N has the mark N, up to 15."""
     settings, networks = parse_settings(lines), [network()]
-    host = cast("Inventory", Host(own, of_guest))
+    host = Host(own, of_guest)
     needed, unmarked = find_return_routes(
         settings,
         GUEST,

@@ -20,8 +20,8 @@ import pytest
 
 from unit.builders import CHECKOUT
 from unit.terminals import child, read_until
-from vfwhooks.cli.excerpts import fold, width_of
-from vfwhooks.cli.screen import Line, closing_line, head_lines, table_lines
+from vfwhooks.cli.excerpts import Line, fold, width_of
+from vfwhooks.cli.screen import closing_line, head_lines, table_lines
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status_rows import ForwardStatus
 

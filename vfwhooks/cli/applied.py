@@ -18,11 +18,9 @@ from ..store.foreign_ports import build
 from ..store.state import State
 from ..values.errors import VfwError, show
 from . import progress
-from .outcome import Outcome
+from .outcome import BAD, DONE, FAILED, Outcome
 from .output import complain, diff_lines
 from .printed_problems import print_with_excerpts
-
-DONE, FAILED, BAD = 0, 1, 2
 
 
 def apply(state: State, config: str, is_dry: bool, without: Named = NONE) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from ..config.schema import read_forwards
 from ..diagnosis.asked_forwards import find_rows
 from ..diagnosis.host_picture import find_picture
 from ..diagnosis.live_ruleset import live_verdicts
@@ -40,7 +39,6 @@ def draw_host(
             rows,
             live_verdicts(state),
             Inventory(f"{state.path}/networks"),
-            read_forwards(Path(config))[0],
             title,
         )
     )

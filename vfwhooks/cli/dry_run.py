@@ -55,20 +55,27 @@ def dry_run(
         # The sockets are opened here, to see neighbours and listeners of this host.
         _ = inventory.route, inventory.diag
         parts = [part for part in PARTS if has_table(Netlink(), part)]
-        mine, its = os.pipe()
-        child = os.fork()
-        if child == 0:
-            with os.fdopen(its, "wb") as pipe:
-                outcome = _perform(scratch, main, inventory, parts, answer, asked)
-                pickle.dump(outcome, pipe)
-            os._exit(0)
-        os.close(its)
-        with os.fdopen(mine, "rb") as pipe:
-            data = pipe.read()
-        os.waitpid(child, 0)
-        if not data:
-            raise VfwError("the dry run did not come to its end")
+        found = _in_child(
+            lambda: _perform(scratch, main, inventory, parts, answer, asked)
+        )
         after(scratch)
+    return found
+
+
+def _in_child(work: Callable[[], Outcome]) -> Outcome:
+    """What comes of the work in a child. Raises VfwError if the child is ended."""
+    mine, its = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with os.fdopen(its, "wb") as pipe:
+            pickle.dump(work(), pipe)
+        os._exit(0)
+    os.close(its)
+    with os.fdopen(mine, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
+    if not data:
+        raise VfwError("the dry run did not come to its end")
     found: Outcome = pickle.loads(data)  # from our own child
     return found
 
@@ -82,11 +89,8 @@ def _copy_state(state: State, copy: Path) -> None:
             return names  # other processes write there
         return ["lock"] if directory == state.path else []
 
-    lock = state.lock()
-    try:
+    with state.lock():
         shutil.copytree(state.path, copy, ignore=ignored, copy_function=_copy_file)
-    finally:
-        lock.close()
 
 
 def _copy_file(source: str, target: str) -> None:

@@ -34,13 +34,13 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
 from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
+from .outcome import BAD, FAILED
 from .pattern_edits import find_opened, refuse_pattern, refuse_removal, tell_replaced
 from .printed_problems import print_plain
 from .replaced_entry import with_entries
 from .safe_write import edited_alone, replace_file
 
 _PLACE = re.compile(r":\d+:\d+")
-FAILED, BAD = 1, 2
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..config.config_files import find_files
 from ..config.port_spellings import parse_entry
-from ..config.yaml_nodes import Items, Node, Pairs, Text
+from ..config.yaml_nodes import Node, Pairs, Text, listed, pairs
 from ..diagnosis.overview import Overview, look
 from ..libvirt.client import Answer
 from ..store.state import State
@@ -88,7 +88,7 @@ def how_to_restore(
 
 def words_of_long(node: Pairs) -> list[str] | None:
     """The words of `add` for an entry with keys; None if there are none."""
-    parts = {key.value: value for key, value in node.nodes}
+    parts = pairs(node)
     if set(parts) - {"published", "target", "protocol", *_IN_OPTIONS}:
         return None
     sides = [parts.get("published"), parts.get("target"), parts.get("protocol")]
@@ -100,9 +100,7 @@ def words_of_long(node: Pairs) -> list[str] | None:
     entry = f"{published or target}:{target or published}"
     words = [entry + (f"/{protocol}" if protocol else "")]
     for key, option in _IN_OPTIONS.items():
-        node_of = parts.get(key)
-        values = node_of.nodes if isinstance(node_of, Items) else (node_of,)
-        for value in values if node_of else ():
+        for value in listed(parts.get(key)):
             if not isinstance(value, Text):
                 return None
             words += [option, value.value]

@@ -21,14 +21,9 @@ from pathlib import Path
 
 from ..config.yaml_nodes import Problem
 from ..values.errors import VfwError, show
-from .edit import (
-    BAD,
-    FAILED,
-    EditTarget,
-    find_new_problems,
-    put_in_force,
-)
+from .edit import EditTarget, find_new_problems, put_in_force
 from .edited_files import file_to_be, read_bytes
+from .outcome import BAD, FAILED
 from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 
@@ -65,10 +60,13 @@ def edit_file(arguments: argparse.Namespace, target: EditTarget) -> int:
         end = edit_copy(copy, argv)
     if end is End.WRITTEN:
         return put_in_force(path, target)
-    print(f"{show(str(path))} is unchanged: {end.value}")
-    if end is End.SAME:
-        return 0
-    return FAILED if end is End.BROKEN else BAD
+    return tell_unchanged(str(path), end)
+
+
+def tell_unchanged(name: str, end: End) -> int:
+    """Say why nothing is written; the exit status."""
+    print(f"{show(name)} is unchanged: {end.value}")
+    return {End.SAME: 0, End.BROKEN: FAILED}.get(end, BAD)
 
 
 def find_editor(environment: Mapping[str, str]) -> list[str]:

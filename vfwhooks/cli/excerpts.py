@@ -8,11 +8,13 @@ long line is cut around the column.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from unicodedata import category, east_asian_width
 
 from ..values.errors import show
 
+# Text, and its style by rich's names; '' for none.
+Part = tuple[str, str]
+Line = list[Part]
 _INDENT = "    "
 _CUT = "…"
 _NARROWEST = 20
@@ -74,9 +76,9 @@ def width_of(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_width, text))
 
 
-def fold(line: Sequence[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
+def fold(line: Line, width: int) -> list[Line]:
     """A line of styled parts in pieces of `width` columns at most."""
-    pieces: list[list[tuple[str, str]]] = [[]]
+    pieces: list[Line] = [[]]
     used = 0
     for text, style in line:
         start = 0

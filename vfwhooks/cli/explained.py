@@ -10,19 +10,17 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from ..diagnosis.explain import explain
-from ..diagnosis.live_ruleset import find_names, list_live, live_verdicts
+from ..diagnosis.live_ruleset import find_names, list_live, live_verdicts, read_live
 from ..diagnosis.overview import look
 from ..diagnosis.port_verdicts import PortVerdicts
 from ..diagnosis.traced_packet import watch_packet
-from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..libvirt.inventory import Inventory
 from ..rulesets.changes import find_changes
 from ..rulesets.context import Names
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.report import tell
-from ..rulesets.ruleset import Ruleset
-from ..rulesets.ruleset_reader import load_ruleset, read_ruleset
+from ..rulesets.ruleset_reader import load_ruleset
 from ..store.files import write
 from ..store.state import State
 from ..values.errors import VfwError, show
@@ -31,7 +29,6 @@ from .drawn import draw_host
 from .terminal import is_terminal
 
 _LAST_PORT = 65535
-_SECONDS = 60.0  # for a tool that lists a large ruleset
 
 
 def explained(
@@ -78,12 +75,11 @@ def explain_file(path: Path) -> Iterator[str]:
 def explain_host(state: State, config: str) -> Iterator[str]:
     """All about this host's ruleset, and its verdict on each published port: first for
     a pipe, and on a terminal last, since the last lines are those that are seen."""
-    verdicts, names = _live_verdicts(state)
+    verdicts = live_verdicts(state)
     lines = [f"  {line}" for line in verdicts.tell(look(state, config).forwards)]
-    lines[:0] = ["published ports, asked from an address that no rule names"] * bool(
-        lines
-    )
-    rules = tell(verdicts.known.ruleset, names)
+    if lines:
+        lines.insert(0, "published ports, asked from an address that no rule names")
+    rules = tell(verdicts.known.ruleset, verdicts.known.names)
     if is_terminal(sys.stdout):
         yield from rules
         yield from ["", *lines] if lines else []
@@ -107,7 +103,7 @@ def trace(
         source = source if source == ANYBODY else str(ip_address(source))
     except ValueError:
         raise VfwError(f"{show(source)} is no address") from None
-    verdicts, _ = _live_verdicts(state)
+    verdicts = live_verdicts(state)
     rows = look(state, config).forwards
     packet = verdicts.outside.connection(rows, protocol, int(port), source)
     yield from verdicts.trace(packet)
@@ -139,29 +135,16 @@ def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]
         yield "nobody has connected"
 
 
-def _live_verdicts(state: State) -> tuple[PortVerdicts, Names]:
-    verdicts = live_verdicts(state)
-    return verdicts, verdicts.known.names
-
-
 def save_host(path: Path) -> None:
     """Write this host's ruleset to a file, by rename; only root may read the file."""
     if path.exists() and not path.is_file():
         raise VfwError(f"{path} is no regular file")
-    data = _list_live().encode("utf-8", "surrogateescape")
+    data = list_live().encode("utf-8", "surrogateescape")
     write(str(path), data, f"{path}.new")
 
 
 def changes(old: Path, new: Path | None, state: State) -> list[str]:
     """The changes since a file was saved: up to another file, or up to now."""
     names = Names() if new else find_names(state, Inventory(f"{state.path}/networks"))
-    after = load_ruleset(new) if new else _read_live()
+    after = load_ruleset(new) if new else read_live()
     return list(find_changes(load_ruleset(old), after, names))
-
-
-def _read_live() -> Ruleset:
-    return read_ruleset(_list_live(), "this host's ruleset")
-
-
-def _list_live() -> str:
-    return list_live(Netlink(), Run(seconds=_SECONDS))

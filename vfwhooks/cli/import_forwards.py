@@ -6,15 +6,15 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from socket import if_indextoname
 
 from ..diagnosis.live_ruleset import list_live
 from ..host.netlink import ROUTE, Netlink
 from ..host.routes import list_addresses
-from ..host.run import Run
 from ..importers.forwards_file import Made, make_file
 from ..importers.guest_owners import find_owners
 from ..importers.imported import MOST_BYTES
@@ -26,11 +26,10 @@ from ..rulesets.ruleset_reader import MOST_BYTES as MOST_OF_RULES
 from ..values.errors import VfwError, show
 from ..values.published import find_address
 from . import progress
+from .outcome import DONE, FAILED
 from .output import counted
 from .replace_rules import Here, Source, replace_rules
 
-DONE, FAILED = 0, 1
-_SECONDS = 60.0  # for a tool that lists a large ruleset
 _HERE = "the rules of this host"
 
 
@@ -59,7 +58,7 @@ def import_forwards(arguments: argparse.Namespace, state: str, main: str) -> int
 def _source(arguments: argparse.Namespace) -> Source:
     if arguments.source is None:
         progress.tell(f"reading {_HERE}")
-        _, found = read_source(_list_live(), "", "nft")
+        _, found = read_source(list_live(), "", "nft")
         return Source("", found, _HERE, None)
     progress.tell(f"reading {arguments.source}")
     text, name = _read(arguments.source)
@@ -91,10 +90,6 @@ def _text(data: bytes, name: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _list_live() -> str:
-    return list_live(Netlink(), Run(seconds=_SECONDS))
-
-
 def _known(arguments: argparse.Namespace, state: str) -> Known:
     """What options say goes before what this host knows."""
     guests, addresses = _pairs(arguments.guest), _pairs(arguments.interface)
@@ -105,27 +100,14 @@ def _known(arguments: argparse.Namespace, state: str) -> Known:
                 raise VfwError(
                     f"--interface {name}={show(one)}: {show(one)} is no address"
                 )
-    owners = _Once(
+    owners = cache(
         lambda: find_owners(defined_guests(), Inventory(f"{state}/networks"))
     )
-    own = _Once(_own_addresses)
+    own = cache(_own_addresses)
     return Known(
         lambda address: guests.get(address) or owners().get(address, []),
         lambda name: addresses.get(name) or own().get(name, []),
     )
-
-
-class _Once:
-    """What is looked for at most once, and only if somebody asks."""
-
-    def __init__(self, look: Callable[[], dict[str, list[str]]]) -> None:
-        self._look = look
-        self._found: dict[str, list[str]] | None = None
-
-    def __call__(self) -> dict[str, list[str]]:
-        if self._found is None:
-            self._found = self._look()
-        return self._found
 
 
 def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
@@ -141,14 +123,13 @@ def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
 
 def _own_addresses() -> dict[str, list[str]]:
     """This host's addresses by interface."""
-    link = Netlink(ROUTE)
     found: dict[str, list[str]] = {}
-    for one in list_addresses(link):
-        if one.is_global:
-            with suppress(OSError):
-                name = if_indextoname(one.interface)
-                found.setdefault(name, []).append(str(one.address))
-    link.close()
+    with Netlink(ROUTE) as link:
+        for one in list_addresses(link):
+            if one.is_global:
+                with suppress(OSError):
+                    name = if_indextoname(one.interface)
+                    found.setdefault(name, []).append(str(one.address))
     return found
 
 

@@ -17,6 +17,7 @@ from ..store.files import CONFIG, STATE
 from ..store.state import State
 from ..values.errors import VfwError
 from ..values.findings import WRONG, render
+from .outcome import BAD, DONE, FAILED
 from .output import complain, print_findings, print_followed
 from .parser import parse
 from .standard_streams import make_dependable
@@ -26,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .edit import EditTarget
 
-DONE, FAILED, BAD = 0, 1, 2
 INTERRUPTED = 130  # as a shell has it, after Ctrl-C
 
 

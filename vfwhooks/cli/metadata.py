@@ -25,10 +25,11 @@ from ..libvirt.guest_metadata import Domain
 from ..reconcile.metadata_merge import add_metadata
 from ..values.errors import VfwError, show
 from ..values.guests import UNREADABLE, Guest
-from .editor_session import Copy, End, edit_copy, find_editor
+from .editor_session import Copy, End, edit_copy, find_editor, tell_unchanged
+from .outcome import BAD, DONE
+from .output import counted
 from .printed_problems import print_plain
 
-DONE, FAILED, BAD = 0, 1, 2
 _NAMES = {"live": "the running guest", "config": "its definition"}
 _EMPTY = b"""\
 # Forwards in the guest's metadata, in the syntax of forwards.yaml; for example
@@ -87,15 +88,14 @@ def _written(text: str) -> str:
     whole = in_namespace(text)
     if whole.startswith(UNREADABLE):
         raise VfwError(whole[len(UNREADABLE) :])
-    faults = find_faults(whole)
-    if faults:
-        what = f"line {faults[0].line}: {faults[0].message}"
-        raise VfwError(f"the metadata is not valid: {what}", "virsh metadata shows it")
-    problems: list[Problem] = []
-    tree = guest_tree(parse_forwards(whole), problems)
-    if problems:
-        what = f"line {problems[0].place.line}: {problems[0].message}"
-        raise VfwError(f"the metadata is not valid: {what}", "virsh metadata shows it")
+    wrong = [f"line {one.line}: {one.message}" for one in find_faults(whole)]
+    if not wrong:
+        problems: list[Problem] = []
+        tree = guest_tree(parse_forwards(whole), problems)
+        wrong = [f"line {one.place.line}: {one.message}" for one in problems]
+    if wrong:
+        what = f"the metadata is not valid: {wrong[0]}"
+        raise VfwError(what, "virsh metadata shows it")
     return format_tree(tree)
 
 
@@ -125,7 +125,7 @@ def _checked(data: bytes, name: str, guest: str) -> tuple[str, list[Problem]]:
 def _put(domain: Domain, parts: list[str], text: str, state: str) -> int:
     domain.put(text, parts)
     count = text.count("<range ") or text.count("<publicIp ")
-    what = f"{count} forward" if count == 1 else f"{count or 'no'} forwards"
+    what = counted(count, "forward") if count else "no forwards"
     print(f"{show(domain.name)}: {what} in {_said(parts)}")
     for reason in _not_permitted(domain, text, state) if text else ():
         print(f"vfwhooks: {show(reason)}", file=sys.stderr)
@@ -166,9 +166,4 @@ def _edit(domain: Domain, parts: list[str], state: str) -> int:
 
     name = f"{domain.uuid}.yaml"
     end = edit_copy(Copy(name, first, first, check, write), argv)
-    if end is End.WRITTEN:
-        return DONE
-    print(f"{show(domain.name)} is unchanged: {end.value}")
-    if end is End.SAME:
-        return DONE
-    return FAILED if end is End.BROKEN else BAD
+    return DONE if end is End.WRITTEN else tell_unchanged(domain.name, end)

@@ -1,10 +1,12 @@
-"""What comes of `apply`, done or as a dry run."""
+"""What comes of a command: the exit status, and of `apply` the result."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from ..values.entries import Kept
+
+DONE, FAILED, BAD = 0, 1, 2
 
 
 @dataclass(frozen=True)

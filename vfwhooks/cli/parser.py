@@ -31,7 +31,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=__version__, help="the version"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_editing(commands)
+    for add in (_add_check, _add_apply, _add_entries, _add_files):
+        add(commands)
     _add_looking(commands)
     _add_doing(commands)
     # Hidden: completions in shells call this command.
@@ -67,7 +68,7 @@ def _add(
     return one
 
 
-def _add_editing(commands: _Commands) -> None:
+def _add_check(commands: _Commands) -> None:
     one = _add(
         commands,
         "check",
@@ -96,6 +97,9 @@ file, line and column. Nothing is changed.""",
         metavar="FORMAT",
         help="text, or json: one object, for programs",
     )
+
+
+def _add_apply(commands: _Commands) -> None:
     one = _add(
         commands,
         "apply",
@@ -110,10 +114,9 @@ Prints what changed, as lines that begin with + or -.""",
     one.add_argument(
         "--dry-run", action="store_true", help="only show what would change"
     )
-    _add_writing(commands)
 
 
-def _add_writing(commands: _Commands) -> None:
+def _add_entries(commands: _Commands) -> None:
     one = _add(
         commands,
         "add",
@@ -156,6 +159,9 @@ PORT, the guest goes out of the file.""",
         "port", nargs="*", metavar=PORT, help="of the host: 8080, 53/udp, 5000-5010/udp"
     )
     one.add_argument("--dry-run", action="store_true", help="only show what changes")
+
+
+def _add_files(commands: _Commands) -> None:
     one = _add(
         commands,
         "edit",

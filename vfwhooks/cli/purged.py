@@ -10,8 +10,8 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..reconcile.hairpin_mode import Hairpins
+from ..reconcile.kept_settings import LOCALNET, KeptSetting
 from ..reconcile.return_path import ReturnRoutes
-from ..reconcile.route_localnet import restore_other_localnet
 from ..store.state import State
 from .output import complain
 
@@ -27,7 +27,8 @@ def purge_all(state: State) -> None:
         for port in record.hairpins:
             hairpins.give_back(port)
     hairpins.close()
-    problems = restore_other_localnet(state, set()) + ReturnRoutes(state).sync(set())
+    problems = KeptSetting(LOCALNET, state).restore_others(set())
+    problems += ReturnRoutes(state).sync(set())
     for problem in problems + hairpins.problems:
         complain(problem)
     cleared = clear_all(state.base(), link, Run(keep=(lock.fd,)), inventory)

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..config.config_files import find_files
 from ..config.schema import read_forwards
 from ..diagnosis.asked_forwards import label, ports_of
-from ..diagnosis.live_ruleset import list_live
+from ..diagnosis.forward_hops import has_guest
+from ..diagnosis.live_ruleset import SECONDS, list_live
 from ..diagnosis.overview import Overview, look
 from ..diagnosis.status_rows import ForwardStatus
 from ..firewall.iptables_tools import Tools
@@ -41,13 +42,12 @@ from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
 from .edited_files import file_to_be
+from .outcome import DONE, FAILED
 from .output import counted
 from .printed_problems import print_plain
 from .safe_write import edited_alone, replace_file
 
-DONE, FAILED, BAD = 0, 1, 2
 _QUESTION = "take them out? y(es), n(o): "
-_SECONDS = 60.0  # for a tool that lists or changes a large ruleset
 _DROP_IN = "forwards.d/imported.yaml"
 # Whose forwards are no rules that could be taken out one by one, and what ends them.
 NOT_BY_RULES = {
@@ -80,7 +80,8 @@ class Here:
 def replace_rules(
     source: Source, here: Here, output: Path | None, is_sure: bool
 ) -> int:
-    """Do it, and say what was done; the exit status."""
+    """Put the forwards in force, take the old rules out, and say what was done; the
+    exit status."""
     if source.kind in NOT_BY_RULES:
         what = f"--replace takes no rules out for {source.name}"
         raise VfwError(what, NOT_BY_RULES[source.kind])
@@ -131,20 +132,18 @@ def _find(made: Made, here: Here, edited: dict[Path, bytes]) -> list[OldRule]:
     """The rules that do what was imported."""
     meant = {key for one in (*made.carried, *made.there) for key in _keys(one)}
     guests = read_forwards(here.main, edited)[0]
-    old = find_old_rules(_live(), here.known, lambda one: _keys(one) <= meant, guests)
+    old = find_old_rules(
+        list_live(), here.known, lambda one: _keys(one) <= meant, guests
+    )
     named = frozenset(one.rule for one in old if not one.why)
     base, inventory = State(here.state).base(), Inventory(f"{here.state}/networks")
-    left = read_foreign(base, inventory, Netlink(), Run(seconds=_SECONDS), named)
+    left = read_foreign(base, inventory, Netlink(), Run(seconds=SECONDS), named)
     return [kept(one, left.claims) for one in old]
 
 
 def _keys(one: Imported) -> set[tuple[str, ...]]:
     ends = one.guest, one.published, one.target
     return {(*ends, protocol) for protocol in one.protocols}
-
-
-def _live() -> str:
-    return list_live(Netlink(), Run(seconds=_SECONDS))
 
 
 def _name(made: Made, path: Path | None, old: Sequence[OldRule]) -> None:
@@ -197,10 +196,10 @@ def _replace(
         raise VfwError(f"{said}, no rule is taken out", cure)
     left = {one.rule: why for one in doomed if (why := _why_not(one, overview))}
     rules = [one.rule for one in doomed if one.rule not in left]
-    run = Run(seconds=_SECONDS)
+    run = Run(seconds=SECONDS)
     tools = Tools(Netlink(), run, state.base())
     try:
-        left.update(take_out(rules, lambda: read_ruleset(_live(), ""), tools))
+        left.update(take_out(rules, lambda: read_ruleset(list_live(), ""), tools))
     except (OSError, VfwError) as error:
         left.update({rule: str(error) for rule in rules})
     return left
@@ -213,7 +212,10 @@ def _why_not(old: OldRule, overview: Overview) -> str:
         if not rows:
             return f"{one.published or 'all'} of {one.guest} is not in force"
         for row in rows:
-            is_off = row.state == "stopped" and _is_known(one.guest)
+            # A guest that is mistyped does not run either.
+            is_off = row.state == "stopped" and has_guest(
+                guests_known_soon(), one.guest
+            )
             if row.state != "active" and not is_off:
                 return f"{label(row)} is {row.state}: {row.reason}"
             if row.address not in ("", one.address):
@@ -240,16 +242,11 @@ def _has(row: ForwardStatus, one: Imported) -> bool:
     return row.protocol in one.protocols and has(ports_of(row), ports)
 
 
-def _is_known(guest: str) -> bool:
-    """Whether libvirt has such a guest: one that is mistyped does not run either."""
-    return any(guest in both for both in guests_known_soon())
-
-
 def _tell_rest(gone: Sequence[OldRule], source: Path | None) -> None:
     """What is left of the old, and is the administrator's to take out."""
     forwards = [forward for one in gone for forward in one.forwards]
     more = [source] if source and str(source) != "-" else []
-    accepts = find_accepts(_live(), {forward.address for forward in forwards})
+    accepts = find_accepts(list_live(), {forward.address for forward in forwards})
     if accepts:
         print("these accepts stay; ours do not need them:")
     for accept in accepts:

@@ -12,9 +12,7 @@ from ..values.errors import VfwError, show
 from ..values.guests import Guest
 from ..values.published import Address, Family
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Reserve = Callable[[str, str, Address], bool]
+Reserve = Callable[[str, str, Address], bool]
 
 
 def reserve_guest(

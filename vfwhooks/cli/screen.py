@@ -14,11 +14,9 @@ from ..diagnosis.overview import Overview
 from ..diagnosis.status_rows import ForwardStatus
 from ..diagnosis.unanswered import is_unanswered
 from ..values.errors import show
-from .excerpts import width_of
+from .excerpts import Line, width_of
+from .output import counted
 
-# Text, and its style by rich's names; '' for none.
-Part = tuple[str, str]
-Line = list[Part]
 _STATES = {
     "active": "green",
     "pending": "yellow",
@@ -119,7 +117,7 @@ def closing_line(rows: Sequence[ForwardStatus]) -> Line:
     if not some:
         counts = {state: sum(row.state == state for row in rows) for state in _STATES}
         each = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        return [(f"{_count(len(rows))}{': ' if each else ''}{each}", "dim")]
+        return [(f"{counted(len(rows), 'forward')}{': ' if each else ''}{each}", "dim")]
     named = []
     for guest, of_guest in groupby(some, key=lambda row: row.guest):
         ports = (f"{row.published}/{row.protocol}" for row in of_guest)
@@ -127,9 +125,5 @@ def closing_line(rows: Sequence[ForwardStatus]) -> Line:
     more = len(named) - _MOST_NAMED
     named[_MOST_NAMED:] = [f"and {more} guests more"] if more > 0 else []
     verb = "needs" if len(some) == 1 else "need"
-    what = f"{len(some)} of {_count(len(rows))} {verb} attention: "
+    what = f"{len(some)} of {counted(len(rows), 'forward')} {verb} attention: "
     return [(what, _WRONG), ("; ".join(named), "")]
-
-
-def _count(number: int) -> str:
-    return f"{number} forward" if number == 1 else f"{number} forwards"

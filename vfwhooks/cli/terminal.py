@@ -7,15 +7,13 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from .excerpts import fold
+from .excerpts import Line, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import Console
-
-    from .screen import Line
 
 _WIDTH, _HEIGHT = 80, 24
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"

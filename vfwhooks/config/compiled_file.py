@@ -31,13 +31,6 @@ _WIDTH = len(_ROW % 0)
 _BETWEEN = re.compile("\n(?!\t)")
 _DAMAGED = "the compiled configuration is damaged", "it is compiled anew"
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    T = TypeVar("T")
-
 
 class Damaged(VfwError):
     """A file with the size and the head of a compiled configuration, but bad guests."""
@@ -83,10 +76,13 @@ class Compiled:
         own = [lines for one in names if (lines := self._find(one)) is not None]
         if own or self._patterns == self._lines:
             return [line for lines in own for line in lines]
-        from .compiled_patterns import find_pattern  # few files have patterns
+        from .name_patterns import matches  # few files have patterns
 
-        found = self._of_patterns(lambda rows: find_pattern(rows, name))
-        return self._of_pattern(*found) if found else []
+        try:
+            found = next((row for row in self._rows() if matches(row[0], name)), None)
+        except VfwError:
+            raise Damaged(*_DAMAGED) from None
+        return self._of_pattern(*found[1:]) if found else []
 
     def lookup(self, name: str) -> list[str]:
         """The compiled lines for the guest of this name or UUID; empty if there are
@@ -95,19 +91,18 @@ class Compiled:
 
     def patterns(self) -> dict[str, list[str]]:
         """The lines of each pattern, in the order in which they count."""
+        return {one: self._of_pattern(*place) for one, *place in self._rows()}
+
+    def _rows(self) -> list[tuple[str, int, int]]:
+        """Each pattern, and where its lines begin and end. Raises Damaged."""
         if self._patterns == self._lines:
-            return {}
+            return []
         from .compiled_patterns import list_patterns
 
-        found = self._of_patterns(list_patterns)
-        return {one: self._of_pattern(*place) for one, *place in found}
-
-    def _of_patterns(self, read: "Callable[[str], T]") -> "T":
-        """What is read of the part with the patterns. Raises Damaged."""
-        size = self._lines - self._patterns
+        rows = posix.pread(self._fd, self._lines - self._patterns, self._patterns)
         try:
-            return read(_decoded(posix.pread(self._fd, size, self._patterns)))
-        except (ValueError, VfwError):
+            return list_patterns(_decoded(rows))
+        except ValueError:
             raise Damaged(*_DAMAGED) from None
 
     def _of_pattern(self, first: int, last: int) -> list[str]:

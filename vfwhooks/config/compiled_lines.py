@@ -25,16 +25,14 @@ The lines, with examples of values, and their meaning:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..store.entry_text import parse_host
 from ..store.files import quote, unquote
 from ..values.errors import VfwError
 from ..values.published import family_of, one_to_one, parse_address, parse_protocol
 from .keys import NO_OPTIONS, OPTIONS, PortOptions
 from .port_mappings import PortMapping, Settings
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _ADDRESSES = ("public", "whole", "kept", "outgoing")
 _CALLED = {"whole": "one_to_one", "outgoing": "egress"}  # the names in Settings

@@ -7,12 +7,9 @@ one of the lines of the first that matches.
 
 from __future__ import annotations
 
-from ..store.files import quote, unquote
-from .name_patterns import matches
+from collections.abc import Mapping
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ..store.files import quote, unquote
 
 
 def encode(patterns: Mapping[str, list[str]]) -> tuple[str, list[str]]:
@@ -35,12 +32,3 @@ def list_patterns(rows: str) -> list[tuple[str, int, int]]:
         first, last, pattern = row.split(" ")
         found.append((unquote(pattern), int(first), int(last)))
     return found
-
-
-def find_pattern(rows: str, name: str) -> tuple[int, int] | None:
-    """Where the lines of the first pattern begin and end that matches a guest's name.
-    Raises ValueError."""
-    for pattern, first, last in list_patterns(rows):
-        if matches(pattern, name):
-            return first, last
-    return None

@@ -8,7 +8,7 @@ file can end a hook, and in the process of the command line.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from .keys import ANSWERS
 from .last_good import note_broken
 from .port_mappings import EXEMPT_PORTS
 from .schema import read_files
-from .value_syntax import Subnet
 from .yaml_nodes import Place, Problem
 
 
@@ -55,38 +54,31 @@ def compile_file(path: Path, state: State) -> list[Problem]:
         known = "" if any(problem.is_passing for problem in wrong) else taken
         note_broken(state, known, "\n".join(map(str, wrong)))
         return problems
+    lines = {one.name: guest_lines(one) for one in guests if not one.is_pattern}
+    patterns = {one.name: guest_lines(one) for one in guests if one.is_pattern}
+    of_all = _lines_of_all(guests, permission)
+    if of_all:
+        lines[""] = of_all
+    stamps = "\n".join([taken, *interfaces.stamps()])
+    rulesets = _base_rulesets(guests, state)
+    state.put_compiled(compiled_file.build(stamps, rulesets, lines, patterns))
+    state.remove("broken")
+    return problems
+
+
+def _base_rulesets(guests: Sequence[GuestForwards], state: State) -> dict[str, str]:
+    """The base rulesets for the guests' lists of source ranges, by the names of their
+    chains, and for marks of connections. A chain's name stands for its content. If
+    nothing differs, the last texts are used again, since jinja2 costs 30 ms.
+    """
     forwards = [forward for guest in guests for forward in guest.forwards]
-    lists = {f.allow_from for f in forwards if f.allow_from}
+    ranges = {forward.allow_from for forward in forwards if forward.allow_from}
+    lists = {chain_name(one): one for one in ranges}
     marks = [
         word
         for word in ANSWERS
         if any(getattr(forward.options, word) for forward in forwards)
     ]
-    base_rulesets = _base_rulesets(
-        {chain_name(one): one for one in lists}, marks, state
-    )
-    lines = {one.name: guest_lines(one) for one in guests if not one.is_pattern}
-    patterns = {one.name: guest_lines(one) for one in guests if one.is_pattern}
-    of_all = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
-    bridges = dict.fromkeys(guest.bridge for guest in guests if guest.bridge)
-    of_all += [f"bridge {quote(bridge)}" for bridge in bridges]
-    of_all += [f"metadata {quote(permission)}"] if permission else []
-    if of_all:
-        lines[""] = of_all
-    stamps = "\n".join([taken, *interfaces.stamps()])
-    data = compiled_file.build(stamps, base_rulesets, lines, patterns)
-    state.put_compiled(data)
-    state.remove("broken")
-    return problems
-
-
-def _base_rulesets(
-    lists: dict[str, tuple[Subnet, ...]], marks: list[str], state: State
-) -> dict[str, str]:
-    """The base rulesets for these lists of source ranges, by the names of their chains,
-    and for marks of connections. A chain's name stands for its content. If nothing
-    differs, the last texts are used again, since jinja2 costs 30 ms.
-    """
     source = " ".join([*source_stamps.template_stamps(), *marks, *sorted(lists)])
     last = compiled_file.load(state.path)
     if last:
@@ -106,6 +98,14 @@ def _base_rulesets(
         ),
         "marks": " ".join(marks),
     }
+
+
+def _lines_of_all(guests: Sequence[GuestForwards], permission: str) -> list[str]:
+    """The lines that concern every guest."""
+    lines = [f"claims {quote(guest.name)}" for guest in guests if guest.is_claimed]
+    bridges = dict.fromkeys(guest.bridge for guest in guests if guest.bridge)
+    lines += [f"bridge {quote(bridge)}" for bridge in bridges]
+    return lines + ([f"metadata {quote(permission)}"] if permission else [])
 
 
 def guest_lines(guest: GuestForwards) -> list[str]:

@@ -11,20 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from ..values.errors import show
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import BOTH
+from ..values.published import BOTH, Family
 from .forwards import Forward, GuestForwards
 from .shared_ports import find_hindrance, is_surprise
 from .value_syntax import Address, PortRange
 from .yaml_nodes import Place, Problem
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Family
 
-PortClaim = tuple[int, int, int, GuestForwards, Forward]
+class PortClaim(NamedTuple):
+    """A forward's ports on one address, and its number in the file."""
+
+    first: int
+    last: int
+    number: int
+    guest: GuestForwards
+    forward: Forward
 
 
 def find_conflicts(
@@ -43,16 +48,16 @@ def find_conflicts(
     for later, ports, first in _overlaps(settled):
         why, is_shared = _sharing(later, first)
         if is_shared:
-            if is_surprise(later[3], first[3]):
-                shared.setdefault(later[2], _warning(later, ports, first))
-        elif later[4].interface == first[4].interface:
-            taken.setdefault(later[2], _problem(later, ports, first, why))
+            if is_surprise(later.guest, first.guest):
+                shared.setdefault(later.number, _warning(later, ports, first))
+        elif later.forward.interface == first.forward.interface:
+            taken.setdefault(later.number, _problem(later, ports, first, why))
         else:
             # What is written stays; of two interfaces, the earlier one.
-            gone, stays = (later, first) if later[4].interface else (first, later)
-            why = f"of {show(gone[4].interface)} that address is left out here"
+            gone, stays = (later, first) if later.forward.interface else (first, later)
+            why = f"of {show(gone.forward.interface)} that address is left out here"
             problem = replace(_problem(gone, ports, stays, why), is_warning=True)
-            left_out.setdefault(gone[4], problem)
+            left_out.setdefault(gone.forward, problem)
     settled = [_leave_out(one, left_out) for one in settled]
     said = [*{**shared, **taken}.values(), *left_out.values(), *_intruders(guests)]
     return settled, said
@@ -60,10 +65,10 @@ def find_conflicts(
 
 def _sharing(later: PortClaim, first: PortClaim) -> tuple[str, bool]:
     """Why a pattern and another guest cannot share ports, and whether they do."""
-    its, others = later[3], first[3]
+    its, others = later.guest, first.guest
     if its is others or not (its.is_pattern or others.is_pattern):
         return "", False
-    why = find_hindrance(its, later[4], others, first[4])
+    why = find_hindrance(its, later.forward, others, first.forward)
     return why, not why
 
 
@@ -108,13 +113,13 @@ def _overlaps(
                 continue
             number += 1
             ports = forward.published
-            claim = ports.first, ports.last, number, guest, forward
+            claim = PortClaim(ports.first, ports.last, number, guest, forward)
             for family, at in _places(guest, forward):
                 claims.setdefault((family, at, forward.protocol), []).append(claim)
     for of_one_address in claims.values():
         for later, ports, first in _overlaps_of(of_one_address):
-            both = later[4].interface, first[4].interface
-            if not (later[4].host_ip and both[0] and both[0] == both[1]):
+            both = later.forward.interface, first.forward.interface
+            if not (later.forward.host_ip and both[0] and both[0] == both[1]):
                 yield later, ports, first
 
 
@@ -168,15 +173,15 @@ def _overlaps_of(
     open_claims: list[PortClaim] = []
     last = 0
     for claim in sorted(claims, key=lambda c: c[:3]):
-        if claim[0] > last:
-            open_claims, last = [claim], claim[1]
+        if claim.first > last:
+            open_claims, last = [claim], claim.last
             continue
-        open_claims = [c for c in open_claims if c[1] >= claim[0]]
+        open_claims = [c for c in open_claims if c.last >= claim.first]
         for other in open_claims:
-            later, first = (claim, other) if claim[2] > other[2] else (other, claim)
-            yield later, PortRange(claim[0], min(claim[1], other[1])), first
+            first, later = sorted((claim, other), key=lambda c: c.number)
+            yield later, PortRange(claim.first, min(claim.last, other.last)), first
         open_claims.append(claim)
-        last = max(last, claim[1])
+        last = max(last, claim.last)
 
 
 def _problem(
@@ -184,17 +189,17 @@ def _problem(
 ) -> Problem:
     """That ports are taken already."""
     verb = "are" if taken.last > taken.first else "is"
-    by = f"{show(first[3].name)} ({first[4].place})"
-    what = f"{_named(later[4], taken)} {verb} taken by {by}"
-    return Problem(later[4].place, f"{what}; {why}" if why else what)
+    by = f"{show(first.guest.name)} ({first.forward.place})"
+    what = f"{_named(later.forward, taken)} {verb} taken by {by}"
+    return Problem(later.forward.place, f"{what}; {why}" if why else what)
 
 
 def _warning(later: PortClaim, taken: PortRange, first: PortClaim) -> Problem:
     """That a pattern and a guest which it does not match share ports."""
-    by = f"{show(first[3].name)}'s, too ({first[4].place})"
+    by = f"{show(first.guest.name)}'s, too ({first.forward.place})"
     end = "whoever runs first has " + ("them" if taken.last > taken.first else "it")
-    what = f"{_named(later[4], taken)} may be {by}; {end}"
-    return Problem(later[4].place, what, is_warning=True)
+    what = f"{_named(later.forward, taken)} may be {by}; {end}"
+    return Problem(later.forward.place, what, is_warning=True)
 
 
 def _named(forward: Forward, ports: PortRange) -> str:

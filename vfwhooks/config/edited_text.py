@@ -12,9 +12,9 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
 from ..values.errors import VfwError, show
-from .edited_tree import Plain, plain, with_entries, with_entry, without_entry
+from .edited_tree import with_entries, with_entry, without_entry
 from .entry_spelling import format_key
-from .yaml_nodes import Items, Node, Pairs, Problem, Spans, Text
+from .yaml_nodes import Items, Node, Pairs, Plain, Problem, Spans, Text, plain
 from .yaml_tree import NotRead, parse_tree
 
 Splice = tuple[int, int, str]

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Union
 
-from .yaml_nodes import Items, Node, Text
+from .yaml_nodes import Node, Plain, plain
 from .yaml_tree import parse_tree
-
-Plain = Union[str, "list[Plain]", "dict[str, Plain]"]
-
-
-def plain(node: Node) -> Plain:
-    """What is said, wherever it stands."""
-    if isinstance(node, Text):
-        return node.value
-    if isinstance(node, Items):
-        return [plain(one) for one in node.nodes]
-    return {key.value: plain(value) for key, value in node.nodes}
 
 
 def with_entries(tree: Node, guest: str, entries: Sequence[str]) -> Plain:

@@ -14,7 +14,7 @@ from .port_list import Defaults, PortList
 from .port_spellings import parse_entry
 from .value_reader import Values
 from .value_syntax import PortRange, parse_host_ip, parse_ports, parse_subnet
-from .yaml_nodes import Items, Node, Pairs, Text
+from .yaml_nodes import Items, Node, Pairs, Text, pairs
 from .yaml_tree import parse_tree
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -86,7 +86,7 @@ def format_value(node: Node) -> str:
         return node.value if is_plain and node.value[-1] != ":" else _quoted(node.value)
     if isinstance(node, Items):
         return f"[{', '.join(map(format_value, node.nodes))}]"
-    given = {key.value: one for key, one in node.nodes}
+    given = pairs(node)
     if "published" in given and "target" in given:
         words = {k: one.value for k, one in given.items() if isinstance(one, Text)}
         if set(words) == set(given) <= {"published", "target", "protocol", "host_ip"}:
@@ -99,8 +99,8 @@ def format_value(node: Node) -> str:
                 f"/{words['protocol']}" if words.get("protocol", "tcp") != "tcp" else ""
             )
             return format_value(Text(node.place, f"{host}{ports}{end}"))
-    pairs = [f"{format_key(key)}: {format_value(one)}" for key, one in given.items()]
-    return f"{{{', '.join(pairs)}}}"
+    words_of = [f"{format_key(k)}: {format_value(one)}" for k, one in given.items()]
+    return f"{{{', '.join(words_of)}}}"
 
 
 def find_entries(tree: Node, guest: str, ports: Iterable[str]) -> list[int]:
@@ -153,25 +153,22 @@ def count_entries(tree: Node, guest: str) -> int:
 
 def keys_of(tree: Node, guest: str) -> list[str]:
     """The keys that the guest has, if it has keys."""
-    node = _find_key(_find_key(tree, "guests"), guest)
-    return [key.value for key, _ in node.nodes] if isinstance(node, Pairs) else []
+    return list(pairs(_find_guest(tree, guest)))
 
 
 def names_in(tree: Node | None) -> list[str]:
     """The guests that stand in a file."""
-    guests = _find_key(tree, "guests")
-    return [key.value for key, _ in guests.nodes] if isinstance(guests, Pairs) else []
+    return list(pairs(pairs(tree).get("guests")))
 
 
-def _find_key(node: Node | None, key: str) -> Node | None:
-    pairs = node.nodes if isinstance(node, Pairs) else ()
-    return next((value for one, value in pairs if one.value == key), None)
+def _find_guest(tree: Node, guest: str) -> Node | None:
+    return pairs(pairs(tree).get("guests")).get(guest)
 
 
 def entries_of(tree: Node, guest: str) -> list[Node]:
     """The guest's entries, as they stand."""
-    node = _find_key(_find_key(tree, "guests"), guest)
-    ports = _find_key(node, "ports") if isinstance(node, Pairs) else node
+    node = _find_guest(tree, guest)
+    ports = pairs(node).get("ports") if isinstance(node, Pairs) else node
     if isinstance(ports, Items):
         return list(ports.nodes)
     return [ports] if isinstance(ports, Text) and ports.value else []
@@ -195,7 +192,7 @@ def _find(port: str, guest: str, published: list[list[Forward]]) -> int:
         for forward in forwards
         if not host or str(forward.host_ip) == host
         if not protocol or forward.protocol == protocol
-        if forward.published.first <= ports.first <= forward.published.last
+        if forward.published.has(ports.first)
     ]
     found = {number for number, one in near if one.published == ports}
     if len(found) > 1:

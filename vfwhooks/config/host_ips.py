@@ -14,7 +14,7 @@ from ..values.errors import show
 from .keys import HOST_IP
 from .value_reader import Values, kind_of
 from .value_syntax import Address, parse_host_ip, parse_interface
-from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Node, Pairs, Place, Problem, Text, listed
 
 _FORMS = "an address, {interface: eth0} or {name: public}"
 _PARSERS: dict[str, Callable[[str], str]] = {"interface": parse_interface, "name": str}
@@ -43,11 +43,8 @@ class Interfaces:
         """The addresses of an interface that are valid beyond its link. Raises OSError
         if the kernel gives no answer: an interface must not seem to have none."""
         if name not in self._known:
-            link = Netlink(ROUTE)
-            try:
+            with Netlink(ROUTE) as link:
                 self._known[name] = tuple(interface_addresses(link, name))
-            finally:
-                link.close()
         return self._known[name]
 
     def stamps(self) -> list[str]:
@@ -106,7 +103,7 @@ class HostIps:
         node = parts.get("host_ip")
         if node is None:
             return above
-        nodes = node.nodes if isinstance(node, Items) else (node,)
+        nodes = listed(node)
         if not nodes:
             read.wrong(node.place, "an empty list; leave the key out")
         found = [one for each in nodes for one in self._one(read, each)]

@@ -23,14 +23,11 @@ def keep(state: State) -> None:
         posix.mkdir(state.kept, 0o700)
     except FileExistsError:
         pass
-    lock = Lock(f"{state.kept}/lock")
-    try:
+    with Lock(f"{state.kept}/lock"):
         # Somebody may have put a newer one in force while this process waited.
         data = _in_force(state)
         if data is not None:
             files.write(_path(state), data, f"{state.kept}/.new", durable=True)
-    finally:
-        lock.close()
 
 
 def keep_behind(state: State) -> None:

@@ -7,17 +7,10 @@ plans and shows the forward.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from ..values.errors import VfwError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
-
 
 _SWITCHES = ("true", "True", "TRUE", "false", "False", "FALSE")
 
@@ -29,9 +22,8 @@ def parse_switch(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _option(parse: Callable[[str], T], default: T) -> T:
-    """A key and its parser; the parser reads str() of a value as the same value."""
-    return field(default=default, metadata={"parse": parse})
+# A key's parser, which reads str() of a value as the same value.
+_SWITCH = {"parse": parse_switch}
 
 
 @dataclass(frozen=True)
@@ -40,13 +32,13 @@ class PortOptions:
     `return_path`: answers leave by the way of the host's own answers. `masquerade`: the
     guest sees the host in place of the client."""
 
-    over_listener: bool = _option(parse_switch, False)
-    return_path: bool = _option(parse_switch, False)
-    masquerade: bool = _option(parse_switch, False)
+    over_listener: bool = field(default=False, metadata=_SWITCH)
+    return_path: bool = field(default=False, metadata=_SWITCH)
+    masquerade: bool = field(default=False, metadata=_SWITCH)
 
 
 NO_OPTIONS = PortOptions()
-OPTIONS: dict[str, Callable[[str], Any]] = {
+OPTIONS: dict[str, Callable[[str], bool]] = {
     one.name: one.metadata["parse"] for one in fields(PortOptions)
 }
 # Keys about the way of answers. They mean nothing if only the host itself connects.

@@ -29,8 +29,6 @@ class Configuration:
     """The configuration in force, whether it is new, and the problems of newer
     files."""
 
-    __slots__ = ("compiled", "is_new", "problems")
-
     def __init__(self, good: "Compiled | None", is_new: bool, problems: str) -> None:
         self.problems = problems.split("\n") if problems else []
         if good is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .forwards import Forward
 from .host_ips import HostIps
-from .keys import METADATA, parse_switch
+from .keys import METADATA
 from .name_patterns import is_pattern, matches, parse_pattern
 from .value_reader import Values, kind_of
 from .value_syntax import (
@@ -24,7 +24,7 @@ from .value_syntax import (
     parse_ports,
     parse_public_ip,
 )
-from .yaml_nodes import Items, Node, Pairs, Place, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Text, listed, plain
 
 _FORM = "write {guests: [web1], ports: [8000-8999]}"
 _KEY = "metadata: of forwards.yaml"
@@ -98,7 +98,7 @@ class Permission:
 
 def read_bounds(read: Values, node: Node, hosts: HostIps) -> list[Bounds]:
     """The value of `metadata:`, one mapping or a list of them."""
-    nodes = node.nodes if isinstance(node, Items) else (node,)
+    nodes = listed(node)
     if not nodes:
         read.wrong(node.place, f"metadata: permits nothing; {_FORM}")
     return [one for each in nodes if (one := _read_one(read, each, hosts))]
@@ -117,9 +117,7 @@ def _read_one(read: Values, node: Node, hosts: HostIps) -> Bounds | None:
     public_ips: tuple[Address, ...] = ()
     if "public_ip" in parts:
         public_ips = read.several(parts["public_ip"], parse_public_ip)
-    over = False
-    if "over_listener" in parts:
-        over = bool(read.scalar(parts["over_listener"], parse_switch))
+    over = read.switch(parts, "over_listener", False)
     guests = read.given(parts, "guests", _parse_guest, ())
     ports = read.given(parts, "ports", parse_ports, ())
     if len(read.problems) > before:
@@ -148,27 +146,11 @@ def format_permission(
     names: dict[str, tuple[Address, ...]],
 ) -> str:
     """The permission as one word of JSON, for the compiled configuration."""
-    return json.dumps(
-        {
-            "bounds": [
-                {
-                    "guests": one.guests,
-                    "ports": [*map(str, one.ports)],
-                    "host_ips": [*map(str, one.host_ips)],
-                    "interfaces": one.interfaces,
-                    "is_anywhere": one.is_anywhere,
-                    "public_ips": [*map(str, one.public_ips)],
-                    "over_listener": one.over_listener,
-                }
-                for one in bounds
-            ],
-            "tree": {
-                "addresses": {name: [*map(str, some)] for name, some in names.items()},
-                **({} if defaults is None else {"defaults": _plain(defaults)}),
-            },
-        },
-        separators=(",", ":"),
-    )
+    tree: dict[str, object] = {"addresses": names}
+    if defaults is not None:
+        tree["defaults"] = plain(defaults)
+    permission = {"bounds": [vars(one) for one in bounds], "tree": tree}
+    return json.dumps(permission, separators=(",", ":"), default=str)
 
 
 def parse_permission(text: str) -> Permission:
@@ -187,14 +169,6 @@ def parse_permission(text: str) -> Permission:
         for one in found["bounds"]
     )
     return Permission(bounds, _node(found["tree"], Place("defaults of forwards.yaml")))
-
-
-def _plain(node: Node) -> object:
-    if isinstance(node, Text):
-        return node.value
-    if isinstance(node, Items):
-        return [_plain(one) for one in node.nodes]
-    return {key.value: _plain(one) for key, one in node.nodes}
 
 
 def _node(value: Any, place: Place) -> Node:

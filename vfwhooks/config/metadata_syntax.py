@@ -15,7 +15,7 @@ from .keys import OPTIONS
 from .port_spellings import parse_entry, parse_published, parse_target
 from .value_reader import kind_of
 from .value_syntax import PortRange, parse_ports
-from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text, listed, pairs
 
 KEYS = ("ports", "public_ip", "outgoing")
 _SWITCHES = {"yes": "true", "no": "false"}
@@ -58,7 +58,7 @@ def guest_tree(forwards: Part, problems: list[Problem]) -> Node:
     if not publics:
         return Items(place, tuple(entries))
     addresses = [_text(one, "address") for one in publics]
-    pairs: list[tuple[Text, Node]] = [
+    keys: list[tuple[Text, Node]] = [
         (Text(place, "public_ip"), Items(_place(publics[0]), tuple(addresses)))
     ]
     outgoing = {one.attributes.get("outgoing", "yes") for one in publics}
@@ -66,10 +66,10 @@ def guest_tree(forwards: Part, problems: list[Problem]) -> Node:
         what = "outgoing is the same for all of the guest's addresses"
         problems.append(Problem(_place(publics[-1]), what))
     if outgoing == {"no"}:
-        pairs.append((Text(place, "outgoing"), Text(place, "false")))
+        keys.append((Text(place, "outgoing"), Text(place, "false")))
     if forwards.named("portForward"):
-        pairs.append((Text(place, "ports"), Items(place, tuple(entries))))
-    return Pairs(place, tuple(pairs))
+        keys.append((Text(place, "ports"), Items(place, tuple(entries))))
+    return Pairs(place, tuple(keys))
 
 
 def _place(part: Part) -> Place:
@@ -104,11 +104,11 @@ def _entry(
 ) -> Node:
     place = _place(part)
     target = PortRange(to, to + ports.last - ports.first)
-    pairs: list[tuple[Text, Node]] = [
+    keys: list[tuple[Text, Node]] = [
         (Text(place, "published"), Text(place, str(ports))),
         (Text(place, "target"), Text(place, str(target))),
     ]
-    return Pairs(place, tuple(pairs + common))
+    return Pairs(place, tuple(keys + common))
 
 
 def _span(part: Part, problems: list[Problem]) -> PortRange | None:
@@ -165,27 +165,26 @@ def _common(forward: Part) -> Iterator[tuple[Text, Node]]:
 def format_tree(node: Node) -> str:
     """A guest's tree as a file of its own, as `metadata get` prints it."""
     if isinstance(node, Pairs):
-        keys = [(key.value, one) for key, one in node.nodes]
-        lines = [f"{k}: {format_value(one)}\n" for k, one in keys if k != "ports"]
-        ports = [one for k, one in keys if k == "ports"]
+        keys = pairs(node)
+        ports = keys.pop("ports", None)
+        lines = [f"{key}: {format_value(one)}\n" for key, one in keys.items()]
         if ports:
-            lines.append("ports:\n" + format_tree(ports[0]))
+            lines.append("ports:\n" + format_tree(ports))
         return "".join(lines)
-    nodes = node.nodes if isinstance(node, Items) else (node,)
-    return "".join(f"- {format_value(one)}\n" for one in nodes) or "[]\n"
+    return "".join(f"- {format_value(one)}\n" for one in listed(node)) or "[]\n"
 
 
 def metadata_of(node: Node, problems: list[Problem]) -> Part:
     """The metadata that says what a guest's tree says, which has been checked."""
     parts: list[Part] = []
-    pairs = {k.value: one for k, one in node.nodes} if isinstance(node, Pairs) else {}
-    ports = pairs.get("ports") if isinstance(node, Pairs) else node
-    outgoing = pairs.get("outgoing")
+    given = pairs(node)
+    ports = given.get("ports") if isinstance(node, Pairs) else node
+    outgoing = given.get("outgoing")
     is_quiet = isinstance(outgoing, Text) and outgoing.value.lower() == "false"
     more = {"outgoing": "no"} if is_quiet else {}
-    for one in _each(pairs.get("public_ip")):
+    for one in listed(given.get("public_ip")):
         parts.append(_part("publicIp", {"address": _word(one), **more}))
-    for one in _each(ports):
+    for one in listed(ports):
         parts += _forwards(one, problems)
     return _part("forwards", {}, parts)
 
@@ -194,12 +193,6 @@ def _part(
     tag: str, attributes: dict[str, str], parts: list[Part] | None = None
 ) -> Part:
     return Part(tag, 0, attributes, tuple(parts or ()))
-
-
-def _each(node: Node | None) -> tuple[Node, ...]:
-    if isinstance(node, Items):
-        return node.nodes
-    return () if node is None else (node,)
 
 
 def _word(node: Node) -> str:
@@ -211,13 +204,13 @@ def _forwards(node: Node, problems: list[Problem]) -> Iterator[Part]:
     hosts: list[dict[str, str]] = [{}]
     protocols, children, attributes = ["tcp"], [], {}
     if isinstance(node, Pairs):
-        given = {key.value: one for key, one in node.nodes}
+        given = pairs(node)
         either = given.get("published") or given.get("target")
         published = parse_published(_word(either) if either else "")
         target = parse_target(_word(given.get("target") or given["published"]))
-        hosts = [*map(_host, _each(given.get("host_ip")))] or hosts
-        protocols = [_word(one).lower() for one in _each(given.get("protocol"))]
-        children = [_source(_word(one)) for one in _each(given.get("allow_from"))]
+        hosts = [*map(_host, listed(given.get("host_ip")))] or hosts
+        protocols = [_word(one).lower() for one in listed(given.get("protocol"))]
+        children = [_source(_word(one)) for one in listed(given.get("allow_from"))]
         for key in OPTIONS:
             if key in given:
                 is_on = _word(given[key]).lower() == "true"

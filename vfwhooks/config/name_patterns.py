@@ -8,12 +8,12 @@ none, since the name does not have their letters.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..values.errors import VfwError, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Union
 
     # A letter; None for any one; or whether all others are meant, and the ranges.

@@ -27,7 +27,7 @@ from .value_syntax import (
     parse_host_ip,
     parse_protocol,
 )
-from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text, pairs
 
 _EVERY = HostIp(None)
 _SIDES = ("published", parse_published), ("target", parse_target)
@@ -257,6 +257,5 @@ class PortList:
 
 def _only_side(node: Node) -> str:
     """Which of published: and target: an entry has, if it has one of them."""
-    keys = [key.value for key, _ in node.nodes] if isinstance(node, Pairs) else []
-    sides = [side for side, _ in _SIDES if side in keys]
+    sides = [side for side, _ in _SIDES if side in pairs(node)]
     return sides[0] if len(sides) == 1 else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..values.entries import (
     Accept,
     Dnat,
+    Entry,
     Exempt,
     HairpinSubnet,
     InsideSubnet,
@@ -20,25 +22,18 @@ from ..values.entries import (
 from ..values.protocols import Protocol
 from ..values.published import (
     BOTH,
+    Address,
+    Claimed,
     Egress,
     Family,
     Published,
+    Subnet,
     family_of,
     one_to_one,
 )
-from .keys import NO_OPTIONS
+from .keys import NO_OPTIONS, PortOptions
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Union
-
-    from ..values.entries import Entry
-    from ..values.published import Address, Subnet
-    from .keys import PortOptions
-
-    Addresses = dict[Family, Address]
-    Claimed = Union[Published, Egress]
+Addresses = dict[Family, Address]
 _NONE: Mapping[Published, Collection[int]] = {}
 # The places where a forward can be written: forwards.yaml, the domain's metadata.
 FILE, METADATA = "file", "metadata"
@@ -167,38 +162,28 @@ class FromMetadata:
 
 @dataclass
 class Settings:
-    """One guest's settings from forwards.yaml, as compiled.
-
-    `pattern`: the pattern by which the guest has them. `is_shared`: another guest may
-    want its ports while it runs. `claim`: the owner of rejects while the guest does not
-    run. `is_wide`: it needs every network's entries. `is_loopback`: a forward is on a
-    127.x address of the host. `is_hairpin`: it reaches itself through the host.
-    `is_returned`: some answers leave by the host's own way. `public`: addresses for
-    this guest, not the host's. `one_to_one`, `kept`: addresses whose unpublished ports
-    are rejected, on `kept` even if the guest does not run. `egress`: addresses from
-    which its own connections leave. `over`: published ports that yield to no listener
-    of the host. `unplaced`: forwards on an interface of the host that has no address,
-    each with the interface. `from_metadata`: what the guest's metadata adds, None for
-    none."""
+    """One guest's settings from forwards.yaml, as compiled."""
 
     addresses: Addresses = field(default_factory=dict)
-    pattern: str = ""
+    pattern: str = ""  # by which the guest has its forwards
     network: str = ""
     bridge: str = ""
-    claim: str = ""
+    claim: str = ""  # the owner of rejects while the guest does not run
     forwards: list[PortMapping] = field(default_factory=list)
-    public: list[Address] = field(default_factory=list)
+    public: list[Address] = field(default_factory=list)  # the guest's, not the host's
+    # Addresses whose unpublished ports are rejected; on `kept` also without the guest.
     one_to_one: list[Address] = field(default_factory=list)
     kept: list[Address] = field(default_factory=list)
-    egress: list[Address] = field(default_factory=list)
-    over: set[Published] = field(default_factory=set)
+    egress: list[Address] = field(default_factory=list)  # of the guest's connections
+    over: set[Published] = field(default_factory=set)  # they yield to no listener
+    # With the interface of the host, which has no address.
     unplaced: list[tuple[str, PortMapping]] = field(default_factory=list)
-    from_metadata: FromMetadata | None = None
-    is_shared: bool = False
-    is_wide: bool = False
-    is_loopback: bool = False
-    is_hairpin: bool = False
-    is_returned: bool = False
+    from_metadata: FromMetadata | None = None  # what the guest's metadata adds
+    is_shared: bool = False  # another guest may want the ports while this one runs
+    is_wide: bool = False  # it needs every network's entries
+    is_loopback: bool = False  # a forward is on a 127.x address of the host
+    is_hairpin: bool = False  # the guest reaches itself through the host
+    is_returned: bool = False  # some answers leave by the host's own way
 
     @property
     def wanted(self) -> list[tuple[Family, ...]]:

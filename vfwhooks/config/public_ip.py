@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .forwards import GuestForwards
-from .keys import PUBLIC, parse_switch
+from .keys import PUBLIC
 from .value_reader import Values
 from .value_syntax import parse_public_ip
 from .yaml_nodes import Node, Text
@@ -20,17 +20,12 @@ def read_public(read: Values, key: Text, parts: dict[str, Node]) -> GuestForward
             if word in parts:
                 read.wrong(parts[word].place, f"{word} without a public_ip")
         return GuestForwards(key.value, key.place)
-    is_egress, is_hosts_own = True, False
-    if "outgoing" in parts:
-        is_egress = bool(read.scalar(parts["outgoing"], parse_switch))
-    if "public_ip_of_host" in parts:
-        is_hosts_own = bool(read.scalar(parts["public_ip_of_host"], parse_switch))
     return GuestForwards(
         key.value,
         key.place,
         public_ips=read.one_a_family(node, parse_public_ip),
         public_place=node.place,
         is_one_to_one="ports" not in parts,
-        is_egress=is_egress,
-        is_hosts_own=is_hosts_own,
+        is_egress=read.switch(parts, "outgoing", True),
+        is_hosts_own=read.switch(parts, "public_ip_of_host", False),
     )

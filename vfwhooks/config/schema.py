@@ -34,7 +34,7 @@ from .value_syntax import (
     parse_guest_address,
     parse_when_stopped,
 )
-from .yaml_nodes import Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Node, Pairs, Place, Problem, Text, pairs
 from .yaml_tree import read_edited, read_tree
 
 _BELOW = "below it, indented, stand lines like web1: [8080:80]"
@@ -97,8 +97,7 @@ def read_guest(
     reader = _Reader(interfaces)
     reader.hosts = HostIps(interfaces, is_any_known)
     reader.names(tree)
-    pairs = tree.nodes if isinstance(tree, Pairs) else ()
-    above = {word.value: one for word, one in pairs}
+    above = pairs(tree)
     if "defaults" in above:
         reader.defaults = reader.read_defaults(above["defaults"])
     reader.guest(key, node)
@@ -123,9 +122,9 @@ class _Reader:
 
     def names(self, tree: Node) -> None:
         """Read the file's names of addresses; they hold for the guests of all files."""
-        for key, node in tree.nodes if isinstance(tree, Pairs) else ():
-            if key.value == "addresses":
-                self.hosts.read_names(self.read, node)
+        node = pairs(tree).get("addresses")
+        if node:
+            self.hosts.read_names(self.read, node)
 
     def document(self, tree: Node, is_main: bool) -> None:
         if not isinstance(tree, Pairs):
@@ -173,9 +172,9 @@ class _Reader:
     def no_guests(self, tree: Node) -> None:
         cure = "guests: {} says none"
         others = [
-            key.value
-            for key, node in (tree.nodes if isinstance(tree, Pairs) else ())
-            if key.value not in DOCUMENT and is_guest(node)
+            key
+            for key, node in pairs(tree).items()
+            if key not in DOCUMENT and is_guest(node)
         ]
         if others:
             cure = f"write it above {show(others[0])}:, and indent what is below"

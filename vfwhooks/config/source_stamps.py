@@ -1,7 +1,8 @@
 """Stamps of the files that a compiled configuration is made from, and what they tell.
 
 A stamp is a line: the path (quoted), and the inode, the size and the times (ns) of what
-is there. The compiled configuration keeps those of its making.
+is there. The compiled configuration keeps the stamps of the files
+that it was made from.
 """
 
 import posix

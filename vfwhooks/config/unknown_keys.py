@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from ..values.errors import VfwError, show
 from .keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, PORT
 from .value_syntax import parse_ports, parse_short
-from .yaml_nodes import Items, Node, Pairs, Text
+from .yaml_nodes import Items, Node, Pairs, Text, listed, pairs
 
 # The words of other tools for each key, without dashes and in small letters.
 _OTHERS_WORDS = {
@@ -84,8 +84,8 @@ def _of_another_level(word: str, keys: tuple[str, ...]) -> str:
 def _of_no_level(key: Text, value: Node) -> str:
     """The hint for guests at the top of the file, without guests: above them."""
     name = show(key.value)
-    inner = value.nodes if isinstance(value, Pairs) else ()
-    if _HOOKS_JSON & {word.value for word, _ in inner}:
+    inner = pairs(value)
+    if _HOOKS_JSON & inner.keys():
         ports = ", ".join(_mapped(inner)) or "8080:80"
         what = "as in hooks.json of another hook"
         return f"{what}; write below guests:, indented, {name}: [{ports}]"
@@ -96,32 +96,26 @@ def _of_no_level(key: Text, value: Node) -> str:
 
 def _says_none(document: Pairs) -> bool:
     """Whether guests: {} stands in the file."""
-    return any(
-        key.value == "guests" and isinstance(value, Pairs) and not value.nodes
-        for key, value in document.nodes
-    )
+    guests = pairs(document).get("guests")
+    return isinstance(guests, Pairs) and not guests.nodes
 
 
 def is_guest(node: Node) -> bool:
     """Whether the node looks like the value of a guest's name."""
     if isinstance(node, Pairs):
-        inner = {key.value for key, _ in node.nodes}
-        return bool(inner & {*GUEST, *_HOOKS_JSON})
+        return bool(pairs(node).keys() & {*GUEST, *_HOOKS_JSON})
     if isinstance(node, Items):
         return all(not isinstance(one, Items) for one in node.nodes)
     return ":" in node.value and _is_port(node.value)
 
 
-def _mapped(guest: tuple[tuple[Text, Node], ...]) -> list[str]:
+def _mapped(guest: dict[str, Node]) -> list[str]:
     """The ports of a port_map, in the spelling of forwards.yaml."""
     found = []
-    parts = {key.value: node for key, node in guest}
-    of_all = parts.get("port_map")
-    for key, node in of_all.nodes if isinstance(of_all, Pairs) else ():
-        end = "" if key.value == "tcp" else f"/{show(key.value)}"
+    for protocol, node in pairs(guest.get("port_map")).items():
+        end = "" if protocol == "tcp" else f"/{show(protocol)}"
         for one in node.nodes if isinstance(node, Items) else ():
-            both = one.nodes if isinstance(one, Items) else (one,)
-            words = [show(word.value) for word in both if isinstance(word, Text)]
+            words = [show(word.value) for word in listed(one) if isinstance(word, Text)]
             found.append(":".join(words) + end)
     return found
 

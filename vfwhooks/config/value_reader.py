@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..values.errors import VfwError, show
-from .keys import OPTIONS, PortOptions
+from .keys import OPTIONS, PortOptions, parse_switch
 from .unknown_keys import hint
 from .value_syntax import Address
 from .yaml_mistakes import find_bare_key, find_bare_name, slip_in
-from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text
+from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text, listed
 
 T = TypeVar("T")
 
@@ -65,9 +65,14 @@ class Values:
         """The values of a key; without the key, `above`."""
         return self.several(parts[key], parse) if key in parts else above
 
+    def switch(self, parts: dict[str, Node], key: str, above: bool) -> bool:
+        """Whether a key is true; without the key, `above`. A bad value is false."""
+        node = parts.get(key)
+        return bool(self.scalar(node, parse_switch)) if node else above
+
     def several(self, node: Node, parse: Callable[[str], T]) -> tuple[T, ...]:
         """One value or a list of values, each once."""
-        nodes = node.nodes if isinstance(node, Items) else (node,)
+        nodes = listed(node)
         found = [self.scalar(one, parse) for one in nodes]
         if not nodes:
             self.wrong(node.place, "an empty list; leave the key out")

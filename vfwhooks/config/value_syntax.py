@@ -38,6 +38,9 @@ class PortRange:
             f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
         )
 
+    def has(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
 
 class Short(NamedTuple):
     """An entry of the short syntax; `host_ip` and `protocol` are '' if not given."""

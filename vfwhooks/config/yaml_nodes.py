@@ -63,6 +63,29 @@ class Pairs:
 
 
 Node = Union[Text, Items, Pairs]
+Plain = Union[str, "list[Plain]", "dict[str, Plain]"]
+
+
+def pairs(node: Node | None) -> dict[str, Node]:
+    """What a mapping holds, by key; nothing for anything else."""
+    nodes = node.nodes if isinstance(node, Pairs) else ()
+    return {key.value: one for key, one in nodes}
+
+
+def listed(node: Node | None) -> tuple[Node, ...]:
+    """What a list holds; a node in place of a list counts as one of it alone."""
+    if isinstance(node, Items):
+        return node.nodes
+    return () if node is None else (node,)
+
+
+def plain(node: Node) -> Plain:
+    """What is said, wherever it stands."""
+    if isinstance(node, Text):
+        return node.value
+    if isinstance(node, Items):
+        return [plain(one) for one in node.nodes]
+    return {key: plain(one) for key, one in pairs(node).items()}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def find_rows(overview: Overview, about: str) -> list[ForwardStatus]:
     return [
         row
         for row in overview.forwards
-        if row.protocol in (*protocols, ALL_PROTOCOLS) and _has(row.published, first)
+        if row.protocol in (*protocols, ALL_PROTOCOLS) and ports_of(row).has(first)
     ]
 
 
@@ -41,8 +41,9 @@ def label(row: ForwardStatus) -> str:
 
 
 def ports_of(row: ForwardStatus) -> PortRange:
-    """What it publishes; all of an address may be published."""
-    return _ports(row.published)
+    """The published ports of a row; all ports for a whole address."""
+    is_whole = row.published == ALL_PROTOCOLS
+    return PortRange(0, 65535) if is_whole else parse_ports(row.published)
 
 
 def asked_ports(text: str) -> tuple[int, tuple[str, ...]]:
@@ -54,13 +55,3 @@ def asked_ports(text: str) -> tuple[int, tuple[str, ...]]:
         hint = "a guest in forwards.yaml, or a port: 8080, 53/udp"
         raise VfwError(f"{show(text)} is neither a guest nor a port", hint)
     return parse_ports(port).first, (protocol,) if slash else PROTOCOLS
-
-
-def _has(published: str, port: int) -> bool:
-    ports = _ports(published)
-    return ports.first <= port <= ports.last
-
-
-def _ports(published: str) -> PortRange:
-    """The published ports of a row; all ports for a whole address."""
-    return PortRange(0, 65535) if published == ALL_PROTOCOLS else parse_ports(published)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..firewall.iptables_nft import list_chain_names
-from ..firewall.iptables_tools import COMMANDS, own_variant
-from ..firewall.nft_names import LIBVIRT, OWN
+from ..firewall.iptables_script import FILTER
+from ..firewall.iptables_tools import COMMANDS, legacy_tables, own_variant
+from ..firewall.nft_names import FAMILIES, LIBVIRT, OWN
 from ..firewall.nft_netlink import BaseChain, list_base_chains
 from ..host.netlink import Netlink
 from ..host.run import Run, find
@@ -24,8 +25,6 @@ from ..values.errors import Refused, VfwError
 from ..values.findings import WRONG, Finding, in_shell
 from ..values.findings import run as command
 
-_FAMILIES = {"inet": "46", "ip": "4", "ip6": "6"}
-_PROC = {"4": "proc/net/ip_tables_names", "6": "proc/net/ip6_tables_names"}
 _TABLES = {"ipt": "ip", "ip6": "ip6"}  # by how the tool's name begins
 _NOT_THERE = 1  # the exit status of iptables -C
 _DNATED = "-m conntrack --ctstate DNAT -j ACCEPT"
@@ -72,7 +71,7 @@ def find_blockers(
         if chain.drops_forwarded and chain.table not in (OWN, LIBVIRT, "firewalld"):
             found += _dropping(chain, base, bridges, link, run)
     for family in COMMANDS:
-        if base.get("variant") != "legacy" and _has_legacy(family, root):
+        if base.get("variant") != "legacy" and FILTER in legacy_tables(family, root):
             found += _dropping_legacy(family, bridges, run)
     return found
 
@@ -113,7 +112,7 @@ def _dropping(
     run: Run,
 ) -> Iterator[Blocker]:
     """The blockers from a base chain with policy drop."""
-    family = _FAMILIES[chain.family]
+    family = FAMILIES[chain.family]
     if (chain.table, chain.name) == ("filter", "FORWARD") and find("iptables"):
         if base.get("variant") != "nft" or family not in base:
             names = list_chain_names(link, family, "filter")
@@ -141,11 +140,6 @@ def _shut(bridges: Sequence[str], open_ones: Sequence[str]) -> Sequence[str]:
 def _bare(rule: str) -> str:
     """A rule without its counter and its comment."""
     return rule.strip().partition(" comment ")[0].replace(" counter", "")
-
-
-def _has_legacy(family: str, root: str) -> bool:
-    path = Path(root) / _PROC[family]
-    return path.exists() and "filter" in path.read_text().split()
 
 
 def _dropping_legacy(

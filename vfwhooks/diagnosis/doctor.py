@@ -39,6 +39,7 @@ from ..store.state import State
 from ..values.entries import Dnat
 from ..values.errors import VfwError, show
 from ..values.findings import (
+    APPLY,
     NOTE,
     OK,
     WRONG,
@@ -55,7 +56,6 @@ from .blocked_ways import check_blockers
 from .doctor_firewall import check_firewall
 from .doctor_foreign import check_taken
 from .doctor_guests import (
-    APPLY,
     check_metadata,
     check_named_twice,
     check_records,
@@ -83,11 +83,7 @@ def examine(
     inventory, base = Inventory(f"{state.path}/networks"), state.base()
     guests = read_forwards(Path(main))[0]
     forwarded = [one for one in guests if one.forwards]
-    written = {one.name for one in named(forwarded)}
-    for one in answer.guests if answer else ():
-        pattern = find_matching(guests, one.name, one.uuid)
-        if pattern and pattern.forwards:
-            written.add(one.name)
+    written = _written(guests, forwarded, answer)
     recorded = {w for r in state.records() for w in (r.guest.name, r.guest.uuid)}
     sessions = find_sessions(root)
     overview = cache(lambda: look(state, main))
@@ -117,6 +113,18 @@ def examine(
         ),
     }
     return [one for about, part in parts.items() for one in _looked_at(about, part)]
+
+
+def _written(
+    guests: list[GuestForwards], forwarded: list[GuestForwards], answer: Answer | None
+) -> set[str]:
+    """The names with forwards, also of running guests that have them by a pattern."""
+    names = {one.name for one in named(forwarded)}
+    for one in answer.guests if answer else ():
+        pattern = find_matching(guests, one.name, one.uuid)
+        if pattern and pattern.forwards:
+            names.add(one.name)
+    return names
 
 
 def _looked_at(about: str, part: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

@@ -15,8 +15,7 @@ from ..host.netlink import Netlink
 from ..host.run import PATH, Run, find
 from ..libvirt.daemons import find_daemons
 from ..libvirt.inventory import Inventory
-from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand
-from .doctor_guests import APPLY
+from ..values.findings import APPLY, NOTE, OK, WRONG, Cure, Finding, by_hand
 
 _OURS = "inet vfwhooks"
 # The tool of each backend, and the package that has it in every distribution.

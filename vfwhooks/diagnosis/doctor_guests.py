@@ -10,11 +10,9 @@ from ..config.port_mappings import METADATA
 from ..libvirt.client import Answer
 from ..store.state import State
 from ..values.errors import show
-from ..values.findings import NOTE, WRONG, Finding, by_hand, run
+from ..values.findings import APPLY, NOTE, WRONG, Finding, by_hand
 from ..values.guests import Guest
 from .overview import Overview
-
-APPLY = run("vfwhooks", "apply")
 
 
 def check_records(

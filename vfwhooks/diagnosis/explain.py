@@ -11,8 +11,6 @@ from ..config.allow_from import chain_name
 from ..config.compiled_file import Compiled
 from ..config.compiled_lines import parse_settings
 from ..config.port_mappings import METADATA, PortMapping, Settings
-from ..config.value_syntax import PortRange
-from ..config.yaml_nodes import Place
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
 from ..firewall.nft_names import LIBVIRT, OWN, PARTS, set_name
@@ -124,15 +122,7 @@ class _Explainer:
         self._config = compiled_file.load(state.path)
         some = state.records(has_entries=False)
         self._records = [r for r in some if r.guest.driver not in _NO_GUESTS]
-        # The place and the mapping of each forward, found by its ports: a guest may
-        # have thousands of forwards.
-        self._written: dict[tuple[str, bool, str, str, PortRange], list[Place]] = {}
-        for guest in entries.guests:
-            for one in guest.forwards:
-                host = str(one.host_ip or "*")
-                about = host, one.protocol, one.published
-                key = guest.name, guest.is_pattern, *about
-                self._written.setdefault(key, []).append(one.place)
+        # The mappings of each guest, found by their ports: there may be thousands.
         self._compiled: dict[str, dict[tuple[str, str, int], PortMapping]] = {}
         chains = list_base_chains(Netlink())
         self._others = [
@@ -150,7 +140,8 @@ class _Explainer:
             yield from _line("written", [_without_head(hop)])
         else:
             by = f", for {show(row.pattern)}" if row.pattern else ""
-            places = [f"{p}{by}" for p in self._places(row)]
+            forward = self._hops.find(row)
+            places = [f"{forward.place}{by}"] if forward else []
             is_of_file = row.source != METADATA
             yield from _line("written", places if is_of_file else [IN_METADATA])
         yield from _line("why", [show(row.reason)] if row.reason else [])
@@ -165,13 +156,6 @@ class _Explainer:
         """The names that forwards.yaml may use for the guest."""
         uuids = [g.uuid for g in self._overview.guests if g.name == guest]
         return list(dict.fromkeys([guest, *(uuids or [""])]))
-
-    def _places(self, row: ForwardStatus) -> list[Place]:
-        about = row.host_ip, row.protocol, ports_of(row)
-        is_pattern = bool(row.pattern)
-        names = [row.pattern] if is_pattern else self._names(row.guest)
-        keys = [(name, is_pattern, *about) for name in names]
-        return [one for key in keys for one in self._written.get(key, ())]
 
     def _forward(self, row: ForwardStatus) -> PortMapping | None:
         if self._config is None:

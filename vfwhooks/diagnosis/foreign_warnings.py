@@ -26,14 +26,12 @@ def find_foreign_warnings(guests: Iterable[GuestForwards], state: str) -> list[P
     """One warning for each forward and cure; empty if the user may not read the
     rules."""
     text = (files.read(f"{state}/base") or b"").decode("utf-8", "replace")
-    link = Netlink()
+    inventory = Inventory(f"{state}/networks")
     try:
-        inventory = Inventory(f"{state}/networks")
-        foreign = read_foreign(parse_base(text), inventory, link, Run())
+        with Netlink() as link:
+            foreign = read_foreign(parse_base(text), inventory, link, Run())
     except (OSError, VfwError):
         return []
-    finally:
-        link.close()
     both = (
         (hold(one for one in foreign.claims if one.is_ahead), AHEAD),
         (hold(foreign.claims), _CURE),

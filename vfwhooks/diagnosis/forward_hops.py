@@ -24,15 +24,15 @@ from ..rulesets.ruleset import REFUSING
 from ..rulesets.walk import Traversal
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import NOTE, OK, WRONG, Cure, Finding, by_hand, run
-from ..values.published import family_of, parse_address
+from ..values.findings import APPLY, NOTE, OK, WRONG, Cure, Finding, by_hand, run
+from ..values.published import EVERY, family_of, parse_address
 from .allowed_clients import tell_clients
 from .blockers import find_blockers
 from .doctor_firewall import find_missing_tool, restart_libvirt
 from .explain import find_network
 from .foreign_reasons import few
 from .live_ruleset import live_verdicts
-from .outside_packets import EVERY, find_client
+from .outside_packets import find_client
 from .paused_guests import find_paused
 from .port_verdicts import PortVerdicts, refused
 from .return_path_check import ReturnPath
@@ -42,7 +42,6 @@ from .unmatched_patterns import is_of_nobody
 from .written_entries import WrittenEntries
 
 _PATIENCE = 2.0  # seconds for a guest's answer
-_APPLY = run("vfwhooks", "apply")
 _LOOK = by_hand("look in the guest: ss -lntu, nft list ruleset")
 # systemd, where ssh.socket has the port
 _SSHD = re.compile(r"\bsshd(-session)? \(pid|systemd \(pid 1\) listens on tcp \S+:22\b")
@@ -74,7 +73,7 @@ def _split(reason: str) -> tuple[str, Cure | None]:
     """A reason of status, and the cure at its end as a command."""
     said, tail, _ = reason.partition("; run vfwhooks apply")
     if tail:
-        return said, _APPLY
+        return said, APPLY
     said, tail, _ = reason.partition(": restart libvirtd")
     if tail:
         return said, restart_libvirt()
@@ -141,7 +140,7 @@ class Hops:
         if is_of_nobody(row):
             cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
         elif has_guest(guests_known_soon(ask=_running), row.guest):
-            cure, what = _APPLY, f"{name} runs, and nobody has told of its start"
+            cure, what = APPLY, f"{name} runs, and nobody has told of its start"
         elif known and not has_guest(known, row.guest):
             near = find_near(row.guest, sorted(both[0] for both in known))
             cure = by_hand("{run} shows who there is", "virsh", "list", "--all")
@@ -236,7 +235,7 @@ class Hops:
         if way.end in REFUSING:
             what = f": {refused(way.end)} by {rule}"
             # What libvirt refuses, our accept ahead of it would have let in.
-            cure = _APPLY if self._verdicts.is_libvirts(way.steps[-1]) else None
+            cure = APPLY if self._verdicts.is_libvirts(way.steps[-1]) else None
             return Finding(WRONG, "way-refused", row.guest, what, cure, rule)
         what = f": depends on {show(way.depends)} ({rule})"
         if way.end == "accept":  # by a rule that status does not take for a claim

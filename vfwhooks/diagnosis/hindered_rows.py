@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..values.findings import WRONG, Finding
-from ..values.published import family_of, parse_address
+from ..values.published import EVERY, family_of, parse_address
 from .blocked_ways import BlockedWays
 from .blockers import Blocker
 from .return_path_check import ReturnPath
@@ -26,8 +26,7 @@ def hindered(
         if found and found.level == WRONG:
             return replace(row, state="blocked", reason=found.said)
         if found:
-            said = "; ".join(filter(None, (row.reason, found.said)))
-            row = replace(row, reason=said)
+            row = row.noted(found.said)
     return row
 
 
@@ -38,8 +37,7 @@ def standing(
     since the rules are there."""
     for row in rows:
         if pause and row.state == "active":
-            said = "; ".join(filter(None, (row.reason, pause.said)))
-            row = replace(row, reason=said)
+            row = row.noted(pause.said)
         yield row
 
 
@@ -55,7 +53,7 @@ def by_other_ways(
     answers."""
     if row.state != "active" or row.is_loopback:
         return row
-    is_one = row.host_ip not in ("*", "0.0.0.0", "::")
+    is_one = row.host_ip not in EVERY
     guest = parse_address(row.address)
     hosts = [parse_address(row.host_ip)] if is_one else paths.outside(family_of(guest))
     first = row.published.partition("-")[0]
@@ -69,6 +67,5 @@ def by_other_ways(
             if why and is_one:
                 return replace(row, state="blocked", reason=why)
             if why:
-                said = f"not answered on {host}: {why}"
-                return replace(row, reason="; ".join(filter(None, (row.reason, said))))
+                return row.noted(f"not answered on {host}: {why}")
     return row

@@ -5,25 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from ipaddress import ip_network
 
-from ..config.value_syntax import PortRange
+from ..libvirt.inventory import Inventory
 from ..rulesets.packet import ANYBODY, Packet
-from ..values.published import Subnet
-from .asked_forwards import ports_of
+from ..rulesets.walk import Traversal
+from ..values.guests import Network
+from ..values.published import EVERY, Subnet
 from .explain import find_network
-from .outside_packets import EVERY
-from .port_verdicts import refused
+from .overview import Overview
+from .port_verdicts import PortVerdicts, refused
+from .status_rows import ForwardStatus
 from .unmatched_patterns import is_of_nobody
-
-if TYPE_CHECKING:
-    from ..config.forwards import GuestForwards
-    from ..libvirt.inventory import Inventory
-    from ..rulesets.walk import Traversal
-    from ..values.guests import Network
-    from .overview import Overview
-    from .port_verdicts import PortVerdicts
-    from .status_rows import ForwardStatus
 
 # How a way ends: at the guest; at the guest, and something is wrong; at who refuses it;
 # at somebody else; nowhere yet; nobody can tell.
@@ -31,7 +24,6 @@ LET_IN, HINDERED, REFUSED = "let in", "hindered", "refused"
 TAKEN, WAITS, UNKNOWN = "taken", "waits", "unknown"
 OTHERS = "anybody else"
 _MOST_NAMED = 24  # guests without forwards that a network names
-Allowed = dict[tuple[str, str, str, PortRange], tuple[Subnet, ...]]
 
 
 @dataclass(frozen=True)
@@ -73,24 +65,17 @@ def find_picture(
     rows: Sequence[ForwardStatus],
     verdicts: PortVerdicts,
     inventory: Inventory,
-    written: Sequence[GuestForwards],
     title: str,
 ) -> Picture:
     """The picture of these forwards; the networks are in it if these are all."""
-    finder = _Finder(overview, verdicts, inventory, written)
+    finder = _Finder(overview, verdicts, inventory)
     lanes = [lane for row in rows for lane in finder.lanes(row)]
     first: dict[str, tuple[bool, str, int]] = {}
     for at, lane in enumerate(lanes):
         first.setdefault(lane.guest, (lane.host not in EVERY, lane.host, at))
     lanes.sort(key=lambda lane: first[lane.guest])  # one box for each address and guest
     is_all = len(rows) == len(overview.forwards)
-    inside = inventory.bridge_addresses()
-    own = [
-        str(one)
-        for family in "46"
-        for one in inventory.routes.own_addresses(family)
-        if one not in inside
-    ]
+    own = [str(one) for family in "46" for one in inventory.outer_addresses(family)]
     networks = list(finder.networks()) if is_all else []
     return Picture(title, tuple(own), tuple(lanes), tuple(networks), overview.problems)
 
@@ -101,13 +86,11 @@ class _Finder:
         overview: Overview,
         verdicts: PortVerdicts,
         inventory: Inventory,
-        written: Sequence[GuestForwards],
     ) -> None:
         self._overview = overview
         self._verdicts = verdicts
         self._inventory = inventory
         self._guests = {guest.name: guest for guest in overview.guests}
-        self._allowed = _find_allowed(written)
 
     def lanes(self, row: ForwardStatus) -> Iterator[Lane]:
         """One lane, or two where only some clients are let in."""
@@ -122,25 +105,15 @@ class _Finder:
             yield _by_status(lane, row)
             return
         is_six = ":" in row.address + row.host_ip
-        some = [
-            one for one in self._sources(row) if one.version == (6 if is_six else 4)
-        ]
+        some = [one for one in row.allow_from if (":" in one) == is_six]
         if some and row.address:
-            only = ", ".join(map(str, some[:2]))
+            only = ", ".join(some[:2])
             more = f" and {len(some) - 2} more" if len(some) > 2 else ""
-            sample = str(some[0].network_address)
+            sample = str(ip_network(some[0]).network_address)
             packet = self._verdicts.outside.first(row, sample)
             yield self._judge(replace(lane, who=only + more), row, packet)
             lane = replace(lane, who=OTHERS)
         yield self._judge(lane, row, self._verdicts.outside.first(row))
-
-    def _sources(self, row: ForwardStatus) -> tuple[Subnet, ...]:
-        about = row.host_ip, row.protocol, ports_of(row)
-        guest = self._guests.get(row.guest)
-        names = [row.guest, guest.uuid if guest else ""]
-        names = [row.pattern] if row.pattern else names
-        found = [self._allowed.get((name, *about), ()) for name in names]
-        return next(filter(None, found), ())
 
     def _about(self, row: ForwardStatus) -> str:
         guest = self._guests.get(row.guest)
@@ -226,10 +199,8 @@ class _Finder:
 
     def _uplink(self, version: int) -> str:
         """The interface that a packet from outside comes in by."""
-        inside = self._inventory.bridge_addresses()
-        for one in self._inventory.routes.own_addresses(str(version)):
-            if one not in inside:
-                return self._inventory.device_with(one) or ANYBODY
+        for one in self._inventory.outer_addresses(str(version)):
+            return self._inventory.device_with(one) or ANYBODY
         return ANYBODY
 
 
@@ -255,12 +226,3 @@ def _name(network: Network) -> str:
     if network.is_hosts_own:
         return f"bridge {network.bridge}"
     return f"{network.name} ({network.bridge})"
-
-
-def _find_allowed(written: Sequence[GuestForwards]) -> Allowed:
-    found: Allowed = {}
-    for guest in written:
-        for one in guest.forwards:
-            key = guest.name, str(one.host_ip or "*"), one.protocol, one.published
-            found[key] = one.allow_from
-    return found

@@ -11,51 +11,43 @@ from ..host.netlink import Netlink
 from ..host.run import Run, find
 from ..libvirt.inventory import Inventory
 from ..rulesets.context import Context, Names
+from ..rulesets.ruleset import Ruleset
 from ..rulesets.ruleset_reader import read_ruleset
 from ..rulesets.save_reader import TOOL_MARK
 from ..store.state import State
-from ..values.errors import Refused
 from .outside_packets import this_host
 from .port_verdicts import PortVerdicts
 
-_SECONDS = 60.0  # for a tool that lists a large ruleset
+SECONDS = 60.0  # for a tool that lists or changes a large ruleset
 _SHARED = "claim", "network"  # records that belong to no running guest
 _VARIANTS = {"nft": "iptables", "legacy": "iptables-legacy"}
 
 
-def list_live(link: Netlink, run: Run) -> str:
-    """The ruleset as text: nft's list with handles, and iptables-save of both
-    variants."""
-    parts = []
+def list_live() -> str:
+    """The ruleset as text: nft's list with handles, which has all tables of iptables'
+    nft variant, and iptables-save of both variants."""
+    parts, run = [], Run(seconds=SECONDS)
     if find("nft"):
         parts.append(run(["nft", "-a", "list", "ruleset"]))
     if find("iptables-save"):
-        tools = Tools(link, run, {})
+        tools = Tools(Netlink(), run, {})
         for variant in dict.fromkeys((own_variant(run), "legacy")):
             for family, command in COMMANDS.items():
-                saved = _saved(tools, family, variant)
+                saved = tools.text(family, variant)
                 head = f"{TOOL_MARK}{_VARIANTS[variant]}\n# of {command}-save\n"
                 parts.append(head + saved if saved else "")
     return "".join(parts)
 
 
-def _saved(tools: Tools, family: str, variant: str) -> str:
-    """What iptables-save prints; '' if a rule that nft has made is beyond it: nft's
-    list has all tables of that variant."""
-    try:
-        return tools.text(family, variant)
-    except Refused:
-        if variant == "legacy":
-            raise
-        return ""
+def read_live() -> Ruleset:
+    """The ruleset as a value."""
+    return read_ruleset(list_live(), "this host's ruleset")
 
 
 def live_verdicts(state: State) -> PortVerdicts:
     """What this host's ruleset does to packets."""
     inventory = Inventory(f"{state.path}/networks")
-    text = list_live(Netlink(), Run(seconds=_SECONDS))
-    ruleset = read_ruleset(text, "this host's ruleset")
-    known = Context(ruleset, find_names(state, inventory))
+    known = Context(read_live(), find_names(state, inventory))
     return PortVerdicts(known, this_host(inventory), inventory)
 
 

@@ -1,8 +1,8 @@
 """The host's forwards and the service's counts in Prometheus' text format.
 
-The number of series is bounded: the five states, the reasons and operations that this
-module lists, and two for each guest that runs here and has forwards. Ports, addresses,
-messages and guests of other hosts are no labels.
+The number of series is bounded: the five states, the labels of sync_report's reasons,
+the operations that this module lists, and two for each guest that runs here and has
+forwards. Ports, addresses, messages and guests of other hosts are no labels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import accumulate
 from .. import __version__
 from ..config import compiled_file, source_stamps
 from ..installation.hook_files import find_service
+from ..reconcile.sync_report import LABELS, OTHER
 from ..store import counts
 from ..store.counts import BUCKETS, Counts, parse_counts
 from ..store.state import State
@@ -22,10 +23,7 @@ from .overview import Overview, look
 
 STATES = "active", "pending", "stopped", "conflict", "blocked"
 OPERATIONS = "started", "reconnected", "stopped", "found", "moved", "away", "network"
-REASONS = (
-    *("boot", "config", "rules", "foreign_rules", "backend", "network", "guest"),
-    *("retry", "asked", "poll", "other"),
-)
+REASONS = *dict.fromkeys(LABELS.values()), OTHER
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
 _Sample = tuple[str, Mapping[str, str], float]
 

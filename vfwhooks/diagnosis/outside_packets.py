@@ -6,20 +6,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config.value_syntax import parse_ports
+from ..libvirt.inventory import Inventory
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Host
 from ..values.errors import VfwError
 from ..values.protocols import ALL_PROTOCOLS
+from ..values.published import EVERY, Address
+from .status_rows import ForwardStatus
 
-if TYPE_CHECKING:
-    from ..libvirt.inventory import Inventory
-    from ..values.published import Address
-    from .status_rows import ForwardStatus
-
-EVERY = ("*", "0.0.0.0", "::")
 _SAMPLE = "tcp", 80  # the packet for an address that is published whole
 _PAIR = 2  # addresses of a network that has no address of its own
 
@@ -96,9 +92,7 @@ class OutsidePackets:
         if address not in EVERY:
             return [address] if _is_address(address) else []
         if is_six not in self._outside:
-            own = self._inventory.routes.own_addresses("6" if is_six else "4")
-            inside = self._inventory.bridge_addresses()
-            some = [one for one in own if one not in inside]
+            some = self._inventory.outer_addresses("6" if is_six else "4")
             far = [one for one in some if self._inventory.is_default_source(one)]
             near = [one for one in some if one not in far]
             self._inner |= {str(one) for one in near if self._is_bridged(one)}
@@ -127,7 +121,7 @@ class OutsidePackets:
         hosts = [
             row.host_ip
             for row in rows
-            if row.protocol == protocol and _has(row.published, port)
+            if row.protocol == protocol and parse_ports(row.published).has(port)
             if not row.is_loopback and is_six == (":" in row.address + row.host_ip)
         ]
         found = self._hosts((hosts or ["*"])[0], is_six)
@@ -142,8 +136,3 @@ def _is_address(text: str) -> bool:
         return bool(ip_address(text))
     except ValueError:
         return False
-
-
-def _has(published: str, port: int) -> bool:
-    ports = parse_ports(published)
-    return ports.first <= port <= ports.last

@@ -23,13 +23,13 @@ from ..libvirt.user_sessions import find_sessions
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.planner import Planner
 from ..reconcile.return_path import values
-from ..store.records import Record
+from ..store.records import Key, Record
 from ..store.state import State
 from ..values.entries import Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
-from .allowed_sources import parse_sources, with_sources, written_forwards
+from .allowed_sources import Sources, parse_sources, with_sources, written_forwards
 from .blocked_ways import BlockedWays
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
@@ -88,32 +88,21 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     config = compiled_file.load(state.path)
     base = state.base()
     problems = find_stale_files(config, state, main)
-    if config is None:
-        return Overview(
-            base.get("backend", ""),
-            (),
-            (),
-            tuple(problems),
-            {},
-            hooks_line(),
-            has_service=find_service() > 0,
-        )
-    tables = values(state)
-    marks = {table: value for value, table in tables.items()}
-    planner = Planner(
-        config,
-        inventory,
-        state.record,
-        lasting=1 << 62,
-        mark=lambda table: marks.get(table, 0),
+    overview = Overview(
+        base.get("backend", ""),
+        guests=(),
+        forwards=(),
+        problems=tuple(problems),
+        held={},
+        hooks=hooks_line(),
+        has_service=find_service() > 0,
     )
+    if config is None:
+        return overview
+    tables = values(state)
+    planner = _planner(config, inventory, state, tables)
     records = state.records()
-    problems += find_vanished(records)
-    problems += [
-        f"{record.guest.name}: its hook was not called, the service found it; "
-        "vfwhooks doctor says more"
-        for record in find_uncalled(records, state.path)
-    ]
+    problems += [*find_vanished(records), *_uncalled(records, state)]
     foreign_owners = _foreign_owners(base, inventory, problems, without)
     desired = planner.all(records)
     rulesets = planner.base_rulesets(desired, {})
@@ -124,33 +113,20 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     shared = ("claim", "network")
     running = [p for p in desired if p.record.guest.driver not in shared]
     guests = [guest_status(p) for p in running]
-    blockers = _blockers(base, running, problems) if held else []
-    notes = describe_services(desired, inventory, foreign_owners.cures(desired))
-    inside = frozenset(inventory.bridge_addresses())
-    paths = ReturnPath(inventory.routes, inside, tables=tables)
-    absent = _absent(running, inventory)
-    missing = find_missing_tables(base)
-    host = HostState(held, missing, absent=absent, cut_off=kernel.cut_off)
     sources = parse_sources(rulesets.get("own", ""))
-    ways = BlockedWays(partial(live_verdicts, state))
-    forwards: list[ForwardStatus] = []
-    for one in running:
-        said = foreign_owners.say(one)
-        both = _beside(notes[one.record.key], said.notes)
-        rows = forward_statuses(one, replace(host, notes=both, lost=said.lost))
-        its = ((one.record.guest.name, forward) for forward in one.settings.forwards)
-        rows = with_sources(rows, its, sources)
-        bridges = {network.bridge for network in one.endpoint.networks}
-        rows = [hindered(row, bridges, blockers, ways) for row in rows]
-        indexes = [inventory.index(bridge) for bridge in sorted(bridges)]
-        returned = {
-            (forward.host_ip, str(forward.protocol), forward.first)
-            for forward in one.settings.forwards
-            if forward.options.return_path
-        }
-        rows = [by_other_ways(row, indexes, paths, returned) for row in rows]
-        forwards += standing(rows, find_paused(one.record.guest))
-    forwards = name_unanswered(forwards)
+    absent, missing = _absent(running, inventory), find_missing_tables(base)
+    inside = frozenset(inventory.bridge_addresses())
+    serving = _Serving(
+        inventory,
+        HostState(held, missing, absent=absent, cut_off=kernel.cut_off),
+        sources,
+        _blockers(base, running, problems) if held else [],
+        foreign_owners,
+        describe_services(desired, inventory, foreign_owners.cures(desired)),
+        BlockedWays(partial(live_verdicts, state)),
+        ReturnPath(inventory.routes, inside, tables=tables),
+    )
+    forwards = name_unanswered([row for one in running for row in serving.rows(one)])
     for guest, rows in _stopped(config, guests, claims, held):
         guests.append(guest)
         forwards += rows
@@ -158,21 +134,75 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     for pattern, lines in config.patterns().items():
         forwards += unmatched(pattern, lines) if pattern not in used else []
     written = written_forwards(config, running, guests)
-    forwards = with_sources(forwards, written, sources)
-    return Overview(
-        base.get("backend", ""),
-        tuple(guests),
-        tuple(forwards),
-        tuple(problems),
-        held,
-        hooks_line(),
-        {
+    return replace(
+        overview,
+        guests=tuple(guests),
+        forwards=tuple(with_sources(forwards, written, sources)),
+        problems=tuple(problems),
+        held=held,
+        holes={
             (one.record.guest.name, published): list(ports)
             for one in running
             for published, ports in one.holes.items()
         },
-        has_service=find_service() > 0,
     )
+
+
+def _planner(
+    config: compiled_file.Compiled,
+    inventory: Inventory,
+    state: State,
+    tables: dict[int, int],
+) -> Planner:
+    """A planner that allots no mark; `tables` are routing tables by their marks."""
+    marks = {table: value for value, table in tables.items()}
+    return Planner(
+        config,
+        inventory,
+        state.record,
+        lasting=1 << 62,
+        mark=lambda table: marks.get(table, 0),
+    )
+
+
+def _uncalled(records: list[Record], state: State) -> list[str]:
+    """The guests that no hook has told of."""
+    said = "its hook was not called, the service found it; vfwhooks doctor says more"
+    found = find_uncalled(records, state.path)
+    return [f"{record.guest.name}: {said}" for record in found]
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What decides, beside the desired state, whether forwards of running guests
+    serve."""
+
+    inventory: Inventory
+    host: HostState
+    sources: Sources
+    blockers: list[Blocker]
+    owners: ForeignOwners
+    notes: dict[Key, dict[Published, str]]
+    ways: BlockedWays
+    paths: ReturnPath
+
+    def rows(self, one: DesiredState) -> Iterator[ForwardStatus]:
+        """The forwards of a guest, each with what hinders it."""
+        said = self.owners.say(one)
+        both = _beside(self.notes[one.record.key], said.notes)
+        rows = forward_statuses(one, replace(self.host, notes=both, lost=said.lost))
+        its = ((one.record.guest.name, forward) for forward in one.settings.forwards)
+        rows = with_sources(rows, its, self.sources)
+        bridges = {network.bridge for network in one.endpoint.networks}
+        rows = [hindered(row, bridges, self.blockers, self.ways) for row in rows]
+        indexes = [self.inventory.index(bridge) for bridge in sorted(bridges)]
+        returned = {
+            (forward.host_ip, str(forward.protocol), forward.first)
+            for forward in one.settings.forwards
+            if forward.options.return_path
+        }
+        rows = [by_other_ways(row, indexes, self.paths, returned) for row in rows]
+        return standing(rows, find_paused(one.record.guest))
 
 
 def _held(
@@ -231,14 +261,12 @@ def _foreign_owners(
 ) -> ForeignOwners:
     """The ports that foreign DNAT rules take now; the desired state is planned with
     them."""
-    link = Netlink()
     try:
-        foreign = read_foreign(base, inventory, link, Run(), without)
+        with Netlink() as link:
+            foreign = read_foreign(base, inventory, link, Run(), without)
     except OSError as error:
         problems.append(f"rules of others: {error}")
         foreign = Foreign()
-    finally:
-        link.close()
     foreign_owners = ForeignOwners(foreign, inventory)
     inventory.know_taken(foreign_owners.all)
     return foreign_owners

@@ -9,8 +9,8 @@ from html import escape
 from itertools import groupby
 
 from ..values.errors import show
+from ..values.published import EVERY
 from .host_picture import HINDERED, LET_IN, OTHERS, TAKEN, UNKNOWN, Lane, Picture
-from .outside_packets import EVERY
 from .picture_page import (
     ADDRESS,
     CLASSES,

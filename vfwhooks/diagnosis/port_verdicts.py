@@ -5,21 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from ..libvirt.inventory import Inventory
 from ..rulesets.context import Context
 from ..rulesets.makers import LIBVIRT, OURS, find_maker
 from ..rulesets.nft_reader import without_counters
 from ..rulesets.packet import ANYBODY, Packet
+from ..rulesets.ruleset import Chain, Rule, Table
 from ..rulesets.walk import Host, Step, Traversal, pass_hook, walk
 from ..values.errors import show
 from .outside_packets import OutsidePackets
-
-if TYPE_CHECKING:
-    from ..libvirt.inventory import Inventory
-    from ..rulesets.ruleset import Chain, Rule, Table
-    from .status_rows import ForwardStatus
-    from .traced_packet import TraceEvent
+from .status_rows import ForwardStatus
+from .traced_packet import TraceEvent
 
 _DID = {
     "accept": "accepted by this chain",
@@ -154,10 +151,7 @@ class PortVerdicts:
 
     def is_libvirts(self, step: Step) -> bool:
         """Whether libvirt made the rule."""
-        if step.rule is None:
-            return False
-        maker = find_maker(self.known, step.table, step.chain, step.rule)
-        return maker.program == LIBVIRT
+        return self.maker(step) == LIBVIRT
 
     def maker(self, step: Step) -> str:
         """The program that made a rule; a policy is told by its chain."""

@@ -8,24 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from ..host.listeners import Listener
 from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.port_conflicts import (
+    PortConflicts,
     find_port_conflicts,
     find_port_owners,
     is_fleeting,
 )
 from ..store.records import Key
+from ..values.published import Published
 from .foreign_reasons import few
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..reconcile.desired_state import PortOwner
-    from ..reconcile.port_conflicts import PortConflicts
-    from ..values.published import Published
 
 _SERVICE_CURE = (
     "publish another port of the host, 2222:22 say; or over_listener: true, which "

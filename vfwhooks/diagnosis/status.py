@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ..config.port_mappings import FILE, PortMapping
 from ..reconcile.desired_state import AWAY, DesiredState
-from ..reconcile.route_localnet import is_localnet_enabled
+from ..reconcile.kept_settings import is_localnet_enabled
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
 from ..values.needs import LoopbackNeed

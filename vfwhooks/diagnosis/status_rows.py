@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config.port_mappings import FILE, METADATA, PortMapping
 from ..values.protocols import ALL_PROTOCOLS
@@ -41,9 +41,11 @@ class ForwardStatus:
     @property
     def said(self) -> str:
         """The reason, and where the forward is written if not in forwards.yaml."""
-        if self.source != METADATA:
-            return self.reason
-        return "; ".join(filter(None, (self.reason, IN_METADATA)))
+        return self.noted(IN_METADATA if self.source == METADATA else "").reason
+
+    def noted(self, more: str) -> ForwardStatus:
+        """The row with one more reason behind those that it has."""
+        return replace(self, reason="; ".join(filter(None, (self.reason, more))))
 
     def cells(self) -> dict[str, str]:
         """The cells of its row in the table of `status`, by column title."""

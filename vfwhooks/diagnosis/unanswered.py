@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
+from ..config.value_syntax import parse_ports
 from ..host.conntrack import Flows, Tuple
 from ..host.netlink import Netlink
 from ..reconcile.port_index import Destination, PortIndex, find_publishing, has_led, led
@@ -72,8 +72,8 @@ def judge(rows: Sequence[ForwardStatus], flows: Flows) -> list[ForwardStatus]:
 
     flows.show_forwarded(see)
     return [
-        replace(row, reason=_reason(row, len(unanswered[number])))
-        if number in unanswered and number not in answered
+        row.noted(f"{count} of {count} {_WHY}")
+        if (count := len(unanswered.get(number, ()))) and number not in answered
         else row
         for number, row in enumerate(rows)
     ]
@@ -100,10 +100,6 @@ def tell_unanswered(row: ForwardStatus, level: str) -> Finding:
     return Finding(level, "forward-unanswered", row.guest, what, _CURE, seen)
 
 
-def _reason(row: ForwardStatus, count: int) -> str:
-    return "; ".join(filter(None, (row.reason, f"{count} of {count} {_WHY}")))
-
-
 def _published(row: ForwardStatus) -> list[Destination]:
     """What the row's forward publishes, with the ports that a service of the host
     keeps: no connection to these ports leads to the guest."""
@@ -115,18 +111,13 @@ def _entries(row: ForwardStatus) -> Iterator[Dnat]:
     if row.protocol == ALL_PROTOCOLS and host:
         yield Dnat(one_to_one(host), address, 0)
         return
-    first, last = _ends(row.published)
-    target, end = _ends(row.target)
+    published, target = parse_ports(row.published), parse_ports(row.target)
     at = None if host is None or host.is_unspecified else host
     protocol = Protocol(row.protocol)
-    published = Published(family_of(address), at, protocol, first, last)
-    if target < end or first == last:
-        yield Dnat(published, address, target)
+    first, last = published.first, published.last
+    whole = Published(family_of(address), at, protocol, first, last)
+    if target.first < target.last or first == last:
+        yield Dnat(whole, address, target.first)
         return
     for port in range(first, last + 1):
-        yield Dnat(published.at(port), address, target)
-
-
-def _ends(ports: str) -> tuple[int, int]:
-    first, _, last = ports.partition("-")
-    return int(first), int(last or first)
+        yield Dnat(whole.at(port), address, target.first)

@@ -14,12 +14,11 @@ from ..config.port_mappings import METADATA
 from ..config.schema import read_forwards
 from ..store.state import State
 from ..values.errors import VfwError, show
-from ..values.findings import OK, WRONG, Cure, Finding, by_hand, run
+from ..values.findings import APPLY, OK, WRONG, Cure, Finding, by_hand
 from ..values.protocols import ALL_PROTOCOLS
 from .asked_forwards import asked_ports, ports_of
 from .status_rows import IN_METADATA, ForwardStatus
 
-_APPLY = run("vfwhooks", "apply")
 _EXAMPLE = "8080:80"
 _EDITED = "the files have changed since they were compiled"
 
@@ -68,7 +67,7 @@ class WrittenEntries:
             where = where if is_of_file else IN_METADATA
             return Finding(OK, "entry-found", row.guest, f"written: {where}")
         what = f"written: not any more in {self._main}, and still in force"
-        return Finding(WRONG, "entry-withdrawn", row.guest, what, _APPLY, _EDITED)
+        return Finding(WRONG, "entry-withdrawn", row.guest, what, APPLY, _EDITED)
 
     def _is_changed(self, row: ForwardStatus, forward: Forward) -> bool:
         """Whether an entry says of its ports something else than what is in force."""
@@ -115,9 +114,8 @@ class WrittenEntries:
             port, protocols = asked_ports(about)
         except VfwError:
             return False  # another guest
-        published = forward.published
         is_of = forward.protocol in (*protocols, ALL_PROTOCOLS)
-        return is_of and published.first <= port <= published.last
+        return is_of and forward.published.has(port)
 
     def nothing(self, about: str, is_known: bool = False) -> Finding:
         """The finding for a port without a forward in force, or for a guest, which
@@ -139,7 +137,7 @@ class WrittenEntries:
 
 
 def _waits(name: str, what: str) -> Finding:
-    return Finding(WRONG, "entry-not-in-force", name, what, _APPLY, _EDITED)
+    return Finding(WRONG, "entry-not-in-force", name, what, APPLY, _EDITED)
 
 
 def _key(one: Forward) -> tuple[str, str, str]:

@@ -3,10 +3,11 @@ Pure."""
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..store.records import Record
+from ..store.records import Pair, Record
 from ..values.entries import Entry, HairpinMode, Kept, LoopbackBridge
 
 Named = list[tuple[str, Kept]]  # each with the guest's name
@@ -56,12 +57,27 @@ class Held:
     cut_off: set[Entry]
 
 
+def checksum(text: str) -> str:
+    """A word that stands for a base ruleset, or for rules around ours."""
+    return f"{len(text)}-{crc32(text.encode()):08x}"
+
+
 def deltas_of(old: Record | None, new: Record | None) -> list[Delta]:
     """The deltas between a guest's old record and its new one."""
     if old and new and old.owner == new.owner:
         return [Delta(new.owner, old.entries, new.entries)]
     deltas = [Delta(old.owner, old.entries, [])] if old else []
     return deltas + ([Delta(new.owner, [], new.entries)] if new else [])
+
+
+def changes_of(
+    pairs: Iterable[Pair],
+) -> tuple[list[Delta], list[Entry], list[Entry]]:
+    """The deltas of guests' old records and new ones, and the entries that they remove
+    and add."""
+    deltas = [delta for pair in pairs for delta in deltas_of(*pair)]
+    removed = [entry for delta in deltas for entry in delta.removed()]
+    return deltas, removed, [entry for delta in deltas for entry in delta.added()]
 
 
 def loopback_bridges(entries: Iterable[Entry]) -> set[str]:

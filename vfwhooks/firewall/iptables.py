@@ -167,8 +167,7 @@ class Iptables:
         full = FullSync(self.link, self.tools, self.jumps, self.base)
         result = SyncResult([], [], [])
         for family in COMMANDS:
-            some = {e: o for e, o in wanted.items() if entry_family(e) == family}
-            owners = _by_owner(some)
+            owners = _by_owner(wanted, family)
             try:
                 if family == "6" and not self._is_used(family, bool(owners)):
                     continue
@@ -204,8 +203,7 @@ class Iptables:
         for family in COMMANDS:
             if family in self.base:
                 tails = tails_of(base_rulesets["iptables" + family], family, self.base)
-                some = {e: o for e, o in recorded.items() if entry_family(e) == family}
-                owners = _by_owner(some)
+                owners = _by_owner(recorded, family)
                 try:
                     saved = self.tools.saved(family, self.base["variant"])
                 except Unreadable:
@@ -253,8 +251,10 @@ class Iptables:
         return not script.is_empty()
 
 
-def _by_owner(entries: dict[Entry, str]) -> dict[str, list[Entry]]:
+def _by_owner(entries: dict[Entry, str], family: str) -> dict[str, list[Entry]]:
+    """The entries of the family by their owners."""
     found: dict[str, list[Entry]] = {}
     for entry, owner in entries.items():
-        found.setdefault(owner, []).append(entry)
+        if entry_family(entry) == family:
+            found.setdefault(owner, []).append(entry)
     return found

@@ -13,8 +13,8 @@ from ..values.errors import VfwError
 from .iptables_nft import delete_table, list_chain_names
 from .iptables_rules import is_marking
 from .iptables_script import FILTER, MANGLE, NAT, RAW
+from .iptables_tools import COMMANDS
 
-_TOOLS = {"4": "iptables", "6": "ip6tables"}
 _BASES = {
     FILTER: ("FORWARD", "INPUT"),
     NAT: ("PREROUTING", "OUTPUT", "POSTROUTING"),
@@ -51,7 +51,7 @@ def unmake(
     for name in " ".join(made).split():
         table, _, chain = name.partition("/")
         try:
-            run([f"{_TOOLS[family]}-{variant}", "-t", table, "-X", chain])
+            run([f"{COMMANDS[family]}-{variant}", "-t", table, "-X", chain])
         except VfwError:
             continue  # somebody else uses it
         if table in (RAW, MANGLE) and not list_chain_names(link, family, table):

@@ -3,19 +3,16 @@ with the desired state, and changed where they differ."""
 
 from __future__ import annotations
 
+from ..host.netlink import Netlink
 from ..values.entries import Dnat, Entry, Masquerade, ReturnMark
 from ..values.errors import VfwError
 from .iptables_base_chains import note_missing
+from .iptables_jumps import Jumps
 from .iptables_portions import drop, fill_unseen
 from .iptables_rules import render, rules_of
 from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
 from .iptables_seen import list_seen, take_out_jumps
 from .iptables_tools import COMMANDS, Saved, Tools, Unreadable, is_ours, texts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..host.netlink import Netlink
-    from .iptables_jumps import Jumps
 
 Index = dict[tuple[Chain, str], str]
 _TRIES = 5
@@ -57,7 +54,8 @@ class FullSync:
                 handles = self._jumps.handles(family)
                 saved = list_seen(self._link, family, owners, tails)
                 is_seen = True
-            added += self._sync(family, owners, base_ruleset, saved, is_seen)
+            added += _missing(family, owners, saved)
+            self._sync(family, owners, base_ruleset, saved, is_seen)
             self._base[family] = self._jumps.fingerprint_since(family, saved, handles)
             if self._base[family]:
                 return added
@@ -70,22 +68,10 @@ class FullSync:
         base_ruleset: str,
         saved: Saved,
         is_seen: bool,
-    ) -> list[Entry]:
+    ) -> None:
         """One round. What is only `is_seen` is filled anew, whatever is there."""
         tails = tails_of(base_ruleset, family, self._base)
-        index = index_rules(saved)
-        own: Chains = {}
-        heads: Chains = {}
-        added: list[Entry] = []
-        for owner, entries in owners.items():
-            made = render(owner, entries, family)
-            own.update(made.own)
-            for chain, some in made.shared.items():
-                heads.setdefault(chain, []).extend(some)
-            dnats = [entry for entry in entries if isinstance(entry, Dnat)]
-            added += [
-                e for e in dnats if count_connections(owner, e, family, index) is None
-            ]
+        own, heads = _wanted(family, owners)
         script = Script()
         chains = {**tails, **own}
         variant = self._base["variant"]
@@ -107,7 +93,30 @@ class FullSync:
         gone = [c for c in saved if is_ours(c) and c not in chains]
         for one in drop(script, gone, saved):
             restore(one)
-        return added
+
+
+def _missing(family: str, owners: dict[str, list[Entry]], saved: Saved) -> list[Entry]:
+    """The DNAT entries that the kernel does not hold whole."""
+    index = index_rules(saved)
+    return [
+        entry
+        for owner, entries in owners.items()
+        for entry in entries
+        if isinstance(entry, Dnat)
+        and count_connections(owner, entry, family, index) is None
+    ]
+
+
+def _wanted(family: str, owners: dict[str, list[Entry]]) -> tuple[Chains, Chains]:
+    """The chains of single guests, and the heads of the chains that all share."""
+    own: Chains = {}
+    heads: Chains = {}
+    for owner, entries in owners.items():
+        made = render(owner, entries, family)
+        own.update(made.own)
+        for chain, some in made.shared.items():
+            heads.setdefault(chain, []).extend(some)
+    return own, heads
 
 
 def _has_libvirts_chains(saved: Saved) -> bool:

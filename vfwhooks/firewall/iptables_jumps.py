@@ -4,12 +4,11 @@ there.
 Rules in a base chain are read only to find libvirt's first rule.
 """
 
-from binascii import crc32
-
 from ..host.netlink import Netlink
 from ..values.connection_marks import RETURN_BITS
 from ..values.errors import VfwError
 from ..values.guests import Network
+from .entry_delta import checksum
 from .iptables_libvirt_rules import is_libvirts
 from .iptables_nft import list_handles
 from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Script, parse_save
@@ -97,7 +96,7 @@ class Jumps:
         there = [one for one in lines if one[0] == "*" or one.split(" ")[1] in _NAMES]
         cure = Script()
         self.place(cure, family, parse_save("".join(there)))
-        return _sum("".join(lines)) if cure.is_empty() else ""
+        return checksum("".join(lines)) if cure.is_empty() else ""
 
     def fingerprint_since(self, family: str, saved: Saved, handles: Handles) -> str:
         """The fingerprint after our own change; '' if somebody else has changed the
@@ -140,12 +139,8 @@ class Jumps:
         script.insert(chain, jump, where)
 
 
-def _sum(text: str) -> str:
-    return f"{len(text)}-{crc32(text.encode()):08x}"
-
-
 def _fingerprint(handles: Handles) -> str:
-    return _sum("".join(f"{name} {some}\n" for (_, name), some in handles.items()))
+    return checksum("".join(f"{name} {some}\n" for (_, name), some in handles.items()))
 
 
 def _is_as_saved(saved: Saved, before: Handles, now: Handles) -> bool:

@@ -11,21 +11,16 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from functools import cache, lru_cache
 from ipaddress import ip_address, ip_network
 
 from ..host.netlink import attribute, message, named, nested, netfilter
-from .nft_names import PARTS
+from .iptables_script import Chain, Rules
+from .nft_names import NFT, PARTS
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Make = Callable[[str, re.Match[str]], bytes]
 
-    from .iptables_script import Chain, Rules
-
-    Make = Callable[[str, re.Match[str]], bytes]
-
-_NFT = 10 << 8
 _NEWCHAIN, _NEWRULE, _DELRULE = 3, 6, 8
 _CREATE, _APPEND = 0x400, 0x800
 _VERDICTS = {"ACCEPT": 1, "RETURN": -5}
@@ -64,7 +59,7 @@ def put_in(family: str, gained: list[Rules]) -> list[bytes] | None:
 
 
 def _message(kind: int, family: str, about: bytes, flags: int = 0) -> bytes:
-    return message(_NFT | kind, netfilter(PARTS[family][0], about), flags)
+    return message(NFT | kind, netfilter(PARTS[family][0], about), flags)
 
 
 def _place(chain: Chain) -> bytes:

@@ -13,16 +13,13 @@ from ..host.netlink import (
     message,
     named,
     netfilter,
+    text_of,
 )
 from ..values.errors import Refused
-from .nft_names import PARTS
-from .nft_netlink import answers, dump, text_of
+from .iptables_script import Chain, Rules
+from .nft_names import NFT, PARTS
+from .nft_netlink import answers, dump
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .iptables_script import Chain, Rules
-
-_NFT = 10 << 8
 _FEW = 8
 _HEAD, _HANDLE = 4, 3  # of a listed rule
 _DELTABLE, _GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE = 2, 4, 5, 7, 8
@@ -34,21 +31,19 @@ def list_chain_names(link: Netlink, family: str, table: str) -> list[str]:
     return [text_of(chain[3]) for chain in found if text_of(chain[1]) == table]
 
 
-def list_rules(link: Netlink, family: str, chain: "Chain") -> list[bytes]:
+def list_rules(link: Netlink, family: str, chain: Chain) -> list[bytes]:
     """The chain's rules as the kernel lists them, in order."""
     rules = answers(link, _ask(family, chain))
     return [rule for rule in rules if _is_in(rule, chain)]
 
 
-def list_handles(link: Netlink, family: str, chain: "Chain") -> list[int]:
+def list_handles(link: Netlink, family: str, chain: Chain) -> list[int]:
     """The handles of the chain's rules, in order."""
     rules = list_rules(link, family, chain)
     return [int.from_bytes(find(rule, _HANDLE, _HEAD), "big") for rule in rules]
 
 
-def delete_rules(
-    link: Netlink, family: str, chain: "Chain", rules: list[bytes]
-) -> None:
+def delete_rules(link: Netlink, family: str, chain: Chain, rules: list[bytes]) -> None:
     """Delete some of the chain's rules, as the kernel has listed them."""
     table, name = chain
     where = [named(2, name) + attribute(3, find(r, _HANDLE, _HEAD)) for r in rules]
@@ -61,7 +56,7 @@ def delete_table(link: Netlink, family: str, table: str) -> None:
     link.batch([_message(_DELTABLE, family, table)])
 
 
-def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
+def take_out(link: Netlink, gone: list[tuple[str, str, Rules]]) -> None:
     """Delete everything of some owners in one transaction.
 
     `gone` lists owners, each with a family and its rules in this family. Comments tell
@@ -92,22 +87,22 @@ def take_out(link: Netlink, gone: "list[tuple[str, str, Rules]]") -> None:
 
 
 def _message(kind: int, family: str, table: str, more: bytes = b"") -> bytes:
-    return message(_NFT | kind, netfilter(PARTS[family][0], named(1, table) + more))
+    return message(NFT | kind, netfilter(PARTS[family][0], named(1, table) + more))
 
 
-def _ask(family: str, chain: "Chain") -> bytes:
+def _ask(family: str, chain: Chain) -> bytes:
     """The request for a chain's rules; kernels before 4.5 list all other rules as
     well."""
     table, name = chain
     return _message(_GETRULE, family, table, named(2, name))
 
 
-def _is_in(rule: bytes, chain: "Chain") -> bool:
+def _is_in(rule: bytes, chain: Chain) -> bool:
     return text_of(find(rule, 2, _HEAD)) == chain[1]
 
 
 def _handles_of(
-    listed: list[bytes], chain: "Chain", owners: set[bytes]
+    listed: list[bytes], chain: Chain, owners: set[bytes]
 ) -> dict[bytes, list[bytes]]:
     """The handles of these owners' rules. A chain may have thousands of other rules:
     for few owners, a search for bytes sorts them out before any attribute is parsed."""

@@ -6,15 +6,12 @@ no rule leads to any more. A finished portion stays, also if another sync must g
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from .iptables_script import Chain, Chains, Script
+from .iptables_tools import Saved
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from .iptables_tools import Saved
-
-    Restore = Callable[[Script], None]
+Restore = Callable[[Script], None]
 
 # The most rules for one run of the tool, which may take 3 s. For 65,000 rules a busy
 # machine has taken longer.

@@ -13,8 +13,6 @@ class Rules:
     """An owner's rules of one family: its own chains, and its rules in shared
     chains."""
 
-    __slots__ = ("own", "shared")
-
     def __init__(self) -> None:
         self.own: Chains = {}
         self.shared: Chains = {}
@@ -105,17 +103,10 @@ class Script:
     def text(self) -> str:
         """The whole script."""
         come, go = self._declare + self._add, self._remove
-        blocks = (
-            (RAW, [line for table, line in come if table == RAW]),
-            (MANGLE, [line for table, line in come if table == MANGLE]),
-            (FILTER, [line for table, line in come if table == FILTER]),
-            (NAT, [line for table, line in come + go if table == NAT]),
-            (FILTER, [line for table, line in go if table == FILTER]),
-            (MANGLE, [line for table, line in go if table == MANGLE]),
-            (RAW, [line for table, line in go if table == RAW]),
-        )
-        return "".join(
-            f"*{table}\n" + "\n".join(lines) + "\nCOMMIT\n"
-            for table, lines in blocks
-            if lines
-        )
+        parts = [(come, one) for one in (RAW, MANGLE, FILTER)] + [(come + go, NAT)]
+        parts += [(go, one) for one in (FILTER, MANGLE, RAW)]
+        found: list[str] = []
+        for lines, table in parts:
+            some = [line for where, line in lines if where == table]
+            found += [f"*{table}", *some, "COMMIT"] if some else []
+        return "".join(f"{line}\n" for line in found)

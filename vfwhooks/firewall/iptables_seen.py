@@ -6,18 +6,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from ..host.netlink import named
+from ..host.netlink import Netlink, named
 from ..values.entries import Entry
 from .iptables_jumps import JUMPS
 from .iptables_nft import comments, delete_rules, list_chain_names, list_rules
 from .iptables_rules import render
 from .iptables_script import FILTER, MANGLE, NAT, RAW, Chain, Chains, Rules
-from .iptables_tools import is_ours
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..host.netlink import Netlink
-    from .iptables_tools import Saved
+from .iptables_tools import Saved, is_ours
 
 _JUMPS: Chains = {
     chain: [jump for where, jump in JUMPS if where == chain] for chain, _ in JUMPS

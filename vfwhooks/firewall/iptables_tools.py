@@ -72,16 +72,22 @@ class Tools:
         return [line for line in text.splitlines(True) if line[:1] in "-*"]
 
     def text(self, family: str, variant: str) -> str:
-        """All tables as iptables-save prints them; '' if the kernel has none, or if the
-        tool is missing."""
-        tool = _tool(family, variant, "save")
-        return self.run([tool]) if tool else ""
+        """All tables as iptables-save prints them; '' if the kernel has none, if the
+        tool is missing, or if a rule that nft has made is beyond it."""
+        return self._readable(_tool(family, variant, "save"), variant)
 
     def nat(self, family: str, variant: str) -> str:
-        """The table nat as iptables-save prints it; '' if the tool is missing, or if
-        the legacy variant has no such table: listing would create it."""
-        tool = _tool(family, variant, "save", NAT)
-        return self.run([tool, "-t", NAT]) if tool else ""
+        """The table nat as `text` has all, also '' if the legacy variant has no such
+        table: listing would create it."""
+        return self._readable(_tool(family, variant, "save", NAT), variant, "-t", NAT)
+
+    def _readable(self, tool: "str | None", variant: str, *options: str) -> str:
+        try:
+            return self.run([tool, *options]) if tool else ""
+        except Refused:
+            if variant == "legacy":
+                raise
+            return ""
 
     def can_save(self, family: str, variant: str) -> bool:
         """Whether the variant can be listed without creating its tables."""
@@ -131,15 +137,14 @@ class Tools:
     def _has_raw(self, family: str, variant: str) -> bool:
         """Whether the table raw exists; listing it would create it."""
         if variant == "legacy":
-            return b"raw" in (files.read(_LEGACY_TABLES[family]) or b"").split()
+            return RAW in legacy_tables(family)
         return bool(list_chain_names(self.link, family, RAW))
 
     def _uses_mangle(self, family: str, variant: str) -> bool:
         """Whether our rules are, or must be, in the table mangle, which others use
         too."""
         if variant == "legacy":
-            tables = files.read(_LEGACY_TABLES[family]) or b""
-            return MANGLE.encode() in tables.split()
+            return MANGLE in legacy_tables(family)
         if f"{MANGLE}{family}" in self._base:
             return True
         return "VFW-BACK" in list_chain_names(self.link, family, MANGLE)
@@ -161,12 +166,16 @@ def texts(rules: list[tuple[str, str]]) -> list[str]:
     return [rule for _, rule in rules]
 
 
+def legacy_tables(family: str, root: str = "") -> list[str]:
+    """The tables that are in the kernel; listing others would create them."""
+    return (files.read(f"{root}{_LEGACY_TABLES[family]}") or b"").decode().split()
+
+
 def _tool(family: str, variant: str, kind: str, table: str = FILTER) -> "str | None":
     """The variant's tool; to save legacy, only if its table is in the kernel."""
-    if variant == "legacy":
-        tables = files.read(_LEGACY_TABLES[family]) or b""
-        if table.encode() not in tables.split() and kind == "save":
-            return None
+    is_legacy_save = variant == "legacy" and kind == "save"
+    if is_legacy_save and table not in legacy_tables(family):
+        return None
     name = f"{COMMANDS[family]}-{variant}-{kind}"
     plain = f"{COMMANDS[family]}-{kind}"
     return name if find(name) else plain if find(plain) else None

@@ -9,7 +9,7 @@ import struct
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from ..host.netlink import attribute, attributes, each, named, nested
+from ..host.netlink import attribute, attributes, each, named, nested, text_of
 from ..values.entries import (
     PUBLISHING,
     Accept,
@@ -122,7 +122,7 @@ def decode(name: str, data: bytes, is_counted: bool = True) -> tuple[Entry, str,
     entry.
     """
     found = attributes(data)
-    owner = found.get(_USERDATA, b"")[2:].rstrip(b"\0").decode("utf-8", "replace")
+    owner = text_of(found.get(_USERDATA, b"")[2:])
     key = found[_KEY][_HEAD:]
     end = found[_KEY_END][_HEAD:] if _KEY_END in found else key
     value = found.get(_DATA, b"")
@@ -132,7 +132,7 @@ def decode(name: str, data: bytes, is_counted: bool = True) -> tuple[Entry, str,
         return _unpublished(verb, _SIZES[family], key, end, value), owner, count
     uplink = ""
     if verb in ("back", "backany"):
-        uplink, key, end = _name(key[:_NAME]), key[_NAME:], end[_NAME:]
+        uplink, key, end = text_of(key[:_NAME]), key[_NAME:], end[_NAME:]
     at = 0 if kind == "any" else _SIZES[family]
     host = _address(key[:at]) if at else None
     if kind == "all":
@@ -162,7 +162,7 @@ def _unpublished(verb: str, size: int, key: bytes, end: bytes, value: bytes) -> 
     if verb == "accept":
         return Accept(_address(key))
     if verb == "localnet":
-        return LoopbackBridge(_name(key))
+        return LoopbackBridge(text_of(key))
     if verb == "snat":
         return Snat(_address(key), _address(value[_HEAD:]))
     subnet = _subnet(key[:size], end[:size])
@@ -215,12 +215,7 @@ def _subnet(low: bytes, high: bytes) -> Subnet:
 
 
 def _chain(value: bytes) -> str:
-    chain = attributes(attributes(value)[_VERDICT]).get(2, b"")
-    return chain.rstrip(b"\0").decode("ascii", "replace")
-
-
-def _name(device: bytes) -> str:
-    return device.rstrip(b"\0").decode("utf-8", "replace")
+    return text_of(attributes(attributes(value)[_VERDICT]).get(2, b""))
 
 
 def _packets(found: dict[int, bytes]) -> int:

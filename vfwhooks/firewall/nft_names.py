@@ -5,24 +5,23 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..values.entries import PUBLISHING, Accept, Exempt, entry_family
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.entries import Entry
-    from ..values.published import Family
+from ..values.entries import PUBLISHING, Accept, Entry, Exempt, entry_family
+from ..values.published import Family
 
 OWN = "vfwhooks"  # our table
 BASE_CHAINS = "raw", "prerouting", "output", "back", "input", "postrouting"
 LIBVIRT = "libvirt_network"  # libvirt's tables
 IN_LIBVIRTS = "vfwhooks"  # our chain, and our set, in each of libvirt's tables
 LIBVIRTS_CHAINS = ("guest_cross", "guest_input", "guest_output")
+NFT = 10 << 8  # the kinds of netlink messages about nf_tables
 # Family and table of each part: the family by number (for netlink) and by name.
 PARTS = {
     "own": (1, "inet", OWN),
     "4": (2, "ip", LIBVIRT),
     "6": (10, "ip6", LIBVIRT),
 }
+# Our families by what nft calls the family of a table.
+FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
 
 
 def set_name(entry: Entry) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..host.netlink import Netlink, attributes, each, message, named, nested, netfilter
+from ..host.netlink import (
+    Netlink,
+    attributes,
+    each,
+    message,
+    named,
+    nested,
+    netfilter,
+    text_of,
+)
 from ..values.entries import Dnat, Entry
 from .nft_elements import comment, decode, encode
-from .nft_names import PARTS, set_name
+from .nft_names import NFT, PARTS, set_name
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_NFT = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
 _CREATE = 0x400
@@ -73,11 +78,11 @@ def _hooked(link: Netlink) -> Iterator[tuple[str, str, str, dict[int, bytes]]]:
     """The base chains for routed packets that the kernel calls: family, table, name and
     attributes. Those of a dormant table it does not call."""
     asleep = set()
-    for _, answer in link.dump(message(_NFT | _GETTABLE, netfilter(0))):
+    for _, answer in link.dump(message(NFT | _GETTABLE, netfilter(0))):
         about = attributes(answer[4:])
         if about.get(2, b"\0")[-1] & _DORMANT:
             asleep.add((answer[0], about[1]))
-    for _, answer in link.dump(message(_NFT | _GETCHAIN, netfilter(0))):
+    for _, answer in link.dump(message(NFT | _GETCHAIN, netfilter(0))):
         about = attributes(answer[4:])
         family = _ROUTED.get(answer[0])
         if family and 4 in about and (answer[0], about[1]) not in asleep:
@@ -88,7 +93,7 @@ def has_table(link: Netlink, part: str) -> bool:
     """Whether the part's table exists."""
     family, _, table = PARTS[part]
     try:
-        link.request(message(_NFT | _GETTABLE, netfilter(family, named(1, table))))
+        link.request(message(NFT | _GETTABLE, netfilter(family, named(1, table))))
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
@@ -110,7 +115,7 @@ def list_rules(link: Netlink, part: str) -> list[Rule]:
     """The table's rules, chain by chain, in order."""
     family, _, table = PARTS[part]
     found = []
-    asked = message(_NFT | _GETRULE, netfilter(family, named(1, table)))
+    asked = message(NFT | _GETRULE, netfilter(family, named(1, table)))
     for answer in dump(link, asked):
         if text_of(answer[1]) == table:
             handle = int.from_bytes(answer[3], "big")
@@ -129,7 +134,7 @@ def list_entries(
     payload = named(1, table) + named(2, name)
     known = name if part == "own" else "accept" + part
     found: dict[Entry, tuple[str, int]] = {}
-    for answer in dump(link, message(_NFT | _GETELEMENT, netfilter(family, payload))):
+    for answer in dump(link, message(NFT | _GETELEMENT, netfilter(family, payload))):
         for _, element in each(answer.get(3, b"")):
             try:
                 entry, owner, connections = decode(known, element, is_counted)
@@ -193,7 +198,7 @@ def _messages(
         sizes[name] += len(element)
     return [
         message(
-            _NFT | kind,
+            NFT | kind,
             netfilter(family, named(1, table) + named(2, name) + nested(3, *chunk)),
             flags,
         )
@@ -207,7 +212,7 @@ def _named(
 ) -> dict[str, int]:
     family, _, table = PARTS[part]
     found = {}
-    for answer in dump(link, message(_NFT | kind, netfilter(family, named(1, table)))):
+    for answer in dump(link, message(NFT | kind, netfilter(family, named(1, table)))):
         name = text_of(answer[name_at])
         if text_of(answer[1]) == table and not name.startswith("__"):
             found[name] = int.from_bytes(answer[handle_at], "big")
@@ -238,8 +243,3 @@ def jump_target(expressions: bytes) -> str:
             data = attributes(attributes(got[2]).get(2, b""))
             return text_of(attributes(data.get(2, b"")).get(2, b""))
     return ""
-
-
-def text_of(value: bytes) -> str:
-    """A NUL-terminated name."""
-    return value.rstrip(b"\0").decode("utf-8", "replace")

@@ -7,14 +7,12 @@ chains and sets, nor libvirt's tables themselves, which libvirt makes.
 
 from __future__ import annotations
 
-from binascii import crc32
-
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..values.entries import Accept, Entry, entry_family
 from ..values.errors import Refused, VfwError
-from .entry_delta import Delta, Held, SyncResult
+from .entry_delta import Delta, Held, SyncResult, checksum
 from .nft_jump import fingerprint_of, is_jump_in_place, place
 from .nft_names import BASE_CHAINS, IN_LIBVIRTS, OWN, PARTS
 from .nft_netlink import (
@@ -53,7 +51,7 @@ class Nftables:
         self.base = base
         self._inventory = inventory
 
-    def change(self, deltas: list[Delta], commit: bool = True) -> None:
+    def change(self, deltas: list[Delta]) -> None:
         """Bring each owner from its old entries to its new ones.
 
         An accept comes before its DNAT, and goes after it. Every part is tried; Refused
@@ -64,17 +62,12 @@ class Nftables:
         for part in PARTS:
             if any(part_of(entry) == part for entry, _ in add) and self._is_new(part):
                 raise Refused(f"{_shown(part)}: it has come back without our chain")
-        self._apply(remove, add, commit)
+        self._apply(remove, add)
 
     def note_fingerprints(self) -> None:
         """Do nothing: `change` leaves none to be noted here."""
 
-    def _apply(
-        self,
-        remove: list[Entry],
-        add: list[tuple[Entry, str]],
-        commit: bool = True,
-    ) -> None:
+    def _apply(self, remove: list[Entry], add: list[tuple[Entry, str]]) -> None:
         """Carry out one transaction for each part, or several for very many removals;
         parts that are not in place are skipped. An entry that moves to another owner is
         replaced in one transaction, so that a later removal does not delete the new
@@ -100,7 +93,7 @@ class Nftables:
         ):
             try:
                 if messages and part in self.base:
-                    self.link.batch(messages, commit)
+                    self.link.batch(messages)
             except Refused as error:
                 refused.append(f"{_shown(part)}: {error}")
         if refused:
@@ -235,7 +228,7 @@ class Nftables:
         """Restore the part's base ruleset if it is missing or differs; elements
         stay."""
         now = fingerprint_of(self.link, part)
-        expected = f"{_sum(base_ruleset)} {now}"
+        expected = f"{checksum(base_ruleset)} {now}"
         if is_jump_in_place(part, now) and self.base.get(part) == expected:
             return
         if part == "own":
@@ -243,7 +236,7 @@ class Nftables:
             now = fingerprint_of(self.link, part)
         else:
             now = place(self.link, self.run, part, base_ruleset)
-        self.base[part] = f"{_sum(base_ruleset)} {now}"
+        self.base[part] = f"{checksum(base_ruleset)} {now}"
 
     def _load(self, base_ruleset: str) -> None:
         """Load our table's base ruleset; elements stay. A release that gives a chain
@@ -278,7 +271,7 @@ class Nftables:
         if lines:
             self.run(["nft", "-f", "-"], "".join(lines))
             now = fingerprint_of(self.link, "own")
-            self.base["own"] = f"{_sum(base_ruleset)} {now}"
+            self.base["own"] = f"{checksum(base_ruleset)} {now}"
 
 
 def part_of(entry: Entry) -> str:
@@ -289,7 +282,3 @@ def part_of(entry: Entry) -> str:
 def _shown(part: str) -> str:
     _, family, table = PARTS[part]
     return f"table {family} {table}"
-
-
-def _sum(text: str) -> str:
-    return f"{len(text)}-{crc32(text.encode()):08x}"

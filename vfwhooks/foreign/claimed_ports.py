@@ -7,11 +7,7 @@ from dataclasses import dataclass
 
 from ..values.foreign_claims import ForeignClaim
 from ..values.published import Address
-from .dnat_rules import Match, Taken
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .dnat_rules import Hosts
+from .dnat_rules import Hosts, Match, Taken
 
 
 @dataclass(frozen=True)

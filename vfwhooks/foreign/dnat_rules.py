@@ -16,9 +16,7 @@ from typing import NamedTuple, TypeVar
 from ..values.protocols import PROTOCOLS
 from ..values.published import Subnet
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Hosts = tuple[tuple[bool, Subnet], ...]
+Hosts = tuple[tuple[bool, Subnet], ...]
 T = TypeVar("T")
 LAST = 65535
 DNAT, JUMP, STOP, END, MAYBE = "dnat", "jump", "stop", "end", "maybe"

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..firewall.iptables_script import NAT
+from ..firewall.iptables_tools import COMMANDS
 from ..rulesets.nft_json_reader import read_nft_json
 from ..rulesets.ruleset import Ruleset
 from ..rulesets.ruleset_reader import settle
-from ..rulesets.save_reader import read_save
+from ..rulesets.save_reader import TOOL_MARK, read_save
 from .dnat_conditions import convert
 from .dnat_rules import MAYBE, Chains, Match, Rule
+from .named_rules import Place, left
 
 PREROUTING = "PREROUTING"
 _OURS = "VFW-"
-_HEADS = {"4": "# iptables-save", "6": "# ip6tables-save"}
 
 
-def parse_nat(text: str, family: str, listed: str = "") -> dict[str, list[Rule]]:
-    """The chains of the table nat with their rules; `family` is 4 or 6. `text` is what
-    iptables-save prints, `listed` what `nft -j` lists of the same table: each leaves
-    out what the other's rules have. Raises ValueError for what nft does not list."""
+def parse_nat(
+    text: str,
+    family: str,
+    listed: str = "",
+    tool: str = "iptables",
+    gone: Collection[Place] = (),
+) -> dict[str, list[Rule]]:
+    """The chains of the table nat with their rules, but those at these places; `family`
+    is 4 or 6. `text` is what iptables-save prints, `listed` what `nft -j` lists of the
+    same table: each leaves out what the other's rules have. Raises ValueError for what
+    nft does not list."""
     read = read_nft_json(listed) if listed else Ruleset()
     for problem in read.problems:
         raise ValueError(problem.why)
-    read.join(read_save(enumerate([_HEADS[family], *text.split("\n")])))
+    head = f"{TOOL_MARK}{tool}", f"# {COMMANDS[family]}-save"
+    read.join(read_save(enumerate([*head, *text.split("\n")])))
     settle(read)
     found: dict[str, list[Rule]] = {}
     for table in read.tables:
         for chain in table.chains.values() if table.name == NAT else ():
             is_ours = chain.name.startswith(_OURS)
-            rules = [convert(rule, family) for rule in chain.rules if not is_ours]
-            found.setdefault(chain.name, []).extend(
-                one for some in rules for one in some
-            )
+            rules = found.setdefault(chain.name, [])
+            for rule in () if is_ours else left(table, chain, gone):
+                rules += convert(rule, family)
     for problem in read.problems:  # first: whatever stands ahead does not hide it
         words = problem.text.split(" ")
         for name in words[1:2] if words[0] == "-A" else ():

@@ -5,27 +5,29 @@ Rules that iptables has made appear as `xt` and cannot be parsed here: see `is_x
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from ..firewall.nft_names import FAMILIES
 from ..rulesets.nft_json_reader import read_nft_json
 from .dnat_conditions import convert
 from .dnat_rules import Rule
+from .named_rules import Place, left
 
-_FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
 
-
-def parse_table(text: str) -> dict[str, list[Rule]]:
-    """The table's chains with their rules. Raises ValueError for anything else."""
+def parse_table(text: str, gone: Collection[Place] = ()) -> dict[str, list[Rule]]:
+    """The table's chains with their rules, but those at these places. Raises ValueError
+    for anything else."""
     read = read_nft_json(text)
     for problem in read.problems:
         raise ValueError(problem.why)
     found: dict[str, list[Rule]] = {}
     for table in read.tables:
         others = tuple(one.name for one in table.chains.values() if not one.hook)
-        families = _FAMILIES.get(table.family, "46")
+        families = FAMILIES.get(table.family, "46")
         for chain in table.chains.values():
-            rules = [convert(rule, families, others) for rule in chain.rules]
-            found.setdefault(chain.name, []).extend(
-                one for some in rules for one in some
-            )
+            rules = found.setdefault(chain.name, [])
+            for rule in left(table, chain, gone):
+                rules += convert(rule, families, others)
     return found
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..firewall.iptables_tools import COMMANDS, Tools
-from ..firewall.nft_names import LIBVIRT, OWN
+from ..firewall.nft_names import FAMILIES, LIBVIRT, OWN
 from ..firewall.nft_netlink import list_nat_chains
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
-from ..values.errors import Refused, VfwError
+from ..values.errors import VfwError
 from ..values.foreign_claims import ForeignClaim
 from ..values.protocols import PROTOCOLS
 from ..values.published import Published
@@ -24,12 +24,11 @@ from .claimed_ports import Doubt, Own, find_claims
 from .dnat_rules import LAST, Chains, find_taken
 from .dnat_rules_iptables import PREROUTING, owner_of, parse_nat, place_of_ours
 from .dnat_rules_nft import is_xtables, parse_table
-from .named_rules import NONE, Named, without_listed, without_saved
+from .named_rules import LEGACY, NONE, Named
 
 # The priority of our nftables chain (see templates/nftables.j2), and of iptables'
 # chains.
 PRIORITY, OF_IPTABLES = -111, -100
-_FAMILIES = {"ip": "4", "ip6": "6", "inet": "46"}
 
 
 @dataclass
@@ -77,7 +76,7 @@ class _Reader:
         self._own = Own(addresses, inventory.is_local)
         self._run = run
         self._tools = tools
-        self._without = without
+        self._gone = {one.place for one in without}
         self._texts: dict[tuple[str, str], str] = {}
 
     def table(
@@ -95,14 +94,13 @@ class _Reader:
             if is_new:
                 self._texts[family, table] = self._listed(family, table)
             text = self._texts.get((family, table), "")
-            text = without_listed(text, family, table, self._without)
             is_iptables = (table, chain) == ("nat", PREROUTING) and family != "inet"
             if is_iptables and is_xtables(text):
-                self._iptables(found, _FAMILIES[family], "nft", text)
+                self._iptables(found, FAMILIES[family], "nft", text)
                 return
-            chains = parse_table(text)
+            chains = parse_table(text, self._gone)
         except (VfwError, ValueError, LookupError, TypeError, AttributeError):
-            found.doubts.append(Doubt(_FAMILIES[family], PROTOCOLS, 0, LAST, where))
+            found.doubts.append(Doubt(FAMILIES[family], PROTOCOLS, 0, LAST, where))
             return
         ours = OF_IPTABLES if self._is_iptables else PRIORITY
         for one in find_taken(chains, chain, self._own.has):
@@ -124,25 +122,16 @@ class _Reader:
             where = f"{COMMANDS[family]}-legacy nat"
             found.doubts.append(Doubt(family, PROTOCOLS, 0, LAST, where))
 
-    def _nat(self, family: str, variant: str) -> str:
-        """The table nat as iptables-save prints it; '' if a rule that nft has made is
-        beyond it."""
-        try:
-            return self._tools.nat(family, variant)
-        except Refused:
-            if variant == "legacy":
-                raise
-            return ""
-
     def _iptables(
         self, found: Foreign, family: str, variant: str, listed: str = ""
     ) -> None:
-        text = self._nat(family, variant)
+        text = self._tools.nat(family, variant)
         if not (text or listed):
             return
-        text = without_saved(text, family, variant, self._without)
-        tool = COMMANDS[family] + ("-legacy" if variant == "legacy" else "")
-        chains: Chains = parse_nat(text, family, listed)
+        is_legacy = variant == "legacy"
+        tool = COMMANDS[family] + ("-legacy" if is_legacy else "")
+        by = LEGACY if is_legacy else "iptables"
+        chains: Chains = parse_nat(text, family, listed, by, self._gone)
         ours = -1
         if self._is_iptables:
             is_same = variant == self._variant

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from ..firewall.iptables_tools import Tools
+from ..firewall.nft_names import FAMILIES
 from ..rulesets.ruleset import Ruleset
 from ..values.errors import VfwError
 from .named_rules import LEGACY, NFT, NamedRule, named
 
-_FAMILIES = {"ip": "4", "ip6": "6"}
 _CHANGED = "it is not there any more as it was"
 _STILL = "it is still there after that"
 Left = dict[NamedRule, str]
@@ -22,8 +22,8 @@ def take_out(
     rules: Sequence[NamedRule], live: Callable[[], Ruleset], tools: Tools
 ) -> Left:
     """Take the rules out, those of one table at once, and those that a program keeps by
-    its own command. Returns those that are left, each
-    with the reason; `live` lists what is there now."""
+    its own command. Returns those that are left, each with the reason; `live` lists
+    what is there now."""
     there = Counter(named(*found) for found in live().rules())
     left = {one: _CHANGED for one in rules if one not in there}
     found = sorted((one for one in rules if one in there), key=_table)
@@ -73,4 +73,4 @@ def _carry_out(rules: list[NamedRule], there: Counter[NamedRule], tools: Tools) 
     lines = [f"-D {r.chain} {r.text}\n" for r in rules for _ in range(there[r])]
     text = f"*{first.table}\n{''.join(lines)}COMMIT\n"
     variant = "legacy" if first.tool == LEGACY else "nft"
-    tools.restore_text(_FAMILIES[first.family], variant, text)
+    tools.restore_text(FAMILIES[first.family], variant, text)

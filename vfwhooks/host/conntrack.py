@@ -16,10 +16,8 @@ from ..values.protocols import PROTOCOL_NUMBERS
 from .listeners import Range
 from .netlink import Netlink, attribute, find, message, nested, netfilter
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    IsStale = Callable[["Tuple", "Tuple"], bool]
-    Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
+IsStale = Callable[["Tuple", "Tuple"], bool]
+Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
 
 _CONNTRACK = 1 << 8
 _GET, _DELETE = 1, 2
@@ -79,7 +77,7 @@ class Flows:
         self,
         family: str,
         ports: "Collection[Range]",
-        is_here: "Callable[[bytes], bool]",
+        is_here: Callable[[bytes], bool],
         is_stale: "IsStale",
     ) -> int:
         """Cut stale UDP flows of a family ("4", "6") to these ports of addresses for
@@ -152,13 +150,13 @@ class Flows:
         return count
 
     def _cut(
-        self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
+        self, family: int, asked: bytes, is_wanted: Callable[[bytes], bool]
     ) -> int:
         """Delete the wanted connections of a dump; their number."""
         return self._delete(self._dump(family, asked, is_wanted))
 
     def _dump(
-        self, family: int, asked: bytes, is_wanted: "Callable[[bytes], bool]"
+        self, family: int, asked: bytes, is_wanted: Callable[[bytes], bool]
     ) -> list[bytes]:
         """Dump the wanted connections. Kernels before 5.8 ignore the filter, or refuse
         it, and list everything."""
@@ -197,7 +195,7 @@ class Flows:
 
 def _is_of(
     direction: int, kind: int, addresses: set[bytes], is_stale: "IsStale"
-) -> "Callable[[bytes], bool]":
+) -> Callable[[bytes], bool]:
     def is_it(payload: bytes) -> bool:
         ip = find(find(payload, direction, _HEAD), 1)
         return find(ip, kind) in addresses and _is(is_stale, payload)

@@ -57,6 +57,11 @@ def named(kind: int, name: str) -> bytes:
     return attribute(kind, name.encode() + b"\0")
 
 
+def text_of(value: bytes) -> str:
+    """The name in such an attribute."""
+    return value.rstrip(b"\0").decode("utf-8", "replace")
+
+
 def each(data: bytes) -> list[tuple[int, bytes]]:
     """The attributes in `data`, in order, as (kind, value)."""
     found = []
@@ -154,22 +159,18 @@ class Netlink:
             raise _refusal(payload)
         raise OSError("netlink: no answer")
 
-    def batch(self, messages: list[bytes], commit: bool = True) -> None:
-        """Change nf_tables in one transaction, or raise Refused and change nothing.
-
-        With `commit` false the kernel checks the transaction and then drops it.
-        """
+    def batch(self, messages: list[bytes]) -> None:
+        """Change nf_tables in one transaction, or raise Refused and change nothing."""
         border = netfilter(0, resource=10)
-        parts = [message(_BATCH_BEGIN, border), *messages[:-1]]
-        parts.append(_flagged(messages[-1], ACK))
-        if commit:
-            parts.append(message(_BATCH_END, border))
+        last = _flagged(messages[-1], ACK)
+        begin, end = message(_BATCH_BEGIN, border), message(_BATCH_END, border)
+        parts = [begin, *messages[:-1], last, end]
         try:
             self._send(parts)
             answers = self._answers()
         except OSError as error:
             raise Refused(f"nf_tables: {error.strerror}") from error
-        self.is_slow_to_close = self.is_slow_to_close or commit
+        self.is_slow_to_close = True
         for number, sequence in answers:
             if number:
                 raise NotTaken(number, sequence - self._sequence + len(parts) - 2)
@@ -189,6 +190,12 @@ class Netlink:
 
     def close(self) -> None:
         self.socket.close()
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _send(self, messages: list[bytes]) -> None:
         parts = []

@@ -13,7 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..values.connection_marks import MARKS, RETURN_BITS, return_mark
-from .netlink import ROUTE, Netlink, attribute, attributes, message, named
+from .netlink import (
+    FAMILIES,
+    ROUTE,
+    Netlink,
+    attribute,
+    attributes,
+    message,
+    named,
+    text_of,
+)
 
 _NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
 _CREATE = 0x600  # fails if the rule exists
@@ -21,7 +30,6 @@ _RULE = struct.Struct("=BBBBBxxBI")  # family, lengths, tos, table, action, flag
 _TO_TABLE = 1
 _BY, _PRIORITY, _MARK, _TABLE, _MASK, _PROTOCOL = 3, 6, 10, 15, 16, 21
 _OURS = 86  # our own protocol number, which `ip rule` shows
-_FAMILIES = {"4": 2, "6": 10}
 _LAST = 32766  # the rule that leads to the table main
 _TABLES_OF_A_BYTE = 256
 
@@ -85,7 +93,7 @@ class PolicyRules:
         """Our rules, and the priority of the first foreign rule behind the kernel's own
         rule for local addresses (priority 0)."""
         ours, first = [], _LAST
-        asked = _RULE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0)
+        asked = _RULE.pack(FAMILIES[int(family)], 0, 0, 0, 0, 0, 0)
         try:
             answers = self._link.dump(message(_GETRULE, asked))
         except OSError as error:
@@ -103,7 +111,7 @@ class PolicyRules:
 
     def _change(self, kind: int, rule: PolicyRule) -> None:
         table = rule.table if rule.table < _TABLES_OF_A_BYTE else 0
-        head = _RULE.pack(_FAMILIES[rule.family], 0, 0, 0, table, _TO_TABLE, 0)
+        head = _RULE.pack(FAMILIES[int(rule.family)], 0, 0, 0, table, _TO_TABLE, 0)
         numbers = (
             (_PRIORITY, rule.priority),
             (_MARK, return_mark(rule.value)),
@@ -125,7 +133,7 @@ def _ours(family: str, about: dict[int, bytes]) -> PolicyRule | None:
     is_ours = about.get(_PROTOCOL) == bytes((_OURS,)) and _BY in about
     if not is_ours or _number(about, _MASK) != RETURN_BITS:
         return None
-    bridge = about[_BY].rstrip(b"\0").decode("utf-8", "replace")
+    bridge = text_of(about[_BY])
     for value in MARKS:
         if return_mark(value) == _number(about, _MARK):
             table, priority = _number(about, _TABLE), _number(about, _PRIORITY)

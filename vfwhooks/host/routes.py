@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from ..values.published import Address, Subnet, parse_subnet, unpack_address
-from .netlink import FAMILIES, Netlink, attribute, attributes, message, named
+from .netlink import FAMILIES, Netlink, attribute, attributes, message, named, text_of
 
 _GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
 _LOCAL = 2
@@ -29,10 +29,24 @@ _FAR_AWAY: dict[int, Address] = {
     AF_INET: IPv4Address("198.18.0.1"),
     AF_INET6: IPv6Address("2001:2::1"),
 }
+_LINK = struct.Struct("=BxHiII")
 _OF_ADDRESS = struct.Struct("=BBBBI")
 _ITS, _OWN = 1, 2  # on a point-to-point link: the peer's address, and ours
 _LOOPBACK_DEVICE = 1
 _EVERYWHERE = 0  # the scope of an address that is valid beyond its link
+
+
+def find_link(link: Netlink, index: int, name: str) -> tuple[int, dict[int, bytes]]:
+    """The index and the attributes of an interface, found by its index or its name; 0
+    and none if it has gone. Raises OSError if the kernel gives no answer."""
+    asked = _LINK.pack(0, 0, index, 0, 0) + (named(_NAME, name) if name else b"")
+    try:
+        answer = link.ask(message(_GETLINK, asked))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return 0, {}
+    return _LINK.unpack_from(answer)[2], attributes(answer[_LINK.size :])
 
 
 def covers_far_away(family: int, bits: int, prefix: bytes) -> bool:
@@ -186,16 +200,8 @@ class Routes:
         """The index and the name of an interface, found by either of them; 0 and '' if
         it has gone. The routes' own socket asks: a dry run is in another namespace.
         Raises OSError if the kernel gives no answer."""
-        try:
-            asked = struct.pack("=BxHiII", 0, 0, index, 0, 0)
-            asked += named(_NAME, name) if name else b""
-            answer = self._link.ask(message(_GETLINK, asked))
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-            return 0, ""
-        found = attributes(answer[16:]).get(_NAME, b"").rstrip(b"\0").decode()
-        return struct.unpack_from("=i", answer, 4)[0], found
+        number, about = find_link(self._link, index, name)
+        return number, text_of(about.get(_NAME, b""))
 
     def device_with(self, address: Address) -> str:
         """The name of the first interface that has the address, up or down; '' for

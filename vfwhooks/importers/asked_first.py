@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..values.protocols import PROTOCOLS
-from .imported import Imported
+from .imported import Imported, parse_span
 
 _ALL = "1-65535"
 _LONG = 100  # ports of a range
@@ -23,7 +23,7 @@ class Unbound:
         """Take one in, if it is on every address."""
         if one.host_ips or not one.published:
             return
-        first, last = _ends(one.published)
+        first, last = parse_span(one.published)
         if last - first > _LONG:
             self._long.append(one)
             return
@@ -34,7 +34,7 @@ class Unbound:
         """Those that may have ports of a forward on one address, some of them twice."""
         if one.host_ips:
             yield from self._long
-            first, last = _ends(one.published or _ALL)
+            first, last = parse_span(one.published or _ALL)
             for port in (
                 self._by_port if last - first > _LONG else range(first, last + 1)
             ):
@@ -66,15 +66,10 @@ def _meet(one: Imported, other: Imported) -> bool:
         return False
     if not is_of_family(one.address, other.address):
         return False
-    first, last = _ends(one.published or _ALL)
-    low, high = _ends(other.published)
+    first, last = parse_span(one.published or _ALL)
+    low, high = parse_span(other.published)
     return first <= high and low <= last
 
 
 def is_of_family(host: str, other: str) -> bool:
     return not other or (":" in host) == (":" in other)
-
-
-def _ends(ports: str) -> tuple[int, int]:
-    first, dash, last = ports.partition("-")
-    return int(first), int(last if dash else first)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..config.yaml_nodes import Node, Pairs, Text
+from ..config.yaml_nodes import Node, Pairs, Text, pairs
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
-from .source_tree import items, origin, pairs, parse_source, value
+from .source_tree import items, origin, parse_source, value
 
 _FLAT = "docker compose config writes it out, with variables and aliases in place"
 _BINDING = "com.docker.network.bridge.host_binding_ipv4"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ..config.metadata_syntax import without
+from ..config.value_syntax import PortRange
 from ..libvirt.xml import Element
 from ..values.protocols import PROTOCOLS
 from .imported import (
@@ -84,32 +86,18 @@ def _port_forward(
     for part in wanted:
         here = replace(one, origin=xml.origin(part))
         try:
-            first, _ = published = _range(part)
+            first = _range(part).first
             target, _ = parse_span(part.get("to") or f"{first}")
-            for low, high in _without(published, holes):
-                moved = shift((low, high), target + low - first)
-                yield replace(here, published=span(low, high), target=moved)
+            for ports in without(_range(part), holes):
+                moved = shift((ports.first, ports.last), target + ports.first - first)
+                yield replace(here, published=str(ports), target=moved)
         except NotCarried as error:
             yield Left(here.origin, str(error))
 
 
-def _range(element: Element) -> tuple[int, int]:
+def _range(element: Element) -> PortRange:
     first = element.get("start", "")
-    return parse_span(f"{first}-{element.get('end', first)}")
-
-
-def _without(
-    ports: tuple[int, int], holes: list[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
-    first, last = ports
-    for low, high in sorted(holes):
-        if high < first or low > last:
-            continue
-        if first < low:
-            yield first, low - 1
-        first = max(first, high + 1)
-    if first <= last:
-        yield first, last
+    return PortRange(*parse_span(f"{first}-{element.get('end', first)}"))
 
 
 def _host_forwards(

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..libvirt.xml import Element
 from ..values.protocols import PROTOCOLS
 from .imported import (
     Found,
@@ -41,28 +40,15 @@ def read_zone(text: str, name: str) -> Found:
     found = Found()
     zone = name.rpartition("/")[2].partition(".")[0]
     interfaces = [one.get("name", "") for one in xml.root.iterfind("interface")]
-    sources = list(xml.root.iterfind("source"))
-    base = _bound(
-        Imported(xml.origin(xml.root)),
-        zone,
-        interfaces,
-        [_source(one) for one in sources],
-    )
+    sources = [one.get("address", "") for one in xml.root.iterfind("source")]
+    base = _bound(Imported(xml.origin(xml.root)), zone, interfaces, sources)
     for element in xml.root.iterfind("forward-port"):
         found.take(_read(base, xml.origin(element), element.attrib))
     for rule in xml.root.iterfind("rule"):
         for element in rule.iterfind("forward-port"):
-            origin = xml.origin(element)
-            found.take(_of_rule(base, origin, element.attrib, _children(rule)))
+            origin, parts = xml.origin(element), {one.tag: one.attrib for one in rule}
+            found.take(_of_rule(base, origin, element.attrib, parts))
     return found
-
-
-def _source(element: Element) -> str:
-    return element.get("address", "")
-
-
-def _children(rule: Element) -> dict[str, Mapping[str, str]]:
-    return {one.tag: one.attrib for one in rule}
 
 
 def _bound(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from ..config.yaml_nodes import Items, Node, Pairs, Place, Text
+from ..config.yaml_nodes import Node, Pairs, Place, Text, listed, pairs
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
-from .source_tree import items, origin, pairs, parse_json, plain, value
+from .source_tree import items, origin, parse_json, plain, value
 
 _KNOWN = ("interface", "private_ip", "public_ip", "source_ip", "port_map", "port_range")
 _ADDRESSES = ("private_ip", "public_ip", "source_ip")
@@ -29,7 +28,7 @@ def read_hooks_json(text: str, name: str) -> Found:
     if not isinstance(tree, Pairs):
         raise unreadable(str(tree.place), "hooks.json is an object with a key a guest")
     for key, node in tree.nodes:
-        for one in items(node) if isinstance(node, Items) else (node,):
+        for one in listed(node):
             _domain(key.value, one, found)
     return found
 
@@ -59,8 +58,8 @@ def _domain(guest: str, node: Node, found: Found) -> None:
     for key, other in parts.items():
         if key not in _KNOWN:
             found.take(Left(origin(other), f"{key} is no key of hooks.json"))
-    for protocol, listed in pairs(parts.get("port_map")).items():
-        for port in items(listed):
+    for protocol, ports in pairs(parts.get("port_map")).items():
+        for port in items(ports):
             found.take(_read(base, protocol, port))
     for port_range in items(parts.get("port_range")):
         found.take(_read(base, value(pairs(port_range), "protocol"), port_range))
@@ -82,17 +81,10 @@ def _ports(node: Node) -> tuple[str, str]:
         first, _ = parse_span(value(pairs(node), "init_port"))
         count, _ = parse_span(value(pairs(node), "ports_num"))
         return (span(first, first + count - 1),) * 2
-    found = [_port(one) for one in _listed(node)]
+    found = [_port(one) for one in listed(node)]
     if len(found) not in (1, 2):
         raise NotCarried(f"{plain(node)} is neither a port nor a pair of ports")
     return found[0], found[-1]
-
-
-def _listed(node: Node) -> Iterator[Node]:
-    if isinstance(node, Items):
-        yield from node.nodes
-    else:
-        yield node
 
 
 def _port(node: Node) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..config.yaml_nodes import Node, Text
+from ..config.yaml_nodes import Node, Text, pairs
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
-from .source_tree import items, origin, pairs, parse_source, value
+from .source_tree import items, origin, parse_source, value
 
 
 def read_incus(text: str, name: str) -> Found:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 
-from ..config.yaml_nodes import Items, Node, Pairs, Problem, Text
+from ..config.yaml_nodes import Items, Node, Problem, Text
 from ..config.yaml_tree import NotRead
 from ..config.yaml_tree import parse_tree as parse_yaml
 from .imported import Found, Left, Origin, unreadable
@@ -64,13 +64,6 @@ def plain(node: Node) -> str:
     if isinstance(node, Items):
         return f"[{', '.join(map(plain, node.nodes))}]"
     return f"{{{', '.join(f'{k.value}: {plain(v)}' for k, v in node.nodes)}}}"
-
-
-def pairs(node: Node | None) -> dict[str, Node]:
-    """What a mapping holds; nothing for anything else."""
-    if not isinstance(node, Pairs):
-        return {}
-    return {key.value: value for key, value in node.nodes}
 
 
 def items(node: Node | None) -> tuple[Node, ...]:

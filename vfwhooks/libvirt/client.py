@@ -7,7 +7,7 @@ for the hook of a guest that it holds, and the hook would wait for libvirtd.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
@@ -39,7 +39,8 @@ def running_guests(libvirt: Any = None) -> Answer:
     drivers, reasons = [], []
     for driver, uri in URIS.items():
         try:
-            guests += _running(libvirt, uri, driver)
+            active = libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+            guests += _guests(libvirt, uri, driver, active)
         except libvirt.libvirtError as error:
             reasons.append(str(error))
         else:
@@ -60,16 +61,11 @@ def defined_guests() -> list[Guest]:
     return guests
 
 
-def _running(libvirt: Any, uri: str, driver: str) -> list[Guest]:
-    return _guests(libvirt, uri, driver, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-
-
 def _guests(libvirt: Any, uri: str, driver: str, which: int) -> list[Guest]:
     """The guests of a driver. Raises libvirtError if the daemon ends meanwhile: the
     guests that it has not listed may still run."""
     guests = []
-    connection = libvirt.openReadOnly(uri)
-    try:
+    with closing(libvirt.openReadOnly(uri)) as connection:
         for domain in connection.listAllDomains(which):
             try:
                 guests.append(parse_domain(domain.XMLDesc().encode(), driver))
@@ -77,8 +73,6 @@ def _guests(libvirt: Any, uri: str, driver: str, which: int) -> list[Guest]:
                 # The guest may have stopped since the list was made.
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
-    finally:
-        connection.close()
     return guests
 
 
@@ -92,12 +86,11 @@ def known_guests() -> set[tuple[str, str]]:
         except libvirt.libvirtError:
             continue
         try:
-            for domain in connection.listAllDomains(0):
-                known.add((domain.name(), domain.UUIDString()))
+            with closing(connection):
+                for domain in connection.listAllDomains(0):
+                    known.add((domain.name(), domain.UUIDString()))
         except libvirt.libvirtError as error:
             raise VfwError(f"libvirtd: {error}") from error
-        finally:
-            connection.close()
     return known
 
 

@@ -6,13 +6,18 @@ middle of a text without an error: whoever may edit a domain's metadata could fi
 in a service that runs for months.
 """
 
+from __future__ import annotations
+
 import _thread
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
 
-T = TypeVar("T")
-Given = TypeVar("Given")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+    Given = TypeVar("Given")
 
 
 def forgets_names(read: Callable[[Given], T]) -> Callable[[Given], T]:

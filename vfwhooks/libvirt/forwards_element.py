@@ -3,7 +3,7 @@ with their lines.
 
 The text is the same however the element was written: one element a line, without
 comments. So the record of a guest, libvirt's files and libvirtd's answer have the same
-text for the same forwards. What the parts mean is config/metadata's.
+text for the same forwards. config/metadata_syntax says what the parts mean.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ guest and of its definition."""
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 from ..values.errors import VfwError, show
@@ -46,12 +45,7 @@ class Domain(AbstractContextManager["Domain"]):
                 continue
         return None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
 
     @property

@@ -264,6 +264,11 @@ class Inventory:
             self._own = {one for some in self.bridges().values() for one in some}
         return self._own
 
+    def outer_addresses(self, family: str) -> list[Address]:
+        """The host's own addresses of a family ("4", "6") that are on none of these."""
+        inside = self.bridge_addresses()
+        return [one for one in self.routes.own_addresses(family) if one not in inside]
+
     @property
     def diag(self) -> Netlink:
         """A socket to the kernel's list of sockets."""

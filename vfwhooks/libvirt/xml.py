@@ -1,9 +1,8 @@
 """libvirt's XML of domains and networks, read into values.
 
-A document type ends the reading where it begins, before
-an entity is known, so no entity is expanded or followed, in text or in attributes
-(`resolve_entities=False` alone would not help in attributes). lxml parses;
-ElementTree's builder makes the elements.
+A document type ends the reading where it begins, before an entity is known, so no
+entity is expanded or followed, in text or in attributes (`resolve_entities=False` alone
+would not help in attributes). lxml parses; ElementTree's builder makes the elements.
 """
 
 from __future__ import annotations

@@ -6,20 +6,16 @@ administrator's own session, and the guests' outgoing connections to that port n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..config.port_mappings import network_entries
 from ..host.conntrack import Flows, Tuple
+from ..host.listeners import Range
 from ..libvirt.inventory import Inventory
-from ..values.entries import Dnat, Exempt, Reject, Snat
+from ..values.entries import Dnat, Entry, Exempt, Reject, Snat
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, unpack_address
 from .port_index import Destination, PortIndex, find_publishing, has_led, index, led
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..host.listeners import Range
-    from ..values.entries import Entry
 
 _TCP, _UDP = PROTOCOL_NUMBERS["tcp"], PROTOCOL_NUMBERS["udp"]
 

@@ -3,16 +3,12 @@ it, but for an address from which it was ousted."""
 
 from __future__ import annotations
 
+from ..store.records import Record
 from ..values.entries import Accept, Dnat, Masquerade, ReturnMark, key_of
+from ..values.entries import Key as EntryKey
 from ..values.errors import show
-from ..values.published import Published
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..store.records import Record
-    from ..values.entries import Key as EntryKey
-    from ..values.published import Address, Family
-    from .desired_state import DesiredState
+from ..values.published import Address, Family, Published
+from .desired_state import DesiredState
 
 _CLONE = "same machine-id?"
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from ..config.port_mappings import PortMapping, Settings
+from collections.abc import Mapping
+
+from ..config.port_mappings import Addresses, PortMapping, Settings
 from ..host.listeners import Listener
-from ..store.records import Record
-from ..values.entries import PUBLISHING, Accept, Dnat, key_of
+from ..store.records import Record, Seen
+from ..values.entries import PUBLISHING, Accept, Dnat, Entry, Key, key_of
 from ..values.errors import show
 from ..values.needs import Need
-from ..values.published import Published, family_of
+from ..values.published import Address, Claimed, Family, Published, family_of
 from .guest_addresses import Endpoint
 from .port_conflicts import is_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Union
 
-    from ..config.port_mappings import Addresses, Claimed
     from ..store.foreign_ports import ForeignPort
-    from ..store.records import Seen
-    from ..values.entries import Entry, Key
-    from ..values.published import Address, Family
 
     PortOwner = Union[Listener, ForeignPort]
 
@@ -31,54 +28,34 @@ AWAY = "the guest is being migrated and does not run here"
 
 class DesiredState:
     """The entries that a record should have, and the reasons of those that are missing.
-    `conflicts` are reasons by the entry's key (of an address: the key of its accept);
-    `networks` are needs that come with the first entry; `port_owners` are the listeners
-    or foreign rules that keep something whole from being published, and `without` is
-    all that is not published; `holes` are the owners of single ports of published
-    ranges; `seen` are sockets that may become owners (see port_conflicts); `exempt` are
-    entries that leave ports to services on bridges, and to foreign rules for one
-    address; `ports` (device, bridge) should be in hairpin mode once there is a forward;
-    `public` are addresses for this guest alone, and whether they are the host's own;
-    `unmarked` are messages about tables without a mark. With `is_contested` another
-    guest has something that this one wants. A guest that is away keeps nothing that
-    leads new connections to it."""
-
-    __slots__ = (
-        "conflicts",
-        "endpoint",
-        "entries",
-        "exempt",
-        "holes",
-        "is_contested",
-        "networks",
-        "port_owners",
-        "ports",
-        "public",
-        "record",
-        "seen",
-        "settings",
-        "unmarked",
-        "without",
-    )
+    A guest that is away keeps nothing that leads new connections to it."""
 
     def __init__(self, record: Record, settings: Settings, endpoint: Endpoint) -> None:
         self.record = record
         self.settings = settings
         self.endpoint = endpoint
+        # Needs that come with the first entry.
         self.networks = [Need(network.name) for network in endpoint.networks]
         self.entries: list[Entry] = []
+        # They leave ports to services on bridges, and to foreign rules for one address.
         self.exempt: list[Entry] = []
+        # Reasons by the entry's key; of an address: by the key of its accept.
         self.conflicts: dict[Key, str] = {}
+        # Listeners or foreign rules that keep something whole from being published.
         self.port_owners: dict[Published, PortOwner] = {}
+        # The owners of single ports of published ranges.
         self.holes: dict[Published, dict[int, PortOwner]] = {}
-        self.seen: dict[Seen, int] = {}
-        self.without: set[Claimed] = set()
+        self.seen: dict[Seen, int] = {}  # they may become owners (see port_conflicts)
+        self.without: set[Claimed] = set()  # all that is not published
+        # Device and bridge, to be in hairpin mode once there is a forward.
         self.ports: list[tuple[str, str]] = []
+        # Addresses for this guest alone, and whether they are the host's own.
         self.public: dict[Address, bool] = {}
-        self.unmarked: list[str] = []
+        self.unmarked: list[str] = []  # messages about tables without a mark
         more = settings.from_metadata
         for one, reason in more.contested.items() if more else ():
             self.conflicts[Published, one] = reason
+        # Another guest has something that this one wants.
         self.is_contested = bool(self.conflicts)
 
     def settled(self) -> Record:
@@ -146,12 +123,20 @@ class DesiredState:
         rules = [one for one in some if not isinstance(one, Listener)]
         return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
+    def reasons(self, settings: Settings, own: list[Address]) -> dict[Claimed, str]:
+        """Why ports and addresses in the settings are not published as a whole: they
+        have other owners, or are at the addresses `own`, which are the host's own."""
+        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
+        for host in own:
+            why = f"{host} is the host's own address"
+            cure = "public_ip_of_host: true gives it away"
+            reasons.update(dict.fromkeys(settings.at(host), f"{why}; {cure}"))
+        return reasons
+
     def plan(self, own: list[Address]) -> None:
         """Plan the entries, without ports of other owners and without the addresses
         `own`, which are the host's own."""
-        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
-        for host in own:
-            reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
+        reasons = self.reasons(self.settings, own)
         self.without = set(reasons)
         self.entries = self.entries_at(self.endpoint.addresses)
         for forward in self.settings.forwards if reasons else ():
@@ -190,10 +175,6 @@ class DesiredState:
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {endpoint}" + (f", but: {why}" if why else "")
-
-
-def own_reason(host: Address) -> str:
-    return f"{host} is the host's own address; public_ip_of_host: true gives it away"
 
 
 def line_of(old: Record | None, desired: DesiredState | None) -> list[str]:

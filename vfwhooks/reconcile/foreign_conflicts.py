@@ -9,21 +9,19 @@ all others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..libvirt.inventory import Inventory
 from ..store.foreign_ports import ForeignPort
-from ..values.entries import Exempt
+from ..values.entries import Entry, Exempt
 from ..values.protocols import Protocol
-from ..values.published import Published
+from ..values.published import Address, Published
 from .port_conflicts import Past, find_published
 from .port_index import index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..store.foreign_ports import ForeignPorts
-    from ..values.entries import Entry
-    from ..values.published import Address
 
 _MOST_EXEMPT = 128  # ports of a forward; with more, it leaves all of them everywhere
 

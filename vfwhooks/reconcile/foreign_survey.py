@@ -23,6 +23,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from .foreign_conflicts import AHEAD, find_foreign_conflicts
 from .port_conflicts import find_published
+from .sync_report import OTHERS_PORTS
 
 _SECONDS, _WAIT, _LONGEST = 20.0, 30.0, 120
 
@@ -30,13 +31,10 @@ _SECONDS, _WAIT, _LONGEST = 20.0, 30.0, 120
 def survey(state: State, without: Named = NONE) -> Foreign:
     """The ports that foreign rules take now, but for rules that are about to be taken
     out. Raises OSError if the kernel does not answer."""
-    link = Netlink()
-    try:
-        inventory = Inventory(f"{state.path}/networks")
+    inventory = Inventory(f"{state.path}/networks")
+    with Netlink() as link:
         run = Run(seconds=_SECONDS)
         return read_foreign(state.base(), inventory, link, run, without)
-    finally:
-        link.close()
 
 
 def note_taken(state: State) -> list[str]:
@@ -48,12 +46,9 @@ def note_taken(state: State) -> list[str]:
         return []
     before = load(f"{state.path}/{NAME}")
     lines = list(_lost(state, foreign, before))
-    lock = state.lock(time.monotonic() + _WAIT)
-    try:
-        state.ask_full("rules of others take other ports now")
+    with state.lock(time.monotonic() + _WAIT):
+        state.ask_full(OTHERS_PORTS)
         state.put_taken(data)
-    finally:
-        lock.close()
     return lines
 
 

@@ -6,32 +6,24 @@ leases, and a guest with a lease none at the neighbour table.
 
 from __future__ import annotations
 
-from ..config.port_mappings import Settings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..config.port_mappings import Addresses, Settings
 from ..libvirt.inventory import Inventory
+from ..store.records import Ousted
 from ..values.errors import VfwError, show
 from ..values.guests import Guest, Network, Nic, hosts_own
-from ..values.published import BOTH
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from ..config.port_mappings import Addresses
-    from ..store.records import Ousted
-    from ..values.published import Address, Family, Subnet
+from ..values.published import BOTH, Address, Family, Subnet
 
 
+@dataclass(eq=False)
 class Endpoint:
     """A guest's addresses by family, its networks, and why an address is missing."""
 
-    __slots__ = ("addresses", "networks", "reason")
-
-    def __init__(
-        self, addresses: Addresses, networks: list[Network], reason: str
-    ) -> None:
-        self.addresses = addresses
-        self.networks = networks
-        self.reason = reason
+    addresses: Addresses
+    networks: list[Network]
+    reason: str
 
 
 def find_endpoint(

@@ -9,25 +9,19 @@ are set; when the guest stops, its ports go by themselves.
 
 import errno
 import struct
+from collections.abc import Callable
 
-from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, named, nested
+from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, nested
+from ..host.routes import find_link
 from ..store import files
-from ..store.records import Hairpin
+from ..store.records import Hairpin, Pair
 
-_GETLINK, _SETLINK = 18, 19
+_SETLINK = 19
 _BRIDGE = 7  # the family of messages about bridge ports
 _LINK = struct.Struct("=BxHiII")
-_NAME, _MASTER, _PORT, _LINK_INFO = 3, 10, 12, 18
+_MASTER, _PORT, _LINK_INFO = 10, 12, 18
 _SLAVE_DATA = 5
 _MODE = 4
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..store.records import Record
-
-    Pairs = list[tuple["Record | None", "Record | None"]]
 
 
 def is_set(device: str, root: str = "") -> "bool | None":
@@ -43,7 +37,7 @@ class Hairpins:
     """The bridge ports of guests before and after a change, for a holder of the lock:
     first `look`, then write the records, then `carry_out`."""
 
-    def __init__(self, connect: "Callable[[int], Netlink]" = Netlink) -> None:
+    def __init__(self, connect: Callable[[int], Netlink] = Netlink) -> None:
         # The inventory's socket would not do: in a dry run it leads to the real host.
         self._connect = connect
         self._link: Netlink | None = None
@@ -51,7 +45,7 @@ class Hairpins:
         self._to_set: list[Hairpin] = []
         self.problems: list[str] = []
 
-    def look(self, pairs: "Pairs") -> None:
+    def look(self, pairs: list[Pair]) -> None:
         """Note in the new records which ports are ours to set back: the ports that are
         not in hairpin mode yet, and those that we have set."""
         known = {
@@ -63,7 +57,7 @@ class Hairpins:
             if new:
                 new.hairpins = [self._noted(port, known) for port in new.hairpins]
 
-    def carry_out(self, pairs: "Pairs") -> list[str]:
+    def carry_out(self, pairs: list[Pair]) -> list[str]:
         """Set the new ports, and set the old ones back; problems for the log. A port
         that could not be set back stays in the record."""
         kept = {port[2] for _, new in pairs for port in (new.hairpins if new else ())}
@@ -124,21 +118,10 @@ class Hairpins:
         return index, mode != b"\0"
 
     def _ask(self, number: int, name: str) -> tuple[int, dict[int, bytes]]:
-        """The index and the attributes of an interface, found by its index or else by
-        its name; 0 if there is none."""
+        """The interface with this index, or else with this name (see `find_link`)."""
         if self._link is None:
             self._link = self._connect(ROUTE)
-        asked = _LINK.pack(0, 0, number, 0, 0)
-        try:
-            answer = self._link.ask(
-                message(_GETLINK, asked if number else asked + named(_NAME, name))
-            )
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return 0, {}
-            raise
-        index: int = _LINK.unpack_from(answer)[2]
-        return index, attributes(answer[_LINK.size :])
+        return find_link(self._link, number, "" if number else name)
 
     def _set(self, port: Hairpin, is_on: bool) -> bool:
         """Set a port's mode; True if this is done, or the port has gone."""

@@ -47,9 +47,7 @@ def read_event(state: State, event: HookEvent) -> GuestEvent:
     """
     if event.driver == "network":
         data = b"" if event.operation == "stopped" else event.data
-        if data and not parse_networks(data):
-            raise VfwError("the XML describes no network")
-        if not data and event.operation != "stopped":
+        if event.operation != "stopped" and not (data and parse_networks(data)):
             raise VfwError("the XML describes no network")
         state.note_network(event.name, data)
         return GuestEvent("network", Guest("network", event.name, "", []), event.stamp)

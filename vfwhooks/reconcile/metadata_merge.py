@@ -26,11 +26,10 @@ from ..store.records import Record
 from ..values.errors import show, where
 from ..values.guests import Guest
 from ..values.protocols import ALL_PROTOCOLS
-from ..values.published import Published
+from ..values.published import EVERY, Published
 
 _FORBIDDEN = "forwards.yaml does not permit this guest's metadata (metadata:)"
 _CACHED = 1000
-_ON_ALL = ("*", "0.0.0.0", "::")
 
 
 def add_metadata(settings: Settings, guest: Guest, compiled: Compiled) -> None:
@@ -167,7 +166,7 @@ def _taken(forward: Forward, of_file: Iterable[tuple[str, list[str]]]) -> str:
 
 def _is_inside(mine: str, its: str) -> bool:
     """Whether all or some of my addresses are among its, which are all of a family."""
-    if its not in _ON_ALL:
+    if its not in EVERY:
         return False
     return "*" in (mine, its) or (":" in mine) == (":" in its)
 

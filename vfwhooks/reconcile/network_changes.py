@@ -4,14 +4,12 @@ full sync if the first network has started or the last one has stopped."""
 from __future__ import annotations
 
 from ..libvirt.inventory import Inventory
+from ..store.records import Record
 from ..values.errors import NeedsFullSync
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .references import References
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..store.records import Record
+from .sync_report import BRIDGE, FIRST_NETWORK, LEFT
 
 # The base's word on networks: one is active, and members/ is up to date (references);
 # or the last one has gone. Before the first one there is no word.
@@ -41,15 +39,15 @@ def find_concerned(
     events change anyway. Raises NeedsFullSync."""
     inventory = planner.inventory
     if base.get(_NETWORKS) != _NOTED or not inventory.has_networks():
-        raise NeedsFullSync("the first network has come, or the last has gone")
+        raise NeedsFullSync(FIRST_NETWORK)
     bridges = {}
     for name in sorted(pending.networks):
         network = inventory.network(name)
         bridges[name] = network.bridge if network else ""
     named = planner.bridges
     if named and any(one in ("", *named) for one in bridges.values()):
-        raise NeedsFullSync("a bridge in forwards.yaml may be this network's")
+        raise NeedsFullSync(BRIDGE)
     found = references.concerned(bridges)
     if any(record.is_off for record in found):
-        raise NeedsFullSync("a guest has stopped, and is not taken out yet")
+        raise NeedsFullSync(LEFT)
     return [record for record in found if record.key not in pending.before]

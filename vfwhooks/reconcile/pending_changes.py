@@ -1,6 +1,7 @@
 """Changes by events: the record of each guest before the events, and after them."""
 
 import time
+from dataclasses import replace
 
 from ..store.asking import note_stopped, stopped_at
 from ..store.records import GuestEvent, Hairpin, Key, Record
@@ -77,18 +78,16 @@ class PendingChanges:
         is_away: bool = False,
     ) -> None:
         key = guest.driver, guest.name
-        old = self.before[key]
-        entries, networks = (old.entries, old.networks) if old else ([], [])
-        record = self.after[key] = Record(guest, since, stamp, entries, networks)
-        record.is_followed = is_followed
-        record.hairpins = old.hairpins if old else []
-        record.yields, record.seen = (old.yields, old.seen) if old else ([], {})
-        record.ousted = old.ousted if old else []
-        record.claims = old.claims if old else []
-        record.public = old.public if old else {}
-        record.is_returned = old.is_returned if old else False
-        record.is_shared = old.is_shared if old else False
-        record.is_away, record.left = is_away, old.left if old else []
+        self.after[key] = replace(
+            self.before[key] or Record(guest, since, stamp, [], []),
+            guest=guest,
+            since=since,
+            stamp=stamp,
+            is_off=False,
+            is_followed=is_followed,
+            is_waiting=False,
+            is_away=is_away,
+        )
 
     def arrived(self) -> list[Record]:
         """The guests that run here again, or for the first time after a migration."""

@@ -7,6 +7,7 @@ guests.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 
 from ..config.compiled_file import Compiled, Damaged
 from ..config.compiled_lines import parse_settings
@@ -20,11 +21,12 @@ from ..values.entries import (
     LoopbackBridge,
     Reject,
 )
+from ..values.entries import Key as EntryKey
 from ..values.guests import Guest, Network
 from ..values.needs import LoopbackNeed, Need, ReturnRouteNeed
-from ..values.published import BOTH, Family, Published, family_of
+from ..values.published import BOTH, Address, Family, Published, family_of
 from .contests import kept_from_ousted, tell_ousted, withhold
-from .desired_state import DesiredState, own_reason
+from .desired_state import DesiredState
 from .guest_addresses import Endpoint, find_endpoint, find_ports, is_inside
 from .port_conflicts import (
     LASTING,
@@ -34,14 +36,6 @@ from .port_conflicts import (
     find_port_conflicts,
     find_port_owners,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from ..config.port_mappings import Claimed
-    from ..values.entries import Key as EntryKey
-    from ..values.published import Address, Published
 
 _BEHIND = "loopback-behind-"  # no name of a bridge is so long
 
@@ -188,12 +182,8 @@ class Planner:
         record, records = Record(guest, 0, 0, [], []), self._claims(guest)
         desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
         self._meet(desired, settings.published(BOTH), records)
-        reasons: dict[Claimed, str]
-        reasons = {
-            one: port_owner.reason for one, port_owner in desired.port_owners.items()
-        }
-        for host in self._own(desired, settings, records):
-            reasons.update(dict.fromkeys(settings.at(host), own_reason(host)))
+        own = self._own(desired, settings, records)
+        reasons = desired.reasons(settings, own)
         desired.entries = settings.claimed(reasons, desired.holes)
         for one, reason in reasons.items():
             desired.conflicts[Reject, one] = reason

@@ -13,25 +13,18 @@ later, it keeps its port. A socket of the kernel itself stays at once.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
 
 from ..config.port_mappings import EXEMPT_PORTS
 from ..host.listeners import Listener, Range
 from ..libvirt.inventory import Inventory
-from ..store.records import Seen
-from ..values.entries import Dnat, Exempt, Reject
-from ..values.published import LAST, family_of
+from ..store.records import Record, Seen
+from ..values.entries import Dnat, Entry, Exempt, Reject
+from ..values.published import LAST, Address, Family, Published, family_of
 from .port_index import index
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from ..store.records import Record
-    from ..values.entries import Entry
-    from ..values.published import Address, Family, Published
-
-    # Ports to publish, each time with a listener on one of them.
-    PortConflicts = list[tuple[Published, Listener]]
+# Ports to publish, each time with a listener on one of them.
+PortConflicts = list[tuple[Published, Listener]]
 _LOOPBACK_DEVICE = 1
 _PRIVILEGED = 1024
 LASTING = 4_000_000_000  # ns; the service looks 5 s after the record
@@ -41,8 +34,6 @@ class Past:
     """The records' word on listeners: the ports that they had, as published ports, and
     the sockets that were seen, with the time when each was first seen (monotonic ns).
     """
-
-    __slots__ = ("seen", "yields")
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.yields: set[Published] = set()

@@ -6,17 +6,15 @@ by port_conflicts for listeners, and by foreign_conflicts for foreign rules.
 
 from __future__ import annotations
 
-from ..values.entries import Dnat
+from collections.abc import Iterable
+
+from ..values.entries import Dnat, Entry
 from ..values.protocols import PROTOCOL_NUMBERS
-from ..values.published import Family
+from ..values.published import Family, Published
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..host.conntrack import Tuple
-    from ..values.entries import Entry
-    from ..values.published import Published
 
 _IPV6_SIZE = 16  # bytes
 

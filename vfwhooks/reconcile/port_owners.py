@@ -7,26 +7,22 @@ partial sync; when the owner stops, a full sync gives the port to the next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..store.entry_text import format_published, parse_published
+from ..store.records import Record
 from ..store.state import State
-from ..values.entries import PUBLISHING, Dnat, key_of
+from ..values.entries import PUBLISHING, Dnat, Entry, key_of
+from ..values.entries import Key as EntryKey
 from ..values.errors import NeedsFullSync
 from ..values.published import Published
 from .contests import withhold
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..store.records import Record
-    from ..values.entries import Entry
-    from ..values.entries import Key as EntryKey
-    from .desired_state import DesiredState
-    from .planner import Planner
+from .desired_state import DesiredState
+from .planner import Planner
+from .sync_report import WAITING
 
 _FILE = "contested"  # the mark in the base, too: two guests want the same
 _METADATA = "metadata"  # among what is contested: ports that metadata publishes
-_WAITING = "another guest may be waiting for this"
 
 
 def claims_of(record: Record | None) -> set[str]:
@@ -62,7 +58,7 @@ def _taken(desired: DesiredState, state: State) -> dict[EntryKey, Record]:
         if owner is None or owner.key == record.key:
             continue
         if owner.since > record.since or _is_of_range(desired, entry.published):
-            raise NeedsFullSync(_WAITING)
+            raise NeedsFullSync(WAITING)
         taken.update((key_of(one), owner) for one in owner.entries)
     return taken
 

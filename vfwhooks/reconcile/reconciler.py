@@ -8,6 +8,7 @@ hook.
 """
 
 import time
+from collections.abc import Callable
 
 from ..config import last_good
 from ..config.compiled_file import Damaged, stamps_in_force
@@ -19,16 +20,14 @@ from ..store.lock import Lock
 from ..store.records import GuestEvent
 from ..store.state import State
 from ..values.errors import VfwError, where
+from . import sync_report
 from .hook_events import waiting
 from .pending_changes import PendingChanges
 from .planner import Planner
 from .sync import Sync
-from .sync_report import NO_NEWS, NOT_INTACT, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..libvirt.client import Answer
 
 
@@ -40,8 +39,6 @@ _LEFT_BEHIND, _AT_LEAST = 1.0, 0.3
 # Seconds for events that arrive meanwhile, again and again: libvirt waits for this
 # hook.
 _MEANWHILE = 0.5
-# Reasons for a full sync.
-_EDITED = "forwards.yaml has changed"
 
 
 class Reconciler:
@@ -60,7 +57,7 @@ class Reconciler:
         lock: "Lock | None" = None,
         is_apart: bool = False,
     ) -> None:
-        self.report = Report()
+        self.report = sync_report.Report()
         self._state = state
         self._main = main
         self._is_apart = is_apart
@@ -165,21 +162,21 @@ class Reconciler:
     def _why_checked(self, is_full: bool) -> str:
         """The reason for a full sync, whether events wait or not; '' for none."""
         if is_full:
-            return "rules, records or forwards.yaml have changed"
+            return sync_report.NEWS
         if self._sync.is_known and not self._sync.is_intact():
-            return NOT_INTACT
+            return sync_report.NOT_INTACT
         is_known = last_good.is_in_force(self._state, self._main) or self._is_apart
         stamps = stamps_in_force(self._state.path)
         is_planned = is_known and not (stamps and not self._sync.is_of(stamps))
         if not is_planned:
-            return _EDITED
+            return sync_report.EDITED
         # The legacy fingerprint is taken after a change: it may include a foreign one.
         is_untold = self._state.base().get("variant") == "legacy"
-        return self._why_always() or (NO_NEWS if is_untold else "")
+        return self._why_always() or (sync_report.NO_NEWS if is_untold else "")
 
     def _why_always(self) -> str:
         """The reason for a full sync without any change: no backend is known."""
-        return "" if self._sync.is_known else "it is the first since the host's start"
+        return "" if self._sync.is_known else sync_report.FIRST
 
     def _go_on(self) -> None:
         """Carry out the events that came during the full sync."""
@@ -200,19 +197,38 @@ class Reconciler:
         before = len(self.report.problems)
         self._inventory.look_anew()  # events may be newer than the inventory
         guest_events = self._heeded([event for _, event in noted], mine)
-        why = why or self._why_always()
-        if self._state.begin():
-            why = why or "whoever was at work has been ended"
-        said = self._state.read("full").partition("\n")[0]
-        if self._state.take_full():
-            why = why or said or "it was asked for"
+        why = self._why_now(why)
         pending = PendingChanges(self._state)
         for guest_event in guest_events:
             pending.follow(guest_event, self._is_away(guest_event))
         if answer:
             pending.correct(list(answer.guests), list(answer.drivers), asked)
+        self._try_sync(pending, {i.operation for i in guest_events}, why)
+        pending.note_stops()
+        if len(self.report.problems) > before:
+            self._state.ask_full(sync_report.PROBLEM)
+        else:
+            done = time.monotonic_ns()
+            self.report.carried += [
+                (one.operation, (done - one.stamp) / 1e9) for one in guest_events
+            ]
+        self._state.end([name for name, _ in noted])
+
+    def _why_now(self, why: str) -> str:
+        """The reason for a full sync: this one, or one that earlier holders of the lock
+        have left."""
+        why = why or self._why_always()
+        if self._state.begin():
+            why = why or sync_report.KILLED
+        said = self._state.read("full").partition("\n")[0]
+        if self._state.take_full():
+            why = why or said or sync_report.ASKED
+        return why
+
+    def _try_sync(self, pending: PendingChanges, kinds: set[str], why: str) -> None:
+        """Carry out the events, or write them down for a later holder of the lock."""
         try:
-            self._sync_rules(pending, {i.operation for i in guest_events}, why)
+            self._sync_rules(pending, kinds, why)
         except (VfwError, OSError) as error:
             self.report.problems.append(str(error))
             if isinstance(error, Damaged):
@@ -224,15 +240,6 @@ class Reconciler:
             # The cause must not stop each later holder of the lock.
             self.report.problems.append(f"{where(error)}: {error!r}")
             pending.postpone()
-        pending.note_stops()
-        if len(self.report.problems) > before:
-            self._state.ask_full("the last sync has met a problem")
-        else:
-            done = time.monotonic_ns()
-            self.report.carried += [
-                (one.operation, (done - one.stamp) / 1e9) for one in guest_events
-            ]
-        self._state.end([name for name, _ in noted])
 
     def _heeded(
         self, noted: list[GuestEvent], mine: "GuestEvent | None"
@@ -269,11 +276,11 @@ class Reconciler:
             config.compiled, self._inventory, self._state.record, mark=self._mark
         )
         if config.is_new or not self._sync.is_of(config.compiled.stamps):
-            why = why or _EDITED
+            why = why or sync_report.EDITED
         if not why and "reconnected" in kinds and not self._sync.is_intact():
-            why = NOT_INTACT
+            why = sync_report.NOT_INTACT
         if config.compiled.is_empty and not self._state.records():
-            why = NO_NEWS if why else ""
+            why = sync_report.NO_NEWS if why else ""
         for record in pending.arrived():
             from .arrivals import probe_arrival  # after a migration alone
 

@@ -13,28 +13,21 @@ from __future__ import annotations
 
 import errno
 import posix
+from collections.abc import Collection, Mapping
 
 from ..config.port_mappings import EXEMPT_PORTS
 from ..store import files
-from ..store.records import Key, Ousted, Record
+from ..store.records import Key, Ousted, Pair, Record
 from ..store.state import DRIVERS, State, member_name, record_name
-from ..values.entries import Accept, Dnat, Exempt, Reject
+from ..values.entries import Accept, Dnat, Entry, Exempt, Reject
 from ..values.errors import NeedsFullSync, show
 from ..values.guests import hosts_own
 from ..values.needs import LoopbackNeed, Need, ReturnRouteNeed
+from ..values.published import Address
 from .planner import Planner
 from .port_owners import claims_of
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Optional
-
-    from ..values.entries import Entry
-    from ..values.published import Address
-
-    Pair = tuple[Optional[Record], Optional[Record]]
-    Changed = list[tuple[Key, Optional[Record], Optional[Record]]]
+Changed = list[tuple[Key, "Record | None", "Record | None"]]
 
 _EVERY = "/every"  # no name of a network has a slash
 _METADATA = "/metadata"

@@ -5,37 +5,28 @@ by another table. It gets a mark with a value for that table; packets with the m
 come in by the guest's bridge are routed by the table. Strict rp_filter uses the mark
 only with src_valid_mark. The kernel is asked for the table.
 
-A return route is an entry in its network's record before it is in the kernel. The
-former value of src_valid_mark is kept, too.
+A return route is an entry in its network's record before it is in the kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+from ..config.port_mappings import Addresses, PortMapping, Settings
 from ..firewall.entry_delta import Delta
 from ..host.policy_rules import PolicyRule, PolicyRules
+from ..libvirt.inventory import Inventory
 from ..store import files
+from ..store.records import Pair, Record
 from ..store.state import State
 from ..values.connection_marks import MARKS
-from ..values.entries import ReturnRoute
+from ..values.entries import Entry, ReturnRoute
+from ..values.guests import Network
 from ..values.needs import ReturnRouteNeed
-from ..values.published import Family
+from ..values.published import Address, Family
+from .kept_settings import VALID_MARK, KeptSetting
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Optional
-
-    from ..config.port_mappings import Addresses, PortMapping, Settings
-    from ..libvirt.inventory import Inventory
-    from ..store.records import Record
-    from ..values.entries import Entry
-    from ..values.guests import Network
-    from ..values.published import Address
-
-    Pairs = list[tuple[Optional[Record], Optional[Record]]]
-
-_PATH = "/proc/sys/net/ipv4/conf/{}/src_valid_mark"
-_KEPT, _VALUES = "vmark", "ways"
+_VALUES = "ways"
 
 
 def find_return_routes(
@@ -86,9 +77,7 @@ class _Finder:
         hosts = [forward.host] if forward.host else []
         if forward.is_any:
             if family not in self._hosts:
-                own = self._inventory.routes.own_addresses(family)
-                inside = self._inventory.bridge_addresses()
-                self._hosts[family] = [one for one in own if one not in inside]
+                self._hosts[family] = self._inventory.outer_addresses(family)
             hosts = self._hosts[family]
         found = []
         for host in hosts:
@@ -194,11 +183,10 @@ class ReturnRoutes:
         connect: Callable[[], PolicyRules] = PolicyRules,
     ) -> None:
         self._state = state
-        self._root = root
-        self._write = write
+        self._valid_marks = KeptSetting(VALID_MARK, state, root, write)
         self._connect = connect
 
-    def change(self, pairs: Pairs) -> list[str]:
+    def change(self, pairs: list[Pair]) -> list[str]:
         """Set the return routes that guests need (each pair is a record before and
         after), and remove those that no guest needs any more; problems for the log."""
         wanted = self._needed([new for _, new in pairs if new])
@@ -210,14 +198,14 @@ class ReturnRoutes:
         still = {_rule(one).what for one in left}
         rules = [rule for rule in map(_rule, gone) if rule.what not in still]
         problems = self._rules(wanted, rules, is_all=False)
-        problems += self._open(wanted)
-        return problems + self._close(_uplinks(gone) - _uplinks(left))
+        problems += self._valid_marks.enable(_marked(wanted))
+        return problems + self._valid_marks.restore(_uplinks(gone) - _uplinks(left))
 
     def sync(self, wanted: set[ReturnRoute]) -> list[str]:
         """Set these return routes, remove all others of ours; problems for the log."""
-        problems = self._rules(wanted, [], is_all=True) + self._open(wanted)
-        kept = set(self._state.names(_KEPT))
-        problems += self._close(kept - _uplinks(wanted))
+        problems = self._rules(wanted, [], is_all=True)
+        problems += self._valid_marks.enable(_marked(wanted))
+        problems += self._valid_marks.restore_others(_uplinks(wanted))
         _sweep(self._state, {one.value for one in wanted})
         return problems
 
@@ -245,45 +233,14 @@ class ReturnRoutes:
             rules.close()
         return []
 
-    def _open(self, routes: set[ReturnRoute]) -> list[str]:
-        """Have rp_filter use the mark on these uplinks; keep the values before."""
-        problems = []
-        for uplink in {one.uplink for one in routes if one.family is Family.IPV4}:
-            path = self._root + _PATH.format(uplink)
-            before = files.read(path)
-            if before is None:
-                continue
-            if not self._state.read(f"{_KEPT}/{uplink}"):
-                self._state.write(f"{_KEPT}/{uplink}", before.decode())
-            if before.strip() != b"1":
-                problems += self._set(path, uplink, b"1")
-        return problems
-
-    def _close(self, uplinks: set[str]) -> list[str]:
-        """Restore the values before; a value that could not be restored stays kept."""
-        problems = []
-        for uplink in uplinks.intersection(self._state.names(_KEPT)):
-            before = self._state.read(f"{_KEPT}/{uplink}").strip().encode()
-            path = self._root + _PATH.format(uplink)
-            refused = []
-            if before and files.read(path) is not None:
-                refused = self._set(path, uplink, before)
-            if not refused:
-                self._state.remove(f"{_KEPT}/{uplink}")
-            problems += refused
-        return problems
-
-    def _set(self, path: str, uplink: str, value: bytes) -> list[str]:
-        try:
-            self._write(path, value)
-        except OSError as error:
-            name = f"net.ipv4.conf.{uplink}.src_valid_mark"
-            return [f"{name} cannot be set: {error.strerror}"]
-        return []
-
 
 def _rule(route: ReturnRoute) -> PolicyRule:
     return PolicyRule(route.family, route.bridge, route.table, route.value)
+
+
+def _marked(routes: Iterable[ReturnRoute]) -> set[str]:
+    """The uplinks where rp_filter has to use the mark: it is one of IPv4 alone."""
+    return {one.uplink for one in routes if one.family is Family.IPV4}
 
 
 def _uplinks(routes: Iterable[ReturnRoute]) -> set[str]:

@@ -8,21 +8,15 @@ connections.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
 
+from ..libvirt.inventory import Inventory
 from ..store.entry_text import format_entry, parse_entry
-from ..store.records import seal, unseal
-from ..values.entries import Dnat, Reject, Snat
+from ..store.records import Pair, seal, unseal
+from ..store.state import State
+from ..values.entries import Dnat, Entry, Reject, Snat
 from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import Protocol
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from ..libvirt.inventory import Inventory
-    from ..store.state import State
-    from ..values.entries import Entry
-    from .references import Pair
 
 
 class StaleNotes:
@@ -85,11 +79,8 @@ class StaleNotes:
         if not text:
             return []
         try:
-            link = Netlink()
-            try:
+            with Netlink() as link:
                 cut(Flows(link, until), self._inventory, *parse_cut(text))
-            finally:
-                link.close()
         except OutOfTime as error:
             problem = f"{error}: some still lead where nothing is forwarded any more"
             return [f"conntrack: {problem}"]

@@ -18,8 +18,9 @@ from ..host.netlink import Netlink
 from ..host.run import Run
 from ..libvirt.inventory import Inventory
 from ..store.asking import note_stopped
+from ..store.records import Key, Pair, Record
 from ..store.state import State
-from ..values.entries import ReturnRoute
+from ..values.entries import Entry, ReturnRoute
 from ..values.errors import NeedsFullSync, Refused
 from .desired_state import line_of
 from .network_changes import find_concerned, has_been_any, note_any
@@ -28,15 +29,13 @@ from .planner import Planner
 from .port_owners import is_contested, note_contested, plan_beside_owners
 from .references import References, need_return_routes, note_ousted, share_entries
 from .stale_connections import StaleNotes
-from .sync_report import DISTURBED, NO_NEWS, Report
+from .sync_report import BACKEND, DISTURBED, NO_NEWS, RETURN_ROUTES, WAITING, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..firewall.backend import Backend
-    from ..store.records import Record
-    from ..values.entries import Entry
     from .hairpin_mode import Hairpins
-    from .references import Pair
+    from .kept_settings import KeptSetting
 
 
 class Sync:
@@ -99,20 +98,16 @@ class Sync:
         pairs += self._references.change(pairs, planner, pending.networks)
         hairpins = self._look_at_ports(pairs)
         self._expect(pairs, pending)
-        deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
-        removed = [entry for delta in deltas for entry in delta.removed()]
-        added = [entry for delta in deltas for entry in delta.added()]
+        deltas, removed, added = entry_delta.changes_of(pairs)
         held = [entry for _, new in pairs if new for entry in new.entries]
         is_left = any(old and old.claims for old, _ in pairs)
         if is_contested(self._state, self._base, removed, is_left):
-            raise NeedsFullSync("another guest may be waiting for this")
+            raise NeedsFullSync(WAITING)
         self._change(pairs, deltas, removed)
         self._report.said += said
         # A changed network may have a new bridge.
         if bridges := entry_delta.loopback_bridges(held if pending.networks else added):
-            from .route_localnet import enable_localnet
-
-            self._report.problems += enable_localnet(self._state, bridges)
+            self._report.problems += self._localnet().enable(bridges)
         if hairpins:
             self._report.problems += hairpins.carry_out(pairs)
         if self._base != base:
@@ -144,14 +139,14 @@ class Sync:
             if new.entries != record.entries:
                 said += line_of(record, desired)
         if pending.networks and need_return_routes(pairs):
-            raise NeedsFullSync("answers of guests leave by ways of their own")
+            raise NeedsFullSync(RETURN_ROUTES)
         return pairs, said
 
     def _look_around(self) -> None:
         """Check that libvirt has changed nothing around our rules with a network.
         Raises NeedsFullSync."""
         if self._choose() != self._base["backend"]:
-            raise NeedsFullSync("libvirt uses another firewall backend now")
+            raise NeedsFullSync(BACKEND)
         if not self._backend().is_as_usual():
             raise NeedsFullSync(DISTURBED)
 
@@ -160,9 +155,7 @@ class Sync:
     ) -> None:
         """Make the change in the kernel."""
         if bridges := entry_delta.loopback_bridges(removed):
-            from .route_localnet import restore_localnet  # few need it
-
-            self._report.problems += restore_localnet(self._state, bridges)
+            self._report.problems += self._localnet().restore(bridges)
         if need_return_routes(pairs):
             from .return_path import ReturnRoutes, firewalls
 
@@ -184,11 +177,7 @@ class Sync:
 
     def _full(self, pending: PendingChanges, planner: Planner, why: str) -> None:
         old = {record.key: record for record in self._state.records()}
-        now = {**{k: r for k, r in old.items() if not r.is_off}, **pending.after}
-        guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
-        guests = without_former_names(guests)
-        guests.sort(key=lambda record: record.since)
-        desired = {p.record.key: p for p in planner.all(guests)}
+        desired = {p.record.key: p for p in planner.all(_running(old, pending))}
         new = {key: one.settled() for key, one in desired.items()}
         pairs = [(old.get(key), new.get(key)) for key in {**old, **new}]
         share_entries(pairs)
@@ -209,10 +198,11 @@ class Sync:
         for record in new.values():
             wanted.update(dict.fromkeys(record.entries, record.owner))
         for key, one in desired.items():
-            self._report.named += one.lines_of_owners()
+            lines = one.lines_of_owners()
+            self._report.named += lines
             was = old[key].yields if key in old else []
             if key not in pending.after and was != one.yields():
-                self._report.said += one.lines_of_owners()
+                self._report.said += lines
         rulesets = planner.base_rulesets(desired.values(), self._base)
         result = self._sync(wanted, rulesets, is_first)
         self._state.keep_base(self._base)
@@ -222,9 +212,7 @@ class Sync:
         if not result.problems:
             for key in pending.after:
                 self._report.said += line_of(old.get(key), desired.get(key))
-        deltas = [delta for pair in pairs for delta in entry_delta.deltas_of(*pair)]
-        removed = [entry for delta in deltas for entry in delta.removed()]
-        added = [entry for delta in deltas for entry in delta.added()]
+        _, removed, added = entry_delta.changes_of(pairs)
         self._report.note_check(why, result, len(removed), len(added))
         self.cuts.note(removed + result.removed, added + result.added, wanted, pairs)
         self._conclude(pairs)
@@ -266,19 +254,22 @@ class Sync:
     ) -> entry_delta.SyncResult:
         if not bridges and not self._state.names("localnet"):
             return self._backend().sync(wanted, base_rulesets)
-        from .route_localnet import enable_localnet, restore_other_localnet
-
-        problems = restore_other_localnet(self._state, bridges)
+        problems = self._localnet().restore_others(bridges)
         result = self._backend().sync(wanted, base_rulesets)
         if not result.problems:
-            problems += enable_localnet(self._state, bridges)
+            problems += self._localnet().enable(bridges)
         result.problems += problems
         return result
 
-    def _backend(self) -> "Backend":
+    def _localnet(self) -> KeptSetting:
+        from .kept_settings import LOCALNET, KeptSetting  # few need it
+
+        return KeptSetting(LOCALNET, self._state)
+
+    def _backend(self) -> Backend:
         return open_backend(self._base, self._link, self._run, self._inventory)
 
-    def _look_at_ports(self, pairs: list[Pair]) -> "Hairpins | None":
+    def _look_at_ports(self, pairs: list[Pair]) -> Hairpins | None:
         """Note which bridge ports must change their hairpin mode; None for none."""
         if not any(
             new and (new.hairpins or (old and old.hairpins)) for old, new in pairs
@@ -303,17 +294,18 @@ class Sync:
     def _conclude(self, pairs: list[Pair]) -> None:
         """Write down what the kernel holds now."""
         for old, new in pairs:
-            for delta in entry_delta.deltas_of(old, new):
-                name = new.guest.name if new else old.guest.name if old else ""
-                self._report.removed += [(name, one) for one in delta.removed()]
-                self._report.added += [(name, one) for one in delta.added()]
-            if new:
-                self._report.added += entry_delta.modes(new, old)
+            self._report.note_change(old, new)
             if new is None and old:
                 note_stopped(self._state, old.key, time.monotonic_ns())
                 self._state.forget(old.key)
             elif new and old:
-                self._report.removed += entry_delta.modes(old, new)
                 gone = set(old.hairpins) - set(new.hairpins)
                 if gone or entry_delta.Delta("", old.entries, new.entries).removed():
                     self._state.keep(new)
+
+
+def _running(old: dict[Key, Record], pending: PendingChanges) -> list[Record]:
+    """The records of the guests that run after the events, by their start."""
+    now = {**{k: r for k, r in old.items() if not r.is_off}, **pending.after}
+    guests = [r for k, r in now.items() if r and k[0] not in ("claim", "network")]
+    return sorted(without_former_names(guests), key=lambda record: record.since)

@@ -75,9 +75,7 @@ def _chain(
 
 def _meaning(rule: Rule) -> Meaning:
     """What makes two rules the same."""
-    matches = tuple(
-        one._replace(text="" if one.field else one.text) for one in rule.matches
-    )
+    matches = tuple(one.meaning if one.field else one for one in rule.matches)
     text = rule.text if rule.verdict.kind in ("other", "mark", "log") else ""
     return matches, rule.verdict, rule.comment, text
 
@@ -121,8 +119,8 @@ def _moved(
 def _counted(
     meanings: Sequence[Meaning], kept: Counter[Meaning]
 ) -> Iterator[tuple[int, tuple[Meaning, int]]]:
-    """The places of the kept rules, each with its meaning, and which one of those of
-    that meaning it is."""
+    """The places of the kept rules, each with its meaning and its number among the
+    rules with the same meaning."""
     seen: Counter[Meaning] = Counter()
     for at, one in enumerate(meanings):
         if seen[one] < kept[one]:
@@ -144,9 +142,5 @@ def _set(table: Table, old: Set, new: Set, known: Context) -> Iterator[str]:
     where = f"{_name(table)}, set {show(old.name)}"
     for sign, some, others in (("-", was, now), ("+", now, was)):
         for key, element in some.items():
-            if key in others:
-                continue
-            to = f" → {element.data}" if element.data else ""
-            owner = known.owner(element.comment)
-            whom = f", for {owner}" if owner else ""
-            yield f"{sign} {where}: {show(' . '.join(element.key) + to + whom)}"
+            if key not in others:
+                yield f"{sign} {where}: {known.describe(element)}"

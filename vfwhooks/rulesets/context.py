@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .ruleset import REFUSING, Chain, Match, Rule, Ruleset, Table
+from ..values.errors import show
+from .ruleset import REFUSING, Chain, Element, Match, Rule, Ruleset, Table
 
 _VIRBR = re.compile(r"virbr\d+")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -36,7 +37,7 @@ class Refusal:
 
 
 class Context:
-    """All of that, found once for a ruleset."""
+    """What has to be known of a ruleset, found once."""
 
     def __init__(self, ruleset: Ruleset, names: Names) -> None:
         self.ruleset = ruleset
@@ -77,17 +78,24 @@ class Context:
             return f"the guest with the UUID {comment}"
         return self.network(comment) if self.is_libvirts(comment) else ""
 
+    def describe(self, element: Element) -> str:
+        """An element of a set or a map, and its owner, for a terminal."""
+        to = f" → {element.data}" if element.data else ""
+        owner = self.owner(element.comment)
+        whom = f", for {owner}" if owner else ""
+        return show(" . ".join(element.key) + to + whom)
+
     def refusal(self, table: Table, chain: Chain, at: int) -> tuple[str, bool]:
         """What refuses the packets of the rule at this place if the rule is not there,
         and whether all of them; '' for nothing."""
         rule, found = chain.rules[at], ""
-        asked = {match._replace(text="") for match in rule.matches}
+        asked = {match.meaning for match in rule.matches}
         for hook in sorted(self.hooks_of(table, chain)):
             for one in self._refusals.get((table.family, hook), []):
                 is_before = one.chain is chain and one.at <= at
                 if is_before or _are_apart(one.matches, rule.matches):
                     continue
-                if all(match._replace(text="") in asked for match in one.matches):
+                if all(match.meaning in asked for match in one.matches):
                     return one.text, True
                 found = found or one.text
         return found, False

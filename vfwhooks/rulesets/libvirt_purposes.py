@@ -106,16 +106,7 @@ def _forwarded(
             "A guest with an address of another network gets its packets out.",
         )
     if incoming and incoming == outgoing:
-        why = "Guests of the network may talk to each other through the host."
-        for one in chain.rules:
-            fields = {m.field: m.values for m in one.matches}
-            if set(fields) == {"in", "saddr"} and fields["in"] == incoming:
-                source = fields["saddr"][0]
-                return why, (
-                    f"Little: {one.place} accepts the packets from {source}. Packets "
-                    "from another address do not pass between guests."
-                )
-        return why, "The guests do not reach each other through the host."
+        return _between_guests(chain, incoming)
     if outgoing and "state" in found:
         return (
             "Answers to the connections of the guests come back to them.",
@@ -130,3 +121,16 @@ def _forwarded(
         "The guests may send packets to the outside.",
         "The guests reach nothing outside, and do not answer anybody outside.",
     )
+
+
+def _between_guests(chain: Chain, bridge: tuple[str, ...]) -> tuple[str, str]:
+    why = "Guests of the network may talk to each other through the host."
+    for one in chain.rules:
+        fields = {m.field: m.values for m in one.matches}
+        if set(fields) == {"in", "saddr"} and fields["in"] == bridge:
+            source = fields["saddr"][0]
+            return why, (
+                f"Little: {one.place} accepts the packets from {source}. Packets "
+                "from another address do not pass between guests."
+            )
+    return why, "The guests do not reach each other through the host."

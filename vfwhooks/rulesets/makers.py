@@ -75,7 +75,7 @@ def find_maker(known: Context, table: Table, chain: Chain, rule: Rule) -> Maker:
         if found:
             number = found.group(1) or found.group(2)
             return Maker(XEN, f"the interface {device} of domain {number}")
-    if _is_plain_libvirt(known, table, chain, rule):
+    if _is_plain_libvirt(known, chain, rule):
         return Maker(LIBVIRT, _network(known, rule))
     bridges = rule.values("in") + rule.values("out")
     if any(_DOCKER_BRIDGE.fullmatch(one) for one in bridges):
@@ -120,7 +120,7 @@ def _by_name(name: str) -> str:
     return "firewalld" if name.endswith(_FIREWALLD) else ""
 
 
-def _is_plain_libvirt(known: Context, table: Table, chain: Chain, rule: Rule) -> bool:
+def _is_plain_libvirt(known: Context, chain: Chain, rule: Rule) -> bool:
     """Whether it is of a form that libvirt wrote into base chains before 5.1."""
     fields = {match.field for match in rule.matches}
     devices = rule.values("in") + rule.values("out")

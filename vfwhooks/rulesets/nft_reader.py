@@ -1,8 +1,4 @@
-"""What `nft list ruleset` and `nft -j list ruleset` print, as a Ruleset. Pure.
-
-A rule of the JSON is written out as nft would write it, and read as that: what is known
-of one is known of the other.
-"""
+"""What `nft list ruleset` prints, as a Ruleset. Pure."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Packet:
     states: tuple[str, ...] = ("new",)
 
     def values(self, field: str) -> tuple[str, ...]:
-        """What it has in a field; nothing where nobody can tell."""
+        """The values of a field of the packet; none where nobody can tell."""
         anybody = ANYBODY + self.family
         found = {
             "in": self.incoming,

@@ -75,7 +75,7 @@ def find_purpose(
             "The script lets the guest's packets through where the ruleset of the "
             "host would refuse them."
         )
-        return Purpose(why, lost, tuple(xen_notes(known, table, chain, at)))
+        return Purpose(why, lost, tuple(xen_notes(chain, at)))
     if maker.program in _PROGRAMS:
         return Purpose(*_PROGRAMS[maker.program])
     why = "The ruleset does not say why."

@@ -123,7 +123,7 @@ def _rules(
         for first in _covering(dead, rule.matches):
             yield f"    note:    No packet gets here: {first} takes all of them."
         if rule.verdict.kind in ENDING and all(one.field for one in rule.matches):
-            dead.setdefault(frozenset(_bare(rule.matches)), rule.place)
+            dead.setdefault(frozenset(one.meaning for one in rule.matches), rule.place)
 
 
 def _held(known: Context, table: Table, rule: Rule) -> Iterator[str]:
@@ -133,23 +133,16 @@ def _held(known: Context, table: Table, rule: Rule) -> Iterator[str]:
         one = table.sets.get(name[1:]) if name[:1] == "@" else None
         elements = list(one.elements()) if one else []
         for element in elements[:_MOST_HELD]:
-            to = f" → {element.data}" if element.data else ""
-            owner = known.owner(element.comment)
-            whom = f", for {owner}" if owner else ""
-            yield f"    holds:   {show(' . '.join(element.key) + to + whom)}"
+            yield f"    holds:   {known.describe(element)}"
         if len(elements) > _MOST_HELD:
             yield f"    holds:   … and {len(elements) - _MOST_HELD} more"
-
-
-def _bare(matches: tuple[Match, ...]) -> Iterator[Match]:
-    return (match._replace(text="") for match in matches)
 
 
 def _covering(
     dead: dict[frozenset[Match], str], matches: tuple[Match, ...]
 ) -> list[str]:
     """The rule above that ends the way of every packet that these match."""
-    some = list(_bare(matches))[:6]
+    some = [one.meaning for one in matches[:6]]
     for bits in range(1 << len(some)) if dead else ():
         subset = frozenset(one for n, one in enumerate(some) if bits >> n & 1)
         if subset in dead:

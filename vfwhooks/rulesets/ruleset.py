@@ -7,6 +7,7 @@ are one condition. What is not known stays as text, and is never guessed at.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 HOOKS = "ingress", "prerouting", "input", "forward", "output", "postrouting", "egress"
@@ -35,6 +36,11 @@ class Match(NamedTuple):
     values: tuple[str, ...]
     is_not: bool
     text: str
+
+    @property
+    def meaning(self) -> Match:
+        """The condition without its text."""
+        return self._replace(text="")
 
 
 class Verdict(NamedTuple):
@@ -84,15 +90,13 @@ class Problem(NamedTuple):
     why: str
 
 
+@dataclass(eq=False)
 class Set:
     """A set or a map: elements to be found at once, and those that are ranges."""
 
-    __slots__ = ("exact", "name", "ranges")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.exact: dict[tuple[str, ...], Element] = {}
-        self.ranges: list[Element] = []
+    name: str
+    exact: dict[tuple[str, ...], Element] = field(default_factory=dict)
+    ranges: list[Element] = field(default_factory=list)
 
     def add(self, element: Element) -> None:
         """Take an element in."""
@@ -107,32 +111,30 @@ class Set:
         yield from self.ranges
 
 
+@dataclass(eq=False)
 class Chain:
     """A chain; a base chain has a hook, a priority, a policy and a kind (filter, nat,
     route)."""
 
-    __slots__ = ("hook", "kind", "name", "policy", "priority", "rules")
+    name: str
+    rules: list[Rule] = field(default_factory=list)
+    hook: str = ""
+    policy: str = ""
+    kind: str = ""
+    priority: int = 0
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.rules: list[Rule] = []
-        self.hook = self.policy = self.kind = ""
-        self.priority = 0
 
-
+@dataclass(eq=False)
 class Table:
     """A table: its family as nft names it, and the tool whose rules are in it (nft,
     iptables, iptables-legacy). Chains of a dormant one have no hook."""
 
-    __slots__ = ("chains", "family", "is_dormant", "name", "sets", "tool")
-
-    def __init__(self, family: str, name: str, tool: str) -> None:
-        self.family = family
-        self.name = name
-        self.tool = tool
-        self.is_dormant = False
-        self.chains: dict[str, Chain] = {}
-        self.sets: dict[str, Set] = {}
+    family: str
+    name: str
+    tool: str
+    is_dormant: bool = False
+    chains: dict[str, Chain] = field(default_factory=dict)
+    sets: dict[str, Set] = field(default_factory=dict)
 
     def chain(self, name: str) -> Chain:
         """The chain of this name, made where it is not there yet."""
@@ -142,14 +144,12 @@ class Table:
         return f"{self.family} {self.name}"
 
 
+@dataclass(eq=False)
 class Ruleset:
     """Tables in the order in which they were read, and what could not be read."""
 
-    __slots__ = ("problems", "tables")
-
-    def __init__(self) -> None:
-        self.tables: list[Table] = []
-        self.problems: list[Problem] = []
+    tables: list[Table] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     def table(self, family: str, name: str, tool: str) -> Table:
         """The table, made where it is not there yet."""

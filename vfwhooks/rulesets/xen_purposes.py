@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .context import Context
-from .ruleset import REFUSING, Chain, Rule, Table
+from .ruleset import REFUSING, Chain, Rule
 
 
-def xen_notes(known: Context, table: Table, chain: Chain, at: int) -> Iterator[str]:
+def xen_notes(chain: Chain, at: int) -> Iterator[str]:
     """What has to be known of the rule at this place, where a REJECT stands ahead."""
     rule = chain.rules[at]
     device = _value(rule, "physin")
@@ -27,7 +26,7 @@ def xen_notes(known: Context, table: Table, chain: Chain, at: int) -> Iterator[s
         yield f"The rule stands behind the REJECT of {places}."
         if keeping:
             yield f"If {device} is a port of {bridge}, no packet gets to the rule:"
-            yield from _from_guest(known, ahead, bridge, keeping)
+            yield from _from_guest(ahead, bridge, keeping)
         else:
             yield f"If {device} is a port of {bridge}:"
         yield (
@@ -50,9 +49,7 @@ def xen_notes(known: Context, table: Table, chain: Chain, at: int) -> Iterator[s
             )
 
 
-def _from_guest(
-    known: Context, ahead: list[Rule], bridge: str, keeping: Rule
-) -> Iterator[str]:
+def _from_guest(ahead: list[Rule], bridge: str, keeping: Rule) -> Iterator[str]:
     """What becomes of what the guest sends, rule by rule."""
     for one in ahead:
         if one is keeping:

@@ -10,6 +10,7 @@ background_jobs).
 
 import select
 import time
+from collections.abc import Callable
 
 from ..config import last_good
 from ..host.systemd_notify import notify, watchdog_seconds
@@ -24,7 +25,6 @@ from .children import Children
 from .event_counter import EventCounter
 from .guest_news import GuestNews
 from .hook import DEAF
-from .hook_answers import HookAnswers
 from .kernel_news import Rulesets
 from .log import WARNING, Log
 from .ringing_hooks import RingingHooks
@@ -38,6 +38,7 @@ _UP = 1.0  # seconds from the file of a daemon until the daemon can answer
 _DUE_IN = {FULL: _DEBOUNCE, LATE: 0.0, DAEMON: _UP, ASIDE: _DEBOUNCE}
 # Seconds to wait for the lock: less than a ringing hook waits, and for our own work.
 _RING_PATIENCE, _PATIENCE = 0.4, 5.0
+_EDIT_PATIENCE = 0.5  # seconds that a ringing hook waits for an edit to come into force
 _DAEMONS = [f"/run/{name}.pid" for name in SERVES if name != "virtnetworkd"]
 _RETRY_AT_FIRST, _RETRY_AT_MOST = 1.0, 60.0
 
@@ -63,9 +64,6 @@ class Watch:
         self._children = Children(self._poll, **paths)
         self._jobs = BackgroundJobs(
             state, config, self._children, self._schedule, self._log
-        )
-        self._answers = HookAnswers(
-            state, config, self._ringing, self._jobs, self._schedule, self._carry_out
         )
         self._surveyor = Surveyor(self._jobs, self._schedule, self._rulesets)
         self._guests = GuestNews(state, self._schedule, self._poll, self._log)
@@ -180,29 +178,50 @@ class Watch:
             self._log.say(what, WARNING)
 
     def _answer(self, is_late: bool = False) -> None:
-        said = self._answers.give(is_late)
+        """Answer the hooks that ring: after their events have been carried out, and
+        after an edit that is about to come into force, unless it `is_late`."""
+        # With many hooks there is no room for more before these are answered.
+        is_late = is_late or self._ringing.is_full()
+        if not last_good.has_good(self._state):
+            self._jobs.compile_edited()
+            self._ringing.answer()  # a hook compiles for itself
+        elif not is_late and not last_good.is_in_force(self._state, self._config):
+            self._jobs.compile_edited()
+            self._schedule.add("answer", _EDIT_PATIENCE)
+        else:
+            if self._ringing.waits_for_work():
+                self._under_lock(_RING_PATIENCE, self._carry_out)
+            self._ringing.answer()
         self._take_base()
-        for line in said:
-            self._log.say(line)
 
-    def _carry_out(self) -> list[str]:
+    def _carry_out(self, reconcile: Reconciler) -> None:
         """Carry out the events of hooks, and answer the hooks when the kernel has the
-        rules; the lines for the log."""
+        rules: they need not wait for cuts of connections, nor for later events."""
+        reconcile.carry_out(tell=self._ringing.answer)
+        self._ringing.answer()
+
+    def _under_lock(
+        self, patience: float, work: Callable[[Reconciler], None]
+    ) -> "list[str] | None":
+        """Have a holder of the lock work, and log what it says; the problems. None if
+        another process has the lock, and much to do."""
         try:
-            lock = self._state.lock(time.monotonic() + _RING_PATIENCE)
+            lock = self._state.lock(time.monotonic() + patience)
             reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
             try:
-                # Hooks need not wait for cuts of connections, nor for later events.
-                reconcile.carry_out(tell=self._ringing.answer)
-                self._ringing.answer()
+                work(reconcile)
             finally:
                 reconcile.close()
                 self._rulesets.pass_over(reconcile.tools)
-            return self._counter.take(reconcile.report)
+            problems = reconcile.report.problems
+            said = self._counter.take(reconcile.report)
         except OutOfTime:
-            return []  # another process has the lock: the hook waits for it itself
+            return None
         except (OSError, VfwError) as error:
-            return self._counter.fail(error)
+            problems = said = self._counter.fail(error)
+        for line in said:
+            self._log.say(line)
+        return problems
 
     def _listen(self) -> None:
         """Watch all files that count, and read directories that are newly watched."""
@@ -270,25 +289,9 @@ class Watch:
             if not last_good.is_settled(self._config):
                 self._schedule.add("again", self._retry, self._retry)
                 return
-        problems: list[str] = []
-        is_in_force = False
-        try:
-            lock = self._state.lock(time.monotonic() + _PATIENCE)
-            reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
-            try:
-                reconcile.check(is_full)
-            finally:
-                reconcile.close()
-                self._rulesets.pass_over(reconcile.tools)
-            problems = reconcile.report.problems
-            for line in self._counter.take(reconcile.report):
-                self._log.say(line)
-            is_in_force = last_good.is_in_force(self._state, self._config)
-        except OutOfTime:
-            pass  # another holder of the lock has much to do; the rest is for us
-        except (OSError, VfwError) as error:
-            problems = self._counter.fail(error)
-            self._log.say(str(error))
+        problems = self._under_lock(_PATIENCE, lambda one: one.check(is_full))
+        is_done = problems is not None
+        is_in_force = is_done and last_good.is_in_force(self._state, self._config)
         # Not in force: the file could not be read, or is still being written.
         if problems or not (is_in_force or is_compiling):
             # The problem leaves a mark, which is no reason to try again at once.

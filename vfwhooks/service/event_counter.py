@@ -8,34 +8,10 @@ from __future__ import annotations
 
 import time
 
-from ..reconcile import sync_report
-from ..reconcile.sync_report import Report
+from ..reconcile.sync_report import LABELS, OTHER, Report
 from ..store import counts
 from ..store.counts import bucket_of, format_counts, parse_counts
 from ..store.state import State
-
-# The reasons of full syncs, in few words. Prometheus keeps a series for each.
-OTHER = "other"
-REASONS = {
-    "it is the first since the host's start": "boot",
-    "forwards.yaml has changed": "config",
-    "rules, records or forwards.yaml have changed": "rules",
-    "our base ruleset is not as it was left": "rules",
-    "the rules around ours have changed": "rules",
-    "rules of others take other ports now": "foreign_rules",
-    "libvirt uses another firewall backend now": "backend",
-    "the first network has come, or the last has gone": "network",
-    "a bridge in forwards.yaml may be this network's": "network",
-    "the host has other addresses, or the world knows it by another one": "network",
-    "another guest may be waiting for this": "guest",
-    "answers of guests leave by ways of their own": "guest",
-    "a guest has stopped, and is not taken out yet": "guest",
-    "a port that stays rejected has come free": "guest",
-    "the last sync has met a problem": "retry",
-    "whoever was at work has been ended": "retry",
-    "it was asked for": "asked",
-    sync_report.NO_NEWS: "poll",
-}
 
 
 class EventCounter:
@@ -53,7 +29,7 @@ class EventCounter:
             self._add(counts.TOOK, bucket_of(seconds))
             self._add(counts.SECONDS, "all", seconds)
         for why, is_healed in report.checks:
-            reason = REASONS.get(why, OTHER)
+            reason = LABELS.get(why, OTHER)
             self._add(counts.CHECK, reason)
             if is_healed:
                 self._add(counts.HEALED, reason)

@@ -3,15 +3,14 @@ guests (kept whether the guest runs or not)."""
 
 from __future__ import annotations
 
+import time
+
 from ..store import files
-from ..store.records import Ousted, Record, parse_record
+from ..store.records import GuestEvent, Ousted, Record, parse_record
 from ..store.state import DRIVERS, State
 from ..values.entries import Accept
 from ..values.guests import own_bridge
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
+from ..values.published import Address
 
 _MOST = 10_000
 GUESTS = [driver for driver in DRIVERS if driver != "network"]
@@ -52,6 +51,10 @@ class GuestCache:
             except (ValueError, IndexError):
                 is_whole = False
         return is_whole
+
+    def plan_anew(self, record: Record) -> None:
+        """Write an event that plans the guest anew."""
+        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
 
     def waiting(self) -> dict[str, set[int]]:
         """The IP versions of which guests with forwards have no address, by MAC; of

@@ -4,28 +4,25 @@ status files. Each piece of news makes an event that plans its guest anew."""
 from __future__ import annotations
 
 import select
-import time
 
 from ..config import compiled_file
 from ..libvirt.inventory import DNSMASQS, LEASES, Inventory
 from ..libvirt.status_directories import DIRECTORIES
 from ..libvirt.status_follower import Follower
 from ..reconcile.planner import Planner
+from ..reconcile.sync_report import FREE
 from ..store import files
-from ..store.records import GuestEvent, Record
+from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Accept
 from ..values.errors import VfwError
+from ..values.published import Address
 from .guest_cache import GuestCache
 from .host_network_news import NewsOnDemand
 from .kernel_news import Neighbours
 from .lease_changes import LeaseChanges
 from .log import WARNING, Log
 from .schedule import Schedule
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
 
 _SOON, _DEBOUNCE = 0.02, 0.1
 _LISTENER_CHECK = 5.0
@@ -132,9 +129,9 @@ class GuestNews:
         news = [record for record in yielding if _is_news(record, planner)]
         for record in news:
             if record.guest.driver == "claim":
-                self._state.ask_full("a port that stays rejected has come free")
+                self._state.ask_full(FREE)
             else:
-                self._plan_anew(record)
+                self._guest_cache.plan_anew(record)
         config.close()
         self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
         return bool(news)
@@ -168,16 +165,13 @@ class GuestNews:
         the new one it keeps the old endpoint until the old address does not answer.
         """
         for record in self._guest_cache.concerned(mac, address):
-            self._plan_anew(record)
+            self._guest_cache.plan_anew(record)
             self._schedule.add("addresses", _SOON)
             accepts = [one for one in record.entries if isinstance(one, Accept)]
             for one in [one.address for one in accepts if mac]:
                 for bridge in {nic.bridge for nic in record.guest.nics}:
                     if one.version == address.version:
                         self._inventory.probe(bridge, one)
-
-    def _plan_anew(self, record: Record) -> None:
-        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
 
 
 def _is_news(record: Record, planner: Planner) -> bool:

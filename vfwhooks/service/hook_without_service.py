@@ -1,15 +1,13 @@
 """A hook without a service: it carries out all events itself, with the lock."""
 
+from collections.abc import Callable
+
 from ..config import last_good
 from ..reconcile.hook_events import read_event
 from ..reconcile.reconciler import Reconciler
 from ..store.lock import Lock
 from ..store.spool import HookEvent
 from ..store.state import State
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def carry_out(
@@ -18,7 +16,7 @@ def carry_out(
     mine: "HookEvent | None",
     lock: "Lock | None",
     until: float,
-    detach: "Callable[[], None]",
+    detach: Callable[[], None],
 ) -> list[str]:
     """Carry out the events in the spool, and `mine`, which could not be written there;
     the lines for the log. Tools may run until the time `until` (monotonic). `detach`

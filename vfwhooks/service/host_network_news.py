@@ -5,24 +5,19 @@ on its own bridges (`bridge:`) and on interfaces (`host_ip: {interface: …}`)."
 from __future__ import annotations
 
 import select
-import time
 
 from ..config import compiled_file
 from ..config.host_ips import Interfaces, format_stamp, parse_stamps
 from ..host.host_bridges import read_bridge
 from ..libvirt.inventory import Inventory
-from ..store.records import GuestEvent, Record
+from ..reconcile.sync_report import ADDRESSES
 from ..store.state import State
+from ..values.published import Address, Subnet
 from .guest_cache import GuestCache
 from .kernel_news import BridgePorts, Routing
 from .schedule import Schedule
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address, Subnet
-
-    _Bridge = tuple[list[tuple[Address, Subnet]], bool]
-_OTHERS = "the host has other addresses, or the world knows it by another one"
+_Bridge = tuple[list[tuple[Address, Subnet]], bool]
 _DEBOUNCE = 0.1
 _AT_ONCE = 0.3  # seconds: a program may change several rules or routes in a row
 
@@ -90,7 +85,7 @@ class NewsOnDemand:
         bridge forgets the mode of a port that is unplugged."""
         for device, record in self._guest_cache.hairpins().items():
             if device in devices:
-                self._plan_anew(record)
+                self._guest_cache.plan_anew(record)
                 self._schedule.add("ports", _DEBOUNCE)
 
     def _rerouted(self) -> None:
@@ -101,13 +96,13 @@ class NewsOnDemand:
     def plan_rerouted(self) -> None:
         """Plan anew the guests that the routing concerns; its news have calmed down."""
         for record in self._guest_cache.returned():
-            self._plan_anew(record)
+            self._guest_cache.plan_anew(record)
         self._look_at_public()
         now = self._look_at_bridges()
         if now != self._subnets:
             self._subnets = now
             # The entries that its guests share have changed, too.
-            self._state.ask_full(_OTHERS)
+            self._state.ask_full(ADDRESSES)
 
     def has_moved(self) -> bool:
         """Whether an interface has other addresses than the configuration in force was
@@ -128,9 +123,9 @@ class NewsOnDemand:
             if all(inventory.is_own(host, was) == was for host, was in known):
                 continue
             if record.guest.driver == "claim":
-                self._state.ask_full(_OTHERS)
+                self._state.ask_full(ADDRESSES)
             else:
-                self._plan_anew(record)
+                self._guest_cache.plan_anew(record)
 
     def _look_at_bridges(self) -> dict[str, _Bridge]:
         """The host's addresses on its own bridges, with their subnets, and whether
@@ -142,6 +137,3 @@ class NewsOnDemand:
             is_inside = bool(one and one.is_inside(inventory.is_default_source))
             found[bridge] = (one.subnets if one else [], is_inside)
         return found
-
-    def _plan_anew(self, record: Record) -> None:
-        self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))

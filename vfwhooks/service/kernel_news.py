@@ -12,7 +12,15 @@ from _socket import MSG_DONTWAIT
 from ..firewall.nft_names import IN_LIBVIRTS, LIBVIRT, OWN
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
 from ..host.neighbours import NEWNEIGH, Neighbour, list_neighbours, parse_neighbour
-from ..host.netlink import OUR_PORTS, ROUTE, Netlink, attributes, message, split
+from ..host.netlink import (
+    OUR_PORTS,
+    ROUTE,
+    Netlink,
+    attributes,
+    message,
+    split,
+    text_of,
+)
 from ..host.routes import covers_far_away
 from ..values.errors import VfwError
 
@@ -21,6 +29,8 @@ NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
 ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
 _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
 _NEWGENERATION = 15
+# Attributes of these messages; of a rule its chain, of an element its set.
+_TABLE, _CHAIN, _SET, _CHAIN_NAME, _EXPRESSIONS = 1, 2, 2, 3, 4
 _IPTABLES = b"filter", b"nat", b"raw"
 _MANGLE = b"mangle"
 _OWN, _LIBVIRT = OWN.encode(), LIBVIRT.encode()
@@ -62,23 +72,20 @@ class Rulesets:
                 self._is_lost = True
                 self._tools.clear()
                 return True, True
+            change = kind & 0xFF
             is_ours = port >> 16 == OUR_PORTS or port in self._tools
-            if is_ours or kind & 0xFF == _NEWGENERATION:
+            if is_ours or change == _NEWGENERATION:
                 continue
             about = attributes(payload[4:])
-            table = about.get(1, b"").rstrip(b"\0")
-            if _is_foreign(kind & 0xFF, table, about):
+            table = about.get(_TABLE, b"").rstrip(b"\0")
+            if _is_foreign(change, table, about):
                 self._changed.add((payload[0], table))
-            if kind & 0xFF in (_NEWELEMENT, _DELELEMENT):
-                is_in_ours = table == _OWN or _text(about.get(2)) == IN_LIBVIRTS
+            if change in (_NEWELEMENT, _DELELEMENT):
+                is_in_ours = table == _OWN or _text(about.get(_SET)) == IN_LIBVIRTS
                 elements = elements or is_in_ours
             elif table in (_OWN, _LIBVIRT):
                 rules = True
-            elif (
-                _is_in_mangle(kind & 0xFF, about)
-                if table == _MANGLE
-                else table in _IPTABLES and _is_watched(kind & 0xFF, about, is_direct)
-            ):
+            elif _is_watched(change, table, about, is_direct):
                 rules = elements = True
         self._tools.clear()
         return rules, elements
@@ -108,13 +115,11 @@ class Rulesets:
 
 def nat_tables() -> set[tuple[int, bytes]]:
     """The tables with a chain that may change a packet's destination on its way in."""
-    link = Netlink()
     try:
-        chains = list_nat_chains(link)
+        with Netlink() as link:
+            chains = list_nat_chains(link)
     except (OSError, VfwError):  # refused, or changed all the time
         return set()
-    finally:
-        link.close()
     return {(ROUTED[family], table.encode()) for family, table, _, _ in chains}
 
 
@@ -140,11 +145,8 @@ class Neighbours:
         return found
 
     def known(self) -> list[Neighbour]:
-        link = Netlink(ROUTE)
-        try:
+        with Netlink(ROUTE) as link:
             return list_neighbours(link)
-        finally:
-            link.close()
 
 
 class BridgePorts:
@@ -168,11 +170,8 @@ class BridgePorts:
 
     def known(self) -> set[str]:
         """The devices of all ports that are not in hairpin mode."""
-        link = Netlink(ROUTE)
-        try:
+        with Netlink(ROUTE) as link:
             answers = link.dump(message(_GETLINK, _OF_BRIDGES))
-        finally:
-            link.close()
         return {name for _, answer in answers for name in _unset_port(answer)}
 
     def close(self) -> None:
@@ -238,21 +237,19 @@ def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
         found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]
 
 
-def _is_watched(kind: int, about: "dict[int, bytes]", is_direct: bool) -> bool:
-    """Whether a change of iptables' tables may concern us: rules and chains of ours and
-    of libvirt, jumps to them, and removed tables."""
+def _is_watched(
+    kind: int, table: bytes, about: "dict[int, bytes]", is_direct: bool
+) -> bool:
+    """Whether a change of iptables' tables may concern us: rules and chains of ours,
+    jumps to them, removed tables, and, but for mangle, all that of libvirt."""
+    if table != _MANGLE and table not in _IPTABLES:
+        return False
+    ours = "VFW-" if table == _MANGLE else _OURS
     if kind in (_NEWRULE, _DELRULE):
-        name, target = _text(about.get(2)), jump_target(about.get(4, b""))
-        is_beside = is_direct and name in _BASE
-        return is_beside or name.startswith(_OURS) or target.startswith(_OURS)
-    return kind == _DELTABLE or _text(about.get(3)).startswith(_OURS)
-
-
-def _is_in_mangle(kind: int, about: "dict[int, bytes]") -> bool:
-    """Whether a change of the table mangle concerns our rules there."""
-    target = jump_target(about.get(4, b"")) if kind in (_NEWRULE, _DELRULE) else ""
-    names = _text(about.get(2)), _text(about.get(3)), target
-    return kind == _DELTABLE or any(name.startswith("VFW-") for name in names)
+        name, target = _ends(about)
+        is_beside = is_direct and table != _MANGLE and name in _BASE
+        return is_beside or name.startswith(ours) or target.startswith(ours)
+    return kind == _DELTABLE or _text(about.get(_CHAIN_NAME)).startswith(ours)
 
 
 def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
@@ -262,10 +259,15 @@ def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
     if table != b"nat" or kind < _NEWCHAIN:
         return True
     if kind < _NEWRULE:
-        return not _text(about.get(3)).startswith(_OURS)
-    name, target = _text(about.get(2)), jump_target(about.get(4, b""))
+        return not _text(about.get(_CHAIN_NAME)).startswith(_OURS)
+    name, target = _ends(about)
     return not name.startswith(_OURS) and not target.startswith(_OURS)
 
 
+def _ends(about: "dict[int, bytes]") -> "tuple[str, str]":
+    """The chain of a rule, and the chain that the rule jumps to; '' for none."""
+    return _text(about.get(_CHAIN)), jump_target(about.get(_EXPRESSIONS, b""))
+
+
 def _text(name: "bytes | None") -> str:
-    return (name or b"").rstrip(b"\0").decode("utf-8", "replace")
+    return text_of(name or b"")

@@ -5,13 +5,9 @@ from __future__ import annotations
 from ..libvirt.dnsmasq_leases import parse_leases, parse_status
 from ..store import files
 from ..values.errors import VfwError
-from ..values.published import find_address
+from ..values.published import Address, find_address
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..values.published import Address
-
-    Lease = tuple[str, Address]
+Lease = tuple[str, Address]
 
 
 class LeaseChanges:

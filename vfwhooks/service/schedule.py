@@ -1,9 +1,7 @@
 """The service's schedule: the work that is to be done, and when."""
 
 import time
-
-if False:  # the annotations alone need it
-    from collections.abc import Callable
+from collections.abc import Callable
 
 _PATIENCE = 0.5
 
@@ -11,7 +9,7 @@ _PATIENCE = 0.5
 class Schedule:
     """Work is due when no more of its kind has come for a while."""
 
-    def __init__(self, now: "Callable[[], float]" = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._due: dict[str, float] = {}
         self._first: dict[str, float] = {}

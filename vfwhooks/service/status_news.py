@@ -13,10 +13,12 @@ import select
 from contextlib import suppress
 
 from ..firewall.nft_names import IN_LIBVIRTS, OWN
+from ..host.neighbours import Neighbour
 from ..host.netlink import ROUTE, Netlink, attributes
 from ..installation.hook_files import find_service
 from ..libvirt.inventory import DNSMASQS, LEASES
 from ..libvirt.status_directories import DIRECTORIES
+from ..values.published import Address
 from .kernel_news import (
     NFTABLES_GROUP,
     ROUTING_GROUPS,
@@ -25,11 +27,6 @@ from .kernel_news import (
     messages,
 )
 from .watched_files import Watched
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..host.neighbours import Neighbour
-    from ..values.published import Address
 
 # Interfaces, and switches of forwarding: of IPv4 and of IPv6.
 _GROUPS = ROUTING_GROUPS | 1 << 0 | 1 << 23 | 1 << 24

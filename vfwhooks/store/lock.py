@@ -32,6 +32,12 @@ class Lock:
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         posix.close(self.fd)
 
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def _locked(path: str, until: float) -> int:
     fd = _open(path)

@@ -32,11 +32,13 @@ from .entry_text import format_entry, format_published, parse_entry, parse_publi
 from .files import quote, unquote
 
 Key = tuple[str, str]
+Pair = tuple["Record | None", "Record | None"]  # before and after a change
 # A bridge port that should be in hairpin mode: device, bridge, and the device's
 # interface index if we are to set it back, else 0.
 Hairpin = tuple[str, str, int]
 _FORMAT = "vfw1"
 _ENTRY = "entry "
+_FLAGS = "off", "waiting", "followed", "returned", "shared", "away"
 _UUID = 36  # letters
 _NO_DASHES = {ord("-"): None, ord("_"): None}
 
@@ -130,10 +132,7 @@ class Record:
         """The text of the record file."""
         networks = "".join(f"on {quote(need.name)}\n" for need in self.networks)
         entries = "".join(f"entry {one}\n" for one in map(format_entry, self.entries))
-        flags = "off\n" * self.is_off + "waiting\n" * self.is_waiting
-        flags += "followed\n" * self.is_followed + "returned\n" * self.is_returned
-        flags += "shared\n" * self.is_shared
-        flags += "away\n" * self.is_away
+        flags = "".join(f"{one}\n" for one in _FLAGS if getattr(self, f"is_{one}"))
         for device, bridge, number in self.hairpins:
             flags += f"hairpin {quote(device)} {quote(bridge)} {number}\n"
         for port in self.yields:
@@ -192,7 +191,7 @@ def _read(record: Record, word: str, rest: str) -> None:
         record.left.append(parse_entry(rest))
     elif word == "on":
         record.networks.append(parse_need(unquote(rest)))
-    elif word in ("off", "followed", "returned", "shared", "waiting", "away"):
+    elif word in _FLAGS:
         setattr(record, f"is_{word}", True)
     elif word in ("yields", "claims"):
         getattr(record, word).append(parse_published(rest))

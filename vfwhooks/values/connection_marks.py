@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Our bits of a connection's mark: four bits name a return route, and a packet's mark
-# has them too; one bit says that the connection is masqueraded (docs/design-notes.md).
+# Four bits name a return route, and a packet's mark has them, too; one bit says that
+# the connection is masqueraded.
 RETURN_BITS, MASQUERADE_BIT = 0x0F000000, 0x10000000
 MARKS = range(1, 16)
 _RETURN_SHIFT = 24

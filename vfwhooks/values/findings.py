@@ -81,6 +81,9 @@ def run(*argv: str) -> Cure:
     return Cure(argv)
 
 
+APPLY = run("vfwhooks", "apply")
+
+
 def in_shell(script: str) -> Cure:
     """Several commands, as one line of a shell."""
     return Cure(("sh", "-c", script))

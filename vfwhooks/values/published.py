@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Address = Union[IPv4Address, IPv6Address]
     Subnet = Union[IPv4Network, IPv6Network]
+    Claimed = Union["Published", "Egress"]  # by one guest at a time
 else:  # names for annotations: an import of typing costs a hook 2 ms
-    Address = Subnet = object
+    Address = Subnet = Claimed = object
 
 _CACHED = 4096
 
@@ -35,6 +36,7 @@ class Family(str, Enum):
 
 
 BOTH = (Family.IPV4, Family.IPV6)
+EVERY = "*", "0.0.0.0", "::"  # the words for every address of the host
 
 
 FIRST, LAST = 0, 65535  # the ports of ALL

@@ -1,4 +1,4 @@
-"""route_localnet: bridges that let loopback addresses through, and what they were
+"""Kept settings: bridges that let loopback addresses through, and what they were
 before."""
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from unit.builders import fresh_state
-from vfwhooks.reconcile.route_localnet import (
-    enable_localnet,
+from vfwhooks.reconcile.kept_settings import (
+    LOCALNET,
+    KeptSetting,
     is_localnet_enabled,
-    restore_localnet,
-    restore_other_localnet,
 )
 
 
@@ -37,13 +36,13 @@ def test_open_and_closed(tmp_path: Path) -> None:
     """Only the bridge that is named, for as long as it is needed."""
     state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0="0\n", eth0="0\n"))
 
-    enable_localnet(state, {"virbr0"}, root)
+    KeptSetting(LOCALNET, state, root).enable({"virbr0"})
     while_open = (
         values(tmp_path),
         is_localnet_enabled("virbr0", root),
         state.names("localnet"),
     )
-    restore_localnet(state, {"virbr0", "virbr9"}, root)
+    KeptSetting(LOCALNET, state, root).restore({"virbr0", "virbr9"})
 
     assert while_open == ({"virbr0": "1", "eth0": "0"}, True, ["virbr0"])
     assert (
@@ -62,9 +61,9 @@ def test_what_was_before_comes_back(tmp_path: Path, before: str) -> None:
     """Also after it was opened twice, as whoever takes over from the killed does."""
     state, root = fresh_state(tmp_path), str(kernel(tmp_path, virbr0=before))
 
-    enable_localnet(state, {"virbr0"}, root)
-    enable_localnet(state, {"virbr0"}, root)
-    restore_localnet(state, {"virbr0"}, root)
+    KeptSetting(LOCALNET, state, root).enable({"virbr0"})
+    KeptSetting(LOCALNET, state, root).enable({"virbr0"})
+    KeptSetting(LOCALNET, state, root).restore({"virbr0"})
 
     assert values(tmp_path) == {"virbr0": before}
 
@@ -74,11 +73,11 @@ def test_a_setting_that_cannot_be_changed(tmp_path: Path) -> None:
     that a kill at any point loses nothing, until it could be given back."""
     state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0")
 
-    opening = enable_localnet(state, {"virbr0"}, str(root), read_only)
+    opening = KeptSetting(LOCALNET, state, str(root), read_only).enable({"virbr0"})
     kept = state.read("localnet/virbr0")
-    closing = restore_localnet(state, {"virbr0"}, str(root), read_only)
+    closing = KeptSetting(LOCALNET, state, str(root), read_only).restore({"virbr0"})
     still_kept = state.read("localnet/virbr0")
-    restore_localnet(state, {"virbr0"}, str(root))
+    KeptSetting(LOCALNET, state, str(root)).restore({"virbr0"})
 
     setting = "net.ipv4.conf.virbr0.route_localnet"
     said = [f"{setting} cannot be set: Read-only file system"]
@@ -94,11 +93,11 @@ def read_only(_: str, __: bytes) -> None:
 def test_a_bridge_that_is_gone(tmp_path: Path) -> None:
     """Its network was stopped: nothing to set, and nothing to remember."""
     state, root = fresh_state(tmp_path), kernel(tmp_path, virbr0="0", virbr1="0")
-    enable_localnet(state, {"virbr0", "virbr1"}, str(root))
+    KeptSetting(LOCALNET, state, str(root)).enable({"virbr0", "virbr1"})
     (root / "proc/sys/net/ipv4/conf/virbr1/route_localnet").unlink()
     (root / "proc/sys/net/ipv4/conf/virbr1").rmdir()
 
-    enable_localnet(state, {"virbr7"}, str(root))
-    restore_other_localnet(state, {"virbr0"}, str(root))
+    KeptSetting(LOCALNET, state, str(root)).enable({"virbr7"})
+    KeptSetting(LOCALNET, state, str(root)).restore_others({"virbr0"})
 
     assert (values(root), state.names("localnet")) == ({"virbr0": "1"}, ["virbr0"])
