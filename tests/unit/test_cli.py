@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unit.builders import CHECKOUT, fresh_state, parsed
+from unit.builders import CHECKOUT, fresh_state, parsed, refusal
 from vfwhooks import __version__
 from vfwhooks.cli import explained
 from vfwhooks.cli.main import main
@@ -428,6 +428,44 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     status, output, errors = vfwhooks(tmp_path, "status")
 
     assert (status, output, "Traceback" in errors) == (1, "", False)
+@pytest.mark.parametrize("about", ["tcp/²", "tcp/0", "tcp/80-90", f"tcp/{'9' * 5000}"])
+def test_trace_no_port(tmp_path: Path, about: str) -> None:
+    """What is no port is said to be none, not by a traceback."""
+    state = fresh_state(tmp_path)
+
+    said = refusal(list, explained.trace(about, ANYBODY, 0, state, f"{tmp_path}/x"))
+
+    assert said == f"{about} cannot be traced (a protocol and a port: tcp/8080, udp/53)"
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["explain", "--trace"], ["explain"]])
+def test_an_empty_word(tmp_path: Path, words: list[str]) -> None:
+    """A script's empty variable is no question about the whole host."""
+    configured(tmp_path, "guests: {}\n")
+
+    status, output, said = vfwhooks(tmp_path, *words, "")
+
+    assert (status, output, said.count("\n")) == (1, "", 2)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_save_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
+) -> None:
+    """A ruleset that is saved takes the place of its own file alone, for root."""
+    monkeypatch.setattr(explained, "_list_live", lambda: "rules")
+    (tmp_path / "fw.new").write_text("mine")
+    if is_link:
+        (tmp_path / "there").write_text("old")
+        (tmp_path / "fw").symlink_to("there")
+
+    explained.save_host(tmp_path / "fw")
+
+    found = tmp_path / "fw"
+    assert (found.read_text(), found.stat().st_mode & 0o777) == ("rules", 0o600)
+    assert (found.is_symlink(), (tmp_path / "fw.new").read_text()) == (is_link, "mine")
+
+
 
 
 def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
