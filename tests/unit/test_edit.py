@@ -551,6 +551,22 @@ def kept(edited: EditTarget) -> list[str]:
 def test_edit(
     edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+def test_acl_of_the_directory(tmp_path: Path) -> None:
+    """Who may write into new files of the directory gets no right to the file by an
+    edit."""
+    who = (1, 7, -1), (2, 6, 1234), (4, 5, -1), (16, 7, -1), (32, 5, -1)
+    default = struct.pack("<i", 2) + b"".join(struct.pack("<hhi", *one) for one in who)
+    path = tmp_path / "forwards.yaml"
+    path.write_text("a")
+    path.chmod(0o664)
+    os.setxattr(tmp_path, "system.posix_acl_default", default)
+
+    replace_file(path, b"a", b"b")
+
+    mode = stat.S_IMODE(path.stat().st_mode)
+    assert (os.listxattr(path), path.read_text(), mode) == ([], "b", 0o664)
+
+
     """What the editor has made of it is written and put in force."""
     editor.write_text('echo "  db: [5432]" >> "$1"')
 

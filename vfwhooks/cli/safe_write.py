@@ -116,7 +116,11 @@ def _look_like(fd: int, other: Path | None) -> None:
         return
     about = other.stat()
     os.fchown(fd, about.st_uid, about.st_gid)
-    for name in os.listxattr(other):
+    names = os.listxattr(other)
+    for name in {*os.listxattr(fd)} - {*names}:  # of the directory: its default ACL
+        with suppress(OSError):
+            os.removexattr(fd, name)
+    for name in names:
         with suppress(OSError):
             os.setxattr(fd, name, os.getxattr(other, name))
     os.fchmod(fd, stat.S_IMODE(about.st_mode))
