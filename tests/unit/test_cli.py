@@ -340,7 +340,7 @@ def test_status_while_the_file_is_gone(tmp_path: Path) -> None:
 
     output = vfwhooks(tmp_path, "status")[1].splitlines()
 
-    write = "write it again: vfwhooks add or vfwhooks edit; guests: {} says none"
+    write = "put it back, or write it again: vfwhooks edit; guests: {} says none"
     what = f"is gone; the last good one stays in force; {write}"
     assert output[4:] == [f"problem  {tmp_path}/forwards.yaml:1:1: {what}"]
 

@@ -28,10 +28,12 @@ from vfwhooks.cli.editor_session import Copy, End, edit_copy, edit_file, find_ed
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
 from vfwhooks.config.forwards import GuestForwards
+from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.yaml_nodes import Problem
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 
+from vfwhooks.store.state import State
 NONE = Overview("nftables", (), (), (), {})
 BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"
 
@@ -647,6 +649,64 @@ def test_edit_after_the_terminal_was_gone(
     (copy,) = edited.main.parent.glob("copies/*/*")
     capsys.readouterr()
     editor.write_text(":")
+def test_edit_nothing_where_no_file_is(edited: EditTarget, editor: Path) -> None:
+    """Whoever only looks at a file that is gone does not write that nothing is
+    forwarded."""
+    editor.write_text(":")
+    edited.main.unlink()
+
+    found = run(edited, "edit"), edited.main.exists()
+
+    assert found == (0, False)
+
+
+@pytest.mark.parametrize("text", [None, "", "\ufeff# all\n\n"])
+def test_add_to_a_file_that_is_gone(edited: EditTarget, text: str | None) -> None:
+    """The last good one stays in force: one new entry alone would end all others."""
+    compile_file(edited.main, State(edited.state))
+    edited.main.unlink()
+    if text is not None:
+        edited.main.write_text(text)
+
+    said = refusal(run, edited, "add", "web1", "443")
+
+    what = "gone" if text is None else "empty"
+    said_of = f"{edited.main} is {what}; the last good one is in force, and this would"
+    cure = "put it back, or write all of it again: vfwhooks edit"
+    assert said == f"{said_of} end it for mail, web1 ({cure})"
+    assert edited.main.exists() == (text is not None)
+
+
+def test_add_to_a_directory_that_is_gone(edited: EditTarget) -> None:
+    """The same for forwards.d: with a new file there, the others' end would count."""
+    path = edited.main.parent / "forwards.d/a.yaml"
+    path.parent.mkdir()
+    path.write_text("guests:\n  db: [443]\n")
+    compile_file(edited.main, State(edited.state))
+    path.unlink()
+    path.parent.rmdir()
+
+    said = refusal(run, edited, "add", "new", "80", "--file", f"{path.parent}/b.yaml")
+    status = run(edited, "add", "web1", "443")
+
+    what = f"{path.parent} is gone; the last good one is in force, and this would end"
+    assert said.startswith(f"{what} it for db (put it back")
+    assert (status, path.parent.exists()) == (0, False)
+
+
+def test_add_where_drop_ins_stand_alone(edited: EditTarget) -> None:
+    """A forwards.yaml that never was is written."""
+    edited.main.unlink()
+    drop_in = edited.main.parent / "forwards.d/a.yaml"
+    drop_in.parent.mkdir()
+    drop_in.write_text(BEFORE)
+    compile_file(edited.main, State(edited.state))
+
+    status = run(edited, "add", "db", "443")
+
+    assert (status, edited.main.read_text()) == (0, "guests:\n  db: [443]\n")
+
+
 
     status = run(edited, "edit")
 

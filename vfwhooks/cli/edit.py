@@ -33,7 +33,14 @@ from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
-from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
+from .edited_files import (
+    all_names,
+    file_to_be,
+    find_guest,
+    is_one,
+    read_bytes,
+    refuse_loss,
+)
 from .pattern_edits import find_opened, refuse_pattern, refuse_removal, tell_replaced
 from .printed_problems import print_plain
 from .replaced_entry import with_entries
@@ -78,6 +85,7 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
         before = read_bytes(path)
         old, port = _decoded(before), arguments.replace
         after = with_entries(old, tree, guest, port, entries).encode()
+        refuse_loss(target.main, target.state, {path: after})
         replaced = tell_replaced(target.main, {path: after}, guest, known)
         done = _carry_out(path, before, after, target, arguments.dry_run)
     if done:
