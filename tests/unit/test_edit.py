@@ -117,6 +117,47 @@ def test_add_in_place_of_another(edited: EditTarget) -> None:
 
 
 @pytest.mark.parametrize(
+@pytest.mark.parametrize(
+    ("old", "words", "gone"),
+    [
+        ("{published: 7, allow_from: 10.0.0.0/8}", [], "allow_from"),
+        (
+            "{published: 7, host_ip: 203.0.113.5, allow_from: 10.0.0.0/8}",
+            [],
+            "allow_from and host_ip",
+        ),
+        ("203.0.113.5:7:7", [], "host_ip"),
+        ("203.0.113.5:7:7", ["--host-ip", "203.0.113.6"], ""),
+        ("{published: 7, allow_from: 10.0.0.0/8}", ["--allow-from", "10.0.0.9"], ""),
+        ("7", [], ""),
+    ],
+)
+def test_what_opens_a_port_wider(
+    edited: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    words: list[str],
+    gone: str,
+) -> None:
+    """An entry without the limits of that in whose place it stands is told."""
+    edited.main.write_text(f"guests:\n  web1:\n    - {old}\n")
+    capsys.readouterr()
+
+    status = run(edited, "add", "web1", "8", "--replace", "7", *words)
+
+    said = f"warning: the entry for 7 of web1 had {gone}, and the new one has not\n"
+    assert (status, capsys.readouterr().err) == (0, said if gone else "")
+
+
+@pytest.mark.parametrize("port", ["", "x"])
+def test_in_place_of_no_port(edited: EditTarget, port: str) -> None:
+    """A script's empty variable does not add beside what was to go."""
+    found = refusal(run, edited, "add", "web1", "81", "--replace", port)
+
+    assert found.startswith(f"{port!r} is not a port")
+    assert edited.main.read_text() == BEFORE
+
+
     ("words", "said"),
     [
         (["web1", "1", "2"], "--replace takes one entry for another one"),
