@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,13 +28,13 @@ from vfwhooks.cli.edit import (
 from vfwhooks.cli.editor_session import Copy, End, edit_copy, edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
-from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.compiler import compile_file
+from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.yaml_nodes import Problem
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
-
 from vfwhooks.store.state import State
+
 NONE = Overview("nftables", (), (), (), {})
 BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"
 
@@ -117,7 +118,6 @@ def test_add_in_place_of_another(edited: EditTarget) -> None:
 
 
 @pytest.mark.parametrize(
-@pytest.mark.parametrize(
     ("old", "words", "gone"),
     [
         ("{published: 7, allow_from: 10.0.0.0/8}", [], "allow_from"),
@@ -158,6 +158,7 @@ def test_in_place_of_no_port(edited: EditTarget, port: str) -> None:
     assert edited.main.read_text() == BEFORE
 
 
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["web1", "1", "2"], "--replace takes one entry for another one"),
@@ -274,6 +275,20 @@ def test_not_the_same_port(edited: EditTarget) -> None:
     added = ["8080:80/udp", "203.0.113.5:8080:80"]
 
     assert run(edited, "add", "web1", *added) == 0
+
+
+@pytest.mark.parametrize("host_ip", ["203.0.113.5", "{name: ours}", "{interface: lo}"])
+def test_beside_a_port_on_one_address(edited: EditTarget, host_ip: str) -> None:
+    """The same port on every address is another one, however that address is
+    written."""
+    port = f"{{published: 8080, host_ip: {host_ip}}}"
+    text = f"addresses: {{ours: 203.0.113.5}}\nguests:\n  web1: [{port}]\n"
+    edited.main.write_text(text)
+
+    status = run(edited, "add", "web1", "8080")
+
+    wanted = text.replace("}]", "}, 8080]")
+    assert (status, edited.main.read_text()) == (0, wanted)
 
 
 def overview(*rows: ForwardStatus) -> Overview:
@@ -536,6 +551,22 @@ def test_file_stays_what_it_is(tmp_path: Path) -> None:
     assert (link.is_symlink(), target.read_text(), mode) == (True, "b", 0o640)
 
 
+def test_acl_of_the_directory(tmp_path: Path) -> None:
+    """Who may write into new files of the directory gets no right to the file by an
+    edit."""
+    who = (1, 7, -1), (2, 6, 1234), (4, 5, -1), (16, 7, -1), (32, 5, -1)
+    default = struct.pack("<i", 2) + b"".join(struct.pack("<hhi", *one) for one in who)
+    path = tmp_path / "forwards.yaml"
+    path.write_text("a")
+    path.chmod(0o664)
+    os.setxattr(tmp_path, "system.posix_acl_default", default)
+
+    replace_file(path, b"a", b"b")
+
+    mode = stat.S_IMODE(path.stat().st_mode)
+    assert (os.listxattr(path), path.read_text(), mode) == ([], "b", 0o664)
+
+
 def test_changed_meanwhile(tmp_path: Path) -> None:
     """What somebody else has written is not overwritten."""
     path = tmp_path / "forwards.yaml"
@@ -594,22 +625,6 @@ def kept(edited: EditTarget) -> list[str]:
 def test_edit(
     edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-def test_acl_of_the_directory(tmp_path: Path) -> None:
-    """Who may write into new files of the directory gets no right to the file by an
-    edit."""
-    who = (1, 7, -1), (2, 6, 1234), (4, 5, -1), (16, 7, -1), (32, 5, -1)
-    default = struct.pack("<i", 2) + b"".join(struct.pack("<hhi", *one) for one in who)
-    path = tmp_path / "forwards.yaml"
-    path.write_text("a")
-    path.chmod(0o664)
-    os.setxattr(tmp_path, "system.posix_acl_default", default)
-
-    replace_file(path, b"a", b"b")
-
-    mode = stat.S_IMODE(path.stat().st_mode)
-    assert (os.listxattr(path), path.read_text(), mode) == ([], "b", 0o664)
-
-
     """What the editor has made of it is written and put in force."""
     editor.write_text('echo "  db: [5432]" >> "$1"')
 
@@ -634,62 +649,6 @@ def test_edit_nothing(edited: EditTarget, editor: Path) -> None:
     )
 
 
-ANSWERS = {
-    "again, and it is good": (["e"], 0, f"{BEFORE}  db: [2]\n", []),
-    "discard": (["?", "x"], 2, BEFORE, []),
-    "nobody there": ([], 2, BEFORE, [f"{BEFORE}  db: [x]\n"]),
-}
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_edit_with_a_mistake(
-    edited: EditTarget, editor: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """It is not written: one may edit it again, or discard it; with no terminal to ask
-    the copy stays."""
-    given, status, text, copies = ANSWERS[name]
-    answers = iter(given)
-
-    def answer(_: str) -> str:
-        for one in answers:
-            return one
-        raise EOFError
-
-    monkeypatch.setattr("builtins.input", answer)
-    editor.write_text(
-        'if grep -q "db: " "$1"; then sed -i "s/\\[x/[2/" "$1"\n'
-        'else echo "  db: [x]" >> "$1"; fi'
-    )
-
-    found = run(edited, "edit")
-
-    assert (found, edited.main.read_text(), kept(edited)) == (status, text, copies)
-
-
-def test_edit_is_killed(
-    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An editor that was killed leaves what it has written in the copy, which is
-    named."""
-    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
-
-    status = run(edited, "edit")
-
-    said = capsys.readouterr().err
-    (path,) = re.findall(r"kept in (\S+)\n", said)
-    assert (status, edited.main.read_text()) == (2, BEFORE)
-    assert Path(path).read_text() == f"{BEFORE}# much work\n"
-
-
-def test_edit_after_the_terminal_was_gone(
-    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A copy that stayed is named by the next edit, and stays."""
-    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
-    run(edited, "edit")
-    (copy,) = edited.main.parent.glob("copies/*/*")
-    capsys.readouterr()
-    editor.write_text(":")
 def test_edit_nothing_where_no_file_is(edited: EditTarget, editor: Path) -> None:
     """Whoever only looks at a file that is gone does not write that nothing is
     forwarded."""
@@ -748,6 +707,62 @@ def test_add_where_drop_ins_stand_alone(edited: EditTarget) -> None:
     assert (status, edited.main.read_text()) == (0, "guests:\n  db: [443]\n")
 
 
+ANSWERS = {
+    "again, and it is good": (["e"], 0, f"{BEFORE}  db: [2]\n", []),
+    "discard": (["?", "x"], 2, BEFORE, []),
+    "nobody there": ([], 2, BEFORE, [f"{BEFORE}  db: [x]\n"]),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_edit_with_a_mistake(
+    edited: EditTarget, editor: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is not written: one may edit it again, or discard it; with no terminal to ask
+    the copy stays."""
+    given, status, text, copies = ANSWERS[name]
+    answers = iter(given)
+
+    def answer(_: str) -> str:
+        for one in answers:
+            return one
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", answer)
+    editor.write_text(
+        'if grep -q "db: " "$1"; then sed -i "s/\\[x/[2/" "$1"\n'
+        'else echo "  db: [x]" >> "$1"; fi'
+    )
+
+    found = run(edited, "edit")
+
+    assert (found, edited.main.read_text(), kept(edited)) == (status, text, copies)
+
+
+def test_edit_is_killed(
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An editor that was killed leaves what it has written in the copy, which is
+    named."""
+    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
+
+    status = run(edited, "edit")
+
+    said = capsys.readouterr().err
+    (path,) = re.findall(r"kept in (\S+)\n", said)
+    assert (status, edited.main.read_text()) == (2, BEFORE)
+    assert Path(path).read_text() == f"{BEFORE}# much work\n"
+
+
+def test_edit_after_the_terminal_was_gone(
+    edited: EditTarget, editor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy that stayed is named by the next edit, and stays."""
+    editor.write_text('echo "# much work" >> "$1"; kill -9 $$')
+    run(edited, "edit")
+    (copy,) = edited.main.parent.glob("copies/*/*")
+    capsys.readouterr()
+    editor.write_text(":")
 
     status = run(edited, "edit")
 
