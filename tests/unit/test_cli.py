@@ -51,6 +51,24 @@ def configured(directory: Path, text: str) -> None:
     assert compile_file(directory / "forwards.yaml", fresh_state(directory)) == []
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii", "utf-8"])
+def test_characters_that_a_terminal_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """They are escaped: no traceback ends a command between its writing and its
+    work."""
+    monkeypatch.setenv("PYTHONIOENCODING", f"{encoding}:strict")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    strange = tmp_path / os.fsdecode(b"\xff.yaml")
+    strange.write_text("guests: {}\n")
+
+    checked = vfwhooks(tmp_path, "check", str(strange))
+    added = vfwhooks(tmp_path, "add", "a→b", "8080")
+
+    assert checked == (0, f"{tmp_path}/\\udcff.yaml: 0 forwards for 0 guests\n", "")
+    assert (added[0], "Traceback" in added[2]) == (0, False)
+
+
 def test_version(tmp_path: Path) -> None:
     """The package's own."""
     found = vfwhooks(tmp_path, "--version")
@@ -410,24 +428,6 @@ def test_trace_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("tcp", 8081), ("udp", 53)]
 
 
-def test_a_state_directory_that_is_not_ours(tmp_path: Path) -> None:
-    """Exit 1, what is wrong, and the next step."""
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state").chmod(0o777)
-
-    found = vfwhooks(tmp_path, "status")
-
-    said = f"vfwhooks: {tmp_path}/state can be written by others\n  remove it\n"
-    assert found == (1, "", said)
-
-
-def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
-    """A tool's user is told in one line, not in a traceback."""
-    (tmp_path / "state").write_text("a file")
-
-    status, output, errors = vfwhooks(tmp_path, "status")
-
-    assert (status, output, "Traceback" in errors) == (1, "", False)
 @pytest.mark.parametrize("about", ["tcp/²", "tcp/0", "tcp/80-90", f"tcp/{'9' * 5000}"])
 def test_trace_no_port(tmp_path: Path, about: str) -> None:
     """What is no port is said to be none, not by a traceback."""
@@ -466,6 +466,24 @@ def test_save_beside_others(
     assert (found.is_symlink(), (tmp_path / "fw.new").read_text()) == (is_link, "mine")
 
 
+def test_a_state_directory_that_is_not_ours(tmp_path: Path) -> None:
+    """Exit 1, what is wrong, and the next step."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o777)
+
+    found = vfwhooks(tmp_path, "status")
+
+    said = f"vfwhooks: {tmp_path}/state can be written by others\n  remove it\n"
+    assert found == (1, "", said)
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """A tool's user is told in one line, not in a traceback."""
+    (tmp_path / "state").write_text("a file")
+
+    status, output, errors = vfwhooks(tmp_path, "status")
+
+    assert (status, output, "Traceback" in errors) == (1, "", False)
 
 
 def test_a_state_directory_below_nothing(tmp_path: Path) -> None:
