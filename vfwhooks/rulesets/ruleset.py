@@ -85,12 +85,14 @@ class Problem(NamedTuple):
 
 
 class Set:
-    """A set or a map: elements to be found at once, and those that are ranges."""
+    """A set or a map: elements to be found at once, and those that are ranges. Where it
+    `is_passing`, they come and go by themselves."""
 
-    __slots__ = ("exact", "name", "ranges")
+    __slots__ = ("exact", "is_passing", "name", "ranges")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_passing = False
         self.exact: dict[tuple[str, ...], Element] = {}
         self.ranges: list[Element] = []
 
