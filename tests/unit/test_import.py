@@ -512,6 +512,8 @@ def test_one_family() -> None:
 
 OTHER_FORM = "it is in none of the forms of the wiki's script, and nothing is run"
 UNDER = "it stands under a condition: [ -e /x ]"
+OTHER_RULE = RULE.replace("80", "81")
+ENDED = "the script has ended before it, by exit"
 
 
 @pytest.mark.parametrize(
@@ -538,11 +540,72 @@ UNDER = "it stands under a condition: [ -e /x ]"
             [f"{IS_WEB1} || [ $1 = mail ] || exit 0", RULE],
             [f"2:1: {OTHER_FORM}"],
         ),
+        (["exit 0", RULE], [f"3:1: {ENDED}"]),
+        ([f"if {IS_WEB1}; then", "exit", RULE, "fi", OTHER_RULE], [f"4:1: {ENDED}"]),
+        (
+            [f"if {IS_WEB1}; then exit;fi", RULE],
+            [f"2:1: {OTHER_FORM}"],
+        ),
+        (
+            [": <<'OFF'", RULE, "OFF", OTHER_RULE],
+            [f"2:1: {OTHER_FORM}", f"3:1: it is text for a command (<<): {OTHER_FORM}"],
+        ),
+        (
+            ['cat >"/x" <<-OFF', RULE, "\tOFF", OTHER_RULE],
+            [f"2:1: {OTHER_FORM}", f"3:1: it is text for a command (<<): {OTHER_FORM}"],
+        ),
+        (["echo $((1 << x)) <<<x '<<x'", RULE], []),
+        (
+            ["open() {", RULE, "exit", "}", OTHER_RULE],
+            [
+                f"3:1: it stands in a function: {OTHER_FORM}",
+                f"4:1: it stands in a function: {OTHER_FORM}",
+            ],
+        ),
+        (
+            ["case $1 in", "web1)", "P=80", ";;", "esac", RULE.replace("80", "$P")],
+            ["7:1: $P is not set to plain text"],
+        ),
+        (
+            ["P=80", f"if {IS_WEB1}; then", "P=81", "fi", RULE.replace("80", "$P")],
+            ["6:1: $P is not set to plain text"],
+        ),
+        (
+            ["for p in $(seq 1 2000); do", RULE.replace("80", "$p"), "done"],
+            ["3:1: 1 to 2000 are more than 1000"],
+        ),
+        (
+            ["N=", "for p in $(seq $N); do", RULE, "done"],
+            ["4:1: seq  would have to be run"],
+        ),
+        (
+            ["for p in $(seq ² ³); do", RULE, "done"],
+            ["3:1: ² to ³ are no numbers"],
+        ),
+        (
+            [
+                "for p in {1..40}; do",
+                "for q in {1..40}; do",
+                RULE.replace("80", "$p$q"),
+                "done",
+                "done",
+            ],
+            ["4:1: more than 1000 rounds of loops"],
+        ),
     ],
 )
 def test_blocks(lines: Sequence[str], why: Sequence[str]) -> None:
     """What decides over a rule from another line, or beside it, is never lost."""
     assert left("\n".join(["#!/bin/sh", *lines])) == [f"it:{one}" for one in why]
+
+
+def test_steps() -> None:
+    """seq with an increment is fewer ports than all from the first to the last."""
+    loop = f"for p in $(seq 8000 10 8020); do\n{RULE.replace('80', '$p')}\ndone\n"
+
+    found = entries(f"#!/bin/sh\n{loop}")
+
+    assert found == [f"0.0.0.0:{port}:{port}" for port in (8000, 8010, 8020)]
 
 
 def test_terminal_escapes() -> None:
