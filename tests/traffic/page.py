@@ -28,21 +28,22 @@ _ORIGINS = {
     "elsewhere": "a host on a second such network, 198.51.100.2",
     "host": "the hypervisor itself",
     "guest": "the guest that the row is about, by the host's address (hairpin)",
-    "neighbour": "another guest of its network",
+    "neighbour": "another guest of the same network",
     "stranger": "a guest of another libvirt network, one that publishes nothing",
-    "attacker": "a host on a third network that routes straight at the guest's address",
+    "attacker": "a host on a third network that routes straight to the guest's address",
 }
 _WORDS = {
-    "served": "the guest answers, and sees the client's own address; of who is in the"
-    " guest's network, the bridge's",
+    "served": "the guest answers, and sees the client's own address; for a client in"
+    " the guest's network it sees the bridge's address",
     "refused": "rejected at once",
     "silence": "no answer",
     "host": "a service of the host answers",
-    "closed": "the old connection is over",
-    "public": "who was asked answers, and sees the guest's public address",
-    "untouched": "who was asked answers, as if nothing were forwarded",
-    "nowhere": "there is no way to that address",
-    "taken": "whoever has the port by another's rule answers",
+    "closed": "the connection that was open before is over",
+    "public": "the host that the client asked answers, and sees the guest's public"
+    " address",
+    "untouched": "the host that the client asked answers, as if nothing were forwarded",
+    "nowhere": "there is no route to that address",
+    "taken": "a foreign DNAT rule has the port, and the rule's server answers",
 }
 
 
@@ -65,16 +66,17 @@ def render(blocks: Mapping[str, Blocks]) -> str:
     left = sum(map(is_left_out, everything))
     parts = [
         "# All traffic that people ask for, and none that they did not",
-        "This page is made by the tests, from the table that they play with real"
-        f" packets: {len(ROWS)} rows, {len(ORIGINS)} origins, nftables and iptables"
-        " by libvirt 11.3 and iptables by 9.0, IPv4 and IPv6:"
-        f" {len(everything)} cells, of which {left} are left out.",
-        "Origins:",
+        "The tests write this page. They try each cell of its table with real packets:"
+        f" {len(ROWS)} rows, {len(ORIGINS)} origins, three hosts (libvirt 11.3 with"
+        " nftables, 11.3 with iptables, 9.0 with iptables), IPv4 and IPv6. Of these"
+        f" {len(everything)} cells, {left} are left out, for the reasons below the"
+        " table.",
+        "Who connects:",
         _list(f"**{name}**: {what}" for name, what in _ORIGINS.items()),
-        "What they see:",
+        "What this client sees:",
         _list(f"**{name}**: {what}" for name, what in _WORDS.items()),
-        "A row's own section has its questions one by one; `before → now` where"
-        " something has changed in between.",
+        "The section of a row lists its connections one by one. `before → now` means"
+        " that the forwards or the guest changed in between.",
         _matrix(),
         _left_out(),
         _section(_SKELETON, [], blocks),

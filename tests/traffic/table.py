@@ -219,7 +219,7 @@ _REACHED = (
         "bound to one address of the host",
         "web1:\n  - 203.0.113.5:8081:80\n  - '[2001:db8:1::5]:8081:80'",
         (tcp(8081, 80, "second"), tcp(8081, 80, sees=BY_HOST)),
-        note="On the host's other addresses its own service on that port answers.",
+        note="On other addresses of the host, the host's own service answers there.",
     ),
     Row(
         "bound to one address, beside the same port on every address",
@@ -255,7 +255,8 @@ _REACHED = (
         "vault: [8060:80, 8060:53/udp]",
         (tcp(8060, 80), udp(8060, 53)),
         guest="vault",
-        note="The guest needs a route back; libvirt's DHCP gives none there.",
+        note="The guest needs a route back; libvirt's DHCP gives none on such a"
+        " network.",
     ),
     Row(
         "a guest of a routed network",
@@ -263,7 +264,8 @@ _REACHED = (
         (tcp(8061, 80), udp(8061, 53)),
         guest="router",
         straight="served",
-        note="That network's guests are open to whoever has a route: libvirt's rules.",
+        note="libvirt's rules leave guests of this network open to all who have a"
+        " route.",
     ),
     Row(
         "a guest of a network with mode='open'",
@@ -271,8 +273,8 @@ _REACHED = (
         (tcp(8062, 80), udp(8062, 53)),
         guest="wing",
         straight="served",
-        note="That network's guests are open to whoever has a route: libvirt has no"
-        " rules for it.",
+        note="libvirt has no rules for this network, so its guests are open to all who"
+        " have a route.",
     ),
     Row(
         "a guest by its UUID",
@@ -308,7 +310,7 @@ _REACHED = (
         "a host with no default route",
         "web1: [8068:80, 8068:53/udp]",
         (tcp(8068, 80), udp(8068, 53)),
-        note="So it is in every row but the next.",
+        note="All rows but the next one have no default route.",
     ),
     Row(
         "a host with several default routes",
@@ -321,8 +323,8 @@ _REACHED = (
         "web1: [8072:80, 8073-8074:9001-9002, 8072:53/udp]",
         (tcp(8072, 80), tcp(8074, 9002), udp(8072, 53)),
         stage="bridge-nf",
-        note="The guest reaches itself because its port of the bridge has hairpin mode"
-        " on (`bridge link set dev vnetN hairpin on`), as the kernel then wants.",
+        note="With br_netfilter, the guest reaches itself only if its bridge port is in"
+        " hairpin mode (`bridge link set dev vnetN hairpin on`).",
     ),
 )
 _SHUT = (
@@ -403,7 +405,7 @@ _UNTOUCHED = (
         "the host's own service on 127.0.0.1:8080, with 8080 published",
         "web1: [8080:80]",
         (local("tcp", 8080, "loopback"),),
-        note="It was there before the forward.",
+        note="The service was there before the forward.",
         standing=(local("tcp", 8080, "loopback"),),
     ),
     Row(
@@ -439,7 +441,8 @@ _LISTENERS = (
         (tcp(22, at="second"), tcp(22, sees=BY_HOST)),
         stage="routes",
         standing=(tcp(22, at="everywhere"),),
-        note="That is not the source address of a default route: sshd does not mind.",
+        note="That address is not the source of a default route, so sshd is no"
+        " conflict.",
     ),
     Row(
         "a service on every address, a forward on the default route's",
@@ -447,7 +450,7 @@ _LISTENERS = (
         (tcp(8094, 80, "first", sees=BY_HOST),),
         stage="routes",
         standing=(tcp(8094, at="everywhere"),),
-        note="It is how the world knows the host: a conflict, as on every address.",
+        note="Others know the host by this address: a conflict, as on every address.",
         why="the host listens on",
     ),
     Row(
@@ -508,15 +511,15 @@ _LOOPBACK = (
             Ask("udp", 8105, 53, "loopback", sees=HOST_ALONE, other="silence"),
             tcp(8105, 80, sees=BY_HOST),
         ),
-        note="For the host alone; the guest sees its bridge's address. On the host's"
-        " other addresses its own service answers.",
+        note="For the host alone; the guest sees the address of its bridge. On other"
+        " addresses of the host, the host's own service answers.",
     ),
     Row(
         "the host's other services on 127.0.0.1 beside that",
         "web1: [127.0.0.1:8105:80]",
         (local("tcp", 8106, "loopback"), local("udp", 8106, "loopback")),
         standing=(local("tcp", 8106, "loopback"), local("udp", 8106, "loopback")),
-        note="The bridge has route_localnet on then, and a guard at raw -300.",
+        note="The bridge has route_localnet then, and a guard at priority -300 (raw).",
     ),
 )
 _STOPPED = (
@@ -630,7 +633,7 @@ _CHANGES = (
         stage="changes",
         before="web1: [7009:80, '203.0.113.5:7008:80', '[2001:db8:1::5]:7008:80',"
         " '203.0.113.5:7008:53/udp', '[2001:db8:1::5]:7008:53/udp']",
-        note="Also the administrator's own session to that port of another address.",
+        note="An administrator's session to this port of another address goes on, too.",
         standing=(tcp(7008),),
     ),
 )
@@ -641,8 +644,8 @@ _BESIDE = (
         (tcp(8100, 80, sees=DROPPED), udp(8100, 53, sees=DROPPED)),
         stage="docker",
         straight="dropped",
-        note="Every table has to accept a packet, and with nftables ours is not the one"
-        " that Docker has: the forward is `blocked`, and `status` names the cure.",
+        note="Every base chain has to accept a packet. With nftables our accept is not"
+        " in Docker's chain: the forward is `blocked`, and `status` names the cure.",
         why="Docker drops forwarded packets",
     ),
     Row(
@@ -689,7 +692,7 @@ _UNANSWERED = (
         "web1:\n  - 54.210.1.2:8120:80\n  - '[2001:db8:7::2]:8120:80'",
         (tcp(8120, 80, "absent", sees=NOWHERE),),
         why="this host has no address",
-        note="As an elastic IP behind a provider's NAT: the forward is `pending`.",
+        note="Like an elastic IP behind a provider's NAT: the forward is `pending`.",
     ),
     Row(
         "a second uplink with a rule for the host's address on it",
@@ -702,7 +705,8 @@ _UNANSWERED = (
         ),
         stage="uplink",
         why=_LEAVES.format("outside"),
-        note="`ip rule from ADDRESS lookup TABLE` is for what the host itself sends.",
+        note="`ip rule from ADDRESS lookup TABLE` applies only to the host's own"
+        " packets.",
     ),
     Row(
         "a second uplink, with the cure that status names",
@@ -746,7 +750,7 @@ _UNANSWERED = (
         (tcp(8130, 80, sees=SILENCE), udp(8130, 53, sees=SILENCE)),
         stage="guest's firewall",
         why=_OF_THE_GUEST,
-        note="The forward stays `active`, and `status` counts who was not answered.",
+        note="The forward stays `active`; `status` counts the unanswered connections.",
     ),
     Row(
         "a guest whose default route leads elsewhere",
@@ -757,8 +761,8 @@ _UNANSWERED = (
         ),
         stage="guest's VPN",
         why=_OF_THE_GUEST,
-        note="A VPN in the guest takes all. A neighbour in its network is answered, and"
-        " `status` then says nothing of that port.",
+        note="A VPN in the guest takes all answers but those to its own network. A"
+        " neighbour gets answers, so `status` then has no reason for that port.",
     ),
 )
 _TAKEN = (
@@ -768,7 +772,7 @@ _TAKEN = (
         (tcp(8130, 8131, sees={"other": "taken", "host": "served"}),),
         stage="taken",
         why="table inet foreign, chain pre takes tcp 8130 by DNAT",
-        note="What the host itself sends is not asked there.",
+        note="That rule does not apply to the host's own connections.",
         standing=(tcp(8131, at="everywhere"),),
     ),
 )

@@ -117,15 +117,16 @@ def test_every_field_of_the_json_is_described() -> None:
 
 
 def test_every_command_is_described() -> None:
-    """Whatever `vfwhooks --help` lists has its part in the manual."""
+    """Whatever `vfwhooks --help` lists has its part in the manual, and its line in the
+    synopsis."""
     manual = (DOCS / "vfwhooks.8").read_text()
     commands = find_commands(make_parser())
+    synopsis = re.findall(r"(?m)^\.B vfwhooks (\w+)", manual.partition(".SH DESC")[0])
 
-    synopsis = manual.partition(".SH DESCRIPTION")[0]
     missing = [name for name in commands if f".SS {name}" not in manual]
-    missing += [name for name in commands if f"vfwhooks {name}" not in synopsis]
+    unlisted = [name for name in commands if name not in synopsis]
 
-    assert (len(commands) > 4, missing) == (True, [])
+    assert (len(commands) > 4, missing, unlisted) == (True, [], [])
 
 
 def test_every_module_is_described() -> None:
@@ -137,6 +138,31 @@ def test_every_module_is_described() -> None:
     missing = [row for path in paths if (row := table_row(path)) not in page]
 
     assert (len(paths) > 90, missing) == (True, [])
+
+
+def test_the_package_is_as_long_as_said() -> None:
+    """comparison.md names its lines, and is at most a tenth wrong."""
+    page = (DOCS / "comparison.md").read_text()
+    [said] = re.findall(r"([\d,]+) lines of Python", page)
+    files = (TOP / "vfwhooks").rglob("*.py")
+
+    lines = sum(len(path.read_text().splitlines()) for path in files)
+
+    assert abs(int(said.replace(",", "")) - lines) < lines / 10
+
+
+def test_every_module_of_the_lab_is_described() -> None:
+    """Whoever looks for a stand-in or a program finds it in the lab's README."""
+    lab = TOP / "tests" / "lab"
+    page = (lab / "README.md").read_text()
+
+    missing = [
+        path.stem
+        for path in sorted(lab.glob("[!_]*.py"))
+        if not re.search(rf"`{path.stem}[`.]", page)
+    ]
+
+    assert missing == []
 
 
 def table_row(path: Path) -> str:
