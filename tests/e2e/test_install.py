@@ -523,8 +523,8 @@ def test_sample_does_not_take_the_place_of_a_lost_file(host: Host) -> None:
 
     assert (done.status, host.read(CONFIG), answer(outside)) == (1, "", SERVED)
     assert done.stderr == (
-        f"{CONFIG}:1:1: is gone; the last good one stays in force; write it again:"
-        " vfwhooks add or vfwhooks edit; guests: {} says none\n"
+        f"{CONFIG}:1:1: is gone; the last good one stays in force; put it back, or"
+        " write it again: vfwhooks edit; guests: {} says none\n"
         "install.sh: installed, but not all is forwarded: see above,"
         " then: vfwhooks apply\n"
     )

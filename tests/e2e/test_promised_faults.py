@@ -143,8 +143,8 @@ FILES = {
     ),
     "gone": (
         "rm -f ",
-        "1:1: is gone; the last good one stays in force; write it again: vfwhooks add "
-        "or vfwhooks edit; guests: {} says none",
+        "1:1: is gone; the last good one stays in force; put it back, or write it "
+        "again: vfwhooks edit; guests: {} says none",
     ),
     "empty": (
         "truncate -s0 ",

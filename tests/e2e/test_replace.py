@@ -244,7 +244,9 @@ def test_not_in_force(host: Host, outside: Net, web1: Standin) -> None:
 
     done = vfwhooks(host, "import", "--replace", "--guest", f"{ADDRESS}=web2", "--yes")
 
-    said = "is left to you: 8011/tcp → web2:80 is stopped: the guest is not running"
+    said = (
+        "left to you: 0.0.0.0 8011/tcp → web2:80 is stopped: the guest is not running"
+    )
     assert (done.status, said in done.stderr) == (1, True), done.stderr
     assert (rules(host), is_served(outside, 8011)) == (before, True)
 

@@ -113,7 +113,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
 
     found = check(tmp_path, VFWHOOKS_CONFIG="forwards.yaml", VFWHOOKS_STATE="state")
 
-    cure = "the last good one stays in force; write it again: vfwhooks add or vfwhooks"
+    cure = "the last good one stays in force; put it back, or write it again: vfwhooks"
     cure += " edit; guests: {} says none"
     assert found == [2, "", f"forwards.yaml:1:1: is gone; {cure}\n"]
 

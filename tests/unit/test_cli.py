@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unit.builders import CHECKOUT, fresh_state, parsed
+from unit.builders import CHECKOUT, fresh_state, parsed, refusal
 from vfwhooks import __version__
 from vfwhooks.cli import explained
 from vfwhooks.cli.main import main
@@ -49,6 +49,24 @@ def configured(directory: Path, text: str) -> None:
     """A host where this forwards.yaml is in force, and nothing has happened yet."""
     (directory / "forwards.yaml").write_text(text)
     assert compile_file(directory / "forwards.yaml", fresh_state(directory)) == []
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii", "utf-8"])
+def test_characters_that_a_terminal_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """They are escaped: no traceback ends a command between its writing and its
+    work."""
+    monkeypatch.setenv("PYTHONIOENCODING", f"{encoding}:strict")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    strange = tmp_path / os.fsdecode(b"\xff.yaml")
+    strange.write_text("guests: {}\n")
+
+    checked = vfwhooks(tmp_path, "check", str(strange))
+    added = vfwhooks(tmp_path, "add", "a→b", "8080")
+
+    assert checked == (0, f"{tmp_path}/\\udcff.yaml: 0 forwards for 0 guests\n", "")
+    assert (added[0], "Traceback" in added[2]) == (0, False)
 
 
 def test_version(tmp_path: Path) -> None:
@@ -340,7 +358,7 @@ def test_status_while_the_file_is_gone(tmp_path: Path) -> None:
 
     output = vfwhooks(tmp_path, "status")[1].splitlines()
 
-    write = "write it again: vfwhooks add or vfwhooks edit; guests: {} says none"
+    write = "put it back, or write it again: vfwhooks edit; guests: {} says none"
     what = f"is gone; the last good one stays in force; {write}"
     assert output[4:] == [f"problem  {tmp_path}/forwards.yaml:1:1: {what}"]
 
@@ -408,6 +426,44 @@ def test_trace_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         list(explained.trace(about, ANYBODY, 0, state, f"{tmp_path}/x"))
 
     assert asked == [("tcp", 8081), ("udp", 53)]
+
+
+@pytest.mark.parametrize("about", ["tcp/²", "tcp/0", "tcp/80-90", f"tcp/{'9' * 5000}"])
+def test_trace_no_port(tmp_path: Path, about: str) -> None:
+    """What is no port is said to be none, not by a traceback."""
+    state = fresh_state(tmp_path)
+
+    said = refusal(list, explained.trace(about, ANYBODY, 0, state, f"{tmp_path}/x"))
+
+    assert said == f"{about} cannot be traced (a protocol and a port: tcp/8080, udp/53)"
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["explain", "--trace"], ["explain"]])
+def test_an_empty_word(tmp_path: Path, words: list[str]) -> None:
+    """A script's empty variable is no question about the whole host."""
+    configured(tmp_path, "guests: {}\n")
+
+    status, output, said = vfwhooks(tmp_path, *words, "")
+
+    assert (status, output, said.count("\n")) == (1, "", 2)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_save_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
+) -> None:
+    """A ruleset that is saved takes the place of its own file alone, for root."""
+    monkeypatch.setattr(explained, "_list_live", lambda: "rules")
+    (tmp_path / "fw.new").write_text("mine")
+    if is_link:
+        (tmp_path / "there").write_text("old")
+        (tmp_path / "fw").symlink_to("there")
+
+    explained.save_host(tmp_path / "fw")
+
+    found = tmp_path / "fw"
+    assert (found.read_text(), found.stat().st_mode & 0o777) == ("rules", 0o600)
+    assert (found.is_symlink(), (tmp_path / "fw.new").read_text()) == (is_link, "mine")
 
 
 def test_a_state_directory_that_is_not_ours(tmp_path: Path) -> None:

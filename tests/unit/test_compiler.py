@@ -476,7 +476,7 @@ def test_a_file_that_is_suddenly_gone(tmp_path: Path) -> None:
 
     problems = compile_file(tmp_path / "forwards.yaml", state)
 
-    cure = "the last good one stays in force; write it again: vfwhooks add or vfwhooks"
+    cure = "the last good one stays in force; put it back, or write it again: vfwhooks"
     cure += " edit; guests: {} says none"
     said = [str(problem) for problem in problems]
     assert said == [f"{tmp_path}/forwards.yaml:1:1: is gone; {cure}"]

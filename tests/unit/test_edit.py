@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,10 +28,12 @@ from vfwhooks.cli.edit import (
 from vfwhooks.cli.editor_session import Copy, End, edit_copy, edit_file, find_editor
 from vfwhooks.cli.parser import make_parser
 from vfwhooks.cli.safe_write import edited_alone, replace_file
+from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.yaml_nodes import Problem
 from vfwhooks.diagnosis.overview import Overview
 from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
+from vfwhooks.store.state import State
 
 NONE = Overview("nftables", (), (), (), {})
 BEFORE = "guests:\n  web1: [8080:80]  # the shop\n  mail:\n    ports: [25]\n"
@@ -112,6 +115,47 @@ def test_add_in_place_of_another(edited: EditTarget) -> None:
     long = "{published: 444, target: 443, allow_from: 198.51.100.0/24}"
     after = BEFORE.replace("80]", f"80, {long}, 8443]")
     assert (status, edited.main.read_text()) == (0, after)
+
+
+@pytest.mark.parametrize(
+    ("old", "words", "gone"),
+    [
+        ("{published: 7, allow_from: 10.0.0.0/8}", [], "allow_from"),
+        (
+            "{published: 7, host_ip: 203.0.113.5, allow_from: 10.0.0.0/8}",
+            [],
+            "allow_from and host_ip",
+        ),
+        ("203.0.113.5:7:7", [], "host_ip"),
+        ("203.0.113.5:7:7", ["--host-ip", "203.0.113.6"], ""),
+        ("{published: 7, allow_from: 10.0.0.0/8}", ["--allow-from", "10.0.0.9"], ""),
+        ("7", [], ""),
+    ],
+)
+def test_what_opens_a_port_wider(
+    edited: EditTarget,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    words: list[str],
+    gone: str,
+) -> None:
+    """An entry without the limits of that in whose place it stands is told."""
+    edited.main.write_text(f"guests:\n  web1:\n    - {old}\n")
+    capsys.readouterr()
+
+    status = run(edited, "add", "web1", "8", "--replace", "7", *words)
+
+    said = f"warning: the entry for 7 of web1 had {gone}, and the new one has not\n"
+    assert (status, capsys.readouterr().err) == (0, said if gone else "")
+
+
+@pytest.mark.parametrize("port", ["", "x"])
+def test_in_place_of_no_port(edited: EditTarget, port: str) -> None:
+    """A script's empty variable does not add beside what was to go."""
+    found = refusal(run, edited, "add", "web1", "81", "--replace", port)
+
+    assert found.startswith(f"{port!r} is not a port")
+    assert edited.main.read_text() == BEFORE
 
 
 @pytest.mark.parametrize(
@@ -231,6 +275,20 @@ def test_not_the_same_port(edited: EditTarget) -> None:
     added = ["8080:80/udp", "203.0.113.5:8080:80"]
 
     assert run(edited, "add", "web1", *added) == 0
+
+
+@pytest.mark.parametrize("host_ip", ["203.0.113.5", "{name: ours}", "{interface: lo}"])
+def test_beside_a_port_on_one_address(edited: EditTarget, host_ip: str) -> None:
+    """The same port on every address is another one, however that address is
+    written."""
+    port = f"{{published: 8080, host_ip: {host_ip}}}"
+    text = f"addresses: {{ours: 203.0.113.5}}\nguests:\n  web1: [{port}]\n"
+    edited.main.write_text(text)
+
+    status = run(edited, "add", "web1", "8080")
+
+    wanted = text.replace("}]", "}, 8080]")
+    assert (status, edited.main.read_text()) == (0, wanted)
 
 
 def overview(*rows: ForwardStatus) -> Overview:
@@ -493,6 +551,22 @@ def test_file_stays_what_it_is(tmp_path: Path) -> None:
     assert (link.is_symlink(), target.read_text(), mode) == (True, "b", 0o640)
 
 
+def test_acl_of_the_directory(tmp_path: Path) -> None:
+    """Who may write into new files of the directory gets no right to the file by an
+    edit."""
+    who = (1, 7, -1), (2, 6, 1234), (4, 5, -1), (16, 7, -1), (32, 5, -1)
+    default = struct.pack("<i", 2) + b"".join(struct.pack("<hhi", *one) for one in who)
+    path = tmp_path / "forwards.yaml"
+    path.write_text("a")
+    path.chmod(0o664)
+    os.setxattr(tmp_path, "system.posix_acl_default", default)
+
+    replace_file(path, b"a", b"b")
+
+    mode = stat.S_IMODE(path.stat().st_mode)
+    assert (os.listxattr(path), path.read_text(), mode) == ([], "b", 0o664)
+
+
 def test_changed_meanwhile(tmp_path: Path) -> None:
     """What somebody else has written is not overwritten."""
     path = tmp_path / "forwards.yaml"
@@ -573,6 +647,64 @@ def test_edit_nothing(edited: EditTarget, editor: Path) -> None:
         BEFORE,
         [],
     )
+
+
+def test_edit_nothing_where_no_file_is(edited: EditTarget, editor: Path) -> None:
+    """Whoever only looks at a file that is gone does not write that nothing is
+    forwarded."""
+    editor.write_text(":")
+    edited.main.unlink()
+
+    found = run(edited, "edit"), edited.main.exists()
+
+    assert found == (0, False)
+
+
+@pytest.mark.parametrize("text", [None, "", "\ufeff# all\n\n"])
+def test_add_to_a_file_that_is_gone(edited: EditTarget, text: str | None) -> None:
+    """The last good one stays in force: one new entry alone would end all others."""
+    compile_file(edited.main, State(edited.state))
+    edited.main.unlink()
+    if text is not None:
+        edited.main.write_text(text)
+
+    said = refusal(run, edited, "add", "web1", "443")
+
+    what = "gone" if text is None else "empty"
+    said_of = f"{edited.main} is {what}; the last good one is in force, and this would"
+    cure = "put it back, or write all of it again: vfwhooks edit"
+    assert said == f"{said_of} end it for mail, web1 ({cure})"
+    assert edited.main.exists() == (text is not None)
+
+
+def test_add_to_a_directory_that_is_gone(edited: EditTarget) -> None:
+    """The same for forwards.d: with a new file there, the others' end would count."""
+    path = edited.main.parent / "forwards.d/a.yaml"
+    path.parent.mkdir()
+    path.write_text("guests:\n  db: [443]\n")
+    compile_file(edited.main, State(edited.state))
+    path.unlink()
+    path.parent.rmdir()
+
+    said = refusal(run, edited, "add", "new", "80", "--file", f"{path.parent}/b.yaml")
+    status = run(edited, "add", "web1", "443")
+
+    what = f"{path.parent} is gone; the last good one is in force, and this would end"
+    assert said.startswith(f"{what} it for db (put it back")
+    assert (status, path.parent.exists()) == (0, False)
+
+
+def test_add_where_drop_ins_stand_alone(edited: EditTarget) -> None:
+    """A forwards.yaml that never was is written."""
+    edited.main.unlink()
+    drop_in = edited.main.parent / "forwards.d/a.yaml"
+    drop_in.parent.mkdir()
+    drop_in.write_text(BEFORE)
+    compile_file(edited.main, State(edited.state))
+
+    status = run(edited, "add", "db", "443")
+
+    assert (status, edited.main.read_text()) == (0, "guests:\n  db: [443]\n")
 
 
 ANSWERS = {

@@ -94,6 +94,22 @@ def test_a_guest_of_one_family(tmp_path: Path) -> None:
     assert (published(found), problems) == (["203.0.113.5 eth0"], [])
 
 
+def test_a_name_and_a_guest_of_one_family(tmp_path: Path) -> None:
+    """The name's other address is left out; where it has no other, that is a
+    mistake."""
+    names = "addresses: {both: [203.0.113.7, '2001:db8::7'], six: '2001:db8::7'}\n"
+    names += "defaults: {host_ip: {name: both}}\nguests:\n"
+    guest = "  %s: {address: 192.168.122.9, ports: [%s]}\n"
+    text = names + guest % ("web1", "80") + guest % ("web2", "81")
+    text += guest % ("web3", "{target: 82, host_ip: {name: six}}")
+
+    found, problems = read(tmp_path, text)
+
+    why = "host_ip 2001:db8::7 is IPv6, but web3 is at 192.168.122.9"
+    assert problems == [f"forwards.yaml:6:42: {why}"]
+    assert [published(one) for one in found[:2]] == [["203.0.113.7 "]] * 2
+
+
 def test_an_interface_that_the_kernel_does_not_tell_of(tmp_path: Path) -> None:
     """A problem at its place, which may pass: the file is tried again, and the last
     good one stays in force till then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from collections.abc import Sequence
@@ -27,11 +28,11 @@ HOOKS = (
 MADE = """\
 # Made by vfwhooks import from FILE (hooks-json).
 # Without a public_ip the hook took the address of the default route; here such a port \
-is on every address of the host (defaults: host_ip: says another one).
+is on every IPv4 address of the host (0.0.0.0).
 guests:
   web1:
     ports:
-      - 8080:80  # FILE:1:64
+      - 0.0.0.0:8080:80  # FILE:1:64
     address: 192.168.122.50
 """
 WIKI = 'if [ "$1" = web1 ]; then\niptables -t nat -I PREROUTING '
@@ -181,6 +182,29 @@ def test_rules_that_are_left(rule: str, why: str) -> None:
             "address at the port",
         ),
         (
+            "services: {web1: {network_mode: host, ports: ['80:80']}}",
+            "it:1:47: with network_mode: host Docker publishes no port of the service",
+        ),
+        (
+            "services: {web1: {profiles: [test], ports: ['80:80']}}",
+            "it:1:45: the service is for the profile test alone",
+        ),
+        (
+            "services: {web1: {scale: 0, ports: ['80:80']}}",
+            "it:1:37: no container of the service runs",
+        ),
+        (
+            "services: {web1: {networks: [a, b], ports: ['80:80']}}\n"
+            "networks: {a: {internal: true}, b: {driver: macvlan}}\n",
+            "it:1:45: Docker publishes no port on the network a, b",
+        ),
+        (
+            "<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><name>a</name>"
+            "<q:commandline><q:arg value='{&quot;hostfwd&quot;: []}'/></q:commandline>"
+            "</domain>",
+            "it:1:91: it is JSON; write user,hostfwd=PROTOCOL:ADDRESS:PORT-GUEST:PORT",
+        ),
+        (
             "include: [db.yaml]\nservices: {web1: {ports: ['80:80']}}\n",
             "it:1:10: include: is not followed; docker compose config writes it out, "
             "with variables and aliases in place",
@@ -301,7 +325,7 @@ def test_interface_everywhere() -> None:
     everywhere = Known(lambda one: [one], lambda _: ["*"])
     rule = "-i wan -p tcp --dport 80 -j DNAT --to 192.0.2.1"
 
-    assert entries(save(rule), everywhere) == ["80"]
+    assert entries(save(rule), everywhere) == ["0.0.0.0:80:80"]
 
 
 def test_conditions_of_both_chains_count() -> None:
@@ -320,7 +344,7 @@ def test_ours_are_left_out() -> None:
         "COMMIT", "-A VFW-P -p tcp --dport 81 -j DNAT --to 192.168.122.50\nCOMMIT"
     )
 
-    assert (entries(text), left(text)) == (["80"], [])
+    assert (entries(text), left(text)) == (["0.0.0.0:80:80"], [])
 
 
 def test_not_run() -> None:
@@ -365,7 +389,7 @@ def test_conditions(condition: str, is_carried: bool) -> None:
     text = f"#!/bin/sh\nif {condition}; then\n{RULE}\nfi\n"
 
     why = [] if is_carried else [f"it:3:1: it stands under a condition: {condition}"]
-    assert (entries(text), left(text)) == (["80"] * is_carried, why)
+    assert (entries(text), left(text)) == (["0.0.0.0:80:80"] * is_carried, why)
 
 
 PASS = "-A FORWARD -d 192.168.122.50/32 "
@@ -415,8 +439,81 @@ def test_who_may_pass(source: str, accepts: Sequence[str], is_carried: bool) -> 
     assert found == (([], []) if is_carried else lost)
 
 
+@pytest.mark.parametrize(
+    "flags", ["flags timeout", "flags dynamic,timeout", "timeout 1h"]
+)
+def test_clients_for_a_while(flags: str) -> None:
+    """Who is in a set that forgets him, after a knock say, is not let in for good."""
+    head = "type nat hook prerouting priority dstnat; policy accept;"
+    text = f"""\
+table ip nat {{
+	set knocked {{
+		type ipv4_addr
+		{flags}
+		elements = {{ 198.51.100.7 timeout 1h expires 50m }}
+	}}
+	chain prerouting {{
+		{head}
+		ip saddr @knocked tcp dport 22 dnat to 192.168.122.50
+	}}
+}}
+"""
+    one = {"family": "ip", "table": "nat"}
+    to = {"dnat": {"addr": "192.168.122.50"}}
+    rule = [matching("ip", "saddr", "@knocked"), matching("tcp", "dport", 22), to]
+    base = {"type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}
+    told = [word for word in re.findall(r"\w+", flags) if word not in ("flags", "1h")]
+    more = {"timeout": 3600} if "flags" not in flags else {"flags": told}
+    objects = [
+        {"table": {"family": "ip", "name": "nat"}},
+        {"set": {**one, "name": "knocked", "elem": ["198.51.100.7"], **more}},
+        {"chain": {**one, "name": "prerouting", **base}},
+        {"rule": {**one, "chain": "prerouting", "handle": 4, "expr": rule}},
+    ]
+
+    found = left(text) + left(json.dumps({"nftables": objects}))
+
+    why = "what is in the set knocked comes and goes by itself"
+    assert found == [f"it:9:3: {why}", f"it: ip nat prerouting handle 4: {why}"]
+
+
+def matching(protocol: str, field: str, right: object) -> dict[str, object]:
+    """A condition as nft writes it in JSON."""
+    left_side = {"payload": {"protocol": protocol, "field": field}}
+    return {"match": {"op": "==", "left": left_side, "right": right}}
+
+
+def test_one_family() -> None:
+    """A rule of one family opens nothing in the other, where the guest may have an
+    address as well; what is there for both is one entry."""
+    four, six = "192.168.122.50", "fd00:122::50"
+    of_six = save(f"-p tcp --dport 25 -j DNAT --to {six}")
+    here = Known(lambda _: ["web1"], lambda _: [])
+    qemu = "<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><name>a</name>"
+    qemu += "<q:commandline><q:arg value='user,hostfwd=tcp::22-:22'/></q:commandline>"
+
+    found = [
+        entries(save(f"-p tcp --dport 80 -j DNAT --to {four}"), here),
+        entries(save(f"-s 198.51.100.7 -p tcp --dport 80 -j DNAT --to {four}"), here),
+        entries(of_six, here),
+        entries(save(*(f"-p tcp --dport 80 -j DNAT --to {a}" for a in (four, six)))),
+        entries(f"{qemu}</domain>"),
+    ]
+
+    only = "{published: 80, target: 80, host_ip: 0.0.0.0, allow_from: 198.51.100.7}"
+    assert found == [
+        ["0.0.0.0:80:80"],
+        [only],
+        ['"[::]:25:25"'],
+        ["80"],
+        ["0.0.0.0:22:22"],
+    ]
+
+
 OTHER_FORM = "it is in none of the forms of the wiki's script, and nothing is run"
 UNDER = "it stands under a condition: [ -e /x ]"
+OTHER_RULE = RULE.replace("80", "81")
+ENDED = "the script has ended before it, by exit"
 
 
 @pytest.mark.parametrize(
@@ -443,11 +540,72 @@ UNDER = "it stands under a condition: [ -e /x ]"
             [f"{IS_WEB1} || [ $1 = mail ] || exit 0", RULE],
             [f"2:1: {OTHER_FORM}"],
         ),
+        (["exit 0", RULE], [f"3:1: {ENDED}"]),
+        ([f"if {IS_WEB1}; then", "exit", RULE, "fi", OTHER_RULE], [f"4:1: {ENDED}"]),
+        (
+            [f"if {IS_WEB1}; then exit;fi", RULE],
+            [f"2:1: {OTHER_FORM}"],
+        ),
+        (
+            [": <<'OFF'", RULE, "OFF", OTHER_RULE],
+            [f"2:1: {OTHER_FORM}", f"3:1: it is text for a command (<<): {OTHER_FORM}"],
+        ),
+        (
+            ['cat >"/x" <<-OFF', RULE, "\tOFF", OTHER_RULE],
+            [f"2:1: {OTHER_FORM}", f"3:1: it is text for a command (<<): {OTHER_FORM}"],
+        ),
+        (["echo $((1 << x)) <<<x '<<x'", RULE], []),
+        (
+            ["open() {", RULE, "exit", "}", OTHER_RULE],
+            [
+                f"3:1: it stands in a function: {OTHER_FORM}",
+                f"4:1: it stands in a function: {OTHER_FORM}",
+            ],
+        ),
+        (
+            ["case $1 in", "web1)", "P=80", ";;", "esac", RULE.replace("80", "$P")],
+            ["7:1: $P is not set to plain text"],
+        ),
+        (
+            ["P=80", f"if {IS_WEB1}; then", "P=81", "fi", RULE.replace("80", "$P")],
+            ["6:1: $P is not set to plain text"],
+        ),
+        (
+            ["for p in $(seq 1 2000); do", RULE.replace("80", "$p"), "done"],
+            ["3:1: 1 to 2000 are more than 1000"],
+        ),
+        (
+            ["N=", "for p in $(seq $N); do", RULE, "done"],
+            ["4:1: seq  would have to be run"],
+        ),
+        (
+            ["for p in $(seq ² ³); do", RULE, "done"],
+            ["3:1: ² to ³ are no numbers"],
+        ),
+        (
+            [
+                "for p in {1..40}; do",
+                "for q in {1..40}; do",
+                RULE.replace("80", "$p$q"),
+                "done",
+                "done",
+            ],
+            ["4:1: more than 1000 rounds of loops"],
+        ),
     ],
 )
 def test_blocks(lines: Sequence[str], why: Sequence[str]) -> None:
     """What decides over a rule from another line, or beside it, is never lost."""
     assert left("\n".join(["#!/bin/sh", *lines])) == [f"it:{one}" for one in why]
+
+
+def test_steps() -> None:
+    """seq with an increment is fewer ports than all from the first to the last."""
+    loop = f"for p in $(seq 8000 10 8020); do\n{RULE.replace('80', '$p')}\ndone\n"
+
+    found = entries(f"#!/bin/sh\n{loop}")
+
+    assert found == [f"0.0.0.0:{port}:{port}" for port in (8000, 8010, 8020)]
 
 
 def test_terminal_escapes() -> None:

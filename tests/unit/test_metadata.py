@@ -34,7 +34,7 @@ from vfwhooks.config.metadata_bounds import Permission
 from vfwhooks.config.metadata_forwards import check_guest, read_metadata
 from vfwhooks.config.metadata_syntax import format_tree, guest_tree, metadata_of
 from vfwhooks.config.port_mappings import METADATA
-from vfwhooks.config.yaml_nodes import Place
+from vfwhooks.config.yaml_nodes import Place, Problem
 from vfwhooks.config.yaml_tree import parse_tree
 from vfwhooks.libvirt.forwards_element import (
     find_faults,
@@ -241,6 +241,7 @@ FILES = [
     '- "[2001:db8::5]:443:443"\n',
     "- {published: 8000, target: 80, protocol: udp, host_ip: 203.0.113.5, "
     "allow_from: [10.0.0.0/8, 2001:db8::1], over_listener: true, masquerade: false}\n",
+    "- {published: 80, allow_from: [10.0.0.0/255.0.0.0, 192.0.2.0/0.0.0.255]}\n",
     "public_ip: [203.0.113.7]\noutgoing: false\n",
     'public_ip: ["2001:db8::7"]\nports:\n- 80\n',
     "- {published: 8000, target: 80, protocol: tcp, host_ip: {interface: eth0}}\n",
@@ -270,6 +271,18 @@ def _values(text: str) -> list[Forward]:
     assert guest, problems
     some = [*guest.forwards, *guest.unplaced]
     return [replace(one, place=Place("x")) for one in some]
+
+
+@pytest.mark.parametrize("text", ["{ports: [], public_ip: 203.0.113.7}", "{ports: []}"])
+def test_no_ports_beside_an_address(text: str) -> None:
+    """In metadata an address without ports has all of them: where none are meant,
+    nothing is written."""
+    problems: list[Problem] = []
+
+    metadata_of(parse_tree(text.encode(), "x", []), problems)
+
+    what = "metadata has no ports: [] beside a public_ip; forwards.yaml has it"
+    assert list(map(str, problems)) == [f"x:1:9: {what}"] * ("public" in text)
 
 
 def test_many_ports_to_one() -> None:

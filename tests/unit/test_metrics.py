@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-from unit.builders import CHECKOUT, fresh_state
+from unit.builders import CHECKOUT, fresh_state, refusal
 from vfwhooks.cli.metrics_file import show_metrics
 from vfwhooks.config.source_stamps import stamps, written_at
 from vfwhooks.diagnosis import metrics
@@ -223,14 +224,35 @@ def test_output_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert path.read_text().startswith("# HELP vfwhooks_info ")
 
 
-def test_no_output_leaves_nothing(tmp_path: Path) -> None:
-    """Where the file cannot be put, no part of it stays beside it."""
-    (tmp_path / "vfwhooks.prom/in").mkdir(parents=True)
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
+def test_no_output_takes_the_place_of_what_is_no_file(
+    tmp_path: Path, kind: str
+) -> None:
+    """A directory, a pipe, /dev/null above all: they stay, and nothing is left beside
+    them."""
+    there = tmp_path / "there"
+    if kind == "directory":
+        (there / "in").mkdir(parents=True)
+    elif kind == "pipe":
+        os.mkfifo(there)
+    else:
+        there.symlink_to("/dev/null")
     state = fresh_state(tmp_path)
-    with (
-        patch.object(metrics, "look", lambda *_: overview()),
-        pytest.raises(OSError, match="directory"),
-    ):
-        show_metrics(state, f"{tmp_path}/no.yaml", tmp_path / "vfwhooks.prom")
+    with patch.object(metrics, "look", lambda *_: overview()):
+        said = refusal(show_metrics, state, f"{tmp_path}/no.yaml", there)
 
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["state", "vfwhooks.prom"]
+    assert said == f"{there} is no regular file"
+    assert Path("/dev/null").is_char_device()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["state", "there"]
+
+
+def test_output_by_a_link(tmp_path: Path) -> None:
+    """A link leads where it led."""
+    path = tmp_path / "vfwhooks.prom"
+    path.symlink_to("there.prom")
+    state = fresh_state(tmp_path)
+    with patch.object(metrics, "look", lambda *_: overview()):
+        show_metrics(state, f"{tmp_path}/no.yaml", path)
+
+    assert path.is_symlink()
+    assert (tmp_path / "there.prom").read_text().startswith("# HELP vfwhooks_info ")

@@ -49,7 +49,7 @@ def test_remove(patterned: EditTarget, words: list[str], at: str, line: str) -> 
     for_all = "vfwhooks edit changes that for all that it matches"
     alone = f"an entry below guests: is {words[1]}'s alone"
     assert said == (
-        f"{words[1]} has no entry of its own: it is {where}\n  {line} "
+        f"{words[1]} has no entry of its own: it is {where}; line {line} "
         f"({for_all}; {alone})"
     )
     assert patterned.main.read_text() == FILE

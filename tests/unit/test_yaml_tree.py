@@ -155,6 +155,13 @@ def test_a_key_that_is_no_text() -> None:
         (b"ok\nb\xfcd", "f.yaml:2:2: byte 0xfc is not UTF-8"),
         (b"\xff", "f.yaml:1:1: byte 0xff is not UTF-8"),
         (b"\n\xff", "f.yaml:2:1: byte 0xff is not UTF-8"),
+        (b"a: 1\rb: \xff", "f.yaml:2:4: byte 0xff is not UTF-8"),
+        (b"\xef\xbb\xbfa: \xff", "f.yaml:1:4: byte 0xff is not UTF-8"),
+        (b"\xef\xbb\xbfa: \x01", "f.yaml:1:4: not YAML: unacceptable character #x0001"),
+        (
+            b"# \xc2\x85\r\na: \x01",
+            "f.yaml:3:4: not YAML: unacceptable character #x0001",
+        ),
         (b"\n\x07", "f.yaml:2:1: not YAML: unacceptable character #x0007"),
         ("ü: \udcff".encode(errors="surrogateescape"), "f.yaml:1:4: byte 0xff is not"),
         (b"a: \x07", "f.yaml:1:4: not YAML: unacceptable character #x0007"),

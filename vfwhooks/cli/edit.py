@@ -33,11 +33,18 @@ from ..libvirt.inventory import Inventory
 from ..store.state import State
 from ..values.errors import VfwError, show
 from .edit_outcome import Added, edited_copy, how_to_restore
-from .edited_files import all_names, file_to_be, find_guest, is_one, read_bytes
+from .edited_files import (
+    all_names,
+    file_to_be,
+    find_guest,
+    is_one,
+    read_bytes,
+    refuse_loss,
+)
 from .outcome import BAD, FAILED
 from .pattern_edits import find_opened, refuse_pattern, refuse_removal, tell_replaced
 from .printed_problems import print_plain
-from .replaced_entry import with_entries
+from .replaced_entry import tell_opened, with_entries
 from .safe_write import edited_alone, replace_file
 
 _PLACE = re.compile(r":\d+:\d+")
@@ -67,7 +74,7 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
         if arguments.file and not tree:
             path = file_to_be(arguments.file, target.main)
         published = find_published(tree, guest, entries) if tree else ""
-        if published and not arguments.replace:
+        if published and arguments.replace is None:
             said = f"vfwhooks: {published}; change it with: vfwhooks edit"
             print(said, file=sys.stderr)
             return BAD
@@ -78,11 +85,14 @@ def add_entries(arguments: argparse.Namespace, target: EditTarget) -> int:
         before = read_bytes(path)
         old, port = _decoded(before), arguments.replace
         after = with_entries(old, tree, guest, port, entries).encode()
+        refuse_loss(target.main, target.state, {path: after})
         replaced = tell_replaced(target.main, {path: after}, guest, known)
+        opened = tell_opened(tree, guest, port, entries)
         done = _carry_out(path, before, after, target, arguments.dry_run)
     if done:
         return done
     _warn(replaced)
+    _warn(opened)
     _warn(find_stranger(guest, known))
     added = Added(guest, arguments.entry)
     if arguments.dry_run:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from ..config.compiled_file import load
+from ..config.compiler import guest_lines
 from ..config.config_files import find_files
 from ..config.entry_spelling import names_in
+from ..config.forwards import GuestForwards
+from ..config.schema import read_forwards
+from ..config.source_stamps import stamped
 from ..config.yaml_nodes import Node, Place, Problem, Text
 from ..config.yaml_tree import read_tree
-from ..values.errors import VfwError
+from ..diagnosis.foreign_reasons import few
+from ..values.errors import VfwError, show
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -45,6 +52,61 @@ def _trees(main: Path) -> Iterable[tuple[Path, Node]]:
         if tree is None:
             raise VfwError(str(problems[0]), "mend that first: vfwhooks edit")
         yield path, tree or Text(Place(str(path)), "")
+
+
+def refuse_loss(main: Path, state: str, edited: Mapping[Path, bytes]) -> None:
+    """Raise VfwError where the main file is gone or empty, or forwards.d is gone, so
+    that the last good one is in force, and the edit would make a file in its place that
+    lacks some of its forwards."""
+    gone = [one for one in (main, main.parent / "forwards.d") if _is_gone(one)]
+    if not any(path in (one, one / path.name) for path in edited for one in gone):
+        return
+    there = {one.name: _forwards(guest_lines(one)) for one in _read(main, edited)}
+    lost = [
+        show(name)
+        for name, lines in _in_force(gone, state).items()
+        if not _forwards(lines) <= there.get(name, set())
+    ]
+    if lost:
+        what = f"{gone[0]} is {'empty' if gone[0].exists() else 'gone'}"
+        what += "; the last good one is in force, and this would end it for"
+        cure = "put it back, or write all of it again: vfwhooks edit"
+        raise VfwError(f"{what} {few(lost)}", cure)
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether it is not there, or a file with comments alone."""
+    if path.is_dir():
+        return False
+    lines = (read_bytes(path) or b"").removeprefix(codecs.BOM_UTF8).splitlines()
+    return all(line.strip()[:1] in (b"", b"#") for line in lines)
+
+
+def _read(main: Path, edited: Mapping[Path, bytes]) -> list[GuestForwards]:
+    return read_forwards(main, edited)[0]
+
+
+def _in_force(gone: Collection[Path], state: str) -> dict[str, list[str]]:
+    """The lines of guests and patterns, if one of these was there when they were
+    compiled."""
+    try:
+        compiled = load(state)
+        if compiled is None:
+            return {}
+        had = {one for path in stamped(compiled.stamps) for one in _with_parent(path)}
+        if had.isdisjoint(gone):
+            return {}
+        return {**compiled.guests(), **compiled.patterns()}
+    except VfwError:  # it is damaged
+        return {}
+
+
+def _with_parent(path: str) -> tuple[Path, Path]:
+    return Path(path), Path(path).parent
+
+
+def _forwards(lines: Iterable[str]) -> set[str]:
+    return {one for one in lines if one.startswith(("forward ", "claimed "))}
 
 
 def all_names(main: Path) -> list[str]:

@@ -156,7 +156,7 @@ def _edit(wanted: Copy, copy: Path, argv: list[str]) -> End:
         if failure:
             print(f"vfwhooks: {show(failure)}", file=sys.stderr)
             return End.BROKEN if after in (first, None) else End.KEPT
-        if after is None or after == wanted.before:
+        if after in (None, first):  # where there was no file, none is made
             return End.SAME
         problems = wanted.check(after)
         print_plain(problems)

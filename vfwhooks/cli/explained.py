@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+from ..config.value_syntax import parse_ports
 from ..diagnosis.explain import explain
 from ..diagnosis.live_ruleset import find_names, list_live, live_verdicts, read_live
 from ..diagnosis.overview import look
@@ -21,14 +22,14 @@ from ..rulesets.context import Names
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.report import tell
 from ..rulesets.ruleset_reader import load_ruleset
-from ..store.files import write
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import PROTOCOLS
 from .drawn import draw_host
+from .safe_write import put_file
 from .terminal import is_terminal
 
-_LAST_PORT = 65535
+_FOR_ROOT = 0o600  # a ruleset tells who may do what
 
 
 def explained(
@@ -36,9 +37,9 @@ def explained(
 ) -> tuple[Iterable[str], bool]:
     """The lines, and whether all is well (with --diff: whether nothing has changed)."""
     about = arguments.about
-    if arguments.trace:
+    if arguments.trace is not None:
         one, wait = arguments.trace, arguments.wait
-        source = arguments.source or ANYBODY
+        source = ANYBODY if arguments.source is None else arguments.source
         return trace(one, source, wait, state, config), True
     if arguments.save:
         save_host(arguments.save)
@@ -96,7 +97,11 @@ def trace(
     protocol, slash, port = about.lower().partition("/")
     if not slash:  # 8080, as everywhere
         protocol, port = PROTOCOLS[0], protocol
-    if protocol not in PROTOCOLS or not port.isdigit() or int(port) > _LAST_PORT:
+    try:
+        number = parse_ports(port).first if protocol in PROTOCOLS else 0
+    except VfwError:
+        number = 0
+    if not number or "-" in port:
         hint = "a protocol and a port: tcp/8080, udp/53"
         raise VfwError(f"{show(about)} cannot be traced", hint)
     try:
@@ -105,7 +110,7 @@ def trace(
         raise VfwError(f"{show(source)} is no address") from None
     verdicts = live_verdicts(state)
     rows = look(state, config).forwards
-    packet = verdicts.outside.connection(rows, protocol, int(port), source)
+    packet = verdicts.outside.connection(rows, protocol, number, source)
     yield from verdicts.trace(packet)
     if wait > 0:
         yield ""
@@ -137,10 +142,7 @@ def _watch(verdicts: PortVerdicts, packet: Packet, wait: float) -> Iterator[str]
 
 def save_host(path: Path) -> None:
     """Write this host's ruleset to a file, by rename; only root may read the file."""
-    if path.exists() and not path.is_file():
-        raise VfwError(f"{path} is no regular file")
-    data = list_live().encode("utf-8", "surrogateescape")
-    write(str(path), data, f"{path}.new")
+    put_file(path, list_live().encode("utf-8", "surrogateescape"), _FOR_ROOT)
 
 
 def changes(old: Path, new: Path | None, state: State) -> list[str]:

@@ -76,7 +76,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from ..libvirt.client import known_guests
     from .applied import ask_libvirtd
 
-    if arguments.about:
+    if arguments.about is not None:
         state = State(_state_path())
         followed = follow(state, _config(), arguments.about)
         print_followed(followed, arguments.json)

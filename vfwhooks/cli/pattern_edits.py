@@ -47,7 +47,7 @@ def refuse_removal(main: Path, guest: str, known: Known, typed: Sequence[str]) -
     ]
     for_all = f"{_EDIT} changes that for all that it matches"
     alone = f"an entry below guests: is {show(guest)}'s alone"
-    raise VfwError("\n  ".join([what, *lines]), f"{for_all}; {alone}")
+    raise VfwError("; line ".join([what, *lines]), f"{for_all}; {alone}")
 
 
 def _asked(pattern: GuestForwards, typed: Sequence[str]) -> list[Forward]:

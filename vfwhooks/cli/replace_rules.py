@@ -41,7 +41,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.protocols import ALL_PROTOCOLS
 from .applied import apply
-from .edited_files import file_to_be
+from .edited_files import file_to_be, refuse_loss
 from .outcome import DONE, FAILED
 from .output import counted
 from .printed_problems import print_plain
@@ -92,6 +92,7 @@ def replace_rules(
         )
         path = _path(output, here.main) if made.carried else None
         edited = {path: made.text.encode()} if path else {}
+        refuse_loss(here.main, here.state, edited)
         problems = read_forwards(here.main, edited)[1]
         print_plain(problems)
         if any(not one.is_warning for one in problems):

@@ -81,6 +81,28 @@ def replace_file(path: Path, before: bytes | None, after: bytes) -> None:
     _sync(target.parent)
 
 
+def put_file(path: Path, data: bytes, mode: int) -> None:
+    """Put a file of this mode there by rename, whatever was in it. A link leads where
+    it led. A power cut may lose it.
+
+    Raises VfwError for what no file can take the place of, OSError if it cannot be
+    written; then everything is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise VfwError(f"{path} is no regular file")
+    fd, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        os.rename(temporary, target)  # noqa: PTH104 - both as they are
+    except BaseException:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -94,7 +116,11 @@ def _look_like(fd: int, other: Path | None) -> None:
         return
     about = other.stat()
     os.fchown(fd, about.st_uid, about.st_gid)
-    for name in os.listxattr(other):
+    names = os.listxattr(other)
+    for name in {*os.listxattr(fd)} - {*names}:  # of the directory: its default ACL
+        with suppress(OSError):
+            os.removexattr(fd, name)
+    for name in names:
         with suppress(OSError):
             os.setxattr(fd, name, os.getxattr(other, name))
     os.fchmod(fd, stat.S_IMODE(about.st_mode))

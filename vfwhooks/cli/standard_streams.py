@@ -1,5 +1,5 @@
-"""The standard streams of a command: each is open, and a reader that goes away stops no
-work half-way."""
+"""The standard streams of a command: each is open, and neither a reader that goes away
+nor a character that the terminal does not have stops work half-way."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def make_dependable() -> None:
 
 
 def _dependable(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The stream, with an escape for what its encoding does not have (→ in
+    ISO-8859-1)."""
     raw = _Output(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
         raw if stream.write_through else io.BufferedWriter(raw),  # Python's own -u
         stream.encoding,
-        stream.errors,
+        "backslashreplace" if stream.errors == "strict" else stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )

@@ -183,7 +183,7 @@ def find_gone(path: Path, state: str) -> list[Problem]:
     gone = [path] if str(path) in had and not _is_there(path) else []
     if any(Path(one).parent == drop_ins for one in had) and not _is_there(drop_ins):
         gone.append(drop_ins)
-    cure = "write it again: vfwhooks add or vfwhooks edit; guests: {} says none"
+    cure = "put it back, or write it again: vfwhooks edit; guests: {} says none"
     cures = {path: cure, drop_ins: "put it back; an empty one says none"}
     stays = "is gone; the last good one stays in force"
     return [Problem(Place(str(one)), f"{stays}; {cures[one]}") for one in gone]

@@ -120,11 +120,13 @@ def find_entries(tree: Node, guest: str, ports: Iterable[str]) -> list[int]:
 
 def find_published(tree: Node, guest: str, entries: Iterable[str]) -> str:
     """What to say of a new entry, in flow style, whose port the guest has already in
-    the same way; '' if there is none."""
+    the same way; '' if there is none. Which addresses an interface or a name has, check
+    knows."""
     had = [
         (claim, one)
         for node in entries_of(tree, guest)
         for one in _forwards(node)
+        if not one.interface
         for claim in one.claims()
     ]
     for entry in entries:

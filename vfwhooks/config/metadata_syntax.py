@@ -14,12 +14,13 @@ from .entry_spelling import format_value
 from .keys import OPTIONS
 from .port_spellings import parse_entry, parse_published, parse_target
 from .value_reader import kind_of
-from .value_syntax import PortRange, parse_ports
+from .value_syntax import PortRange, parse_ports, parse_subnet
 from .yaml_nodes import Items, Node, Pairs, Place, Problem, Text, listed, pairs
 
 KEYS = ("ports", "public_ip", "outgoing")
 _SWITCHES = {"yes": "true", "no": "false"}
 _MOST = 256  # ports of a range that lead to one port
+_WAY_OUT = "metadata has no ports: [] beside a public_ip; forwards.yaml has it"
 _NO_RANGE = "no range says which ports; a whole address is a publicIp"
 
 
@@ -186,6 +187,8 @@ def metadata_of(node: Node, problems: list[Problem]) -> Part:
         parts.append(_part("publicIp", {"address": _word(one), **more}))
     for one in listed(ports):
         parts += _forwards(one, problems)
+    if ports and "public_ip" in given and not listed(ports):
+        problems.append(Problem(ports.place, _WAY_OUT))
     return _part("forwards", {}, parts)
 
 
@@ -239,9 +242,9 @@ def _host(node: Node) -> dict[str, str]:
 
 
 def _source(text: str) -> Part:
-    address, slash, prefix = text.partition("/")
-    more = {"prefix": prefix} if slash else {}
-    return _part("allowFrom", {"address": address, **more})
+    network = parse_subnet(text)
+    more = {"prefix": f"{network.prefixlen}"} if "/" in text else {}
+    return _part("allowFrom", {"address": f"{network.network_address}", **more})
 
 
 def _ranges(published: PortRange, target: PortRange) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,13 +63,21 @@ class _Entry:
 
 
 class PortList:
-    """Reads one guest's ports, with `defaults`. Problems go to `read`, and forwards on
-    interfaces to `by_interface` and `unplaced` (see GuestForwards)."""
+    """Reads one guest's ports, with `defaults`. `misfit` says why the guest has no
+    address for one of the host's. Problems go to `read`, and forwards on interfaces to
+    `by_interface` and `unplaced` (see GuestForwards)."""
 
-    def __init__(self, read: Values, defaults: Defaults, hosts: HostIps) -> None:
+    def __init__(
+        self,
+        read: Values,
+        defaults: Defaults,
+        hosts: HostIps,
+        misfit: Callable[[Address], str] = lambda _: "",
+    ) -> None:
         self._read = read
         self._defaults = defaults
         self._hosts = hosts
+        self._misfit = misfit
         self._by_defaults: list[_Place] = []
         self.by_interface: list[Forward] = []
         self.unplaced: list[Forward] = []
@@ -234,10 +242,12 @@ class PortList:
     def _reachable(self, entry: _Entry) -> list[HostIp]:
         """The entry's addresses to which anybody may connect. A written address that
         nobody may connect to is a problem, and so is a name if all of its addresses
-        are; which addresses an interface has is another matter on each host."""
+        are, or the guest has none of their families; which addresses an interface has
+        is another matter on each host."""
         host_ips = entry.host_ips or (_EVERY,)
         faults = {
             one: find_fault(self._sources(entry, one), one.address)
+            or (self._misfit(one.address) if one.source else "")
             for one in host_ips
             if one.address
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -269,7 +270,8 @@ class _Reader:
         if "network" in parts:
             network = self.read.scalar(parts["network"], str) or ""
         bridge = self.bridge(parts)
-        ports = PortList(self.read, defaults, self.hosts)
+        misfit = partial(_misfit, name, addresses)
+        ports = PortList(self.read, defaults, self.hosts, misfit)
         if public.is_one_to_one:
             forwards = ports.one_to_one(public)
         else:
@@ -296,17 +298,21 @@ class _Reader:
         if not families:
             return guest
         for forward in guest.forwards:
-            if forward.interface:
-                continue
-            if forward.host_ip and forward.host_ip.version not in families:
-                host = f"host_ip {forward.host_ip} is IPv{forward.host_ip.version}"
-                which = ", ".join(map(str, guest.addresses))
-                self.read.wrong(
-                    forward.place, f"{host}, but {guest.name} is at {which}"
-                )
+            if forward.host_ip and not forward.interface:
+                why = _misfit(guest.name, guest.addresses, forward.host_ip)
+                if why:
+                    self.read.wrong(forward.place, why)
         fitting = [
             one
             for one in guest.forwards
             if not one.interface or (one.host_ip and one.host_ip.version in families)
         ]
         return replace(guest, forwards=tuple(fitting))
+
+
+def _misfit(guest: str, addresses: tuple[Address, ...], host_ip: Address) -> str:
+    """Why a guest at these addresses is none for the host's; '' if it is, or may be."""
+    if not addresses or host_ip.version in {one.version for one in addresses}:
+        return ""
+    which = ", ".join(map(str, addresses))
+    return f"host_ip {host_ip} is IPv{host_ip.version}, but {guest} is at {which}"

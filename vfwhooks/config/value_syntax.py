@@ -23,6 +23,7 @@ Address = Union[IPv4Address, IPv6Address]
 Subnet = Union[IPv4Network, IPv6Network]
 _TOO_LONG = 10  # digits of a port; Python refuses thousands of digits
 _LONGEST_NAME = 15  # bytes in the name of an interface
+_MAPPED = 96  # bits before an IPv4 address that is written as IPv6
 _BETWEEN = frozenset(" ,\t\n")
 
 
@@ -162,13 +163,21 @@ def parse_subnet(text: str) -> Subnet:
     if "%" in text:  # Python takes any text as a zone, and the rules would have it
         raise VfwError(f"{show(text)}: a source range has no zone")
     try:
-        return ip_network(text)
+        network = ip_network(text)
     except ValueError as error:
         if "host bits" in str(error):
             right = ip_network(text, strict=False)
             raise VfwError(f"{text} has host bits set; write {right}") from None
         what = f"{text!r} is not an address or a network like 10.0.0.0/8"
         raise VfwError(what) from None
+    first = network.network_address
+    if first.is_unspecified and "/" not in text:
+        raise VfwError(f"nobody has the address {text}; write {text}/0 for everybody")
+    four = first.ipv4_mapped if isinstance(first, IPv6Address) else None
+    if four and network.prefixlen >= _MAPPED:
+        right = ip_network(f"{four}/{network.prefixlen - _MAPPED}")
+        raise VfwError(f"{text}: write {right}")
+    return network
 
 
 def parse_bridge(text: str) -> str:

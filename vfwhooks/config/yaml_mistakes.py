@@ -19,7 +19,7 @@ _NO_NAMES = (*PROTOCOLS, "localhost")
 _LONGEST = 500
 _FARTHEST = 1000
 _MOST = 30_000
-_COMMENT = re.compile(r"(^|\s)#.*$")
+_COMMENT = re.compile(r"(?:^|(?<=[\s\[{,]))#.*$")
 _COLON = re.compile(
     rf"^(\s*)({_NAME}|\"[^\"]*\"):(?=[\[{{\"'\w])(?!.*:\s)(.*[^:\s])\s*$"
 )

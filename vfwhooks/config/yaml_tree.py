@@ -143,8 +143,10 @@ def _place(mark: yaml.Mark | Slip, name: str) -> Place:
 
 
 def _behind(text: str, name: str) -> Place:
-    """The place after a text that the file begins with."""
-    return Place(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
+    """The place after a text that the file begins with, as YAML counts lines; a byte
+    order mark is no column."""
+    lines = split(text.removeprefix("\ufeff"))
+    return Place(name, len(lines), len(lines[-1]) + 1)
 
 
 @dataclass
@@ -198,7 +200,7 @@ class _Reading:
         self, name: str, problems: list[Problem], text: str, spans: Spans | None
     ) -> None:
         self._name, self._problems, self._spans = name, problems, spans
-        self._written = split(text)
+        self._written = split(text.removeprefix("\ufeff"))
 
     def tree(self, events: Iterable[yaml.Event]) -> Node:
         """The tree that the events make."""

@@ -83,6 +83,8 @@ class _Conditions:
         keys = [element.key for element in one.elements()] if one else []
         if not keys or any(len(key) != 1 for key in keys):
             raise NotCarried(f"what is in the set {name} is not in this file")
+        if one and one.is_passing:
+            raise NotCarried(f"what is in the set {name} comes and goes by itself")
         return tuple(key[0] for key in keys)
 
     def _narrow(self, field: str, values: tuple[str, ...], text: str) -> None:
@@ -198,7 +200,7 @@ def _of_map(
     if name[:1] == "{":
         one = Set("")
         add_elements(one, name.strip("{} "))
-    if key != "dport" or one is None or found.get("dport"):
+    if key != "dport" or one is None or one.is_passing or found.get("dport"):
         raise NotCarried("it takes its addresses from a map; write them one by one")
     implied = _PORT_OF.search(rule.text)
     if not base.protocols and implied:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from ..config.yaml_nodes import Node, Pairs, Text, pairs
 from ..values.protocols import PROTOCOLS
 from .imported import Found, Imported, Left, NotCarried, parse_span, span, unreadable
-from .source_tree import items, origin, parse_source, value
+from .source_tree import items, origin, parse_source, plain, value
 
 _FLAT = "docker compose config writes it out, with variables and aliases in place"
 _BINDING = "com.docker.network.bridge.host_binding_ipv4"
+_PORTLESS = "macvlan", "ipvlan"  # drivers of networks
 _KEYS = ("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol")
 
 
@@ -26,14 +27,18 @@ def read_compose(text: str, name: str) -> Found:
     if "include" in pairs(tree):
         at = pairs(tree)["include"]
         found.take(Left(origin(at), f"include: is not followed; {_FLAT}"))
-    bound = [*_bound_networks(pairs(pairs(tree).get("networks")))]
+    networks = pairs(pairs(tree).get("networks"))
+    bound = [*_bound_networks(networks)]
     for key, node in services.nodes:
         ports = pairs(node).get("ports")
+        closed = _why_closed(pairs(node), networks)
         if "extends" in pairs(node):
             at = pairs(node)["extends"]
             found.take(Left(origin(at), f"extends: is not followed; {_FLAT}"))
         for port in items(ports):
             one = _read(key.value, port)
+            if closed and isinstance(one, Imported):
+                one = Left(one.origin, closed)
             if bound and isinstance(one, Imported) and not one.host_ips:
                 one = Left(one.origin, f"{bound[0]}; name the address at the port")
             found.take(one)
@@ -48,6 +53,29 @@ def _bound_networks(networks: dict[str, Node]) -> Iterator[str]:
         address = value(pairs(pairs(node).get("driver_opts")), _BINDING)
         if address:
             yield f"the network {name} may publish it on {address} alone"
+
+
+def _why_closed(service: dict[str, Node], networks: dict[str, Node]) -> str:
+    """Why Docker publishes no port of the service; '' if it does."""
+    mode, scale = value(service, "network_mode"), value(service, "scale")
+    scale = scale or value(pairs(service.get("deploy")), "replicas")
+    if mode in ("host", "none") or mode.startswith(("service:", "container:")):
+        return f"with network_mode: {mode} Docker publishes no port of the service"
+    if scale == "0":
+        return "no container of the service runs"
+    if items(service.get("profiles")):
+        some = ", ".join(map(plain, items(service["profiles"])))
+        return f"the service is for the profile {some} alone"
+    named = service.get("networks")
+    names = [*pairs(named), *map(plain, items(named))] or ["default"]
+    if all(_is_closed(pairs(networks.get(name))) for name in names):
+        return f"Docker publishes no port on the network {', '.join(names)}"
+    return ""
+
+
+def _is_closed(network: dict[str, Node]) -> bool:
+    is_internal = value(network, "internal").lower() == "true"
+    return is_internal or value(network, "driver") in _PORTLESS
 
 
 def _read(guest: str, node: Node) -> Imported | Left:

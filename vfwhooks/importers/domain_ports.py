@@ -31,6 +31,7 @@ _FORWARD = re.compile(
     r"-(?P<guest>[^:]*):(?P<target>\d+)"
 )
 _ALL = "without a range passt forwards every port; name the ports that are meant"
+_IN_JSON = "it is JSON; write user,hostfwd=PROTOCOL:ADDRESS:PORT-GUEST:PORT"
 _NIC = (
     "{} has an interface of type user: nothing can be forwarded to it; give the guest "
     "one of type network."
@@ -103,9 +104,12 @@ def _range(element: Element) -> PortRange:
 def _host_forwards(
     base: Imported, element: Element, xml: SourceXml
 ) -> Iterator[Imported | Left]:
-    """hostfwd=[tcp|udp]:[ADDRESS]:PORT-[GUEST]:PORT among a network's options."""
-    options = re.split("(?<!,),(?!,)", element.get("value", ""))
-    for option in options:
+    """hostfwd=[tcp|udp]:[ADDRESS]:PORT-[GUEST]:PORT among a network's options. Without
+    an address QEMU listens on every one of IPv4."""
+    whole = element.get("value", "")
+    if whole.lstrip()[:1] == "{" and "hostfwd" in whole:
+        yield Left(Origin(xml.origin(element).where, whole), _IN_JSON)
+    for option in re.split("(?<!,),(?!,)", whole):
         key, _, text = option.partition("=")
         if key != "hostfwd":
             continue
@@ -121,7 +125,7 @@ def _host_forwards(
                 base,
                 origin=origin,
                 protocols=(match["protocol"] or "tcp",),
-                host_ips=(host,) if host else (),
+                host_ips=(host or "0.0.0.0",),
                 published=span(*parse_span(match["published"])),
                 target=span(*parse_span(match["target"])),
             )

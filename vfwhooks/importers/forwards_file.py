@@ -186,11 +186,13 @@ class _Page:
     def _forward(
         self, one: Imported, guest: _Guest, deep: str, said: dict[str, int]
     ) -> None:
-        """Its entries; where one is there already (`said`, with its line), the place
-        stands beside the other's."""
+        """Its entries, each for the family of the source's rule alone; where one is
+        there already (`said`, with its line), the place stands beside the other's."""
         bound = one
-        is_of_one = len(guest.addresses) > 1 and one.address and not one.host_ips
-        if is_of_one and not any(_is_twin(one, other) for other in guest.forwards):
+        is_of_both = len(guest.addresses) > 1 and any(
+            _is_twin(one, other) for other in guest.forwards
+        )
+        if one.address and not one.host_ips and not is_of_both:
             every = _EVERYWHERE[6 if ":" in one.address else 4]
             bound = replace(one, host_ips=(every,))
         entries = [spell(bound, protocol) for protocol in one.protocols]

@@ -14,7 +14,7 @@ _ADDRESSES = ("private_ip", "public_ip", "source_ip")
 _NONE = Text(Place(""), "")
 _EVERY = (
     "Without a public_ip the hook took the address of the default route; here such a "
-    "port is on every address of the host (defaults: host_ip: says another one)."
+    "port is on every IPv4 address of the host (0.0.0.0)."
 )
 _FOR_ALL = (
     "The hook looked at source_ip for port_map alone; here it is for port_range too."

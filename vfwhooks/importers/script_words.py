@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..values.errors import show
 from .imported import NotCarried
@@ -21,7 +21,8 @@ _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _ALL = re.compile(r'"?\$\{(!)?([A-Za-z_]\w*)\[[@*]\]\}"?')
 _BRACKETS = re.compile(r"\(\s*([^()]*)\)")
 _ARGUMENT = re.compile(r"\$(?:([1-4])|\{([1-4])\})")
-_LONGEST = 1000
+MOST = 1000  # rounds of loops
+_LONGEST = 7  # digits of a number
 
 
 class Variables:
@@ -61,8 +62,7 @@ class Variables:
             pattern.fullmatch(text) for pattern in (_SEQ, _BRACES, _ALL)
         )
         if seq:
-            ends = self.expanded(seq[1] or seq[2], {}).split()
-            return _numbers(ends[0] if len(ends) > 1 else "1", ends[-1])
+            return _sequence(self.expanded(seq[1] or seq[2], {}).split())
         if braces:
             return _numbers(braces[1], braces[2])
         if every:
@@ -71,6 +71,10 @@ class Variables:
         if "`" in text or "$(" in text:
             raise NotCarried(f"{show(text)} would have to be run")
         return self.expanded(text, {}).split()
+
+    def forget(self, names: Iterable[str]) -> None:
+        """What a block has set that some runs of the script do not go through."""
+        self._set.update(dict.fromkeys(names))
 
     def _get(self, name: str) -> list[str]:
         values = self._set.get(name)
@@ -105,15 +109,30 @@ class Variables:
         if text is None:
             return 0
         shown = round_.get(text) or self.expanded(text, round_)
-        if not shown.isdigit() or int(shown) >= count:
+        if not _is_number(shown) or int(shown) >= count:
             raise NotCarried(f"there is no value number {show(shown)}")
         return int(shown)
 
 
-def _numbers(first: str, last: str) -> list[str]:
-    if not (first.isdigit() and last.isdigit() and len(last) < 7):
+def _sequence(words: Sequence[str]) -> list[str]:
+    """What seq prints for LAST, FIRST LAST or FIRST INCREMENT LAST."""
+    if len(words) not in (1, 2, 3):
+        raise NotCarried(f"seq {show(' '.join(words))} would have to be run")
+    first, last = words[0] if len(words) > 1 else "1", words[-1]
+    return _numbers(first, last, words[1] if len(words) > 2 else "1")
+
+
+def _numbers(first: str, last: str, step: str = "1") -> list[str]:
+    if not all(map(_is_number, (first, last, step))) or not int(step):
         raise NotCarried(f"{show(first)} to {show(last)} are no numbers")
-    return [str(n) for n in range(int(first), int(last) + 1)][:_LONGEST]
+    found = range(int(first), int(last) + 1, int(step))
+    if len(found) > MOST:
+        raise NotCarried(f"{first} to {last} are more than {MOST}")
+    return list(map(str, found))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < _LONGEST
 
 
 def find_guest(condition: str) -> str:

@@ -14,7 +14,7 @@ from ..values.errors import show
 from .carried_rule import carried
 from .imported import Found, Imported, Left, NotCarried, Origin, unreadable
 from .narrow_accepts import Accepts
-from .script_words import Variables, find_guest
+from .script_words import MOST, Variables, find_guest
 
 _TOOL = re.compile(r"(?:sudo\s+)?(?:\S*/)?(ip6?tables)\s+(.*)")
 _ASSIGNMENT = re.compile(
@@ -28,20 +28,27 @@ _IDLE = re.compile(
     r"(?:#.*|(?:exit|echo|logger|sleep)\b(?!.*DNAT).*|set\s.*|:|true|then|do)?"
 )
 _NOT_KNOWN = "it is in none of the forms of the wiki's script, and nothing is run"
+_ENDED = "the script has ended before it, by exit"
+_TEXT = f"it is text for a command (<<): {_NOT_KNOWN}"
+_FUNCTION = re.compile(r"(?:function\s+[\w-]+(?:\s*\(\))?|[\w-]+\s*\(\))\s*\{?")
+_HERE = re.compile(
+    r"""(?:"[^"]*"|'[^']*'|[^#"'])*?(?<!<)<<-?\s*(["']?)([A-Za-z_]\w*)\1(?!.*\)\)).*"""
+)
 _FORWARD = re.compile(r"(?:-A|-I|--append|--insert)\s+FORWARD\b")
-_MOST = 1000  # rounds of loops
 
 
 @dataclass
 class _Block:
-    """An `if`, `for` or `case` that is open: the guest that it is for, the values that
-    its variable takes, and why nothing in it can be carried over."""
+    """An `if`, `for`, `case` or function that is open: the guest that it is for, the
+    values that its variable takes, why nothing in it can be carried over, and which
+    variables it sets."""
 
     word: str
     guest: str = ""
     variable: str = ""
     values: list[str] = field(default_factory=list)
     why: str = ""
+    sets: list[str] = field(default_factory=list)
 
 
 def read_script(text: str, name: str) -> Found:
@@ -86,21 +93,42 @@ class _Script:
         self._variables = Variables()
         self._blocks: list[_Block] = []
         self._only = ""  # the guest, where the script leaves for all others
+        self._text_end = ""  # of a text for a command
+        self._ended = ""
 
     def line(self, line: str, origin: Origin) -> None:
         """Read one."""
+        if self._text_end:
+            if "DNAT" in line:
+                self.found.take(Left(origin, _TEXT))
+                self.has_rules = True
+            self._text_end = "" if line == self._text_end else self._text_end
+            return
+        here = _HERE.fullmatch(line)
+        self._text_end = here[2] if here else ""
         line = re.sub(r"\s+#\s.*$", "", line) if '"' not in line else line
         if _IDLE.fullmatch(line):
-            if line.startswith("exit") and self._why:
-                self.found.take(Left(origin, self._why))
+            if line.startswith("exit"):
+                self._exit(origin)
             return
         tool, assignment = _TOOL.fullmatch(line), _ASSIGNMENT.fullmatch(line)
         if tool:
             self._rule(tool[2], origin, is_six=tool[1] == "ip6tables")
         elif assignment:
             self._variables.set(assignment[1], assignment[2].strip())
+            for block in self._blocks[-1:]:
+                block.sets.append(assignment[1])
         elif not self._structure(line):
             self.found.take(Left(origin, _NOT_KNOWN))
+
+    def _exit(self, origin: Origin) -> None:
+        """The rest of the block, or of the script, is never run."""
+        if self._why:
+            self.found.take(Left(origin, self._why))
+        elif self._blocks:
+            self._blocks[-1].why = _ENDED
+        else:
+            self._ended = _ENDED
 
     def _structure(self, line: str) -> bool:
         """Whether a line opens or ends a block, or says which guest is meant."""
@@ -113,8 +141,8 @@ class _Script:
         if condition:
             block = self._if(condition[1])
             if first == "elif" and self._blocks:
-                block.why = self._blocks.pop().why or block.why
-            if not line.endswith(" fi"):
+                block.why = self._pop().why or block.why
+            if not re.search(r"[\s;]fi$", line):
                 self._blocks.append(block)
             return not condition[2]
         if loop:
@@ -124,21 +152,41 @@ class _Script:
             self._blocks.append(_Block(_BLOCKS[first], why=why))
         elif line in ("else", "fi", "done", "esac") or line.startswith("done <"):
             self._end(line)
-        else:
+        elif not self._function(line):
             inside = self._blocks[-1:] and self._blocks[-1].word == "esac"
             return bool(inside and (line == ";;" or line.endswith(")")))
         return True
 
+    def _function(self, line: str) -> bool:
+        """Whether a line opens or ends a function: nobody knows who calls it."""
+        if _FUNCTION.fullmatch(line):
+            why = f"it stands in a function: {_NOT_KNOWN}"
+            self._blocks.append(_Block("}", why=why))
+            return True
+        is_open = bool(self._blocks) and self._blocks[-1].word == "}"
+        if is_open and line == "}":
+            self._pop()
+        return is_open and line in ("{", "}")
+
     def _end(self, line: str) -> None:
-        if line == "else" and self._blocks:
-            self._blocks[-1] = _Block("fi", why=f"it stands in an else: {_NOT_KNOWN}")
-        elif self._blocks:
-            self._blocks.pop()
+        if self._blocks:
+            self._pop()
+        if line == "else":
+            why = f"it stands in an else: {_NOT_KNOWN}"
+            self._blocks.append(_Block("fi", why=why))
+
+    def _pop(self) -> _Block:
+        block = self._blocks.pop()
+        self._variables.forget(block.sets)
+        for above in self._blocks[-1:]:
+            above.sets += block.sets
+        return block
 
     @property
     def _why(self) -> str:
         """Why nothing here can be carried over; '' if it can."""
-        return next((block.why for block in self._blocks if block.why), "")
+        whys = (block.why for block in self._blocks if block.why)
+        return self._ended or next(whys, "")
 
     def _if(self, condition: str) -> _Block:
         """The block of a condition that is all of tests for a guest and for events."""
@@ -175,7 +223,7 @@ class _Script:
         if self._why:
             self.found.take(Left(origin, self._why))
             return
-        for values in self._rounds():
+        for values in self._rounds(origin):
             try:
                 words = shlex.split(self._variables.expanded(text, values))
             except (NotCarried, ValueError) as error:
@@ -188,7 +236,7 @@ class _Script:
 
     def _accept(self, text: str, origin: Origin) -> None:
         """What lets the guest's packets pass is ours to do, for all that it lets."""
-        for values in self._rounds():
+        for values in self._rounds(origin):
             try:
                 _, words = _added(shlex.split(self._variables.expanded(text, values)))
                 rule = SaveRule(words, ()).read()
@@ -197,8 +245,9 @@ class _Script:
             one = Rule("", origin.text, tuple(rule.matches), rule.verdict)
             self.accepts.add(one, origin.where)
 
-    def _rounds(self) -> list[dict[str, str]]:
-        """The values of the loops' variables, round by round."""
+    def _rounds(self, origin: Origin) -> list[dict[str, str]]:
+        """The values of the loops' variables, round by round; none where there are too
+        many, which is told."""
         rounds: list[dict[str, str]] = [{}]
         for block in self._blocks:
             if block.variable:
@@ -206,7 +255,10 @@ class _Script:
                     {**one, block.variable: value}
                     for one in rounds
                     for value in block.values
-                ][:_MOST]
+                ]
+            if len(rounds) > MOST:
+                self.found.take(Left(origin, f"more than {MOST} rounds of loops"))
+                return []
         return rounds
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .nft_reader import add_rule, set_base
+from .nft_reader import PASSING, add_rule, set_base
 from .nft_words import STARTS, VALUES
 from .ruleset import Element, Problem, Ruleset, Set
 
@@ -71,6 +71,8 @@ def _take(found: Ruleset, line: int, item: dict[str, Any]) -> None:
         add_rule(chain, place, " ".join(text.split()), is_sure=True)
     else:
         one = table.sets.setdefault(str(about["name"]), Set(str(about["name"])))
+        flags = {*_listed(about.get("flags", [])), *about}
+        one.is_passing = not PASSING.isdisjoint(flags)
         for element in about.get("elem", []):
             one.add(_element(element))
 

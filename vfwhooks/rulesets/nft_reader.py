@@ -33,6 +33,7 @@ _ELEMENT_COMMENT = re.compile(r' comment "([^"]*)"')
 IPTABLES_TABLES = {"filter", "nat", "mangle", "raw", "security"}
 _FAMILIES = {"ip", "ip6", "inet", "arp", "bridge", "netdev"}
 _OF_TABLES = {"flags", "comment"}
+PASSING = {"dynamic", "timeout"}  # of sets
 _MOST_LINES = 100_000  # of one rule's or one set's elements
 
 
@@ -122,6 +123,8 @@ class _Reader:
         if self._set is not None:
             if text.startswith("elements = {"):
                 add_elements(self._set, text[12:].rstrip("} "))
+            elif text.startswith(("flags ", "timeout ")):
+                self._set.is_passing |= not PASSING.isdisjoint(re.findall(r"\w+", text))
         elif self._chain and not (self._table.is_dormant and _BASE.match(text)):
             add_line(self._chain, self._first, text)
 

@@ -92,9 +92,11 @@ class Problem(NamedTuple):
 
 @dataclass(eq=False)
 class Set:
-    """A set or a map: elements to be found at once, and those that are ranges."""
+    """A set or a map: elements to be found at once, and those that are ranges. Where it
+    `is_passing`, they come and go by themselves."""
 
     name: str
+    is_passing: bool = False
     exact: dict[tuple[str, ...], Element] = field(default_factory=dict)
     ranges: list[Element] = field(default_factory=list)
 
