@@ -49,7 +49,8 @@ class StaleNotes:
         removed = find_stale(pairs, removed)
         if may_leave_stale(removed, added):
             removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
-            text = cut_text(removed, added, beside(removed, held))
+            stay = [*beside(removed, held), *on_addresses(added, removed, held)]
+            text = cut_text(removed, added, dict.fromkeys(stay))
             self._state.write(f"cuts/{time.monotonic_ns():020d}", text)
             self.has_any = True
 
@@ -133,6 +134,34 @@ def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
         entry
         for entry in (held if guests else ())
         if isinstance(entry, Dnat) and entry.address in guests and entry not in gone
+    ]
+
+
+def on_addresses(
+    added: Iterable[Entry], removed: Iterable[Entry], held: Collection[Entry]
+) -> list[Dnat]:
+    """The entries in force on the addresses on which an added entry takes over UDP from
+    entries on every address: what they forward stays theirs."""
+    hosts = {one.published.host for one in overruling(added)}
+    gone = set(removed) if hosts else set()
+    return [
+        entry
+        for entry in (held if hosts else ())
+        if isinstance(entry, Dnat)
+        and entry.published.host in hosts
+        and entry not in gone
+    ]
+
+
+def overruling(added: Iterable[Entry]) -> list[Dnat | Reject]:
+    """The added entries on one address whose UDP (of a whole address: all but TCP) an
+    entry on every address may have forwarded so far."""
+    return [
+        entry
+        for entry in added
+        if isinstance(entry, (Dnat, Reject))
+        and entry.published.host is not None
+        and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
     ]
 
 
