@@ -103,7 +103,25 @@ class DesiredState:
         if self.settings.from_metadata:
             settled.claims = self.settings.from_metadata.claims
         settled.is_shared = self.settings.is_shared
+        settled.shares = self._shared_ranges()
         return settled
+
+    def _shared_ranges(self) -> list[Published]:
+        """The ranges that another guest may want, whole, with ports of this one's."""
+        if not self.settings.is_shared:
+            return []
+        had = [one.published for one in self.entries if isinstance(one, Dnat)]
+        ranges = [
+            forward.published(family)
+            for forward in self.settings.forwards
+            for family in forward.families
+            if forward.first < forward.last
+        ]
+        return [
+            one
+            for one in ranges
+            if any(one.is_beside(part) and one.has(part.first) for part in had)
+        ]
 
     def _is_waiting(self) -> bool:
         """Whether forwards have no address, or none of a family that the guest's

@@ -88,6 +88,7 @@ class PendingChanges:
         record.public = old.public if old else {}
         record.is_returned = old.is_returned if old else False
         record.is_shared = old.is_shared if old else False
+        record.shares = old.shares if old else []
         record.is_away, record.left = is_away, old.left if old else []
 
     def arrived(self) -> list[Record]:
