@@ -3,11 +3,24 @@ of libvirt's bridge and elsewhere, whether guests run or not."""
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import suppress
 
 import pytest
-from standin import BACKENDS, QUIET, Guest, StandIn, alone, kernel
+from standin import (
+    BACKENDS,
+    CONFIG,
+    STATE,
+    Guest,
+    StandIn,
+    alone,
+    kernel,
+    run,
+)
+
+from vfwhooks.diagnosis.overview import look
+from vfwhooks.store.state import State
 
 WEB0, WEB1 = Guest("web0", 10), Guest("web1", 11)
 PLACE = "192.168.122.1", 8080
@@ -41,12 +54,12 @@ def test_of_a_guest_whose_port_stays_rejected(backend: str) -> None:
     with serve() as service:
         host.apply()
         served = [is_served(service)]
-        assert host.start(WEB0) == QUIET
+        host.event("qemu", WEB0.name, "started", WEB0.xml())
         served.append(is_served(service))
         found = [kernel(backend)]
         host.apply(WEB0)
         full = [kernel(backend)]
-        assert host.stop(WEB0) == QUIET
+        host.event("qemu", WEB0.name, "stopped")
         served.append(is_served(service))
         found.append(kernel(backend))
         host.apply()
@@ -68,7 +81,7 @@ def test_of_a_guest_whose_port_is_to_stay_rejected(backend: str) -> None:
     that may not connect to the guest does not get to the service either."""
     host = StandIn(backend, LISTED)
     host.network(WEB0)
-    assert host.start(WEB0) == QUIET
+    host.apply(WEB0)
     with serve("0.0.0.0") as service:
         served = [is_served(service)]
         host.configure(f"{LISTED}    when_stopped: reject\n")
@@ -85,12 +98,34 @@ def test_beside_two_guests_of_a_pattern(backend: str) -> None:
     second guest, which has none of it, does not give it to the service."""
     host = StandIn(backend, PATTERN)
     host.network(WEB0, WEB1)
-    assert host.start(WEB0) == QUIET
+    host.apply(WEB0)
     with serve() as service:
         served = [is_served(service)]
-        assert host.start(WEB1) == QUIET
+        host.event("qemu", WEB1.name, "started", WEB1.xml())
         served.append(is_served(service))
         host.apply(WEB0, WEB1)
         served.append(is_served(service))
 
     assert served == [False] * 3
+
+
+DNS = """guests:
+  web0: ['192.168.122.1:53:53/udp', '192.168.122.1:54:54/udp']
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_what_is_never_forwarded(backend: str) -> None:
+    """DNS on the bridge's address: status does not call active what leads nowhere."""
+    host = StandIn(backend, DNS)
+    host.network(WEB0)
+    host.apply(WEB0)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        for port in (53, 54):
+            client.sendto(b"1", (PLACE[0], port))
+
+    led = re.findall(r"dport=(\d+) .*src=192.168.122.10 ", run("conntrack", "-L"))
+    rows = look(State(str(STATE)), str(CONFIG)).forwards
+    states = {row.published: row.state for row in rows}
+    assert (led, states) == (["54"], {"53": "conflict", "54": "active"})

@@ -26,7 +26,7 @@ def test_a_service_in_a_range(backend: str, is_before: bool) -> None:
         service.bind(("0.0.0.0", 5005))
         if is_before:
             service.listen()
-        host.event("qemu", "web0", "started", WEB0.xml())
+        host.apply(WEB0)
         before = published(backend)
         if is_before:
             service.close()

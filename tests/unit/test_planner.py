@@ -466,6 +466,22 @@ def test_whoever_takes_dns_leaves_it_to_every_bridge(tmp_path: Path) -> None:
     ]
 
 
+def test_dns_on_the_address_of_a_bridge(tmp_path: Path) -> None:
+    """Whoever publishes just that has nothing, since the port stays libvirt's there,
+    with `over_listener` too; other ports there are as elsewhere."""
+    port = "forward 192.168.122.1 udp {0} {0} {0} {0} -"
+    lines = [f"{port.format(53)} over_listener=True", port.format(54), *WEB]
+
+    found = planner(tmp_path, {"web1": lines}).guest(running())
+
+    why = "udp/53 on 192.168.122.1, the address of a bridge, stays the host's"
+    one = "dnat 4 192.168.122.1 udp 54 54 192.168.122.10 54"
+    assert written(found.entries) == [one, *WEB_AT_10]
+    assert keys(found.conflicts) == {
+        "dnat 4 192.168.122.1 udp 53 53": f"{why} (DNS, DHCP, TFTP)"
+    }
+
+
 def test_a_guest_that_waits_needs_no_network(tmp_path: Path) -> None:
     """A network whose only guest has no address yet has no entries."""
     found = planner(tmp_path, {"web1": WEB}, Host(network())).all([running()])

@@ -288,6 +288,11 @@ def network_entries(subnets: Iterable[tuple[Address, Subnet]]) -> list[Entry]:
     return list(dict.fromkeys(found))  # two addresses may be in one subnet
 
 
+def is_exempt(one: Published) -> bool:
+    """Whether this is a port that stays libvirt's on the addresses of its bridges."""
+    return not one.is_range and (one.protocol, one.first) in _EXEMPT[one.family]
+
+
 def _is_within(subnet: Subnet, other: Subnet) -> bool:
     """Whether the subnet is a part of a larger one."""
     is_smaller = subnet.prefixlen > other.prefixlen

@@ -14,7 +14,7 @@ from .port_conflicts import is_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Union
 
     from ..config.port_mappings import Addresses, Claimed
@@ -164,10 +164,11 @@ class DesiredState:
         rules = [one for one in some if not isinstance(one, Listener)]
         return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
-    def plan(self, own: list[Address]) -> None:
-        """Plan the entries, without ports of other owners and without the addresses
-        `own`, which are the host's own."""
-        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
+    def plan(self, own: list[Address], kept: Iterable[Published] = ()) -> None:
+        """Plan the entries, without ports of other owners, without the addresses `own`,
+        which are the host's own, and without the ports that libvirt has `kept`."""
+        reasons: dict[Claimed, str] = {one: kept_reason(one) for one in kept}
+        reasons.update((one, its.reason) for one, its in self.port_owners.items())
         for host in own:
             reasons.update(dict.fromkeys(self.settings.at(host), own_reason(host)))
         self.without = set(reasons)
@@ -208,6 +209,11 @@ class DesiredState:
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {endpoint}" + (f", but: {why}" if why else "")
+
+
+def kept_reason(one: Published) -> str:
+    where = f"{one.host}, the address of a bridge,"
+    return f"{one.protocol}/{one.first} on {where} stays the host's (DNS, DHCP, TFTP)"
 
 
 def own_reason(host: Address) -> str:

@@ -10,7 +10,7 @@ import time
 
 from ..config.compiled_file import Compiled, Damaged
 from ..config.compiled_lines import parse_settings
-from ..config.port_mappings import Settings, network_entries
+from ..config.port_mappings import Settings, is_exempt, network_entries
 from ..libvirt.inventory import Inventory
 from ..store.records import Key, Record
 from ..values.entries import (
@@ -117,7 +117,8 @@ class Planner:
         self._meet(desired, published, records)
         left = self._left_by_claims(records[1:])
         desired.exempt = [one for one in desired.exempt if one not in left]
-        desired.plan(self._own(desired, settings, records))
+        own = self._own(desired, settings, records)
+        desired.plan(own, self._kept_by_libvirt(settings))
         if settings.is_wide:
             desired.networks = self._networks()
         if settings.is_loopback:
@@ -181,6 +182,18 @@ class Planner:
         is_own = self.inventory.is_own
         desired.public = {h: is_own(h, known.get(h)) for h in settings.public}
         return [host for host, is_hosts in desired.public.items() if is_hosts]
+
+    def _kept_by_libvirt(self, settings: Settings) -> list[Published]:
+        """The ports on the address of a bridge that stay there, whoever listens."""
+        some = [
+            forward.published(family)
+            for forward in settings.forwards
+            for family in forward.families
+            if not forward.is_any
+        ]
+        ports = [one for one in some if is_exempt(one)]
+        own = self.inventory.bridge_addresses() if ports else ()
+        return [one for one in ports if one.host in own]
 
     def _claims(self, guest: Guest) -> list[Record]:
         """The claims that hold rejected ports of the guest, whether it runs or not."""
