@@ -12,8 +12,15 @@ from ..libvirt.inventory import Inventory
 from ..values.entries import Dnat, Exempt, Reject, Snat
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, unpack_address
-from .port_index import Destination, PortIndex, find_publishing, has_led, index, led
-from .stale_connections import overruling
+from .port_index import (
+    Destination,
+    PortIndex,
+    find_publishing,
+    has_led,
+    index,
+    led,
+    overruling,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from ..store.records import seal, unseal
 from ..values.entries import Dnat, Reject, Snat
 from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import Protocol
+from .port_index import overruling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,18 +151,6 @@ def on_addresses(
         if isinstance(entry, Dnat)
         and entry.published.host in hosts
         and entry not in gone
-    ]
-
-
-def overruling(added: Iterable[Entry]) -> list[Dnat | Reject]:
-    """The added entries on one address whose UDP (of a whole address: all but TCP) an
-    entry on every address may have forwarded so far."""
-    return [
-        entry
-        for entry in added
-        if isinstance(entry, (Dnat, Reject))
-        and entry.published.host is not None
-        and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
     ]
 
 
