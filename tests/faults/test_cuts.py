@@ -93,6 +93,42 @@ def test_a_connection_that_leads_elsewhere_now(
     assert connected() == []
 
 
+TAKEN_OVER = {
+    "a port": f"  web1: ['{HOST}:8080:80/udp']\n",
+    "a range": f"  web1: ['{HOST}:8070-8080:8070-8080/udp']\n",
+    "a whole address": f"  web1: {{public_ip: {HOST}}}\n",
+    "an address without its ports": f"  web1: {{public_ip: {HOST}, ports: [22]}}\n",
+    "a port of a guest that is off": f"  off: {{ports: ['{HOST}:8080:80/udp'], "
+    "when_stopped: reject}\n",
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("what", TAKEN_OVER)
+@alone
+def test_a_flow_whose_address_is_another_guests_now(backend: str, what: str) -> None:
+    """It went by a port on every address; a port on one address goes before it, and the
+    client that keeps sending gets there. TCP lives on, and so does what is forwarded
+    as before."""
+    forwards = "guests:\n  web0: ['8080:80/udp', '8081:80/udp', '8080:80']\n"
+    host = StandIn(backend, forwards)
+    other = Guest("web1", 11)
+    host.network(WEB0, other)
+    host.start(WEB0)
+    host.start(other)
+    connect(8080, 80, "udp")
+    connect(8081, 80, "udp")
+    connect(8080, 80)
+    before = connected()
+    host.configure(forwards + TAKEN_OVER[what])
+
+    host.apply(WEB0, other)
+
+    is_whole = "public_ip" in TAKEN_OVER[what]
+    assert before == ["8080", "8080", "8081"]
+    assert connected() == (["8080"] if is_whole else ["8080", "8081"])
+
+
 OTHERS = [Guest(f"web{number}", 10 + number) for number in (1, 2, 3)]
 FOUR = "guests:\n" + "".join(f"  web{n}: ['{8080 + n}:80']\n" for n in range(4))
 

@@ -1,10 +1,14 @@
-"""Our table in nf_tables as another release has made it, under a running guest."""
+"""Our tables as another release has made them, or as somebody saved and restored
+them, under a running guest or none."""
 
 from __future__ import annotations
 
 import re
 
-from standin import QUIET, Guest, StandIn, alone, kernel, run
+import pytest
+from standin import QUIET, STATE, Guest, StandIn, alone, kernel, run
+
+from faults.scenes import add_uplink
 
 WEB0 = Guest("web0", 10)
 FORWARDS = "guests:\n  web0: [8000:80, '5000-5003:5000-5003/udp']\n"
@@ -53,3 +57,30 @@ def test_a_map_of_another_type() -> None:
     host.apply(WEB0)
 
     assert kernel("nftables") == before
+
+
+SPECIAL = {
+    "raw": "guests:\n  web0: ['127.0.0.1:8000:80', 8001]\n",
+    "mangle": "guests:\n  web0: {ports: [8001], return_path: true}\n",
+}
+
+
+@pytest.mark.parametrize("table", SPECIAL)
+@alone
+def test_saved_rules_that_are_restored_at_boot(table: str) -> None:
+    """As netfilter-persistent does, before any guest runs: chains that no guest needs
+    yet go with the jumps that lead there, and come back with the guest."""
+    host = StandIn("iptables", SPECIAL[table])
+    host.network(WEB0)
+    add_uplink()
+    host.apply(WEB0)
+    saved, running = run("iptables-save"), kernel("iptables")
+    run("find", str(STATE), "-mindepth", "1", "-delete")
+    run("iptables-restore", input=saved)
+
+    found = [host.apply()]
+
+    rest = run("iptables-save", "-t", table)
+    found.append(host.apply(WEB0))
+    assert (found, "VFW" in saved, "VFW" in rest) == ([0, 0], True, False)
+    assert kernel("iptables") == running

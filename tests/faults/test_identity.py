@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from oracle import Published, expected
-from standin import BACKENDS, CONFIG, QUIET, STATE, Guest, StandIn, alone, ipv4, kernel
+from standin import (
+    BACKENDS,
+    CONFIG,
+    QUIET,
+    STATE,
+    Guest,
+    StandIn,
+    alone,
+    ipv4,
+    kernel,
+    run,
+)
 
 from faults.scenes import published
 
@@ -105,6 +117,44 @@ def test_a_guest_under_another_name(backend: str) -> None:
     called = host.start(renamed)
 
     assert (called, published(backend)) == (QUIET, ports("renamed"))
+
+
+class TwoCards(Guest):
+    """A guest with two interfaces on one network."""
+
+    def xml(self) -> str:
+        """The second one has the MAC of `second`."""
+        xml = super().xml()
+        start, end = "    <interface", "</interface>\n"
+        first = xml[xml.index(start) : xml.index(end) + len(end)]
+        other = first.replace(self.mac, SECOND.mac).replace("vnet10", "vnet11")
+        return xml.replace(first, first + other)
+
+
+SECOND, TWO = Guest("second", 11), TwoCards("first", 10)
+STATUS = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_a_guest_that_answers_by_its_other_card(backend: str) -> None:
+    """Linux does so for each address of its own: the forwards stay where they are, and
+    nobody is said to have the same machine-id."""
+    host = StandIn(backend, "guests:\n  first: [8001:80]\n")
+    leases = [
+        {"ip-address": ipv4(one), "mac-address": one.mac, "expiry-time": 4_000_000_000}
+        for one in (TWO, SECOND)
+    ]
+    STATUS.write_text(json.dumps(leases))
+    host.apply(TWO)
+    before = published(backend)
+    at = ipv4(TWO), "lladdr", SECOND.mac, "dev", "virbr0", "nud", "reachable"
+    run("ip", "neigh", "replace", *at)
+
+    host.apply(TWO)
+
+    assert (before, published(backend)) == (ports("first"), ports("first"))
+    assert said()[0] == {"first": "active: "}
 
 
 class Replaced(Guest):

@@ -186,6 +186,48 @@ def test_what_an_added_forward_takes_over(
     assert found == names
 
 
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        ([f"dnat 4 {HOST} udp 53 53 {OTHER} 53"], ["a UDP flow that is forwarded"]),
+        ([f"dnat 4 {HOST} udp 50 60 {OTHER} 50"], ["a UDP flow that is forwarded"]),
+        ([f"reject 4 {HOST} udp 53 53"], ["a UDP flow that is forwarded"]),
+        ([f"dnat 4 {HOST} udp 53 53 {GUEST} 53"], []),
+        ([f"dnat 4 {HOST} udp 50 60 {GUEST} 50", f"reject 4 {HOST} udp 50 60"], []),
+        ([f"dnat 4 203.0.113.9 udp 53 53 {OTHER} 53"], []),
+        ([f"dnat 4 * udp 53 53 {OTHER} 53"], []),
+        ([f"dnat 4 {HOST} tcp 8080 8080 {OTHER} 80"], []),
+    ],
+)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_an_added_forward_on_one_address_takes_over(
+    entries: list[str], names: list[str], kernel: str
+) -> None:
+    """UDP flows that a forward on every address leads elsewhere: the port on one
+    address goes before it."""
+    table = Table(CONNECTIONS, kernel)
+
+    cut(Flows(table), Host(network()), [], parsed(*entries))
+
+    assert table.cut == names
+
+
+def test_what_stays_on_an_address_that_is_rejected() -> None:
+    """What an older entry on just this address forwards."""
+    table = Table(CONNECTIONS)
+    stay = parsed(f"dnat 4 {HOST} udp 53 53 {GUEST} 53")
+
+    cut(
+        Flows(table),
+        Host(network()),
+        [],
+        parsed(f"reject 4 {HOST} all 0 65535"),
+        stay,
+    )
+
+    assert table.cut == ["another protocol"]
+
+
 class Leaving(Local):
     """A host on which a network is being taken down."""
 
@@ -271,7 +313,16 @@ IN = f"dnat 4 {PUBLIC} all 0 65535 {GUEST} 0"
         ([], [WAY_OUT], ["by the host's address, UDP"]),
         ([IN], [], ["somebody's to the guest", "somebody's TCP to the guest"]),
         ([], [IN], ["somebody's to the address"]),
-        ([], [f"reject 4 {PUBLIC} all 0 65535"], ["somebody's to the address"]),
+        (
+            [],
+            [f"reject 4 {PUBLIC} all 0 65535"],
+            ["somebody's to the guest", "somebody's to the address"],
+        ),
+        (
+            [],
+            [f"dnat 4 {PUBLIC} all 0 65535 {OTHER} 0"],
+            ["somebody's to the guest", "somebody's to the address"],
+        ),
     ],
 )
 @pytest.mark.parametrize("kernel", KERNELS)

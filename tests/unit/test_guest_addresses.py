@@ -251,6 +251,24 @@ def test_a_lease_that_the_neighbour_table_confirms() -> None:
     assert found == ({"4": "192.168.122.20"}, "")
 
 
+def test_a_lease_that_answers_by_the_other_card() -> None:
+    """A guest with two cards on one network answers for each address by either of
+    them: that is nobody else, and the forwards stay where they are."""
+    host = Host(
+        network(),
+        leases={
+            ("virbr0", MAC): [(LATER, "192.168.122.20")],
+            ("virbr0", OTHER_MAC): [(LATER, "192.168.122.21")],
+        },
+        holders={("virbr0", "192.168.122.20"): OTHER_MAC},
+    )
+    both = guest(nics=[nic(), nic(OTHER_MAC)])
+
+    found = find(host, both, now=["192.168.122.20"])
+
+    assert found == ({"4": "192.168.122.20"}, "")
+
+
 def test_a_reservation_holds_whoever_is_there() -> None:
     """What the administrator wrote is not overruled by a neighbour."""
     host = Host(

@@ -24,6 +24,7 @@ from unit.builders import (
     keys,
     network,
     nic,
+    parsed,
     record,
     working_in,
     written,
@@ -34,6 +35,7 @@ from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.forwards import GuestForwards
 from vfwhooks.config.matched_names import find_matching
 from vfwhooks.config.schema import read_forwards
+from vfwhooks.host.listeners import Listener
 from vfwhooks.reconcile.planner import Planner
 from vfwhooks.reconcile.port_owners import (
     is_contested,
@@ -41,9 +43,11 @@ from vfwhooks.reconcile.port_owners import (
     plan_beside_owners,
 )
 from vfwhooks.reconcile.references import References
+from vfwhooks.store.entry_text import format_published
 from vfwhooks.store.records import Record, parse_record
 from vfwhooks.store.state import State
 from vfwhooks.values.errors import NeedsFullSync
+from vfwhooks.values.published import parse_address
 
 OWN = ["forward * tcp 90 90 90 90 -"]
 CI = ["pattern ci-*", "shared", "forward 0.0.0.0 tcp 80 80 80 80 -"]
@@ -350,6 +354,44 @@ def test_a_record_says_that_ports_are_shared(tmp_path: Path) -> None:
     found = compiled(tmp_path, SHARED).guest(first()).settled()
 
     assert (found.is_shared, parse_record(found.text()).is_shared) == (True, True)
+
+
+RANGE = "guests: {}\npatterns: {ci-*: ['0.0.0.0:70-75:70-75', '0.0.0.0:80:80']}\n"
+
+
+def test_two_that_have_other_parts_of_a_range(tmp_path: Path) -> None:
+    """A service of the host has come, or gone, between their starts: the second one
+    does not have what the kernel would take beside the first one's."""
+    plan, state = compiled(tmp_path, RANGE), fresh_state(tmp_path)
+    owner = settled(state, plan, first())
+    listeners = [Listener("tcp", "46", None, 72)]
+    there = Host(network(reservations=RESERVED), listeners=listeners)
+    later = Planner(plan.compiled, there).guest(replace(second(), since=3))
+    later.entries = [one for one in later.entries if "80 80" not in written([one])[0]]
+
+    with pytest.raises(NeedsFullSync, match="another guest is at the same port"):
+        References(state).change([(None, later.settled())], plan)
+
+    found = parse_record(owner.text()).shares
+    assert [format_published(one) for one in found] == ["4 * tcp 70 75"]
+
+
+def test_a_port_that_a_later_guest_leaves_to_a_service(tmp_path: Path) -> None:
+    """It has the service's port on its bridge's address from the guest that has all
+    others; who has none of it leaves nothing either."""
+    plan = compiled(tmp_path, SHARED)
+    bridge = parse_address("192.168.122.1")
+    there = Host(
+        network(reservations=RESERVED), listeners=[Listener("tcp", "4", bridge, 80)]
+    )
+    since = replace(first(), entries=parsed(*ONE_BY_PATTERN))
+
+    *_, one, two = Planner(plan.compiled, there).all([since, second()])
+
+    assert (written(one.entries), written(two.entries)) == (
+        ONE_BY_PATTERN,
+        ["accept 4 192.168.122.11"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -466,6 +466,22 @@ def test_whoever_takes_dns_leaves_it_to_every_bridge(tmp_path: Path) -> None:
     ]
 
 
+def test_dns_on_the_address_of_a_bridge(tmp_path: Path) -> None:
+    """Whoever publishes just that has nothing, since the port stays libvirt's there,
+    with `over_listener` too; other ports there are as elsewhere."""
+    port = "forward 192.168.122.1 udp {0} {0} {0} {0} -"
+    lines = [f"{port.format(53)} over_listener=True", port.format(54), *WEB]
+
+    found = planner(tmp_path, {"web1": lines}).guest(running())
+
+    why = "udp/53 on 192.168.122.1, the address of a bridge, stays the host's"
+    one = "dnat 4 192.168.122.1 udp 54 54 192.168.122.10 54"
+    assert written(found.entries) == [one, *WEB_AT_10]
+    assert keys(found.conflicts) == {
+        "dnat 4 192.168.122.1 udp 53 53": f"{why} (DNS, DHCP, TFTP)"
+    }
+
+
 def test_a_guest_that_waits_needs_no_network(tmp_path: Path) -> None:
     """A network whose only guest has no address yet has no entries."""
     found = planner(tmp_path, {"web1": WEB}, Host(network())).all([running()])
@@ -680,6 +696,61 @@ def test_a_guest_takes_what_its_claim_holds(tmp_path: Path) -> None:
         {"web1": WEB_AT_10},
         {"web1": ["reject 4 * tcp 80 80"]},
     ]
+
+
+LEFT = "left 4 192.168.122.1 tcp 80 80"
+
+
+def test_what_a_claim_leaves_to_a_service(tmp_path: Path) -> None:
+    """A service on the address of libvirt's bridge keeps its port there whether the
+    guest runs or not; the entry is the claim's, and is not the guest's, too."""
+    proxy = Listener("tcp", "4", parse_address("192.168.122.1"), 80)
+    host = Host(network(reservations=RESERVED), listeners=[proxy])
+    known: dict[tuple[str, str], Record] = {}
+    config = configuration(tmp_path, {"": ["claims web1"], "web1": CLAIM})
+    plan = Planner(config, host, known.get)
+
+    off, on = plan.all([]), plan.all([running()])
+    known["claim", "web1"] = off[0].settled()
+    later, again = plan.guest(running()), plan.claim("web1")
+
+    claim = ["reject 4 * tcp 80 80", LEFT]
+    assert [entries([one]) for one in (*off, *on[1:], later, again)] == [
+        *({"web1": claim}, {"web1": claim}, {"web1": WEB_AT_10}),
+        *({"web1": WEB_AT_10}, {"web1": claim}),
+    ]
+
+
+def test_a_service_that_comes_to_a_bridge_after_a_claim(tmp_path: Path) -> None:
+    """It has nothing there, from the claim or from the guest: the port is in force."""
+    proxy = Listener("tcp", "4", parse_address("192.168.122.1"), 80)
+    host = Host(network(reservations=RESERVED), listeners=[proxy])
+    claims = {("claim", "web1"): running(entries=["reject 4 * tcp 80 80"])}
+    config = configuration(tmp_path, {"": ["claims web1"], "web1": CLAIM})
+    plan = Planner(config, host, claims.get)
+
+    found = [plan.guest(running()), plan.claim("web1")]
+
+    assert [entries([one]) for one in found] == [
+        {"web1": WEB_AT_10},
+        {"web1": ["reject 4 * tcp 80 80"]},
+    ]
+
+
+@pytest.mark.parametrize("name", ["web1", UUID])
+def test_a_claim_on_what_is_in_force(tmp_path: Path, name: str) -> None:
+    """A guest is forwarded to, a service of the host comes to the port, and then the
+    file says that the port stays rejected: for strangers it does, too."""
+    host = Host(
+        network(reservations=RESERVED), listeners=[Listener("tcp", "4", None, 80)]
+    )
+    known = running(entries=WEB_AT_10)
+    plan = planner(tmp_path, {"": [f"claims {name}"], name: CLAIM}, host)
+
+    _, claim, of_guest = plan.all([known])
+
+    found = written(claim.entries), written(of_guest.entries)
+    assert found == (["reject 4 * tcp 80 80"], WEB_AT_10)
 
 
 LOCAL = ["loopback", "forward 127.0.0.1 tcp 80 80 80 80 -"]

@@ -459,6 +459,28 @@ def test_entries_of_a_network_with_two_addresses_in_a_subnet() -> None:
     )
 
 
+def test_entries_of_a_network_with_a_subnet_inside_another() -> None:
+    """The larger one holds for both; the ports of each address are left."""
+    subnets = [
+        ("10.0.0.1", "10.0.0.0/24"),
+        ("10.0.0.9", "10.0.0.9/32"),
+        ("fd00::9", "fd00::9/128"),
+        ("fd00::1", "fd00::/64"),
+        ("10.0.1.9", "10.0.1.9/32"),
+    ]
+
+    found = network_entries(pairs(subnets))
+
+    left = {one.published.host for one in found if isinstance(one, Exempt)}
+    rest = [entry for entry in found if not isinstance(entry, Exempt)]
+    assert len(left) == len(subnets)
+    assert written(rest) == [
+        *("hairpin 4 10.0.0.0/24", "inside 4 10.0.0.0/24"),
+        *("hairpin 6 fd00::/64", "inside 6 fd00::/64"),
+        *("hairpin 4 10.0.1.9/32", "inside 4 10.0.1.9/32"),
+    ]
+
+
 def test_the_ports_that_are_left() -> None:
     """Those that a forward on every address may meet on a bridge of libvirt's."""
     subnets = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]

@@ -10,6 +10,7 @@ from vfwhooks.reconcile.stale_connections import (
     cut_text,
     find_stale,
     may_leave_stale,
+    on_addresses,
     parse_cut,
 )
 from vfwhooks.store.records import Record
@@ -58,6 +59,23 @@ def test_entries_beside_those_that_are_removed() -> None:
     found = beside([*parsed(*gone), *accept], now)
 
     assert (written(found), beside(accept, now)) == ([kept], [])
+
+
+def test_entries_on_an_address_that_an_added_one_takes_over() -> None:
+    """Those that were there before, and those that come with it; of other addresses
+    none, and none for TCP's sake."""
+    added = [f"reject 4 {PUBLIC} all 0 65535", f"dnat 4 {PUBLIC} udp 53 53 {GUEST} 53"]
+    gone = f"dnat 4 {PUBLIC} udp 54 54 {GUEST} 54"
+    older = f"dnat 4 {PUBLIC} tcp 80 80 {GUEST} 80"
+    now = parsed(*added, gone, older, f"dnat 4 * udp 55 55 {GUEST} 55")
+    tcp = f"dnat 4 {PUBLIC} tcp 90 90 {GUEST} 90"
+
+    found = [
+        written(on_addresses(parsed(*some), parsed(gone), now))
+        for some in (added, [tcp], [f"dnat 4 * udp 55 55 {GUEST} 55"])
+    ]
+
+    assert found == [[added[1], older], [], []]
 
 
 def test_what_is_to_be_cut() -> None:

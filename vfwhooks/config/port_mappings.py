@@ -260,14 +260,28 @@ class Settings:
 
 def network_entries(subnets: Iterable[tuple[Address, Subnet]]) -> list[Entry]:
     """The entries that a network needs once: DNS and DHCP stay libvirt's; hairpins
-    work."""
+    work. A subnet inside another one (of a second address, with /32 say) needs none of
+    its own, and nf_tables would refuse them."""
+    pairs = list(subnets)
     found: list[Entry] = []
-    for address, subnet in subnets:
+    for address, subnet in pairs:
         family = family_of(address)
         for protocol, port in _EXEMPT[family]:
             found.append(Exempt(Published(family, address, protocol, port, port)))
-        found += HairpinSubnet(subnet), InsideSubnet(subnet)
+        if not any(_is_within(subnet, other) for _, other in pairs):
+            found += HairpinSubnet(subnet), InsideSubnet(subnet)
     return list(dict.fromkeys(found))  # two addresses may be in one subnet
+
+
+def is_exempt(one: Published) -> bool:
+    """Whether this is a port that stays libvirt's on the addresses of its bridges."""
+    return not one.is_range and (one.protocol, one.first) in _EXEMPT[one.family]
+
+
+def _is_within(subnet: Subnet, other: Subnet) -> bool:
+    """Whether the subnet is a part of a larger one."""
+    is_smaller = subnet.prefixlen > other.prefixlen
+    return is_smaller and subnet.network_address in other
 
 
 _TCP, _UDP = Protocol.TCP, Protocol.UDP

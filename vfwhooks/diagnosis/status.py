@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ..config.port_mappings import FILE, PortMapping
 from ..reconcile.desired_state import AWAY, DesiredState
+from ..reconcile.guest_addresses import has_address
 from ..reconcile.kept_settings import is_localnet_enabled
 from ..values.entries import Accept, Entry, Reject, key_of
 from ..values.errors import show
@@ -71,7 +72,7 @@ def forward_statuses(desired: DesiredState, host: HostState) -> list[ForwardStat
             found.append(_row(name, forward, "", "pending", reason))
         for family in families:
             entries, free = _counted(desired, forward, family, host.held)
-            state, reason = _judge(desired, forward, entries, host)
+            state, reason = _judge(desired, forward, entries, host, addresses[family])
             if state == "active":
                 said = free or unset
                 state, reason = _judge_active(desired, forward, family, host, said)
@@ -190,8 +191,10 @@ def _judge(
     forward: PortMapping,
     entries: list[Entry],
     host: HostState,
+    address: Address,
 ) -> tuple[str, str]:
-    """The state and reason by our own entries and settings."""
+    """The state and reason by our own entries and settings, and by the interfaces on
+    the bridge that leads to the guest's address."""
     for entry in entries:
         if key_of(entry) in desired.conflicts:
             return "conflict", desired.conflicts[key_of(entry)]
@@ -203,8 +206,10 @@ def _judge(
             if is_needed and not is_localnet_enabled(network.bridge, host.root):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
                 return "blocked", f"{what}; run vfwhooks apply"
+    networks = desired.endpoint.networks
+    bridges = [one.bridge for one in networks if has_address(one, address)]
     for nic in desired.record.guest.nics:
-        bridge = nic.bridge or ""
+        bridge = nic.bridge if nic.bridge in bridges else ""
         if nic.device and bridge and is_detached(nic.device, bridge, host.root):
             cure = f"restart libvirtd, or: ip link set {nic.device} master {bridge}"
             return "blocked", f"{nic.device} is not attached to {bridge}; {cure}"

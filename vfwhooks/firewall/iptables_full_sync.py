@@ -91,6 +91,8 @@ class FullSync:
             has_chains = _has_libvirts_chains(saved)
             self._base["libvirt"] = "chains" if has_chains else "direct"
         gone = [c for c in saved if is_ours(c) and c not in chains]
+        for chain, rule in _leading_to(gone, saved):
+            script.delete(chain, rule)
         for one in drop(script, gone, saved):
             restore(one)
 
@@ -117,6 +119,19 @@ def _wanted(family: str, owners: dict[str, list[Entry]]) -> tuple[Chains, Chains
         for chain, some in made.shared.items():
             heads.setdefault(chain, []).extend(some)
     return own, heads
+
+
+def _leading_to(gone: list[Chain], saved: Saved) -> list[tuple[Chain, str]]:
+    """The rules in chains of others that lead to these chains of ours: jumps in tables
+    that we do not need now, out of rules that somebody saved and restored."""
+    known = set(gone)
+    return [
+        (chain, rule)
+        for chain, rules in saved.items()
+        if known and not is_ours(chain)
+        for rule in texts(rules)
+        if (chain[0], f" {rule}".rpartition(" -j ")[2]) in known
+    ]
 
 
 def _has_libvirts_chains(saved: Saved) -> bool:

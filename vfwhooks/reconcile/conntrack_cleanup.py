@@ -15,7 +15,15 @@ from ..libvirt.inventory import Inventory
 from ..values.entries import Dnat, Entry, Exempt, Reject, Snat
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, unpack_address
-from .port_index import Destination, PortIndex, find_publishing, has_led, index, led
+from .port_index import (
+    Destination,
+    PortIndex,
+    find_publishing,
+    has_led,
+    index,
+    led,
+    overruling,
+)
 
 _TCP, _UDP = PROTOCOL_NUMBERS["tcp"], PROTOCOL_NUMBERS["udp"]
 
@@ -29,10 +37,13 @@ def cut(
 ) -> int:
     """Cut the connections that removed entries forwarded, unless an entry in `stay`
     forwards them in the same way. Cut the UDP flows (for a whole address: all but TCP)
-    that end at the host itself, or leave from another address, though an added entry
-    says otherwise. Returns the number."""
+    that end at the host itself, or are forwarded elsewhere by an entry on every
+    address, or leave from another address, though an added entry says otherwise.
+    Returns the number."""
+    stay = list(stay)
     return (
         _cut_led(flows, removed, stay)
+        + _cut_overruled(flows, added, stay)
         + _cut_taken_over(flows, inventory, added)
         + _cut_leaving(flows, removed, False)
         + _cut_leaving(flows, added, True)
@@ -55,6 +66,26 @@ def _cut_led(flows: Flows, removed: list[Entry], stay: Iterable[Entry]) -> int:
         return not (now and has_led(now[0], original, reply))
 
     return flows.cut_forwarded(gone, is_stale)
+
+
+def _cut_overruled(flows: Flows, added: list[Entry], stay: Iterable[Entry]) -> int:
+    """Cut flows that an entry on every address forwards, though an added entry on one
+    address has the port there. A client that goes on sending would keep them open."""
+    some = overruling(added)
+    hosts = {one.published.host.packed for one in some if one.published.host}
+    rejected = [Destination(o.published) for o in some if isinstance(o, Reject)]
+    ports = PortIndex([*led(some), *led(stay), *rejected])
+
+    def is_stale(original: Tuple, reply: Tuple) -> bool:
+        found = find_publishing(ports, original)
+        return (
+            original.protocol != _TCP
+            and original.destination != reply.source
+            and bool(found and found[0].host)
+            and not has_led(found[0], original, reply)
+        )
+
+    return flows.cut_sent(hosts, is_stale)
 
 
 def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> int:

@@ -4,7 +4,7 @@ it, but for an address from which it was ousted."""
 from __future__ import annotations
 
 from ..store.records import Record
-from ..values.entries import Accept, Dnat, Masquerade, ReturnMark, key_of
+from ..values.entries import Accept, Dnat, Entry, Exempt, Masquerade, ReturnMark, key_of
 from ..values.entries import Key as EntryKey
 from ..values.errors import show
 from ..values.published import Address, Family, Published
@@ -55,7 +55,7 @@ def withhold(desired: DesiredState, taken: dict[EntryKey, Record]) -> None:
         else:
             desired.entries.append(entry)
     if desired.is_contested:
-        _take_out_marks(desired)
+        _take_out_what_goes_along(desired)
 
 
 def _free_addresses(
@@ -100,12 +100,25 @@ def _owners_of_ranges(
     return found
 
 
-def _take_out_marks(desired: DesiredState) -> None:
-    """Remove the marking entries of forwards that another guest has."""
+def _take_out_what_goes_along(desired: DesiredState) -> None:
+    """Remove, of forwards that another guest has, the marking entries, and those that
+    leave a port to a service: they would take it from the other guest."""
     for forward in desired.settings.forwards:
         is_marked = forward.return_marks or forward.options.masquerade
-        for family in desired.endpoint.addresses if is_marked else ():
+        has_more = is_marked or (forward.is_any and desired.exempt)
+        for family in desired.endpoint.addresses if has_more else ():
             some = desired.entries_of(forward, family)
             if any(key_of(entry) in desired.conflicts for entry in some):
+                one = forward.published(family)
                 marks = {e for e in some if isinstance(e, (ReturnMark, Masquerade))}
-                desired.entries = [e for e in desired.entries if e not in marks]
+                gone = marks.union(e for e in desired.exempt if _is_left_of(e, one))
+                desired.entries = [e for e in desired.entries if e not in gone]
+
+
+def _is_left_of(entry: Entry, one: Published) -> bool:
+    """Whether the entry leaves one of these ports to a service or to a rule."""
+    if not isinstance(entry, Exempt):
+        return False
+    left = entry.published
+    is_same = (left.family, left.protocol) == (one.family, one.protocol)
+    return is_same and one.has(left.first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..config.port_mappings import Addresses, PortMapping, Settings
 from ..host.listeners import Listener
@@ -80,7 +80,25 @@ class DesiredState:
         if self.settings.from_metadata:
             settled.claims = self.settings.from_metadata.claims
         settled.is_shared = self.settings.is_shared
+        settled.shares = self._shared_ranges()
         return settled
+
+    def _shared_ranges(self) -> list[Published]:
+        """The ranges that another guest may want, whole, with ports of this one's."""
+        if not self.settings.is_shared:
+            return []
+        had = [one.published for one in self.entries if isinstance(one, Dnat)]
+        ranges = [
+            forward.published(family)
+            for forward in self.settings.forwards
+            for family in forward.families
+            if forward.first < forward.last
+        ]
+        return [
+            one
+            for one in ranges
+            if any(one.is_beside(part) and one.has(part.first) for part in had)
+        ]
 
     def _is_waiting(self) -> bool:
         """Whether forwards have no address, or none of a family that the guest's
@@ -123,20 +141,24 @@ class DesiredState:
         rules = [one for one in some if not isinstance(one, Listener)]
         return list(dict.fromkeys(f"{name}: {rule.reason}" for rule in rules))
 
-    def reasons(self, settings: Settings, own: list[Address]) -> dict[Claimed, str]:
-        """Why ports and addresses in the settings are not published as a whole: they
-        have other owners, or are at the addresses `own`, which are the host's own."""
-        reasons: dict[Claimed, str] = {o: r.reason for o, r in self.port_owners.items()}
+    def reasons(
+        self, settings: Settings, own: list[Address], kept: Iterable[Published] = ()
+    ) -> dict[Claimed, str]:
+        """Why ports and addresses in the settings are not published as a whole: libvirt
+        has `kept` them, they have other owners, or they are at the addresses `own`,
+        which are the host's own."""
+        reasons: dict[Claimed, str] = {one: _kept_reason(one) for one in kept}
+        reasons.update((one, its.reason) for one, its in self.port_owners.items())
         for host in own:
             why = f"{host} is the host's own address"
             cure = "public_ip_of_host: true gives it away"
             reasons.update(dict.fromkeys(settings.at(host), f"{why}; {cure}"))
         return reasons
 
-    def plan(self, own: list[Address]) -> None:
-        """Plan the entries, without ports of other owners and without the addresses
-        `own`, which are the host's own."""
-        reasons = self.reasons(self.settings, own)
+    def plan(self, own: list[Address], kept: Iterable[Published] = ()) -> None:
+        """Plan the entries, without ports of other owners, without the addresses `own`,
+        which are the host's own, and without the ports that libvirt has `kept`."""
+        reasons = self.reasons(self.settings, own, kept)
         self.without = set(reasons)
         self.entries = self.entries_at(self.endpoint.addresses)
         for forward in self.settings.forwards if reasons else ():
@@ -175,6 +197,11 @@ class DesiredState:
         if not self.entries:
             return f"{name}: pending: {why}"
         return f"{name}: forwarded to {endpoint}" + (f", but: {why}" if why else "")
+
+
+def _kept_reason(one: Published) -> str:
+    where = f"{one.host}, the address of a bridge,"
+    return f"{one.protocol}/{one.first} on {where} stays the host's (DNS, DHCP, TFTP)"
 
 
 def line_of(old: Record | None, desired: DesiredState | None) -> list[str]:

@@ -55,7 +55,8 @@ def find_endpoint(
         for family in BOTH:
             if family not in addresses:
                 was = now.get(family)
-                look = _Resolver(nic, network, inventory, was, ousted, names)
+                nics = [nic, *guest.nics]
+                look = _Resolver(nics, network, inventory, was, ousted, names)
                 found, reason = look.find(family, settings.addresses.get(family))
                 if found:
                     addresses[family] = found
@@ -117,18 +118,20 @@ def find_ports(
 
 
 class _Resolver:
-    """The search for one interface's address."""
+    """The search for the address of the first of the interfaces; the others are the
+    guest's, too."""
 
     def __init__(
         self,
-        nic: Nic,
+        nics: list[Nic],
         network: Network,
         inventory: Inventory,
         now: Address | None,
         ousted: Collection[Ousted],
         names: Mapping[str, str],
     ) -> None:
-        self._nic = nic
+        self._nic = nics[0]
+        self._macs = {nic.mac for nic in nics}
         self._network = network
         self._inventory = inventory
         self._now = now
@@ -191,12 +194,21 @@ class _Resolver:
         return [address for _, address in leases]
 
     def _other(self, address: Address) -> str:
-        """The MAC of another interface at the address, from the bridge's neighbour
-        table; '' for an ousted guest, since clones come and go there all the time."""
+        """The MAC of another guest at the address, from the bridge's neighbour table;
+        '' for an ousted guest, since clones come and go there all the time. A guest
+        with two interfaces on one bridge answers for each address by either of them."""
         holder = self._inventory.neighbour_at(self._network.bridge, address)
         is_ousted = address == self._now and (address, holder) in self._ousted
-        return "" if holder == self._nic.mac or is_ousted else holder
+        return "" if holder in self._macs or is_ousted else holder
 
 
 def is_inside(address: Address, subnets: Iterable[Subnet]) -> bool:
     return any(address in subnet for subnet in subnets)
+
+
+def has_address(network: Network, address: Address | None) -> bool:
+    """Whether the network leads to the address."""
+    subnets = [subnet for _, subnet in network.subnets]
+    if address is None:
+        return False
+    return not subnets or is_inside(address, subnets)

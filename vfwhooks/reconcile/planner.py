@@ -7,16 +7,17 @@ guests.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from ..config.compiled_file import Compiled, Damaged
 from ..config.compiled_lines import parse_settings
-from ..config.port_mappings import Settings, network_entries
+from ..config.port_mappings import Settings, is_exempt, network_entries
 from ..libvirt.inventory import Inventory
 from ..store.records import Key, Record
 from ..values.entries import (
     Accept,
     Dnat,
+    Entry,
     Exempt,
     LoopbackBridge,
     Reject,
@@ -27,7 +28,7 @@ from ..values.needs import LoopbackNeed, Need, ReturnRouteNeed
 from ..values.published import BOTH, Address, Family, Published, family_of
 from .contests import kept_from_ousted, tell_ousted, withhold
 from .desired_state import DesiredState
-from .guest_addresses import Endpoint, find_endpoint, find_ports, is_inside
+from .guest_addresses import Endpoint, find_endpoint, find_ports, has_address
 from .port_conflicts import (
     LASTING,
     Past,
@@ -61,6 +62,10 @@ class Planner:
         self._names: dict[str, str] = {}
         # By metadata of the guests so far, if all are planned.
         self._published: list[tuple[Published, str]] | None = None
+        # If all are planned, also the running guests, by name and by UUID, and what
+        # claims leave to services.
+        self._running: dict[str, list[Record]] = {}
+        self._left: set[Entry] | None = None
         self.bridges: list[str] = []
         try:
             self.bridges = compiled.bridges()
@@ -104,13 +109,18 @@ class Planner:
         routes = self._find_return_routes(desired) if settings.is_returned else []
         published = settings.published(endpoint.addresses)
         self._meet(desired, published, records)
-        desired.plan(self._own(desired, settings, records))
+        left = self._left_by_claims(records[1:])
+        desired.exempt = [one for one in desired.exempt if one not in left]
+        own = self._own(desired, settings, records)
+        desired.plan(own, self._kept_by_libvirt(settings))
         if settings.is_wide:
             desired.networks = self._networks()
         if settings.is_loopback:
             address = endpoint.addresses.get(Family.IPV4)
             desired.networks += [
-                LoopbackNeed(n.name) for n in endpoint.networks if _has(n, address)
+                LoopbackNeed(n.name)
+                for n in endpoint.networks
+                if has_address(n, address)
             ]
         desired.networks += routes
         return desired
@@ -121,7 +131,7 @@ class Planner:
 
         addresses = desired.endpoint.addresses
         bridges = {
-            family: [n for n in desired.endpoint.networks if _has(n, address)]
+            family: [n for n in desired.endpoint.networks if has_address(n, address)]
             for family, address in addresses.items()
         }
         inventory, settings = self.inventory, desired.settings
@@ -140,8 +150,7 @@ class Planner:
         met = find_port_conflicts(published, held, self.inventory, past)
         before = time.monotonic_ns() - self._lasting
         met, desired.seen = find_lasting(met, past, self.inventory, before)
-        if desired.record.guest.driver != "claim":
-            desired.exempt = find_exempt(published, held, met, self.inventory)
+        desired.exempt = find_exempt(published, held, met, self.inventory)
         desired.yield_to(find_port_owners(met, self.inventory, past))
         if self.inventory.taken:
             from .foreign_conflicts import find_foreign_owners  # few need it
@@ -150,8 +159,7 @@ class Planner:
                 published, held, past, self.inventory
             )
             desired.yield_to(port_owners)
-            if desired.record.guest.driver != "claim":
-                desired.exempt += exempt
+            desired.exempt += exempt
 
     def _own(
         self, desired: DesiredState, settings: Settings, records: list[Record]
@@ -169,10 +177,30 @@ class Planner:
         desired.public = {h: is_own(h, known.get(h)) for h in settings.public}
         return [host for host, is_hosts in desired.public.items() if is_hosts]
 
+    def _kept_by_libvirt(self, settings: Settings) -> list[Published]:
+        """The ports on the address of a bridge that stay there, whoever listens."""
+        some = [
+            forward.published(family)
+            for forward in settings.forwards
+            for family in forward.families
+            if not forward.is_any
+        ]
+        ports = [one for one in some if is_exempt(one)]
+        own = self.inventory.bridge_addresses() if ports else ()
+        return [one for one in ports if one.host in own]
+
     def _claims(self, guest: Guest) -> list[Record]:
         """The claims that hold rejected ports of the guest, whether it runs or not."""
         records = (self._record(("claim", name)) for name in (guest.name, guest.uuid))
         return [record for record in records if record]
+
+    def _left_by_claims(self, claims: Iterable[Record]) -> Collection[Entry]:
+        """The entries by which the guest's claims leave ports to services on bridges:
+        they stay while the guest does not run, so they are not its own, too."""
+        if self._left is not None:
+            return self._left
+        entries = [entry for claim in claims for entry in claim.entries]
+        return [entry for entry in entries if isinstance(entry, Exempt)]
 
     def claim(self, name: str) -> DesiredState:
         """The desired state of a claim: the ports of a guest in forwards.yaml that stay
@@ -180,11 +208,14 @@ class Planner:
         settings = parse_settings(self.compiled.lookup(name))
         guest = Guest("claim", name, settings.claim, [])
         record, records = Record(guest, 0, 0, [], []), self._claims(guest)
+        # What is forwarded to the running guest is in force for its claim, too.
+        records += self._running.get(name, ())
         desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
         self._meet(desired, settings.published(BOTH), records)
         own = self._own(desired, settings, records)
         reasons = desired.reasons(settings, own)
         desired.entries = settings.claimed(reasons, desired.holes)
+        desired.entries += desired.exempt if desired.entries else []
         for one, reason in reasons.items():
             desired.conflicts[Reject, one] = reason
         if settings.is_wide:
@@ -195,12 +226,17 @@ class Planner:
         """The desired states of all guests, claims and needs: of two guests that want
         the same, the guest that runs longer has it, but for an address from which it
         was ousted."""
-        found = [self.claim(name) for name in self.compiled.claims()]
         records = [r for r in records if r.guest.driver not in ("network", "claim")]
+        for record in records:
+            for known in (record.guest.name, record.guest.uuid):
+                self._running.setdefault(known, []).append(record)
+        found = [self.claim(name) for name in self.compiled.claims()]
         self._names = {n.mac: r.guest.name for r in records for n in r.guest.nics}
         self._published = []
+        entries = [entry for one in found for entry in one.entries]
+        self._left = {entry for entry in entries if isinstance(entry, Exempt)}
         guests = [self.guest(record) for record in records]
-        self._published = None
+        self._published = self._left = None
         taken: dict[EntryKey, Record] = kept_from_ousted(guests)
         for desired in guests:
             withhold(desired, taken)
@@ -259,10 +295,3 @@ class Planner:
             entries = desired.entries
             desired.entries = [one for one in entries if not isinstance(one, Exempt)]
         return desired
-
-
-def _has(network: Network, address: Address | None) -> bool:
-    subnets = [subnet for _, subnet in network.subnets]
-    if address is None:
-        return False
-    return not subnets or is_inside(address, subnets)

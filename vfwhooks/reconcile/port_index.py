@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..values.entries import Dnat, Entry
-from ..values.protocols import PROTOCOL_NUMBERS
+from ..values.entries import Dnat, Entry, Reject
+from ..values.protocols import PROTOCOL_NUMBERS, Protocol
 from ..values.published import Family, Published
 
 TYPE_CHECKING = False
@@ -107,3 +107,15 @@ def has_led(one: Destination, original: Tuple, reply: Tuple) -> bool:
         original.destination != reply.source == one.address
         and reply.source_port == target
     )
+
+
+def overruling(added: Iterable[Entry]) -> list[Dnat | Reject]:
+    """The added entries on one address whose UDP (of a whole address: all but TCP) an
+    entry on every address may have forwarded so far."""
+    return [
+        entry
+        for entry in added
+        if isinstance(entry, (Dnat, Reject))
+        and entry.published.host is not None
+        and entry.published.protocol in (Protocol.UDP, Protocol.ALL)
+    ]

@@ -27,9 +27,12 @@ _METADATA = "metadata"  # among what is contested: ports that metadata publishes
 
 def claims_of(record: Record | None) -> set[str]:
     """The names of the files that stand for the ports which the guest shares and has
-    now."""
-    entries = record.entries if record and record.is_shared else []
-    return {_name(entry.published) for entry in entries if isinstance(entry, Dnat)}
+    now. A range has one as a whole, too: a listener may have had a port of it when one
+    guest came, and not when the other did, so that they have other parts."""
+    if record is None or not record.is_shared:
+        return set()
+    had = [one.published for one in record.entries if isinstance(one, Dnat)]
+    return {_name(published) for published in (*had, *record.shares)}
 
 
 def plan_beside_owners(

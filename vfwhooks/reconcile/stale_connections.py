@@ -17,6 +17,7 @@ from ..store.state import State
 from ..values.entries import Dnat, Entry, Reject, Snat
 from ..values.errors import OutOfTime, VfwError
 from ..values.protocols import Protocol
+from .port_index import overruling
 
 
 class StaleNotes:
@@ -43,7 +44,8 @@ class StaleNotes:
         removed = find_stale(pairs, removed)
         if may_leave_stale(removed, added):
             removed, added = list(dict.fromkeys(removed)), list(dict.fromkeys(added))
-            text = cut_text(removed, added, beside(removed, held))
+            stay = [*beside(removed, held), *on_addresses(added, removed, held)]
+            text = cut_text(removed, added, dict.fromkeys(stay))
             self._state.write(f"cuts/{time.monotonic_ns():020d}", text)
             self.has_any = True
 
@@ -124,6 +126,22 @@ def beside(removed: Iterable[Entry], held: Collection[Entry]) -> list[Dnat]:
         entry
         for entry in (held if guests else ())
         if isinstance(entry, Dnat) and entry.address in guests and entry not in gone
+    ]
+
+
+def on_addresses(
+    added: Iterable[Entry], removed: Iterable[Entry], held: Collection[Entry]
+) -> list[Dnat]:
+    """The entries in force on the addresses on which an added entry takes over UDP from
+    entries on every address: what they forward stays theirs."""
+    hosts = {one.published.host for one in overruling(added)}
+    gone = set(removed) if hosts else set()
+    return [
+        entry
+        for entry in (held if hosts else ())
+        if isinstance(entry, Dnat)
+        and entry.published.host in hosts
+        and entry not in gone
     ]
 
 

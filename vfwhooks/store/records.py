@@ -13,6 +13,7 @@ hairpin vnet0 virbr0 17
 returned
 yields 4 * tcp 22 22
 seen 4 * udp 51820 51820 28115 1203344455
+shares 4 * udp 5000 5010
 ousted 192.168.122.10 52:54:00:00:00:11
 left dnat 4 * tcp 8443 8443 192.168.122.10 443
 entry dnat 4 * tcp 8080 8080 192.168.122.10 80
@@ -79,9 +80,10 @@ class Record:
     hairpin mode (see hairpin_mode); `ousted` are clones with the same lease, which
     still use the address; `left` are the entries that a guest had before it went away,
     whose connections are not cut before it has stopped; `claims` are the ports that the
-    guest's metadata publishes; `public` are addresses for this guest alone, and
-    whether the host's routing makes them the host's own, so that the guest has nothing
-    there. Networks in use have records, too, with the driver `network`.
+    guest's metadata publishes; `shares` are the ranges that another guest may want,
+    whole, of which this guest has ports; `public` are addresses for this guest alone,
+    and whether the host's routing makes them the host's own, so that the guest has
+    nothing there. Networks in use have records, too, with the driver `network`.
     """
 
     guest: Guest
@@ -101,6 +103,7 @@ class Record:
     hairpins: list[Hairpin] = field(default_factory=list)
     left: list[Entry] = field(default_factory=list)
     claims: list[Published] = field(default_factory=list)
+    shares: list[Published] = field(default_factory=list)
     public: dict[Address, bool] = field(default_factory=dict)
 
     @property
@@ -139,8 +142,8 @@ class Record:
             flags += f"yields {format_published(port)}\n"
         for seen, met in self.seen.items():
             flags += f"seen {format_published(seen.port)} {seen.inode} {met}\n"
-        for port in self.claims:
-            flags += f"claims {format_published(port)}\n"
+        for word, ports in (("claims", self.claims), ("shares", self.shares)):
+            flags += "".join(f"{word} {format_published(one)}\n" for one in ports)
         for address, is_own in self.public.items():
             flags += f"{'own' if is_own else 'public'} {address}\n"
         flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
@@ -193,7 +196,7 @@ def _read(record: Record, word: str, rest: str) -> None:
         record.networks.append(parse_need(unquote(rest)))
     elif word in _FLAGS:
         setattr(record, f"is_{word}", True)
-    elif word in ("yields", "claims"):
+    elif word in ("yields", "claims", "shares"):
         getattr(record, word).append(parse_published(rest))
     elif word in ("public", "own"):
         record.public[parse_address(rest)] = word == "own"
