@@ -121,6 +121,24 @@ def test_reservation_changed(host: Host, outside: Net) -> None:
     assert (row["state"], row["address"]) == ("active", "192.168.122.101")
 
 
+def test_definition_changed_of_a_network_that_is_down(host: Host, web1: Guest) -> None:
+    """libvirt calls the hook for it, too, with the XML of the definition; the network
+    is still down, and its guests have no entries."""
+    xml = "<host mac='52:54:00:bb:00:02' ip='192.168.122.102'/>"
+    host.virsh("net-destroy", "default")
+    host.virsh("net-update", "default", "add", "ip-dhcp-host", xml, "--config")
+    row = status(host)["forwards"][0]
+    held = ruleset(host).count(web1.address)
+    host.virsh("net-update", "default", "delete", "ip-dhcp-host", xml, "--config")
+    host.virsh("net-start", "default")
+    host.restart_libvirtd()
+    wait_until(lambda: "running" in host.virsh("domstate", "web1"), "reconnect")
+
+    reason = "network default is not active"
+    assert (row["state"], row["reason"], held) == ("pending", reason, 0)
+    assert states(host) == {"web1 8080/tcp": "active"}
+
+
 def test_interface_plugged_and_unplugged(host: Host, outside: Net, web1: Guest) -> None:
     """Without the service, an interface that is attached to a running guest is found by
     `apply`, and that it was detached at the guest's next event: its hook says which it

@@ -243,6 +243,7 @@ class Host(Inventory):
         local: list[str] | None = None,
         devices: dict[str, str] | None = None,
         claims: Sequence[ForeignClaim] = (),
+        silent: Sequence[str] = (),
     ) -> None:
         self.look_anew()
         self.know_taken(hold(claims))
@@ -258,6 +259,7 @@ class Host(Inventory):
         self._first = addresses(*first or ())
         self._local = addresses(*local or ())
         self._devices = devices or {}
+        self._silent = addresses(*silent)
         self.asked: list[str] = []
 
     def network(self, name: str) -> Network | None:
@@ -277,6 +279,9 @@ class Host(Inventory):
     def neighbour_at(self, bridge: str, address: Address) -> str:
         self.asked.append(f"neighbour at {bridge} {address}")
         return self._holder.get((bridge, str(address)), "")
+
+    def is_silent(self, bridge: str, address: Address) -> bool:
+        return address in self._silent
 
     def listeners(self, protocol: str, ranges: list[Range]) -> list[Listener]:
         found = [one for one in self._listener if one.protocol == protocol]

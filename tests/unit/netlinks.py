@@ -23,6 +23,10 @@ class Link(Netlink):
         self.request(one)
         return [(0, answer) for answer in self._given]
 
+    def ask(self, one: bytes) -> bytes:
+        self.request(one)
+        return self._given[0]
+
     def request(self, one: bytes) -> None:
         self.asked.append(one)
         if self._error:

@@ -24,6 +24,7 @@ from vfwhooks.values.published import parse_address, parse_subnet
 LATER, SOONER = 2_000_000_000, 1_900_000_000
 DUAL = [("192.168.122.1", "192.168.122.0/24"), ("fd00:122::1", "fd00:122::/64")]
 ON_THE_LAN = "is reached without forwards, at its own address on the LAN"
+NOW = "192.168.122.40"
 NOT_FOUND = f"no reservation, lease or neighbour for {MAC} on virbr0"
 
 
@@ -171,6 +172,40 @@ def test_two_leases_that_are_as_new(
     assert found == ({"4": expected}, "")
 
 
+@pytest.mark.parametrize(
+    ("silent", "neighbours", "now", "expected"),
+    [
+        (["192.168.122.20"], [], [], "192.168.122.9"),
+        (["192.168.122.20"], ["192.168.122.30"], [], "192.168.122.9"),
+        (["192.168.122.9"], [], [], "192.168.122.20"),
+        (["192.168.122.20", "192.168.122.9"], [], [], "192.168.122.20"),
+        (["192.168.122.20", "192.168.122.9"], [], [NOW], "192.168.122.20"),
+        (
+            ["192.168.122.20", "192.168.122.9"],
+            ["192.168.122.30"],
+            [],
+            "192.168.122.30",
+        ),
+    ],
+)
+def test_a_lease_where_nobody_answers(
+    silent: list[str], neighbours: list[str], now: list[str], expected: str
+) -> None:
+    """The guest had it before, and has another address by now, if it is known to have
+    one: another lease, or where it is seen."""
+    some = [(LATER, "192.168.122.20"), (SOONER, "192.168.122.9")]
+    host = Host(
+        network(),
+        leases={("virbr0", MAC): some},
+        neighbours={("virbr0", MAC): neighbours},
+        silent=silent,
+    )
+
+    found = find(host, now=now)
+
+    assert found == ({"4": expected}, "")
+
+
 def test_leases_of_both_families_that_are_as_new() -> None:
     """One in each family is the only one there: the neighbour table is not listed."""
     both = [(LATER, "192.168.122.20"), (LATER, "fd00:122::20")]
@@ -280,8 +315,9 @@ def test_a_reservation_holds_whoever_is_there() -> None:
     assert found == ({"4": "192.168.122.10"}, "")
 
 
-NOW = "192.168.122.40"
 THERE = {"4": NOW}
+ELSEWHERE = {("virbr0", MAC): ["192.168.122.30"]}
+AT_30 = {"4": "192.168.122.30"}
 
 
 @pytest.mark.parametrize(
@@ -292,15 +328,20 @@ THERE = {"4": NOW}
         (Host(network()), "fd00:122::40", {}),
         (Host(network(), holders={("virbr0", NOW): MAC}), NOW, THERE),
         (Host(network(), holders={("virbr0", NOW): OTHER_MAC}), NOW, {}),
+        (Host(network(), neighbours=ELSEWHERE, silent=[NOW]), NOW, AT_30),
+        (Host(network(), neighbours=ELSEWHERE), NOW, THERE),
         (
-            Host(network(), neighbours={("virbr0", MAC): ["192.168.122.30"]}),
+            Host(network(), neighbours=ELSEWHERE, holders={("virbr0", NOW): OTHER_MAC}),
             NOW,
-            {"4": "192.168.122.30"},
+            AT_30,
         ),
+        (Host(network(), neighbours=ELSEWHERE), "10.0.0.1", AT_30),
+        (Host(network(), silent=[NOW]), NOW, THERE),
     ],
 )
 def test_where_a_guest_is_already(host: Host, now: str, addresses: object) -> None:
-    """That holds, if nothing says more, until somebody else is there."""
+    """That holds, until somebody else is there, or until the guest is seen elsewhere
+    and does not answer here."""
     found, _ = find(host, now=[now])
 
     assert found == addresses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import tracemalloc
 from collections.abc import Sequence
 from ipaddress import IPv6Address
@@ -110,6 +111,73 @@ def test_news(
     assert names == ["web1"] * is_news
 
 
+@pytest.mark.parametrize(
+    ("mac", "address", "names"),
+    [
+        (MAC, "192.168.122.10", ["web1", "web2"]),
+        (OTHER_MAC, "192.168.122.10", []),
+        (MAC, "192.168.122.99", []),
+    ],
+)
+def test_who_has_left_a_lease(
+    tmp_path: Path, mac: str, address: str, names: list[str]
+) -> None:
+    """Whoever has this interface and is forwarded to there."""
+    some = [record(guest(name), entries=AT_10) for name in ("web1", "web2")]
+    _, found = guest_cache(tmp_path, *some, waiting("web3"))
+
+    holders = found.holders(mac, parse_address(address))
+
+    assert [one.guest.name for one in holders] == names
+
+
+def test_thousands_of_guests_and_as_many_leases(tmp_path: Path) -> None:
+    """Each lease of all is looked up at the service's start: what one costs does not
+    grow with the guests."""
+    state, found = guest_cache(tmp_path)
+    for n in range(1000):
+        mac = f"52:54:00:01:{n >> 8:02x}:{n & 255:02x}"
+        state.keep(record(guest(f"g{n}", nics=[nic(mac)]), entries=AT_10[: n < 10]))
+    found.look()
+    steps = []
+    for known in (MAC, "52:54:00:01:03:00"):
+        count = 0
+
+        def step(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        sys.setprofile(step)
+        found.concerned(known, HERE)
+        sys.setprofile(None)
+        steps.append(count)
+
+    assert max(steps) < 1000
+
+
+def test_records_that_change(tmp_path: Path) -> None:
+    """By what a guest was looked up before, it is not found any more."""
+    state, found = guest_cache(tmp_path, record(entries=AT_10))
+    other = record(guest(nics=[nic(OTHER_MAC)]), entries=["accept 4 192.168.122.99"])
+    other.ousted = [Ousted(HERE, MAC)]
+    names = []
+    for one in (other, record(entries=AT_10), None):
+        if one:
+            state.keep(one)
+        else:
+            state.forget(("qemu", "web1"))
+        found.read(["guests/qemu/web1"])
+        names.append(
+            [
+                len(found.concerned("", parse_address(address)))
+                for address in ("192.168.122.10", "192.168.122.99")
+            ]
+        )
+
+    assert names == [[0, 1], [1, 0], [0, 0]]
+    assert found.concerned(OTHER_MAC, HERE) == []
+
+
 def test_a_clone_that_was_ousted(tmp_path: Path) -> None:
     """Where two have one lease, that the other is there again is no news; that a third
     one is there is."""
@@ -132,6 +200,17 @@ def test_the_same_news_twice(tmp_path: Path) -> None:
     new = [found.is_new(MAC, HERE) for _ in range(2)]
 
     assert new == [True, False]
+
+
+def test_an_address_that_is_asked_for(tmp_path: Path) -> None:
+    """Nobody has answered there before, and nobody does now: this is news."""
+    _, found = guest_cache(tmp_path, waiting())
+    found.is_new("", HERE)
+
+    for _ in range(2):
+        found.expect(HERE)
+
+    assert [found.is_new("", HERE) for _ in range(2)] == [True, False]
 
 
 def test_news_are_news_again_when_a_record_changes(tmp_path: Path) -> None:

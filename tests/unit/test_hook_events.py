@@ -114,11 +114,42 @@ def test_a_libvirt_that_has_started(
 def test_a_network_that_is_there(tmp_path: Path, operation: str) -> None:
     """What libvirt says of it is kept, byte for byte."""
     stdin = recorded("libvirt-11.3", "network-started")
+    fresh_state(tmp_path).note_network("default", b"<network/>")
 
     found = event(tmp_path, "network", "default", operation, stdin=stdin)
 
     assert found == ("network", described("network", "default", ""))
     assert files_of(tmp_path / "state") == {"networks/default": stdin.decode()}
+
+
+@pytest.mark.parametrize(
+    ("place", "file", "is_kept"),
+    [
+        ("network", "default", True),
+        ("old", "default", True),
+        ("network", "other", False),
+        ("old", "other", False),
+        ("nowhere", "other", True),
+    ],
+)
+def test_a_definition_that_is_updated(
+    tmp_path: Path, place: str, file: str, is_kept: bool
+) -> None:
+    """libvirt calls the hook for an inactive network's, too, which stays inactive: an
+    active one has a file of libvirt's, where such files are seen at all."""
+    stdin = recorded("libvirt-11.3", "network-updated")
+    (tmp_path / place).mkdir()
+    (tmp_path / place / f"{file}.xml").touch()
+
+    with (
+        patch.object(hook_events, "NETWORKS", f"{tmp_path}/network"),
+        patch.object(hook_events, "OLD_NETWORKS", f"{tmp_path}/old"),
+    ):
+        found = event(tmp_path, "network", "default", "updated", stdin=stdin)
+
+    kept = {"networks/default": stdin.decode()} if is_kept else {}
+    assert found == ("network", described("network", "default", ""))
+    assert files_of(tmp_path / "state") == kept
 
 
 def test_a_network_that_stops(tmp_path: Path) -> None:

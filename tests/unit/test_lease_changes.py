@@ -27,9 +27,9 @@ def write(directory: Path, *known: object) -> None:
     (directory / NAME).write_text(json.dumps(list(known)))
 
 
-def lease(address: str, mac: str = MAC) -> object:
+def lease(address: str, mac: str = MAC, expiry: int = 1) -> object:
     """A lease as dnsmasq's helper writes it."""
-    return {"ip-address": address, "mac-address": mac, "expiry-time": 1}
+    return {"ip-address": address, "mac-address": mac, "expiry-time": expiry}
 
 
 def test_news_are_what_was_not_there(tmp_path: Path) -> None:
@@ -59,6 +59,51 @@ def test_a_lease_that_comes_back(tmp_path: Path) -> None:
         found.append(len(leases.news(NAME)))
 
     assert found == [1, 0, 1]
+
+
+LATER = 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_news"),
+    [
+        (1, LATER, True),
+        (1, 0, True),
+        (1, 2, True),
+        (1, 1, False),
+        (2, 1, False),
+        (LATER, LATER + 1, False),
+        (LATER, 0, False),
+        (0, LATER, False),
+        (0, 0, False),
+    ],
+)
+def test_a_lease_that_is_renewed(
+    tmp_path: Path, before: int, now: int, is_news: bool
+) -> None:
+    """In time, this is no news; a lease that was over on file is as good as another."""
+    leases = LeaseChanges(str(tmp_path))
+    found = []
+    for expiry in (before, now):
+        write(tmp_path, lease("10.0.0.1", expiry=expiry))
+        found.append(len(leases.news(NAME)))
+
+    assert found == [1, is_news]
+
+
+def test_leases_that_have_gone(tmp_path: Path) -> None:
+    """Of the file of the last look alone, and not while it is being written."""
+    leases = LeaseChanges(str(tmp_path))
+    write(tmp_path, lease("10.0.0.1"), lease("10.0.0.2", OTHER_MAC))
+    found = []
+    for text in (None, "[", "[]", "[]"):
+        if text:
+            (tmp_path / NAME).write_text(text)
+        leases.news(NAME)
+        found.append(said(leases.gone))
+
+    both = {(MAC, "10.0.0.1"), (OTHER_MAC, "10.0.0.2")}
+    assert found == [set(), set(), both, set()]
 
 
 def test_each_bridge_has_its_own(tmp_path: Path) -> None:

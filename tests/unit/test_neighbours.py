@@ -10,7 +10,13 @@ import pytest
 
 from unit.builders import MAC
 from unit.netlinks import Link, nla
-from vfwhooks.host.neighbours import Neighbour, list_neighbours, probe
+from vfwhooks.host.neighbours import (
+    Neighbour,
+    is_silent,
+    list_neighbours,
+    neighbour_at,
+    probe,
+)
 
 BRIDGE = 7
 REACHABLE, STALE, FAILED, NOARP, BRIDGES_OWN = 0x02, 0x04, 0x20, 0x40, 7
@@ -55,6 +61,20 @@ def test_who_can_be_sent_to() -> None:
     assert found == [(True, True), (True, False), (False, False)]
 
 
+def probes(error: int, mac: str) -> list[tuple[int, int, bytes]]:
+    """What the kernel is asked: kind, flags and the rest of each message."""
+    link = Link(error=error)
+    probe(link, BRIDGE, ip_address("192.168.122.10"), mac)
+    heads = [struct.unpack_from("=HH", sent, 4) for sent in link.asked]
+    return [(k, f & 0xF00, s[16:]) for (k, f), s in zip(heads, link.asked)]
+
+
+def head(state: int, flags: int = 0) -> bytes:
+    """struct ndmsg and NDA_DST."""
+    at = nla(1, ip_address("192.168.122.10").packed)
+    return struct.pack("=BxxxiHBB", AF_INET, BRIDGE, state, flags, 0) + at
+
+
 @pytest.mark.parametrize(
     ("mac", "flags", "more"),
     [("", 0x100, b""), (MAC, 0x500, nla(2, bytes.fromhex(MAC.replace(":", ""))))],
@@ -62,13 +82,37 @@ def test_who_can_be_sent_to() -> None:
 )
 def test_a_probe(mac: str, flags: int, more: bytes) -> None:
     """RTM_NEWNEIGH with NUD_PROBE replaces what is in the table (NLM_F_REPLACE), and
-    with a MAC makes it (NLM_F_CREATE); a refusal is nobody's trouble."""
+    with a MAC makes it (NLM_F_CREATE)."""
+    assert probes(0, mac) == [(28, flags, head(0x10) + more)]
+
+
+@pytest.mark.parametrize("mac", ["", MAC])
+def test_a_probe_of_one_that_is_not_in_the_table(mac: str) -> None:
+    """The kernel is to ask for it (NTF_USE); a refusal is nobody's trouble."""
+    found = probes(2, mac)
+
+    assert (len(found), found[1:]) == (2, [(28, 0x400, head(0, 1))])
+
+
+@pytest.mark.parametrize(
+    ("state", "mac", "expected"),
+    [
+        (FAILED, "", (True, "")),
+        (REACHABLE, MAC, (False, MAC)),
+        (STALE, MAC, (False, MAC)),
+        (0x01, "", (False, "")),
+    ],
+)
+def test_who_is_at_an_address(state: int, mac: str, expected: object) -> None:
+    """One that does not answer is silent; one that is being asked is not, yet."""
+    at = ip_address("192.168.122.10")
+    link = Link(known("192.168.122.10", state, mac))
+
+    assert (is_silent(link, BRIDGE, at), neighbour_at(link, BRIDGE, at)) == expected
+
+
+def test_an_address_that_is_not_in_the_table() -> None:
+    """Nobody has asked for it."""
     link = Link(error=2)
 
-    probe(link, BRIDGE, ip_address("192.168.122.10"), mac)
-
-    head = struct.pack("=BxxxiHBB", AF_INET, BRIDGE, 0x10, 0, 0)
-    (sent,) = link.asked
-    kind, sent_flags = struct.unpack_from("=HH", sent, 4)
-    address = nla(1, ip_address("192.168.122.10").packed)
-    assert (kind, sent_flags & 0xF00, sent[16:]) == (28, flags, head + address + more)
+    assert not is_silent(link, BRIDGE, ip_address("192.168.122.10"))

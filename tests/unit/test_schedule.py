@@ -75,3 +75,13 @@ def test_what_was_done_begins_anew() -> None:
     schedule.add("rules", 0.25)
 
     assert schedule.next() == 101.25
+
+
+def test_what_is_to_wait_for_longer() -> None:
+    """It is not done before its delay is over."""
+    clock = Clock()
+    schedule = Schedule(clock)
+
+    schedule.add("daemon", 1.0)
+
+    assert schedule.next() == 101.0

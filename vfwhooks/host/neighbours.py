@@ -12,7 +12,7 @@ from .netlink import FAMILIES, Netlink, attribute, attributes, message
 
 NEWNEIGH = 28
 _GETNEIGH = 30
-_REPLACE, _CREATE, _PROBE = 0x100, 0x400, 0x10
+_REPLACE, _CREATE, _PROBE, _USE = 0x100, 0x400, 0x10, 0x01
 _HEAD = struct.Struct("=BxxxiHBB")
 _ADDRESS, _MAC = 1, 2
 _CONFIRMED = 0x02 | 0x80
@@ -61,22 +61,33 @@ def list_neighbours(link: Netlink) -> list[Neighbour]:
 
 def neighbour_at(link: Netlink, interface: int, address: Address) -> str:
     """The MAC of the neighbour at the address; '' for none."""
-    head = _HEAD.pack(FAMILIES[address.version], interface, 0, 0, 0)
-    asked = head + attribute(_ADDRESS, address.packed)
-    try:
-        answer = link.ask(message(_GETNEIGH, asked))
-    except OSError:
-        return ""
-    found = parse_neighbour(answer)
+    found = _ask(link, interface, address)
     return found.mac if found and found.is_usable else ""
 
 
-def probe(link: Netlink, interface: int, address: Address, mac: str = "") -> None:
-    """Have the kernel probe the neighbour at the address; if the neighbour has gone,
-    the kernel reports it a few seconds later. With a MAC, one that is not in the table
-    is probed, too."""
-    head = _HEAD.pack(FAMILIES[address.version], interface, _PROBE, 0, 0)
+def is_silent(link: Netlink, interface: int, address: Address) -> bool:
+    """Whether the kernel has asked for the neighbour at the address, and nobody has
+    answered; it forgets this sooner or later."""
+    found = _ask(link, interface, address)
+    return bool(found and found.state & _FAILED)
+
+
+def _ask(link: Netlink, interface: int, address: Address) -> Neighbour | None:
+    head = _HEAD.pack(FAMILIES[address.version], interface, 0, 0, 0)
     asked = head + attribute(_ADDRESS, address.packed)
+    try:
+        return parse_neighbour(link.ask(message(_GETNEIGH, asked)))
+    except OSError:
+        return None
+
+
+def probe(link: Netlink, interface: int, address: Address, mac: str = "") -> None:
+    """Have the kernel ask whether the neighbour at the address, with this MAC if there
+    is one, is still there; if it has gone, the kernel reports it a few seconds later.
+    One that is not in the table is asked for, too."""
+    family = FAMILIES[address.version]
+    to = attribute(_ADDRESS, address.packed)
+    asked = _HEAD.pack(family, interface, _PROBE, 0, 0) + to
     flags = _REPLACE
     if mac:
         asked += attribute(_MAC, bytes.fromhex(mac.replace(":", "")))
@@ -84,4 +95,8 @@ def probe(link: Netlink, interface: int, address: Address, mac: str = "") -> Non
     try:
         link.request(message(NEWNEIGH, asked, flags))
     except OSError:
-        pass  # the neighbour is not in the table: the kernel cannot probe it
+        try:
+            asked = _HEAD.pack(family, interface, 0, _USE, 0) + to
+            link.request(message(NEWNEIGH, asked, _CREATE))
+        except OSError:
+            pass  # the interface has just gone

@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ..host.listeners import Listener, Range, list_listeners
-from ..host.neighbours import Neighbour, list_neighbours, neighbour_at, probe
+from ..host.neighbours import (
+    Neighbour,
+    is_silent,
+    list_neighbours,
+    neighbour_at,
+    probe,
+)
 from ..host.netlink import ROUTE, SOCK_DIAG, Netlink
 from ..store import files
 from ..values.guests import Network, hosts_own, own_bridge
@@ -169,9 +175,13 @@ class Inventory:
         index = self.index(bridge)
         return neighbour_at(self.route, index, address) if index else ""
 
+    def is_silent(self, bridge: str, address: Address) -> bool:
+        """Whether the kernel has asked for the address on the bridge in vain."""
+        index = self.index(bridge)
+        return bool(index) and is_silent(self.route, index, address)
+
     def probe(self, bridge: str, address: Address, mac: str = "") -> None:
-        """Make the kernel ask whether the neighbour is still there; with a MAC, also
-        one that the kernel does not know."""
+        """Make the kernel ask whether the neighbour is still there."""
         probe(self.route, self.index(bridge), address, mac)
 
     def index(self, interface: str) -> int:

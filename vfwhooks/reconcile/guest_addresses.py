@@ -168,16 +168,28 @@ class _Resolver:
     def _candidates(self, subnets: Collection[Subnet]) -> Iterator[Address]:
         mac, bridge = self._nic.mac, self._network.bridge
         yield from self._network.reservations.get(mac, ())
+        silent = []
         for address in self._leased(subnets):
             other = self._other(address)
-            if not other:
-                yield address
-            else:
+            if other:
                 self._answered[address] = other
-        neighbours = self._inventory.neighbours(bridge, mac)
-        yield from sorted(neighbours, key=lambda address: address != self._now)
-        if self._now and not self._other(self._now):
-            yield self._now
+            elif self._inventory.is_silent(bridge, address):
+                silent.append(address)
+            else:
+                yield address
+        neighbours, now = self._inventory.neighbours(bridge, mac), self._now
+        if now and (now in neighbours or (neighbours and self._is_unasked(now))):
+            yield now
+        yield from neighbours
+        yield from silent
+        if now and not self._other(now):
+            yield now
+
+    def _is_unasked(self, address: Address) -> bool:
+        """Whether the neighbour table says nothing of the address: where there are many
+        neighbours, the kernel forgets those that were silent for a while."""
+        bridge = self._network.bridge
+        return not (self._other(address) or self._inventory.is_silent(bridge, address))
 
     def _leased(self, subnets: Collection[Subnet]) -> list[Address]:
         """The leases in these subnets, the newest first. Of two that are as new, for

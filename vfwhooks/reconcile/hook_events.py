@@ -1,5 +1,6 @@
 """Events of hooks, parsed into events of guests."""
 
+from ..libvirt.status_directories import NETWORKS, OLD_NETWORKS
 from ..libvirt.xml import parse_domain, parse_networks
 from ..store import files, spool
 from ..store.records import GuestEvent
@@ -49,7 +50,8 @@ def read_event(state: State, event: HookEvent) -> GuestEvent:
         data = b"" if event.operation == "stopped" else event.data
         if event.operation != "stopped" and not (data and parse_networks(data)):
             raise VfwError("the XML describes no network")
-        state.note_network(event.name, data)
+        if event.operation != "updated" or _is_active(state, event.name):
+            state.note_network(event.name, data)
         return GuestEvent("network", Guest("network", event.name, "", []), event.stamp)
     if event.operation in _STARTED:
         if event.operation != "start":
@@ -58,3 +60,12 @@ def read_event(state: State, event: HookEvent) -> GuestEvent:
         guest.name = event.name
         return GuestEvent(_STARTED[event.operation], guest, event.stamp)
     return GuestEvent("stopped", Guest(event.driver, event.name, "", []), event.stamp)
+
+
+def _is_active(state: State, name: str) -> bool:
+    """Whether an updated network is active: libvirt calls the hook after a change of an
+    inactive one's definition, too. Where libvirt's files are not to be seen, it is
+    taken for active."""
+    places = [place for place in (NETWORKS, OLD_NETWORKS) if files.exists(place)]
+    known = any(files.exists(f"{place}/{name}.xml") for place in places)
+    return known or not places or bool(state.data(f"networks/{files.file_name(name)}"))

@@ -19,11 +19,14 @@ PLACES = [*(f"guests/{driver}" for driver in GUESTS), "claims"]
 
 class GuestCache:
     """The recorded guests by MAC and by address, and the claims, which have neither;
-    read again file by file."""
+    read again file by file. There may be thousands, and as many leases: each is looked
+    up, and not searched for."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._records: dict[str, Record] = {}
+        # By MAC, by address, and by whom they have ousted: the names of records.
+        self._names: dict[object, set[str]] = {}
         self._read: list[str] = []
         self._heard: dict[Address, str] = {}
         self.look()
@@ -44,10 +47,10 @@ class GuestCache:
         is_whole = True
         for name in names:
             text = self._state.read(name)
-            self._records.pop(name, None)
+            self._forget(name)
             try:
                 if text:
-                    self._records[name] = parse_record(text)
+                    self._keep(name, parse_record(text))
             except (ValueError, IndexError):
                 is_whole = False
         return is_whole
@@ -55,6 +58,18 @@ class GuestCache:
     def plan_anew(self, record: Record) -> None:
         """Write an event that plans the guest anew."""
         self._state.note(GuestEvent("moved", record.guest, time.monotonic_ns()))
+
+    def _keep(self, name: str, record: Record) -> None:
+        self._records[name] = record
+        for key in _keys(record):
+            self._names.setdefault(key, set()).add(name)
+
+    def _forget(self, name: str) -> None:
+        record = self._records.pop(name, None)
+        for key in _keys(record) if record else ():
+            self._names[key].remove(name)
+            if not self._names[key]:
+                del self._names[key]
 
     def waiting(self) -> dict[str, set[int]]:
         """The IP versions of which guests with forwards have no address, by MAC; of
@@ -110,19 +125,23 @@ class GuestCache:
         self._heard[address] = mac
         return True
 
+    def expect(self, address: Address) -> None:
+        """The next neighbour at this address is news, whoever it is: the kernel is
+        asking."""
+        self._heard.pop(address, None)
+
     def concerned(self, mac: str, at: Address) -> list[Record]:
         """The guests that this lease or neighbour is news to: the guest with this MAC,
         unless it is known to be there, and the guest that was at this address before.
         The MAC '' means that the address does not answer. Of two clones with one lease,
         the ousted one is no news; nor is an address that every interface has with
         IPv6, to which no forward leads."""
-        ousted = Ousted(at, mac)
+        if Ousted(at, mac) in self._names:
+            return []
         if at.version == 6 and at.is_link_local:
             return []
-        if any(ousted in record.ousted for record in self._records.values()):
-            return []
         found = []
-        for record in self._records.values():
+        for record in self._of(self._with(mac) | self._with(at)):
             there = _addresses(record)
             if mac not in [nic.mac for nic in record.guest.nics]:
                 is_news = at in there
@@ -133,7 +152,23 @@ class GuestCache:
                 found.append(record)
         return found
 
+    def holders(self, mac: str, at: Address) -> list[Record]:
+        """The guests with this MAC that are forwarded to at this address."""
+        return self._of(self._with(mac) & self._with(at))
+
+    def _with(self, key: object) -> set[str]:
+        return self._names.get(key, set())
+
+    def _of(self, names: set[str]) -> list[Record]:
+        return [self._records[name] for name in sorted(names)]
+
 
 def _addresses(record: Record) -> list[Address]:
     """The addresses at which the guest is forwarded to."""
     return [one.address for one in record.entries if isinstance(one, Accept)]
+
+
+def _keys(record: Record) -> set[object]:
+    """By what a record is looked up."""
+    macs = (nic.mac for nic in record.guest.nics)
+    return {*macs, *_addresses(record), *record.ousted}

@@ -68,8 +68,13 @@ class GuestNews:
         """A file beside the lease files has changed."""
         directory, _, name = path.rpartition("/")
         if name.endswith((".status", ".leases")):
-            for mac, address in self.leases[directory].news(name):
-                self._found(mac, address)
+            changes = self.leases[directory]
+            for mac, address in changes.news(name):
+                self._found(mac, address, is_leased=True)
+            # That the guest is elsewhere was no news as long as it had the lease.
+            for mac, address in changes.gone:
+                for record in self._guest_cache.holders(mac, address):
+                    self._doubt(record, [address])
 
     def hear_records(self, paths: set[str]) -> None:
         """Records of guests have changed."""
@@ -158,20 +163,38 @@ class GuestNews:
                 self._found(mac, address)
         self._occasional.listen()
 
-    def _found(self, mac: str, address: Address) -> None:
-        """A MAC is at an address: plan anew the guests that this concerns.
+    def _found(self, mac: str, address: Address, is_leased: bool = False) -> None:
+        """A MAC is at an address, or is about to be: plan anew the guests that this
+        concerns.
 
         A guest that was at another address before may have both; without a lease for
         the new one it keeps the old endpoint until the old address does not answer.
         """
         for record in self._guest_cache.concerned(mac, address):
-            self._guest_cache.plan_anew(record)
-            self._schedule.add("addresses", _SOON)
             accepts = [one for one in record.entries if isinstance(one, Accept)]
-            for one in [one.address for one in accepts if mac]:
-                for bridge in {nic.bridge for nic in record.guest.nics}:
-                    if one.version == address.version:
-                        self._inventory.probe(bridge, one)
+            there = [one.address for one in accepts if mac]
+            doubted = [one for one in there if one.version == address.version]
+            # That nobody answered at the new one does not count any more.
+            self._doubt(record, [*doubted, address] if is_leased else doubted)
+
+    def _doubt(self, record: Record, addresses: list[Address]) -> None:
+        """Plan the guest anew, and have the kernel ask whether it is there."""
+        self._guest_cache.plan_anew(record)
+        self._schedule.add("addresses", _SOON)
+        bridges = self._bridges(record) if addresses else ()
+        for one in addresses:
+            self._guest_cache.expect(one)
+            for bridge in bridges:
+                self._inventory.probe(bridge, one)
+
+    def _bridges(self, record: Record) -> set[str]:
+        """The bridges of a guest; libvirt before 1.2.11 or so names networks alone."""
+        self._inventory.look_anew()
+        found = set()
+        for nic in record.guest.nics:
+            network = None if nic.bridge else self._inventory.network(nic.network)
+            found.add(network.bridge if network else nic.bridge)
+        return found - {""}
 
 
 def _is_news(record: Record, planner: Planner) -> bool:

@@ -19,7 +19,7 @@ class Schedule:
         seconds after the first request."""
         now = self._now()
         first = self._first.setdefault(what, now)
-        self._due[what] = min(now + delay, first + longest)
+        self._due[what] = min(now + delay, first + max(delay, longest))
 
     def next(self) -> float:
         """When the next work is due (monotonic); infinite if there is none."""
