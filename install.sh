@@ -6,6 +6,7 @@
 set -eu
 umask 022
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+unset CDPATH # cd would print, and go elsewhere
 here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 prefix=${prefix%/}
@@ -112,7 +113,7 @@ make_directory() {
 
 # The name of the release in a directory: its version, and a hash of its files.
 identify() {
-	(cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
+	(LC_ALL=C && export LC_ALL && cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
 		sha256sum vfwhooks/*.py vfwhooks/*/*.py templates/* hooks/* | sha256sum | cut -c 1-8) 2>/dev/null |
 		paste -s -d - -
 }

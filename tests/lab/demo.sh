@@ -7,6 +7,7 @@
 # of the demo is left, however it ends.
 set -eu
 
+unset CDPATH
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VFWHOOKS_LAB_CACHE:-/var/cache/vfwhooks-lab}
 begun=$(date +%s)

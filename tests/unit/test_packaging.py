@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,34 @@ PYPI = {
     "Jinja2": "python3-jinja2",
     "PyYAML": "python3-yaml",
 }
+
+
+def release(*shell: str, **environment: str) -> str:
+    """The name that install.sh gives this release; it is called from another place."""
+    script = f"{CHECKOUT.name}/install.sh"
+    env = {"PATH": os.environ["PATH"], **environment}
+    argv = [*shell, script, "--release"]
+    return subprocess.check_output(argv, cwd=CHECKOUT.parent, env=env, text=True)
+
+
+def test_release_in_any_locale(tmp_path: Path) -> None:
+    """A host and the one that Ansible runs on, with another language and shell, have
+    one name for it."""
+    locale = tmp_path / "en_US.UTF-8"
+    subprocess.run(["localedef", "-i", "en_US", "-f", "UTF-8", locale], check=True)
+
+    there = release("bash", "--posix", LOCPATH=str(tmp_path), LC_ALL="en_US.UTF-8")
+
+    assert there == release("sh", LC_ALL="C") != ""
+
+
+def test_release_beside_a_path_for_cd(tmp_path: Path) -> None:
+    """An exported CDPATH leads to no other directory of the same name."""
+    (tmp_path / CHECKOUT.name).mkdir()
+
+    found = release("sh", CDPATH=str(tmp_path))
+
+    assert re.fullmatch(rf"{re.escape(__version__)}-[0-9a-f]{{8}}\n", found)
 
 
 def installs(manager: str) -> list[str]:
