@@ -63,15 +63,27 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """Two hosts, and how to enter them."""
+class Control:
+    """The control host, by the directory that ansible-playbook runs in."""
 
-    hosts: tuple[Host, Host]
-    systemd: Systemd
     directory: Path
 
+    def prepare(self, *hosts: str) -> None:
+        """Write the inventory, of one line for each host, and the settings."""
+        python = "ansible_python_interpreter=/usr/bin/python3"
+        lines = ["[fleet]", *hosts, "[all:vars]", python]
+        lines += ["[fleet:vars]", "ansible_connection=lab"]
+        (self.directory / "hosts").write_text("\n".join([*lines, ""]))
+        (self.directory / "ansible.cfg").write_text(
+            "[defaults]\ninventory = hosts\nhost_key_checking = false\n"
+            f"roles_path = {HERE}/ansible/roles\n"
+            f"connection_plugins = {LAB}/ansible\n"
+            "remote_tmp = /var/tmp/ansible\ndeprecation_warnings = false\n"
+            "[connection]\npipelining = true\n"
+        )
+
     def play(self, *arguments: str, play: str = PLAY, **variables: Any) -> Run:
-        """Run a play on both hosts."""
+        """Run a play on all hosts."""
         (self.directory / "play.yml").write_text(play)
         (self.directory / "vars.json").write_text(json.dumps(variables))
         command = ["/usr/bin/ansible-playbook", "play.yml", "-e", "@vars.json"]
@@ -97,6 +109,14 @@ class Fleet:
         }
         return Run(done.returncode, text, stats)
 
+
+@dataclass(frozen=True)
+class Fleet(Control):
+    """Two hosts, and how to enter them."""
+
+    hosts: tuple[Host, Host]
+    systemd: Systemd
+
     def files(self) -> list[str]:
         """Everything that the role may have touched on both hosts."""
         return [host.call(["sh", "-c", LIST]).stdout for host in self.hosts]
@@ -113,17 +133,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         lines = [f"{host.name} lab_enter='{enter(host)}'" for host in (old, new)]
         inner = f"nsenter --target {systemd.pid} --mount --pid --cgroup"
         lines[1] = lines[1][:-1] + f" {inner}'"
-        python = "ansible_python_interpreter=/usr/bin/python3 ansible_connection=lab"
-        inventory = "\n".join(["[all]", *lines, "[all:vars]", *python.split()])
-        (directory / "hosts").write_text(inventory + "\n")
-        (directory / "ansible.cfg").write_text(
-            "[defaults]\ninventory = hosts\nhost_key_checking = false\n"
-            f"roles_path = {HERE}/ansible/roles\n"
-            f"connection_plugins = {LAB}/ansible\n"
-            "remote_tmp = /var/tmp/ansible\ndeprecation_warnings = false\n"
-            "[connection]\npipelining = true\n"
-        )
-        yield Fleet((old, new), systemd, directory)
+        fleet = Fleet(directory, (old, new), systemd)
+        fleet.prepare(*lines)
+        yield fleet
 
 
 def enter(host: Host) -> str:
@@ -234,3 +246,52 @@ def test_a_package_of_the_control_host(fleet: Fleet) -> None:
     left = fleet.hosts[0].call(["ls", "/usr/bin/vfwhooks", "/etc/vfwhooks"])
     assert (first.status, last.status) == (0, 0), first.text + last.text
     assert (second.of_each("changed"), bool(mail), left.stdout) == ([0], True, "")
+
+
+# Nobody can become root on the control host; on the other a stand-in lets everybody.
+PREFIX = "  environment: {PREFIX: /opt/vfwhooks}\n"
+AS_USER = f"""\
+- hosts: fleet
+  become: true
+  gather_facts: false
+{PREFIX}  roles: [vfwhooks]
+"""
+SUDO = """\
+#!/bin/sh
+while case $1 in -*) ;; *) false ;; esac; do
+    case $1 in -u | -p) shift ;; esac
+    shift
+done
+exec "$@"
+"""
+
+
+def test_another_prefix(tmp_path: Path) -> None:
+    """The role needs no root on the control host. What it has put under a prefix that
+    no PATH has, with the page in Cockpit, it finds again, checks with, and removes."""
+    control = Control(tmp_path)
+    wanted = {"vfwhooks_source": str(HERE), "vfwhooks_forwards": FORWARDS}
+    lenient = {"vfwhooks_doctor_fails": False}
+    with Host.debian13() as host:
+        host.start_libvirtd()
+        host.start_network()
+        host.write("/usr/local/bin/sudo", SUDO, 0o755)
+        control.prepare(f"{host.name} lab_enter='{enter(host)}'")
+        with (tmp_path / "hosts").open("a") as inventory:
+            inventory.write("[control]\nlocalhost ansible_connection=local")
+            inventory.write(" ansible_become_exe=/bin/false\n")
+
+        first = control.play(play=AS_USER, **wanted)
+        page = host.run(["ls", "/opt/vfwhooks/share/cockpit/vfwhooks"]).split()
+        second = control.play(play=AS_USER.replace(PREFIX, ""), **wanted)
+        check = control.play(play=CHECK.replace("all", "fleet"), **lenient)
+        refused = control.play(play=AS_USER, vfwhooks_state="absent")
+        gone = control.play(play=AS_USER, vfwhooks_state="absent", **wanted)
+        left = host.call(["ls", "/opt/vfwhooks"]).stdout
+
+    assert first.status == 0, first.text
+    assert page == sorted(one.name for one in (HERE / "cockpit").iterdir())
+    assert (second.status, second.of_each("changed")) == (0, [0]), second.text
+    assert check.status == 0, check.text
+    assert "vfwhooks_source has to be a checkout" in refused.text
+    assert (gone.status, gone.of_each("changed"), left) == (0, [1], ""), gone.text
