@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -66,6 +67,19 @@ def test_what_is_in_which_package() -> None:
     recommended = run("rpm", "-qp", "--recommends", find_rpms()[0]).split("\n")
     required = run("rpm", "-qp", "--requires", find_rpms()[0])
     assert ("python3-rich" in recommended, "rich" in required) == (True, False)
+
+
+def test_a_failure_is_told() -> None:
+    """rpm hears of it also where a macro of systemd's, as Fedora has it, comes next."""
+    macro = ["--define", "systemd_post() true"]
+    form = ["--qf", "%{NAME}\n%{POSTIN}\n"]
+    said = run("rpmspec", "-q", *macro, *form, HERE / "packaging/vfwhooks.spec")
+    script = said.partition("vfwhooks-selinux\n")[0].removeprefix("vfwhooks\n")
+
+    failed = script.replace("/usr/share/vfwhooks/install.sh", "false", 1)
+    done = subprocess.run(["sh", "-c", failed, "sh", "1"], check=False)
+
+    assert ("\ntrue" in script, done.returncode) == (True, 1)
 
 
 def test_life_of_the_package(host: Host) -> None:
