@@ -10,11 +10,12 @@ unset CDPATH # cd would print, and go elsewhere
 here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-} prefix=${PREFIX:-/usr}
 prefix=${prefix%/}
+case $root in [!/]*) root=$PWD/$root ;; esac
 units='vfwhooks.service vfwhooks-metrics.service vfwhooks-metrics.timer'
 hooks=/etc/libvirt/hooks config=/etc/vfwhooks/forwards.yaml state=/run/vfwhooks
 drivers='qemu lxc libxl network daemon' python=/usr/bin/python3
 selinux=/sys/fs/selinux boolean=virt_hooks_unconfined
-work='' fresh='' made='' module='' gone=''
+work='' fresh='' laid='' made='' module='' gone=''
 
 usage() {
 	cat <<EOF
@@ -48,12 +49,25 @@ tell() {
 
 say() {
 	tell ''
-	echo "install.sh: $*"
+	line "install.sh: $*"
 }
+
+# Some shells' echo would carry out a backslash in a name.
+line() { printf '%s\n' "$*"; }
 
 die() {
 	say "$*" >&2
 	exit 1
+}
+
+# Two of these at once would take each other's files. The lock is on a directory that is
+# always there, and ends with this process.
+take_turn() {
+	exec 9</etc
+	flock -n 9 || {
+		say 'another install.sh runs: this one waits for its end'
+		flock 9
+	}
 }
 
 runs_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
@@ -63,6 +77,9 @@ is_ours() {
 	[ -f "$1" ] && sed -n 2p "$1" |
 		grep -qe '^# vfwhooks: ' -e '^\.TH .*"vfwhooks ' -e '"urn:vfwhooks:'
 }
+
+# A place for a file of ours: nothing is there, or one of ours.
+is_free() { is_ours "$root$1" || { [ ! -e "$root$1" ] && [ ! -L "$root$1" ]; }; }
 
 # The prefixes of all that is installed here, one a line: the units name their commands.
 find_installations() {
@@ -98,12 +115,18 @@ set_places() {
 	esac
 }
 
-# put FILE [MODE]: write standard input to the file, all of it or nothing.
+# put FILE [MODE]: write standard input to the file, all of it or nothing. libvirt would run
+# a new file in qemu.d/ and its like.
 put() {
-	cat >"$root$1.new" && chmod "${2:-644}" "$root$1.new" && mv "$root$1.new" "$root$1"
+	coming=$root$1.new
+	case $1 in "$hooks"/*/*) coming=$root$hooks/.vfwhooks.new ;; esac
+	{ cat >"$coming" && chmod "${2:-644}" "$coming" && mv "$coming" "$root$1"; } || {
+		rm -f "$coming"
+		return 1
+	}
 }
 
-# Notes each new directory: --uninstall leaves all other directories, empty or not.
+# Remembers each new directory: --uninstall leaves all other directories, empty or not.
 make_directory() {
 	[ ! -d "$root$1/" ] || return 0
 	make_directory "${1%/*}"
@@ -111,7 +134,8 @@ make_directory() {
 	made="$made $1"
 }
 
-# The name of the release in a directory: its version, and a hash of its files.
+# The name of the release in a directory: its version, and a hash of its files, in an order
+# that is the same in every locale.
 identify() {
 	(LC_ALL=C && export LC_ALL && cd "$1" && sed -n 's/^__version__ = "\(.*\)"/\1/p' vfwhooks/__init__.py &&
 		sha256sum vfwhooks/*.py vfwhooks/*/*.py templates/* hooks/* | sha256sum | cut -c 1-8) 2>/dev/null |
@@ -127,13 +151,16 @@ libvirt_version() {
 # The place of a driver's hook. A foreign hook stays; since libvirt 6.5 hooks in qemu.d/
 # run as well.
 find_place() {
-	if is_ours "$root$hooks/$1" || { [ ! -e "$root$hooks/$1" ] && [ ! -L "$root$hooks/$1" ]; }; then
+	if is_free "$hooks/$1"; then
 		echo "$hooks/$1"
-	elif printf '6.5.0\n%s\n' "$version" | sort -V -C; then
-		echo "$hooks/$1.d/vfwhooks"
-	else
+	elif ! printf '6.5.0\n%s\n' "$version" | sort -V -c >/dev/null 2>&1; then
 		die "$hooks/$1 is not ours, and libvirt ${version:-here} runs no other beside it:" \
 			"upgrade libvirt to 6.5 or move that file away, then run this again"
+	elif is_free "$hooks/$1.d/vfwhooks"; then
+		echo "$hooks/$1.d/vfwhooks"
+	else
+		die "$hooks/$1 and $hooks/$1.d/vfwhooks are not ours: move one of them away," \
+			"then run this again"
 	fi
 }
 
@@ -540,10 +567,11 @@ lay_page() {
 	[ -d "$here/cockpit" ] && { [ -n "$root" ] || [ -d /usr/share/cockpit ]; } || return 0
 	make_directory "$web_page"
 	for one in "$here"/cockpit/*; do
-		put "$web_page/${one##*/}" <"$one"
+		sed "s|^const TOOL = \"vfwhooks\"|const TOOL = \"$bin\"|" "$one" | put "$web_page/${one##*/}"
 	done
-	for one in "$root$web_page"/*; do # of another release
-		[ -e "$here/cockpit/${one##*/}" ] || rm "$one"
+	for one in "$root$web_page"/*; do # of another release; a translation is of somebody else
+		case $one in */po.*) continue ;; esac
+		[ ! -f "$one" ] || [ -e "$here/cockpit/${one##*/}" ] || rm "$one"
 	done
 }
 
@@ -574,15 +602,21 @@ remove_older() {
 	done
 }
 
-# After an error before the switch, everything is as it was.
+# After an error before files are laid, everything is as it was; after one behind that,
+# --uninstall can still make it so.
 undo() {
 	status=$?
 	rm -rf "$work" "$root$lib"/.new.* "$root$hooks"/.vfwhooks.*
 	[ "$status" != 0 ] || return 0
 	tell ''
+	[ -z "$laid" ] || note_directories
 	rm -rf "$fresh"
 	echo "$made" | remove_directories
 	exit "$status"
+}
+
+note_directories() {
+	[ -n "$root" ] || [ ! -d "$lib" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
 }
 
 remove_directories() {
@@ -591,16 +625,20 @@ remove_directories() {
 	done
 }
 
-# Checks the nearest existing parent of the path.
+# Checks the nearest existing parent of the path. To the [ of some shells root may write
+# anywhere, on a read-only file system too.
 is_writable() {
 	place=$root$1
 	until [ -e "${place:-/}" ]; do place=${place%/*}; done
-	[ -w "${place:-/}" ]
+	[ -w "${place:-/}" ] || return 1
+	$python -Ic 'import os, sys
+sys.exit(0 if os.access(sys.argv[1], os.W_OK) else 30)' "${place:-/}" 2>/dev/null || [ $? != 30 ]
 }
 
 # On an image-based host /usr may be read-only; such hosts keep their own files
 # elsewhere. Nothing has been changed yet.
 check_places() {
+	refuse_among_releases
 	[ ! -e "$root$bin" ] || is_ours "$root$bin" ||
 		die "$bin is not ours: move it away, then run this again"
 	[ ! -e "$root/etc/NIXOS" ] ||
@@ -610,6 +648,14 @@ check_places() {
 	done
 	for place in "${config%/*}" /var/lib/vfwhooks; do
 		is_writable "$place" || die "$place cannot be made, for its place is read-only"
+	done
+}
+
+# All that is in the directory of releases goes with an old one, or with the last one.
+refuse_among_releases() {
+	for one in "$root$lib" "$root$lib"/*; do
+		[ ! -e "$one/install.sh" ] ||
+			die "$one is a checkout in the place of releases: move it away, then run this again"
 	done
 }
 
@@ -629,7 +675,11 @@ install_all() {
 	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
 	check_places
-	[ -n "$root" ] || install_packages
+	if [ -z "$root" ]; then
+		install_packages
+		take_turn
+		previous=$(find_installed)
+	fi
 	trap undo EXIT
 	trap 'exit 1' HUP INT TERM
 	mkdir -p "$root/"
@@ -640,7 +690,7 @@ install_all() {
 	[ -n "$root" ] || call_hooks
 	tell 'laying the files'
 	if [ -z "$root" ] && [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ]; then load_module; fi
-	fresh=''
+	fresh='' laid=1
 	lay_sample
 	lay_schema
 	lay_unit
@@ -648,7 +698,7 @@ install_all() {
 	lay_made
 	lay_page
 	switch
-	[ -n "$root" ] || echo "$made" | xargs -r -n 1 >>"$lib/directories"
+	note_directories
 	remove_older
 	[ -n "$root" ] || finish
 	say "${release##*/} is installed; forwards go into $config"
@@ -669,13 +719,14 @@ refuse_beside_package() {
 }
 
 # Such a process would put rules back. It is not ours to end: somebody started it by hand,
-# or from another init.
+# or from another init. The unit's process is.
 refuse_beside_watch() {
 	for process in /proc/[0-9]*; do
 		[ "$(readlink "$process/ns/mnt" 2>/dev/null)" = "$(readlink /proc/$$/ns/mnt)" ] || continue
+		! grep -q '/vfwhooks\.service$' "$process/cgroup" 2>/dev/null || continue
 		words=$( (tr '\000' '\n' <"$process/cmdline") 2>/dev/null) || continue
-		! echo "$words" | grep -q '^import sys;.*vfwhooks\.service\.daemon' ||
-			! echo "$words" | grep -qx "$state" ||
+		! line "$words" | grep -q '^import sys;.*vfwhooks\.service\.daemon' ||
+			! line "$words" | grep -qx "$state" ||
 			die "vfwhooks watch runs as process ${process##*/}: end it, then run this again"
 	done
 }
@@ -690,9 +741,10 @@ forget_links() {
 
 uninstall() {
 	[ -n "$root" ] || refuse_beside_package "$prefix"
+	refuse_among_releases
 	previous=$(find_installed)
-	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
 	[ -n "$root" ] || refuse_beside_watch
+	! runs_systemd || [ ! -e "$unit" ] || systemctl --quiet disable --now vfwhooks.service
 	withdraw
 	remove_site
 	if is_sample "$root$previous" || is_sample "$here"; then
@@ -715,11 +767,14 @@ uninstall() {
 	say 'vfwhooks is removed'
 }
 
-# An administrator has enabled the timer. What it has written would be collected for ever.
+# An administrator has enabled the timer. What it has written would be collected for ever,
+# from the directory that a drop-in may name.
 stop_metrics() {
 	runs_systemd && [ -L /etc/systemd/system/timers.target.wants/vfwhooks-metrics.timer ] || return 0
 	systemctl --quiet disable --now vfwhooks-metrics.timer
-	rm -f /var/lib/prometheus/node-exporter/vfwhooks.prom
+	directory=$(systemctl show --value --property=Environment vfwhooks-metrics.service |
+		xargs -n 1 | sed -n 's/^TEXTFILES=//p' | tail -n 1)
+	rm -f "${directory:-/var/lib/prometheus/node-exporter}/vfwhooks.prom"
 }
 
 # Removes the hooks, and our rules from the kernel.
@@ -773,6 +828,7 @@ lay_package() {
 # Runs after a package's files are there. The release is copied to a place where no upgrade
 # of the package removes it. Hooks, command and service use it until the next is complete.
 configure() {
+	refuse_among_releases
 	version=$(libvirt_version) previous=$(find_configured) release=$lib/$(identify "$here")
 	for driver in $drivers; do find_place "$driver" >/dev/null; done
 	trap undo EXIT
@@ -781,19 +837,33 @@ configure() {
 	stage_hooks
 	! unshare --net true 2>/dev/null || call_hooks # no right to unshare while an image is made
 	if [ -n "$module$(cat "$lib/selinux" 2>/dev/null)" ] && [ -d $selinux ]; then load_module; fi
-	fresh=''
+	fresh='' laid=1
 	lay_sample
 	lay_hooks
-	[ -L "$lib/current" ] || restart_unit=1 # a running service is install.sh's
+	if [ ! -L "$lib/current" ]; then
+		restart_unit=1 # a running service is install.sh's
+		forget_installation
+	fi
 	ln -sfn "$release" "$lib/.new.current"
 	mv -T "$lib/.new.current" "$lib/current"
-	remove_site # from an install.sh before the package
-	echo "$made" | xargs -r -n 1 >>"$lib/directories"
+	note_directories
 	remove_older
 	relabel -R "$lib" "${config%/*}"
 	(forward_now) || :
 	[ -z "${restart_unit:-}" ] || ! runs_systemd ||
 		systemctl --quiet try-restart vfwhooks.service || :
+}
+
+# What the package has not written over of an install.sh's before the package.
+forget_installation() {
+	remove_site
+	for page in "$man"/man8/vfwhooks*.8 "$man"/man5/forwards.yaml.5; do
+		for packed in "$page".*; do
+			[ ! -e "$packed" ] || remove "$page"
+		done
+	done
+	dpkg-query -S "$web_page/manifest.json" >/dev/null 2>&1 ||
+		rpm -qf "$web_page/manifest.json" >/dev/null 2>&1 || rm -rf "$web_page"
 }
 
 find_configured() {
@@ -825,6 +895,8 @@ check_all() {
 	[ -n "$root" ] || plan_packages
 	[ -z "$missing" ] || plan "have $manager install $packages"
 	[ "$(identify "$root$release")" = "${release##*/}" ] || plan "put the release into $release"
+	trap 'rm -rf "$work"' EXIT
+	trap 'exit 1' HUP INT TERM
 	stage_hooks
 	told=''
 	for driver in $drivers; do
@@ -833,7 +905,6 @@ check_all() {
 		plan "lay $place, where libvirt may run it"
 		told=$(find_daemons)
 	done
-	rm -rf "$work"
 	[ -z "$told" ] || plan "tell $told of the hooks, and restart no daemon"
 	[ -e "$root$config" ] || plan "put a sample into $config"
 	if [ ! -e "$root$unit" ]; then
@@ -869,18 +940,20 @@ show_status() {
 # What vfwhooks doctor finds wrong, on one line.
 find_verdict() {
 	found=$("$bin" doctor 2>/dev/null) || :
-	wrong=$(echo "$found" | sed -n 's/^wrong  *//p')
-	first=$(echo "$wrong" | head -n 1)
-	case $found:$(echo "$wrong" | grep -c .) in
+	wrong=$(line "$found" | sed -n 's/^wrong  *//p')
+	first=$(line "$wrong" | head -n 1)
+	case $found:$(line "$wrong" | grep -c .) in
 	:*) echo 'doctor could not look: run vfwhooks doctor' ;;
 	*:0) echo 'doctor: nothing to mend' ;;
-	*:1) echo "doctor: 1 finding: $first" ;;
-	*) echo "doctor: $(echo "$wrong" | wc -l) findings, first: $first; run vfwhooks doctor" ;;
+	*:1) line "doctor: 1 finding: $first" ;;
+	*) line "doctor: $(line "$wrong" | wc -l) findings, first: $first; run vfwhooks doctor" ;;
 	esac
 }
 
 # Runs before a package's files are removed.
 deconfigure() {
+	refuse_among_releases
+	refuse_beside_watch
 	withdraw
 	forget_releases
 }
@@ -918,6 +991,7 @@ case $#:${1:-} in
 	;;
 esac
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || die 'this needs root: run it with sudo'
+case $root:$action in :uninstall | :*configure*) take_turn ;; esac
 case $root:$action in
 *configure* | *:lay_package | [!:]*) ;;
 *) choose_prefix ;;

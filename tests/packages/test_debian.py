@@ -15,7 +15,15 @@ from lab.box import wait_until
 from lab.host import HOOKS, Host
 from lab.net import Net
 from lab.systemd import Systemd, start_systemd
-from product import CONFIG, DRIVERS, HERE, configure, published
+from product import (
+    CONFIG,
+    DRIVERS,
+    HERE,
+    configure,
+    published,
+    start_watch,
+    stop_watch,
+)
 
 from packages.built import find_deb, find_page_deb, repack
 from vfwhooks import __version__
@@ -191,9 +199,11 @@ def test_the_page_in_cockpit() -> None:
 
 
 def test_beside_install_sh(tmp_path: Path) -> None:
-    """The package takes over from install.sh, which does nothing beside it then."""
+    """The package takes over from install.sh, which does nothing beside it then; what
+    only install.sh has put in (manuals, the page in Cockpit) is gone with a purge."""
     with Host.debian13() as host:
         package = put(host, find_deb())
+        before = files(host)
         host.run([f"{Host.CHECKOUT}/install.sh"])
         host.run(["dpkg", "-i", package])
 
@@ -207,8 +217,39 @@ def test_beside_install_sh(tmp_path: Path) -> None:
             " place of this\n",
         )
         assert {lib.rpartition("/")[0] for lib in named} == {LIB, ""}
-        left = host.call(["ls", "-d", LIB, "/etc/vfwhooks"]).stdout
-        assert (hooks(host), left) == ({}, "")
+        assert (hooks(host), files(host) ^ before) == ({}, set())
+
+
+def test_beside_a_page_of_a_package() -> None:
+    """The page in Cockpit is not install.sh's if a package has it."""
+    page = "/usr/share/cockpit/vfwhooks"
+    with Host.debian13() as host:
+        packages = [put(host, find()) for find in (find_deb, find_page_deb)]
+        host.run([f"{Host.CHECKOUT}/install.sh"])
+        host.run(["dpkg", "-i", *packages])
+        laid = host.run(["ls", page]).split()
+
+    assert laid == sorted(one.name for one in (HERE / "cockpit").iterdir())
+
+
+def test_removal_beside_a_watch() -> None:
+    """A watch that another init has started would put rules back: dpkg removes nothing
+    until it has ended."""
+    with Host.debian13() as host:
+        host.run(["dpkg", "-i", put(host, find_deb())])
+        before = hooks(host)
+        start_watch(host, "/usr/bin/vfwhooks")
+        pid = host.read("/run/watch.pid").strip()
+        beside = host.call(["dpkg", "-r", "vfwhooks"])
+        still = hooks(host)
+        stop_watch(host)
+        host.run(["dpkg", "-r", "vfwhooks"])
+
+        assert hooks(host) == {}
+    said = (
+        f"install.sh: vfwhooks watch runs as process {pid}: end it, then run this again"
+    )
+    assert (beside.status, said in beside.stderr, still) == (1, True, before)
 
 
 @pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
