@@ -1,7 +1,7 @@
 // The command line of vfwhooks, run as the administrator. No shell is involved: what is
 // typed on the page is one word of an argument vector, and never an option.
 
-const TOOL = "vfwhooks";
+const TOOL = "vfwhooks"; // install.sh writes its path: a PATH of root may be without it
 const AS_ROOT = { superuser: "require", environ: ["LC_ALL=C.UTF-8"] };
 // The kinds of cures that may be run: the first word of the command is the kind.
 const KINDS = ["vfwhooks", "sysctl", "systemctl", "setsebool"];
@@ -102,5 +102,8 @@ export async function runCure(finding) {
     const same = (await askFindings()).find(
         one => one.id === finding.id && one.object === finding.object &&
             JSON.stringify(one.cure) === JSON.stringify(finding.cure));
-    return same && canRun(same.cure) ? run(same.cure.argv, true) : null;
+    if (!same || !canRun(same.cure))
+        return null;
+    const [first, ...rest] = same.cure.argv;
+    return run([first === "vfwhooks" ? TOOL : first, ...rest], true);
 }
