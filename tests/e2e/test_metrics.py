@@ -22,6 +22,9 @@ FILE = f"{DIRECTORY}/vfwhooks.prom"
 GOOD = "guests:\n  web1: [8080:80, '203.0.113.77:81:80']\n  far: [9090:80]\n"
 PAGE = (HERE / "docs/fleet.md").read_text().partition("\n## Prometheus\n")[2]
 DESCRIBED = re.findall(r"(?m)^\| `(vfwhooks_\w+)`", PAGE)
+# A drop-in as docs/fleet.md has it.
+DROP_IN, OTHER = f"/etc/systemd/system/{UNIT}.d", "/opt/textfiles"
+OTHERS = rf"[Service]\nEnvironment=TEXTFILES={OTHER}\nReadWritePaths={OTHER}\n"
 # The service writes its counts at its beat, here each second; systemd does not wait for
 # it, on a busy machine either.
 BEAT = r"[Service]\nWatchdogSec=0\nEnvironment=WATCHDOG_USEC=2000000\n"
@@ -194,6 +197,17 @@ def test_a_service_that_does_not_run_is_told(host: Host, systemd: Systemd) -> No
     assert (up, after[name] >= before[name] > 0) == ([1, 0, 1], True)
 
 
+def test_a_directory_of_the_exporters(host: Host, systemd: Systemd) -> None:
+    """What sets the node exporter up gives the directory to its user, as a rule."""
+    systemd.run("rm", "-f", FILE)
+    systemd.run("chown", "nobody:nogroup", DIRECTORY)
+
+    collect(host, systemd)
+    systemd.run("chown", "root:root", DIRECTORY)
+
+    assert host.path(FILE).stat().st_mode & 0o777 == 0o644
+
+
 def test_the_units_are_sound(host: Host, systemd: Systemd) -> None:
     """systemd has nothing against them, and rates what is left as little: 2.5 of 10;
     the file's directory is the one place on disk that the unit may write to."""
@@ -215,8 +229,15 @@ def test_the_timer_is_the_administrators(host: Host, systemd: Systemd) -> None:
 
     systemd.run("systemctl", "enable", "--now", TIMER)
     wait_until(lambda: host.read(FILE), "the timer's file", timeout=30)
+    host.run(["mkdir", OTHER])
+    host.run(["rm", FILE])
+    systemd.run("sh", "-c", f"mkdir {DROP_IN}; printf '{OTHERS}' >{DROP_IN}/lab.conf")
+    systemd.run("systemctl", "daemon-reload")
+    systemd.run("systemctl", "start", UNIT)
+    written = host.read(f"{OTHER}/vfwhooks.prom")
     systemd.run(f"{Host.CHECKOUT}/install.sh", "--uninstall")
 
     known = [systemd.show(unit, "LoadState") for unit in (UNIT, TIMER)]
-    left = systemd.call("ls", "-A", DIRECTORY).stdout
+    left = systemd.call("find", DIRECTORY, OTHER, "-type", "f").stdout
     assert (enabled, known, left) == ("disabled", ["not-found"] * 2, "")
+    assert written != ""
