@@ -453,7 +453,7 @@ def test_save_beside_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
 ) -> None:
     """A ruleset that is saved takes the place of its own file alone, for root."""
-    monkeypatch.setattr(explained, "_list_live", lambda: "rules")
+    monkeypatch.setattr(explained, "list_live", lambda: "rules")
     (tmp_path / "fw.new").write_text("mine")
     if is_link:
         (tmp_path / "there").write_text("old")

@@ -148,6 +148,7 @@ def test_a_guest_that_goes_on_keeps_all_of_its_record(tmp_path: Path) -> None:
         hairpins=[("vnet0", "virbr0", 17)],
         left=parsed(DNAT),
         claims=[port],
+        shares=[port],
         public={address: True},
     )
     state = known(tmp_path, before)
