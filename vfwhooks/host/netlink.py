@@ -7,6 +7,7 @@ to 40 ms; `is_slow_to_close` says so.
 _socket stands in for socket, whose enums cost 2 ms at start.
 """
 
+import errno
 import os
 import struct
 from _socket import (
@@ -36,7 +37,7 @@ _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 OUR_PORTS = 0x5646  # our sockets' ports in the upper half: marks our changes
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_RECEIVE = 1 << 18
+_RECEIVE, _RECEIVE_NEWS = 1 << 18, 1 << 16
 _PADDING = b"", b"\0\0\0", b"\0\0", b"\0"
 
 
@@ -262,3 +263,20 @@ def split(data: bytes) -> list[tuple[int, int, int, int, bytes]]:
         found.append((kind, flags, sequence, port, data[at + 16 : at + length]))
         at += max(16, length + (-length % 4))
     return found
+
+
+def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
+    """The messages that have arrived: kind, sender's port, payload; kind -1 for lost
+    ones."""
+    found: list[tuple[int, int, bytes]] = []
+    while True:
+        try:
+            data = link.socket.recv(_RECEIVE_NEWS, MSG_DONTWAIT)
+        except BlockingIOError:
+            return found
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            found.append((-1, 0, b""))
+            continue
+        found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]

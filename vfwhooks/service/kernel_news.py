@@ -5,9 +5,7 @@ The port of the sending socket tells our own changes, so the service does not re
 itself. The table's name is enough to drop changes that concern neither us nor libvirt.
 """
 
-import errno
 import select
-from _socket import MSG_DONTWAIT
 
 from ..firewall.nft_names import IN_LIBVIRTS, LIBVIRT, OWN
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
@@ -18,7 +16,7 @@ from ..host.netlink import (
     Netlink,
     attributes,
     message,
-    split,
+    messages,
     text_of,
 )
 from ..host.routes import covers_far_away
@@ -41,7 +39,6 @@ _NEWROUTE, _DELROUTE = 24, 25
 _DESTINATION, _MASTER = 1, 10
 _OF_BRIDGES = bytes((7,)) + bytes(15)  # struct ifinfomsg: the family alone
 _DEVICE, _OF_PORT, _MODE = 3, 12, 4
-_RECEIVE = 1 << 16
 
 
 class Rulesets:
@@ -218,23 +215,6 @@ def _unset_port(payload: bytes) -> set[str]:
     about = attributes(payload[len(_OF_BRIDGES) :])
     mode = attributes(about.get(_OF_PORT, b"")).get(_MODE)
     return {_text(about.get(_DEVICE))} if mode == b"\0" else set()
-
-
-def messages(link: Netlink) -> "list[tuple[int, int, bytes]]":
-    """The messages that have arrived: kind, sender's port, payload; kind -1 for lost
-    ones."""
-    found: list[tuple[int, int, bytes]] = []
-    while True:
-        try:
-            data = link.socket.recv(_RECEIVE, MSG_DONTWAIT)
-        except BlockingIOError:
-            return found
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            found.append((-1, 0, b""))
-            continue
-        found += [(kind, port, payload) for kind, _, _, port, payload in split(data)]
 
 
 def _is_watched(

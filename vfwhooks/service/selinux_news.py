@@ -1,8 +1,7 @@
 """News of the kernel that SELinux was switched, or that its policy or a boolean
 changed."""
 
-from ..host.netlink import Netlink
-from .kernel_news import messages
+from ..host.netlink import Netlink, messages
 
 _SELINUX = 7
 _POLICY_NEWS = {-1, 0x10, 0x11}  # lost, SELinux was switched, its policy was loaded

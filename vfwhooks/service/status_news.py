@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from ..firewall.nft_names import IN_LIBVIRTS, OWN
 from ..host.neighbours import Neighbour
-from ..host.netlink import ROUTE, Netlink, attributes
+from ..host.netlink import ROUTE, Netlink, attributes, messages
 from ..installation.hook_files import find_service
 from ..libvirt.inventory import DNSMASQS, LEASES
 from ..libvirt.status_directories import DIRECTORIES
@@ -24,7 +24,6 @@ from .kernel_news import (
     ROUTING_GROUPS,
     Neighbours,
     is_about_routing,
-    messages,
 )
 from .watched_files import Watched
 
