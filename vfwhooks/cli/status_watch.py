@@ -20,7 +20,7 @@ from ..config.compiled_file import stamps_in_force
 from ..config.last_good import known_broken
 from ..config.source_stamps import digest_of, is_current
 from ..diagnosis.overview import Overview
-from ..installation.hook_files import find_service
+from ..installation.service_process import find_service
 from ..store import files
 from ..store.state import State
 

@@ -19,17 +19,13 @@ from ..config.schema import read_forwards
 from ..host.listeners import list_listeners
 from ..host.netlink import SOCK_DIAG, Netlink
 from ..host.run import Run
-from ..installation.hook_files import (
-    check_hooks,
-    find_laid,
-    find_service,
-    find_uncalled,
-)
+from ..installation.hook_files import check_hooks, find_laid, find_uncalled
 from ..installation.hook_permissions import (
     check_confinement,
     find_refused,
     refused_drivers,
 )
+from ..installation.service_process import find_service
 from ..libvirt.client import Answer
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions

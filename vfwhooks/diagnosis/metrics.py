@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from .. import __version__
 from ..config import compiled_file, source_stamps
-from ..installation.hook_files import find_service
+from ..installation.service_process import find_service
 from ..reconcile.sync_report import LABELS, OTHER
 from ..store import counts
 from ..store.counts import BUCKETS, Counts, parse_counts

@@ -15,8 +15,9 @@ from ..foreign.named_rules import NONE, Named
 from ..foreign.reader import Foreign, read_foreign
 from ..host.netlink import Netlink
 from ..host.run import Run
-from ..installation.hook_files import find_service, find_uncalled
+from ..installation.hook_files import find_uncalled
 from ..installation.hook_permissions import hooks_line
+from ..installation.service_process import find_service
 from ..libvirt.defined_guests import find_defined
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions

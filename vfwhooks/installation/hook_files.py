@@ -222,17 +222,6 @@ def find_uncalled(
     return found
 
 
-def find_service(root: str = "") -> int:
-    """The process number of `vfwhooks watch`; 0 if it does not run."""
-    for process in Path(f"{root}/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"vfwhooks.service.daemon" in process.read_bytes():
-                return int(process.parent.name)
-        except OSError:
-            continue
-    return 0
-
-
 def _pid(path: Path) -> int:
     try:
         return int(path.read_text())

@@ -12,17 +12,10 @@ from ..libvirt.daemons import SERVES, find_concerned, find_daemons, noticed_at
 from ..values.errors import VfwError
 from ..values.findings import OK, WRONG, Cure, Finding, by_hand, render, run
 from .denials import SELINUX, Denial, find_denials
-from .hook_files import (
-    DIRECTORY,
-    DRIVERS,
-    NO_EXEC,
-    find_laid,
-    find_service,
-    installer,
-    is_on_noexec,
-)
+from .hook_files import DIRECTORY, DRIVERS, NO_EXEC, find_laid, installer, is_on_noexec
 from .selinux import DAEMONS, Right, ask_rights, ask_service, find_label
 from .selinux_policy import Verdict, is_enforcing
+from .service_process import find_service
 
 AskRights = Callable[..., Sequence[Right]]
 

@@ -15,16 +15,11 @@ from contextlib import suppress
 from ..firewall.nft_names import IN_LIBVIRTS, OWN
 from ..host.neighbours import Neighbour
 from ..host.netlink import ROUTE, Netlink, attributes, messages
-from ..installation.hook_files import find_service
+from ..installation.service_process import find_service
 from ..libvirt.inventory import DNSMASQS, LEASES
 from ..libvirt.status_directories import DIRECTORIES
 from ..values.published import Address
-from .kernel_news import (
-    NFTABLES_GROUP,
-    ROUTING_GROUPS,
-    Neighbours,
-    is_about_routing,
-)
+from .kernel_news import NFTABLES_GROUP, ROUTING_GROUPS, Neighbours, is_about_routing
 from .watched_files import Watched
 
 # Interfaces, and switches of forwarding: of IPv4 and of IPv6.
