@@ -23,7 +23,7 @@ from ..host.run import Run
 from ..host.socket_owners import name_socket_owners
 from ..libvirt.inventory import Inventory
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
-from ..reconcile.guest_addresses import is_inside
+from ..reconcile.guest_addresses import find_network_at
 from ..reconcile.planner import Planner
 from ..store.entry_text import format_entry
 from ..store.foreign_ports import hold
@@ -31,7 +31,6 @@ from ..store.state import State
 from ..values.entries import Accept, Entry, ReturnMark, entry_family
 from ..values.errors import VfwError, show
 from ..values.findings import WRONG, Finding
-from ..values.guests import Network
 from ..values.protocols import Protocol
 from ..values.published import BOTH, Published, family_of, parse_address
 from .allowed_clients import only_from
@@ -79,15 +78,6 @@ def _waiting(
         found.append(f"{name}: not in force")
         found += _line("written", [_without_head(finding)])
     return found
-
-
-def find_network(inventory: Inventory, address: str) -> Network | None:
-    """The active network that an address belongs to; None for no address."""
-    for network in map(inventory.network, inventory.names()):
-        subnets = [subnet for _, subnet in network.subnets] if network else []
-        if address and is_inside(parse_address(address), subnets):
-            return network
-    return None
 
 
 def _nobodys(port: int, protocols: tuple[str, ...], state: State) -> Iterator[str]:
@@ -221,7 +211,7 @@ class _Explainer:
 
     def _way(self, row: ForwardStatus) -> str:
         family = "6" if ":" in row.address else "4"
-        network = find_network(self._inventory, row.address)
+        network = find_network_at(self._inventory, row.address)
         bridge = network.bridge if network else "?"
         if row.is_loopback:
             if self._overview.backend == IPTABLES:
@@ -263,7 +253,7 @@ class _Explainer:
         open networks, and no table if all networks are open."""
         if self._overview.backend == IPTABLES:
             return False
-        network = find_network(self._inventory, row.address)
+        network = find_network_at(self._inventory, row.address)
         is_open = network is not None and network.mode == "open"
         return is_open and ("ip6" if ":" in row.address else "ip") not in self._libvirts
 

@@ -19,6 +19,7 @@ from ..host.run import Run
 from ..libvirt.client import guests_known_soon, running_guests
 from ..libvirt.inventory import Inventory
 from ..libvirt.user_sessions import find_sessions
+from ..reconcile.guest_addresses import find_network_at
 from ..reconcile.return_path import values
 from ..rulesets.ruleset import REFUSING
 from ..rulesets.walk import Traversal
@@ -29,7 +30,6 @@ from ..values.published import EVERY, family_of, parse_address
 from .allowed_clients import tell_clients
 from .blockers import find_blockers
 from .doctor_firewall import find_missing_tool, restart_libvirt
-from .explain import find_network
 from .foreign_reasons import few
 from .live_ruleset import live_verdicts
 from .outside_packets import find_client
@@ -188,7 +188,7 @@ class Hops:
         """The blocker that the reason of the row names."""
         if row.state != "blocked":
             return None
-        network = find_network(self._inventory, row.address)
+        network = find_network_at(self._inventory, row.address)
         bridges = [network.bridge] if network else []
         base = self._state.base()
         try:
@@ -244,7 +244,7 @@ class Hops:
 
     def _way(self, row: ForwardStatus) -> Finding | None:
         """The blocker on the way of the answers."""
-        network = find_network(self._inventory, row.address)
+        network = find_network_at(self._inventory, row.address)
         if network is None or row.is_loopback:
             return None
         inside = frozenset(self._inventory.bridge_addresses())

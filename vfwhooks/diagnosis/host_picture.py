@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from ..libvirt.inventory import Inventory
+from ..reconcile.guest_addresses import find_network_at
 from ..rulesets.packet import ANYBODY, Packet
 from ..rulesets.walk import Traversal
 from ..values.guests import Network
 from ..values.published import EVERY, Subnet
-from .explain import find_network
 from .overview import Overview
 from .port_verdicts import PortVerdicts, refused
 from .status_rows import ForwardStatus
@@ -121,7 +121,7 @@ class _Finder:
             return guest.state
         if is_of_nobody(row):
             return row.state
-        network = find_network(self._inventory, row.address)
+        network = find_network_at(self._inventory, row.address)
         return _name(network) if network else ""
 
     def _judge(self, lane: Lane, row: ForwardStatus, packet: Packet | None) -> Lane:
@@ -167,7 +167,7 @@ class _Finder:
         seen: dict[str, str] = {}
         for guest in self._overview.guests:
             for address in guest.addresses:
-                network = find_network(self._inventory, address)
+                network = find_network_at(self._inventory, address)
                 name = network.name if network else ""
                 seen.setdefault(f"{name} {':' in address}", address)
                 if guest.name not in shown:

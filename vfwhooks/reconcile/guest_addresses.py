@@ -14,7 +14,7 @@ from ..libvirt.inventory import Inventory
 from ..store.records import Ousted
 from ..values.errors import VfwError, show
 from ..values.guests import Guest, Network, Nic, hosts_own
-from ..values.published import BOTH, Address, Family, Subnet
+from ..values.published import BOTH, Address, Family, Subnet, parse_address
 
 
 @dataclass(eq=False)
@@ -102,6 +102,15 @@ def find_network(
         reason = why_no_bridge(bridge, own)
         return (None, reason) if reason else (own, "")
     return None, why_unreached(nic, network)
+
+
+def find_network_at(inventory: Inventory, address: str) -> Network | None:
+    """The active network that an address belongs to; None for no address."""
+    for network in map(inventory.network, inventory.names()):
+        subnets = [subnet for _, subnet in network.subnets] if network else []
+        if address and is_inside(parse_address(address), subnets):
+            return network
+    return None
 
 
 def find_ports(
