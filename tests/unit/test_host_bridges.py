@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 from unit.builders import fields, network
 from unit.netlinks import Link, nla
-from vfwhooks.host.host_bridges import read_bridge
+from vfwhooks.libvirt.host_bridges import read_bridge
 
 
 def own(address: str, length: int, index: int = 7, **more: object) -> bytes:

@@ -296,7 +296,7 @@ class Inventory:
     def _read_network(self, name: str) -> Network | None:
         bridge = own_bridge(name)
         if bridge:
-            from ..host.host_bridges import read_bridge  # few hosts have any
+            from .host_bridges import read_bridge  # few hosts have any
 
             return read_bridge(bridge, self.index(bridge), self.route)
         paths = [f"{d}/{name}.xml" for d in self._directories]

@@ -8,7 +8,7 @@ import select
 
 from ..config import compiled_file
 from ..config.host_ips import Interfaces, format_stamp, parse_stamps
-from ..host.host_bridges import read_bridge
+from ..libvirt.host_bridges import read_bridge
 from ..libvirt.inventory import Inventory
 from ..reconcile.sync_report import ADDRESSES
 from ..store.state import State

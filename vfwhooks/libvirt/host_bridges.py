@@ -6,9 +6,9 @@ host's own addresses on the bridge, which tell the subnet behind it.
 
 from __future__ import annotations
 
+from ..host.netlink import Netlink
+from ..host.routes import list_addresses
 from ..values.guests import Network, hosts_own
-from .netlink import Netlink
-from .routes import list_addresses
 
 
 def read_bridge(name: str, index: int, link: Netlink) -> Network | None:
