@@ -23,7 +23,7 @@ from vfwhooks.config.compiler import (
     main,
 )
 from vfwhooks.config.forwards import GuestForwards
-from vfwhooks.config.keys import NO_OPTIONS, OPTIONS, PortOptions
+from vfwhooks.config.forwards_keys import NO_OPTIONS, OPTIONS, PortOptions
 from vfwhooks.config.value_syntax import Subnet, parse_address
 from vfwhooks.store.state import State
 

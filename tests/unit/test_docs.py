@@ -15,7 +15,7 @@ from lxml import etree  # type: ignore[import-untyped]  # it has no stubs
 from vfwhooks import __version__
 from vfwhooks.cli.commands import find_commands
 from vfwhooks.cli.parser import make_parser
-from vfwhooks.config import keys
+from vfwhooks.config import forwards_keys
 from vfwhooks.config.schema import read_forwards
 from vfwhooks.diagnosis.status_rows import ForwardStatus, GuestStatus
 
@@ -26,7 +26,13 @@ MANUALS = sorted(DOCS.glob("*.[1-9]"))
 FORWARDS, MANUAL = (
     (DOCS / name).read_text() for name in ("forwards.md", "forwards.yaml.5")
 )
-KEYS = {*keys.DOCUMENT, *keys.DEFAULTS, *keys.GUEST, *keys.PORT, *keys.METADATA}
+KEYS = {
+    *forwards_keys.DOCUMENT,
+    *forwards_keys.DEFAULTS,
+    *forwards_keys.GUEST,
+    *forwards_keys.PORT,
+    *forwards_keys.METADATA,
+}
 
 
 def relative_links(page: Path) -> list[str]:

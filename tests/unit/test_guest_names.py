@@ -9,12 +9,12 @@ import pytest
 
 from unit.builders import OTHER_UUID, UUID, guest_forwards, place
 from vfwhooks.config.forwards import GuestForwards
+from vfwhooks.config.forwards_keys import DEFAULTS, DOCUMENT, GUEST, PORT
 from vfwhooks.config.guest_names import (
     find_misnamed,
     find_strangers,
     find_twins,
 )
-from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, PORT
 from vfwhooks.libvirt.client import guests_known_soon
 from vfwhooks.values.errors import VfwError
 

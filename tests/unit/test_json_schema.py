@@ -16,7 +16,14 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # n
 from unit.builders import CHECKOUT, PROPERTY, working_in
 from unit.test_check import CASES, case
 from unit.test_docs import DOCS, examples
-from vfwhooks.config.keys import DEFAULTS, DOCUMENT, GUEST, METADATA, PATTERN, PORT
+from vfwhooks.config.forwards_keys import (
+    DEFAULTS,
+    DOCUMENT,
+    GUEST,
+    METADATA,
+    PATTERN,
+    PORT,
+)
 from vfwhooks.config.schema import read_forwards
 
 SCHEMA = json.loads((CHECKOUT / "templates/forwards.schema.json").read_text())

@@ -29,7 +29,7 @@ from vfwhooks.config import compiled_file
 from vfwhooks.config.compiled_file import Compiled
 from vfwhooks.config.compiler import compile_file
 from vfwhooks.config.forwards import Forward
-from vfwhooks.config.keys import OPTIONS
+from vfwhooks.config.forwards_keys import OPTIONS
 from vfwhooks.config.metadata_bounds import Permission
 from vfwhooks.config.metadata_forwards import check_guest, read_metadata
 from vfwhooks.config.metadata_syntax import format_tree, guest_tree, metadata_of

@@ -31,7 +31,7 @@ from ..store.entry_text import parse_host
 from ..store.files import quote, unquote
 from ..values.errors import VfwError
 from ..values.published import family_of, one_to_one, parse_address, parse_protocol
-from .keys import NO_OPTIONS, OPTIONS, PortOptions
+from .forwards_keys import NO_OPTIONS, OPTIONS, PortOptions
 from .port_mappings import PortMapping, Settings
 
 _ADDRESSES = ("public", "whole", "kept", "outgoing")

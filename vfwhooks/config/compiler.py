@@ -18,9 +18,9 @@ from . import compiled_file, source_stamps
 from .allow_from import by_family, chain_name
 from .compiled_lines import format_options
 from .forwards import Forward, GuestForwards
+from .forwards_keys import ANSWERS
 from .host_ips import Interfaces
 from .kept_over_boot import keep_behind
-from .keys import ANSWERS
 from .last_good import note_broken
 from .port_mappings import EXEMPT_PORTS
 from .schema import read_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..values.published import BOTH, Family, Published, family_of, parse_protocol
-from .keys import NO_OPTIONS, PortOptions
+from .forwards_keys import NO_OPTIONS, PortOptions
 from .value_syntax import Address, PortRange, Subnet
 from .yaml_nodes import Place
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from ..values.errors import show
 from .forwards import GuestForwards
-from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
+from .forwards_keys import DEFAULTS, DOCUMENT, GUEST, PORT
 from .yaml_nodes import Place, Problem
 
 _NEAR = 0.75  # of 1: two letters of four that changed places

@@ -11,7 +11,7 @@ from ..host.netlink import ROUTE, Netlink
 from ..host.routes import interface_addresses
 from ..store.files import quote, unquote
 from ..values.errors import show
-from .keys import HOST_IP
+from .forwards_keys import HOST_IP
 from .value_reader import Values, kind_of
 from .value_syntax import Address, parse_host_ip, parse_interface
 from .yaml_nodes import Node, Pairs, Place, Problem, Text, listed

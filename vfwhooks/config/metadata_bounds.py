@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .forwards import Forward
+from .forwards_keys import METADATA
 from .host_ips import HostIps
-from .keys import METADATA
 from .name_patterns import is_pattern, matches, parse_pattern
 from .value_reader import Values, kind_of
 from .value_syntax import (

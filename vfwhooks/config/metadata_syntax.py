@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..libvirt.forwards_element import Part
 from ..values.errors import VfwError, show
 from .entry_spelling import format_value
-from .keys import OPTIONS
+from .forwards_keys import OPTIONS
 from .port_spellings import parse_entry, parse_published, parse_target
 from .value_reader import kind_of
 from .value_syntax import PortRange, parse_ports, parse_subnet

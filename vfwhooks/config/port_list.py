@@ -10,8 +10,8 @@ from ..values.protocols import ALL_PROTOCOLS
 from ..values.published import FIRST, LAST
 from .allow_from import find_fault, read_sources
 from .forwards import Forward, GuestForwards
+from .forwards_keys import ANSWERS, NO_OPTIONS, PORT, PortOptions
 from .host_ips import HostIp, HostIps
-from .keys import ANSWERS, NO_OPTIONS, PORT, PortOptions
 from .port_spellings import (
     parse_entry,
     parse_protocols,

@@ -31,7 +31,7 @@ from ..values.published import (
     family_of,
     one_to_one,
 )
-from .keys import NO_OPTIONS, PortOptions
+from .forwards_keys import NO_OPTIONS, PortOptions
 
 Addresses = dict[Family, Address]
 _NONE: Mapping[Published, Collection[int]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .forwards import GuestForwards
-from .keys import PUBLIC
+from .forwards_keys import PUBLIC
 from .value_reader import Values
 from .value_syntax import parse_public_ip
 from .yaml_nodes import Node, Text

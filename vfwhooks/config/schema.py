@@ -18,9 +18,9 @@ from .allow_from import read_sources
 from .config_files import find_files, in_file_order
 from .conflicts import find_conflicts
 from .forwards import GuestForwards
+from .forwards_keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, parse_switch
 from .guest_names import is_uuid
 from .host_ips import HostIp, HostIps, Interfaces
-from .keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, parse_switch
 from .metadata_bounds import Bounds, format_permission, read_bounds
 from .pattern_names import PatternNames
 from .pattern_warnings import find_covered

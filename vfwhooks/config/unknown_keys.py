@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 
 from ..values.errors import VfwError, show
-from .keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, PORT
+from .forwards_keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, PORT
 from .value_syntax import parse_ports, parse_short
 from .yaml_nodes import Items, Node, Pairs, Text, listed, pairs
 

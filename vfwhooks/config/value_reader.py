@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..values.errors import VfwError, show
-from .keys import OPTIONS, PortOptions, parse_switch
+from .forwards_keys import OPTIONS, PortOptions, parse_switch
 from .unknown_keys import hint
 from .value_syntax import Address
 from .yaml_mistakes import find_bare_key, find_bare_name, slip_in

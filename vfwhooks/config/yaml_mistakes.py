@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..values.errors import show
 from ..values.protocols import PROTOCOLS
-from .keys import DEFAULTS, DOCUMENT, GUEST, PORT
+from .forwards_keys import DEFAULTS, DOCUMENT, GUEST, PORT
 
 _NAME = r"[^\W\d][\w.-]*"
 _NO_NAMES = (*PROTOCOLS, "localhost")

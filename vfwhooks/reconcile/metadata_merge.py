@@ -16,8 +16,8 @@ from ..config.compiled_file import Compiled, Damaged
 from ..config.compiled_lines import parse_forward, parse_settings
 from ..config.compiler import forward_line, guest_lines
 from ..config.forwards import Forward, GuestForwards
+from ..config.forwards_keys import ANSWERS
 from ..config.host_ips import parse_stamps
-from ..config.keys import ANSWERS
 from ..config.metadata_bounds import Permission, parse_permission
 from ..config.metadata_forwards import read_metadata
 from ..config.port_mappings import METADATA, FromMetadata, PortMapping, Settings
