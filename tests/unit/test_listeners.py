@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 
 from vfwhooks.host.listeners import Listener, list_listeners
-from vfwhooks.host.netlink import SOCK_DIAG, Netlink
+from vfwhooks.host.netlink import NETLINK_SOCK_DIAG, Netlink
 from vfwhooks.host.socket_owners import name_socket_owners
 from vfwhooks.values.published import parse_address
 
@@ -45,7 +45,7 @@ def listening(
 
 def listed(protocol: str, *ranges: tuple[int, int]) -> list[Listener]:
     """What the kernel says."""
-    link = Netlink(SOCK_DIAG)
+    link = Netlink(NETLINK_SOCK_DIAG)
     try:
         return list_listeners(link, protocol, list(ranges))
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import if_indextoname
 
 from ..diagnosis.live_ruleset import list_live
-from ..host.netlink import ROUTE, Netlink
+from ..host.netlink import NETLINK_ROUTE, Netlink
 from ..host.routes import list_addresses
 from ..importers.forwards_file import Made, make_file
 from ..importers.guest_owners import find_owners
@@ -124,7 +124,7 @@ def _pairs(options: Sequence[str]) -> dict[str, list[str]]:
 def _own_addresses() -> dict[str, list[str]]:
     """This host's addresses by interface."""
     found: dict[str, list[str]] = {}
-    with Netlink(ROUTE) as link:
+    with Netlink(NETLINK_ROUTE) as link:
         for one in list_addresses(link):
             if one.is_global:
                 with suppress(OSError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ..host.netlink import ROUTE, Netlink
+from ..host.netlink import NETLINK_ROUTE, Netlink
 from ..host.routes import interface_addresses
 from ..store.files import quote, unquote
 from ..values.errors import show
@@ -43,7 +43,7 @@ class Interfaces:
         """The addresses of an interface that are valid beyond its link. Raises OSError
         if the kernel gives no answer: an interface must not seem to have none."""
         if name not in self._known:
-            with Netlink(ROUTE) as link:
+            with Netlink(NETLINK_ROUTE) as link:
                 self._known[name] = tuple(interface_addresses(link, name))
         return self._known[name]
 

@@ -17,7 +17,7 @@ from ..config.forwards import GuestForwards
 from ..config.matched_names import find_matching, named
 from ..config.schema import read_forwards
 from ..host.listeners import list_listeners
-from ..host.netlink import SOCK_DIAG, Netlink
+from ..host.netlink import NETLINK_SOCK_DIAG, Netlink
 from ..host.run import Run
 from ..installation.hook_files import check_hooks, find_laid, find_uncalled
 from ..installation.hook_permissions import (
@@ -180,7 +180,7 @@ def _rights(main: str) -> Iterator[Finding]:
 def _listeners() -> Iterator[Finding]:
     """Whether the kernel lists listeners."""
     try:
-        list_listeners(Netlink(SOCK_DIAG), "tcp", [(1, 1)])
+        list_listeners(Netlink(NETLINK_SOCK_DIAG), "tcp", [(1, 1)])
     except OSError as error:
         what = f"the kernel does not say who listens ({error.strerror})"
         what += ": forwards yield to no service of the host"

@@ -19,14 +19,19 @@ from .netlink import Netlink, attribute, find, message, nested, netfilter
 IsStale = Callable[["Tuple", "Tuple"], bool]
 Show = Callable[[bytes, bool, "Tuple", "Tuple"], None]
 
-_CONNTRACK = 1 << 8
-_GET, _DELETE = 1, 2
-_ORIGINAL, _REPLY, _STATUS, _ID, _ZONE, _FILTER = 1, 2, 3, 12, 18, 25
-_SOURCE, _DESTINATION = 1, 2
-_FLAGS = {_ORIGINAL: 1, _REPLY: 2}
-_FLAG_PROTOCOL, _FLAG_PORT = 8, 32
-_SNATED, _DNATED = struct.pack(">I", 1 << 4), struct.pack(">I", 1 << 5)
-_IS_ANSWERED, _IS_DNATED = 1 << 1, 1 << 5
+_CTNETLINK = 1 << 8  # NFNL_SUBSYS_CTNETLINK
+_IPCTNL_MSG_CT_GET, _IPCTNL_MSG_CT_DELETE = 1, 2
+_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_STATUS = 1, 2, 3
+_CTA_ID, _CTA_ZONE, _CTA_FILTER = 12, 18, 25
+_CTA_IP_V4_SRC, _CTA_IP_V4_DST = 1, 2
+_CTA_FILTER_ORIG_FLAGS, _CTA_FILTER_REPLY_FLAGS = 1, 2
+_FLAGS = {
+    _CTA_TUPLE_ORIG: _CTA_FILTER_ORIG_FLAGS,
+    _CTA_TUPLE_REPLY: _CTA_FILTER_REPLY_FLAGS,
+}
+_CTA_FILTER_F_CTA_PROTO_NUM, _CTA_FILTER_F_CTA_PROTO_DST_PORT = 8, 32
+_IPS_SEEN_REPLY, _IPS_SRC_NAT, _IPS_DST_NAT = 1 << 1, 1 << 4, 1 << 5
+_SNATED, _DNATED = struct.pack(">I", _IPS_SRC_NAT), struct.pack(">I", _IPS_DST_NAT)
 _FAMILIES = {4: AF_INET, 16: AF_INET6}  # by the length of an address
 _HEAD = 4
 # The kernel answers each message that it refuses, and the socket needs room for this.
@@ -41,8 +46,8 @@ class Tuple:
 
     def __init__(self, data: bytes) -> None:
         ip, protocol = find(data, 1), find(data, 2)
-        self.source = find(ip, _SOURCE) or find(ip, _SOURCE + 2)
-        self.destination = find(ip, _DESTINATION) or find(ip, _DESTINATION + 2)
+        self.source = find(ip, _CTA_IP_V4_SRC) or find(ip, _CTA_IP_V4_SRC + 2)
+        self.destination = find(ip, _CTA_IP_V4_DST) or find(ip, _CTA_IP_V4_DST + 2)
         self.protocol = int.from_bytes(find(protocol, 1), "big")
         self.source_port = int.from_bytes(find(protocol, 2), "big")
         self.port = int.from_bytes(find(protocol, 3), "big")
@@ -62,16 +67,16 @@ class Flows:
     def cut_forwarded(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
         """Cut stale connections that DNAT leads to one of these addresses; their
         number."""
-        return self._cut_of(_REPLY, _SOURCE, to, _DNATED, is_stale)
+        return self._cut_of(_CTA_TUPLE_REPLY, _CTA_IP_V4_SRC, to, _DNATED, is_stale)
 
     def cut_leaving(self, by: "Collection[bytes]", is_stale: "IsStale") -> int:
         """Cut stale connections from these addresses that leave from another one by
         SNAT."""
-        return self._cut_of(_ORIGINAL, _SOURCE, by, _SNATED, is_stale)
+        return self._cut_of(_CTA_TUPLE_ORIG, _CTA_IP_V4_SRC, by, _SNATED, is_stale)
 
     def cut_sent(self, to: "Collection[bytes]", is_stale: "IsStale") -> int:
         """Cut stale connections that clients opened to one of these addresses."""
-        return self._cut_of(_ORIGINAL, _DESTINATION, to, b"", is_stale)
+        return self._cut_of(_CTA_TUPLE_ORIG, _CTA_IP_V4_DST, to, b"", is_stale)
 
     def cut_udp(
         self,
@@ -85,20 +90,21 @@ class Flows:
         by a single port; for more ports this code reads no more of a flow than it must.
         """
         is_six = family == "6"
-        number, to = (AF_INET6 if is_six else AF_INET), _DESTINATION + 2 * is_six
+        number, to = (AF_INET6 if is_six else AF_INET), _CTA_IP_V4_DST + 2 * is_six
         (first, last), *more = {*ports}
-        asked, flag = attribute(1, _UDP), _FLAG_PROTOCOL
+        asked, flag = attribute(1, _UDP), _CTA_FILTER_F_CTA_PROTO_NUM
         if first == last and not more:
             asked += attribute(3, first.to_bytes(2, "big"))
-            flag |= _FLAG_PORT
-        asked = nested(_ORIGINAL, nested(2, asked))
-        asked += nested(_FILTER, attribute(_FLAGS[_ORIGINAL], struct.pack("=I", flag)))
+            flag |= _CTA_FILTER_F_CTA_PROTO_DST_PORT
+        asked = nested(_CTA_TUPLE_ORIG, nested(2, asked))
+        flags = attribute(_CTA_FILTER_ORIG_FLAGS, struct.pack("=I", flag))
+        asked += nested(_CTA_FILTER, flags)
         is_asked = bytearray(1 << 16)
         for first, last in ports:
             is_asked[first : last + 1] = b"\1" * (last + 1 - first)
 
         def is_it(payload: bytes) -> bool:
-            original = find(payload, _ORIGINAL, _HEAD)
+            original = find(payload, _CTA_TUPLE_ORIG, _HEAD)
             about = find(original, 2)
             return (
                 is_asked[int.from_bytes(find(about, 3), "big")] == 1
@@ -115,14 +121,15 @@ class Flows:
         begins meanwhile may be shown twice."""
 
         def is_kept(payload: bytes) -> bool:
-            status = int.from_bytes(find(payload, _STATUS, _HEAD), "big")
-            if status & _IS_DNATED:
+            status = int.from_bytes(find(payload, _CTA_STATUS, _HEAD), "big")
+            if status & _IPS_DST_NAT:
                 original, reply = (find(payload, kind, _HEAD) for kind in _FLAGS)
-                number, is_answered = find(payload, _ID, _HEAD), status & _IS_ANSWERED
-                show(number, bool(is_answered), Tuple(original), Tuple(reply))
+                number = find(payload, _CTA_ID, _HEAD)
+                is_answered = bool(status & _IPS_SEEN_REPLY)
+                show(number, is_answered, Tuple(original), Tuple(reply))
             return False
 
-        self._dump(AF_UNSPEC, attribute(_STATUS, _DNATED), is_kept)
+        self._dump(AF_UNSPEC, attribute(_CTA_STATUS, _DNATED), is_kept)
 
     def _cut_of(
         self,
@@ -138,13 +145,13 @@ class Flows:
         for size, family in _FAMILIES.items():
             some = {address for address in addresses if len(address) == size}
             kind = which if family == AF_INET else which + 2
-            asked = attribute(_STATUS, status) if status else b""
+            asked = attribute(_CTA_STATUS, status) if status else b""
             # Every kernel so far lists all IPv6 connections but those of the address in
             # the filter.
             if len(some) == 1 and family == AF_INET:
                 flags = struct.pack("=I", which)
                 asked += nested(direction, nested(1, attribute(kind, *some)))
-                asked += nested(_FILTER, attribute(_FLAGS[direction], flags))
+                asked += nested(_CTA_FILTER, attribute(_FLAGS[direction], flags))
             is_of = _is_of(direction, kind, some, is_stale)
             count += self._cut(family, asked, is_of) if some else 0
         return count
@@ -166,7 +173,7 @@ class Flows:
             return is_wanted(payload)
 
         self._hurry()
-        kind = _CONNTRACK | _GET
+        kind = _CTNETLINK | _IPCTNL_MSG_CT_GET
         try:
             found = self._link.dump(message(kind, netfilter(family, asked)), is_one)
         except OSError as error:
@@ -204,15 +211,16 @@ def _is_of(
 
 
 def _is(is_stale: "IsStale", payload: bytes) -> bool:
-    original, reply = find(payload, _ORIGINAL, _HEAD), find(payload, _REPLY, _HEAD)
+    original = find(payload, _CTA_TUPLE_ORIG, _HEAD)
+    reply = find(payload, _CTA_TUPLE_REPLY, _HEAD)
     return is_stale(Tuple(original), Tuple(reply))
 
 
 def _deletion(payload: bytes) -> bytes:
     """The message that deletes a connection. It names the tuple and the id: a new
     connection may have the same tuple meanwhile."""
-    key = nested(_ORIGINAL, find(payload, _ORIGINAL, _HEAD))
-    for kind in (_ID, _ZONE):
+    key = nested(_CTA_TUPLE_ORIG, find(payload, _CTA_TUPLE_ORIG, _HEAD))
+    for kind in (_CTA_ID, _CTA_ZONE):
         value = find(payload, kind, _HEAD)
         key += attribute(kind, value) if value else b""
-    return message(_CONNTRACK | _DELETE, netfilter(payload[0], key))
+    return message(_CTNETLINK | _IPCTNL_MSG_CT_DELETE, netfilter(payload[0], key))

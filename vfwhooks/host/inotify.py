@@ -8,8 +8,8 @@ import struct
 MODIFY, ATTRIB, CLOSE_WRITE = 0x002, 0x004, 0x008
 MOVED_FROM, MOVED_TO = 0x040, 0x080
 CREATE, DELETE = 0x100, 0x200
-_GONE, _OVERFLOW = 0x8000, 0x4000
-_AS_WELL = 0x20000000  # keep the events that are watched already
+_IN_IGNORED, _IN_Q_OVERFLOW = 0x8000, 0x4000
+_IN_MASK_ADD = 0x20000000  # keep the events that are watched already
 _EVENT = struct.Struct("=iIII")
 
 
@@ -34,7 +34,7 @@ class Inotify:
         """Watch a directory, if it exists; True if it was not watched before. Sets
         `is_short` if the kernel has no room for another watch of this user."""
         name = directory.encode()
-        number = self._libc.inotify_add_watch(self._fd, name, mask | _AS_WELL)
+        number = self._libc.inotify_add_watch(self._fd, name, mask | _IN_MASK_ADD)
         if number < 0 and ctypes.get_errno() in (errno.ENOSPC, errno.ENOMEM):
             self.is_short = True
         if number < 0 or number in self._directories:
@@ -58,11 +58,11 @@ class Inotify:
                 data[at : at + length].rstrip(b"\0").decode("utf-8", "surrogateescape")
             )
             at += length
-            if mask & _OVERFLOW:
+            if mask & _IN_Q_OVERFLOW:
                 found.update(self._directories.values())
             elif number in self._directories:
                 directory = self._directories[number]
                 found.add(f"{directory}/{name}" if name else directory)
-                if mask & _GONE:
+                if mask & _IN_IGNORED:
                     del self._directories[number]
         return found

@@ -13,14 +13,14 @@ from ..values.published import Address, unpack_address
 from .netlink import Netlink, attribute, attributes, message
 
 Range = tuple[int, int]
-_BY_FAMILY = 20
-_LISTEN, _UNCONNECTED = 1 << 10, 1 << 7
-_BYTECODE = 1
-_JUMP, _AT_LEAST, _AT_MOST = 1, 2, 3
+_SOCK_DIAG_BY_FAMILY = 20
+_TCPF_LISTEN, _TCPF_CLOSE = 1 << 10, 1 << 7
+_INET_DIAG_REQ_BYTECODE = 1
+_INET_DIAG_BC_JMP, _INET_DIAG_BC_S_GE, _INET_DIAG_BC_S_LE = 1, 2, 3
 _OPERATION = struct.Struct("=BBH")
 _FEW = 64
 _MESSAGE = struct.Struct("=Bxxx2s2x16s16xIxxxxxxxxxxxxxxxxxxxxxxxxI")
-_ONLY_IPV6, _OPTIONS = 11, 22
+_INET_DIAG_SKV6ONLY, _INET_DIAG_SOCKOPT = 11, 22
 # This is a bit field in C, which begins at the other end on a big-endian machine.
 _MC_LOOP = 0x10 if sys.byteorder == "little" else 0x08
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -56,12 +56,14 @@ class Listener:
 def list_listeners(link: Netlink, protocol: str, ranges: list[Range]) -> list[Listener]:
     """The listeners on these ports, and on other ports if the ranges are many; a
     connected udp socket does not count."""
-    states = _UNCONNECTED if protocol == "udp" else _LISTEN
-    only = attribute(_BYTECODE, _bytecode(ranges)) if len(ranges) <= _FEW else b""
+    states = _TCPF_CLOSE if protocol == "udp" else _TCPF_LISTEN
+    only = b""
+    if len(ranges) <= _FEW:
+        only = attribute(_INET_DIAG_REQ_BYTECODE, _bytecode(ranges))
     found = []
     for family in (AF_INET, AF_INET6):
         asked = struct.pack("=BBxxI48x", family, PROTOCOL_NUMBERS[protocol], states)
-        for _, answer in link.dump(message(_BY_FAMILY, asked + only)):
+        for _, answer in link.dump(message(_SOCK_DIAG_BY_FAMILY, asked + only)):
             found.append(_listener(protocol, answer))
     return found
 
@@ -78,11 +80,12 @@ def _bytecode(ranges: list[Range]) -> bytes:
         at = number * size
         is_last = number == len(ranges) - 1
         other = end + 4 if is_last else at + size
-        code += _OPERATION.pack(_AT_LEAST, 8, other - at) + _OPERATION.pack(0, 0, first)
-        code += _OPERATION.pack(_AT_MOST, 8, other - at - 8)
+        code += _OPERATION.pack(_INET_DIAG_BC_S_GE, 8, other - at)
+        code += _OPERATION.pack(0, 0, first)
+        code += _OPERATION.pack(_INET_DIAG_BC_S_LE, 8, other - at - 8)
         code += _OPERATION.pack(0, 0, last)
         if not is_last:
-            code += _OPERATION.pack(_JUMP, 4, end - at - 16)
+            code += _OPERATION.pack(_INET_DIAG_BC_JMP, 4, end - at - 16)
     return code
 
 
@@ -91,12 +94,12 @@ def _listener(protocol: str, answer: bytes) -> Listener:
     families, is_kernels = "4", False
     is_udp = protocol == "udp"
     about = attributes(answer[_MESSAGE.size :]) if is_udp or family == AF_INET6 else {}
-    if is_udp and _OPTIONS in about:
+    if is_udp and _INET_DIAG_SOCKOPT in about:
         # The kernel clears this bit for the socket of every tunnel, and reports it
         # since 5.10. Such a socket has inode and owner like any other.
-        is_kernels = not about[_OPTIONS][0] & _MC_LOOP
+        is_kernels = not about[_INET_DIAG_SOCKOPT][0] & _MC_LOOP
     if family == AF_INET6:
-        is_only = about.get(_ONLY_IPV6, b"\0") != b"\0"
+        is_only = about.get(_INET_DIAG_SKV6ONLY, b"\0") != b"\0"
         families = "6" if is_only or any(address) else "46"
         if address.startswith(_MAPPED):
             family, families, address = AF_INET, "4", address[12:]

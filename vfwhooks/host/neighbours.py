@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from ..values.published import Address, unpack_address
 from .netlink import FAMILIES, Netlink, attribute, attributes, message
 
-NEWNEIGH = 28
-_GETNEIGH = 30
-_REPLACE, _CREATE, _PROBE, _USE = 0x100, 0x400, 0x10, 0x01
+RTM_NEWNEIGH = 28
+_RTM_GETNEIGH = 30
+_NLM_F_REPLACE, _NLM_F_CREATE, _NTF_USE = 0x100, 0x400, 0x01
 _HEAD = struct.Struct("=BxxxiHBB")
-_ADDRESS, _MAC = 1, 2
-_CONFIRMED = 0x02 | 0x80
-_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
-_FAILED = 0x20
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NUD_REACHABLE, _NUD_STALE, _NUD_DELAY, _NUD_PROBE = 0x02, 0x04, 0x08, 0x10
+_NUD_FAILED, _NUD_PERMANENT = 0x20, 0x80
+_CONFIRMED = _NUD_REACHABLE | _NUD_PERMANENT
+_USABLE = _CONFIRMED | _NUD_STALE | _NUD_DELAY | _NUD_PROBE
 
 
 @dataclass(eq=False)
@@ -45,16 +46,16 @@ def parse_neighbour(payload: bytes) -> Neighbour | None:
     """The neighbour of a message; None if it has neither a MAC nor a failure."""
     family, interface, state, _, _ = _HEAD.unpack_from(payload)
     about = attributes(payload[_HEAD.size :])
-    mac = "" if state & _FAILED else about.get(_MAC, b"").hex(":")
-    is_told = _ADDRESS in about and (mac or state & _FAILED)
+    mac = "" if state & _NUD_FAILED else about.get(_NDA_LLADDR, b"").hex(":")
+    is_told = _NDA_DST in about and (mac or state & _NUD_FAILED)
     if family not in (AF_INET, AF_INET6) or not is_told:
         return None
-    return Neighbour(interface, unpack_address(about[_ADDRESS]), mac, state)
+    return Neighbour(interface, unpack_address(about[_NDA_DST]), mac, state)
 
 
 def list_neighbours(link: Netlink) -> list[Neighbour]:
     """All neighbours that the kernel knows, of both families."""
-    answers = link.dump(message(_GETNEIGH, bytes(_HEAD.size)))
+    answers = link.dump(message(_RTM_GETNEIGH, bytes(_HEAD.size)))
     found = [parse_neighbour(answer) for _, answer in answers]
     return [one for one in found if one]
 
@@ -69,14 +70,14 @@ def is_silent(link: Netlink, interface: int, address: Address) -> bool:
     """Whether the kernel has asked for the neighbour at the address, and nobody has
     answered; it forgets this sooner or later."""
     found = _ask(link, interface, address)
-    return bool(found and found.state & _FAILED)
+    return bool(found and found.state & _NUD_FAILED)
 
 
 def _ask(link: Netlink, interface: int, address: Address) -> Neighbour | None:
     head = _HEAD.pack(FAMILIES[address.version], interface, 0, 0, 0)
-    asked = head + attribute(_ADDRESS, address.packed)
+    asked = head + attribute(_NDA_DST, address.packed)
     try:
-        return parse_neighbour(link.ask(message(_GETNEIGH, asked)))
+        return parse_neighbour(link.ask(message(_RTM_GETNEIGH, asked)))
     except OSError:
         return None
 
@@ -86,17 +87,17 @@ def probe(link: Netlink, interface: int, address: Address, mac: str = "") -> Non
     is one, is still there; if it has gone, the kernel reports it a few seconds later.
     One that is not in the table is asked for, too."""
     family = FAMILIES[address.version]
-    to = attribute(_ADDRESS, address.packed)
-    asked = _HEAD.pack(family, interface, _PROBE, 0, 0) + to
-    flags = _REPLACE
+    to = attribute(_NDA_DST, address.packed)
+    asked = _HEAD.pack(family, interface, _NUD_PROBE, 0, 0) + to
+    flags = _NLM_F_REPLACE
     if mac:
-        asked += attribute(_MAC, bytes.fromhex(mac.replace(":", "")))
-        flags |= _CREATE
+        asked += attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+        flags |= _NLM_F_CREATE
     try:
-        link.request(message(NEWNEIGH, asked, flags))
+        link.request(message(RTM_NEWNEIGH, asked, flags))
     except OSError:
         try:
-            asked = _HEAD.pack(family, interface, 0, _USE, 0) + to
-            link.request(message(NEWNEIGH, asked, _CREATE))
+            asked = _HEAD.pack(family, interface, 0, _NTF_USE, 0) + to
+            link.request(message(RTM_NEWNEIGH, asked, _NLM_F_CREATE))
         except OSError:
             pass  # the interface has just gone

@@ -27,12 +27,12 @@ from ..values.errors import Refused, VfwError
 
 AF_NETLINK = 16
 FAMILIES = {4: AF_INET, 6: AF_INET6}  # by an address's version
-ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
-REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
-NESTED = 0x8000
-_ERROR, _DONE = 2, 3
-_DUMP_INTERRUPTED = 0x10
-_BATCH_BEGIN, _BATCH_END = 16, 17
+NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 0, 4, 12
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
+_NLA_F_NESTED = 0x8000
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_DUMP_INTR = 0x10
+_NFNL_MSG_BATCH_BEGIN, _NFNL_MSG_BATCH_END = 16, 17
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 OUR_PORTS = 0x5646  # our sockets' ports in the upper half: marks our changes
 _HEADER = struct.Struct("=IHHII")
@@ -50,7 +50,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 def nested(kind: int, *parts: bytes) -> bytes:
     """An attribute that contains attributes; each of them is padded already."""
     value = b"".join(parts)
-    return _ATTRIBUTE.pack(4 + len(value), kind | NESTED) + value
+    return _ATTRIBUTE.pack(4 + len(value), kind | _NLA_F_NESTED) + value
 
 
 def named(kind: int, name: str) -> bytes:
@@ -96,7 +96,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
 
 def message(kind: int, payload: bytes, flags: int = 0) -> bytes:
     """One message; `Netlink` gives it its sequence number when it sends it."""
-    return _HEADER.pack(16 + len(payload), kind, REQUEST | flags, 0, 0) + payload
+    return _HEADER.pack(16 + len(payload), kind, _NLM_F_REQUEST | flags, 0, 0) + payload
 
 
 def netfilter(family: int, payload: bytes = b"", resource: int = 0) -> bytes:
@@ -122,7 +122,7 @@ class NotTaken(Refused):
 class Netlink:
     """One socket of one netlink protocol, and the number of messages sent on it."""
 
-    def __init__(self, protocol: int = NETFILTER, groups: int = 0) -> None:
+    def __init__(self, protocol: int = NETLINK_NETFILTER, groups: int = 0) -> None:
         self.socket = Socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
         # A listening socket does not take our port, which is for sockets that make
         # changes.
@@ -140,7 +140,7 @@ class Netlink:
     def request(self, one: bytes) -> None:
         """Send one message. Raises OSError with the kernel's errno if the kernel
         refuses it."""
-        self._send([_flagged(one, ACK)])
+        self._send([_flagged(one, _NLM_F_ACK)])
         for error, _ in self._answers():
             if error:
                 raise OSError(error, os.strerror(error))
@@ -155,7 +155,7 @@ class Netlink:
         refused."""
         self._send([one])
         for kind, _, _, _, payload in split(self.socket.recv(_RECEIVE)):
-            if kind != _ERROR:
+            if kind != _NLMSG_ERROR:
                 return payload
             raise _refusal(payload)
         raise OSError("netlink: no answer")
@@ -163,8 +163,9 @@ class Netlink:
     def batch(self, messages: list[bytes]) -> None:
         """Change nf_tables in one transaction, or raise Refused and change nothing."""
         border = netfilter(0, resource=10)
-        last = _flagged(messages[-1], ACK)
-        begin, end = message(_BATCH_BEGIN, border), message(_BATCH_END, border)
+        last = _flagged(messages[-1], _NLM_F_ACK)
+        begin = message(_NFNL_MSG_BATCH_BEGIN, border)
+        end = message(_NFNL_MSG_BATCH_END, border)
         parts = [begin, *messages[:-1], last, end]
         try:
             self._send(parts)
@@ -229,21 +230,21 @@ class Netlink:
             except BlockingIOError:
                 return found
             for kind, _, sequence, _, payload in split(data):
-                if kind == _ERROR:
+                if kind == _NLMSG_ERROR:
                     found.append((-struct.unpack_from("=i", payload)[0], sequence))
 
     def _dump(
         self, one: bytes, is_wanted: "Callable[[bytes], bool] | None"
     ) -> tuple[list[tuple[int, bytes]], bool]:
-        self._send([_flagged(one, DUMP)])
+        self._send([_flagged(one, _NLM_F_DUMP)])
         found: list[tuple[int, bytes]] = []
         whole = True
         while True:
             for kind, flags, _, _, payload in split(self.socket.recv(_RECEIVE)):
-                whole = whole and not flags & _DUMP_INTERRUPTED
-                if kind == _DONE:
+                whole = whole and not flags & _NLM_F_DUMP_INTR
+                if kind == _NLMSG_DONE:
                     return found, whole
-                if kind == _ERROR:
+                if kind == _NLMSG_ERROR:
                     raise _refusal(payload)
                 if is_wanted is None or is_wanted(payload):
                     found.append((kind, payload))

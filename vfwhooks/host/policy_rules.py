@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..values.connection_marks import MARKS, RETURN_BITS, return_mark
 from .netlink import (
     FAMILIES,
-    ROUTE,
+    NETLINK_ROUTE,
     Netlink,
     attribute,
     attributes,
@@ -24,11 +24,12 @@ from .netlink import (
     text_of,
 )
 
-_NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
-_CREATE = 0x600  # fails if the rule exists
+_RTM_NEWRULE, _RTM_DELRULE, _RTM_GETRULE = 32, 33, 34
+_NLM_F_EXCL, _NLM_F_CREATE = 0x200, 0x400  # fails if the rule exists
 _RULE = struct.Struct("=BBBBBxxBI")  # family, lengths, tos, table, action, flags
-_TO_TABLE = 1
-_BY, _PRIORITY, _MARK, _TABLE, _MASK, _PROTOCOL = 3, 6, 10, 15, 16, 21
+_FR_ACT_TO_TBL = 1
+_FRA_IIFNAME, _FRA_PRIORITY, _FRA_FWMARK = 3, 6, 10
+_FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = 15, 16, 21
 _OURS = 86  # our own protocol number, which `ip rule` shows
 _LAST = 32766  # the rule that leads to the table main
 _TABLES_OF_A_BYTE = 256
@@ -56,7 +57,7 @@ class PolicyRules:
 
     def __init__(self, connect: Callable[[int], Netlink] = Netlink) -> None:
         # The inventory's socket would not do: in a dry run it leads to the real host.
-        self._link = connect(ROUTE)
+        self._link = connect(NETLINK_ROUTE)
 
     def close(self) -> None:
         self._link.close()
@@ -75,7 +76,7 @@ class PolicyRules:
         for family in {rule.family for rule in gone}:
             for rule in self._list(family)[0]:
                 if rule.what in which:
-                    self._change(_DELRULE, rule)
+                    self._change(_RTM_DELRULE, rule)
 
     def _sync(self, family: str, wanted: list[PolicyRule], is_all: bool) -> None:
         ours, first = self._list(family)
@@ -83,11 +84,11 @@ class PolicyRules:
         there = {rule.what for rule in ours if rule.priority == place}
         which = {rule.what for rule in wanted}
         for what in sorted(which - there):
-            self._change(_NEWRULE, PolicyRule(*what, place))
+            self._change(_RTM_NEWRULE, PolicyRule(*what, place))
         for rule in ours:  # the new rule exists by now: no packet misses it
             is_wanted = rule.what in which
             if (is_wanted and rule.priority != place) or (is_all and not is_wanted):
-                self._change(_DELRULE, rule)
+                self._change(_RTM_DELRULE, rule)
 
     def _list(self, family: str) -> tuple[list[PolicyRule], int]:
         """Our rules, and the priority of the first foreign rule behind the kernel's own
@@ -95,7 +96,7 @@ class PolicyRules:
         ours, first = [], _LAST
         asked = _RULE.pack(FAMILIES[int(family)], 0, 0, 0, 0, 0, 0)
         try:
-            answers = self._link.dump(message(_GETRULE, asked))
+            answers = self._link.dump(message(_RTM_GETRULE, asked))
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
                 raise
@@ -105,23 +106,24 @@ class PolicyRules:
             rule = _ours(family, about)
             if rule:
                 ours.append(rule)
-            elif _number(about, _PRIORITY):
-                first = min(first, _number(about, _PRIORITY))
+            elif _number(about, _FRA_PRIORITY):
+                first = min(first, _number(about, _FRA_PRIORITY))
         return ours, first
 
     def _change(self, kind: int, rule: PolicyRule) -> None:
         table = rule.table if rule.table < _TABLES_OF_A_BYTE else 0
-        head = _RULE.pack(FAMILIES[int(rule.family)], 0, 0, 0, table, _TO_TABLE, 0)
+        head = _RULE.pack(FAMILIES[int(rule.family)], 0, 0, 0, table, _FR_ACT_TO_TBL, 0)
         numbers = (
-            (_PRIORITY, rule.priority),
-            (_MARK, return_mark(rule.value)),
-            (_MASK, RETURN_BITS),
-            (_TABLE, rule.table),
+            (_FRA_PRIORITY, rule.priority),
+            (_FRA_FWMARK, return_mark(rule.value)),
+            (_FRA_FWMASK, RETURN_BITS),
+            (_FRA_TABLE, rule.table),
         )
-        about = named(_BY, rule.bridge) + attribute(_PROTOCOL, bytes((_OURS,)))
+        about = named(_FRA_IIFNAME, rule.bridge)
+        about += attribute(_FRA_PROTOCOL, bytes((_OURS,)))
         about += b"".join(attribute(k, struct.pack("=I", n)) for k, n in numbers)
         try:
-            flags = _CREATE if kind == _NEWRULE else 0
+            flags = _NLM_F_CREATE | _NLM_F_EXCL if kind == _RTM_NEWRULE else 0
             self._link.request(message(kind, head + about, flags))
         except OSError as error:
             # Another program was faster: the rule is as it should be.
@@ -130,13 +132,13 @@ class PolicyRules:
 
 
 def _ours(family: str, about: dict[int, bytes]) -> PolicyRule | None:
-    is_ours = about.get(_PROTOCOL) == bytes((_OURS,)) and _BY in about
-    if not is_ours or _number(about, _MASK) != RETURN_BITS:
+    is_ours = about.get(_FRA_PROTOCOL) == bytes((_OURS,)) and _FRA_IIFNAME in about
+    if not is_ours or _number(about, _FRA_FWMASK) != RETURN_BITS:
         return None
-    bridge = text_of(about[_BY])
+    bridge = text_of(about[_FRA_IIFNAME])
     for value in MARKS:
-        if return_mark(value) == _number(about, _MARK):
-            table, priority = _number(about, _TABLE), _number(about, _PRIORITY)
+        if return_mark(value) == _number(about, _FRA_FWMARK):
+            table, priority = _number(about, _FRA_TABLE), _number(about, _FRA_PRIORITY)
             return PolicyRule(family, bridge, table, value, priority)
     return None
 

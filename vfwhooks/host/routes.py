@@ -12,18 +12,19 @@ from ipaddress import IPv4Address, IPv6Address
 from ..values.published import Address, Subnet, parse_subnet, unpack_address
 from .netlink import FAMILIES, Netlink, attribute, attributes, message, named, text_of
 
-_GETLINK, _GETADDRESS, _GETROUTE = 18, 22, 26
-_LOCAL = 2
+_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
+_RTN_LOCAL = 2
 # The kernel's errors for: no route; a rule or a route that forbids it; an unknown
 # address or interface; a family that the kernel does not have.
 _NO_WAY = (
     *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EXDEV),
     *(errno.ENODEV, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EOPNOTSUPP),
 )
-_NAME = 3
-_ENTRY_ITSELF = 0x2000  # the answer is the matching route, not the lookup's result
-_AND_ITS_TABLE = 0x1000
-_SOURCE, _BY, _TO, _TABLE, _MARK = 2, 3, 4, 15, 16
+_IFLA_IFNAME = 3
+_RTM_F_FIB_MATCH = 0x2000  # the answer is the matching route, not the lookup's result
+_RTM_F_LOOKUP_TABLE = 0x1000  # the answer names the table
+_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_PREFSRC = 1, 2, 3, 4, 7
+_RTA_TABLE, _RTA_MARK = 15, 16
 # These addresses are reserved for tests: only a default route leads there.
 _FAR_AWAY: dict[int, Address] = {
     AF_INET: IPv4Address("198.18.0.1"),
@@ -31,17 +32,18 @@ _FAR_AWAY: dict[int, Address] = {
 }
 _LINK = struct.Struct("=BxHiII")
 _OF_ADDRESS = struct.Struct("=BBBBI")
-_ITS, _OWN = 1, 2  # on a point-to-point link: the peer's address, and ours
-_LOOPBACK_DEVICE = 1
-_EVERYWHERE = 0  # the scope of an address that is valid beyond its link
+# On a point-to-point link: the peer's address, and ours.
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_LOOPBACK_IFINDEX = 1
+_RT_SCOPE_UNIVERSE = 0  # the scope of an address that is valid beyond its link
 
 
 def find_link(link: Netlink, index: int, name: str) -> tuple[int, dict[int, bytes]]:
     """The index and the attributes of an interface, found by its index or its name; 0
     and none if it has gone. Raises OSError if the kernel gives no answer."""
-    asked = _LINK.pack(0, 0, index, 0, 0) + (named(_NAME, name) if name else b"")
+    asked = _LINK.pack(0, 0, index, 0, 0) + (named(_IFLA_IFNAME, name) if name else b"")
     try:
-        answer = link.ask(message(_GETLINK, asked))
+        answer = link.ask(message(_RTM_GETLINK, asked))
     except OSError as error:
         if error.errno != errno.ENODEV:
             raise
@@ -77,14 +79,14 @@ class OwnAddress:
 
 def list_addresses(link: Netlink, family: int = 0) -> Iterator[OwnAddress]:
     """The host's own addresses, of one family (AF_INET, AF_INET6) or both (0)."""
-    asked = message(_GETADDRESS, _OF_ADDRESS.pack(family, 0, 0, 0, 0))
+    asked = message(_RTM_GETADDR, _OF_ADDRESS.pack(family, 0, 0, 0, 0))
     for _, answer in link.dump(asked):
         its, bits, _, scope, interface = _OF_ADDRESS.unpack_from(answer)
         if its in _FAR_AWAY:
             about = attributes(answer[_OF_ADDRESS.size :])
-            peer = about.get(_ITS, about.get(_OWN, b""))
-            own, of = map(unpack_address, (about.get(_OWN, peer), peer))
-            yield OwnAddress(interface, own, bits, of, scope == _EVERYWHERE)
+            peer = about.get(_IFA_ADDRESS, about.get(_IFA_LOCAL, b""))
+            own, of = map(unpack_address, (about.get(_IFA_LOCAL, peer), peer))
+            yield OwnAddress(interface, own, bits, of, scope == _RT_SCOPE_UNIVERSE)
 
 
 def interface_addresses(link: Netlink, name: str) -> list[Address]:
@@ -109,27 +111,27 @@ class Routes:
             return False
         family = FAMILIES[address.version]
         asked = bytes((family, address.max_prefixlen)) + bytes(10)
-        asked += attribute(1, address.packed)
+        asked += attribute(_RTA_DST, address.packed)
         try:
-            return self._link.ask(message(_GETROUTE, asked))[7] == _LOCAL
+            return self._link.ask(message(_RTM_GETROUTE, asked))[7] == _RTN_LOCAL
         except OSError:
             return False
 
     def is_default_source(self, address: Address) -> bool:
         """Whether packets that leave by a default route have this source address."""
         family = FAMILIES[address.version]
-        far = attribute(1, _FAR_AWAY[family].packed)
+        far = attribute(_RTA_DST, _FAR_AWAY[family].packed)
         head = bytes((family, address.max_prefixlen)) + bytes(6)
         for index in (0, *self.holders(address)):
-            by = attribute(4, struct.pack("=i", index)) if index else b""
+            by = attribute(_RTA_OIF, struct.pack("=i", index)) if index else b""
             try:
-                entry = struct.pack("=I", _ENTRY_ITSELF)
-                found = self._link.ask(message(_GETROUTE, head + entry + far + by))
+                entry = struct.pack("=I", _RTM_F_FIB_MATCH)
+                found = self._link.ask(message(_RTM_GETROUTE, head + entry + far + by))
                 if found[1] == 0:
                     found = self._link.ask(
-                        message(_GETROUTE, head + bytes(4) + far + by)
+                        message(_RTM_GETROUTE, head + bytes(4) + far + by)
                     )
-                    if attributes(found[12:]).get(7) == address.packed:
+                    if attributes(found[12:]).get(_RTA_PREFSRC) == address.packed:
                         return True
             except OSError:
                 continue  # no default route, or none by this interface
@@ -140,7 +142,8 @@ class Routes:
         far = _FAR_AWAY[FAMILIES[version]]
         head = bytes((FAMILIES[version], far.max_prefixlen)) + bytes(10)
         try:
-            self._link.ask(message(_GETROUTE, head + attribute(1, far.packed)))
+            to = attribute(_RTA_DST, far.packed)
+            self._link.ask(message(_RTM_GETROUTE, head + to))
         except OSError:
             return False
         return True
@@ -155,7 +158,7 @@ class Routes:
                 is_newer = family == AF_INET and one.interface in found
                 if one.is_global and not is_newer:  # IPv6 lists the newest first
                     found[one.interface] = one.address
-            found.pop(_LOOPBACK_DEVICE, None)
+            found.pop(_LOOPBACK_IFINDEX, None)
             self._first[family] = set(found.values())
         return address in self._first[family]
 
@@ -167,22 +170,21 @@ class Routes:
         come from the host itself, or from the interface with index `by`. None if no
         route matches. Raises OSError if the kernel gives no answer."""
         family, bits = FAMILIES[source.version], source.max_prefixlen
-        asked = (
-            bytes((family, bits, bits)) + bytes(5) + struct.pack("=I", _AND_ITS_TABLE)
-        )
-        asked += attribute(1, _FAR_AWAY[family].packed)
-        asked += attribute(_SOURCE, source.packed)
+        asked = bytes((family, bits, bits)) + bytes(5)
+        asked += struct.pack("=I", _RTM_F_LOOKUP_TABLE)
+        asked += attribute(_RTA_DST, _FAR_AWAY[family].packed)
+        asked += attribute(_RTA_SRC, source.packed)
         if by:
-            asked += attribute(_BY, struct.pack("=i", by))
+            asked += attribute(_RTA_IIF, struct.pack("=i", by))
         if mark:
-            asked += attribute(_MARK, struct.pack("=I", mark))
+            asked += attribute(_RTA_MARK, struct.pack("=I", mark))
         try:
-            about = attributes(self._link.ask(message(_GETROUTE, asked))[12:])
+            about = attributes(self._link.ask(message(_RTM_GETROUTE, asked))[12:])
         except OSError as error:
             if error.errno not in _NO_WAY:
                 raise
             return None
-        to, table = (about.get(kind, bytes(4)) for kind in (_TO, _TABLE))
+        to, table = (about.get(kind, bytes(4)) for kind in (_RTA_OIF, _RTA_TABLE))
         found = struct.unpack("=I", to)[0], struct.unpack("=I", table)[0]
         return found if found[0] else None
 
@@ -201,7 +203,7 @@ class Routes:
         it has gone. The routes' own socket asks: a dry run is in another namespace.
         Raises OSError if the kernel gives no answer."""
         number, about = find_link(self._link, index, name)
-        return number, text_of(about.get(_NAME, b""))
+        return number, text_of(about.get(_IFLA_IFNAME, b""))
 
     def device_with(self, address: Address) -> str:
         """The name of the first interface that has the address, up or down; '' for

@@ -18,7 +18,7 @@ from ..host.neighbours import (
     neighbour_at,
     probe,
 )
-from ..host.netlink import ROUTE, SOCK_DIAG, Netlink
+from ..host.netlink import NETLINK_ROUTE, NETLINK_SOCK_DIAG, Netlink
 from ..store import files
 from ..values.guests import Network, hosts_own, own_bridge
 from ..values.published import Address
@@ -283,14 +283,14 @@ class Inventory:
     def diag(self) -> Netlink:
         """A socket to the kernel's list of sockets."""
         if self._diag is None:
-            self._diag = Netlink(SOCK_DIAG)
+            self._diag = Netlink(NETLINK_SOCK_DIAG)
         return self._diag
 
     @property
     def route(self) -> Netlink:
         """A socket to the kernel's addresses, links and routes."""
         if self._route is None:
-            self._route = Netlink(ROUTE)
+            self._route = Netlink(NETLINK_ROUTE)
         return self._route
 
     def _read_network(self, name: str) -> Network | None:

@@ -11,7 +11,14 @@ import errno
 import struct
 from collections.abc import Callable
 
-from ..host.netlink import ROUTE, Netlink, attribute, attributes, message, nested
+from ..host.netlink import (
+    NETLINK_ROUTE,
+    Netlink,
+    attribute,
+    attributes,
+    message,
+    nested,
+)
 from ..host.routes import find_link
 from ..store import files
 from ..store.records import Hairpin, Pair
@@ -120,7 +127,7 @@ class Hairpins:
     def _ask(self, number: int, name: str) -> tuple[int, dict[int, bytes]]:
         """The interface with this index, or else with this name (see `find_link`)."""
         if self._link is None:
-            self._link = self._connect(ROUTE)
+            self._link = self._connect(NETLINK_ROUTE)
         return find_link(self._link, number, "" if number else name)
 
     def _set(self, port: Hairpin, is_on: bool) -> bool:
@@ -129,7 +136,7 @@ class Hairpins:
         mode = nested(_PORT, attribute(_MODE, bytes((is_on,))))
         try:
             if self._link is None:
-                self._link = self._connect(ROUTE)
+                self._link = self._connect(NETLINK_ROUTE)
             self._link.request(message(_SETLINK, head + mode))
         except OSError as error:
             if error.errno != errno.ENODEV:

@@ -9,10 +9,10 @@ import select
 
 from ..firewall.nft_names import IN_LIBVIRTS, LIBVIRT, OWN
 from ..firewall.nft_netlink import ROUTED, jump_target, list_nat_chains
-from ..host.neighbours import NEWNEIGH, Neighbour, list_neighbours, parse_neighbour
+from ..host.neighbours import RTM_NEWNEIGH, Neighbour, list_neighbours, parse_neighbour
 from ..host.netlink import (
+    NETLINK_ROUTE,
     OUR_PORTS,
-    ROUTE,
     Netlink,
     attributes,
     message,
@@ -22,23 +22,29 @@ from ..host.netlink import (
 from ..host.routes import covers_far_away
 from ..values.errors import VfwError
 
-NFTABLES_GROUP, _NEIGHBOUR_GROUP, _LINK_GROUP = 1 << 6, 1 << 2, 1 << 0
-# Addresses, routes and policy rules, of IPv4 and of IPv6.
+NFTABLES_GROUP = 1 << 6  # of NFNLGRP_NFTABLES
+_RTMGRP_LINK, _RTMGRP_NEIGH = 1 << 0, 1 << 2
+# Addresses, routes and policy rules, of IPv4 and of IPv6: RTMGRP_IPV4_IFADDR,
+# RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, and the
+# group of RTNLGRP_IPV6_RULE.
 ROUTING_GROUPS = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18
-_DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE, _NEWELEMENT, _DELELEMENT = 2, 3, 6, 8, 12, 14
-_NEWGENERATION = 15
-# Attributes of these messages; of a rule its chain, of an element its set.
-_TABLE, _CHAIN, _SET, _CHAIN_NAME, _EXPRESSIONS = 1, 2, 2, 3, 4
+_NFT_MSG_DELTABLE, _NFT_MSG_NEWCHAIN = 2, 3
+_NFT_MSG_NEWRULE, _NFT_MSG_DELRULE = 6, 8
+_NFT_MSG_NEWSETELEM, _NFT_MSG_DELSETELEM, _NFT_MSG_NEWGEN = 12, 14, 15
+# The table's name has this number in messages about chains, rules and elements, too.
+_NFTA_TABLE_NAME, _NFTA_CHAIN_NAME = 1, 3
+_NFTA_RULE_CHAIN, _NFTA_RULE_EXPRESSIONS, _NFTA_SET_ELEM_LIST_SET = 2, 4, 2
 _IPTABLES = b"filter", b"nat", b"raw"
 _MANGLE = b"mangle"
 _OWN, _LIBVIRT = OWN.encode(), LIBVIRT.encode()
 _OURS = ("VFW-", "LIBVIRT_")
 _BASE = ("FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING")
-_NEWLINK, _GETLINK = 16, 18
-_NEWROUTE, _DELROUTE = 24, 25
-_DESTINATION, _MASTER = 1, 10
-_OF_BRIDGES = bytes((7,)) + bytes(15)  # struct ifinfomsg: the family alone
-_DEVICE, _OF_PORT, _MODE = 3, 12, 4
+_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
+_RTA_DST, _IFLA_MASTER = 1, 10
+_AF_BRIDGE = 7
+_OF_BRIDGES = bytes((_AF_BRIDGE,)) + bytes(15)  # struct ifinfomsg: the family alone
+_IFLA_IFNAME, _IFLA_PROTINFO, _IFLA_BRPORT_MODE = 3, 12, 4
 
 
 class Rulesets:
@@ -71,15 +77,15 @@ class Rulesets:
                 return True, True
             change = kind & 0xFF
             is_ours = port >> 16 == OUR_PORTS or port in self._tools
-            if is_ours or change == _NEWGENERATION:
+            if is_ours or change == _NFT_MSG_NEWGEN:
                 continue
             about = attributes(payload[4:])
-            table = about.get(_TABLE, b"").rstrip(b"\0")
+            table = about.get(_NFTA_TABLE_NAME, b"").rstrip(b"\0")
             if _is_foreign(change, table, about):
                 self._changed.add((payload[0], table))
-            if change in (_NEWELEMENT, _DELELEMENT):
-                is_in_ours = table == _OWN or _text(about.get(_SET)) == IN_LIBVIRTS
-                elements = elements or is_in_ours
+            if change in (_NFT_MSG_NEWSETELEM, _NFT_MSG_DELSETELEM):
+                name = _text(about.get(_NFTA_SET_ELEM_LIST_SET))
+                elements = elements or table == _OWN or name == IN_LIBVIRTS
             elif table in (_OWN, _LIBVIRT):
                 rules = True
             elif _is_watched(change, table, about, is_direct):
@@ -124,7 +130,7 @@ class Neighbours:
     """Neighbours on the bridges, as the kernel learns them."""
 
     def __init__(self) -> None:
-        self._link = Netlink(ROUTE, _NEIGHBOUR_GROUP)
+        self._link = Netlink(NETLINK_ROUTE, _RTMGRP_NEIGH)
 
     def fileno(self) -> int:
         return self._link.fileno()
@@ -136,13 +142,13 @@ class Neighbours:
         for kind, _, payload in messages(self._link):
             if kind < 0:
                 found += self.known()
-            elif kind == NEWNEIGH:
+            elif kind == RTM_NEWNEIGH:
                 one = parse_neighbour(payload)
                 found += [one] if one else []
         return found
 
     def known(self) -> list[Neighbour]:
-        with Netlink(ROUTE) as link:
+        with Netlink(NETLINK_ROUTE) as link:
             return list_neighbours(link)
 
 
@@ -150,7 +156,7 @@ class BridgePorts:
     """Bridge ports that are not in hairpin mode, as they come or change."""
 
     def __init__(self) -> None:
-        self._link = Netlink(ROUTE, _LINK_GROUP)
+        self._link = Netlink(NETLINK_ROUTE, _RTMGRP_LINK)
 
     def fileno(self) -> int:
         return self._link.fileno()
@@ -161,14 +167,14 @@ class BridgePorts:
         for kind, _, payload in messages(self._link):
             if kind < 0:
                 found |= self.known()
-            elif kind == _NEWLINK:
+            elif kind == _RTM_NEWLINK:
                 found |= _unset_port(payload)
         return found
 
     def known(self) -> set[str]:
         """The devices of all ports that are not in hairpin mode."""
-        with Netlink(ROUTE) as link:
-            answers = link.dump(message(_GETLINK, _OF_BRIDGES))
+        with Netlink(NETLINK_ROUTE) as link:
+            answers = link.dump(message(_RTM_GETLINK, _OF_BRIDGES))
         return {name for _, answer in answers for name in _unset_port(answer)}
 
     def close(self) -> None:
@@ -180,7 +186,7 @@ class Routing:
     links, and routes to far away."""
 
     def __init__(self) -> None:
-        self._link = Netlink(ROUTE, ROUTING_GROUPS | _LINK_GROUP)
+        self._link = Netlink(NETLINK_ROUTE, ROUTING_GROUPS | _RTMGRP_LINK)
         self._link.grow(1 << 20)
 
     def fileno(self) -> int:
@@ -199,12 +205,12 @@ class Routing:
 
 def is_about_routing(kind: int, payload: bytes) -> bool:
     """Whether a change may decide the way of answers out of the host."""
-    if kind in (_NEWROUTE, _DELROUTE):
+    if kind in (_RTM_NEWROUTE, _RTM_DELROUTE):
         about = attributes(payload[12:])
-        return covers_far_away(payload[0], payload[1], about.get(_DESTINATION, b""))
-    if kind == _NEWLINK:
+        return covers_far_away(payload[0], payload[1], about.get(_RTA_DST, b""))
+    if kind == _RTM_NEWLINK:
         # Guests' interfaces come and go, and no route leads through them.
-        return not payload[0] and _MASTER not in attributes(payload[16:])
+        return not payload[0] and _IFLA_MASTER not in attributes(payload[16:])
     return True
 
 
@@ -213,8 +219,8 @@ def _unset_port(payload: bytes) -> set[str]:
     if payload[:1] != _OF_BRIDGES[:1]:
         return set()
     about = attributes(payload[len(_OF_BRIDGES) :])
-    mode = attributes(about.get(_OF_PORT, b"")).get(_MODE)
-    return {_text(about.get(_DEVICE))} if mode == b"\0" else set()
+    mode = attributes(about.get(_IFLA_PROTINFO, b"")).get(_IFLA_BRPORT_MODE)
+    return {_text(about.get(_IFLA_IFNAME))} if mode == b"\0" else set()
 
 
 def _is_watched(
@@ -225,28 +231,30 @@ def _is_watched(
     if table != _MANGLE and table not in _IPTABLES:
         return False
     ours = "VFW-" if table == _MANGLE else _OURS
-    if kind in (_NEWRULE, _DELRULE):
+    if kind in (_NFT_MSG_NEWRULE, _NFT_MSG_DELRULE):
         name, target = _ends(about)
         is_beside = is_direct and table != _MANGLE and name in _BASE
         return is_beside or name.startswith(ours) or target.startswith(ours)
-    return kind == _DELTABLE or _text(about.get(_CHAIN_NAME)).startswith(ours)
+    name = _text(about.get(_NFTA_CHAIN_NAME))
+    return kind == _NFT_MSG_DELTABLE or name.startswith(ours)
 
 
 def _is_foreign(kind: int, table: bytes, about: "dict[int, bytes]") -> bool:
     """Whether a change is one of foreign tables, chains or rules."""
-    if kind > _DELRULE or table in (_OWN, _LIBVIRT):
+    if kind > _NFT_MSG_DELRULE or table in (_OWN, _LIBVIRT):
         return False
-    if table != b"nat" or kind < _NEWCHAIN:
+    if table != b"nat" or kind < _NFT_MSG_NEWCHAIN:
         return True
-    if kind < _NEWRULE:
-        return not _text(about.get(_CHAIN_NAME)).startswith(_OURS)
+    if kind < _NFT_MSG_NEWRULE:
+        return not _text(about.get(_NFTA_CHAIN_NAME)).startswith(_OURS)
     name, target = _ends(about)
     return not name.startswith(_OURS) and not target.startswith(_OURS)
 
 
 def _ends(about: "dict[int, bytes]") -> "tuple[str, str]":
     """The chain of a rule, and the chain that the rule jumps to; '' for none."""
-    return _text(about.get(_CHAIN)), jump_target(about.get(_EXPRESSIONS, b""))
+    target = jump_target(about.get(_NFTA_RULE_EXPRESSIONS, b""))
+    return _text(about.get(_NFTA_RULE_CHAIN)), target
 
 
 def _text(name: "bytes | None") -> str:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from ..firewall.nft_names import IN_LIBVIRTS, OWN
 from ..host.neighbours import Neighbour
-from ..host.netlink import ROUTE, Netlink, attributes, messages
+from ..host.netlink import NETLINK_ROUTE, Netlink, attributes, messages
 from ..installation.service_process import find_service
 from ..libvirt.inventory import DNSMASQS, LEASES
 from ..libvirt.status_directories import DIRECTORIES
@@ -22,10 +22,11 @@ from ..values.published import Address
 from .kernel_news import NFTABLES_GROUP, ROUTING_GROUPS, Neighbours, is_about_routing
 from .watched_files import Watched
 
-# Interfaces, and switches of forwarding: of IPv4 and of IPv6.
+# Interfaces (RTMGRP_LINK), and switches of forwarding: the groups of
+# RTNLGRP_IPV4_NETCONF and RTNLGRP_IPV6_NETCONF.
 _GROUPS = ROUTING_GROUPS | 1 << 0 | 1 << 23 | 1 << 24
-_NEWLINK, _DELLINK, _WIRELESS = 16, 17, 11
-_NEWELEMENT, _DELELEMENT, _NEWGENERATION = 12, 14, 15
+_RTM_NEWLINK, _RTM_DELLINK, _IFLA_WIRELESS = 16, 17, 11
+_NFT_MSG_NEWSETELEM, _NFT_MSG_DELSETELEM, _NFT_MSG_NEWGEN = 12, 14, 15
 _BUFFER = 1 << 22
 
 
@@ -37,7 +38,7 @@ class StatusNews:
         self._files = Watched(state, config, leases, DIRECTORIES)
         self._files.listen()
         self._rules = Netlink(groups=NFTABLES_GROUP)
-        self._host = Netlink(ROUTE, _GROUPS)
+        self._host = Netlink(NETLINK_ROUTE, _GROUPS)
         for link in (self._rules, self._host):
             link.grow(_BUFFER)
         self._neighbours = Neighbours()
@@ -109,8 +110,8 @@ class _Service:
 def _is_about_rules(kind: int, payload: bytes) -> bool:
     """Whether a change of nf_tables is one of tables, chains or rules, or of our own
     elements: others' sets may change all the time."""
-    if kind not in (_NEWELEMENT, _DELELEMENT):
-        return kind != _NEWGENERATION
+    if kind not in (_NFT_MSG_NEWSETELEM, _NFT_MSG_DELSETELEM):
+        return kind != _NFT_MSG_NEWGEN
     about = attributes(payload[4:])
     names = about.get(1, b"").rstrip(b"\0"), about.get(2, b"").rstrip(b"\0")
     return names[0] == OWN.encode() or names[1] == IN_LIBVIRTS.encode()
@@ -119,6 +120,6 @@ def _is_about_rules(kind: int, payload: bytes) -> bool:
 def _is_about_host(kind: int, payload: bytes) -> bool:
     """Whether a change is one of addresses, routes to far away or interfaces; an
     interface by radio tells of itself all the time."""
-    if kind in (_NEWLINK, _DELLINK):
-        return _WIRELESS not in attributes(payload[16:])
+    if kind in (_RTM_NEWLINK, _RTM_DELLINK):
+        return _IFLA_WIRELESS not in attributes(payload[16:])
     return is_about_routing(kind, payload)
