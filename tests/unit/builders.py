@@ -220,12 +220,12 @@ def record(
     since: int = 1000,
     stamp: int = 2000,
     entries: Iterable[str] = (),
-    networks: Iterable[str] = (),
+    needs: Iterable[str] = (),
 ) -> Record:
     """A running guest that holds nothing in the kernel; `entries` and what it needs as
     they are written."""
     held = [parse_entry(line) for line in entries]
-    return Record(of or guest(), since, stamp, held, list(map(parse_need, networks)))
+    return Record(of or guest(), since, stamp, held, list(map(parse_need, needs)))
 
 
 class Host(Inventory):

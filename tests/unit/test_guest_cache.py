@@ -337,14 +337,14 @@ def test_ports_in_hairpin_mode(tmp_path: Path) -> None:
 def test_bridges_of_the_hosts_own(tmp_path: Path) -> None:
     """By which guests are forwarded to, and those that may be once there is an
     address; not those of libvirt's networks."""
-    served = record(guest("web1"), networks=["/bridge:br-a", "/bridge:br-b/loopback"])
+    served = record(guest("web1"), needs=["/bridge:br-a", "/bridge:br-b/loopback"])
     waits, done = waiting("web2"), record(guest("web3"))
     waits.guest.nics = [nic(kind="bridge", network="", bridge="br-c"), nic()]
     done.guest.nics = [nic(kind="bridge", network="", bridge="br-d")]
     lacks_one = waiting("web5", AT_10)
     lacks_one.guest.nics = [nic(), nic(kind="bridge", network="", bridge="br-e")]
 
-    other = record(guest("web4"), networks=["default"])
+    other = record(guest("web4"), needs=["default"])
 
     _, found = guest_cache(tmp_path, served, waits, done, other, lacks_one)
 

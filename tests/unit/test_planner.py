@@ -313,11 +313,11 @@ def settled(desired: DesiredState) -> Record:
 
 def test_settled(tmp_path: Path) -> None:
     """The same guest and times, with its new entries and the networks they need."""
-    old = running(since=7, stamp=8, entries=["accept 4 10.0.0.1"], networks=["gone"])
+    old = running(since=7, stamp=8, entries=["accept 4 10.0.0.1"], needs=["gone"])
 
     new = settled(planner(tmp_path, {"web1": WEB}).guest(old))
 
-    found = new.guest, new.since, new.stamp, written(new.entries), new.networks
+    found = new.guest, new.since, new.stamp, written(new.entries), new.needs
     assert found == (old.guest, 7, 8, WEB_AT_10, [Need("default")])
 
 
@@ -342,14 +342,14 @@ def test_a_guest_that_comes_by_migration(tmp_path: Path) -> None:
 
     new = settled(planner(tmp_path, {"web1": WEB}).guest(comes))
 
-    assert (written(new.entries), new.left, new.networks) == ([], [], [])
+    assert (written(new.entries), new.left, new.needs) == ([], [], [])
 
 
 def test_settled_with_nothing(tmp_path: Path) -> None:
     """A guest that waits for its address needs no network's entries."""
     new = settled(planner(tmp_path, {"web1": WEB}, Host(network())).guest(running()))
 
-    assert (written(new.entries), new.networks) == ([], [])
+    assert (written(new.entries), new.needs) == ([], [])
 
 
 def test_settled_with_ports_in_hairpin_mode(tmp_path: Path) -> None:
@@ -765,7 +765,7 @@ def test_loopback_needs_the_bridge_that_it_leads_to(tmp_path: Path) -> None:
 
     found = plan.all([running(guest(nics=nics))])
 
-    needs = [need.name for need in settled(found[-1]).networks]
+    needs = [need.name for need in settled(found[-1]).needs]
     assert needs == ["default", "lab", "default/loopback"]
     assert entries(found)["default/loopback"] == ["localnet 4 virbr0"]
 
@@ -777,7 +777,7 @@ def test_loopback_on_a_network_without_an_address_of_its_own(tmp_path: Path) -> 
 
     found = plan.guest(running())
 
-    assert found.networks == [Need("default"), LoopbackNeed("default")]
+    assert found.needs == [Need("default"), LoopbackNeed("default")]
 
 
 def test_loopback_of_a_guest_that_waits(tmp_path: Path) -> None:

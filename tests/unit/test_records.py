@@ -185,10 +185,10 @@ NEEDS = (
 @PROPERTY
 @given(GUESTS, TIMES, TIMES, st.lists(NEEDS, max_size=3))
 def test_any_record_comes_back(
-    of: Guest, since: int, stamp: int, networks: list[Need]
+    of: Guest, since: int, stamp: int, needs: list[Need]
 ) -> None:
     """Whatever a guest, an interface or a network is called."""
-    known = Record(of, since, stamp, parsed(*ENTRIES), networks)
+    known = Record(of, since, stamp, parsed(*ENTRIES), needs)
 
     found = parse_record(known.text())
 
@@ -343,7 +343,7 @@ def test_with_entries_adds_what_is_missing() -> None:
 
 def test_records_that_are_the_same() -> None:
     """Those that would be kept as the same text: they need not be written again."""
-    known, same = (record(entries=ENTRIES, networks=["default"]) for _ in range(2))
+    known, same = (record(entries=ENTRIES, needs=["default"]) for _ in range(2))
     others = [record(entries=ENTRIES), record(guest("web2"), entries=ENTRIES)]
 
     found = [known == one for one in (same, *others)]

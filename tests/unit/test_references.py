@@ -72,7 +72,7 @@ def test_all_of_it_from_the_records(tmp_path: Path) -> None:
     entries = ["accept 6 fd00::10", "dnat 4 * tcp 80 80 192.168.122.10 80"]
     entries.append("accept 4 192.168.122.10")
 
-    shared.note_anew([record(entries=entries, networks=["default", "my net"])])
+    shared.note_anew([record(entries=entries, needs=["default", "my net"])])
 
     assert files_of(Path(state.path)) == {
         "addresses/192.168.122.10": "guests/qemu/web1",
@@ -88,12 +88,12 @@ def test_what_is_noted_already_is_not_written_again(tmp_path: Path) -> None:
     state = fresh_state(tmp_path)
     shared = References(state)
     entries = ["accept 4 192.168.122.10"]
-    known = [record(entries=entries, networks=["default"])]
+    known = [record(entries=entries, needs=["default"])]
     shared.note_anew(known)
     places = "addresses/192.168.122.10", "members/default/qemu.web1"
     before = [(Path(state.path) / place).stat().st_ino for place in places]
 
-    shared.note_anew([*known, record(guest("web2"), networks=["default"])])
+    shared.note_anew([*known, record(guest("web2"), needs=["default"])])
 
     after = [(Path(state.path) / place).stat().st_ino for place in places]
     assert (after, state.names("members/default")) == (
@@ -108,7 +108,7 @@ def at(
     """A guest with a forward at the address."""
     entries = [f"dnat 4 * tcp 80 80 {address} 80", f"accept 4 {address}"]
     of = guest(name, driver=driver)
-    return record(of, entries=entries, networks=[on])
+    return record(of, entries=entries, needs=[on])
 
 
 def changed(state: State, *pairs: Pair) -> list[tuple[str, str, bool]]:

@@ -281,7 +281,7 @@ def net(way: str) -> Record:
 
 def needing(one: Record) -> Record:
     """A guest that needs it."""
-    return record(entries=["accept 4 192.168.122.10"], networks=[one.guest.name])
+    return record(entries=["accept 4 192.168.122.10"], needs=[one.guest.name])
 
 
 def test_a_way_and_its_end(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_an_intent_that_cannot_be_read_is_set_aside(tmp_path: Path, text: str) -
 def test_a_record_comes_back(tmp_path: Path) -> None:
     """One file a guest, by driver and name."""
     state = fresh_state(tmp_path)
-    known = record(entries=ENTRIES, networks=["default"])
+    known = record(entries=ENTRIES, needs=["default"])
 
     state.keep(known)
 

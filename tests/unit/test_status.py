@@ -517,7 +517,7 @@ def test_loopback_of_a_bridge_that_was_closed(
     setting.parent.mkdir(parents=True)
     setting.write_text(value)
     local = desired("forward 127.0.0.1 tcp 80 80 80 80 -")
-    local.networks.append(LoopbackNeed("default"))
+    local.needs.append(LoopbackNeed("default"))
     held = {"dnat 4 127.0.0.1 tcp 80 80 192.168.122.10 80": 0}
 
     (found,) = statuses(local, held, {}, str(tmp_path))

@@ -202,7 +202,7 @@ def _judge(
         return "blocked", _GONE
     if forward.is_loopback:
         for network in desired.endpoint.networks:
-            is_needed = LoopbackNeed(network.name) in desired.networks
+            is_needed = LoopbackNeed(network.name) in desired.needs
             if is_needed and not is_localnet_enabled(network.bridge, host.root):
                 what = f"net.ipv4.conf.{network.bridge}.route_localnet is 0"
                 return "blocked", f"{what}; run vfwhooks apply"

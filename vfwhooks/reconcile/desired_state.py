@@ -35,7 +35,7 @@ class DesiredState:
         self.settings = settings
         self.endpoint = endpoint
         # Needs that come with the first entry.
-        self.networks = [Need(network.name) for network in endpoint.networks]
+        self.needs = [Need(network.name) for network in endpoint.networks]
         self.entries: list[Entry] = []
         # They leave ports to services on bridges, and to foreign rules for one address.
         self.exempt: list[Entry] = []
@@ -60,10 +60,10 @@ class DesiredState:
 
     def settled(self) -> Record:
         """The record after this state has come into force."""
-        networks = self.networks if self.entries else []
+        needs = self.needs if self.entries else []
         record = self.record
         since, stamp = record.since, record.stamp
-        settled = Record(record.guest, since, stamp, self.entries, networks)
+        settled = Record(record.guest, since, stamp, self.entries, needs)
         settled.is_followed = record.is_followed
         settled.is_waiting = self._is_waiting()
         settled.yields, settled.seen = self.yields(), self.seen

@@ -114,15 +114,15 @@ class Planner:
         own = self._own(desired, settings, records)
         desired.plan(own, self._kept_by_libvirt(settings))
         if settings.is_wide:
-            desired.networks = self._networks()
+            desired.needs = self._network_needs()
         if settings.is_loopback:
             address = endpoint.addresses.get(Family.IPV4)
-            desired.networks += [
+            desired.needs += [
                 LoopbackNeed(n.name)
                 for n in endpoint.networks
                 if has_address(n, address)
             ]
-        desired.networks += routes
+        desired.needs += routes
         return desired
 
     def _find_return_routes(self, desired: DesiredState) -> list[ReturnRouteNeed]:
@@ -219,7 +219,7 @@ class Planner:
         for one, reason in reasons.items():
             desired.conflicts[Reject, one] = reason
         if settings.is_wide:
-            desired.networks = self._networks()
+            desired.needs = self._network_needs()
         return desired
 
     def all(self, records: list[Record]) -> list[DesiredState]:
@@ -243,7 +243,7 @@ class Planner:
             tell_ousted(desired, records)
             found.append(desired)
         needed = dict.fromkeys(
-            need for one in found if one.entries for need in one.networks
+            need for one in found if one.entries for need in one.needs
         )
         shared = [one for need in needed if (one := self.shared(need))]
         return [*shared, *found]
@@ -262,8 +262,8 @@ class Planner:
         rulesets, base["metadata"] = extended_rulesets(self.compiled, some)
         return rulesets
 
-    def _networks(self) -> list[Need]:
-        """The active networks: their bridges must keep their DNS and DHCP."""
+    def _network_needs(self) -> list[Need]:
+        """The needs of all active networks: their bridges must keep DNS and DHCP."""
         known = map(self.inventory.network, self.inventory.names())
         return [Need(n.name) for n in known if n and n.is_ours and n.subnets]
 

@@ -240,7 +240,7 @@ def need_return_routes(pairs: list[Pair]) -> bool:
     """Whether answers of these guests take, or took, return routes (see
     return_path)."""
     records = [record for pair in pairs for record in pair if record]
-    needs = [need for record in records for need in record.networks]
+    needs = [need for record in records for need in record.needs]
     return any(isinstance(need, ReturnRouteNeed) for need in needs)
 
 
@@ -258,7 +258,7 @@ def _places(record: Record | None) -> set[str]:
     other networks on which its entries depend."""
     if record is None or record.guest.driver == "network":
         return set()
-    found = {need.name for need in record.networks}
+    found = {need.name for need in record.needs}
     has_forwards = record.entries or record.is_waiting or record.yields
     for nic in record.guest.nics if has_forwards else ():
         network = nic.network or (hosts_own(nic.bridge) if nic.bridge else "")
@@ -282,7 +282,7 @@ def _is_for_bridges(entry: Entry) -> bool:
 
 
 def _needs(record: Record | None) -> set[Need]:
-    return set(record.networks) if record else set()
+    return set(record.needs) if record else set()
 
 
 def _addresses(record: Record | None) -> set[Address]:

@@ -213,7 +213,7 @@ class ReturnRoutes:
         """The return routes in the records themselves, and in the records of networks
         that exist already."""
         entries = [entry for record in records for entry in record.entries]
-        needs = {need for record in records for need in record.networks}
+        needs = {need for record in records for need in record.needs}
         for need in needs:
             if isinstance(need, ReturnRouteNeed):
                 network = self._state.record(("network", need.name))

@@ -105,7 +105,7 @@ class GuestCache:
         an address."""
         found = set()
         for record in self._records.values():
-            for bridge in [own_bridge(need.network) for need in record.networks]:
+            for bridge in [own_bridge(need.network) for need in record.needs]:
                 if bridge:
                     found.add(bridge)
             is_nowhere = record.is_waiting and not record.entries

@@ -90,7 +90,7 @@ class Record:
     since: int
     stamp: int
     entries: list[Entry]
-    networks: list[Need]
+    needs: list[Need]
     is_off: bool = False
     is_followed: bool = False
     is_returned: bool = False
@@ -133,7 +133,7 @@ class Record:
 
     def text(self) -> str:
         """The text of the record file."""
-        networks = "".join(f"on {quote(need.name)}\n" for need in self.networks)
+        needs = "".join(f"on {quote(need.name)}\n" for need in self.needs)
         entries = "".join(f"entry {one}\n" for one in map(format_entry, self.entries))
         flags = "".join(f"{one}\n" for one in _FLAGS if getattr(self, f"is_{one}"))
         for device, bridge, number in self.hairpins:
@@ -149,7 +149,7 @@ class Record:
         flags += "".join(f"ousted {o.address} {o.mac}\n" for o in self.ousted)
         flags += "".join(f"left {one}\n" for one in map(format_entry, self.left))
         head = f"{self.since} {self.stamp}\n{_guest_text(self.guest)}{flags}"
-        return seal(head + networks + entries)
+        return seal(head + needs + entries)
 
 
 @dataclass(eq=False)
@@ -193,7 +193,7 @@ def _read(record: Record, word: str, rest: str) -> None:
     elif word == "left":
         record.left.append(parse_entry(rest))
     elif word == "on":
-        record.networks.append(parse_need(unquote(rest)))
+        record.needs.append(parse_need(unquote(rest)))
     elif word in _FLAGS:
         setattr(record, f"is_{word}", True)
     elif word in ("yields", "claims", "shares"):
