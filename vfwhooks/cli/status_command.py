@@ -14,11 +14,11 @@ from ..config.guest_names import names_near
 from ..diagnosis.overview import Overview, look
 from ..diagnosis.status_rows import GuestStatus
 from ..diagnosis.unmatched_patterns import rows_when_started
-from ..service.status_news import StatusNews
 from ..store.state import State
 from ..values.errors import VfwError, show
 from .output import overview_lines, status_json
 from .screen import closing_line, head_lines, table_lines
+from .status_news import StatusNews
 from .status_watch import StatusWatch
 from .terminal import Terminal, is_terminal, takes_escapes
 

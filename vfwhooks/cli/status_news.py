@@ -18,9 +18,14 @@ from ..host.netlink import NETLINK_ROUTE, Netlink, attributes, messages
 from ..installation.service_process import find_service
 from ..libvirt.inventory import DNSMASQS, LEASES
 from ..libvirt.status_directories import DIRECTORIES
+from ..service.kernel_news import (
+    NFTABLES_GROUP,
+    ROUTING_GROUPS,
+    Neighbours,
+    is_about_routing,
+)
+from ..service.watched_files import Watched
 from ..values.published import Address
-from .kernel_news import NFTABLES_GROUP, ROUTING_GROUPS, Neighbours, is_about_routing
-from .watched_files import Watched
 
 # Interfaces (RTMGRP_LINK), and switches of forwarding: the groups of
 # RTNLGRP_IPV4_NETCONF and RTNLGRP_IPV6_NETCONF.
