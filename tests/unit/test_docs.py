@@ -146,6 +146,24 @@ def test_every_module_is_described() -> None:
     assert (len(paths) > 90, missing) == (True, [])
 
 
+def test_modules_are_in_order() -> None:
+    """Whoever looks for a module in design.md finds it in its room, in alphabetical
+    order, and finds none that is not there any more."""
+    text = (DOCS / "design.md").read_text()
+    _, *parts = re.split(r"(?m)^\| \*\*(\w+)\*\* \|", text)
+    rooms = (TOP / "vfwhooks").glob("*/__init__.py")
+
+    found = {
+        room: re.findall(r"(?m)^\| \| (\w+) \|", rows)
+        for room, rows in zip(parts[::2], parts[1::2])
+    }
+
+    assert found == {
+        room.parent.name: sorted(path.stem for path in room.parent.glob("[!_]*.py"))
+        for room in rooms
+    }
+
+
 def test_the_package_is_as_long_as_said() -> None:
     """comparison.md names its lines, and is at most a tenth wrong."""
     page = (DOCS / "comparison.md").read_text()
