@@ -16,7 +16,7 @@ guests:
     - 8080:80
     - 8000
     - {published: 8443, target: 443, allow_from: 198.51.100.0/24}
-    - {published: 8444, target: 80, allow_from: [0.0.0.0/0, "::ffff:0:0/96"]}
+    - {published: 8444, target: 80, allow_from: [0.0.0.0/0, "fd00::/8"]}
     - {published: 8445, target: 80, allow_from: [0.0.0.0/0, "::/0"]}
     - {published: 5000-5010, protocol: [tcp, udp], allow_from: 198.51.100.0/24}
 """

@@ -7,7 +7,7 @@ from ..host.netlink import Netlink
 from ..values.entries import Dnat, Entry, Masquerade, ReturnMark
 from ..values.errors import VfwError
 from .iptables_base_chains import note_missing
-from .iptables_jumps import Jumps
+from .iptables_jumps import JUMPS, Jumps
 from .iptables_portions import drop, fill_unseen
 from .iptables_rules import render, rules_of
 from .iptables_script import FILTER, MANGLE, RAW, Chain, Chains, Script, parse_save
@@ -122,15 +122,15 @@ def _wanted(family: str, owners: dict[str, list[Entry]]) -> tuple[Chains, Chains
 
 
 def _leading_to(gone: list[Chain], saved: Saved) -> list[tuple[Chain, str]]:
-    """The rules in chains of others that lead to these chains of ours: jumps in tables
-    that we do not need now, out of rules that somebody saved and restored."""
+    """Our jumps to these chains of ours, in tables that we do not need now: somebody
+    saved and restored them. Jumps of others stay, and so do the chains."""
     known = set(gone)
     return [
-        (chain, rule)
-        for chain, rules in saved.items()
-        if known and not is_ours(chain)
-        for rule in texts(rules)
-        if (chain[0], f" {rule}".rpartition(" -j ")[2]) in known
+        (chain, jump)
+        for chain, jump in JUMPS
+        if (chain[0], jump.rpartition(" -j ")[2]) in known
+        for rule in texts(saved.get(chain, []))
+        if rule == jump
     ]
 
 
