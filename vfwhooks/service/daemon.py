@@ -273,10 +273,11 @@ class Watch:
             self._listen()
         if watched_files.CONFIG in news:
             self._schedule.add("config", last_good.SETTLED + _SOON, 3600)
-        for path in news.get(watched_files.LEASE, ()):
-            self._guests.hear_lease(path)
+        # Records first: a lease is about the endpoint that a guest has by now.
         if watched_files.RECORD in news:
             self._guests.hear_records(news[watched_files.RECORD])
+        for path in news.get(watched_files.LEASE, ()):
+            self._guests.hear_lease(path)
         self._look(news.get(watched_files.DIRECTORY, set()))
 
     def _reconcile(self, is_full: bool) -> None:
