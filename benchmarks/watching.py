@@ -14,7 +14,7 @@ from .report import Section, Table, Verdict
 EACH = 100
 FEW, MANY = 100, 10_000
 SETTLING = 0.2
-RESIDENT = 60 << 10
+RSS_LIMIT = 60 << 10
 _NETFILTER, _NFTABLES_GROUP = 12, 1 << 6
 
 
@@ -27,7 +27,7 @@ def measure(runs: int, seconds: int) -> Section:
         f"{SETTLING * 1000:.0f} ms for which the file has to be left alone; then "
         f"{seconds} s of idleness. Median (min–max).",
     )
-    heads = "backend", "forwards", "edit to rules, ms", "resident MB", "idle wake-ups"
+    heads = "backend", "forwards", "edit to rules, ms", "RSS MB", "idle wake-ups"
     table = Table(heads)
     section.tables.append(table)
     for backend, count in ((NFT, FEW), (NFT, MANY), (IPT, FEW), (IPT, MANY)):
@@ -35,15 +35,15 @@ def measure(runs: int, seconds: int) -> Section:
         guests = count // EACH
         bed.call(prepare, backend, _forwards(count), guests, 0, True)
         edits = [bed.call(_edit, count, 30_000 + n) for n in range(runs)]
-        resident, woken = bed.call(_idle, seconds)
+        rss, woken = bed.call(_idle, seconds)
         bed.close()
         shown = Series(tuple(edits)).show(1000, 0)
-        cells = f"{count:,}", shown, f"{resident / 1024:.1f}", str(woken)
+        cells = f"{count:,}", shown, f"{rss / 1024:.1f}", str(woken)
         table.rows.append((backend, *cells))
         if count == MANY:
             which = f"the service beside {MANY:,} forwards, {backend}"
-            what, figure = f"{which}: resident ≤ 60 MB", f"{resident / 1024:.0f} MB"
-            section.verdicts.append(Verdict(what, figure, resident <= RESIDENT))
+            what, figure = f"{which}: RSS ≤ 60 MB", f"{rss / 1024:.0f} MB"
+            section.verdicts.append(Verdict(what, figure, rss <= RSS_LIMIT))
             what = f"{which}: no wake-up but the watchdog's"
             figure = f"{woken} in {seconds} s"
             section.verdicts.append(Verdict(what, figure, woken == 0))
@@ -74,7 +74,7 @@ def _edit(count: int, port: int) -> float:
 
 
 def _idle(seconds: int) -> tuple[int, int]:
-    """KiB resident, and how often the service was woken meanwhile."""
+    """KiB of RSS, and how often the service was woken meanwhile."""
     (pid,) = SERVICES
     await_idle()
     before = status_of(pid, "voluntary_ctxt_switches")

@@ -63,7 +63,7 @@ class _Entry:
 
 
 class PortList:
-    """Reads one guest's ports, with `defaults`. `misfit` says why the guest has no
+    """Reads one guest's ports, with `defaults`. `why_unfit` says why the guest has no
     address for one of the host's. Problems go to `read`, and forwards on interfaces to
     `by_interface` and `unplaced` (see GuestForwards)."""
 
@@ -72,12 +72,12 @@ class PortList:
         read: Values,
         defaults: Defaults,
         hosts: HostIps,
-        misfit: Callable[[Address], str] = lambda _: "",
+        why_unfit: Callable[[Address], str] = lambda _: "",
     ) -> None:
         self._read = read
         self._defaults = defaults
         self._hosts = hosts
-        self._misfit = misfit
+        self._why_unfit = why_unfit
         self._by_defaults: list[_Place] = []
         self.by_interface: list[Forward] = []
         self.unplaced: list[Forward] = []
@@ -247,7 +247,7 @@ class PortList:
         host_ips = entry.host_ips or (_EVERY,)
         faults = {
             one: find_fault(self._sources(entry, one), one.address)
-            or (self._misfit(one.address) if one.source else "")
+            or (self._why_unfit(one.address) if one.source else "")
             for one in host_ips
             if one.address
         }

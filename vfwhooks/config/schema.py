@@ -270,8 +270,8 @@ class _Reader:
         if "network" in parts:
             network = self.read.scalar(parts["network"], str) or ""
         bridge = self.bridge(parts)
-        misfit = partial(_misfit, name, addresses)
-        ports = PortList(self.read, defaults, self.hosts, misfit)
+        why_unfit = partial(_why_unfit, name, addresses)
+        ports = PortList(self.read, defaults, self.hosts, why_unfit)
         if public.is_one_to_one:
             forwards = ports.one_to_one(public)
         else:
@@ -299,7 +299,7 @@ class _Reader:
             return guest
         for forward in guest.forwards:
             if forward.host_ip and not forward.interface:
-                why = _misfit(guest.name, guest.addresses, forward.host_ip)
+                why = _why_unfit(guest.name, guest.addresses, forward.host_ip)
                 if why:
                     self.read.wrong(forward.place, why)
         fitting = [
@@ -310,7 +310,7 @@ class _Reader:
         return replace(guest, forwards=tuple(fitting))
 
 
-def _misfit(guest: str, addresses: tuple[Address, ...], host_ip: Address) -> str:
+def _why_unfit(guest: str, addresses: tuple[Address, ...], host_ip: Address) -> str:
     """Why a guest at these addresses is none for the host's; '' if it is, or may be."""
     if not addresses or host_ip.version in {one.version for one in addresses}:
         return ""

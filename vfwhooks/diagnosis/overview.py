@@ -24,17 +24,16 @@ from ..libvirt.user_sessions import find_sessions
 from ..reconcile.desired_state import DesiredState
 from ..reconcile.planner import Planner
 from ..reconcile.return_path import values
-from ..store.records import Key, Record
+from ..store.records import Record
 from ..store.state import State
 from ..values.entries import Entry
 from ..values.errors import VfwError, show
 from ..values.published import Address, Published
 from .absent_host_ips import find_absent
-from .allowed_sources import Sources, parse_sources, with_sources, written_forwards
+from .allowed_sources import parse_sources, with_sources, written_forwards
 from .blocked_ways import BlockedWays
 from .blockers import Blocker, find_blockers
 from .foreign_reasons import ForeignOwners
-from .hindered_rows import by_other_ways, hindered, standing
 from .host_problems import (
     find_missing_fib,
     find_missing_tables,
@@ -42,12 +41,11 @@ from .host_problems import (
     find_vanished,
 )
 from .live_ruleset import live_verdicts
-from .paused_guests import find_paused
 from .return_path_check import ReturnPath
+from .running_forwards import RunningForwards
 from .service_names import describe_services
 from .status import (
     HostState,
-    forward_statuses,
     guest_status,
     stopped_statuses,
     unplaced_statuses,
@@ -117,7 +115,7 @@ def look(state: State, main: str, without: Named = NONE) -> Overview:
     sources = parse_sources(rulesets.get("own", ""))
     absent, missing = _absent(running, inventory), find_missing_tables(base)
     inside = frozenset(inventory.bridge_addresses())
-    serving = _Serving(
+    serving = RunningForwards(
         inventory,
         HostState(held, missing, absent=absent, cut_off=kernel.cut_off),
         sources,
@@ -171,39 +169,6 @@ def _uncalled(records: list[Record], state: State) -> list[str]:
     said = "its hook was not called, the service found it; vfwhooks doctor says more"
     found = find_uncalled(records, state.path)
     return [f"{record.guest.name}: {said}" for record in found]
-
-
-@dataclass(frozen=True)
-class _Serving:
-    """What decides, beside the desired state, whether forwards of running guests
-    serve."""
-
-    inventory: Inventory
-    host: HostState
-    sources: Sources
-    blockers: list[Blocker]
-    owners: ForeignOwners
-    notes: dict[Key, dict[Published, str]]
-    ways: BlockedWays
-    paths: ReturnPath
-
-    def rows(self, one: DesiredState) -> Iterator[ForwardStatus]:
-        """The forwards of a guest, each with what hinders it."""
-        said = self.owners.say(one)
-        both = _beside(self.notes[one.record.key], said.notes)
-        rows = forward_statuses(one, replace(self.host, notes=both, lost=said.lost))
-        its = ((one.record.guest.name, forward) for forward in one.settings.forwards)
-        rows = with_sources(rows, its, self.sources)
-        bridges = {network.bridge for network in one.endpoint.networks}
-        rows = [hindered(row, bridges, self.blockers, self.ways) for row in rows]
-        indexes = [self.inventory.index(bridge) for bridge in sorted(bridges)]
-        returned = {
-            (forward.host_ip, str(forward.protocol), forward.first)
-            for forward in one.settings.forwards
-            if forward.options.return_path
-        }
-        rows = [by_other_ways(row, indexes, self.paths, returned) for row in rows]
-        return standing(rows, find_paused(one.record.guest))
 
 
 def _held(
@@ -271,16 +236,6 @@ def _foreign_owners(
     foreign_owners = ForeignOwners(foreign, inventory)
     inventory.know_taken(foreign_owners.all)
     return foreign_owners
-
-
-def _beside(
-    notes: dict[Published, str], more: dict[Published, str]
-) -> dict[Published, str]:
-    """The notes of both, joined for the same key."""
-    found = dict(notes)
-    for one, said in more.items():
-        found[one] = f"{found[one]}; {said}" if one in found else said
-    return found
 
 
 def _absent(running: list[DesiredState], inventory: Inventory) -> dict[Address, str]:

@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from ..rulesets.ruleset import Rule, Table
+from ..rulesets.ruleset import Rule
 from ..rulesets.save_rule import SaveRule
 from ..values.errors import show
-from .carried_rule import carried
 from .imported import Found, Imported, Left, NotCarried, Origin, unreadable
+from .iptables_calls import added_rule, carried_call
 from .narrow_accepts import Accepts
 from .script_words import MOST, Variables, find_guest
 
@@ -229,7 +229,7 @@ class _Script:
             except (NotCarried, ValueError) as error:
                 self.found.take(Left(origin, str(error)))
                 return
-            for one in _carried(words, origin, "ip6" if is_six else "ip"):
+            for one in carried_call(words, origin, "ip6" if is_six else "ip"):
                 if isinstance(one, Imported):
                     one = replace(one, guest=guest)
                 self.found.take(one)
@@ -238,7 +238,9 @@ class _Script:
         """What lets the guest's packets pass is ours to do, for all that it lets."""
         for values in self._rounds(origin):
             try:
-                _, words = _added(shlex.split(self._variables.expanded(text, values)))
+                _, words = added_rule(
+                    shlex.split(self._variables.expanded(text, values))
+                )
                 rule = SaveRule(words, ()).read()
             except (NotCarried, ValueError):
                 return
@@ -260,42 +262,3 @@ class _Script:
                 self.found.take(Left(origin, f"more than {MOST} rounds of loops"))
                 return []
         return rounds
-
-
-def _carried(words: list[str], origin: Origin, family: str) -> list[Imported | Left]:
-    """The forwards of a rule that is added to PREROUTING."""
-    chain, rest = _added(words)
-    if not chain:
-        return []
-    if chain != ["PREROUTING"]:
-        return [Left(origin, f"it is a rule of the chain {' '.join(chain)}")]
-    try:
-        rule = SaveRule(rest, ()).read()
-    except ValueError as error:
-        return [Left(origin, str(error))]
-    matches = tuple(rule.matches)
-    one = Rule("", origin.text, matches, rule.verdict)
-    return carried((), one, Table(family, "nat", "iptables"), origin)
-
-
-def _added(words: list[str]) -> tuple[list[str], list[str]]:
-    """The chain to which a rule is added, and the rule."""
-    for at, word in enumerate(words):
-        if word in ("-A", "-I", "--append", "--insert"):
-            skipped = 3 if words[at + 2 : at + 3] and words[at + 2].isdigit() else 2
-            rest = words[:at] + words[at + skipped :]
-            return words[at + 1 : at + 2], _without_table(rest)
-    return [], words
-
-
-def _without_table(words: list[str]) -> list[str]:
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word in ("-t", "--table"):
-            skip = True
-        elif word not in ("-w", "--wait"):
-            kept.append(word)
-    return kept
