@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -278,6 +280,36 @@ def test_standin_takes_a_guests_place() -> None:
         legacy = host.run(["cat", "/proc/net/ip_tables_names"]).split()
 
     assert (reply.body, "filter" in legacy) == ("fake 53 192.168.122.1 query", True)
+
+
+def test_standin_has_the_addresses_that_it_was_given() -> None:
+    """The advertisements of libvirt's dnsmasq give it no other one."""
+    with Host.debian13() as host:
+        host.start_libvirtd()
+        host.start_network(default_network(ipv6=True))
+        standin = host.standin("fake", "192.168.122.10/24", "fd00:122::10/64")
+
+        wait_until(lambda: is_advertised(standin), "an advertisement")
+        shown = standin.run(["ip", "-o", "-6", "addr", "show", "scope", "global"])
+
+    assert re.findall(r"inet6 (\S+)", shown) == ["fd00:122::10/64"]
+
+
+def is_advertised(net: Net) -> bool:
+    """Whether a router there, when it is asked, says which network this is."""
+    index = int(net.run(["ip", "-o", "link", "show", "eth0"]).partition(":")[0])
+    prefix = socket.inet_pton(socket.AF_INET6, "fd00:122::")
+    icmp = socket.IPPROTO_ICMPV6
+    with net.open_socket(socket.AF_INET6, socket.SOCK_RAW, icmp) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sock.settimeout(1)
+        try:
+            sock.sendto(b"\x85" + bytes(7), ("ff02::2", 0, 0, index))
+            while not ((data := sock.recv(2048))[0] == 134 and prefix in data):
+                pass
+        except OSError:  # its own address by that card, or the bridge's, is not ready
+            return False
+    return True
 
 
 def test_guest_moves_to_another_host() -> None:

@@ -56,8 +56,6 @@ def guests(host: Host, outside: Net) -> Iterator[dict[str, Net]]:
     nets = {guest.name: guest.net for guest in found}
     nets["drops"].run(["nft", "-f", "-"], input=DROP)
     for name in ("lost", "elsewhere"):
-        # libvirt's router advertisements would bring one back.
-        nets[name].run(["sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=0"])
         for version in ("-4", "-6"):
             nets[name].run(["ip", version, "route", "flush", "default"])
     nets["elsewhere"].ip(

@@ -162,9 +162,14 @@ def add_outside(host: Net, box: Box, name: str, addresses: Sequence[str]) -> Net
 def add_standin(
     host: Net, box: Box, name: str, mac: str, addresses: Sequence[str], bridge: str
 ) -> Net:
-    """What a guest is on the network: a MAC and addresses on a libvirt bridge."""
+    """What a guest is on the network: a MAC and addresses on a libvirt bridge.
+
+    It has no other ones: after some seconds it would have one more by the
+    advertisements of libvirt's dnsmasq, and speak from that one.
+    """
     own = [ipaddress.ip_interface(address) for address in addresses]
     net = Net(box, _make_netns(box, name), name, str(own[0].ip))
+    net.run(["sysctl", "-qw", "net.ipv6.conf.default.accept_ra=0"])
     host.ip(
         f"link add {name} type veth peer name eth0 address {mac} netns {name}",
         f"link set {name} master {bridge} up",

@@ -88,8 +88,6 @@ class World:
         net = self.host.standin(
             guest.key, f"{four}/24", f"{six}/64", mac=guest.mac, bridge=bridge
         )
-        # dnsmasq's advertisements would give it more addresses than the table knows.
-        net.run(["sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=0"])
         net.ip(*(f"route add default via {gateway}" for gateway in lan.bridge_address))
         return net
 
