@@ -6,6 +6,8 @@ import json
 import re
 import socket
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,20 @@ while not ready.recv(4096).startswith(b"STATUS="):
 def stop_watch(host: Host) -> None:
     """End it and its children, by its process id."""
     host.call(["sh", "-c", "kill -TERM -$(cat /run/watch.pid) && rm /run/watch.pid"])
+
+
+@contextmanager
+def at_rest(host: Host) -> Iterator[None]:
+    """The watch stands still, and has not the lock: what it does some seconds later is
+    not done before the block ends, however slow the machine is."""
+    signal = "kill -{} $(cat /run/watch.pid)"
+    free = "flock --nonblock /run/vfwhooks/lock true"
+    stop = f"{signal.format('STOP')}; {free} || {{ {signal.format('CONT')}; exit 1; }}"
+    wait_until(lambda: host.call(["sh", "-c", stop]).status == 0, "nothing under way")
+    try:
+        yield
+    finally:
+        host.run(["sh", "-c", signal.format("CONT")])
 
 
 def watch_cpu_seconds(host: Host) -> float:

@@ -4,6 +4,7 @@ rest, on either backend."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from lab.box import wait_until
@@ -13,6 +14,7 @@ from lab.network import default_network, mac_for
 from lab.service import serving
 from product import (
     CONFIG,
+    at_rest,
     call_hook,
     configure,
     domain_xml,
@@ -93,12 +95,21 @@ def event(host: Host, operation: str) -> None:
     call_hook(host, "qemu", "web1", operation, "begin", "-", xml=XML)
 
 
-def start(host: Host, guest: str) -> list[tuple[str, str]]:
-    """Publish for web1 and start it anew; state and reason of its rows."""
+@contextmanager
+def starting(host: Host, guest: str) -> Iterator[list[tuple[str, str]]]:
+    """Publish for web1 and start it anew; state and reason of its rows. In the block
+    the service does not look at the sockets again yet."""
     event(host, "stopped")
     edit(host, f"guests:\n  web1: {guest}\n")
     event(host, "started")
-    return rows(host)
+    with at_rest(host):
+        yield rows(host)
+
+
+def start(host: Host, guest: str) -> list[tuple[str, str]]:
+    """The same; the service goes on."""
+    with starting(host, guest) as found:
+        return found
 
 
 def who(outside: Net, port: int, address: str = OUTSIDE) -> str:
@@ -215,7 +226,7 @@ def give_up_claims(host: Host) -> None:
     """Nothing is rejected any more: who listens next there is first."""
     configure(host, "guests: {}\n")
     claims = "/run/vfwhooks/claims"
-    wait_until(lambda: not host.run(["ls", claims]), "nothing rejected", 20)
+    wait_until(lambda: not host.run(["ls", claims]), "nothing rejected")
 
 
 def test_a_service_that_was_first(host: Host, outside: Net, web1: Net) -> None:
@@ -227,11 +238,11 @@ def test_a_service_that_was_first(host: Host, outside: Net, web1: Net) -> None:
             said = [start(host, f'["{RANGE}"]')]
             other = who(outside, 50500)
             before = flows(host, 50500)
-            wait_until(lambda: who(outside, 51900) == "vpn", "vpn's answer", 20)
+            wait_until(lambda: who(outside, 51900) == "vpn", "vpn's answer")
             said.append(rows(host))
             holes = taken_out(host, 50000, 52000)
             beside = flows(host, 50500)
-        wait_until(lambda: who(outside, 51900) == "web1", "web1's answer", 20)
+        wait_until(lambda: who(outside, 51900) == "web1", "web1's answer")
         said.append(rows(host))
 
     name = f"vpn (pid {pid}) listens on udp 0.0.0.0:51900"
@@ -253,11 +264,12 @@ def flows(host: Host, port: int) -> str:
 
 def test_a_socket_that_is_soon_gone(host: Host, outside: Net, web1: Net) -> None:
     """A resolver's, that awaits an answer when the guest starts, changes nothing."""
-    with serving(host, "resolver", 51900, protocol="udp"):
-        start(host, f'["{RANGE}"]')
-        was_seen = not is_decided(host)
-    before = taken_out(host, 50000, 52000), ruleset(host)
-    wait_until(lambda: is_decided(host), "the service's look", 20)
+    with ExitStack() as stack:
+        with serving(host, "resolver", 51900, protocol="udp"):
+            stack.enter_context(starting(host, f'["{RANGE}"]'))
+            was_seen = not is_decided(host)
+        before = taken_out(host, 50000, 52000), ruleset(host)
+    wait_until(lambda: is_decided(host), "the service's look")
 
     assert was_seen
     assert before == ([], ruleset(host))
@@ -285,7 +297,7 @@ def test_a_service_while_the_guest_is_off(host: Host, outside: Net, web1: Net) -
     with serving(host, "vpn", 51900, protocol="udp"):
         start(host, f'{{ports: ["{RANGE}"], when_stopped: reject}}')
         event(host, "stopped")
-        wait_until(lambda: who(outside, 51900) == "vpn", "vpn's answer", 20)
+        wait_until(lambda: who(outside, 51900) == "vpn", "vpn's answer")
         others = (
             outside.udp(OUTSIDE, 51899).refused,
             outside.udp(OUTSIDE, 51901).refused,
@@ -293,7 +305,7 @@ def test_a_service_while_the_guest_is_off(host: Host, outside: Net, web1: Net) -
     event(host, "started")
     event(host, "stopped")
 
-    wait_until(lambda: outside.udp(OUTSIDE, 51900).refused, "its port rejected", 20)
+    wait_until(lambda: outside.udp(OUTSIDE, 51900).refused, "its port rejected")
     assert others == (True, True)
 
 
@@ -330,7 +342,7 @@ def test_tcp(host: Host, outside: Net, web1: Net, kind: str) -> None:
     ):
         start(host, f"{{ports: [{ports}], {BOTH}}}")
         all_but = f"all but {', '.join(map(str, theirs))}: first (pid "
-        wait_until(lambda: is_active(host, all_but), lambda: f"{rows(host)}", 20)
+        wait_until(lambda: is_active(host, all_but), lambda: f"{rows(host)}")
         services = dict(zip(theirs, ("first", "second")))
         expected = {port: services.get(port, "web1") for port in asked}
 
@@ -342,11 +354,11 @@ def test_tcp(host: Host, outside: Net, web1: Net, kind: str) -> None:
                     answers[port] = body.partition(" ")[0]
             return answers
 
-        wait_until(lambda: ask() == expected, lambda: f"{ask()}", 20)
+        wait_until(lambda: ask() == expected, lambda: f"{ask()}")
         before = published(host)
         host.write("/run/vfwhooks/full", "")
         event(host, "reconnect")
-        wait_until(lambda: ask() == expected, lambda: f"{ask()}", 20)
+        wait_until(lambda: ask() == expected, lambda: f"{ask()}")
         after = published(host)  # while the services are there
 
     assert before == after

@@ -23,6 +23,7 @@ from lab.service import serving
 from product import (
     CONFIG,
     HERE,
+    at_rest,
     call_hook,
     configure,
     edit,
@@ -171,7 +172,7 @@ def test_the_file(host: Host, outside: Net, web1: Guest, watch: None, way: str) 
     wait_until(lambda: len(host.syslog(re.escape(line))) > seen, "the log to say so")
     told = vfwhooks(host, "check").stderr, problems(host), is_served(outside)
     configure(host, WEB.replace("8080", "8079"))
-    wait_until(lambda: published_ports(host) == {8079}, "the next", 20)
+    wait_until(lambda: published_ports(host) == {8079}, "the next")
 
     assert told == (f"{line}\n", [line], True)
 
@@ -190,7 +191,7 @@ def test_no_address(host: Host, watch: None) -> None:
     found = said(host)
 
     host.net.ip(f"neigh add 192.168.122.77 lladdr {mac} dev virbr0")
-    wait_until(lambda: said(host)[0][1] == "active", "the forward", 20)
+    wait_until(lambda: said(host)[0][1] == "active", "the forward")
     host.virsh("destroy", "silent")
     host.virsh("undefine", "silent")
 
@@ -298,10 +299,11 @@ def test_services(host: Host, web1: Guest, watch: None) -> None:
         serving(host, "sshd", 22) as ssh,
         serving(host, "vpn", 51000, protocol="udp") as udp,
     ):
-        found = [apply(host, f"guests:\n  web1: {ports}\n")]
-        left = [missing(host)]
+        with at_rest(host):
+            found = [apply(host, f"guests:\n  web1: {ports}\n")]
+            left = [missing(host)]
         checked = [line.partition("warning: ")[2] for line in check(host)]
-        wait_until(lambda: len(missing(host)) > 1, "the service to see to it", 20)
+        wait_until(lambda: len(missing(host)) > 1, "the service to see to it")
         left.append(missing(host))
         found.append(said(host))
         over = f"{{ports: {ports}, over_listener: true}}"
@@ -335,9 +337,8 @@ def test_services(host: Host, web1: Guest, watch: None) -> None:
 
 def by_hand(host: Host) -> None:
     """Add the rule, and wait until the service has read it: it was first."""
-    before = host.read(TAKEN)
     host.run(["iptables", "-t", "nat", "-A", "PREROUTING", *BY_HAND])
-    wait_until(lambda: host.read(TAKEN) != before, "the service's look", 30)
+    wait_until(lambda: "8090" in host.read(TAKEN), "the service's look")
 
 
 def check(host: Host) -> list[str]:
@@ -368,7 +369,7 @@ def test_taken(host: Host, web1: Guest, watch: None) -> None:
     shown = check(host), vfwhooks(host, "doctor").stdout.splitlines()
     host.run(["iptables", "-t", "nat", "-D", "PREROUTING", *BY_HAND])
     every = {*range(8090, 8096)}
-    wait_until(lambda: published_ports(host) == every, "all of them", 20)
+    wait_until(lambda: published_ports(host) == every, "all of them")
     found.append(said(host))
     apply(host, "guests: {}\n")
     by_hand(host)
