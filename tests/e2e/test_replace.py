@@ -11,10 +11,19 @@ from contextlib import contextmanager
 
 import pytest
 from lab.box import Done, wait_until
-from lab.firewalld import start_firewalld
+from lab.firewalld import end_firewalld, start_firewalld
 from lab.host import Host
 from lab.net import Net
-from product import CONFIG, configure, start_watch, states, stop_watch, vfwhooks
+from product import (
+    CONFIG,
+    configure,
+    edit,
+    published,
+    start_watch,
+    states,
+    stop_watch,
+    vfwhooks,
+)
 
 from e2e.conftest import ONE_KIND, TWO_KINDS
 from e2e.standins import Standin, end_libvirtd
@@ -83,7 +92,8 @@ def anew(host: Host, web1: Standin) -> Iterator[None]:
         host.call(["iptables", "-t", "nat", "-D", "PREROUTING", *dnat(port)])
     host.call(["iptables", "-t", "nat", "-D", "PREROUTING", *FOREIGN.split()])
     host.run(["rm", "-f", DROP_IN, SOURCE])
-    configure(host, MAIN)
+    edit(host, MAIN)
+    wait_until(lambda: not published(host), "no forward of ours")
 
 
 def dnat(port: int) -> list[str]:
@@ -285,7 +295,7 @@ def test_firewalld(host: Host, outside: Net, web1: Standin) -> None:
     after = is_served(outside, 8013)
 
     is_there = host.call([*zone, f"--query-{port}"]).stdout
-    host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
+    end_firewalld(host)
     told = f"  firewall-cmd --permanent --zone=public --remove-{port}\n"
     assert (done.status, told in done.stdout) == (0, True), done.stdout + done.stderr
     assert (before, is_there, after) == (True, "no\n", True)

@@ -28,6 +28,13 @@ def start_firewalld(host: Host, backend: str = "nftables") -> None:
     )
 
 
+def end_firewalld(host: Host) -> None:
+    """Ends it, and waits until it has taken its rules out."""
+    pid = host.read("/run/firewalld.pid").strip()
+    host.run(["kill", pid])
+    wait_until(lambda: not host.path(f"/proc/{pid}/fd/0").exists(), "firewalld ends")
+
+
 def reload_firewalld(host: Host) -> None:
     """What an administrator does after a change; libvirt is told by the bus."""
     host.run(["firewall-cmd", "--reload"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lab.docker import install_rules, remove_rules
-from lab.firewalld import start_firewalld
+from lab.firewalld import end_firewalld, start_firewalld
 from product import settled_ruleset, status
 
 from . import uplinks
@@ -68,7 +68,7 @@ def _firewalld(world: World) -> Iterator[None]:
     world.host.restart_libvirtd()  # which has it put the bridges in a zone of theirs
     settled_ruleset(world.host)
     yield
-    world.host.run(["sh", "-c", "kill $(cat /run/firewalld.pid)"])
+    end_firewalld(world.host)
 
 
 def _uplink(world: World) -> Iterator[None]:
