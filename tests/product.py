@@ -125,6 +125,15 @@ def settled_ruleset(host: Host) -> str:
     return seen[-1]
 
 
+def reload_libvirtd(host: Host) -> None:
+    """Have libvirtd look for hooks and make its rules anew, and wait until it has."""
+    listing = ["nft", "-a", "list", "ruleset"]
+    before = host.run(listing)
+    host.sighup()
+    wait_until(lambda: host.run(listing) != before, "libvirtd makes its rules anew")
+    settled_ruleset(host)
+
+
 def forward_chain(host: Host) -> list[str]:
     """The jumps of the chain that libvirt lets packets to guests pass or not."""
     if status(host)["backend"] == "nftables":

@@ -8,7 +8,7 @@ from lab.guest import Guest
 from lab.host import Host
 from lab.net import Net
 from lab.network import default_network
-from product import configure, put_in, ruleset, status, vfwhooks
+from product import configure, put_in, reload_libvirtd, ruleset, status, vfwhooks
 
 from .conftest import KINDS
 
@@ -90,7 +90,7 @@ def test_purge_leaves_what_was_before(kind: str) -> None:
         host.start_network(default_network(ipv6=True))
         before = ruleset(host)
         put_in(host, "guests:\n  web1: [80, 5000-5010:5000-5010/udp]\n")
-        host.sighup()
+        reload_libvirtd(host)
         web1 = host.define_guest("web1", mac=WEB)
         web1.start()
         after_start = ruleset(host)

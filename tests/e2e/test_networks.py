@@ -18,6 +18,7 @@ from product import (
     is_acknowledged,
     published,
     put_in,
+    reload_libvirtd,
     ruleset,
     sealed,
     settled_ruleset,
@@ -206,7 +207,7 @@ def test_apply_beside_a_slow_hook(host: Host, outside: Net, web1: Guest) -> None
     """While another hook keeps libvirtd waiting, neither it nor apply times out."""
     slow = "#!/bin/sh\n[ \"$1 $2\" != 'slow started' ] || sleep 3\n"
     host.write("/etc/libvirt/hooks/qemu.d/slow", slow, 0o755)
-    host.sighup()
+    reload_libvirtd(host)
     configure(host, "guests:\n  web1: [8080:80]\n  slow: [8081:80]\n")
     guest = host.define_guest("slow", mac=mac_for(41))
     host.run(["sh", "-c", "virsh start slow >/tmp/slow.log 2>&1 &"])
@@ -216,7 +217,7 @@ def test_apply_beside_a_slow_hook(host: Host, outside: Net, web1: Guest) -> None
     wait_until(lambda: "started" in host.read("/tmp/slow.log"), "the start's end")
     state = states(host)
     host.run(["rm", "/etc/libvirt/hooks/qemu.d/slow"])
-    host.sighup()
+    reload_libvirtd(host)
     guest.destroy()
     guest.undefine()
 

@@ -13,6 +13,7 @@ from product import (
     call_hook,
     configure,
     forward_chain,
+    reload_libvirtd,
     ruleset,
     settled_ruleset,
     states,
@@ -47,7 +48,7 @@ def test_reload(host: Host, outside: Net, web1: Guest) -> None:
     """SIGHUP changes nothing."""
     before = settled_ruleset(host)
 
-    host.sighup()
+    reload_libvirtd(host)
 
     assert (settled_ruleset(host), outside.http(URL).body) == (
         before,
