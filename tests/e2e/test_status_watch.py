@@ -149,7 +149,7 @@ def test_nothing_happens_while_nothing_happens(
     host: Host, seen: Callable[[], list[str]]
 ) -> None:
     """Not one wake-up in five seconds."""
-    time.sleep(2)  # what has set off the last look
+    wait_until(lambda: rests(host), "the end of what has set off the last look")
     before = switches(host)
 
     time.sleep(5)
@@ -163,6 +163,13 @@ def test_a_reader_who_ends(host: Host) -> None:
 
     assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
     assert host.read("/tmp/how") == "0\n"
+
+
+def rests(host: Host) -> bool:
+    """Whether the watching process is not woken up for two seconds."""
+    before = switches(host)
+    time.sleep(2)
+    return switches(host) == before
 
 
 def switches(host: Host) -> int:
