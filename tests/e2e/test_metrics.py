@@ -75,7 +75,7 @@ def awaited(
         seen.append(collect(host, systemd))
         return holds(seen[-1])
 
-    wait_until(is_so, lambda: f"metrics: {seen[-1]}", timeout=20)
+    wait_until(is_so, lambda: f"metrics: {seen[-1]}")
     return seen[-1]
 
 
@@ -228,7 +228,7 @@ def test_the_timer_is_the_administrators(host: Host, systemd: Systemd) -> None:
     systemd.run("rm", FILE)
 
     systemd.run("systemctl", "enable", "--now", TIMER)
-    wait_until(lambda: host.read(FILE), "the timer's file", timeout=30)
+    wait_until(lambda: host.read(FILE), "the timer's file")
     host.run(["mkdir", OTHER])
     host.run(["rm", FILE])
     systemd.run("sh", "-c", f"mkdir {DROP_IN}; printf '{OTHERS}' >{DROP_IN}/lab.conf")

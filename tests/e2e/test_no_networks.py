@@ -64,7 +64,7 @@ def test_served(host: Host, outside: Net) -> None:
     """In both families, by nf_tables; no table of libvirt's is missed, neither in the
     log nor by status, explain or doctor. From the stop on it is refused, and purge
     leaves nothing."""
-    wait_until(lambda: outcomes(outside) == ["answered"] * 2, "both families", 10)
+    wait_until(lambda: outcomes(outside) == ["answered"] * 2, "both families")
     rows = [(row["state"], row["reason"]) for row in status(host)["forwards"]]
     tables = host.run(["nft", "list", "tables"]).split()
     backend = status(host)["backend"]

@@ -98,7 +98,7 @@ def bodies(outside: Net, patience: float = 5) -> list[str]:
 
 def expect(outside: Net, what: list[str]) -> None:
     """Wait for what is answered to become this."""
-    wait_until(lambda: bodies(outside) == what, lambda: f"{bodies(outside)}", 20)
+    wait_until(lambda: bodies(outside) == what, lambda: f"{bodies(outside)}")
 
 
 def test_without_the_key(host: Host, outside: Net, inner: Guest) -> None:
@@ -188,7 +188,7 @@ def test_by_a_lease_of_the_hosts_own_dnsmasq(
 
     before = {state for state, _ in rows(host)}
     host.write(file, f"0 {MAC} 10.9.0.51 inner *\n")
-    wait_until(lambda: rows(host) == ACTIVE[:1], lambda: f"{rows(host)}", 20)
+    wait_until(lambda: rows(host) == ACTIVE[:1], lambda: f"{rows(host)}")
     body = outside.http(URLS[0]).body
     inner.destroy()
     host.net.ip("neigh flush dev br-nat")
@@ -304,9 +304,9 @@ def test_another_subnet(host: Host, outside: Net, inner: Guest) -> None:
     put_in_force(host, TOLD)
 
     host.net.ip("addr add 10.7.0.1/24 dev br-nat")
-    wait_until(lambda: "10.7.0.1" in settled_ruleset(host), "the new one", 20)
+    wait_until(lambda: "10.7.0.1" in settled_ruleset(host), "the new one")
     host.net.ip("addr del 10.7.0.1/24 dev br-nat")
-    wait_until(lambda: "10.7.0.1" not in settled_ruleset(host), "no more of it", 20)
+    wait_until(lambda: "10.7.0.1" not in settled_ruleset(host), "no more of it")
 
     assert bodies(outside) == ANSWERED
 

@@ -92,13 +92,13 @@ def test_an_edit(host: Host, outside: Net, guests: dict[str, Guest]) -> None:
     """Running guests follow the pattern to another port, and lose it with the pattern;
     a guest that is stopped is told where its forwards come from."""
     configure(host, EDITED)
-    wait_until(lambda: outside.http(f"{HOST}:8081/").answered, "the new port", 20)
+    wait_until(lambda: outside.http(f"{HOST}:8081/").answered, "the new port")
     old = outside.http(f"{HOST}:8080/").answered
     doctor = vfwhooks(host, "doctor", "ci-2").stdout
     stopped = vfwhooks(host, "status", "ci-1").stdout
     removed = vfwhooks(host, "remove", "ci-2", "8081")
     configure(host, EDITED.replace("ci-*", "no-*"))
-    wait_until(lambda: not outside.http(f"{HOST}:8081/").answered, "it to go", 20)
+    wait_until(lambda: not outside.http(f"{HOST}:8081/").answered, "it to go")
 
     assert (old, removed.status) == (False, 1)
     assert f"written: {CONFIG}:5:10, for ci-*" in doctor

@@ -166,7 +166,7 @@ def test_web_and_mail(site: Site) -> None:
     with serving(site.host, "exim4", 25):
         site.follow(recipe)
         taken = [(words, why) for words, why in site.rows() if words[-1] != "active"]
-    wait_until(lambda: site.asks(25)[0].startswith("mail"), "port 25 is free", 20)
+    wait_until(lambda: site.asks(25)[0].startswith("mail"), "port 25 is free")
 
     seen = site.asks(80, 443, 25, 587, 993)
     shown = site.enter("vfwhooks status").splitlines()
@@ -327,7 +327,7 @@ def test_vagrant(site: Site, held: dict[str, Net]) -> None:
     anew = site.host.standin("anew", "fe80::7d/64", mac=mac, bridge="virbr1")
     with anew.serve_tcp(80):
         ask_for_lease(anew)
-        wait_until(lambda: site.asks(8080)[0].startswith("anew"), "the new one", 20)
+        wait_until(lambda: site.asks(8080)[0].startswith("anew"), "the new one")
 
     assert seen == ["shop_web 80 203.0.113.2"]
     assert rows == recipe.rows
@@ -424,13 +424,12 @@ def dockerd(host: Host) -> Iterator[None]:
         wait_until(
             lambda: host.call(["sh", "-c", ping]).status == 0,
             lambda: host.read("/run/dk.log"),
-            30,
         )
         yield
     finally:
         host.run(["kill", pid])
         gone = host.path(f"/proc/{pid}/fd/0")
-        wait_until(lambda: not gone.exists(), "Docker has ended", 30)
+        wait_until(lambda: not gone.exists(), "Docker has ended")
 
 
 def sweep(host: Host) -> None:

@@ -24,10 +24,10 @@ def test_a_link_into_the_home_of_root() -> None:
         host.start_network()
         host.write(KEPT, "guests:\n  web1: [8080:80]\n")
         host.run(["ln", "-sfn", KEPT, CONFIG])
-        wait_until(lambda: in_force(systemd) == {"8080/tcp"}, "the file", 20)
+        wait_until(lambda: in_force(systemd) == {"8080/tcp"}, "the file")
 
         host.write(KEPT, "guests:\n  web1: [9090:80]\n")
-        wait_until(lambda: in_force(systemd) == {"9090/tcp"}, "the edit", 20)
+        wait_until(lambda: in_force(systemd) == {"9090/tcp"}, "the edit")
 
         said = host.syslog("is gone|denied|permitted")
 

@@ -48,7 +48,7 @@ def test_lease_that_comes_later(recorded: RecordedHost) -> None:
     with recorded.host.path(file).open("a") as leases_open:
         leases_open.write(line)
         leases_open.flush()
-        wait_until(lambda: recorded.ask() == web1.body, "the guest", timeout=20)
+        wait_until(lambda: recorded.ask() == web1.body, "the guest")
     stop_watch(recorded.host)
     recorded.stop("web1")
     recorded.host.write(file, leases)

@@ -55,7 +55,7 @@ def awaited(host: Host, name: str) -> Iterator[None]:
     command = f"setsid /usr/bin/python3 /run/lab/listener.py {name} {HOOKS}"
     pid = host.run(["sh", "-c", f"{command} >/dev/null 2>&1 & echo $!"]).strip()
     socket = host.path(f"/run/libvirt/{name}-sock-ro")
-    wait_until(socket.exists, "somebody listens", 10)
+    wait_until(socket.exists, "somebody listens")
     try:
         yield
     finally:
@@ -73,7 +73,7 @@ def running(
         words = f"{name} {'no' if name in refused else 'yes'} {HOOKS}"
         command = f"setsid /usr/bin/python3 /run/lab/daemon.py {words}"
         host.run(["sh", "-c", f"{command} >/dev/null 2>&1 &"])
-    wait_until(lambda: all(host.read(file) for file in files), "they run", 10)
+    wait_until(lambda: all(host.read(file) for file in files), "they run")
     try:
         yield
     finally:

@@ -49,10 +49,10 @@ def serving(
     pid = host.run(["sh", "-c", f"{command} >/run/{name}.log 2>&1 & echo $!"]).strip()
     try:
         log = f"/run/{name}.log"
-        wait_until(host.path(f"/run/{name}.up").exists, lambda: host.read(log), 10)
+        wait_until(host.path(f"/run/{name}.up").exists, lambda: host.read(log))
         yield int(pid)
     finally:
         # Its socket is gone when it is: its parent is the box's init, which reaps it.
         host.call(["kill", pid])
-        wait_until(lambda: not host.path(f"/proc/{pid}/fd/0").exists(), "its end", 10)
+        wait_until(lambda: not host.path(f"/proc/{pid}/fd/0").exists(), "its end")
         host.run(["rm", "-f", f"/run/{name}.up"])
