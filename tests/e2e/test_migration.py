@@ -100,7 +100,7 @@ def settled(pair: Pair, source: Found, target: Found) -> None:
         seen.append((look(pair, pair.source), look(pair, pair.target)))
         return seen[-1] == (source, target)
 
-    wait_until(is_so, lambda: f"{(source, target)}; last: {seen[-1]}", timeout=30)
+    wait_until(is_so, lambda: f"{(source, target)}; last: {seen[-1]}")
 
 
 def connect(pair: Pair) -> socket.socket:
@@ -303,7 +303,7 @@ def test_the_guest_learns_where_its_gateway_is(pair: Pair) -> None:
     guest, bridge = pair.guest, "/sys/class/net/virbr0/address"
     mac = pair.source.run(["cat", bridge]).strip()
 
-    wait_until(lambda: mac in guest.run("cat /proc/net/arp"), f"it knows {mac}", 20)
+    wait_until(lambda: mac in guest.run("cat /proc/net/arp"), f"it knows {mac}")
     known = guest.run("cat /proc/net/arp")
 
     assert (mac in known, pair.target.run(["cat", bridge]).strip() in known) == (

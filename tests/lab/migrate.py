@@ -214,8 +214,11 @@ class Client:
         return [host for host, _ in itertools.groupby(served)]
 
     def last(self, host: Host) -> str:
-        """What came of the last try of a host."""
-        return [one.outcome for one in self.tries if one.host == host.name][-1]
+        """What came of the last try of a host that was served or refused: on a busy
+        machine one may have been too slow for the client."""
+        told = SERVED, "refused"
+        tries = (one for one in self.tries if one.host == host.name)
+        return [one.outcome for one in tries if one.outcome in told][-1]
 
     def gap(self) -> float:
         """The longest time in which neither host answered, in seconds."""
