@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import yaml
-from lab.cache import LabError
+from lab.box import wait_until
 from lab.host import Host
 from lab.net import Net
 from lab.network import mac_for
@@ -98,11 +98,15 @@ class World:
         def knock(guest: LabGuest) -> str:
             return Flow(self.host.net, "tcp", guest.addresses[1], 1).ask(5)
 
-        with ThreadPoolExecutor(8) as pool:
-            found = dict(zip(GUESTS, pool.map(knock, GUESTS.values())))
-        deaf = [name for name, answer in found.items() if answer != "refused"]
-        if deaf:
-            raise LabError(f"stand-ins that do not answer: {', '.join(deaf)}")
+        deaf = list(GUESTS)
+
+        def have_all_answered() -> bool:
+            with ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(knock, [GUESTS[name] for name in deaf]))
+            deaf[:] = [n for n, answer in zip(deaf, answers) if answer != "refused"]
+            return not deaf
+
+        wait_until(have_all_answered, lambda: f"stand-ins answer: {', '.join(deaf)}")
 
     def bridge_nf(self, is_on: bool) -> None:
         """Whether packets that cross a bridge go through iptables, as br_netfilter has
