@@ -166,9 +166,10 @@ find_place() {
 
 find_missing() {
 	$python -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || echo python3.9
-	for module in libvirt lxml jinja2 yaml; do
-		$python -I -c "import $module" 2>/dev/null || echo $module
-	done
+	$python -I -c 'import libvirt, lxml, jinja2, yaml' 2>/dev/null ||
+		for module in libvirt lxml jinja2 yaml; do
+			$python -I -c "import $module" 2>/dev/null || echo $module
+		done
 	for place in /usr/sbin /usr/bin /sbin /bin; do
 		[ ! -x $place/nft ] && [ ! -x $place/iptables-restore ] || return 0
 	done
@@ -304,24 +305,27 @@ run_manager() {
 # The release gets its name when it is complete.
 lay_release() {
 	make_directory "$lib"
+	if [ "$(identify "$root$release")" = "${release##*/}" ]; then
+		compile "$root$release"
+		return 0
+	fi
 	new=$(mktemp -d "$root$lib/.new.XXXXXX")
 	copy_release "$new/release"
-	if [ "$(identify "$root$release")" != "${release##*/}" ]; then
-		compile "$new/release"
-		[ -d "$root$release" ] || fresh=$root$release
-		[ -n "$fresh" ] || mv "$root$release" "$new/damaged"
-		mv "$new/release" "$root$release"
-	fi
-	compile "$root$release"
+	compile "$new/release"
+	[ -d "$root$release" ] || fresh=$root$release
+	[ -n "$fresh" ] || mv "$root$release" "$new/damaged"
+	mv "$new/release" "$root$release"
 }
 
 copy_release() {
-	install -d "$1/vfwhooks" "$1/templates" "$1/hooks"
-	for file in "$here"/vfwhooks/*.py "$here"/vfwhooks/*/*.py; do
-		install -D -m 644 "$file" "$1/${file#"$here"/}"
+	to=$1
+	for directory in vfwhooks "$here"/vfwhooks/*/; do
+		directory=${directory#"$here/"}
+		set -- "$here/$directory"/*.py
+		[ ! -e "$1" ] || install -D -m 644 -t "$to/$directory" "$@"
 	done
-	install -m 644 "$here"/templates/* "$1/templates"
-	install -m 755 "$here"/hooks/* "$1/hooks"
+	install -D -m 644 -t "$to/templates" "$here"/templates/*
+	install -D -m 755 -t "$to/hooks" "$here"/hooks/*
 }
 
 compile() {

@@ -74,7 +74,7 @@ PARTS = (
     Part(
         "idle",
         "tests/e2e/test_idle.py",
-        {"VFWHOOKS_IDLE_SECONDS": "60"},
+        {"VFWHOOKS_IDLE_SECONDS": "60", "VFWHOOKS_ALL_KINDS": "1"},
         "foreign changes",
     ),
     Part("migration", "tests/e2e/test_migration.py", {}, "migrations"),
@@ -91,7 +91,7 @@ PARTS = (
         {"VFWHOOKS_ALL_KINDS": "1", "VFWHOOKS_STAYS_SECONDS": "60"},
         options="--dist loadfile",
     ),
-    Part("rest", "tests", options="--dist loadfile"),
+    Part("rest", "tests", {"VFWHOOKS_ALL_KINDS": "1"}, options="--dist loadfile"),
 )
 
 

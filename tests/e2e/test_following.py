@@ -41,7 +41,7 @@ _IS_IDLE = '[ -z "$(ls /run/vfwhooks/spool)" ] && flock -n /run/vfwhooks/lock tr
 _WRONG = "lost|Error|refused|cannot"
 
 
-@pytest.fixture(scope="module", params=TWO_KINDS)
+@pytest.fixture(scope="module", params=ONE_KIND)
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     """libvirtd with its default network, our service, and not one hook."""
     with KINDS[request.param]() as host:

@@ -165,6 +165,7 @@ def test_fresh_install_serves(host: Host) -> None:
     assert (done.status, done.stderr, seen) == (0, "", [SERVED, "refused"])
 
 
+@once
 def test_running_guest_is_served_at_once(host: Host) -> None:
     """Neither guest nor daemon is restarted, and the guest's stop counts as well."""
     outside, web1 = host.outside(), host.define_guest("web1").start(wait=True)
@@ -252,6 +253,7 @@ def test_hooks_of_a_former_release(quiet: Host) -> None:
     assert hooks(quiet) == {"qemu": OTHERS_HOOK}
 
 
+@once
 def test_upgrade_and_downgrade_lose_nothing(
     host: Host, measured: Callable[[str, float], None]
 ) -> None:
@@ -544,6 +546,7 @@ def test_example_in_the_sample_is_good(quiet: Host) -> None:
     )
 
 
+@once
 def test_removal_gives_the_host_back(host: Host) -> None:
     """Files and rules are what they were, to the byte, under a running guest.
 
@@ -814,6 +817,7 @@ def test_check_says_what_would_fail(quiet: Host) -> None:
     assert check.status == 1
 
 
+@once
 def test_status_of_the_installation(host: Host) -> None:
     """What is there, and doctor's verdict on one line."""
     before = install(host, "--status")

@@ -252,6 +252,27 @@ def test_removal_beside_a_watch() -> None:
     assert (beside.status, said in beside.stderr, still) == (1, True, before)
 
 
+def test_where_an_image_is_built() -> None:
+    """No CAP_NET_ADMIN there: the package comes and goes, the rules of a host stay."""
+    weak = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+    with Host.debian13() as host:
+        before = files(host)
+        host.run([*weak, "dpkg", "-i", put(host, find_deb())])
+        there = hooks(host)
+        host.run([*weak, "dpkg", "-P", "vfwhooks"])
+        left = files(host) ^ before
+        host.run(["dpkg", "-i", put(host, find_deb())])
+        host.run(["vfwhooks", "apply"])
+        with_rules = host.run(["nft", "list", "tables"])
+        done = host.call([*weak, "dpkg", "-r", "vfwhooks"])
+        still = host.run(["nft", "list", "tables"])
+
+    assert (set(there), left) == ({*DRIVERS}, set())
+    said = "vfwhooks: the kernel wants CAP_NET_ADMIN: use the host itself\n"
+    assert (done.status, said in done.stderr) == (1, True)
+    assert still == with_rules != ""
+
+
 @pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
 def test_purge_beside_install_sh(prefix: str) -> None:
     """What install.sh has put in since the removal needs all that a purge would take:

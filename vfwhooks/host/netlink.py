@@ -143,7 +143,7 @@ class Netlink:
         self._send([_flagged(one, _NLM_F_ACK)])
         for error, _ in self._answers():
             if error:
-                raise OSError(error, os.strerror(error))
+                raise _refused(error)
 
     def tell(self, messages: list[bytes]) -> list[int]:
         """Send a few dozen messages at once; the errnos of the refused ones."""
@@ -251,7 +251,12 @@ class Netlink:
 
 
 def _refusal(payload: bytes) -> OSError:
-    error = -struct.unpack_from("=i", payload)[0]
+    return _refused(-struct.unpack_from("=i", payload)[0])
+
+
+def _refused(error: int) -> OSError:
+    if error == errno.EPERM:  # root has it, but for root in a container
+        return PermissionError("the kernel wants CAP_NET_ADMIN: use the host itself")
     return OSError(error, os.strerror(error))
 
 
