@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,8 +185,30 @@ while not ready.recv(4096).startswith(b"STATUS="):
 
 
 def stop_watch(host: Host) -> None:
-    """End it and its children, by its process id."""
-    host.call(["sh", "-c", "kill -TERM -$(cat /run/watch.pid) && rm /run/watch.pid"])
+    """End it and its children, by its process id; they are gone when this returns."""
+    group = f"-{host.read('/run/watch.pid').strip()}"
+    if host.call(["sh", "-c", f"kill -TERM {group}"]).status == 0:
+        is_there = ["sh", "-c", f"kill -0 {group}"]
+        wait_until(lambda: host.call(is_there).status != 0, "the end of the watch")
+        host.run(["rm", "/run/watch.pid"])
+
+
+def rested(host: Host, seconds: float = 2.0) -> None:
+    """Wait until the watch has slept for so long, with no child at work: what it has
+    heard of so far is done."""
+    process = f"/proc/{host.read('/run/watch.pid').strip()}"
+    seen, since = list[str](), time.monotonic()
+
+    def has_slept() -> bool:
+        nonlocal seen, since
+        work = host.call(["sh", "-c", f"cat {process}/task/*/children"]).stdout
+        lines = host.read(f"{process}/status").splitlines()
+        woken = [line for line in lines if "_switches" in line]
+        if woken != seen or work.strip():
+            seen, since = woken, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    wait_until(has_slept, "the watch rests")
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Doctor:
         def left() -> set[str]:
             return {*idents} & {*self.findings(*about)}
 
-        wait_until(lambda: not left(), f"gone: {idents}", 10)
+        wait_until(lambda: not left(), f"gone: {idents}")
         _mended.update(idents)
 
     def cure(self, *idents: str, about: tuple[str, ...] = ()) -> None:

@@ -57,7 +57,7 @@ def outside_and_guest(host: Host) -> Iterator[Net]:
         host.write("/run/libvirt/qemu/web1.pid", "")  # as libvirt does
         call_hook(host, "qemu", "web1", "started", "begin", "-", xml=xml)
         # The bridge's own IPv6 address is new as well, and of no use at first.
-        wait_until(lambda: outcomes(outside) == ANSWERED[0], "both families", 10)
+        wait_until(lambda: outcomes(outside) == ANSWERED[0], "both families")
         yield outside
 
 

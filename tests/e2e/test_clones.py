@@ -68,7 +68,7 @@ def test_two_guests_on_one_lease(host: Host, clones: list[Guest]) -> None:
 
     start_watch(host)
     speak(host, second, address, MACS[1])
-    wait_until(lambda: said(host)[1][1] == "active", "the second", 10)
+    wait_until(lambda: said(host)[1][1] == "active", "the second", 30)
     rules, after, changes = ruleset(host), [said(host)], []
     for guest, mac in 3 * [(first, MACS[0]), (second, MACS[1])]:
         speak(host, guest, address, mac)
@@ -93,6 +93,6 @@ def test_the_other_comes_back_when_it_is_alone(host: Host, clones: list[Guest]) 
     second.destroy()
     speak(host, first, address, MACS[0])
 
-    wait_until(lambda: said(host)[0] == ("first", "active", ""), "the first", 10)
+    wait_until(lambda: said(host)[0] == ("first", "active", ""), "the first", 30)
     stop_watch(host)
     second.start()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from lab.box import wait_until
 from lab.browser import browse
 from lab.cockpit import ADMIN, ORDINARY, start_cockpit
 from lab.guest import Guest
@@ -80,6 +81,7 @@ def forwards(host: Host, page: Page) -> Page:
     page.close_dialogs()
     configure(host, FORWARDS)
     page.wait(lambda: page.forwards() == PUBLISHED, "the forwards")
+    page.see("active", "[data-forward='8080/tcp']")
     return page
 
 
@@ -181,7 +183,8 @@ def test_remove(host: Host, forwards: Page, outside: Net) -> None:
     forwards.press("Remove", "#go")
     forwards.wait(lambda: not forwards.row("8080/tcp"), "the row is gone")
 
-    assert (served, outside.http(SHOP).refused) == (True, True)
+    assert served
+    wait_until(lambda: outside.http(SHOP).refused, "nobody is served")
     assert "- 8080:80  # the shop" in shown
     assert host.read(CONFIG) == FORWARDS.replace("    - 8080:80  # the shop\n", "")
 

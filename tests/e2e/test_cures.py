@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
-from lab.box import Done
+from lab.box import Done, wait_until
+from lab.cache import LabError
 from lab.guest import Guest
 from lab.host import HOOKS, Host
 from lab.net import Net
@@ -78,9 +79,27 @@ class Site:
     @contextmanager
     def unheard(self) -> Iterator[None]:
         """A time in which no hook is called for a guest."""
-        self.sh(f"mv {HOOKS}/qemu /root/qemu", "systemctl reload libvirtd")
+        self.sh(f"mv {HOOKS}/qemu /root/qemu")
+        self.reload()
         yield
-        self.sh(f"mv /root/qemu {HOOKS}/qemu", "systemctl reload libvirtd")
+        self.sh(f"mv /root/qemu {HOOKS}/qemu")
+        self.reload()
+
+    def reload(self) -> None:
+        """Have libvirtd look for hooks: it has when it calls the daemon hook. A signal
+        that comes during another reload is lost."""
+        marks = "/run/vfwhooks/daemons"
+        self.sh(f"rm -f {marks}/*")
+
+        def has_looked() -> bool:
+            self.sh("systemctl reload libvirtd")
+            try:
+                wait_until(lambda: self.host.run(["ls", marks]), "its hook", 2)
+            except LabError:
+                return False
+            return True
+
+        wait_until(has_looked, "libvirtd looks for hooks")
 
     @contextmanager
     def guest(self, name: str, number: int) -> Iterator[Guest]:
@@ -318,6 +337,8 @@ def test_a_guest_that_does_not_answer(site: Site) -> None:
     route = "ip route add default via 192.168.122.1"
     doctor, web1 = site.doctor, site.web1
     web1.run("ip route del default")
+    # Those that were answered before are known for two minutes.
+    site.sh("conntrack -D -p tcp --orig-port-dst 8080 || :")
     site.is_served(1)
     here, there = (doctor.until_gone("forward-unanswered", about=x) for x in ((), WAY))
     with here, there:

@@ -105,22 +105,25 @@ def test_sessions_to_that_port_elsewhere_live_on(
     with host.net.serve_tcp(port), outside.serve_tcp(port):
         to_host = outside.connect("203.0.113.1", port)
         from_host = host.net.connect("203.0.113.2", port)
-        web1.run(f"(sleep 20 | nc 203.0.113.2 {port}) >/dev/null 2>&1 &")
+        web1.run(f"(sleep 600 | nc 203.0.113.2 {port}) >/dev/null 2>&1 &")
+        wait_until(lambda: web1s(host, web1, port), "the guest's connection")
 
         put_in_force(host, outside, f"guests:\n  web1: [{port}, 9090:80]\n", 9090)
         put_in_force(host, outside, f"guests:\n  web1: ['{port}:80', 8081:80]\n", 8081)
         put_in_force(host, outside, BEFORE, 8080)
         alive = [outside.ask(to_host).answered, host.net.ask(from_host).answered]
-        tracked = host.run(
-            ["conntrack", "-L", "-p", "tcp", "--orig-port-dst", str(port)]
-        )
+        is_tracked = web1s(host, web1, port)
         to_host.close()
         from_host.close()
 
-    assert (alive, f"src={web1.address} dst=203.0.113.2" in tracked) == (
-        [True, True],
-        True,
-    )
+    assert (alive, is_tracked) == ([True, True], True)
+
+
+def web1s(host: Host, web1: Guest, port: int) -> bool:
+    """Whether the guest has a connection to that port outside."""
+    which = ["-p", "tcp", "--orig-port-dst", str(port), "--state", "ESTABLISHED"]
+    found = host.run(["conntrack", "-L", *which])
+    return f"src={web1.address} dst=203.0.113.2" in found
 
 
 def flows(host: Host) -> set[str]:
@@ -138,6 +141,8 @@ def test_flows_to_port_53_elsewhere_live_on(
     """While 53/udp is published, changed and withdrawn, what host and guest say to that
     port elsewhere, and the guest to its network's dnsmasq, is tracked on."""
     put_in_force(host, outside, BEFORE, 8080)
+    of = "net.netfilter.nf_conntrack_udp_timeout"  # 30 s: edits may take longer
+    host.run(["sysctl", "-qw", f"{of}=600", f"{of}_stream=600"])
     with outside.serve_udp(53):
         assert host.net.udp("203.0.113.2", 53, source_port=5300).answered
         for server in "203.0.113.2", "192.168.122.1":

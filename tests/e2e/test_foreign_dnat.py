@@ -495,11 +495,18 @@ def test_what_apply_and_the_log_say(
     with table(host, chain(-90, f"tcp dport 8080 {TO_CONTAINER}")):
         start(host, '["0.0.0.0:8080:80"]')
         said = vfwhooks(host, "apply").stdout
-        logged = [line.partition("]: ")[2] for line in host.syslog("web1")][-1]
+        # A hook is answered before its line is in the log.
+        wait_until(lambda: logged(host) == LOGGED, lambda: logged(host), 30)
 
-    why = f"web1: {SITES} takes tcp 8080 by DNAT"
-    assert said == f"note: {why}\n"
-    assert logged == f"web1: pending: {SITES} takes tcp 8080 by DNAT"
+    assert said == f"note: web1: {SITES} takes tcp 8080 by DNAT\n"
+
+
+LOGGED = f"web1: pending: {SITES} takes tcp 8080 by DNAT"
+
+
+def logged(host: Host) -> str:
+    """The last line of the log that names web1."""
+    return host.syslog("web1")[-1].partition("]: ")[2]
 
 
 UNKNOWN = {

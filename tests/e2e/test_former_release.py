@@ -137,7 +137,7 @@ class Guests:
             guest.undefine()
 
     def _expect(self, name: str, *, is_there: bool) -> None:
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while (PORTS[name] in published_ports(self.host)) != is_there:
             if time.monotonic() > until:
                 event = "start" if is_there else "stop"

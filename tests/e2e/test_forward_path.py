@@ -43,7 +43,7 @@ def guest(host: Host, outside: Net) -> Iterator[Net]:
         host.write("/run/libvirt/qemu/web1.pid", "")  # as libvirt does
         xml = domain_xml("web1", mac_for(10))
         call_hook(host, "qemu", "web1", "started", "begin", "-", xml=xml)
-        wait_until(lambda: is_served(outside), "the forward", 10)
+        wait_until(lambda: is_served(outside), "the forward")
         host.stop_libvirtd()
         yield web1
 

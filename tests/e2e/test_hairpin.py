@@ -77,9 +77,9 @@ def set_by_hand(host: Host, guest: Guest, how: str) -> None:
         host.run(["bridge", "link", "set", "dev", device, "hairpin", how])
 
 
-def asked_itself(guest: Guest) -> list[str]:
+def asked_itself(guest: Guest, patience: int = 3) -> list[str]:
     """What the guest gets from its own published port, by both families."""
-    return [guest.http(url, timeout=3) for url in URLS]
+    return [guest.http(url, timeout=patience) for url in URLS]
 
 
 def is_served(outside: Net) -> list[bool]:
@@ -105,7 +105,7 @@ def test_an_edit_while_it_runs(host: Host, outside: Net, web1: Guest) -> None:
     (port,) = devices(host, web1)
 
     said = [in_force(host, WITH)]
-    on = modes(host, web1), asked_itself(web1)
+    on = modes(host, web1), asked_itself(web1, 20)
     said.append(in_force(host, WITHOUT))
     off = modes(host, web1), asked_itself(web1)
     after = published(host), sorted(ruleset(host).split("\n"))

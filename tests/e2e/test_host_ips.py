@@ -61,6 +61,7 @@ def _serves(outside: Net, url: str) -> None:
 
 def test_a_name_of_this_host(watched: Host, outside: Net) -> None:
     """The name leads to the address that the drop-in says, and to no other."""
+    _serves(outside, "http://198.51.100.7:8081/")
     answered = [
         outside.http(f"http://{address}:8081/").answered
         for address in ("198.51.100.7", "203.0.113.1")

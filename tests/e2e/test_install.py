@@ -133,6 +133,12 @@ def files(host: Host) -> set[str]:
     return set(host.call(["sh", "-c", LIST]).stdout.splitlines())
 
 
+def await_kept(host: Host) -> None:
+    """Wait until what is in force is on disk as well, for which nobody waits."""
+    places = "/run/vfwhooks/compiled", "/var/lib/vfwhooks/compiled"
+    wait_until(lambda: len({host.read(one) for one in places}) == 1, "it is kept")
+
+
 def installed(host: Host) -> str:
     """The release that the command line runs."""
     found = re.search(f'"{LIB}/(.*)"', host.read("/usr/bin/vfwhooks"))
@@ -197,9 +203,11 @@ def test_hooks_are_real_files_that_name_their_release(quiet: Host) -> None:
 def test_installing_twice_is_as_once(host: Host) -> None:
     """The same files; those of the release are not even put in place anew."""
     install(host).check()
+    await_kept(host)
     before = untimed(files(host))
 
     install(host).check()
+    await_kept(host)
 
     assert untimed(files(host)) ^ before == set()
 
@@ -263,7 +271,7 @@ def test_upgrade_and_downgrade_lose_nothing(
     install(host).check()
     ports = "['0.0.0.0:8080:80', '0.0.0.0:5353:5353/udp']"
     configure(host, f"guests:\n  web1: {ports}\n")  # its IPv6 address comes any time
-    web1.start(wait=True)
+    web1.start(wait=True).wait_until_up()  # it serves UDP after TCP
     other = copy_checkout(host)
     change(host, f"{other}/vfwhooks/values/guests.py", '"""', '"""Another. ')
     before = settled_ruleset(host)
@@ -410,6 +418,7 @@ def test_hook_that_does_not_work_is_not_put_in(
 ) -> None:
     """Then everything stays as it was, the release that works included."""
     install(quiet).check()
+    await_kept(quiet)
     other = copy_checkout(quiet)
     change(quiet, f"{other}/{file}", old, new)
     before, rules = files(quiet), ruleset(quiet)

@@ -83,7 +83,8 @@ def test_two_at_once(host: Host) -> None:
     first.start()
     wait_until(host.path("/run/waits").exists, "the first one to be at work")
     second.start()
-    second.join(5)
+    # It has said so when it waits for good.
+    wait_until(lambda: "flock 9" in host.run(["ps", "-eo", "args"]), "the second waits")
     host.write("/run/go-on", "")
     first.join()
     second.join()

@@ -49,7 +49,17 @@ MODULES = (
 MISSING = "ModuleNotFoundError"
 FLOCK, ACCEPT4 = 73, 288
 TIMEOUTS = "= 1.0, 4.0, 4.4\n"
+# A hook that gives the service up in time, and its own work only on a machine that
+# stands still.
+PATIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from vfwhooks.service import hook
+hook.LOCK_TIMEOUT, hook.DEADLINE = 50.0, 55.0
+hook.main(sys.argv[2:])
+"""
 FORWARDS = "guests:\n  web1: [8080:80]\n"
+OTHERS = 5000  # guests in a file, whose compilation takes a second or more
 
 
 def light_hook(driver: str, name: str, operation: str, xml: str = "") -> Called:
@@ -127,12 +137,18 @@ def test_without_a_service_such_a_hook_says_what_it_misses() -> None:
     assert not is_answered(stage, WEB1, "started")
 
 
+def patient_argv(guest: Guest, operation: str) -> list[str]:
+    """What a hook's gate starts, with time to spare."""
+    head = ["/usr/bin/python3", "-IX", "utf8", "-c", PATIENT, str(CHECKOUT)]
+    return [*head, guest.driver, guest.name, operation]
+
+
 def rings(guest: Guest, operation: str) -> bool:
     """Whether a hook rings, by its system calls; it ends well."""
     trace = Path("/run/trace")
     strace = "strace", "-f", "-e", "trace=connect", "-o", str(trace)
     done = subprocess.run(
-        [*strace, *hook_argv(guest.driver, guest.name, operation)],
+        [*strace, *patient_argv(guest, operation)],
         input=guest.xml().encode(),
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -213,8 +229,8 @@ def test_a_service_that_is_stopped_with_the_lock(
 
     measured("the hook waited, s", waited)
     measured("until the events were carried out, ms", 1000 * later)
-    assert waited < 10  # 4.4 s on a machine that is not busy
-    assert later < 20  # 1 s there
+    assert waited < 30  # 4.4 s on a machine that is not busy; without an end it is 60
+    assert later < 45  # 1 s there; what is only found by a look at everything, 60
 
 
 def play_stopped_with_the_lock(backend: str) -> tuple[float, float]:
@@ -251,7 +267,7 @@ def test_a_service_that_is_killed_while_hooks_wait(backend: str) -> None:
         hooks = []
         for guest in (WEB1, *guests):
             hook = subprocess.Popen(
-                hook_argv("qemu", guest.name, "started"),
+                patient_argv(guest, "started"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=ENVIRONMENT,
@@ -405,13 +421,20 @@ def test_a_file_that_takes_long_to_compile() -> None:
     stage = stage_of()
     with serving() as service:
         before = published("nftables")
-        put(CONFIG, "guests:\n  web0: [8005:80]\n  web1: [8006:80]\n")
-        wait_for(lambda: compilers(service))
-        (compiler,) = compilers(service)
-        os.kill(compiler, signal.SIGSTOP)
+        others = "".join(f"  other{n}: [{20000 + n}:80]\n" for n in range(OTHERS))
+        put(CONFIG, f"guests:\n  web0: [8005:80]\n  web1: [8006:80]\n{others}")
+        stopped: list[int] = []
+
+        def has_stopped() -> bool:
+            for pid in compilers(service):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+            return bool(stopped)
+
+        wait_for(has_stopped)
         answered = is_answered(stage, WEB1, "started")
         meanwhile = published("nftables")
-        os.kill(compiler, signal.SIGCONT)
+        os.kill(stopped[0], signal.SIGCONT)
         wait_for(lambda: {one.port for one in published("nftables")} == {8005, 8006})
 
     assert answered

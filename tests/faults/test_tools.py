@@ -81,14 +81,19 @@ def test_a_tool_that_is_not_there_at_a_hosts_first_event(backend: str) -> None:
     replace(backend, "", 0o644)
     stage.host.syslog()
     called = [stage.host.start(WEB0), stage.host.start(WEB1)]
-    said = stage.host.syslog()
+    said: list[str] = []
+
+    def has_said() -> bool:  # who is let go logs behind our back
+        said.extend(stage.host.syslog())
+        return bool(said)
+
+    wait_for(has_said)
     restore(backend)
 
     called.append(stage.host.call("qemu", "idle", "stopped"))
 
     wrong = stage.differs((WEB0, WEB1), "the tool was there")
     assert (called, wrong) == ([QUIET] * 3, [])
-    assert said
     assert not [line for line in said if "forwarded to" in line]
 
 

@@ -47,7 +47,7 @@ def watching() -> Iterator[int]:
             while not ready.recv(4096).startswith(b"STATUS="):
                 pass
             wait_for(lambda: is_in_force(State(str(STATE)), str(CONFIG)))
-            time.sleep(2)  # what that has set off is over
+            rest(process.pid, 40)
             yield process.pid
         finally:
             status = process.poll()
@@ -75,16 +75,8 @@ class Service:
                 raise
 
     def rest(self) -> None:
-        """Return when it has done what it does at its start, and waits for news: it
-        sleeps, and not for a tool, since nobody has the lock."""
-        calm, before = 0, ""
-        deadline = time.monotonic() + LIMIT
-        while calm < 10:
-            assert time.monotonic() < deadline
-            time.sleep(0.03)
-            status = Path(f"/proc/{self.pid}/status").read_text()
-            is_calm = status == before and "State:\tS" in status and not is_locked()
-            calm, before = calm + 1 if is_calm else 0, status
+        """Return when it has done what it does at its start, and waits for news."""
+        rest(self.pid)
 
     def kill(self) -> None:
         """As systemd does when it hangs; it may be gone already."""
@@ -93,6 +85,25 @@ class Service:
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
+
+
+def rest(pid: int, looks: int = 10) -> None:
+    """Return when the service waits for news, at so many looks in a row: it sleeps, and
+    neither for a tool, since nobody has the lock, nor for a child."""
+    calm, before = 0, list[str]()
+    deadline = time.monotonic() + LIMIT
+    while calm < looks:
+        assert time.monotonic() < deadline
+        time.sleep(0.03)
+        # Other lines are of the whole machine: how many signals wait for all of root's.
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        now = [
+            line for line in lines if line.startswith("State") or "_switches" in line
+        ]
+        files = Path(f"/proc/{pid}/task").glob("*/children")
+        has_child = any(one.read_text() for one in files)
+        is_calm = now == before and now[0].startswith("State:\tS") and not has_child
+        calm, before = calm + 1 if is_calm and not is_locked() else 0, now
 
 
 def is_locked() -> bool:
