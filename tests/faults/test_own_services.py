@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import suppress
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from standin import (
@@ -17,6 +21,7 @@ from standin import (
     alone,
     kernel,
     run,
+    wait_for,
 )
 
 from vfwhooks.diagnosis.overview import look
@@ -129,3 +134,77 @@ def test_what_is_never_forwarded(backend: str) -> None:
     rows = look(State(str(STATE)), str(CONFIG)).forwards
     states = {row.published: row.state for row in rows}
     assert (led, states) == (["54"], {"53": "conflict", "54": "active"})
+
+
+OF_THE_LINK = """guests:
+  web0:
+    ports: [53/udp, {published: 8080, protocol: udp, allow_from: [10.0.0.0/8]}]
+    address: [192.168.122.10, "fd00:122::10"]
+"""
+LINK = "fe80::53"
+_ASK = """
+import socket, sys
+with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(0.5)
+    asking.connect((sys.argv[1], int(sys.argv[2]), 0, socket.if_nametoindex("eth0")))
+    try:
+        asking.send(b"1")
+        print(asking.recv(9).decode())
+    except OSError as error:
+        print(error)
+"""
+
+
+@contextmanager
+def neighbour() -> Iterator[list[str]]:
+    """Another guest on the bridge, with nothing but the address that every interface
+    has; how a command is run there."""
+    with subprocess.Popen(["unshare", "-n", "sleep", "1000"]) as inside:
+        try:
+            of = "/proc/self/ns/net", f"/proc/{inside.pid}/ns/net"
+            wait_for(lambda: len({Path(one).readlink() for one in of}) == 2)
+            peer = "name", "eth0", "netns", str(inside.pid)
+            run("ip", "link", "add", "tap", "type", "veth", "peer", *peer)
+            run("ip", "link", "set", "tap", "master", "virbr0", "up")
+            its = ["nsenter", "-t", str(inside.pid), "-n"]
+            run(*its, "ip", "addr", "add", "fe80::7/64", "dev", "eth0", "nodad")
+            run(*its, "ip", "link", "set", "eth0", "up")
+            yield its
+        finally:
+            inside.kill()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_of_a_link(backend: str) -> None:
+    """libvirt's DNS on the address of the bridge's link, which guests hear of by IPv6's
+    advertisements: a port on every address does not take it from them, and does not
+    refuse them. The kernel would forward nothing from there."""
+    host = StandIn(backend, OF_THE_LINK)
+    run("ip", "addr", "add", f"{LINK}/64", "dev", "virbr0", "nodad")
+    host.apply(WEB0)
+    answers = []
+    with neighbour() as inside, _answering(53), _answering(8080):
+        for port in ("53", "8080"):
+            asked = run(*inside, sys.executable, "-c", _ASK, LINK, port)
+            answers.append(asked.strip())
+
+    assert answers == ["answer", "answer"]
+
+
+@contextmanager
+def _answering(port: int) -> Iterator[None]:
+    """A service on the address of the link that answers, in a process of its own."""
+    scope = socket.if_nametoindex("virbr0")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as service:
+        service.bind((LINK, port, 0, scope))
+        code = (
+            "import socket, sys; s = socket.socket(fileno=int(sys.argv[1]))\n"
+            "while True: s.sendto(b'answer', s.recvfrom(9)[1])"
+        )
+        argv = [sys.executable, "-c", code, str(service.fileno())]
+        with subprocess.Popen(argv, pass_fds=[service.fileno()]) as answering:
+            try:
+                yield
+            finally:
+                answering.kill()

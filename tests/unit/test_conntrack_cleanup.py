@@ -45,6 +45,7 @@ CONNECTIONS = {
     "the host's own, by loopback": Connection(
         "127.0.0.1", 53, "127.0.0.1", 53, UDP, "127.0.0.1"
     ),
+    "IPv6 at the host, on a link": Connection("fe80::1", 53, "fe80::1", 53, UDP),
     "IPv6 by loopback": Connection("::1", 53, "::1", 53, UDP, "::1"),
 }
 
@@ -53,7 +54,8 @@ class Local(Host):
     """The host that has these addresses."""
 
     def is_local(self, address: Address) -> bool:
-        return str(address) in (HOST, BRIDGE, "2001:db8::1", "fd00:122::1")
+        own = HOST, BRIDGE, "2001:db8::1", "fd00:122::1", "fe80::1"
+        return str(address) in own
 
 
 KERNELS = "filters", "ignores", "refuses"

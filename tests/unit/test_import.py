@@ -320,6 +320,82 @@ def test_for_some_before_everybody(rules: Sequence[str], why: list[str]) -> None
     assert left(save(*rules)) == why
 
 
+TO_80 = "-p tcp --dport 80"
+TAKEN = "it:5:1: it:4:1, ahead of it, takes some of its packets"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "rule", "is_carried"),
+    [
+        (f"{TO_80} -j REDIRECT --to-ports 3128", TO_80 + TO_WEB1, False),
+        (f"! -s 10.0.0.0/8 {TO_80}{TO_MAIL}", TO_80 + TO_WEB1, False),
+        (f"{TO_80} -m statistic --mode random{TO_MAIL}", TO_80 + TO_WEB1, False),
+        (f"{TO_80} -m statistic --mode random{TO_WEB1}", TO_80 + TO_WEB1, True),
+        ("-p tcp --dport 70:90 -j REDIRECT", TO_80 + TO_WEB1, False),
+        (
+            f"{TO_80} -j REDIRECT",
+            f"-p tcp -m multiport --dports 80,81{TO_WEB1}",
+            False,
+        ),
+        ("-p tcp -m multiport --dports 80,81 -j REDIRECT", TO_80 + TO_WEB1, False),
+        ("-j NETMAP --to 192.168.123.0/24", TO_80 + TO_WEB1, False),
+        ("-p tcp --dport 81 -j REDIRECT", TO_80 + TO_WEB1, True),
+        ("-p udp --dport 80 -j REDIRECT", TO_80 + TO_WEB1, True),
+        (f"{TO_80} -m state --state ESTABLISHED{TO_MAIL}", TO_80 + TO_WEB1, True),
+        (f"-i virbr0 {TO_80} -j REDIRECT", TO_80 + TO_WEB1, False),
+        (f"-i virbr0 {TO_80} -j REDIRECT", f"-i eth0 {TO_80}{TO_WEB1}", True),
+        (f"-d 203.0.113.5 {TO_80} -j REDIRECT", TO_80 + TO_WEB1, True),
+        (
+            f"-d 203.0.113.5 {TO_80} -j REDIRECT",
+            f"-d 203.0.113.5 {TO_80}{TO_WEB1}",
+            False,
+        ),
+    ],
+)
+def test_behind_a_rule_that_is_left(ahead: str, rule: str, is_carried: bool) -> None:
+    """What a rule before it leads elsewhere never gets to a rule; as a forward it
+    would."""
+    found = left(save(ahead, rule))
+
+    assert found[1:] == ([] if is_carried else [TAKEN])
+
+
+def test_behind_a_rule_of_the_other_family() -> None:
+    """It is for other packets."""
+    text = listed_by_nft("tcp dport 80 redirect", "ip6") + listed_by_nft(
+        "meta nfproto ipv6 tcp dport 80 redirect\n\t\t"
+        "tcp dport 80 dnat ip6 to numgen inc mod 2 map { 0 : fd00::2, 1 : fd00::3 }\n"
+        "\t\ttcp dport 80 dnat ip to 192.168.122.50",
+        "inet",
+    )
+
+    assert entries(text) == ["0.0.0.0:80:80"]
+
+
+@pytest.mark.parametrize("chains", ["@services", "{ 80 : jump web }"])
+def test_behind_a_map_of_chains(chains: str) -> None:
+    """Rules to which only a map leads are told of, the map of the table too; a rule
+    after it is carried over."""
+    web = "\tchain web {\n\t\tdnat to 192.168.122.51:80\n\t}\n"
+    some = "\tmap services {\n\t\ttype inet_service : verdict\n"
+    some += "\t\telements = { 80 : jump web, 81 : goto web }\n\t}\n"
+    jump = f"tcp dport vmap {chains}"
+    text = listed_by_nft(f"{jump}\n\t\ttcp dport 90 dnat to 192.168.122.50", "ip")
+    text = text.replace("{\n", f"{{\n{some}{web}", 1)
+
+    found = left(text)
+
+    assert found == [f"it:7:3: forwards.yaml has no such condition ({jump})"]
+    assert entries(text) == ["0.0.0.0:90:90"]
+
+
+def listed_by_nft(rules: str, family: str) -> str:
+    """A table of nft's with these rules for new connections."""
+    head = "type nat hook prerouting priority dstnat; policy accept;"
+    chain = f"\tchain prerouting {{\n\t\t{head}\n\t\t{rules}\n\t}}\n"
+    return f"table {family} nat {{\n{chain}}}\n"
+
+
 def test_interface_everywhere() -> None:
     """An administrator may say that an interface does not matter."""
     everywhere = Known(lambda one: [one], lambda _: ["*"])
@@ -409,6 +485,10 @@ ONE_PASSES = f"{PASS}-s 198.51.100.7 -j ACCEPT"
         ("", [f"{PASS}-s 198.51.100.0/24 -j DROP"], True),
         ("-s 198.51.100.0/24", [f"{PASS}-s 198.51.100.0/24 -j ACCEPT"], True),
         ("-s 203.0.113.0/24", [f"{PASS}-s 198.51.100.0/24 -j ACCEPT"], False),
+        ("", ["-A FORWARD -d 192.168.122.0/24 -s 198.51.100.7 -j ACCEPT"], False),
+        ("", ["-A FORWARD -d 192.168.123.0/24 -s 198.51.100.7 -j ACCEPT"], True),
+        ("", ["-A FORWARD -d 192.168.122.0/24 -s 192.168.122.0/24 -j ACCEPT"], True),
+        ("", ["-A FORWARD -d 192.168.122.0/24 -o virbr0 -j ACCEPT"], True),
         ("", [ONE_PASSES, f"{PASS}-j ACCEPT"], True),
         ("", [ONE_PASSES, "-A FORWARD -d 192.168.122.0/24 -j ACCEPT"], True),
         ("", [ONE_PASSES, "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT"], True),

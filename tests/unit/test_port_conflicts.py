@@ -66,6 +66,8 @@ CASES = {
     "the highest multicast": ("4 * tcp 22 22", listener("239.255.255.250"), False),
     "beyond multicast": ("4 * tcp 22 22", listener("240.0.0.1"), True),
     "multicast, IPv6": ("6 * tcp 22 22", listener("ff02::fb", "6"), False),
+    "an address of a link": ("6 * tcp 22 22", listener("fe80::1", "6"), False),
+    "an address of a link, IPv4": ("4 * tcp 22 22", listener("169.254.0.1"), True),
     "an address that begins like loopback": (
         "4 * tcp 22 22",
         listener("12.7.0.1"),

@@ -44,6 +44,13 @@ def carried(
         return [Left(origin, str(error))]
 
 
+def is_for_new(match: Match) -> bool:
+    """Whether a new connection to this host may meet a condition."""
+    if match.field not in _NEW:
+        return True
+    return (_NEW[match.field] in match.values) != match.is_not
+
+
 class _Conditions:
     """What all conditions together ask for."""
 
@@ -62,7 +69,7 @@ class _Conditions:
         field, is_not = match.field, match.is_not
         values = match.values if field else ()
         if field in _NEW:
-            if match.text.startswith("ct status") or (_NEW[field] in values) == is_not:
+            if match.text.startswith("ct status") or not is_for_new(match):
                 raise NotCarried(f"it is not for new connections ({match.text})")
             return
         if field not in _KEPT:

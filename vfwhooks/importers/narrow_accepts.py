@@ -9,10 +9,12 @@ from ..rulesets.ruleset import Match, Rule
 from .imported import Imported, Left, NotCarried, parse_span
 
 _PLAIN = ("proto", "dport", "daddr", "in", "out", "state", "family")
+_NETWORKS = "/"  # in place of an address
 
 
 class Accepts:
-    """The accepts of the forward chains, to be found by the guest's address."""
+    """The accepts of the forward chains, by the guest's address, or for networks and
+    sets, or for any address."""
 
     def __init__(self) -> None:
         self._to: dict[str, list[tuple[Rule, str]]] = {}
@@ -22,21 +24,22 @@ class Accepts:
         if rule.verdict.kind != "accept" or not all(map(_is_for_new, rule.matches)):
             return
         for to in rule.values("daddr") or ("",):
-            key = "" if "/" in to or to[:1] == "@" else to
+            key = _NETWORKS if "/" in to or to[:1] == "@" else to
             self._to.setdefault(key, []).append((rule, where))
 
     def checked(self, one: Imported | Left) -> Imported | Left:
         """The forward, unless each accept for it is for some clients alone."""
-        if isinstance(one, Left) or one.address not in self._to:
+        if isinstance(one, Left):
             return one
-        own, more = (
-            [both for both in self._to.get(to, ()) if _is_met(both[0], one)]
-            for to in (one.address, "")
-        )
-        if not own or any(_is_free(rule, one) for rule, _ in own + more):
+        met = self._met(one.address, one) + self._met(_NETWORKS, one)
+        own = [both for both in met if _is_about(both[0], one)]
+        if not own or any(_is_free(r, one) for r, _ in met + self._met("", one)):
             return one
         why = f"{own[0][1]} lets only some pass to {one.address}"
         return Left(one.origin, f"{why}; allow_from says who may connect")
+
+    def _met(self, to: str, one: Imported) -> list[tuple[Rule, str]]:
+        return [both for both in self._to.get(to, ()) if _is_met(both[0], one)]
 
 
 def _is_for_new(match: Match) -> bool:
@@ -58,6 +61,14 @@ def _is_met(rule: Rule, one: Imported) -> bool:
     except NotCarried:
         return True
     return not spans or any(low <= last and first <= high for low, high in spans)
+
+
+def _is_about(rule: Rule, one: Imported) -> bool:
+    """Whether the rule is for the guest, by its address, or for its network from
+    elsewhere."""
+    to = rule.values("daddr")
+    is_among_guests = any(_has(net, one.address) for net in rule.values("saddr"))
+    return one.address in to or (bool(to) and not is_among_guests)
 
 
 def _has(net: str, address: str) -> bool:

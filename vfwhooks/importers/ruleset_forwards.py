@@ -6,20 +6,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..rulesets.context import Context, Names, targets
+from ..rulesets.context import Context, Names, all_targets
 from ..rulesets.ruleset import Chain, Match, Rule, Ruleset, Table
 from ..rulesets.ruleset_reader import read_ruleset
-from .carried_rule import carried
+from .carried_rule import carried, is_for_new
 from .imported import Found, Imported, Left, Origin
 from .narrow_accepts import Accepts
+from .packets_apart import Conditions, Taken, are_apart
 
 _DEEPEST = 16
 _MOST_RULES = 200_000
 _STOPS = ("accept", "drop", "return", "reject", "queue")
 _LEADING = ("dnat", "redirect")
-_EXACT = ("in", "proto", "dport", "daddr")
 _OURS = "vfwhooks"
-Conditions = tuple[Match, ...]
 Stop = tuple[Conditions, str]  # whoever meets them goes no further, and where that is
 Stops = tuple[Stop, ...]
 Leading = tuple[Table, Chain, Rule, "list[Imported | Left]"]
@@ -95,6 +94,7 @@ class _Walk:
         self._name = name
         self._lines = lines
         self._left = _MOST_RULES
+        self._taken = Taken()
 
     @property
     def found(self) -> Iterator[Imported | Left]:
@@ -119,9 +119,12 @@ class _Walk:
                 origin = Origin(where, self._text(rule))
                 found = self._lead(table, rule, above, ahead, origin)
                 self.leading.append((table, chain, rule, found))
+                is_left = any(isinstance(one, Left) for one in found)
+                if is_left and all(map(is_for_new, way)):
+                    self._taken.add(table, rule, way, where)
             elif kind in ("jump", "goto", "vmap"):
                 unsure = (_unknown(rule),) if kind == "vmap" else ()
-                for target in targets(rule):
+                for target in all_targets(table, rule):
                     if target in table.chains:
                         below = table.chains[target]
                         more = self.chain(
@@ -145,9 +148,13 @@ class _Walk:
     ) -> list[Imported | Left]:
         way = (*above, *rule.matches)
         for conditions, where in ahead:
-            if not _are_apart(conditions, way):
+            if not are_apart(conditions, way):
                 why = f"{where}, ahead of it, lets some of its packets by"
                 return [Left(origin, why)]
+        where = self._taken.find(table, rule, way)
+        if where:
+            why = f"{where}, ahead of it, takes some of its packets"
+            return [Left(origin, why)]
         return carried(above, rule, table, origin)
 
     def where(self, table: Table, chain: Chain, rule: Rule) -> str:
@@ -172,40 +179,6 @@ def _is_ours(rule: Rule) -> bool:
 
 def _unknown(rule: Rule) -> Match:
     return Match("", (), False, rule.text)
-
-
-def _are_apart(stop: tuple[Match, ...], way: tuple[Match, ...]) -> bool:
-    """Whether no packet meets both, as far as is sure."""
-    return any(
-        one.field == other.field and one.field in _EXACT and _excludes(one, other)
-        for one in stop
-        for other in way
-    )
-
-
-def _excludes(one: Match, other: Match) -> bool:
-    plain = not any("@" in v or "/" in v or "*" in v for v in one.values + other.values)
-    if not plain or (one.is_not and other.is_not):
-        return False
-    if one.is_not or other.is_not:
-        outside, inside = (one, other) if one.is_not else (other, one)
-        return set(inside.values) <= set(outside.values)
-    if one.field == "dport":
-        return not any(_overlap(a, b) for a in one.values for b in other.values)
-    return not set(one.values) & set(other.values)
-
-
-def _overlap(one: str, other: str) -> bool:
-    try:
-        first, second = _ends(one), _ends(other)
-    except ValueError:
-        return True
-    return first[0] <= second[1] and second[0] <= first[1]
-
-
-def _ends(ports: str) -> tuple[int, int]:
-    first, dash, last = ports.partition("-")
-    return int(first), int(last if dash else first)
 
 
 def _essence(one: Imported | Left) -> tuple[object, ...]:

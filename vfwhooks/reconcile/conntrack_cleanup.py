@@ -14,7 +14,7 @@ from ..host.listeners import Range
 from ..libvirt.inventory import Inventory
 from ..values.entries import Dnat, Entry, Exempt, Reject, Snat
 from ..values.protocols import PROTOCOL_NUMBERS, Protocol
-from ..values.published import Family, unpack_address
+from ..values.published import Family, is_of_a_link, unpack_address
 from .port_index import (
     Destination,
     PortIndex,
@@ -99,7 +99,8 @@ def _cut_taken_over(flows: Flows, inventory: Inventory, added: list[Entry]) -> i
 
     def is_local(host: bytes) -> bool:
         if host not in known:
-            known[host] = inventory.is_local(unpack_address(host))
+            address = unpack_address(host)
+            known[host] = not is_of_a_link(address) and inventory.is_local(address)
         return known[host]
 
     def is_here(host: bytes) -> bool:

@@ -20,7 +20,14 @@ from ..host.listeners import Listener, Range
 from ..libvirt.inventory import Inventory
 from ..store.records import Record, Seen
 from ..values.entries import Dnat, Entry, Exempt, Reject
-from ..values.published import LAST, Address, Family, Published, family_of
+from ..values.published import (
+    LAST,
+    Address,
+    Family,
+    Published,
+    family_of,
+    is_of_a_link,
+)
 from .port_index import index
 
 # Ports to publish, each time with a listener on one of them.
@@ -232,6 +239,6 @@ def _is_port_owner(
 
 
 def _is_for_strangers(address: Address) -> bool:
-    """Whether the address is neither loopback nor multicast: no forward takes those
-    packets."""
-    return not (address.is_loopback or address.is_multicast)
+    """Whether the address is neither loopback nor multicast nor one of a link: no
+    forward on every address takes those packets."""
+    return not (address.is_loopback or address.is_multicast or is_of_a_link(address))

@@ -167,7 +167,9 @@ def _xt(_: str, about: dict[str, Any]) -> str:
     return f'xt {about.get("type", "match")} "{about.get("name", "")}"'
 
 
-def _with_options(name: str, about: dict[str, Any] | None) -> str:
+def _with_options(name: str, about: dict[str, Any] | str | None) -> str:
+    if isinstance(about, str):  # the name of a limit or a quota of the table
+        return f'{name} name "{about}"'
     options = {**(about or {})}
     if "prefix" in options:
         options["prefix"] = f'"{options["prefix"]}"'

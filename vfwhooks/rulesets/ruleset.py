@@ -18,6 +18,7 @@ PRIORITIES = {
     "filter": 0,
     "security": 50,
     "srcnat": 100,
+    "out": 100,  # of ebtables' table nat, in the family bridge
 }
 REFUSING = "drop", "reject"
 ENDING = (*REFUSING, "accept", "return", "queue", "goto")

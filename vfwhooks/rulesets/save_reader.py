@@ -14,6 +14,7 @@ from .save_rule import SaveRule, split_words
 # Before the rules of a tool in what `explain --save` writes.
 TOOL_MARK = "# vfwhooks explain: "
 _HOOKS = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+_SAVES = re.compile(r"\b(ip6?)tables-(?:nft-|legacy-)?save\b")
 _COUNTERS = re.compile(r"\[\d+:\d+\]\s+")
 
 
@@ -41,10 +42,9 @@ class _Reader:
         if not line:
             return
         if line[0] == "#":
-            if "ip6tables-save" in line:
-                self._family = "ip6"
-            elif "iptables-save" in line:
-                self._family = "ip"
+            tool = _SAVES.search(line)
+            if tool:
+                self._family = tool[1]
             elif line.startswith(TOOL_MARK):
                 self._tool, self._is_listed = line[len(TOOL_MARK) :], True
             return

@@ -10,7 +10,7 @@ from ..store.records import GuestEvent, Ousted, Record, parse_record
 from ..store.state import DRIVERS, State
 from ..values.entries import Accept
 from ..values.guests import own_bridge
-from ..values.published import Address
+from ..values.published import Address, is_of_a_link
 
 _MOST = 10_000
 GUESTS = [driver for driver in DRIVERS if driver != "network"]
@@ -138,7 +138,7 @@ class GuestCache:
         IPv6, to which no forward leads."""
         if Ousted(at, mac) in self._names:
             return []
-        if at.version == 6 and at.is_link_local:
+        if is_of_a_link(at):
             return []
         found = []
         for record in self._of(self._with(mac) | self._with(at)):

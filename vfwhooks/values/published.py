@@ -140,6 +140,12 @@ def parse_address(text: str) -> Address:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
+def is_of_a_link(address: Address) -> bool:
+    """Whether only neighbours on one link know the address (fe80::/10): their packets
+    are never forwarded, so a port on every address is not published there."""
+    return address.version == 6 and address.is_link_local
+
+
 def find_address(text: str) -> Address | None:
     """The address in a text of another program; None if the text is no address."""
     try:
