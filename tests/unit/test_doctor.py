@@ -28,6 +28,7 @@ from vfwhooks.diagnosis.doctor import (
     _cables_to_ourselves,
     _in_force,
     _looked_at,
+    _rights,
     _watch,
     check_config,
 )
@@ -160,6 +161,25 @@ def test_a_configuration_that_is_gone(tmp_path: Path) -> None:
     said = list(map(str, check_config(str(path), state.path)))
 
     assert said == [f"wrong  {path} has a problem; run: vfwhooks check"]
+
+
+def test_who_may_write_to_the_files(tmp_path: Path) -> None:
+    """The directories, and each file that is read."""
+    path, more = tmp_path / "forwards.yaml", tmp_path / "forwards.d"
+    more.mkdir(0o755)
+    names = path, more / "10-a.yaml", more / "passed-over"
+    for one in names:
+        one.write_text("guests: {}\n")
+        one.chmod(0o664)
+    tmp_path.chmod(0o755)
+
+    said = list(map(str, _rights(str(path))))
+
+    assert said == [
+        f"wrong  {one} can be written by others than root; "
+        f"run: chown root {one} && chmod go-w {one}"
+        for one in names[:2]
+    ]
 
 
 def test_cables(tmp_path: Path) -> None:
