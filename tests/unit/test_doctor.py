@@ -37,6 +37,7 @@ from vfwhooks.diagnosis.doctor_guests import (
     check_records,
     check_strangers,
 )
+from vfwhooks.installation.service_process import find_service
 from vfwhooks.libvirt.client import Answer
 from vfwhooks.store.records import Record
 from vfwhooks.values.errors import VfwError
@@ -293,3 +294,20 @@ def test_a_service_that_does_not_run(tmp_path: Path) -> None:
         f"{what}start: vfwhooks watch",
         f"{what}run: systemctl enable --now vfwhooks",
     ]
+
+
+@pytest.mark.parametrize(
+    ("network", "found"), [("net:[1]", 7), ("net:[2]", 0), ("", 7)]
+)
+def test_a_service_of_a_container(tmp_path: Path, network: str, found: int) -> None:
+    """It changes the rules of its own network alone; where nobody may look whose it is,
+    it is the host's."""
+    for process, its in (("self", "net:[1]"), ("7", network)):
+        directory = tmp_path / "proc" / process
+        (directory / "ns").mkdir(parents=True)
+        if its:
+            (directory / "ns/net").symlink_to(its)
+    line = b"python3\0-c\0from vfwhooks.service.daemon import main\0"
+    (tmp_path / "proc/7/cmdline").write_bytes(line)
+
+    assert find_service(str(tmp_path)) == found
