@@ -501,15 +501,21 @@ print(*found[:1])' "$prefix/lib/"
 
 # A release's sample; its first line tells editors the path of the schema.
 sample() { sed "s|=/usr/share/|=$prefix/share/|" "$1/templates/forwards.yaml" 2>/dev/null; }
-is_sample() { [ -f "$root$config" ] && [ "$(sample "$1")" = "$(cat "$root$config")" ]; }
+is_sample() {
+	known=$(sample "$1")
+	[ -n "$known" ] && [ -f "$root$config" ] && [ "$known" = "$(cat "$root$config")" ]
+}
 
-# Installs the sample if the host never had a forwards.yaml, or replaces an unedited one.
+# Whether the host never had a forwards.yaml, or has another release's sample.
+wants_sample() {
+	! is_sample "$here" || return 1
+	is_sample "$root$previous" ||
+		{ [ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; }
+}
+
 lay_sample() {
 	make_directory "${config%/*}"
-	if is_sample "$root$previous" ||
-		[ ! -e "$root$config" ] && [ ! -e "$root/var/lib/vfwhooks/compiled" ]; then
-		is_sample "$here" || sample "$here" | put "$config"
-	fi
+	! wants_sample || sample "$here" | put "$config"
 }
 
 lay_schema() {
@@ -893,7 +899,7 @@ plan() {
 # Prints the steps of an installation, in order. Dies where the installation would die.
 check_all() {
 	[ -n "$root" ] || refuse_beside_package "$prefix"
-	version=$(libvirt_version) release=$lib/$(identify "$here")
+	version=$(libvirt_version) previous=$(find_installed) release=$lib/$(identify "$here")
 	check_places
 	missing='' planned=''
 	[ -n "$root" ] || plan_packages
@@ -910,7 +916,7 @@ check_all() {
 		told=$(find_daemons)
 	done
 	[ -z "$told" ] || plan "tell $told of the hooks, and restart no daemon"
-	[ -e "$root$config" ] || plan "put a sample into $config"
+	! wants_sample || plan "put a sample into $config"
 	if [ ! -e "$root$unit" ]; then
 		plan "put in $unit$(! runs_systemd || echo ', and start it')"
 	elif runs_systemd; then

@@ -509,16 +509,24 @@ def test_edited_configuration_survives(host: Host) -> None:
 
 
 def test_sample_follows_the_release_until_it_is_edited(quiet: Host) -> None:
-    """Nobody is left with an old sample that nobody has touched."""
+    """Nobody is left with an old sample that nobody has touched, also once it is in
+    force; --check says so, and puts nothing in the place of a lost file either."""
     install(quiet).check()
+    quiet.run(["vfwhooks", "apply"])
     other = copy_checkout(quiet)
     change(
         quiet, f"{other}/templates/forwards.yaml", "guests: {}", "guests: {}  # none"
     )
 
+    planned = install(quiet, "--check", checkout=other).check()
     install(quiet, checkout=other).check()
+    laid = quiet.read(CONFIG)
+    quiet.run(["rm", CONFIG])
+    lost = install(quiet, "--check", checkout=other).check()
 
-    assert quiet.read(CONFIG) == quiet.read(f"{other}/templates/forwards.yaml")
+    assert laid == quiet.read(f"{other}/templates/forwards.yaml")
+    said = f"install.sh: would put a sample into {CONFIG}\n"
+    assert (said in planned, said in lost) == (True, False)
 
 
 @once

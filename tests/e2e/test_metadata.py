@@ -249,6 +249,7 @@ def test_the_command(host: Host, outside: Net, web1: Guest) -> None:
     env = {"PYTHONPATH": Host.CHECKOUT, "EDITOR": "/tmp/editor"}
     edited = host.call([*command, "--live"], env=env)
     settle(host, ("8084", "active", "metadata"))
+    torn = host.call(command, env=env)
     both = vfwhooks(host, "metadata", "get", "web1", "--config").stdout
     cleared = vfwhooks(host, "metadata", "clear", "web1")
     settle(host)
@@ -266,6 +267,9 @@ def test_the_command(host: Host, outside: Net, web1: Guest) -> None:
     )
     assert shown == both == "- 8083:80\n- 7001:80\n"
     assert edited.stdout == "web1: 1 forward in the running guest\n"
+    what = "vfwhooks: web1 has other forwards than its definition\n"
+    cure = "  --live or --config edits one of them\n"
+    assert (torn.status, torn.stdout, torn.stderr) == (1, "", what + cure)
     assert (cleared.status, left) == (0, False)
 
 

@@ -144,6 +144,18 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
     assert found == [0, said, "".join(name + why for name in names)]
 
 
+def test_a_file_in_the_place_of_forwards_d(tmp_path: Path) -> None:
+    """As `cp mail.yaml forwards.d` makes it where there was no such directory."""
+    (tmp_path / "forwards.yaml").write_text("guests: {}\n")
+    (tmp_path / "forwards.d").write_text("guests: {web1: [80]}\n")
+
+    found = check(tmp_path, VFWHOOKS_CONFIG="forwards.yaml")
+
+    what = "is not read; it has to be a directory, with files *.yaml in it"
+    said = "forwards.yaml: 0 forwards for 0 guests\n"
+    assert found == [0, said, f"forwards.d:1:1: warning: {what}\n"]
+
+
 def test_a_named_file_is_read(tmp_path: Path) -> None:
     """Whatever its name is: it was named."""
     (tmp_path / "forwards.yml").write_text("guests: {}\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -565,6 +567,26 @@ def test_what_cannot_be_read_may_be_read_later(tmp_path: Path) -> None:
         "",
         ["web1"],
     )
+
+
+def test_drop_ins_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory of another user, say: the service may not look there, and nothing
+    in it is gone."""
+
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    state = fresh_state(tmp_path)
+    drop_in(tmp_path, "a.yaml", "guests: {web2: [81]}\n")
+    compile_text(state, tmp_path, "guests: {web1: [80]}\n")
+    monkeypatch.setattr(Path, "iterdir", refuse)
+
+    problems = compile_text(state, tmp_path, "guests: {web1: [82]}\n")
+
+    assert problems == ["forwards.d:1:1: permission denied"]
+    assert [*in_force(state)] == ["web1", "web2"]
 
 
 def test_main_compiles_into_a_directory(tmp_path: Path) -> None:

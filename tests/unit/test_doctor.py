@@ -28,6 +28,7 @@ from vfwhooks.diagnosis.doctor import (
     _cables_to_ourselves,
     _in_force,
     _looked_at,
+    _rights,
     _watch,
     check_config,
 )
@@ -36,6 +37,7 @@ from vfwhooks.diagnosis.doctor_guests import (
     check_records,
     check_strangers,
 )
+from vfwhooks.installation.service_process import find_service
 from vfwhooks.libvirt.client import Answer
 from vfwhooks.store.records import Record
 from vfwhooks.values.errors import VfwError
@@ -162,6 +164,25 @@ def test_a_configuration_that_is_gone(tmp_path: Path) -> None:
     assert said == [f"wrong  {path} has a problem; run: vfwhooks check"]
 
 
+def test_who_may_write_to_the_files(tmp_path: Path) -> None:
+    """The directories, and each file that is read."""
+    path, more = tmp_path / "forwards.yaml", tmp_path / "forwards.d"
+    more.mkdir(0o755)
+    names = path, more / "10-a.yaml", more / "passed-over"
+    for one in names:
+        one.write_text("guests: {}\n")
+        one.chmod(0o664)
+    tmp_path.chmod(0o755)
+
+    said = list(map(str, _rights(str(path))))
+
+    assert said == [
+        f"wrong  {one} can be written by others than root; "
+        f"run: chown root {one} && chmod go-w {one}"
+        for one in names[:2]
+    ]
+
+
 def test_cables(tmp_path: Path) -> None:
     """An interface whose other end is a port of a bridge; what else the kernel has
     among its interfaces is none."""
@@ -273,3 +294,20 @@ def test_a_service_that_does_not_run(tmp_path: Path) -> None:
         f"{what}start: vfwhooks watch",
         f"{what}run: systemctl enable --now vfwhooks",
     ]
+
+
+@pytest.mark.parametrize(
+    ("network", "found"), [("net:[1]", 7), ("net:[2]", 0), ("", 7)]
+)
+def test_a_service_of_a_container(tmp_path: Path, network: str, found: int) -> None:
+    """It changes the rules of its own network alone; where nobody may look whose it is,
+    it is the host's."""
+    for process, its in (("self", "net:[1]"), ("7", network)):
+        directory = tmp_path / "proc" / process
+        (directory / "ns").mkdir(parents=True)
+        if its:
+            (directory / "ns/net").symlink_to(its)
+    line = b"python3\0-c\0from vfwhooks.service.daemon import main\0"
+    (tmp_path / "proc/7/cmdline").write_bytes(line)
+
+    assert find_service(str(tmp_path)) == found

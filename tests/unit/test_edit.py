@@ -471,18 +471,23 @@ def test_remove_what_is_not_clear(edited: EditTarget, port: str, said: str) -> N
     assert (found.startswith(said), edited.main.read_text()) == (True, text)
 
 
+RANGE = "9-10:19-20/udp"
+
+
 @pytest.mark.parametrize(
     ("port", "left"),
     [
-        ("53/udp", "53, 7:8, 10.0.0.1:7:8"),
-        ("53/tcp", "53:5/udp, 7:8, 10.0.0.1:7:8"),
-        ("10.0.0.1:7", "53, 53:5/udp, 7:8"),
-        ("7:8", "53, 53:5/udp, 10.0.0.1:7:8"),
+        ("53/udp", f"53, 7:8, 10.0.0.1:7:8, {RANGE}"),
+        ("53/tcp", f"53:5/udp, 7:8, 10.0.0.1:7:8, {RANGE}"),
+        ("10.0.0.1:7", f"53, 53:5/udp, 7:8, {RANGE}"),
+        ("7:8", f"53, 53:5/udp, 10.0.0.1:7:8, {RANGE}"),
+        ("9-10:19-20", "53, 53:5/udp, 7:8, 10.0.0.1:7:8"),
     ],
 )
 def test_remove_one_of_several(edited: EditTarget, port: str, left: str) -> None:
     """By address, by protocol, or as it stands there."""
-    edited.main.write_text("guests: {g: [53, 53:5/udp, 7:8, 10.0.0.1:7:8]}\n")
+    text = f"guests: {{g: [53, 53:5/udp, 7:8, 10.0.0.1:7:8, {RANGE}]}}\n"
+    edited.main.write_text(text)
 
     run(edited, "remove", "g", port)
 

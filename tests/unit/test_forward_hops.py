@@ -5,6 +5,7 @@ e2e/test_forward_path.py has real hosts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,21 @@ def test_the_whole_way(tmp_path: Path, said: str, last: str) -> None:
 def test_broken_hops(tmp_path: Path, one: ForwardStatus, last: list[str]) -> None:
     """Nothing is said of what comes behind it, and the guest is not asked."""
     assert hops(tmp_path, one) == [FOUND.format(tmp_path), RUNS, *last]
+
+
+def test_a_family_that_allow_from_does_not_have(tmp_path: Path) -> None:
+    """Nothing is broken: clients come by the other one. The way of those who may not
+    come is not told."""
+    entry = "{published: 8080, target: 80, allow_from: [198.51.100.0/24]}"
+    configured(tmp_path, f"guests: {{web1: [{entry}]}}\n")
+    one = row(address="fd00:122::10")
+    found = hops(tmp_path, replace(one, allow_from=("198.51.100.0/24",)))
+
+    said = [line[:7] + line[7:].partition(";")[0] for line in found[4:]]
+    assert said[:2] == [
+        "note   clients: only from 198.51.100.0/24, so nobody by IPv6",
+        "ok     way back: answers leave as the host's own do",
+    ]
 
 
 def test_a_guest_that_has_answered_nobody(tmp_path: Path) -> None:

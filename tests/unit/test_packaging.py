@@ -199,7 +199,8 @@ def test_known_names_of_the_file(tmp_path: Path) -> None:
 
 
 def test_known_names_in_force(tmp_path: Path) -> None:
-    """They are read where a hook reads them, and a guest that runs is among them."""
+    """They are read where a hook reads them, and a guest that runs is among them; a
+    network that runs is no guest."""
     main = tmp_path / "forwards.yaml"
     main.write_text(FILE)
     state = State(str(tmp_path / "state"))
@@ -208,6 +209,7 @@ def test_known_names_in_force(tmp_path: Path) -> None:
     main.unlink()
     (tmp_path / "state/guests/qemu").mkdir(parents=True, exist_ok=True)
     (tmp_path / "state/guests/qemu/other%20one").write_text("")
+    (tmp_path / "state/guests/network/default").write_text("")
 
     found = find_known(state.path, str(main), ("guests",))
 

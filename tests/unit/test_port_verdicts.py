@@ -17,7 +17,7 @@ from vfwhooks.host.netlink import Netlink
 from vfwhooks.host.routes import Routes
 from vfwhooks.libvirt.inventory import Inventory
 from vfwhooks.rulesets.context import Context, Names
-from vfwhooks.rulesets.packet import Packet
+from vfwhooks.rulesets.packet import ANYBODY, Packet
 from vfwhooks.rulesets.ruleset import Ruleset
 from vfwhooks.rulesets.ruleset_reader import load_ruleset, read_ruleset
 from vfwhooks.rulesets.walk import Host
@@ -197,3 +197,12 @@ def test_a_hop_that_was_traced() -> None:
         "handle 7 of ip filter, chain FORWARD: jump X: jump X",
         "ip filter, chain FORWARD: the policy of the chain: accept",
     ]
+
+
+def test_a_port_that_an_interface_without_an_address_has() -> None:
+    """It keeps nobody from asking about an address that has the port, too."""
+    some = [row("eth9", address="", state="pending"), row("203.0.113.1")]
+
+    found = verdicts().outside.connection(some, "tcp", 8080, ANYBODY)
+
+    assert found.destination == "203.0.113.1"

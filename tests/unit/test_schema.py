@@ -403,6 +403,11 @@ def test_a_bridge(tmp_path: Path) -> None:
             "a-name-of-16-let is not the name of a bridge; ip -br link show type "
             "bridge lists those of this host",
         ),
+        (
+            '"br\\0"',
+            "br\\x00 is not the name of a bridge; ip -br link show type bridge lists "
+            "those of this host",
+        ),
         ("[br0]", "a list, where one value is needed"),
         (
             "br0, network: default",

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from lab.box import wait_until
 
+from unit.builders import refusal
+from vfwhooks.cli.explained import trace
 from vfwhooks.diagnosis.traced_packet import TraceEvent, _events
+from vfwhooks.rulesets.packet import ANYBODY
+from vfwhooks.store.state import State
 
 OURS = "trace id 1a inet vfwhooks prerouting"
 LINES = {
@@ -70,3 +74,11 @@ def test_a_monitor_that_pauses(shell: subprocess.Popen[bytes]) -> None:
     thread.join()
 
     assert [hop.handle for hop in found] == ["7", ""]
+
+
+@pytest.mark.parametrize("wait", [float("inf"), float("nan"), 1e300, 86_401.0])
+def test_nobody_waits_for_ever(tmp_path: Path, wait: float) -> None:
+    """The kernel does not, and nothing is looked at before that is said."""
+    way = trace("tcp/80", ANYBODY, wait, State(str(tmp_path)), "/nonexistent")
+
+    assert refusal(next, way) == f"--wait {wait:g}: 86400 seconds are the most"

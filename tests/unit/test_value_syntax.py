@@ -217,6 +217,7 @@ def test_subnet(text: str) -> None:
         ),
         ("2001:db8::1/32", "2001:db8::1/32 has host bits set; write 2001:db8::/32"),
         ("office", "'office' is not an address or a network like 10.0.0.0/8"),
+        ("host bits", "'host bits' is not an address or a network like 10.0.0.0/8"),
         ("10.0.0.0/33", "'10.0.0.0/33' is not an address or a network like 10.0.0.0/8"),
         ("", "'' is not an address or a network like 10.0.0.0/8"),
         ("a\nb", "'a\\nb' is not an address or a network like 10.0.0.0/8"),

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from unit.builders import fresh_state
+from unit.builders import UUID, fresh_state
 from unit.test_cli import configured
 from unit.test_unanswered import row
+from vfwhooks.cli import status_command
 from vfwhooks.config.schema import read_forwards
+from vfwhooks.diagnosis import explain as explaining
 from vfwhooks.diagnosis import forward_path
 from vfwhooks.diagnosis.allowed_clients import tell_clients
 from vfwhooks.diagnosis.explain import explain
@@ -125,3 +127,62 @@ def test_a_guest_that_libvirt_alone_knows(
 
     what = "nothing is published for mailserver; run: vfwhooks add mailserver 8080:80"
     assert [str(hop) for hop in found.hops] == [f"wrong  {what}"]
+
+
+def test_an_interface_without_an_address(tmp_path: Path) -> None:
+    """Its forward stands in the file as long as it does, whatever else is edited; and a
+    new one waits to be put in force."""
+    path = tmp_path / "forwards.yaml"
+    one = "{published: 8080, host_ip: {interface: nosuch0}}"
+    configured(tmp_path, f"guests: {{web1: [{one}]}}\n")
+    found = [hop(tmp_path, "web1")]
+    path.write_text(f"guests: {{web1: [{one}, {one.replace('8080', '81')}]}}\n")
+    found += [hop(tmp_path, "8080")]
+    new = explained(tmp_path, "81")[0]
+    path.write_text(f"guests: {{web1: [{one[:-1]}, allow_from: 10.0.0.0/8}}]}}\n")
+    found += [hop(tmp_path, "8080")]
+
+    there = f"ok     written: {path}:1:17"
+    assert found == [
+        there,
+        there,
+        f"wrong  written: {path}:1:17, and not in force as it is there; {CURE}",
+    ]
+    assert new == [
+        "nosuch0 81/tcp → web1:81: not in force",
+        f"  written  {path}:1:67, and not in force; {CURE}",
+    ]
+
+
+def test_a_guest_without_forwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits to be put in force: there is nothing."""
+    monkeypatch.setattr(forward_path, "guests_known_soon", lambda: {("spare", UUID)})
+    configured(tmp_path, "guests: {spare: []}\n")
+
+    what = "nothing is published for spare; run: vfwhooks add spare 8080:80"
+    assert hop(tmp_path, "spare") == f"wrong  {what}"
+
+
+@pytest.mark.parametrize(("written", "asked"), [("web1", UUID), (UUID, "web1")])
+def test_a_guest_by_its_other_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, asked: str
+) -> None:
+    """One that does not run is found by its name and by its UUID, whichever stands in
+    the file; a pattern that matches its name does not count for it."""
+    for module in forward_path, explaining, status_command:
+        monkeypatch.setattr(module, "guests_known_soon", lambda: {("web1", UUID)})
+    more = "patterns: {web*: [81]}"
+    configured(tmp_path, f"guests: {{{written}: [8080:80]}}\n{more}\n")
+    path = tmp_path / "forwards.yaml"
+
+    said = hop(tmp_path, asked), explained(tmp_path, asked)[0][:2]
+    names = status_command._in_force(fresh_state(tmp_path), [asked, "other"])
+
+    place = f"{path}:1:{len(written) + 13}"
+    assert said == (
+        f"ok     written: {place}",
+        [f"8080/tcp → {written}:80: stopped", f"  written  {place}"],
+    )
+    assert names == [written, "other"]

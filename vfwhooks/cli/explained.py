@@ -29,6 +29,7 @@ from .drawn import draw_host
 from .safe_write import put_file
 from .terminal import is_terminal
 
+_LONGEST = 86_400  # seconds to wait for a connection
 _FOR_ROOT = 0o600  # a ruleset tells who may do what
 
 
@@ -108,6 +109,8 @@ def trace(
         source = source if source == ANYBODY else str(ip_address(source))
     except ValueError:
         raise VfwError(f"{show(source)} is no address") from None
+    if not wait <= _LONGEST:  # nor is nan
+        raise VfwError(f"--wait {wait:g}: {_LONGEST} seconds are the most")
     verdicts = live_verdicts(state)
     rows = look(state, config).forwards
     packet = verdicts.outside.connection(rows, protocol, number, source)

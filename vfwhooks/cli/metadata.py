@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..config import compiled_file
@@ -75,10 +76,15 @@ def _get(domain: Domain, parts: list[str]) -> int:
     """Print the forwards of the first part, and warn if the second has others."""
     found = {part: domain.get(part) for part in parts}
     sys.stdout.write(_written(found[parts[0]]))
-    if len({in_namespace(text) if text else "" for text in found.values()}) > 1:
+    if _differ(found.values()):
         what = "the running guest has these; its definition has others"
         print(f"vfwhooks: {what}: --config shows them", file=sys.stderr)
     return DONE
+
+
+def _differ(texts: Iterable[str]) -> bool:
+    """Whether the running guest and its definition have different forwards."""
+    return len({in_namespace(text) if text else "" for text in texts}) > 1
 
 
 def _written(text: str) -> str:
@@ -150,8 +156,11 @@ def _not_permitted(domain: Domain, text: str, state: str) -> list[str]:
 def _edit(domain: Domain, parts: list[str], state: str) -> int:
     """Have the forwards edited until they are good or given up."""
     argv = find_editor(os.environ)
-    before = domain.get(parts[0])
-    first = _written(before).encode() if before else _EMPTY
+    before = [domain.get(part) for part in parts]
+    if _differ(before):
+        what = f"{show(domain.name)} has other forwards than its definition"
+        raise VfwError(what, "--live or --config edits one of them")
+    first = _written(before[0]).encode() if before[0] else _EMPTY
     made: list[str] = []
 
     def check(data: bytes) -> list[Problem]:
@@ -160,7 +169,7 @@ def _edit(domain: Domain, parts: list[str], state: str) -> int:
         return problems
 
     def write(_: bytes) -> None:
-        if domain.get(parts[0]) != before:
+        if [domain.get(part) for part in parts] != before:
             raise VfwError(f"somebody else has edited {show(domain.name)} meanwhile")
         _put(domain, parts, made[-1], state)
 

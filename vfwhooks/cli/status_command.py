@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from ..config.guest_names import names_near
+from ..config import compiled_file
+from ..config.guest_names import find_other_name, names_near
 from ..diagnosis.overview import Overview, look
 from ..diagnosis.status_rows import GuestStatus
 from ..diagnosis.unmatched_patterns import rows_when_started
+from ..libvirt.client import guests_known_soon
 from ..store.state import State
 from ..values.errors import VfwError, show
 from .output import overview_lines, status_json
@@ -25,7 +27,7 @@ from .terminal import Terminal, is_terminal, takes_escapes
 
 def show_status(arguments: argparse.Namespace, state: str, config: str) -> bool:
     """Print what is forwarded; whether nothing is wrong with the host as a whole."""
-    guests: list[str] = arguments.guest
+    guests = arguments.guest = _in_force(State(state), arguments.guest)
     paths = [("config", config), ("state", state)]
     if arguments.watch:
         with suppress(BrokenPipeError):  # its reader has ended
@@ -48,6 +50,22 @@ def choose(overview: Overview, guests: list[str]) -> Overview:
             hint = names_near(guest, sorted(one.name for one in overview.guests))
             raise VfwError(said, hint or "vfwhooks status shows all guests")
     return _only(overview, guests)
+
+
+def _in_force(state: State, guests: list[str]) -> list[str]:
+    """The guests as the configuration in force has them: one that does not run may
+    stand there by its UUID, and be asked for by its name."""
+    config = compiled_file.load(state.path) if guests else None
+    if config is None:
+        return guests
+    there = {*config.guests(), *config.patterns()}
+    for record in state.records(has_entries=False):
+        there |= {record.guest.name, record.guest.uuid}
+    known = () if there.issuperset(guests) else guests_known_soon()
+    return [
+        one if one in there else find_other_name(one, known, there) or one
+        for one in guests
+    ]
 
 
 def _look(state: str, config: str, guests: list[str]) -> Overview:

@@ -221,7 +221,7 @@ def _wanted(port: str) -> tuple[str, PortRange, str]:
         short = parse_entry(port)
         return str(parse_host_ip(short.host_ip)), short.published, protocol.lower()
     host, colon, rest = body.rpartition(":")
-    if colon and host.isdigit():
+    if colon and host.replace("-", "").isdigit():
         return "", parse_ports(host), protocol.lower()
     address = str(parse_host_ip(host)) if colon else ""
     return address, parse_ports(rest), protocol.lower()

@@ -96,6 +96,15 @@ def find_near(name: str, names: Iterable[str]) -> list[str]:
     return [by_lower[one] for one in near]
 
 
+def find_other_name(
+    name: str, known: Iterable[tuple[str, str]], there: Collection[str]
+) -> str:
+    """The UUID of a guest by its name, or its name by its UUID, if it is there by that;
+    '' if it is not. `known` are names and UUIDs of libvirt's guests."""
+    others = (word for both in known if name in both for word in both)
+    return next((word for word in others if word != name and word in there), "")
+
+
 def is_uuid(name: str) -> bool:
     """Whether the name is a UUID in libvirt's spelling."""
     return bool(_UUID.fullmatch(name))

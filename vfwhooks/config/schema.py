@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from ..values.errors import show
 from .allow_from import read_sources
-from .config_files import find_files, in_file_order
+from .config_files import files_to_read, in_file_order
 from .conflicts import find_conflicts
 from .forwards import GuestForwards
 from .forwards_keys import DEFAULTS, DOCUMENT, GUEST, PATTERN, parse_switch
@@ -63,7 +63,7 @@ def read_files(
     """As `read_forwards`; and what metadata of guests may publish, as format_permission
     writes it, '' for nothing."""
     reader = _Reader(interfaces)
-    files = find_files(main, edited)
+    files = files_to_read(main, edited, reader.read.problems)
     trees: list[tuple[Path, Node]] = []
     for path in files:
         if path in edited:

@@ -3,7 +3,7 @@ protocols."""
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import (
@@ -164,8 +164,8 @@ def parse_subnet(text: str) -> Subnet:
         raise VfwError(f"{show(text)}: a source range has no zone")
     try:
         network = ip_network(text)
-    except ValueError as error:
-        if "host bits" in str(error):
+    except ValueError:
+        with suppress(ValueError):
             right = ip_network(text, strict=False)
             raise VfwError(f"{text} has host bits set; write {right}") from None
         what = f"{text!r} is not an address or a network like 10.0.0.0/8"
@@ -191,8 +191,9 @@ def parse_interface(text: str) -> str:
 
 
 def _device(text: str, what: str, command: str) -> str:
-    is_known = text not in (".", "..") and len(os.fsencode(text)) <= _LONGEST_NAME
-    if not is_known or any(one in "/:" or one.isspace() for one in text):
+    size = len(text.encode("utf-8", "surrogateescape"))
+    is_known = text not in (".", "..") and size <= _LONGEST_NAME
+    if not is_known or any(one in "/:\0" or one.isspace() for one in text):
         cure = f"{command} lists those of this host"
         raise VfwError(f"{show(text)} is not the name of {what}; {cure}")
     return text

@@ -17,6 +17,12 @@ def only_from(forward: Forward) -> str:
     return f"only from {few(ranges)}" if ranges else ""
 
 
+def is_for_nobody(row: ForwardStatus) -> bool:
+    """Whether no source range is of the family of the guest's address."""
+    families = {":" in one for one in row.allow_from}
+    return bool(row.address and families) and (":" in row.address) not in families
+
+
 def tell_clients(row: ForwardStatus, forward: Forward | None) -> Finding | None:
     """The hop of a forward that not everybody may use, and how to ask for one client;
     None for a forward for all."""
@@ -28,4 +34,6 @@ def tell_clients(row: ForwardStatus, forward: Forward | None) -> Finding | None:
     argv = "vfwhooks", "explain", "--trace", port, "--from", "ADDRESS", "--wait", "0"
     cure = by_hand("for one of them, or another: {run}", *argv)
     what = f"clients: {said}"
+    if is_for_nobody(row):
+        what += f", so nobody by IPv{6 if ':' in row.address else 4}"
     return Finding(NOTE, "clients-limited", row.guest, what, cure, "allow_from")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..config import compiled_file, source_stamps
 from ..config.compiler import find_gone
+from ..config.config_files import find_files
 from ..config.forwards import GuestForwards
 from ..config.matched_names import find_matching, named
 from ..config.schema import read_forwards
@@ -165,8 +166,9 @@ def _in_force(state: State, main: str) -> Iterator[Finding]:
 
 
 def _rights(main: str) -> Iterator[Finding]:
-    """The directories that others than root may write to."""
-    for path in (Path(main).parent, Path(main).parent / "forwards.d"):
+    """The files and directories that others than root may write to."""
+    directory = Path(main).parent
+    for path in (directory, directory / "forwards.d", *find_files(Path(main))):
         if path.exists():
             about = path.stat()
             if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or about.st_uid:

@@ -10,6 +10,7 @@ from ..config import compiled_file
 from ..config.allow_from import chain_name
 from ..config.compiled_file import Compiled
 from ..config.compiled_lines import parse_settings
+from ..config.guest_names import find_other_name
 from ..config.port_mappings import METADATA, PortMapping, Settings
 from ..firewall.backend import IPTABLES
 from ..firewall.iptables_rules import rules_of
@@ -21,6 +22,7 @@ from ..host.listeners import Listener
 from ..host.netlink import Netlink
 from ..host.run import Run
 from ..host.socket_owners import name_socket_owners
+from ..libvirt.client import guests_known_soon
 from ..libvirt.inventory import Inventory
 from ..reconcile.foreign_conflicts import find_foreign_conflicts
 from ..reconcile.guest_addresses import find_network_at
@@ -50,6 +52,11 @@ def explain(state: State, main: str, about: str) -> tuple[list[str], bool]:
     try:
         rows = find_rows(overview, about)
     except VfwError:  # neither a guest that is in force nor a port
+        there = {one.name for one in entries.guests}
+        there.update(one.name for one in overview.guests)
+        known = () if about in there else guests_known_soon()
+        if other := find_other_name(about, known, there):
+            return explain(state, main, other)
         rows = rows_when_started(state.path, about)
         if not rows and not _waiting(entries, about, rows):
             raise

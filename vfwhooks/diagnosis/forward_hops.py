@@ -27,7 +27,7 @@ from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import APPLY, NOTE, OK, WRONG, Cure, Finding, by_hand, run
 from ..values.published import EVERY, family_of, parse_address
-from .allowed_clients import tell_clients
+from .allowed_clients import is_for_nobody, tell_clients
 from .blockers import find_blockers
 from .doctor_firewall import find_missing_tool, restart_libvirt
 from .foreign_reasons import few
@@ -201,6 +201,8 @@ class Hops:
         """The computed way of a first packet; nothing is sent."""
         if row.is_loopback or row.host_ip == "::1":
             return
+        if is_for_nobody(row):
+            return  # as the hop of the clients says
         blocker = self._blocker(row)
         if blocker:
             yield blocker

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config.guest_names import find_near
+from ..config.guest_names import find_near, find_other_name
 from ..libvirt.client import guests_known_soon
 from ..store.state import State
 from ..values.errors import VfwError
@@ -34,13 +34,17 @@ class Followed:
 
 def follow(state: State, main: str, about: str, ask: Ask = ask_guest) -> list[Followed]:
     """Every forward of a guest, or of a port: 8080, tcp/8080."""
-    entries = WrittenEntries(state, main)
+    entries, overview = WrittenEntries(state, main), look(state, main)
     is_known = False
     try:
-        rows = find_rows(look(state, main), about)
+        rows = find_rows(overview, about)
     except VfwError:  # neither a guest that is in force nor a port
         names = [guest.name for guest in entries.guests]
-        is_known = about not in names and has_guest(guests_known_soon(), about)
+        known = set() if about in names else guests_known_soon()
+        there = [*names, *(guest.name for guest in overview.guests)]
+        if other := find_other_name(about, known, there):
+            return follow(state, main, other, ask)
+        is_known = has_guest(known, about)
         rows = rows_when_started(state.path, about)
         is_any = rows or about in names or is_known or find_near(about, names)
         if not is_any:

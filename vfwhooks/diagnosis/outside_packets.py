@@ -123,6 +123,7 @@ class OutsidePackets:
             for row in rows
             if row.protocol == protocol and parse_ports(row.published).has(port)
             if not row.is_loopback and is_six == (":" in row.address + row.host_ip)
+            if row.host_ip in EVERY or _is_address(row.host_ip)
         ]
         found = self._hosts((hosts or ["*"])[0], is_six)
         if not found:

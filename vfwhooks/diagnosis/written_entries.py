@@ -12,6 +12,7 @@ from ..config.guest_names import find_near
 from ..config.matched_names import find_matching
 from ..config.port_mappings import METADATA
 from ..config.schema import read_forwards
+from ..store.files import quote
 from ..store.state import State
 from ..values.errors import VfwError, show
 from ..values.findings import APPLY, OK, WRONG, Cure, Finding, by_hand
@@ -40,7 +41,7 @@ class WrittenEntries:
         self._forwards = {
             (self._name(guest), guest.is_pattern, _key(one)): one
             for guest in self.guests
-            for one in guest.forwards
+            for one in (*guest.forwards, *guest.unplaced)
         }
 
     def _name(self, guest: GuestForwards) -> str:
@@ -80,7 +81,7 @@ class WrittenEntries:
             if row.pattern == name:
                 lines = self._former.patterns().get(name, [])
             self._lines[name] = {one.partition(" ")[2] for one in lines}
-        return forward_line(forward) not in self._lines[name]
+        return _line(forward) not in self._lines[name]
 
     def waiting(
         self, about: str, rows: Sequence[ForwardStatus]
@@ -98,7 +99,8 @@ class WrittenEntries:
         for key, forward in self._forwards.items() if self._is_edited else ():
             name = key[0]
             if self._is_about(about, name, forward) and key not in there:
-                where = "" if forward.host_ip is None else f"{forward.host_ip} "
+                host = key[2][0]
+                where = "" if host == "*" else f"{show(host)} "
                 to = f"{forward.published}/{forward.protocol} → {show(name)}"
                 what = f"written: {forward.place}, and not in force"
                 found = _waits(name, what)
@@ -121,11 +123,12 @@ class WrittenEntries:
         """The finding for a port without a forward in force, or for a guest, which
         libvirt may know."""
         names = [guest.name for guest in self.guests]
-        if about in names:
+        some = [one for one in self.guests if one.name == about]
+        if any(one.forwards or one.unplaced for one in some):
             what = f"{self._main} names {show(about)}, and nothing for it is in force"
             return _waits(about, what)
         cure: Cure | None = None
-        if is_known:
+        if is_known or about in names:
             what = f"nothing is published for {show(about)}"
             cure = by_hand("run: {run}", "vfwhooks", "add", about, _EXAMPLE)
         else:
@@ -142,4 +145,12 @@ def _waits(name: str, what: str) -> Finding:
 
 def _key(one: Forward) -> tuple[str, str, str]:
     """What a forward publishes, in the words of status."""
-    return str(one.host_ip or "*"), one.protocol, str(one.published)
+    host = str(one.host_ip or one.interface or "*")
+    return host, one.protocol, str(one.published)
+
+
+def _line(one: Forward) -> str:
+    """Its compiled line behind the first word; one without a free address on its
+    interface has the interface there."""
+    is_unplaced = one.interface and not one.host_ip
+    return (f"{quote(one.interface)} " if is_unplaced else "") + forward_line(one)
