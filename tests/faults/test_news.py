@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from unittest.mock import patch
 
-from standin import STATE, StandIn, alone, run, wait_for
+from standin import CONFIG, STATE, StandIn, alone, kernel, run, wait_for
 
 from faults.scenes import WEB1, published
 from faults.watched import serving
+from vfwhooks.config import last_good
 from vfwhooks.service import daemon
 from vfwhooks.store.state import State
 
@@ -29,3 +30,30 @@ def test_elements_that_go_while_somebody_has_the_lock() -> None:
             time.sleep(1)
 
         wait_for(lambda: published("nftables") == before)
+
+
+BY_INTERFACE = """guests:
+  web1: [{published: 8080, target: 80, host_ip: {interface: out0}}]
+"""
+SLOW = f"{last_good._CHILD}; import time; time.sleep(1.5)"
+
+
+@alone
+def test_an_address_that_moves_while_an_edit_is_compiled() -> None:
+    """The child has read the former one: another child follows."""
+    host = StandIn("nftables", BY_INTERFACE)
+    run("ip", "link", "add", "out0", "type", "bridge")
+    run("ip", "link", "set", "out0", "up")
+    run("ip", "addr", "add", "203.0.113.1/24", "dev", "out0")
+    host.network(WEB1)
+    host.start(WEB1)
+    with patch.object(last_good, "_CHILD", SLOW), serving() as service:
+        service.rest()
+        host.configure(f"{BY_INTERFACE}  web0: [81]\n")
+        wait_for(lambda: last_good.is_in_force(State(str(STATE)), str(CONFIG)))
+
+        run("ip", "addr", "add", "203.0.113.2/24", "dev", "out0")
+        run("ip", "addr", "del", "203.0.113.1/24", "dev", "out0")
+        run("ip", "addr", "replace", "203.0.113.2/24", "dev", "out0")
+
+        wait_for(lambda: "203.0.113.2" in " ".join(kernel("nftables")))
