@@ -19,6 +19,7 @@ from standin import (
     run,
 )
 
+from faults.scenes import published
 from vfwhooks.diagnosis.overview import look
 from vfwhooks.store.state import State
 
@@ -129,3 +130,29 @@ def test_what_is_never_forwarded(backend: str) -> None:
     rows = look(State(str(STATE)), str(CONFIG)).forwards
     states = {row.published: row.state for row in rows}
     assert (led, states) == (["54"], {"53": "conflict", "54": "active"})
+
+
+LOOPBACK = """guests:
+  web0: {ports: [22, '127.0.0.1:8080:80'], when_stopped: reject}
+"""
+LAB = (
+    "<hookData><network><name>lab</name><forward mode='nat'/><bridge name='virbr1'/>"
+    "<ip address='192.168.100.1' netmask='255.255.255.0'/></network></hookData>"
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_on_loopback_after_the_forward(backend: str) -> None:
+    """The guest keeps what was in force first, whatever network comes then, and though
+    its ports stay rejected while it is off."""
+    host = StandIn(backend, LOOPBACK)
+    host.network(WEB0)
+    with socket.create_server(("0.0.0.0", 22)):
+        host.apply(WEB0)
+        before = published(backend)
+        with serve("127.0.0.1"):
+            host.event("network", "lab", "started", LAB)
+            host.event("qemu", WEB0.name, "reconnect", WEB0.xml())
+
+    assert before and published(backend) == before

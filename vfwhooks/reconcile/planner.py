@@ -211,7 +211,10 @@ class Planner:
         # What is forwarded to the running guest is in force for its claim, too.
         records += self._running.get(name, ())
         desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
-        self._meet(desired, settings.published(BOTH), records)
+        # No claim has a port of loopback, so that no listener there matters.
+        local = {f.published(Family.IPV4) for f in settings.forwards if f.is_loopback}
+        published = [one for one in settings.published(BOTH) if one not in local]
+        self._meet(desired, published, records)
         own = self._own(desired, settings, records)
         reasons = desired.reasons(settings, own)
         desired.entries = settings.claimed(reasons, desired.holes)
