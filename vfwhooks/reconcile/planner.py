@@ -73,6 +73,13 @@ class Planner:
         except Damaged:
             pass  # the lookup of a guest raises this error again
 
+    def know_earlier(self, records: Iterable[Record]) -> None:
+        """Set the guests that run longer than the next one: as in `all`, what their
+        metadata publishes is theirs."""
+        self._published = [
+            (port, record.guest.name) for record in records for port in record.claims
+        ]
+
     def settings(self, guest: Guest) -> Settings:
         """The settings of the guest in forwards.yaml, under its name and under its
         UUID; or else by a pattern."""
