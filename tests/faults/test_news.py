@@ -65,7 +65,7 @@ def test_an_address_that_moves_while_an_edit_is_compiled() -> None:
 
 @contextmanager
 def looking() -> Iterator[None]:
-    """The service, which looks for listeners all the time, and is done with its start."""
+    """The service, done with its start, which looks for listeners all the time."""
     with patch.object(guest_news, "_LISTENER_CHECK", 0.2), serving():
         time.sleep(2)
         yield
