@@ -69,6 +69,22 @@ def test_where_a_port_is_found(what: str) -> None:
     assert find([DOCKER], *about) == found
 
 
+def test_all_ports_of_many_addresses() -> None:
+    """The file stays small, whatever its blocks have in common: one that is larger than
+    a file of ours may be would be set aside."""
+    hosts = [parse_address(f"203.0.113.{number}") for number in range(50)]
+    whole = [ForeignClaim("4", host, "tcp", 0, 65535, "site by DNAT") for host in hosts]
+    claims = [*whole, ForeignClaim("4", SITE, "tcp", 8080, 8080, "later by DNAT")]
+
+    some = find([DOCKER, *claims], "4", "tcp", "8000", "9000")
+
+    assert len(build(claims)) < 1 << 17
+    assert sorted(some) == sorted(
+        [("*", 8080, 8080, DOCKER.whose)]
+        + [(str(host), 0, 65535, "site by DNAT") for host in hosts]
+    )
+
+
 def test_who_is_asked_first_has_the_port() -> None:
     """Of two who take a port, the first; and who takes it from some comes last."""
     some = ForeignClaim("4", None, "tcp", 80, 90, "some by DNAT", is_limited=True)

@@ -136,9 +136,12 @@ def build(claims: Iterable[ForeignClaim]) -> bytes:
                 blocks.setdefault(kind * _BLOCKS + block, []).append(line)
     if not blocks:
         return b""
-    slots, data, at = [], [], 0
+    slots, data, at = [], [b""], 0
     for number in range(len(_KINDS) * _BLOCKS):
         text = "".join(blocks.get(number, ())).encode("utf-8", "surrogateescape")
+        if text and text == data[-1]:  # the blocks of a long range have one text
+            slots.append(slots[-1])
+            continue
         slots.append(_SLOT.pack(at, len(text)))
         data.append(text)
         at += len(text)
