@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_all_ports_of_many_addresses() -> None:
         [("*", 8080, 8080, DOCKER.whose)]
         + [(str(host), 0, 65535, "site by DNAT") for host in hosts]
     )
+
+
+def test_many_addresses_at_once() -> None:
+    """One does not need more room than another: the service's is limited."""
+    hosts = [parse_address(f"203.0.113.{number}") for number in range(200)]
+    claims = [ForeignClaim("4", host, "tcp", 80, 80, "site by DNAT") for host in hosts]
+    tracemalloc.start()
+
+    build(claims)
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 << 20
 
 
 def test_who_is_asked_first_has_the_port() -> None:
