@@ -136,7 +136,8 @@ def build(claims: Iterable[ForeignClaim]) -> bytes:
                 blocks.setdefault(kind * _BLOCKS + block, []).append(line)
     if not blocks:
         return b""
-    slots, data, at = [], [b""], 0
+    slots: list[bytes] = []
+    data, at = [b""], 0
     for number in range(len(_KINDS) * _BLOCKS):
         text = "".join(blocks.get(number, ())).encode("utf-8", "surrogateescape")
         if text and text == data[-1]:  # the blocks of a long range have one text
