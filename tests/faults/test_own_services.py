@@ -24,6 +24,7 @@ from standin import (
     wait_for,
 )
 
+from faults.scenes import published
 from vfwhooks.diagnosis.overview import look
 from vfwhooks.store.state import State
 
@@ -145,7 +146,7 @@ LINK = "fe80::53"
 _ASK = """
 import socket, sys
 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
-    asking.settimeout(0.5)
+    asking.settimeout(5)
     asking.connect((sys.argv[1], int(sys.argv[2]), 0, socket.if_nametoindex("eth0")))
     try:
         asking.send(b"1")
@@ -208,3 +209,29 @@ def _answering(port: int) -> Iterator[None]:
                 yield
             finally:
                 answering.kill()
+
+
+LOOPBACK = """guests:
+  web0: {ports: [22, '127.0.0.1:8080:80'], when_stopped: reject}
+"""
+LAB = (
+    "<hookData><network><name>lab</name><forward mode='nat'/><bridge name='virbr1'/>"
+    "<ip address='192.168.100.1' netmask='255.255.255.0'/></network></hookData>"
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@alone
+def test_on_loopback_after_the_forward(backend: str) -> None:
+    """The guest keeps what was in force first, whatever network comes then, and though
+    its ports stay rejected while it is off."""
+    host = StandIn(backend, LOOPBACK)
+    host.network(WEB0)
+    with socket.create_server(("0.0.0.0", 22)):
+        host.apply(WEB0)
+        before = published(backend)
+        with serve("127.0.0.1"):
+            host.event("network", "lab", "started", LAB)
+            host.event("qemu", WEB0.name, "reconnect", WEB0.xml())
+
+    assert before and published(backend) == before

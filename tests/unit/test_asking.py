@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import patch
+
+import pytest
 
 from unit.builders import files_of, fresh_state
+from vfwhooks.cli import applied
 from vfwhooks.store import asking
 
 WEB, LXC = ("qemu", "web1"), ("lxc", "web1")
@@ -54,6 +58,19 @@ def test_an_answer_that_somebody_else_waits_for(tmp_path: Path) -> None:
 
     found = state.names("asking"), asking.stopped_at(state, WEB)
     assert found == ([str(os.getppid())], 5000)
+
+
+def test_an_answer_that_is_not_taken_in(tmp_path: Path) -> None:
+    """After a dry run, or when `apply` was ended, nobody asks any more."""
+    state = fresh_state(tmp_path)
+
+    with (
+        patch.object(applied, "ask_libvirtd", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        applied.apply(state, f"{tmp_path}/forwards.yaml", is_dry=True)
+
+    assert state.names("asking") == []
 
 
 def test_when_a_guest_stopped_cannot_be_read(tmp_path: Path) -> None:

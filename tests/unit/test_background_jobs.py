@@ -119,15 +119,18 @@ def test_a_compilation(house: House) -> None:
     assert found == ([COMPILE], set(), {"compiled"}, [])
 
 
-def test_a_compilation_asked_for_while_it_runs(house: House) -> None:
-    """The files may have been edited since it read them: they are looked at again, and
-    it is no second child meanwhile, whoever asks however often."""
+@pytest.mark.parametrize("news", ["config", "routing"])
+def test_a_compilation_asked_for_while_it_runs(house: House, news: str) -> None:
+    """The files may have been edited since it read them, or an address of the host may
+    have moved: that is looked at again, and it is no second child meanwhile, whoever
+    asks however often."""
+    errands = house.errands
     for _ in range(3):
-        house.errands.compile()
+        (errands.compile if news == "routing" else errands.compile_edited)()
 
     house.children.end(COMPILE)
 
-    assert (house.children.names(), house.due()) == ([COMPILE], {"compiled", "config"})
+    assert (house.children.names(), house.due()) == ([COMPILE], {"compiled", news})
 
 
 def test_one_asked_for_when_it_has_ended(house: House) -> None:

@@ -386,6 +386,19 @@ def test_skeletons_are_rendered_for_other_lists_alone(
     assert done.stdout == f"{expected}\n"
 
 
+def test_skeletons_that_are_damaged(tmp_path: Path) -> None:
+    """They are rendered anew, and do not stand in the way of what is compiled."""
+    state, main = fresh_state(tmp_path), tmp_path / "forwards.yaml"
+    main.write_text("guests: {}\n")
+    compile_file(main, state)
+    whole = state.data("compiled")
+    state.put_compiled(whole.replace(b"\n0000000000\n", b" 0000000000\n"))
+
+    compile_file(main, state)
+
+    assert state.data("compiled") == whole
+
+
 def test_stamps_are_those_of_the_files(tmp_path: Path) -> None:
     """What is in force is known to be what the files say."""
     state = fresh_state(tmp_path)

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from unittest.mock import MagicMock, Mock, patch
 
+import pytest
+
 from unit.builders import fresh_state
 from vfwhooks.config import last_good
 from vfwhooks.service import daemon
@@ -14,6 +16,7 @@ from vfwhooks.service.event_counter import EventCounter
 from vfwhooks.service.schedule import Schedule
 from vfwhooks.service.watched_files import SHORT
 from vfwhooks.store.state import State
+from vfwhooks.values.errors import OutOfTime
 
 
 class Loop(daemon.Watch):
@@ -102,6 +105,33 @@ def test_work_that_a_shortage_has_interrupted(tmp_path: Path) -> None:
         loop._turn([])
 
     assert set(loop._schedule._due) == {"daemon", "anew"}
+
+
+@pytest.mark.parametrize(
+    ("error", "is_marked", "what"),
+    [
+        (OutOfTime("somebody has it"), False, "elements"),
+        (OSError(24, "Too many open files"), False, "elements"),
+        (OSError(24, "Too many open files"), True, "again"),
+    ],
+)
+def test_a_full_sync_that_has_not_begun(
+    tmp_path: Path, error: Exception, is_marked: bool, what: str
+) -> None:
+    """It stays due, unless a mark in the state directory asks for it."""
+    loop = Loop(tmp_path)
+    loop._jobs = Mock()
+    if is_marked:
+        loop._state.ask_full()
+
+    with (
+        patch.object(State, "lock", side_effect=error),
+        patch.object(last_good, "has_good", return_value=True),
+        patch.object(last_good, "is_in_force", return_value=True),
+    ):
+        loop._work({"elements"})
+
+    assert set(loop._schedule._due) == {what}
 
 
 def test_a_host_without_room_for_watches(tmp_path: Path) -> None:

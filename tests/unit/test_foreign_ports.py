@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_where_a_port_is_found(what: str) -> None:
 
     found = [("*", 8080, 8080, "Docker by DNAT")] * is_there
     assert find([DOCKER], *about) == found
+
+
+def test_all_ports_of_many_addresses() -> None:
+    """The file stays small, whatever its blocks have in common: one that is larger than
+    a file of ours may be would be set aside."""
+    hosts = [parse_address(f"203.0.113.{number}") for number in range(50)]
+    whole = [ForeignClaim("4", host, "tcp", 0, 65535, "site by DNAT") for host in hosts]
+    claims = [*whole, ForeignClaim("4", SITE, "tcp", 8080, 8080, "later by DNAT")]
+
+    some = find([DOCKER, *claims], "4", "tcp", "8000", "9000")
+
+    assert len(build(claims)) < 1 << 17
+    assert sorted(some) == sorted(
+        [("*", 8080, 8080, DOCKER.whose)]
+        + [(str(host), 0, 65535, "site by DNAT") for host in hosts]
+    )
+
+
+def test_many_addresses_at_once() -> None:
+    """One does not need more room than another: the service's is limited."""
+    hosts = [parse_address(f"203.0.113.{number}") for number in range(200)]
+    claims = [ForeignClaim("4", host, "tcp", 80, 80, "site by DNAT") for host in hosts]
+    tracemalloc.start()
+
+    build(claims)
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 << 20
 
 
 def test_who_is_asked_first_has_the_port() -> None:

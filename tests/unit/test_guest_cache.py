@@ -60,6 +60,20 @@ def test_who_waits_for_a_listener(tmp_path: Path) -> None:
     assert names == ["web1", "web2", "web4"]
 
 
+def test_who_runs_longer_with_ports_in_its_metadata(tmp_path: Path) -> None:
+    """Of a guest that has some, too; the ports of another guest are its own."""
+    first, other, later, none = (
+        record(guest(f"web{number}"), since=number) for number in range(4)
+    )
+    for one in (first, other, later):
+        one.claims = [published("4 * tcp 22 22")]
+
+    _, cache = guest_cache(tmp_path, first, other, later, none)
+
+    found = [[one.guest.name for one in cache.earlier(r)] for r in (other, none)]
+    assert found == [["web0"], []]
+
+
 def test_who_has_addresses_of_the_host(tmp_path: Path) -> None:
     """Those guests and claims, whether they have such an address just now or not."""
     has, none = record(guest("web1")), record(guest("web2"))

@@ -558,6 +558,20 @@ def test_of_two_guests_the_one_that_runs_longer(tmp_path: Path) -> None:
     assert (one.is_contested, other.is_contested) == (False, True)
 
 
+def test_the_later_of_two_guests_alone(tmp_path: Path) -> None:
+    """With the earlier one known it is planned as beside it, and then as without it."""
+    config = compiled(tmp_path, f"{ALL}guests: {{}}\n")
+    (earlier,) = settled(config, web1(forward("80")))
+    later = running(web2(forward("80") + forward("91")))
+    plan, found = planner(config), []
+
+    for some in ([earlier], []):
+        plan.know_earlier(some)
+        found.append([f.first for f in plan.guest(later).settings.forwards])
+
+    assert found == [[91], [80, 91]]
+
+
 def settled(config: Compiled, *guests: Guest) -> list[Record]:
     """The records after each guest was planned alone."""
     return [planner(config).guest(running(one)).settled() for one in guests]

@@ -681,6 +681,19 @@ def test_a_claim_yields_to_a_listener(tmp_path: Path) -> None:
     )
 
 
+def test_a_claim_has_no_port_of_loopback(tmp_path: Path) -> None:
+    """So a listener there keeps nothing from it, whether the guest runs or not."""
+    own = ["claim 8a3c", "claimed 127.0.0.1 tcp 81 81 80 80 -"]
+    local = Listener("tcp", "4", parse_address("127.0.0.1"), 81)
+    host = Host(network(reservations=RESERVED), listeners=[local])
+    plan = planner(tmp_path, {"": ["claims web1"], "web1": [*own, *CLAIM[1:]]}, host)
+
+    claim = plan.claim("web1")
+
+    found = entries([claim]), claim.yields()
+    assert found == ({"web1": ["reject 4 * tcp 80 80"]}, [])
+
+
 def test_a_guest_takes_what_its_claim_holds(tmp_path: Path) -> None:
     """A listener that came later than the claim keeps nothing from the guest."""
     host = Host(

@@ -27,6 +27,7 @@ from unit.builders import (
 from unit.test_domain_status import ON_DEFAULT, status
 from vfwhooks.libvirt.status_directories import DIRECTORIES, NETWORKS
 from vfwhooks.libvirt.status_follower import Follower, is_migrating
+from vfwhooks.store import asking
 from vfwhooks.store.state import State
 from vfwhooks.values.guests import Guest
 
@@ -183,6 +184,14 @@ def test_a_guest_that_was_never_known(tmp_path: Path) -> None:
     state, follower = following(tmp_path)
 
     assert heard(state, follower, f"{QEMU}/web1.xml") == []
+
+
+def test_the_end_of_an_unknown_guest_while_libvirtd_is_asked(tmp_path: Path) -> None:
+    """The answer may still name the guest."""
+    state, follower = following(tmp_path)
+    asking.begin(state)
+
+    assert heard(state, follower, f"{QEMU}/web1.xml") == ["stopped qemu web1"]
 
 
 def test_a_stop_that_is_recorded_already(tmp_path: Path) -> None:

@@ -26,8 +26,11 @@ from .printed_problems import print_with_excerpts
 def apply(state: State, config: str, is_dry: bool, without: Named = NONE) -> int:
     """Bring the rules of every running guest to what the file says, past rules of
     others that are about to be taken out; the exit status."""
-    with progress.cleared():
-        wrong, outcome = _apply(state, config, is_dry, without)
+    try:
+        with progress.cleared():
+            wrong, outcome = _apply(state, config, is_dry, without)
+    finally:
+        asking.withdraw(state)
     for line in diff_lines(outcome):
         print(show(line))
     for line in dict.fromkeys(outcome.named):

@@ -82,7 +82,10 @@ def _base_rulesets(guests: Sequence[GuestForwards], state: State) -> dict[str, s
     source = " ".join([*source_stamps.template_stamps(), *marks, *sorted(lists)])
     last = compiled_file.load(state.path)
     if last:
-        texts = last.base_rulesets()
+        try:
+            texts = last.base_rulesets()
+        except compiled_file.Damaged:
+            texts = {}
         last.close()
         if texts.get("source") == source:
             return texts

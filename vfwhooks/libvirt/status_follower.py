@@ -132,7 +132,9 @@ class Follower:
         if status is None:
             self._forget(path)
         if status is None or (pid and self._has_ended(path, pid)):
-            return ("stopped", Guest(driver, name, "", [])) if is_running else None
+            # libvirtd's answer to a process that asks may still name the guest.
+            is_news = is_running or bool(self._state.names("asking"))
+            return ("stopped", Guest(driver, name, "", [])) if is_news else None
         guest = status.guest
         guest.name = name  # as hooks are told it
         is_away = record is not None and record.is_away

@@ -73,6 +73,13 @@ class Planner:
         except Damaged:
             pass  # the lookup of a guest raises this error again
 
+    def know_earlier(self, records: Iterable[Record]) -> None:
+        """Set the guests that run longer than the next one: as in `all`, what their
+        metadata publishes is theirs."""
+        self._published = [
+            (port, record.guest.name) for record in records for port in record.claims
+        ]
+
     def settings(self, guest: Guest) -> Settings:
         """The settings of the guest in forwards.yaml, under its name and under its
         UUID; or else by a pattern."""
@@ -211,7 +218,10 @@ class Planner:
         # What is forwarded to the running guest is in force for its claim, too.
         records += self._running.get(name, ())
         desired = DesiredState(record, Settings(), Endpoint({}, [], ""))
-        self._meet(desired, settings.published(BOTH), records)
+        # No claim has a port of loopback, so that no listener there matters.
+        local = {f.published(Family.IPV4) for f in settings.forwards if f.is_loopback}
+        published = [one for one in settings.published(BOTH) if one not in local]
+        self._meet(desired, published, records)
         own = self._own(desired, settings, records)
         reasons = desired.reasons(settings, own)
         desired.entries = settings.claimed(reasons, desired.holes)

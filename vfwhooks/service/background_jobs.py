@@ -58,12 +58,17 @@ class BackgroundJobs:
         large file takes longer than any hook may wait."""
         is_in_force = last_good.is_in_force(self._state, self._config)
         if not is_in_force and last_good.is_settled(self._config):
-            self.compile()
+            self._compile("config")
 
     def compile(self) -> None:
-        """Compile the edited configuration; after that, `compiled` is due."""
+        """Compile the configuration for other addresses of the host."""
+        self._compile("routing")
+
+    def _compile(self, news: str) -> None:
+        """Compile the configuration; after that, `compiled` is due. A child that runs
+        already may have read what was there before these news: they are due again."""
         if self._children.is_at(COMPILE):
-            self._again.add(COMPILE)
+            self._again.add(news)
             return
         attempt = last_good.Attempt(self._state, self._config)
 
@@ -74,9 +79,9 @@ class BackgroundJobs:
                 kind = Refused if ended.status > 0 else VfwError
                 attempt.note_failure(kind(what))
             self._schedule.add("compiled", 0)
-            if COMPILE in self._again:
-                self._again.remove(COMPILE)
-                self._schedule.add("config", 0)
+            for one in self._again & {"config", "routing"}:
+                self._again.remove(one)
+                self._schedule.add(one, 0)
 
         self._start(COMPILE, attempt.argv, on_end)
 

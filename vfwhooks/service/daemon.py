@@ -4,8 +4,7 @@ A hook rings, and gets its answer when the kernel has the rules. Otherwise the s
 sleeps until a file, an address or a ruleset changes, or libvirt's own files show that a
 guest or a network has changed. Then it reconciles as a hook does, under the same lock.
 The state directory has all that it knows, so it may be killed and started at any time.
-Its loop waits only for the lock, and not long: children do what takes time (see
-background_jobs).
+Its loop waits only for the lock, and not long; background_jobs do what takes time.
 """
 
 import select
@@ -299,7 +298,9 @@ class Watch:
             news = self._watched.read()
             news.pop(FULL, None)
             self._files(news)
-            self._schedule.add("again", self._retry, self._retry)
+            is_left = is_full and problems != [] and not self._state.is_full_asked()
+            what = "elements" if is_left else "again"  # the full sync has not begun
+            self._schedule.add(what, self._retry, self._retry)
             self._retry = min(2 * self._retry, _RETRY_AT_MOST)
         elif is_in_force:  # while it is being compiled, this is not known
             self._retry = _RETRY_AT_FIRST

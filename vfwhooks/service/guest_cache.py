@@ -87,6 +87,12 @@ class GuestCache:
         records = self._records.values()
         return [record for record in records if record.yields or record.seen]
 
+    def earlier(self, record: Record) -> list[Record]:
+        """The guests whose metadata publishes ports and that run longer than this one,
+        if its metadata does so, too."""
+        records = self._records.values() if record.claims else ()
+        return [one for one in records if one.claims and one.since < record.since]
+
     def hairpins(self) -> dict[str, Record]:
         """The guests with bridge ports that should be in hairpin mode, by device."""
         records = self._records.values()

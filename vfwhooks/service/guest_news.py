@@ -126,19 +126,23 @@ class GuestNews:
         it has been there for a while; True if there are any. The kernel does not report
         the end of listeners."""
         yielding = self._guest_cache.yielding()
+        if yielding:
+            self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
         config = compiled_file.load(self._state.path) if yielding else None
         if config is None:
             return False
         inventory = Inventory(f"{self._state.path}/networks")
         planner = Planner(config, inventory, self._state.record)
-        news = [record for record in yielding if _is_news(record, planner)]
+        news = []
+        for record in yielding:
+            planner.know_earlier(self._guest_cache.earlier(record))
+            news += [record] if _is_news(record, planner) else []
         for record in news:
             if record.guest.driver == "claim":
                 self._state.ask_full(FREE)
             else:
                 self._guest_cache.plan_anew(record)
         config.close()
-        self._schedule.add("listeners", _LISTENER_CHECK, _LISTENER_CHECK)
         return bool(news)
 
     def _heed(self, is_whole: bool) -> None:

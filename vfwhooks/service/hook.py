@@ -43,7 +43,7 @@ _LARGEST = 16 << 20
 
 def main(argv: list[str]) -> None:
     """Carry out one event: driver, name and operation; ends the process."""
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.stderr)
+    _end_in(DEADLINE)
     begun = time.monotonic()
     state = posix.environ.get(b"VFWHOOKS_STATE", _STATE.encode()).decode()
     config = posix.environ.get(b"VFWHOOKS_CONFIG", _CONFIG.encode()).decode()
@@ -184,7 +184,18 @@ def detach(ends: float) -> None:
     except OSError:
         seconds = max(ends - time.monotonic(), 0.001)
     posix.dup2(1, 0)
-    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
+    _end_in(seconds)
+
+
+def _end_in(seconds: float) -> None:
+    """Have the process end after so many seconds, whatever it waits for then."""
+    try:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
+    except RuntimeError:  # there is no room for a thread
+        import _signal  # type: ignore[import-not-found]  # as in store/lock
+
+        # Lock takes this alarm over, and tools have time limits of their own.
+        _signal.setitimer(_signal.ITIMER_REAL, seconds)
 
 
 def read_input() -> bytes:
@@ -209,7 +220,7 @@ def end(said: list[str]) -> "NoReturn":
         from ..values.errors import show
 
         # A syslog that nobody reads would hold the hook, and the guest, for ever.
-        faulthandler.dump_traceback_later(LAST_WORDS, exit=True, file=sys.stderr)
+        _end_in(LAST_WORDS)
         syslog.openlog("vfwhooks", syslog.LOG_PID, syslog.LOG_DAEMON)
         for line in said:
             syslog.syslog(syslog.LOG_NOTICE, show(line))

@@ -14,9 +14,14 @@ def begin(state: State) -> None:
     state.write(f"{_PLACE}/{os.getpid()}", "")
 
 
+def withdraw(state: State) -> None:
+    """This process asks no more, whatever became of the answer."""
+    state.remove(f"{_PLACE}/{os.getpid()}")
+
+
 def end(state: State) -> None:
     """The answer has been taken in; a process that was killed asks no more."""
-    state.remove(f"{_PLACE}/{os.getpid()}")
+    withdraw(state)
     state.sweep(_PLACE)
     if not state.names(_PLACE):
         for name in state.names("gone"):

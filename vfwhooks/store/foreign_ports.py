@@ -136,9 +136,13 @@ def build(claims: Iterable[ForeignClaim]) -> bytes:
                 blocks.setdefault(kind * _BLOCKS + block, []).append(line)
     if not blocks:
         return b""
-    slots, data, at = [], [], 0
+    slots: list[bytes] = []
+    data, at = [b""], 0
     for number in range(len(_KINDS) * _BLOCKS):
         text = "".join(blocks.get(number, ())).encode("utf-8", "surrogateescape")
+        if text and text == data[-1]:  # the blocks of a long range have one text
+            slots.append(slots[-1])
+            continue
         slots.append(_SLOT.pack(at, len(text)))
         data.append(text)
         at += len(text)
@@ -151,16 +155,18 @@ def _parts(
     """The owner of each port, by family, protocol and address: the first rule that
     takes every packet, or else the first limited one; and under ALL each address with a
     claim on one of its ports."""
-    taken: dict[tuple[str, str, str], bytearray] = {}
+    of: dict[tuple[str, str, str], list[ForeignClaim]] = {}
     found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
     for one in sorted(claims, key=lambda claim: claim.is_limited):
         host = format_host(one.host)
-        key = one.family, one.protocol, host
-        ports = taken.setdefault(key, bytearray(_PORTS))
-        for first, last in _take(ports, one.first, one.last):
-            found.setdefault(key, []).append((first, last, one.whose))
+        of.setdefault((one.family, one.protocol, host), []).append(one)
         if one.host:
             found.setdefault((one.family, ALL_PROTOCOLS, host), [(0, 0, one.whose)])
+    for key, some in of.items():
+        ports = bytearray(_PORTS)  # of one address at a time: there may be thousands
+        for one in some:
+            for first, last in _take(ports, one.first, one.last):
+                found.setdefault(key, []).append((first, last, one.whose))
     return found
 
 
