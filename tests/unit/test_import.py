@@ -679,6 +679,16 @@ def test_blocks(lines: Sequence[str], why: Sequence[str]) -> None:
     assert left("\n".join(["#!/bin/sh", *lines])) == [f"it:{one}" for one in why]
 
 
+@pytest.mark.parametrize(
+    "words", ["-w", "-w 5", "-w5", "--wait 5", "--wait=5 -W 1000", "--wait-interval 9"]
+)
+def test_waits_for_the_lock(words: str) -> None:
+    """How long iptables waits is no part of the rule, however it is written."""
+    found = entries(f"#!/bin/sh\n{RULE.replace('-t', f'{words} -t', 1)}\n")
+
+    assert found == ["0.0.0.0:80:80"]
+
+
 def test_steps() -> None:
     """seq with an increment is fewer ports than all from the first to the last."""
     loop = f"for p in $(seq 8000 10 8020); do\n{RULE.replace('80', '$p')}\ndone\n"

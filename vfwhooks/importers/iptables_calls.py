@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from ..rulesets.ruleset import Rule, Table
 from ..rulesets.save_rule import SaveRule
 from .carried_rule import carried
 from .imported import Imported, Left, Origin
+
+_TABLE = "-t", "--table"
+_WAITS = "-w", "--wait", "-W", "--wait-interval"
+_WAIT = re.compile("(?:-[wW]|--wait(?:-interval)?)=?[0-9]*")
 
 
 def carried_call(
@@ -37,13 +43,14 @@ def added_rule(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _without_table(words: list[str]) -> list[str]:
+    """A rule without what is about the call: the table, and how long it may wait."""
     kept: list[str] = []
-    skip = False
+    before = ""
     for word in words:
-        if skip:
-            skip = False
-        elif word in ("-t", "--table"):
-            skip = True
-        elif word not in ("-w", "--wait"):
+        if before in _TABLE or (before in _WAITS and word.isdigit()):
+            before = ""
+            continue
+        before = word
+        if word not in _TABLE and not _WAIT.fullmatch(word):
             kept.append(word)
     return kept
