@@ -407,7 +407,7 @@ def contents(host: Host) -> set[str]:
             "1 / 0",
             "ZeroDivisionError: division by zero",
         ),
-        ("hooks/lxc", "\nexit 0\n", "\nexit 3\n", "status 3: "),
+        ("hooks/lxc", "\nexit 0\n", "\ntrap - EXIT\nexit 3\n", "status 3: "),
         ("hooks/libxl", "\nexit 0\n", "\necho hello\n", "hello"),
         ("hooks/daemon", '>"$state/full"', "", "nothing was done"),
     ],
