@@ -27,12 +27,13 @@ TWO_KINDS = [OLD, NEW]
 ONE_KIND = [NEW]
 _ON_OLD = {"test_bans", "test_edits", "test_faults", "test_hairpin", "test_public_ip"}
 _ON_OLD |= {"test_return_path", "test_thousand_edits", "test_when_stopped"}
-_ON_OLD |= {"test_addresses", "test_no_networks", "test_peers"}
+_ON_OLD |= {"test_addresses", "test_networks", "test_no_networks", "test_peers"}
 _ON_NEW = {"test_absent", "test_clones", "test_masquerade", "test_other_bridges"}
 _ON_NEW |= {"test_editing", "test_idle", "test_import", "test_import_served"}
-_ON_NEW |= {"test_status", "test_unanswered", "test_unreached"}
-_ON_TWO = {"test_forward_path", "test_heals", "test_loopback", "test_main_job"}
-_ON_TWO |= {"test_networks", "test_open_networks", "test_refused", "test_survives"}
+_ON_NEW |= {"test_forward_path", "test_loopback", "test_status"}
+_ON_NEW |= {"test_unanswered", "test_unreached"}
+_ON_TWO = {"test_heals", "test_main_job", "test_open_networks", "test_refused"}
+_ON_TWO |= {"test_survives"}
 _KINDS_OF = (_ON_OLD, [OLD]), (_ON_NEW, [NEW]), (_ON_TWO, TWO_KINDS)
 ASKED = {name: kinds for names, kinds in _KINDS_OF for name in names}
 if "VFWHOOKS_ALL_KINDS" in os.environ:

@@ -41,9 +41,12 @@ if "VFWHOOKS_ALL_KINDS" in os.environ:  # libvirt itself is stopped here
     KINDS["libvirt-11.3-legacy"] = lambda: Host.debian13("iptables", legacy=True)
     KINDS["libvirt-9.0-iptables"] = Host.debian12
 
-# What is not of one backend is asked on two of them.
-ON_TWO = pytest.mark.parametrize(
-    "kind", ["libvirt-11.3-nftables", "libvirt-11.3-iptables"], indirect=True
+# What is not of one backend is asked where its rules are made.
+_BOTH = ["libvirt-11.3-nftables", "libvirt-11.3-iptables"]
+_IS_ALL = "VFWHOOKS_ALL_KINDS" in os.environ
+ON_NFTABLES, ON_IPTABLES = (
+    pytest.mark.parametrize("kind", _BOTH if _IS_ALL else [one], indirect=True)
+    for one in _BOTH
 )
 
 
@@ -391,7 +394,7 @@ LIMITS = {
 }
 
 
-@ON_TWO
+@ON_IPTABLES
 @pytest.mark.parametrize("what", BY_HAND)
 def test_rules_by_hand(
     kind: str, host: Host, outside: Net, web1: Net, container: Net, what: str
@@ -409,7 +412,7 @@ def test_rules_by_hand(
     assert answer == (host.name if verb == "REDIRECT" else "docker0")
 
 
-@ON_TWO
+@ON_NFTABLES
 def test_a_rule_for_another_address(
     host: Host, outside: Net, web1: Net, container: Net
 ) -> None:
@@ -430,7 +433,7 @@ def test_a_rule_for_another_address(
     )
 
 
-@ON_TWO
+@ON_NFTABLES
 def test_a_rule_for_an_address_that_is_not_ours(
     host: Host, outside: Net, web1: Net, container: Net
 ) -> None:
@@ -462,7 +465,7 @@ NATIVE = {
 }
 
 
-@ON_TWO
+@ON_NFTABLES
 @pytest.mark.parametrize("what", NATIVE)
 def test_rules_of_nft(
     kind: str, host: Host, outside: Net, web1: Net, container: Net, what: str
@@ -487,7 +490,7 @@ def test_rules_of_nft(
     )
 
 
-@ON_TWO
+@ON_NFTABLES
 def test_what_apply_and_the_log_say(
     host: Host, outside: Net, web1: Net, container: Net
 ) -> None:
@@ -523,7 +526,7 @@ PARTS = f"""table ip site {{
 """
 
 
-@ON_TWO
+@ON_NFTABLES
 @pytest.mark.parametrize("what", UNKNOWN)
 def test_what_cannot_be_told(
     host: Host, outside: Net, web1: Net, container: Net, what: str

@@ -19,7 +19,7 @@ from standin import BACKENDS, STATE, alone
 from faults.scenes import RETURNED, SCENES, WEB0, Scene, Stage
 from faults.stepper import Tracee
 
-FEW = 4
+FEW = 3
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 # A call that is made to fail must be one that can: no process sees exit fail.
 NEVER_FAIL = {60, 231, 15, 62, 202}  # exit, exit_group, sigreturn, kill, futex

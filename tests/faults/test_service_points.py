@@ -21,7 +21,7 @@ from faults.scenes import RETURNED, SCENES, WEB0, WEB1, Scene, Stage
 from faults.stepper import Stepped, Tracee, step_other
 from faults.watched import Service
 
-FEW = 4
+FEW = 3
 NAMES = "start", "stop", "reconnect", "way", "no way"
 # Seconds for a hook to end, and for a service to carry out what waits, by far: a hang
 # is to be noticed, not a busy machine.
