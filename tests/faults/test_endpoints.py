@@ -4,10 +4,11 @@ forgotten."""
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from standin import STATE, StandIn, alone, ipv4, put, run, wait_for
@@ -159,6 +160,27 @@ def test_an_address_that_the_kernel_has_forgotten() -> None:
         wait_for(lambda: endpoint() == ELSEWHERE)
 
     assert before <= {ipv4(WEB1)}
+
+
+@alone
+def test_an_address_that_packets_go_to_all_the_time() -> None:
+    """The kernel asks for it anew at once when nobody has answered, so that it is never
+    found silent: that it was silent counts."""
+    host = StandIn("nftables", FORWARDS)
+    with watching() as watch, socket.socket(type=socket.SOCK_DGRAM) as client:
+        host.start(WEB1)
+        neighbour(ipv4(WEB1), WEB1.mac)
+        wait_for(lambda: endpoint() == ipv4(WEB1))
+        rest(watch)
+
+        neighbour(ELSEWHERE, WEB1.mac)
+
+        def has_moved() -> bool:
+            with suppress(OSError):  # nobody is there
+                client.sendto(b"1", (ipv4(WEB1), 80))
+            return endpoint() == ELSEWHERE
+
+        wait_for(has_moved)
 
 
 @alone

@@ -7,7 +7,7 @@ path reads libvirt's files: the status files of networks and the leases of dnsma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from ..host.listeners import Listener, Range, list_listeners
@@ -47,6 +47,7 @@ class Inventory:
     """
 
     _named: Sequence[str] = ()
+    _silent: Collection[Address] = ()
 
     def __init__(self, noted: str, root: str = "") -> None:
         self._noted = noted
@@ -178,7 +179,14 @@ class Inventory:
     def is_silent(self, bridge: str, address: Address) -> bool:
         """Whether the kernel has asked for the address on the bridge in vain."""
         index = self.index(bridge)
+        if address in self._silent:
+            return not self.neighbour_at(bridge, address)
         return bool(index) and is_silent(self.route, index, address)
+
+    def know_silent(self, addresses: Collection[Address]) -> None:
+        """Set the addresses of which the kernel has said that nobody answers: as long
+        as packets go there, it asks anew at once, and a look finds nothing."""
+        self._silent = addresses
 
     def probe(self, bridge: str, address: Address, mac: str = "") -> None:
         """Make the kernel ask whether the neighbour is still there."""

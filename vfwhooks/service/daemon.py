@@ -75,7 +75,7 @@ class Watch:
 
     def run(self) -> None:
         """Run until the process is ended."""
-        self._hang_bell()
+        self._ringing.stay_open(self._log)
         notify("READY=1")
         self._listen()
         self._jobs.withdraw_hooks()
@@ -120,7 +120,7 @@ class Watch:
         if "anew" in ready:
             ready = self._begin_anew(ready)
         if "check" in ready:
-            self._hang_bell()
+            self._ringing.stay_open(self._log)
             self._listen()
             self._surveyor.poll()
         self._drop_vain(ready)
@@ -141,7 +141,7 @@ class Watch:
     def _begin_anew(self, ready: set[str]) -> set[str]:
         """Make removed directories again, and read all files; what is due then."""
         self._state.make(is_sure=False)
-        self._hang_bell()
+        self._ringing.stay_open(self._log)
         self._guests.look_at_all()
         return ready - {"anew"} | {"guests", "elements"}
 
@@ -166,15 +166,6 @@ class Watch:
         if "asked" in ready:
             notify("STATUS=libvirt has been asked who runs")
         ready -= {"policy", "daemon", "answer", "asked"}
-
-    def _hang_bell(self) -> None:
-        """Open the doorbell here, unless it is there: a process may have removed it."""
-        try:
-            if not self._ringing.is_there():
-                self._ringing.open()
-        except OSError as error:
-            what = f"hooks cannot ring here, and do their work themselves: {error}"
-            self._log.say(what, WARNING)
 
     def _answer(self, is_late: bool = False) -> None:
         """Answer the hooks that ring: after their events have been carried out, and
@@ -206,7 +197,13 @@ class Watch:
         another process has the lock, and much to do."""
         try:
             lock = self._state.lock(time.monotonic() + patience)
-            reconcile = Reconciler(self._state, self._config, lock=lock, is_apart=True)
+            reconcile = Reconciler(
+                self._state,
+                self._config,
+                self._guests.inventory(),
+                lock=lock,
+                is_apart=True,
+            )
             try:
                 work(reconcile)
             finally:

@@ -136,6 +136,10 @@ class GuestCache:
         asking."""
         self._heard.pop(address, None)
 
+    def silent(self) -> set[Address]:
+        """The addresses where nobody answered when the kernel asked last."""
+        return {address for address, mac in self._heard.items() if not mac}
+
     def concerned(self, mac: str, at: Address) -> list[Record]:
         """The guests that this lease or neighbour is news to: the guest with this MAC,
         unless it is known to be there, and the guest that was at this address before.

@@ -110,6 +110,12 @@ class GuestNews:
         self._follower.problems.clear()
         return is_news
 
+    def inventory(self) -> Inventory:
+        """What the next holder of the lock looks up; it includes what no look finds."""
+        found = Inventory(f"{self._state.path}/networks")
+        found.know_silent(self._guest_cache.silent())
+        return found
+
     def listen_on_demand(self) -> None:
         """Listen to what guests and the configuration need now."""
         self._occasional.listen()

@@ -9,6 +9,7 @@ import socket
 
 from ..store import files
 from .hook import BELL, DEAF, NO, YES
+from .log import WARNING, Log
 
 _KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _LONGEST = 200
@@ -56,6 +57,15 @@ class RingingHooks:
     def is_there(self) -> bool:
         """Whether the doorbell that hooks find is this one."""
         return self._socket is not None and _place(self._state) == self._at
+
+    def stay_open(self, log: Log) -> None:
+        """Open the doorbell, unless it is there: a process may have removed it."""
+        try:
+            if not self.is_there():
+                self.open()
+        except OSError as error:
+            what = f"hooks cannot ring here, and do their work themselves: {error}"
+            log.say(what, WARNING)
 
     def is_full(self) -> bool:
         """Whether no more hooks are accepted before the waiting ones are answered: a
