@@ -13,6 +13,7 @@ from lab.machine import Nic
 from lab.net import Net
 from lab.network import mac_for
 from product import (
+    at_rest,
     configure,
     published,
     ruleset,
@@ -318,24 +319,15 @@ def test_the_watch_looks_when_it_begins_to_listen(host: Host, web1: Guest) -> No
     forwards = 'guests: {web1: {ports: ["0.0.0.0:8080:80"], hairpin: false}}\n'
     in_force(host, forwards)
     start_watch(host)
-    wait_until(lambda: is_held_without_the_lock(host), "nothing is under way")
-    in_force(host, forwards.replace("false", "true"))
-    set_by_hand(host, web1, "off")
+    with at_rest(host):
+        in_force(host, forwards.replace("false", "true"))
+        set_by_hand(host, web1, "off")
 
-    host.run(["sh", "-c", "kill -CONT $(cat /run/watch.pid)"])
     wait_until(lambda: modes(host, web1) == "1", "it is set again")
     stop_watch(host)
     in_force(host, WITHOUT)
 
     assert modes(host, web1) == "0"
-
-
-def is_held_without_the_lock(host: Host) -> bool:
-    """Whether the watch is stopped at a time when others may go on; it runs if not."""
-    signal = "kill -{} $(cat /run/watch.pid)"
-    free = "flock --nonblock /run/vfwhooks/lock true"
-    held = f"{signal.format('STOP')}; {free} || {{ {signal.format('CONT')}; exit 1; }}"
-    return host.call(["sh", "-c", held]).status == 0
 
 
 def record(host: Host) -> str:

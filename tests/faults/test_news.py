@@ -65,14 +65,13 @@ def test_an_address_that_moves_while_an_edit_is_compiled() -> None:
 
 @contextmanager
 def looking() -> Iterator[None]:
-    """The service, done with its start, which looks for listeners all the time."""
+    """The service, which looks for listeners all the time."""
     with patch.object(guest_news, "_LISTENER_CHECK", 0.2), serving():
-        time.sleep(2)
         yield
 
 
 def is_calm(host: StandIn) -> bool:
-    """Whether the service checks nothing for a while."""
+    """Whether the service checks nothing for a while: ten looks for listeners."""
     host.syslog()
     time.sleep(2)
     return not any("checking everything" in line for line in host.syslog())
@@ -91,7 +90,7 @@ def test_a_service_that_comes_on_loopback() -> None:
     with socket.create_server(("0.0.0.0", 22)):
         host.start(WEB1)
         with looking(), socket.create_server(("127.0.0.1", 8080)):
-            assert is_calm(host)
+            wait_for(lambda: is_calm(host))
 
 
 METADATA = 'metadata: {guests: "*", ports: 1-65535}\nguests: {}\n'
@@ -118,4 +117,4 @@ def test_services_on_ports_of_two_guests_metadata() -> None:
         start(host, WEB0, 22, 80)
         start(host, WEB1, 22, 81, 82)
         with looking():
-            assert is_calm(host)
+            wait_for(lambda: is_calm(host))
