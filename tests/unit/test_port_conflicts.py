@@ -36,7 +36,7 @@ def listener(
     return Listener(protocol, families, bound, port, device, inode, is_kernels)
 
 
-def is_rival(claim: str, *listeners: Listener, held: tuple[str, ...] = ()) -> bool:
+def is_conflict(claim: str, *listeners: Listener, held: tuple[str, ...] = ()) -> bool:
     """Whether the claim yields, on a host that the world knows by 203.0.113.1, of which
     nothing is known from before."""
     host = Host(network(), listeners=list(listeners), default_sources=[DEFAULT])
@@ -122,7 +122,7 @@ def test_who_yields(name: str) -> None:
     """Every pair of a claim and a listener."""
     claim, other, yields = CASES[name]
 
-    assert is_rival(claim, other) is yields
+    assert is_conflict(claim, other) is yields
 
 
 LEFT = {
@@ -207,7 +207,7 @@ def test_what_is_in_force_stays(name: str) -> None:
     """A listener that came later than the port was published takes nothing back."""
     held, claim, yields = HELD[name]
 
-    assert is_rival(claim, listener(), held=(held,)) is yields
+    assert is_conflict(claim, listener(), held=(held,)) is yields
 
 
 RANGE, BOUND = "4 * udp 5000 5100", f"4 {DEFAULT} udp 5000 5100"

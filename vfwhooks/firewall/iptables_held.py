@@ -45,7 +45,7 @@ def find_held(
         if entry_family(entry) == family and count is not None:
             found.connections[entry] = count
             places = [chain for chain, _ in rules_of(owner, entry, family)]
-            if not lost.isdisjoint([*_road(entry), *places]):
+            if not lost.isdisjoint([*_passed_chains(entry), *places]):
                 found.cut_off.add(entry)
     return found
 
@@ -72,7 +72,7 @@ def _without_jump(
     return found
 
 
-def _road(entry: Entry) -> list[Chain]:
+def _passed_chains(entry: Entry) -> list[Chain]:
     """The chains that lead to an entry's own rules, or that its packets need later."""
     if isinstance(entry, Accept):
         return [(FILTER, "FORWARD")]
